@@ -1,0 +1,114 @@
+//! What the state repository asks of one host.
+
+use std::collections::BTreeMap;
+
+use crate::action::Parking;
+use crate::policy::Policy;
+use crate::repo::{StateRepo, Tier};
+use crate::time::{Date, days_between};
+
+/// Days before the last valid day from which a plan speaks of it.
+pub const EXPIRY_NOTICE_DAYS: i64 = 14;
+
+/// Everybody that one host is asked to keep.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// By os_user.
+    pub people: BTreeMap<String, Wanted>,
+    /// Whether the roster names anybody at all: an empty roster takes nobody's account (invariant 5).
+    pub anybody: bool,
+}
+
+/// One person, as this host is to have them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Identity login.
+    pub authentik_user: String,
+    /// Cluster identity.
+    pub k8s_user: String,
+    /// Tier.
+    pub tier: Tier,
+    /// Namespaces owned, for the environment file.
+    pub namespaces: Vec<String>,
+    /// The uid the row asks for.
+    pub uid: Option<u32>,
+    /// The uid of an account to adopt.
+    pub adopt: Option<u32>,
+    /// The name the person had before.
+    pub previously: Option<String>,
+    /// Whether, and why, the instance is to stand still.
+    pub parked: Option<Parking>,
+    /// Days left until the last valid day, when they are few; and whom to ask.
+    pub expiring: Option<(i64, String)>,
+    /// Supplementary groups, in the tier's order.
+    pub groups: Vec<String>,
+    /// Login shell.
+    pub shell: String,
+    /// Whether an instance runs here.
+    pub instance: bool,
+    /// `code_layout: workspace` (R26).
+    pub workspace: bool,
+    /// Repositories to check out (R26).
+    pub repos: Vec<String>,
+    /// Whether the person's instance may authenticate to Claude (R27); never while parked.
+    pub claude_auth: bool,
+}
+
+/// Reads out of a state repository what it asks of the host that `policy` binds, as of `today`.
+pub fn for_host(repo: &StateRepo<'_>, policy: &Policy, today: Date) -> Desired {
+    let host = repo.hosts.get(&policy.executor.host);
+    let mut people = BTreeMap::new();
+    for person in &repo.roster.people {
+        let tier = person.tier;
+        if host
+            .and_then(|it| it.admits.as_ref())
+            .is_some_and(|admits| !admits.contains(&tier))
+        {
+            continue;
+        }
+        let grant = repo.tiers.get(tier);
+        let change = host.and_then(|it| it.tiers.get(&tier));
+        let left = person.expires().map(|last| days_between(today, last));
+        let parked = if person.parked() {
+            Some(Parking::Asked)
+        } else if left.is_some_and(|days| days < 0) {
+            Some(Parking::Expired)
+        } else {
+            None
+        };
+        let expiring = left
+            .filter(|days| (0..=EXPIRY_NOTICE_DAYS).contains(days) && parked.is_none())
+            .map(|days| (days, person.expiry_contact().unwrap_or_default().to_owned()));
+        let wanted = Wanted {
+            authentik_user: person.authentik_user.clone().into_owned(),
+            k8s_user: person.k8s_user.clone().into_owned(),
+            tier,
+            namespaces: person
+                .namespaces
+                .iter()
+                .map(|it| it.clone().into_owned())
+                .collect(),
+            uid: person.uid(),
+            adopt: person.adopt(),
+            previously: person.previously().map(str::to_owned),
+            parked,
+            expiring,
+            groups: change
+                .and_then(|it| it.groups.clone())
+                .unwrap_or_else(|| grant.groups.clone()),
+            shell: change
+                .and_then(|it| it.shell.clone())
+                .unwrap_or_else(|| grant.shell.clone()),
+            instance: policy.runs_instances()
+                && change.and_then(|it| it.instance).unwrap_or(grant.instance),
+            workspace: person.code_layout() == crate::repo::CodeLayout::Workspace,
+            repos: person.repos().to_vec(),
+            claude_auth: parked.is_none() && person.claude_auth(),
+        };
+        people.insert(person.os_user.clone().into_owned(), wanted);
+    }
+    Desired {
+        people,
+        anybody: !repo.roster.people.is_empty(),
+    }
+}

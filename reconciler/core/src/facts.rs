@@ -1,0 +1,475 @@
+//! What muster knows of its own doing on one executor: the ledger folded with the journal's tail.
+//!
+//! Facts change only by [`Facts::apply`], with an entry that is already durable. The same fold runs live and at
+//! recovery, so the two cannot disagree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::{Action, Identity, Leave, Parking, Trace};
+use crate::commit::CommitId;
+use crate::journal::{Entry, StepResult};
+use crate::policy::Ports;
+use crate::step::{Step, StepId};
+use crate::time::Time;
+
+/// A run of subordinate ids: `first` and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdRange {
+    /// First id.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
+
+impl IdRange {
+    /// One past the last id.
+    pub fn end(self) -> u64 {
+        u64::from(self.first) + u64::from(self.count)
+    }
+}
+
+impl fmt::Display for IdRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}+{}", self.first, self.count)
+    }
+}
+
+/// Which directory a home is. Never the device number, which changes from boot to boot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HomeId {
+    /// Its inode number.
+    pub inode: u64,
+    /// Its birth time, seconds since 1970; 0 where the filesystem keeps none.
+    pub born: i64,
+    /// The filesystem's UUID, or what stands for it.
+    pub filesystem: String,
+}
+
+/// How an account came to be muster's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// muster created it.
+    Created,
+    /// It was there, and a row's `adopt` took it over.
+    Adopted,
+}
+
+/// Where a person stands on this executor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Everything runs.
+    Active,
+    /// The instance stands still; account, home, groups and ports stay.
+    Parked,
+    /// The reversible half of offboarding, since a moment.
+    Cut,
+    /// The home is in an archive; the account is gone.
+    Archived,
+    /// Only the tombstone is left.
+    Deleted,
+}
+
+/// What a cut set aside and a way back has to restore.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SetAside {
+    /// Password field, expiry and shell are saved.
+    pub login: bool,
+    /// Traces that were there, and are saved.
+    pub traces: BTreeSet<Trace>,
+    /// Groups the cut took.
+    pub groups: BTreeSet<String>,
+}
+
+impl SetAside {
+    /// Whether nothing waits to be put back.
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            login,
+            traces,
+            groups,
+        } = self;
+        !login && traces.is_empty() && groups.is_empty()
+    }
+}
+
+/// What muster knows of one person here; after a cut, their tombstone. Never removed (invariant 10).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PersonFacts {
+    /// The step that created or adopted the account.
+    pub entry: StepId,
+    /// How it came to be muster's.
+    pub how: How,
+    /// How often an account of this name was created here.
+    pub generation: u32,
+    /// Its uid.
+    pub uid: u32,
+    /// The gid of its primary group.
+    pub gid: u32,
+    /// Its home directory.
+    pub home: String,
+    /// Subordinate uids, if any.
+    pub subuid: Option<IdRange>,
+    /// Subordinate gids, if any.
+    pub subgid: Option<IdRange>,
+    /// Identity login, as last released.
+    pub authentik_user: String,
+    /// Cluster identity, as last released.
+    pub k8s_user: String,
+    /// Where the person stands.
+    pub stage: Stage,
+    /// Since when.
+    pub since: Time,
+    /// Whether a home was made or found: an empty one is made only once.
+    pub home_made: bool,
+    /// Ports, by family.
+    pub ports: Ports,
+    /// Memberships that muster gave.
+    pub given: BTreeSet<String>,
+    /// What the cut set aside.
+    pub aside: SetAside,
+    /// Names the account had before.
+    pub formerly: BTreeSet<String>,
+}
+
+/// A step that did not come out as meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    /// How often in a row.
+    pub times: u32,
+    /// When last.
+    pub last: Time,
+    /// Why.
+    pub reason: String,
+}
+
+impl Failure {
+    /// When the next try is due: after one minute, doubled each time, an hour at most.
+    pub fn retry_at(&self) -> Time {
+        self.last
+            .plus(60_i64 << self.times.saturating_sub(1).min(6))
+            .min(self.last.plus(3_600))
+    }
+}
+
+/// A commit that was looked at and not adopted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attempted {
+    /// Which.
+    pub commit: CommitId,
+    /// Why not.
+    pub problem: String,
+}
+
+/// Why an executor runs nothing but benign repairs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Frozen {
+    /// The protected branch no longer descends from the adopted commit.
+    Rewritten {
+        /// What was adopted.
+        adopted: CommitId,
+        /// What the branch shows now.
+        found: CommitId,
+    },
+    /// The pinned name is not the name in the settings.
+    Renamed {
+        /// The pinned name.
+        pinned: String,
+        /// The name in the settings.
+        found: String,
+    },
+    /// An executor id without its journal: what ran before is not known.
+    Lost,
+}
+
+impl fmt::Display for Frozen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rewritten { adopted, found } => write!(
+                f,
+                "the protected branch was rewritten: {} does not descend from the adopted {}; look at both, then \
+                 `muster adopt {found} --reason …`",
+                found.short(),
+                adopted.short()
+            ),
+            Self::Renamed { pinned, found } => write!(
+                f,
+                "this executor is pinned to the name {pinned}, and the settings say {found}; put the name back, or \
+                 `muster init` a new state directory"
+            ),
+            Self::Lost => f.write_str(
+                "the journal of this executor id is gone, so what ran before is not known; `muster adopt SHA --reason …`",
+            ),
+        }
+    }
+}
+
+/// All that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Random, made once by `muster init`.
+    pub executor_id: String,
+    /// The pinned name.
+    pub name: String,
+    /// The commit last adopted.
+    pub adopted: CommitId,
+    /// A newer commit that was not adopted.
+    pub attempted: Option<Attempted>,
+    /// Why only benign repairs run.
+    pub frozen: Option<Frozen>,
+    /// Everybody ever kept here, by name.
+    pub people: BTreeMap<String, PersonFacts>,
+    /// When removals ran, for the limit over a day; a day old at most.
+    pub removals: Vec<Time>,
+    /// Steps that did not come out as meant, since they last did.
+    pub failures: BTreeMap<StepId, Failure>,
+    /// Steps that were brought to no end and that a person has to look at.
+    pub needs_operator: BTreeMap<StepId, String>,
+    /// The latest moment the journal has seen: no later one may be before it.
+    pub latest: Time,
+}
+
+impl Facts {
+    /// The facts of an executor that has just been initialised.
+    pub fn genesis(executor_id: &str, name: &str, adopt: CommitId, at: Time) -> Self {
+        Self {
+            executor_id: executor_id.to_owned(),
+            name: name.to_owned(),
+            adopted: adopt,
+            attempted: None,
+            frozen: None,
+            people: BTreeMap::new(),
+            removals: Vec::new(),
+            failures: BTreeMap::new(),
+            needs_operator: BTreeMap::new(),
+            latest: at,
+        }
+    }
+
+    /// Takes in one durable entry; `open` is the batch that the entry closes, if it closes one.
+    pub fn apply(&mut self, entry: &Entry, open: &[Step]) {
+        self.latest = self.latest.max(entry.at());
+        match entry {
+            Entry::Genesis {
+                executor_id,
+                name,
+                adopt,
+                at,
+            } => {
+                *self = Self::genesis(executor_id, name, adopt.clone(), *at);
+            }
+            Entry::Adopted { commit, .. } => {
+                self.adopted = commit.clone();
+                self.attempted = None;
+            }
+            Entry::Attempted {
+                commit, problem, ..
+            } => {
+                self.attempted = Some(Attempted {
+                    commit: commit.clone(),
+                    problem: problem.clone(),
+                });
+            }
+            Entry::Frozen { why, .. } => self.frozen = Some(why.clone()),
+            Entry::Reset { commit, .. } => {
+                self.adopted = commit.clone();
+                self.attempted = None;
+                self.frozen = None;
+            }
+            Entry::Intended { .. } => {}
+            Entry::Outcome { at, results } => {
+                for (step, result) in open.iter().zip(results) {
+                    self.apply_result(step, result, *at);
+                }
+                self.removals.retain(|then| then.plus(86_400) > *at);
+            }
+        }
+    }
+
+    fn apply_result(&mut self, step: &Step, result: &StepResult, at: Time) {
+        match result {
+            StepResult::Done => {
+                self.failures.remove(&step.id);
+                self.needs_operator.remove(&step.id);
+                self.apply_done(step, at);
+            }
+            StepResult::Failed(reason) => {
+                let failure = self.failures.entry(step.id).or_insert(Failure {
+                    times: 0,
+                    last: at,
+                    reason: String::new(),
+                });
+                failure.times = failure.times.saturating_add(1);
+                failure.last = at;
+                failure.reason.clone_from(reason);
+            }
+            StepResult::NotBegun => {}
+            StepResult::NeedsOperator(reason) => {
+                self.needs_operator.insert(step.id, reason.clone());
+            }
+        }
+    }
+
+    fn apply_done(&mut self, step: &Step, at: Time) {
+        if step.action.is_removal() {
+            self.removals.push(at);
+        }
+        let user = step.action.user().to_owned();
+        match &step.action {
+            Action::CreateAccount {
+                user: _,
+                uid,
+                gid,
+                home,
+                shell: _,
+                subuid,
+                subgid,
+                authentik_user,
+                k8s_user,
+            } => {
+                let before = self.people.remove(&user);
+                let generation = before.as_ref().map_or(0, |it| it.generation) + 1;
+                let (ports, given, home_made, formerly) =
+                    before.map_or_else(Default::default, |it| {
+                        // The account was deleted behind our back: its memberships went with it, its ports and home did not.
+                        (it.ports, BTreeSet::new(), it.home_made, it.formerly)
+                    });
+                self.people.insert(
+                    user,
+                    PersonFacts {
+                        entry: step.id,
+                        how: How::Created,
+                        generation,
+                        uid: *uid,
+                        gid: *gid,
+                        home: home.clone(),
+                        subuid: *subuid,
+                        subgid: *subgid,
+                        authentik_user: authentik_user.clone(),
+                        k8s_user: k8s_user.clone(),
+                        stage: Stage::Active,
+                        since: at,
+                        home_made,
+                        ports,
+                        given,
+                        aside: SetAside::default(),
+                        formerly,
+                    },
+                );
+            }
+            Action::AdoptAccount {
+                user: _,
+                uid,
+                gid,
+                home,
+                authentik_user,
+                k8s_user,
+            } => {
+                self.people.insert(
+                    user,
+                    PersonFacts {
+                        entry: step.id,
+                        how: How::Adopted,
+                        generation: 1,
+                        uid: *uid,
+                        gid: *gid,
+                        home: home.clone(),
+                        subuid: None,
+                        subgid: None,
+                        authentik_user: authentik_user.clone(),
+                        k8s_user: k8s_user.clone(),
+                        stage: Stage::Active,
+                        since: at,
+                        home_made: true,
+                        ports: Ports::new(),
+                        given: BTreeSet::new(),
+                        aside: SetAside::default(),
+                        formerly: BTreeSet::new(),
+                    },
+                );
+            }
+            Action::RenameAccount {
+                from,
+                user: _,
+                uid: _,
+            } => {
+                if let Some(mut person) = self.people.remove(from) {
+                    person.formerly.insert(from.clone());
+                    self.people.insert(user, person);
+                }
+            }
+            Action::ChangeIdentity { identity, to, .. } => {
+                self.on(&user, |person| match identity {
+                    Identity::AuthentikUser => person.authentik_user.clone_from(to),
+                    Identity::K8sUser => person.k8s_user.clone_from(to),
+                })
+            }
+            Action::JoinGroup { group, .. } => self.on(&user, |person| {
+                person.given.insert(group.clone());
+                person.aside.groups.remove(group);
+            }),
+            Action::LeaveGroup { group, because, .. } => self.on(&user, |person| {
+                person.given.remove(group);
+                if *because == Leave::Cut {
+                    person.aside.groups.insert(group.clone());
+                }
+            }),
+            Action::AssignPorts { ports, .. } => {
+                self.on(&user, |person| person.ports.extend(ports.clone()))
+            }
+            Action::Park {
+                because: Parking::Asked | Parking::Expired,
+                ..
+            } => self.stand(&user, Stage::Parked, at),
+            Action::Unpark { .. } => self.stand(&user, Stage::Active, at),
+            Action::Cut { .. } => self.stand(&user, Stage::Cut, at),
+            Action::Return { .. } => self.stand(&user, Stage::Active, at),
+            Action::LockLogin { .. } => self.on(&user, |person| person.aside.login = true),
+            Action::UnlockLogin { .. } => self.on(&user, |person| person.aside.login = false),
+            Action::Trace {
+                trace, direction, ..
+            } => self.on(&user, |person| match direction {
+                crate::action::Direction::SetAside => {
+                    person.aside.traces.insert(*trace);
+                }
+                crate::action::Direction::Restore => {
+                    person.aside.traces.remove(trace);
+                }
+            }),
+            Action::CreateHome { .. } => self.on(&user, |person| person.home_made = true),
+            Action::ArchiveDelete { .. } => self.stand(&user, Stage::Archived, at),
+            // Read back from the world each cycle; the ledger keeps no second copy.
+            Action::ChangeUid { .. }
+            | Action::SetShell { .. }
+            | Action::LockPassword { .. }
+            | Action::EndSessions { .. }
+            | Action::WriteEnvironment { .. }
+            | Action::Unit { .. }
+            | Action::Entry { .. } => {}
+        }
+    }
+
+    fn on(&mut self, user: &str, change: impl FnOnce(&mut PersonFacts)) {
+        if let Some(person) = self.people.get_mut(user) {
+            change(person);
+        }
+    }
+
+    fn stand(&mut self, user: &str, stage: Stage, at: Time) {
+        self.on(user, |person| {
+            person.stage = stage;
+            person.since = at;
+        });
+    }
+}

@@ -1,0 +1,412 @@
+//! Which steps may run now, and why the others may not.
+//!
+//! Only this module makes [`Admitted`], and only a durable journal record makes [`Intent`] (invariant 2); whoever
+//! changes the world takes nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::action::{Action, Class, Leave, Phase};
+use crate::commit::CommitId;
+use crate::facts::{Facts, Stage};
+use crate::journal::{Authority, Entry};
+use crate::observed::{Observed, Reading};
+use crate::plan::{Plan, PlannedStep};
+use crate::policy::{ADMIN_GROUPS, Policy};
+use crate::render::FileWrite;
+use crate::step::{Step, StepId};
+use crate::time::Time;
+
+/// Why a step does not run now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Not benign, and no release names it: `pending_signature`.
+    PendingSignature,
+    /// The plan takes away too much; all its removals wait together.
+    Limit(String),
+    /// A name no step may touch, signed or not: `guardrail`.
+    Guardrail(String),
+    /// A step it builds on is not admitted.
+    Needs(StepId),
+    /// Something it needs is not there.
+    Precondition(String),
+    /// It failed, and is tried again later.
+    Retry {
+        /// When.
+        at: Time,
+        /// Why it failed.
+        reason: String,
+    },
+    /// It stopped halfway, and a person has to look.
+    NeedsOperator(String),
+    /// The executor is frozen: `frozen`.
+    Frozen,
+}
+
+impl Reason {
+    /// The word for it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::PendingSignature => "pending_signature",
+            Self::Limit(_) | Self::Guardrail(_) => "guardrail",
+            Self::Needs(_) => "needs",
+            Self::Precondition(_) => "precondition",
+            Self::Retry { .. } => "retry",
+            Self::NeedsOperator(_) => "needs_operator",
+            Self::Frozen => "frozen",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PendingSignature => f.write_str("waits for a signed release"),
+            Self::Limit(why) | Self::Guardrail(why) | Self::Precondition(why) => f.write_str(why),
+            Self::Needs(step) => write!(f, "follows step {step}"),
+            Self::Retry { at, reason } => write!(f, "failed: {reason}; next try at {at}"),
+            Self::NeedsOperator(why) => write!(f, "needs an operator: {why}"),
+            Self::Frozen => f.write_str("this executor is frozen"),
+        }
+    }
+}
+
+/// A step that passed the gate.
+///
+/// ```compile_fail
+/// fn forge(step: muster_core::step::Step) -> muster_core::gate::Admitted {
+///     muster_core::gate::Admitted { step }
+/// }
+/// ```
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "an admitted step does nothing until it is intended"]
+pub struct Admitted {
+    step: Step,
+    needs: Vec<StepId>,
+}
+
+impl Admitted {
+    /// The step.
+    pub fn step(&self) -> &Step {
+        &self.step
+    }
+}
+
+/// A step that does not run now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The step.
+    pub step: Step,
+    /// Its class.
+    pub class: Class,
+    /// Why it waits.
+    pub reason: Reason,
+}
+
+/// What the gate decided about one plan.
+#[derive(Debug, Default, PartialEq, Eq)]
+#[must_use = "a verdict that nobody acts on or reports changes nothing"]
+pub struct Verdict {
+    /// May run, in the plan's order.
+    pub admitted: Vec<Admitted>,
+    /// Must wait, in the plan's order.
+    pub held: Vec<Held>,
+}
+
+/// Judges a whole plan: limits first, then each step.
+pub fn judge(
+    plan: &Plan,
+    policy: &Policy,
+    facts: &Facts,
+    observed: &Observed,
+    now: Time,
+) -> Verdict {
+    let limit =
+        removal_limit(plan, policy, facts, now).or_else(|| admin_limit(plan, policy, observed));
+    let mut verdict = Verdict::default();
+    let mut held_ids: BTreeSet<StepId> = BTreeSet::new();
+    for planned in plan.steps() {
+        let PlannedStep {
+            step,
+            needs,
+            blocked,
+        } = planned;
+        let class = step.action.class(policy);
+        let reason = guardrail(step, policy)
+            .map(Reason::Guardrail)
+            .or_else(|| {
+                needs
+                    .iter()
+                    .find(|need| held_ids.contains(*need))
+                    .map(|need| Reason::Needs(*need))
+            })
+            .or_else(|| blocked.clone().map(Reason::Precondition))
+            .or_else(|| {
+                limit
+                    .clone()
+                    .filter(|_| takes_away(&step.action))
+                    .map(Reason::Limit)
+            })
+            .or_else(|| {
+                (class != Class::Benign && facts.frozen.is_some()).then_some(Reason::Frozen)
+            })
+            .or_else(|| (class != Class::Benign).then_some(Reason::PendingSignature))
+            .or_else(|| {
+                facts
+                    .needs_operator
+                    .get(&step.id)
+                    .cloned()
+                    .map(Reason::NeedsOperator)
+            })
+            .or_else(|| {
+                let failure = facts.failures.get(&step.id)?;
+                let at = failure.retry_at();
+                (at > now).then(|| Reason::Retry {
+                    at,
+                    reason: failure.reason.clone(),
+                })
+            });
+        match reason {
+            Some(reason) => {
+                held_ids.insert(step.id);
+                verdict.held.push(Held {
+                    step: step.clone(),
+                    class,
+                    reason,
+                });
+            }
+            None => verdict.admitted.push(Admitted {
+                step: step.clone(),
+                needs: needs.clone(),
+            }),
+        }
+    }
+    verdict
+}
+
+/// Whether the limits hold it back: removals, and the parts of a cut.
+fn takes_away(action: &Action) -> bool {
+    action.is_removal()
+        || matches!(
+            action,
+            Action::LockLogin { .. }
+                | Action::LeaveGroup {
+                    because: Leave::Cut,
+                    ..
+                }
+                | Action::ArchiveDelete { .. }
+        )
+}
+
+fn removal_limit(plan: &Plan, policy: &Policy, facts: &Facts, now: Time) -> Option<String> {
+    let planned = plan
+        .steps()
+        .iter()
+        .filter(|it| it.step.action.is_removal())
+        .count();
+    if planned == 0 {
+        return None;
+    }
+    let recent = facts
+        .removals
+        .iter()
+        .filter(|then| then.plus(86_400) > now)
+        .count();
+    let removals = planned + recent;
+    let active = facts
+        .people
+        .values()
+        .filter(|it| it.stage == Stage::Active)
+        .count();
+    // Those already cut today were active this morning.
+    let cut_today = facts
+        .people
+        .values()
+        .filter(|it| it.stage == Stage::Cut && it.since.plus(86_400) > now)
+        .count();
+    let base = active + cut_today;
+    let limits = policy.limits;
+    (removals >= limits.removals && removals * 100 > limits.share * base).then(|| {
+        let percent = (removals * 100).checked_div(base).unwrap_or(100);
+        format!(
+            "over the limit: {removals} removals ({recent} of them in the last 24 hours) are {percent} % of {base} active \
+             accounts, and more than {} % is held as a whole; split the change over days, or sign a release for exactly \
+             these steps",
+            limits.share
+        )
+    })
+}
+
+fn admin_limit(plan: &Plan, policy: &Policy, observed: &Observed) -> Option<String> {
+    let Reading::Known(accounts) = &observed.accounts else {
+        return None;
+    };
+    let mut admins: BTreeMap<&str, usize> = accounts
+        .by_name
+        .iter()
+        .filter(|(_, it)| it.uid != 0 && it.expires.is_none() && it.shell != policy.nologin)
+        .map(|(name, it)| {
+            (
+                name.as_str(),
+                ADMIN_GROUPS
+                    .iter()
+                    .filter(|group| it.groups.contains(**group))
+                    .count(),
+            )
+        })
+        .filter(|(_, groups)| *groups > 0)
+        .collect();
+    let before = admins.len();
+    for planned in plan.steps() {
+        match &planned.step.action {
+            Action::Cut { user, .. }
+            | Action::LockLogin { user }
+            | Action::ArchiveDelete { user, .. } => {
+                admins.remove(user.as_str());
+            }
+            Action::LeaveGroup { user, group, .. } if ADMIN_GROUPS.contains(&group.as_str()) => {
+                if let Some(groups) = admins.get_mut(user.as_str()) {
+                    *groups -= 1;
+                    if *groups == 0 {
+                        admins.remove(user.as_str());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let (left, least) = (admins.len(), policy.limits.min_admins);
+    (left < before && left < least).then(|| {
+        format!("would leave {left} accounts that can become root, and at least {least} must remain; add another admin first")
+    })
+}
+
+fn guardrail(step: &Step, policy: &Policy) -> Option<String> {
+    let user = step.action.user();
+    (user == "root" || policy.protected.contains(user))
+        .then(|| format!("{user} is a protected name: no step may touch it, signed or not"))
+}
+
+/// Steps that one intent covers, because one act carries them out.
+#[derive(Debug)]
+#[must_use = "a batch does nothing until it is intended"]
+pub struct Batch {
+    phase: Phase,
+    admitted: Vec<Admitted>,
+}
+
+impl Verdict {
+    /// Takes the admitted steps apart by phase, in the order in which they run.
+    pub fn into_batches(self) -> (Vec<Batch>, Vec<Held>) {
+        let mut batches: Vec<Batch> = Vec::new();
+        let mut by_phase: BTreeMap<Phase, Vec<Admitted>> = BTreeMap::new();
+        for admitted in self.admitted {
+            by_phase
+                .entry(admitted.step.action.phase())
+                .or_default()
+                .push(admitted);
+        }
+        for (phase, admitted) in by_phase {
+            batches.push(Batch { phase, admitted });
+        }
+        (batches, self.held)
+    }
+}
+
+impl Batch {
+    /// When it runs.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Its steps.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.admitted.iter().map(Admitted::step)
+    }
+
+    /// Leaves out what builds on a step that was not done; returns what was left out.
+    pub fn without_dependents_of(&mut self, undone: &BTreeSet<StepId>) -> Vec<StepId> {
+        let (kept, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.admitted)
+            .into_iter()
+            .partition(|it| !it.needs.iter().any(|need| undone.contains(need)));
+        self.admitted = kept;
+        left.into_iter().map(|it| it.step.id).collect()
+    }
+
+    /// Whether nothing is left to do.
+    pub fn is_empty(&self) -> bool {
+        self.admitted.is_empty()
+    }
+
+    /// Writes the intent to the journal; only if that succeeds, yields the right to act.
+    ///
+    /// `writes` are the files that the steps of [`Phase::Files`] amount to.
+    ///
+    /// # Errors
+    /// Whatever `append` says; nothing may then be done.
+    pub fn intend<E>(
+        self,
+        commit: &CommitId,
+        at: Time,
+        writes: Vec<FileWrite>,
+        append: impl FnOnce(&Entry) -> Result<(), E>,
+    ) -> Result<Intent, E> {
+        let steps: Vec<Step> = self.admitted.into_iter().map(|it| it.step).collect();
+        let authority = Authority::Benign {
+            commit: commit.clone(),
+        };
+        let entry = Entry::Intended {
+            at,
+            steps,
+            authority,
+        };
+        append(&entry)?;
+        let Entry::Intended { steps, .. } = entry else {
+            unreachable!("made two lines above")
+        };
+        Ok(Intent {
+            phase: self.phase,
+            steps,
+            writes,
+            at,
+        })
+    }
+}
+
+/// The right to act: proof that the batch is in the journal.
+///
+/// ```compile_fail
+/// fn act_without_a_record(step: muster_core::step::Step) -> muster_core::gate::Intent {
+///     muster_core::gate::Intent { steps: vec![step] }
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "an open intent must be brought to an outcome, or it is in doubt after a restart"]
+pub struct Intent {
+    phase: Phase,
+    steps: Vec<Step>,
+    writes: Vec<FileWrite>,
+    at: Time,
+}
+
+impl Intent {
+    /// Which phase.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// What to do, in order.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The files that the steps amount to.
+    pub fn writes(&self) -> &[FileWrite] {
+        &self.writes
+    }
+
+    /// The moment of the cycle, for dates that an act writes.
+    pub fn at(&self) -> Time {
+        self.at
+    }
+}

@@ -1,0 +1,204 @@
+//! The entries of the journal, in order of time, and the fold that reads them back.
+//!
+//! How they are kept on disk (length, checksum, chain) is the daemon's affair; what may follow what is decided here,
+//! by one function that guards the live path and replays the log.
+
+use serde::{Deserialize, Serialize};
+
+use crate::commit::CommitId;
+use crate::facts::{Facts, Frozen};
+use crate::step::Step;
+use crate::time::Time;
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Entry {
+    /// The first record of every journal.
+    Genesis {
+        /// When.
+        at: Time,
+        /// Random, 32 hex digits.
+        executor_id: String,
+        /// The pinned name.
+        name: String,
+        /// The first commit to adopt, as a person confirmed it.
+        adopt: CommitId,
+    },
+    /// A commit was adopted: what it asks for is what is enforced.
+    Adopted {
+        /// When.
+        at: Time,
+        /// Which.
+        commit: CommitId,
+    },
+    /// A commit was looked at and not adopted.
+    Attempted {
+        /// When.
+        at: Time,
+        /// Which.
+        commit: CommitId,
+        /// Why not.
+        problem: String,
+    },
+    /// Only benign repairs run from here on.
+    Frozen {
+        /// When.
+        at: Time,
+        /// Why.
+        why: Frozen,
+    },
+    /// A person at the console decided which commit counts.
+    Reset {
+        /// When.
+        at: Time,
+        /// The commit adopted from here on.
+        commit: CommitId,
+        /// Who, as the console knew them.
+        who: String,
+        /// Why, in their words.
+        reason: String,
+    },
+    /// A batch is about to run.
+    Intended {
+        /// When.
+        at: Time,
+        /// Its steps, in order.
+        steps: Vec<Step>,
+        /// By what right.
+        authority: Authority,
+    },
+    /// What the world showed after the batch before this entry: one result for each of its steps.
+    Outcome {
+        /// When.
+        at: Time,
+        /// In the order of the steps.
+        results: Vec<StepResult>,
+    },
+}
+
+impl Entry {
+    /// When it was written.
+    pub fn at(&self) -> Time {
+        match self {
+            Self::Genesis { at, .. }
+            | Self::Adopted { at, .. }
+            | Self::Attempted { at, .. }
+            | Self::Frozen { at, .. }
+            | Self::Reset { at, .. }
+            | Self::Intended { at, .. }
+            | Self::Outcome { at, .. } => *at,
+        }
+    }
+}
+
+/// By what right a batch runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Authority {
+    /// Every step is benign, and the commit asks for it.
+    Benign {
+        /// The adopted commit.
+        commit: CommitId,
+    },
+}
+
+/// How a step came out, as the world showed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepResult {
+    /// The world is as the step wanted it.
+    Done,
+    /// It is not, for a reason.
+    Failed(String),
+    /// Nothing of it has happened; it may be planned again at once.
+    NotBegun,
+    /// Something of it has happened that the ordinary path does not finish.
+    NeedsOperator(String),
+}
+
+/// Facts, and the batch that has an intent and no outcome yet, if there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replayed {
+    /// What is known.
+    pub facts: Facts,
+    /// The one batch in doubt.
+    pub open: Option<Vec<Step>>,
+}
+
+/// An entry that cannot follow the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutOfOrder {
+    /// The first entry is not a genesis, or a later one is.
+    #[error("a journal begins with one genesis record, and has no other")]
+    Genesis,
+    /// An intent while another is open.
+    #[error("a batch was intended while another was open")]
+    Intent,
+    /// An outcome without an intent.
+    #[error("an outcome was recorded with no batch open")]
+    Outcome,
+    /// An outcome with more or fewer results than the batch has steps.
+    #[error("an outcome has {results} results for {steps} steps")]
+    Results {
+        /// Steps of the open batch.
+        steps: usize,
+        /// Results recorded.
+        results: usize,
+    },
+}
+
+impl Replayed {
+    /// Begins with the first entry of a journal.
+    ///
+    /// # Errors
+    /// [`OutOfOrder::Genesis`] when that is no genesis record.
+    pub fn begin(first: &Entry) -> Result<Self, OutOfOrder> {
+        match first {
+            Entry::Genesis {
+                at,
+                executor_id,
+                name,
+                adopt,
+            } => Ok(Self {
+                facts: Facts::genesis(executor_id, name, adopt.clone(), *at),
+                open: None,
+            }),
+            _ => Err(OutOfOrder::Genesis),
+        }
+    }
+
+    /// Takes in the next entry: the same function live and in replay.
+    ///
+    /// # Errors
+    /// [`OutOfOrder`] when `entry` cannot stand here; nothing has changed then.
+    pub fn apply(&mut self, entry: &Entry) -> Result<(), OutOfOrder> {
+        match (entry, &self.open) {
+            (Entry::Genesis { .. }, _) => return Err(OutOfOrder::Genesis),
+            (Entry::Intended { .. }, Some(_)) => return Err(OutOfOrder::Intent),
+            (Entry::Intended { steps, .. }, None) => {
+                self.facts.apply(entry, &[]);
+                self.open = Some(steps.clone());
+            }
+            (Entry::Outcome { .. }, None) => return Err(OutOfOrder::Outcome),
+            (Entry::Outcome { results, .. }, Some(steps)) => {
+                if steps.len() != results.len() {
+                    return Err(OutOfOrder::Results {
+                        steps: steps.len(),
+                        results: results.len(),
+                    });
+                }
+                self.facts.apply(entry, steps);
+                self.open = None;
+            }
+            (
+                Entry::Adopted { .. }
+                | Entry::Attempted { .. }
+                | Entry::Frozen { .. }
+                | Entry::Reset { .. },
+                _,
+            ) => self.facts.apply(entry, &[]),
+        }
+        Ok(())
+    }
+}

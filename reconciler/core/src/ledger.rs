@@ -1,0 +1,220 @@
+//! Facts as the files of a git tree, and back. What a machine must not be the only one to know.
+//!
+//! People lie in 256 shards of one JSON line each, so that a commit costs what changed and a load opens few files.
+//! Never a password hash, a key or a session.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::commit::CommitId;
+use crate::facts::{Attempted, Facts, Failure, Frozen, PersonFacts};
+use crate::step::StepId;
+use crate::time::Time;
+
+/// The format this version writes. A newer one is readable by people, not writable by us.
+pub const FORMAT: u32 = 1;
+
+/// Everything but the people.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    format: u32,
+    executor_id: String,
+    name: String,
+    adopted: CommitId,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    attempted: Option<Attempted>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    frozen: Option<Frozen>,
+    removals: Vec<Time>,
+    failures: BTreeMap<StepId, Failure>,
+    needs_operator: BTreeMap<StepId, String>,
+    latest: Time,
+    /// The last journal record that these facts contain, and the chain's value after it.
+    through: Through,
+}
+
+/// How far into the journal a ledger commit reaches.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Through {
+    /// Sequence number of the record, counted from 1; 0 before the first.
+    pub sequence: u64,
+    /// The chain's hash after it, 64 hex digits.
+    pub chain: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    user: String,
+    #[serde(rename = "is")]
+    person: PersonFacts,
+}
+
+/// A ledger that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// A file that every ledger has is not there.
+    #[error("the ledger has no {0}")]
+    Missing(&'static str),
+    /// A file cannot be read.
+    #[error("{file} of the ledger, line {line}")]
+    Malformed {
+        /// Which file.
+        file: String,
+        /// Which line, from 1.
+        line: usize,
+        /// What the reader said.
+        source: serde_json::Error,
+    },
+    /// Written by a newer version.
+    #[error(
+        "the ledger has format {found}, and this version of muster reads {FORMAT}; install the newer one"
+    )]
+    Newer {
+        /// The format found.
+        found: u32,
+    },
+}
+
+const STATE: &str = "state.json";
+
+/// The files of a ledger that holds `facts`, up to journal record `through`.
+pub fn files(facts: &Facts, through: &Through) -> BTreeMap<String, Vec<u8>> {
+    let Facts {
+        executor_id,
+        name,
+        adopted,
+        attempted,
+        frozen,
+        people,
+        removals,
+        failures,
+        needs_operator,
+        latest,
+    } = facts;
+    let state = State {
+        format: FORMAT,
+        executor_id: executor_id.clone(),
+        name: name.clone(),
+        adopted: adopted.clone(),
+        attempted: attempted.clone(),
+        frozen: frozen.clone(),
+        removals: removals.clone(),
+        failures: failures.clone(),
+        needs_operator: needs_operator.clone(),
+        latest: *latest,
+        through: through.clone(),
+    };
+    let mut text = serde_json::to_vec_pretty(&state).expect("plain records always serialise");
+    text.push(b'\n');
+    let mut files = BTreeMap::from([(STATE.to_owned(), text)]);
+    for (user, person) in people {
+        files
+            .entry(shard(user))
+            .or_default()
+            .extend(line(user, person));
+    }
+    files
+}
+
+fn line(user: &str, person: &PersonFacts) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Borrowed<'a> {
+        user: &'a str,
+        #[serde(rename = "is")]
+        person: &'a PersonFacts,
+    }
+    let mut line =
+        serde_json::to_vec(&Borrowed { user, person }).expect("plain records always serialise");
+    line.push(b'\n');
+    line
+}
+
+/// The file that a person's line is in.
+pub fn shard(user: &str) -> String {
+    format!("people/{:02x}.jsonl", Sha256::digest(user.as_bytes())[0])
+}
+
+/// What changed from one set of files to the next: new contents, or `None` for a file that is gone.
+pub fn changes(
+    before: &BTreeMap<String, Vec<u8>>,
+    after: &BTreeMap<String, Vec<u8>>,
+) -> BTreeMap<String, Option<Vec<u8>>> {
+    let written = after
+        .iter()
+        .filter(|(path, content)| before.get(*path) != Some(content))
+        .map(|(path, content)| (path.clone(), Some(content.clone())));
+    let gone = before
+        .keys()
+        .filter(|path| !after.contains_key(*path))
+        .map(|path| (path.clone(), None));
+    written.chain(gone).collect()
+}
+
+/// Reads a ledger.
+///
+/// # Errors
+/// [`LedgerError`] says which file and line. Corrupt is not absent: the caller stops.
+pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), LedgerError> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let text = files.get(STATE).ok_or(LedgerError::Missing(STATE))?;
+    let malformed = |source: serde_json::Error| LedgerError::Malformed {
+        file: STATE.to_owned(),
+        line: source.line(),
+        source,
+    };
+    let Format { format } = serde_json::from_slice(text).map_err(malformed)?;
+    if format > FORMAT {
+        return Err(LedgerError::Newer { found: format });
+    }
+    let state: State = serde_json::from_slice(text).map_err(malformed)?;
+    let mut people = BTreeMap::new();
+    for (path, content) in files.iter().filter(|(path, _)| path.starts_with("people/")) {
+        for (index, line) in content
+            .split(|byte| *byte == b'\n')
+            .enumerate()
+            .filter(|(_, it)| !it.is_empty())
+        {
+            let Line { user, person } =
+                serde_json::from_slice(line).map_err(|source| LedgerError::Malformed {
+                    file: path.clone(),
+                    line: index + 1,
+                    source,
+                })?;
+            people.insert(user, person);
+        }
+    }
+    let State {
+        format: _,
+        executor_id,
+        name,
+        adopted,
+        attempted,
+        frozen,
+        removals,
+        failures,
+        needs_operator,
+        latest,
+        through,
+    } = state;
+    let facts = Facts {
+        executor_id,
+        name,
+        adopted,
+        attempted,
+        frozen,
+        people,
+        removals,
+        failures,
+        needs_operator,
+        latest,
+    };
+    Ok((facts, through))
+}

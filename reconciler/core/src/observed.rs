@@ -1,0 +1,247 @@
+//! What was read on a host, just now.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::facts::{HomeId, IdRange};
+use crate::policy::Aggregate;
+
+/// A part of the world that was read, or could not be: nothing is planned on what is unknown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading<T> {
+    /// Read.
+    Known(T),
+    /// Not read, and why.
+    Unknown(String),
+}
+
+impl<T> Reading<T> {
+    /// What was read.
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known(value) => Some(value),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// What a host is asked. Says whom to look at, never what changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Question {
+    /// Everybody the roster or the ledger names, and how closely to look.
+    pub people: BTreeMap<String, Subject>,
+    /// How many uids will be needed: so many free ones are checked with the name services.
+    pub new: usize,
+    /// Shells that somebody is to have: whether each is installed.
+    pub shells: BTreeSet<String>,
+    /// Which parts to read.
+    pub parts: Parts,
+}
+
+/// One person to look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// Whether login traces are wanted: linger, keys, crontab, processes.
+    pub traces: bool,
+    /// Whether the name services have to be asked whether they know the name: it has no account of ours.
+    pub ask_name_services: bool,
+    /// The home to look at, when the account databases have none.
+    pub home: Option<String>,
+}
+
+/// The parts of a host that can be read on their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// Account databases and login.defs.
+    pub accounts: bool,
+    /// Homes and login traces.
+    pub homes: bool,
+    /// Rendered files.
+    pub files: bool,
+    /// Units.
+    pub units: bool,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
+
+impl Parts {
+    /// Everything.
+    pub const ALL: Self = Self {
+        accounts: true,
+        homes: true,
+        files: true,
+        units: true,
+    };
+    /// Nothing.
+    pub const NONE: Self = Self {
+        accounts: false,
+        homes: false,
+        files: false,
+        units: false,
+    };
+}
+
+/// A whole host. A part that was not asked for is [`Reading::Unknown`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// The account databases.
+    pub accounts: Reading<Accounts>,
+    /// Homes and login traces of the people asked about, by name.
+    pub people: BTreeMap<String, Person>,
+    /// SHA-256 of each environment file that is there, by person.
+    pub environments: Reading<BTreeMap<String, String>>,
+    /// The entries of each aggregate file; an absent file has none.
+    pub aggregates: BTreeMap<Aggregate, Reading<BTreeMap<String, String>>>,
+    /// Units of instances, by full unit name; one that is neither enabled nor active may be missing.
+    pub units: Reading<Units>,
+}
+
+/// The account databases, and what the host's own settings say about new accounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accounts {
+    /// By name.
+    pub by_name: BTreeMap<String, Account>,
+    /// Gid of each local group, by name.
+    pub groups: BTreeMap<String, u32>,
+    /// Every subordinate uid range that is taken.
+    pub subuids: Vec<IdRange>,
+    /// Every subordinate gid range that is taken.
+    pub subgids: Vec<IdRange>,
+    /// Names of those asked about that a name service knows and the local files do not, with their uid.
+    pub foreign: BTreeMap<String, u32>,
+    /// Uids of the range that a name service has and the local files have not, as far as asked.
+    pub foreign_uids: BTreeSet<u32>,
+    /// What login.defs and useradd's defaults say.
+    pub defaults: Defaults,
+    /// Those of the shells asked about that are installed.
+    pub shells: BTreeSet<String>,
+}
+
+/// One local account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its uid.
+    pub uid: u32,
+    /// Its primary gid.
+    pub gid: u32,
+    /// Its home directory.
+    pub home: String,
+    /// Its login shell.
+    pub shell: String,
+    /// Whether a password opens it.
+    pub password: Password,
+    /// Whether the account has expired by `shadow(5)`, as the day it did.
+    pub expires: Option<i64>,
+    /// Supplementary groups, by group and gshadow alike.
+    pub groups: BTreeSet<String>,
+    /// Its subordinate uids.
+    pub subuid: Option<IdRange>,
+    /// Its subordinate gids.
+    pub subgid: Option<IdRange>,
+    /// Whether a rename of this account was begun and not finished: the name it still has beside this one.
+    pub renaming_from: Option<String>,
+}
+
+/// A password field, without what is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Password {
+    /// Begins with `!` or `*`: no password opens it.
+    Locked,
+    /// A hash, or empty: something opens it.
+    Usable,
+}
+
+/// Ranges and places for new accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    /// UID_MIN and UID_MAX.
+    pub uids: (u32, u32),
+    /// GID_MIN and GID_MAX.
+    pub gids: (u32, u32),
+    /// SUB_UID_MIN, SUB_UID_MAX and SUB_UID_COUNT; no count, no ranges.
+    pub subuids: (u32, u32, u32),
+    /// SUB_GID_MIN, SUB_GID_MAX and SUB_GID_COUNT.
+    pub subgids: (u32, u32, u32),
+    /// Where homes are made.
+    pub home_base: String,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            uids: (1_000, 60_000),
+            gids: (1_000, 60_000),
+            subuids: (100_000, 600_100_000, 65_536),
+            subgids: (100_000, 600_100_000, 65_536),
+            home_base: "/home".to_owned(),
+        }
+    }
+}
+
+/// What belongs to one person outside the account databases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// The home directory.
+    pub home: Reading<Home>,
+    /// Traces of a login; `None` when they were not asked for.
+    pub traces: Option<Traces>,
+}
+
+/// A home directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// Nothing there.
+    Absent,
+    /// A directory of the account's own.
+    Directory(HomeId),
+    /// Something else: a link, another's, a file.
+    Odd(String),
+}
+
+/// What a login leaves behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traces {
+    /// Whether user services outlive the session.
+    pub linger: Reading<bool>,
+    /// Whether there are authorized keys.
+    pub keys: Reading<bool>,
+    /// Whether there is a crontab.
+    pub crontab: Reading<bool>,
+    /// Processes that run under the uid.
+    pub processes: Reading<usize>,
+}
+
+/// The state of units.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Units {
+    /// Whether a service manager runs, or only its files are there (an image, a container).
+    pub manager: Manager,
+    /// By full unit name.
+    pub by_name: BTreeMap<String, UnitState>,
+    /// Templates that exist, such as `t3-serve@.service`.
+    pub templates: BTreeSet<String>,
+}
+
+/// Whether units can run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Manager {
+    /// systemd answers.
+    Running,
+    /// Only files: units can be enabled, not started.
+    #[default]
+    Files,
+}
+
+/// One unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnitState {
+    /// Started at boot.
+    pub enabled: bool,
+    /// Running, or on its way up.
+    pub active: bool,
+    /// Gave up.
+    pub failed: bool,
+}

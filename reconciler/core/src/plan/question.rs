@@ -1,0 +1,50 @@
+//! Whom to look at.
+
+use std::collections::BTreeSet;
+
+use crate::desired::Desired;
+use crate::facts::{Facts, Stage};
+use crate::observed::{Parts, Question, Subject};
+
+/// Everybody the roster or the ledger names. Login traces are read only of people who are cut, are about to be, or
+/// have something to be put back.
+pub fn question(desired: &Desired, facts: &Facts) -> Question {
+    let mut question = Question {
+        parts: Parts::ALL,
+        ..Question::default()
+    };
+    for (user, wanted) in &desired.people {
+        question.shells.insert(wanted.shell.clone());
+        let known = facts.people.get(user);
+        if known.is_none() && wanted.uid.is_none() && wanted.adopt.is_none() {
+            question.new += 1;
+        }
+        question.people.insert(
+            user.clone(),
+            Subject {
+                traces: known.is_some_and(|it| it.stage == Stage::Cut || !it.aside.is_empty()),
+                ask_name_services: known.is_none(),
+                home: known.map(|it| it.home.clone()),
+            },
+        );
+    }
+    let renamed: BTreeSet<&str> = desired
+        .people
+        .values()
+        .filter_map(|it| it.previously.as_deref())
+        .collect();
+    for (user, person) in &facts.people {
+        if !desired.people.contains_key(user) {
+            let gone = matches!(person.stage, Stage::Archived | Stage::Deleted);
+            question.people.insert(
+                user.clone(),
+                Subject {
+                    traces: !gone && !renamed.contains(user.as_str()),
+                    ask_name_services: false,
+                    home: Some(person.home.clone()),
+                },
+            );
+        }
+    }
+    question
+}

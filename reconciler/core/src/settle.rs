@@ -1,0 +1,180 @@
+//! How a step came out, judged by what the world shows afterwards: an exit code is no evidence.
+
+use crate::action::{Action, Direction, Trace, UnitChange};
+use crate::journal::StepResult;
+use crate::observed::{Account, Home, Manager, Observed, Password, Reading, Traces};
+use crate::step::Step;
+
+/// What became of a step. `complaint` is what the act said of it, if it said anything.
+///
+/// The same function closes a batch that has just run and one that was open when the process died.
+pub fn settle(
+    step: &Step,
+    observed: &Observed,
+    nologin: &str,
+    complaint: Option<&str>,
+) -> StepResult {
+    match state_of(&step.action, observed, nologin) {
+        State::Reached => StepResult::Done,
+        State::NotReached => match complaint {
+            Some(reason) => StepResult::Failed(reason.to_owned()),
+            None => StepResult::NotBegun,
+        },
+        State::Strange(reason) => StepResult::NeedsOperator(reason),
+        State::Unknown(reason) => StepResult::Failed(format!("could not be observed: {reason}")),
+    }
+}
+
+enum State {
+    Reached,
+    NotReached,
+    Strange(String),
+    Unknown(String),
+}
+
+fn when(reached: bool) -> State {
+    if reached {
+        State::Reached
+    } else {
+        State::NotReached
+    }
+}
+
+fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
+    match action {
+        // The record is the effect: its intent was durable before it could be settled.
+        Action::AdoptAccount { .. }
+        | Action::ChangeIdentity { .. }
+        | Action::AssignPorts { .. }
+        | Action::Park { .. }
+        | Action::Unpark { .. }
+        | Action::Cut { .. }
+        | Action::Return { .. } => State::Reached,
+        Action::CreateAccount { user, uid, .. } => account(observed, user, |found| match found {
+            Some(account) if account.uid == *uid => State::Reached,
+            Some(account) => State::Strange(format!(
+                "{user} was to be created with uid {uid} and exists with {}",
+                account.uid
+            )),
+            None => State::NotReached,
+        }),
+        Action::RenameAccount { from, user, uid } => account(observed, user, |found| {
+            let old_is_gone = observed
+                .accounts
+                .known()
+                .is_some_and(|it| !it.by_name.contains_key(from));
+            match found {
+                Some(account) if account.uid == *uid => {
+                    when(old_is_gone && account.renaming_from.is_none())
+                }
+                Some(account) => State::Strange(format!(
+                    "{user} was to get uid {uid} of {from} and has {}",
+                    account.uid
+                )),
+                None => State::NotReached,
+            }
+        }),
+        Action::SetShell { user, to, .. } => account(observed, user, |found| {
+            when(found.is_some_and(|it| it.shell == *to))
+        }),
+        Action::LockPassword { user } => account(observed, user, |found| {
+            when(found.is_some_and(|it| it.password == Password::Locked))
+        }),
+        Action::JoinGroup { user, group, .. } => account(observed, user, |found| {
+            when(found.is_some_and(|it| it.groups.contains(group)))
+        }),
+        Action::LeaveGroup { user, group, .. } => account(observed, user, |found| {
+            when(!found.is_some_and(|it| it.groups.contains(group)))
+        }),
+        Action::LockLogin { user } => account(observed, user, |found| {
+            when(found.is_none_or(|it| is_shut(it, nologin)))
+        }),
+        Action::UnlockLogin { user } => account(observed, user, |found| {
+            when(found.is_some_and(|it| !is_shut(it, nologin)))
+        }),
+        Action::Trace {
+            user,
+            trace,
+            direction,
+        } => {
+            let Some(traces) = observed.people.get(user).and_then(|it| it.traces.as_ref()) else {
+                return State::Unknown(format!("{user} was not looked at"));
+            };
+            match trace_reading(traces, *trace) {
+                Reading::Known(there) => when(*there == (*direction == Direction::Restore)),
+                Reading::Unknown(why) => State::Unknown(why.clone()),
+            }
+        }
+        Action::EndSessions { user } => {
+            match observed
+                .people
+                .get(user)
+                .and_then(|it| it.traces.as_ref())
+                .map(|it| &it.processes)
+            {
+                Some(Reading::Known(count)) => when(*count == 0),
+                Some(Reading::Unknown(why)) => State::Unknown(why.clone()),
+                None => State::Unknown(format!("{user} was not looked at")),
+            }
+        }
+        Action::CreateHome { user, .. } => match observed.people.get(user).map(|it| &it.home) {
+            Some(Reading::Known(Home::Directory(_))) => State::Reached,
+            Some(Reading::Known(Home::Absent)) => State::NotReached,
+            Some(Reading::Known(Home::Odd(what))) => State::Strange(what.clone()),
+            Some(Reading::Unknown(why)) => State::Unknown(why.clone()),
+            None => State::Unknown(format!("{user} was not looked at")),
+        },
+        Action::WriteEnvironment { user, digest } => match &observed.environments {
+            Reading::Known(found) => when(found.get(user) == Some(digest)),
+            Reading::Unknown(why) => State::Unknown(why.clone()),
+        },
+        Action::Unit { unit, change, .. } => match &observed.units {
+            Reading::Known(units) => {
+                let state = units.by_name.get(unit).copied().unwrap_or_default();
+                when(match change {
+                    UnitChange::Stop => !state.active,
+                    UnitChange::Disable => !state.enabled,
+                    UnitChange::Enable => state.enabled,
+                    UnitChange::Start => state.active || units.manager == Manager::Files,
+                })
+            }
+            Reading::Unknown(why) => State::Unknown(why.clone()),
+        },
+        Action::Entry { file, key, to, .. } => match observed.aggregates.get(file) {
+            Some(Reading::Known(entries)) => when(entries.get(key) == to.as_ref()),
+            Some(Reading::Unknown(why)) => State::Unknown(why.clone()),
+            None => State::Unknown("the file was not looked at".to_owned()),
+        },
+        Action::ChangeUid { user, to, .. } => account(observed, user, |found| {
+            when(found.is_some_and(|it| it.uid == *to))
+        }),
+        Action::ArchiveDelete { user, .. } => {
+            account(observed, user, |found| when(found.is_none()))
+        }
+    }
+}
+
+fn account(
+    observed: &Observed,
+    user: &str,
+    judge: impl FnOnce(Option<&Account>) -> State,
+) -> State {
+    match &observed.accounts {
+        Reading::Known(accounts) => judge(accounts.by_name.get(user)),
+        Reading::Unknown(why) => State::Unknown(why.clone()),
+    }
+}
+
+/// Whether nobody gets in by this account: locked, expired and without a shell (R34).
+pub fn is_shut(account: &Account, nologin: &str) -> bool {
+    account.password == Password::Locked && account.expires.is_some() && account.shell == nologin
+}
+
+/// The reading of one trace.
+pub fn trace_reading(traces: &Traces, trace: Trace) -> &Reading<bool> {
+    match trace {
+        Trace::Linger => &traces.linger,
+        Trace::AuthorizedKeys => &traces.keys,
+        Trace::Crontab => &traces.crontab,
+    }
+}

@@ -1,0 +1,173 @@
+//! The traits of the outside, as a cycle needs them. `muster-sim` has the only implementations that pretend.
+
+use std::collections::BTreeMap;
+
+use crate::commit::CommitId;
+use crate::gate::Intent;
+use crate::journal::Entry;
+use crate::observed::{Observed, Question};
+use crate::step::StepId;
+
+/// A machine that is read and changed.
+pub trait World {
+    /// Why it did not answer.
+    type Error: std::error::Error + 'static;
+
+    /// What is there now.
+    ///
+    /// # Errors
+    /// Only when nothing at all could be read; a part that could not is [`crate::observed::Reading::Unknown`].
+    fn observe(&mut self, question: &Question) -> Result<Observed, Self::Error>;
+
+    /// Carries out a batch. What went wrong with a step is told, not decided: the next observation decides.
+    ///
+    /// # Errors
+    /// When the batch as a whole could not be begun or finished.
+    fn act(
+        &mut self,
+        intent: &Intent,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Complaints, Self::Error>;
+}
+
+/// What went wrong, step by step, as the act saw it.
+pub type Complaints = BTreeMap<StepId, String>;
+
+/// Where people edit: a state repository that is read and never written.
+pub trait Source {
+    /// Why it did not answer.
+    type Error: std::error::Error + 'static;
+
+    /// The branches as they are now.
+    ///
+    /// # Errors
+    /// When the repository did not answer; the adopted commit is then enforced as before.
+    fn heads(&mut self) -> Result<Heads, Self::Error>;
+
+    /// How `new` relates to `old`.
+    ///
+    /// # Errors
+    /// When objects could not be read.
+    fn ancestry(&mut self, old: &CommitId, new: &CommitId) -> Result<Ancestry, Self::Error>;
+
+    /// The files of the state repository at a commit of the protected branch.
+    ///
+    /// # Errors
+    /// When objects could not be read, or something other than a plain file stands at a path that is read.
+    fn files(&mut self, commit: &CommitId) -> Result<Files, Self::Error>;
+
+    /// What merging `head` into `protected` would give, in memory.
+    ///
+    /// # Errors
+    /// When objects could not be read.
+    fn merge(&mut self, protected: &CommitId, head: &CommitId) -> Result<Merge, Self::Error>;
+}
+
+/// Paths and contents.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// The branches of a state repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heads {
+    /// The head of the protected branch, if there is one.
+    pub protected: Option<CommitId>,
+    /// Every other branch, by full ref name.
+    pub proposals: BTreeMap<String, CommitId>,
+}
+
+/// How one commit relates to an older one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ancestry {
+    /// They are the same.
+    Same,
+    /// The newer one descends from the older one.
+    Descends,
+    /// It does not.
+    Diverged,
+}
+
+/// What a merge in memory gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// The proposal is already part of the protected branch.
+    Contained,
+    /// It merges; these would be the files.
+    Clean(Files),
+    /// It does not merge by itself; at these paths.
+    Conflict(Vec<String>),
+}
+
+/// The journal of one executor.
+pub trait Journal {
+    /// Why it could not be written.
+    type Error: std::error::Error + 'static;
+
+    /// Appends one entry; it is durable when this returns.
+    ///
+    /// # Errors
+    /// When it may not be durable; nothing more may then be done.
+    fn append(&mut self, entry: &Entry) -> Result<(), Self::Error>;
+}
+
+/// The git-backed state of one executor.
+pub trait Ledger {
+    /// Why it could not be written.
+    type Error: std::error::Error + 'static;
+
+    /// Commits the files of the ledger that changed; durable when this returns.
+    ///
+    /// # Errors
+    /// When the commit may not be durable, or the ledger is not where it was left.
+    fn commit(
+        &mut self,
+        changes: BTreeMap<String, Option<Vec<u8>>>,
+        message: &str,
+        at: crate::time::Time,
+    ) -> Result<(), Self::Error>;
+}
+
+/// Where reports go. The only writer that reporting holds (invariant 4).
+pub trait ReportSink {
+    /// Why it could not be told.
+    type Error: std::error::Error + 'static;
+
+    /// What was last told about a commit, if anything.
+    ///
+    /// # Errors
+    /// When the sink did not answer.
+    fn told(&mut self, topic: Topic, commit: &CommitId) -> Result<Option<String>, Self::Error>;
+
+    /// Tells `text` about a commit, in place of what was told before.
+    ///
+    /// # Errors
+    /// When the sink did not take it; it is told again in the next cycle.
+    fn tell(&mut self, topic: Topic, commit: &CommitId, text: &str) -> Result<(), Self::Error>;
+
+    /// Drops plans of commits that are nobody's head any more.
+    ///
+    /// # Errors
+    /// When the sink did not answer.
+    fn forget_plans_except(&mut self, heads: &[CommitId]) -> Result<(), Self::Error>;
+}
+
+/// What a report is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// What a proposal would do.
+    Plan,
+    /// What an adopted commit did.
+    Outcome,
+    /// Why a commit was not adopted.
+    Refusal,
+}
+
+impl Topic {
+    /// The last component of the notes ref.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::Outcome => "outcome",
+            Self::Refusal => "refusal",
+        }
+    }
+}
