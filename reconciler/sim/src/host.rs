@@ -6,7 +6,8 @@ use muster_core::action::{Action, Direction, Phase, Trace, UnitChange};
 use muster_core::facts::{HomeId, IdRange};
 use muster_core::gate::Intent;
 use muster_core::observed::{
-    Account, Accounts, Defaults, Home, Manager, Observed, Password, Person, Question, Reading, Traces, UnitState, Units,
+    Account, Accounts, Defaults, Home, Manager, Observed, Password, Person, Question, Reading,
+    Traces, UnitState, Units,
 };
 use muster_core::policy::Aggregate;
 use muster_core::render::{self, FileWrite};
@@ -92,7 +93,12 @@ impl SimHost {
     /// A freshly installed machine with the groups and shells that tiers name.
     pub fn debian() -> Self {
         let mut host = Self::default();
-        for (group, gid) in [("sudo", 27), ("docker", 998), ("code-shared", 997), ("t3", 996)] {
+        for (group, gid) in [
+            ("sudo", 27),
+            ("docker", 998),
+            ("code-shared", 997),
+            ("t3", 996),
+        ] {
             host.groups.insert(group.to_owned(), (gid, BTreeSet::new()));
         }
         host.shells = ["/bin/bash", "/bin/zsh"].map(str::to_owned).into();
@@ -132,13 +138,20 @@ impl SimHost {
                 Err(why) => Reading::Unknown(why),
             },
             people: if question.parts.homes {
-                question.people.iter().map(|(user, it)| (user.clone(), self.observe_person(user, it.traces))).collect()
+                question
+                    .people
+                    .iter()
+                    .map(|(user, it)| (user.clone(), self.observe_person(user, it.traces)))
+                    .collect()
             } else {
                 BTreeMap::new()
             },
             environments: if question.parts.files {
                 Reading::Known(
-                    self.environments.iter().map(|(user, text)| (user.clone(), render::digest(text))).collect(),
+                    self.environments
+                        .iter()
+                        .map(|(user, text)| (user.clone(), render::digest(text)))
+                        .collect(),
                 )
             } else {
                 unread()
@@ -150,7 +163,8 @@ impl SimHost {
                         Err(why) => Reading::Unknown(why),
                         Ok(()) => {
                             let text = self.files.get(&file).map_or("", String::as_str);
-                            render::parse_aggregate(file, text).map_or_else(Reading::Unknown, Reading::Known)
+                            render::parse_aggregate(file, text)
+                                .map_or_else(Reading::Unknown, Reading::Known)
                         }
                     };
                     (file, reading)
@@ -178,13 +192,20 @@ impl SimHost {
                     .filter(|(_, (_, members))| members.contains(name))
                     .map(|(group, _)| group.clone())
                     .collect();
-                let twin = self.accounts.iter().find(|(other, that)| that.uid == it.uid && *other != name);
+                let twin = self
+                    .accounts
+                    .iter()
+                    .find(|(other, that)| that.uid == it.uid && *other != name);
                 let account = Account {
                     uid: it.uid,
                     gid: it.gid,
                     home: it.home.clone(),
                     shell: it.shell.clone(),
-                    password: if it.password.starts_with(['!', '*']) { Password::Locked } else { Password::Usable },
+                    password: if it.password.starts_with(['!', '*']) {
+                        Password::Locked
+                    } else {
+                        Password::Usable
+                    },
                     expires: it.expires,
                     groups,
                     subuid: it.ranges.0,
@@ -194,12 +215,29 @@ impl SimHost {
                 (name.clone(), account)
             })
             .collect();
-        let asked = |name: &String| question.people.get(name).is_some_and(|it| it.ask_name_services);
+        let asked = |name: &String| {
+            question
+                .people
+                .get(name)
+                .is_some_and(|it| it.ask_name_services)
+        };
         Accounts {
             by_name,
-            groups: self.groups.iter().map(|(group, (gid, _))| (group.clone(), *gid)).collect(),
-            subuids: self.accounts.values().filter_map(|it| it.ranges.0).collect(),
-            subgids: self.accounts.values().filter_map(|it| it.ranges.1).collect(),
+            groups: self
+                .groups
+                .iter()
+                .map(|(group, (gid, _))| (group.clone(), *gid))
+                .collect(),
+            subuids: self
+                .accounts
+                .values()
+                .filter_map(|it| it.ranges.0)
+                .collect(),
+            subgids: self
+                .accounts
+                .values()
+                .filter_map(|it| it.ranges.1)
+                .collect(),
             foreign: self
                 .name_service
                 .iter()
@@ -208,18 +246,29 @@ impl SimHost {
                 .collect(),
             foreign_uids: self.name_service.values().copied().collect(),
             defaults: Defaults::default(),
-            shells: self.shells.intersection(&question.shells).cloned().collect(),
+            shells: self
+                .shells
+                .intersection(&question.shells)
+                .cloned()
+                .collect(),
         }
     }
 
     fn observe_person(&self, user: &str, traces: bool) -> Person {
-        let path = self.accounts.get(user).map_or_else(|| format!("/home/{user}"), |it| it.home.clone());
+        let path = self
+            .accounts
+            .get(user)
+            .map_or_else(|| format!("/home/{user}"), |it| it.home.clone());
         let home = match (self.homes.get(&path), self.accounts.get(user)) {
             (None, _) => Home::Absent,
-            (Some(owner), Some(account)) if *owner != account.uid => Home::Odd(format!("owned by uid {owner}")),
-            (Some(owner), _) => {
-                Home::Directory(HomeId { inode: u64::from(*owner), born: 1, filesystem: "sim".to_owned() })
+            (Some(owner), Some(account)) if *owner != account.uid => {
+                Home::Odd(format!("owned by uid {owner}"))
             }
+            (Some(owner), _) => Home::Directory(HomeId {
+                inode: u64::from(*owner),
+                born: 1,
+                filesystem: "sim".to_owned(),
+            }),
         };
         let left = self.traces.get(user).cloned().unwrap_or_default();
         let traces = traces.then(|| Traces {
@@ -228,7 +277,10 @@ impl SimHost {
             crontab: Reading::Known(left.crontab.is_some()),
             processes: Reading::Known(left.processes),
         });
-        Person { home: Reading::Known(home), traces }
+        Person {
+            home: Reading::Known(home),
+            traces,
+        }
     }
 
     /// The effects of a batch, each of which a crash can precede or follow.
@@ -248,10 +300,17 @@ impl SimHost {
             Phase::Record => {}
             // One batch, file by file, in the order in which the databases are renamed into place.
             Phase::Accounts => {
-                for file in [Database::Saved, Database::Group, Database::Shadow, Database::Passwd] {
+                for file in [
+                    Database::Saved,
+                    Database::Group,
+                    Database::Shadow,
+                    Database::Passwd,
+                ] {
                     let steps = sound.clone();
                     effects.push(Box::new(move |host| {
-                        steps.iter().for_each(|step| host.write_database(file, step));
+                        steps
+                            .iter()
+                            .for_each(|step| host.write_database(file, step));
                         Complaints::new()
                     }));
                 }
@@ -264,7 +323,12 @@ impl SimHost {
                     }));
                 }
             }
-            Phase::Quiesce | Phase::Homes | Phase::Start | Phase::Sessions | Phase::Rename | Phase::Destroy => {
+            Phase::Quiesce
+            | Phase::Homes
+            | Phase::Start
+            | Phase::Sessions
+            | Phase::Rename
+            | Phase::Destroy => {
                 for step in sound {
                     effects.push(Box::new(move |host| {
                         host.act(&step.action);
@@ -279,9 +343,23 @@ impl SimHost {
     fn write_database(&mut self, file: Database, step: &Step) {
         match (&step.action, file) {
             (Action::CreateAccount { user, gid, .. }, Database::Group) => {
-                self.groups.entry(user.clone()).or_insert((*gid, BTreeSet::new()));
+                self.groups
+                    .entry(user.clone())
+                    .or_insert((*gid, BTreeSet::new()));
             }
-            (Action::CreateAccount { user, uid, gid, home, shell, subuid, subgid, .. }, Database::Passwd) => {
+            (
+                Action::CreateAccount {
+                    user,
+                    uid,
+                    gid,
+                    home,
+                    shell,
+                    subuid,
+                    subgid,
+                    ..
+                },
+                Database::Passwd,
+            ) => {
                 let account = SimAccount {
                     uid: *uid,
                     gid: *gid,
@@ -306,7 +384,11 @@ impl SimHost {
             (Action::LockLogin { user, .. }, Database::Saved) => {
                 if let Some(it) = self.accounts.get(user) {
                     let login = (it.password.clone(), it.expires, it.shell.clone());
-                    self.saved.entry(user.clone()).or_default().login.get_or_insert(login);
+                    self.saved
+                        .entry(user.clone())
+                        .or_default()
+                        .login
+                        .get_or_insert(login);
                 }
             }
             (Action::LockPassword { user } | Action::LockLogin { user, .. }, Database::Shadow) => {
@@ -322,15 +404,22 @@ impl SimHost {
             }
             (Action::UnlockLogin { user, .. }, Database::Shadow) => {
                 let saved = self.saved.get(user).and_then(|it| it.login.clone());
-                if let (Some(it), Some((password, expires, _))) = (self.accounts.get_mut(user), saved) {
+                if let (Some(it), Some((password, expires, _))) =
+                    (self.accounts.get_mut(user), saved)
+                {
                     it.password = password;
                     it.expires = expires;
                 }
             }
-            (Action::SetShell { user, to, .. }, Database::Passwd) => self.set_shell(user, to.clone()),
-            (Action::LockLogin { user, .. }, Database::Passwd) => self.set_shell(user, "/usr/sbin/nologin".to_owned()),
+            (Action::SetShell { user, to, .. }, Database::Passwd) => {
+                self.set_shell(user, to.clone())
+            }
+            (Action::LockLogin { user, .. }, Database::Passwd) => {
+                self.set_shell(user, "/usr/sbin/nologin".to_owned())
+            }
             (Action::UnlockLogin { user, .. }, Database::Passwd) => {
-                if let Some((_, _, shell)) = self.saved.get_mut(user).and_then(|it| it.login.take()) {
+                if let Some((_, _, shell)) = self.saved.get_mut(user).and_then(|it| it.login.take())
+                {
                     self.set_shell(user, shell);
                 }
             }
@@ -349,8 +438,13 @@ impl SimHost {
             FileWrite::Environment { user, content } => {
                 self.environments.insert(user, content);
             }
-            FileWrite::Aggregate { file, before, content } => {
-                let now = render::parse_aggregate(file, self.files.get(&file).map_or("", String::as_str));
+            FileWrite::Aggregate {
+                file,
+                before,
+                content,
+            } => {
+                let now =
+                    render::parse_aggregate(file, self.files.get(&file).map_or("", String::as_str));
                 if now.as_ref() == Ok(&before) {
                     self.files.insert(file, content);
                 }
@@ -365,8 +459,15 @@ impl SimHost {
                     self.homes.entry(home.clone()).or_insert(account.uid);
                 }
             }
-            Action::Trace { user, trace, direction, .. } => self.move_trace(user, *trace, *direction),
-            Action::EndSessions { user } => self.traces.entry(user.clone()).or_default().processes = 0,
+            Action::Trace {
+                user,
+                trace,
+                direction,
+                ..
+            } => self.move_trace(user, *trace, *direction),
+            Action::EndSessions { user } => {
+                self.traces.entry(user.clone()).or_default().processes = 0
+            }
             Action::Unit { unit, change, .. } => {
                 let state = self.units.entry(unit.clone()).or_default();
                 match change {
@@ -389,7 +490,8 @@ impl SimHost {
                     self.traces.insert(user.clone(), traces);
                 }
                 self.environments.remove(from);
-                self.units.retain(|unit, _| !unit.contains(&format!("@{from}.")));
+                self.units
+                    .retain(|unit, _| !unit.contains(&format!("@{from}.")));
             }
             _ => {}
         }
@@ -410,7 +512,9 @@ impl SimHost {
                 }
             }
             Direction::Restore => {
-                let Some(content) = saved.remove(&trace) else { return };
+                let Some(content) = saved.remove(&trace) else {
+                    return;
+                };
                 match trace {
                     Trace::Linger => left.linger = true,
                     Trace::AuthorizedKeys => left.keys = Some(content),

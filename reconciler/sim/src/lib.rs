@@ -19,7 +19,9 @@ use muster_core::ledger::{self, Through};
 use muster_core::observed::{Observed, Question};
 use muster_core::policy::Policy;
 use muster_core::time::Time;
-use muster_core::world::{Ancestry, Complaints, Files, Heads, Journal, Ledger, Merge, ReportSink, Source, Topic, World};
+use muster_core::world::{
+    Ancestry, Complaints, Files, Heads, Journal, Ledger, Merge, ReportSink, Source, Topic, World,
+};
 
 pub use host::{SimAccount, SimHost, SimTraces};
 pub use repository::Repository;
@@ -84,7 +86,12 @@ impl Sim {
     /// A universe in which `muster init` has just adopted `first`, a commit of `repository`.
     pub fn new(repository: Repository, host: SimHost, name: &str, at: Time) -> Self {
         let adopt = repository.head().expect("a repository with a commit");
-        let genesis = Entry::Genesis { at, executor_id: "0".repeat(32), name: name.to_owned(), adopt };
+        let genesis = Entry::Genesis {
+            at,
+            executor_id: "0".repeat(32),
+            name: name.to_owned(),
+            adopt,
+        };
         Self(Rc::new(RefCell::new(Universe {
             repository,
             host,
@@ -114,10 +121,16 @@ impl Sim {
         let universe = self.0.borrow();
         let mut entries = universe.journal.iter();
         let (mut replayed, skip) = if universe.ledger.is_empty() {
-            (Replayed::begin(entries.next().expect("a genesis record")).expect("it comes first"), 0)
+            (
+                Replayed::begin(entries.next().expect("a genesis record")).expect("it comes first"),
+                0,
+            )
         } else {
             let (facts, through) = ledger::facts(&universe.ledger).expect("a ledger we wrote");
-            (Replayed { facts, open: None }, usize::try_from(through.sequence).expect("a short journal"))
+            (
+                Replayed { facts, open: None },
+                usize::try_from(through.sequence).expect("a short journal"),
+            )
         };
         for entry in entries.skip(skip) {
             replayed.apply(entry).expect("a journal we wrote");
@@ -138,7 +151,12 @@ impl Sim {
     ///
     /// # Errors
     /// As [`Sim::cycle`].
-    pub fn cycle_with(&self, memory: &mut Memory, policy: &Policy, now: Time) -> Result<Summary, CycleError> {
+    pub fn cycle_with(
+        &self,
+        memory: &mut Memory,
+        policy: &Policy,
+        now: Time,
+    ) -> Result<Summary, CycleError> {
         let mut outside = Outside {
             source: self.clone(),
             world: self.clone(),
@@ -146,7 +164,12 @@ impl Sim {
             ledger: self.clone(),
             sink: Some(self.clone()),
         };
-        let run = Run { policy, now, stop: &|| false, progress: &mut |_, _, _| {} };
+        let run = Run {
+            policy,
+            now,
+            stop: &|| false,
+            progress: &mut |_, _, _| {},
+        };
         cycle::cycle(memory, &mut outside, run)
     }
 
@@ -204,8 +227,16 @@ impl World for Sim {
         Ok(self.0.borrow().host.observe(question))
     }
 
-    fn act(&mut self, intent: &Intent, progress: &mut dyn FnMut(usize, usize)) -> Result<Complaints, SimError> {
-        let ids = intent.steps().iter().map(|step| step.id.to_string()).collect();
+    fn act(
+        &mut self,
+        intent: &Intent,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Complaints, SimError> {
+        let ids = intent
+            .steps()
+            .iter()
+            .map(|step| step.id.to_string())
+            .collect();
         self.with(|universe| universe.acted.push(ids));
         let effects = self.0.borrow().host.effects_of(intent);
         let all = effects.len();
@@ -226,7 +257,10 @@ impl Journal for Sim {
     }
 
     fn through(&self) -> Through {
-        Through { sequence: self.0.borrow().journal.len() as u64, chain: String::new() }
+        Through {
+            sequence: self.0.borrow().journal.len() as u64,
+            chain: String::new(),
+        }
     }
 
     fn release(&mut self, _: &Through) -> Result<(), SimError> {
@@ -264,13 +298,17 @@ impl ReportSink for Sim {
 
     fn tell(&mut self, topic: Topic, commit: &CommitId, text: &str) -> Result<(), SimError> {
         self.effect(|universe| {
-            universe.told.insert((topic, commit.clone()), text.to_owned());
+            universe
+                .told
+                .insert((topic, commit.clone()), text.to_owned());
         })
     }
 
     fn forget_plans_except(&mut self, heads: &[CommitId]) -> Result<(), SimError> {
         self.with(|universe| {
-            universe.told.retain(|(topic, commit), _| *topic != Topic::Plan || heads.contains(commit));
+            universe
+                .told
+                .retain(|(topic, commit), _| *topic != Topic::Plan || heads.contains(commit));
         });
         Ok(())
     }

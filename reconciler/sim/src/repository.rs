@@ -25,7 +25,11 @@ impl Repository {
     /// Commits `files` to a branch, on top of it; a new branch begins at the protected one.
     pub fn commit(&mut self, branch: &str, files: Files) -> CommitId {
         let branch = full(branch);
-        let parent = self.branches.get(&branch).or_else(|| self.branches.get(MAIN)).cloned();
+        let parent = self
+            .branches
+            .get(&branch)
+            .or_else(|| self.branches.get(MAIN))
+            .cloned();
         self.add(branch, parent.into_iter().collect(), files)
     }
 
@@ -39,8 +43,13 @@ impl Repository {
     /// # Panics
     /// When it does not merge by itself.
     pub fn land(&mut self, branch: &str) -> CommitId {
-        let (main, head) = (self.branches[MAIN].clone(), self.branches[&full(branch)].clone());
-        let Merge::Clean(files) = self.merge(&main, &head) else { panic!("{branch} does not merge by itself") };
+        let (main, head) = (
+            self.branches[MAIN].clone(),
+            self.branches[&full(branch)].clone(),
+        );
+        let Merge::Clean(files) = self.merge(&main, &head) else {
+            panic!("{branch} does not merge by itself")
+        };
         self.branches.remove(&full(branch));
         self.add(MAIN.to_owned(), vec![main, head], files)
     }
@@ -62,12 +71,18 @@ impl Repository {
 
     /// The files of a commit.
     pub fn files(&self, commit: &CommitId) -> Files {
-        self.commits.get(commit).map(|it| it.files.clone()).unwrap_or_default()
+        self.commits
+            .get(commit)
+            .map(|it| it.files.clone())
+            .unwrap_or_default()
     }
 
     pub(crate) fn heads(&self) -> Heads {
         let mut proposals = self.branches.clone();
-        Heads { protected: proposals.remove(MAIN), proposals }
+        Heads {
+            protected: proposals.remove(MAIN),
+            proposals,
+        }
     }
 
     pub(crate) fn ancestry(&self, old: &CommitId, new: &CommitId) -> Ancestry {
@@ -86,11 +101,19 @@ impl Repository {
             return Merge::Contained;
         }
         // Ids count up, so the greatest common ancestor is the newest.
-        let base = ours.intersection(&theirs).next_back().map(|it| self.files(it)).unwrap_or_default();
+        let base = ours
+            .intersection(&theirs)
+            .next_back()
+            .map(|it| self.files(it))
+            .unwrap_or_default();
         let (ours, theirs) = (self.files(protected), self.files(head));
         let mut merged = Files::new();
         let mut conflicts = Vec::new();
-        let paths: BTreeSet<&String> = base.keys().chain(ours.keys()).chain(theirs.keys()).collect();
+        let paths: BTreeSet<&String> = base
+            .keys()
+            .chain(ours.keys())
+            .chain(theirs.keys())
+            .collect();
         for path in paths {
             let (b, o, t) = (base.get(path), ours.get(path), theirs.get(path));
             let side = if o == t || b == t {
@@ -105,11 +128,17 @@ impl Repository {
                 merged.insert(path.clone(), content.clone());
             }
         }
-        if conflicts.is_empty() { Merge::Clean(merged) } else { Merge::Conflict(conflicts) }
+        if conflicts.is_empty() {
+            Merge::Clean(merged)
+        } else {
+            Merge::Conflict(conflicts)
+        }
     }
 
     fn add(&mut self, branch: String, parents: Vec<CommitId>, files: Files) -> CommitId {
-        let id: CommitId = format!("{:040x}", self.commits.len() + 1).parse().expect("forty hex digits");
+        let id: CommitId = format!("{:040x}", self.commits.len() + 1)
+            .parse()
+            .expect("forty hex digits");
         self.commits.insert(id.clone(), Commit { parents, files });
         self.branches.insert(branch, id.clone());
         id
@@ -130,5 +159,9 @@ impl Repository {
 }
 
 fn full(branch: &str) -> String {
-    if branch.starts_with("refs/") { branch.to_owned() } else { format!("refs/heads/{branch}") }
+    if branch.starts_with("refs/") {
+        branch.to_owned()
+    } else {
+        format!("refs/heads/{branch}")
+    }
 }
