@@ -336,6 +336,8 @@ pub enum Phase {
     Quiesce,
     /// passwd, shadow, group, gshadow, subuid, subgid.
     Accounts,
+    /// Facts about accounts that exist by now: ports, and who stands still.
+    Assign,
     /// Homes, crontabs, keys, linger.
     Homes,
     /// Environment files and aggregate files.
@@ -354,7 +356,7 @@ impl Phase {
     /// What people are told is going on.
     pub fn word(self) -> &'static str {
         match self {
-            Self::Record => "recording",
+            Self::Record | Self::Assign => "recording",
             Self::Quiesce => "stopping instances",
             Self::Accounts => "writing the account databases",
             Self::Homes => "homes",
@@ -367,10 +369,11 @@ impl Phase {
     }
 
     /// All of them, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Record,
         Self::Quiesce,
         Self::Accounts,
+        Self::Assign,
         Self::Homes,
         Self::Files,
         Self::Start,
@@ -717,11 +720,9 @@ impl Action {
         match self {
             Self::AdoptAccount { .. }
             | Self::ChangeIdentity { .. }
-            | Self::AssignPorts { .. }
-            | Self::Park { .. }
-            | Self::Unpark { .. }
             | Self::Cut { .. }
             | Self::Return { .. } => Phase::Record,
+            Self::AssignPorts { .. } | Self::Park { .. } | Self::Unpark { .. } => Phase::Assign,
             Self::Unit { change, .. } => match change {
                 UnitChange::Stop | UnitChange::Disable => Phase::Quiesce,
                 UnitChange::Enable | UnitChange::Start => Phase::Start,

@@ -49,6 +49,8 @@ pub struct Memory {
     dirty: bool,
     desired: Option<(CommitId, Date, Desired)>,
     told: BTreeMap<CommitId, Premises>,
+    /// Whether this process has already dropped the reports of heads that are gone.
+    pruned: bool,
 }
 
 /// What a proposal's report was worked out from: as long as it stays, so does the report.
@@ -61,7 +63,7 @@ struct Premises {
 impl Memory {
     /// Begins with what the ledger and the journal hold.
     pub fn new(replayed: Replayed, ledger_files: Files) -> Self {
-        Self { replayed, ledger_files, dirty: true, desired: None, told: BTreeMap::new() }
+        Self { replayed, ledger_files, dirty: true, desired: None, told: BTreeMap::new(), pruned: false }
     }
 
     /// What is known.
@@ -176,6 +178,7 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
     let verdict = judge(&plan, run.policy, memory.facts(), &observed, run.now);
     let (batches, held) = verdict.into_batches();
     summary.held = held;
+    summary.notes = plan.notes().to_vec();
 
     // Act.
     carry_out(memory, outside, &mut run, &plan, &observed, batches, &desired, &mut summary)?;
@@ -186,10 +189,9 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
         if !summary.ran.is_empty() {
             observed = observe(outside, &question(&desired, memory.facts()))?;
         }
-        tell::outcome(memory.facts(), outside, &mut summary);
+        tell::outcome(memory.facts(), outside, run.policy, &mut summary);
         tell_proposals(memory, outside, &run, &heads, &desired, &observed, &mut summary);
     }
-    summary.notes = plan.notes().to_vec();
     summary.adopted = Some(memory.facts().adopted.clone());
     summary.attempted.clone_from(&memory.facts().attempted);
     summary.frozen.clone_from(&memory.facts().frozen);
@@ -368,7 +370,8 @@ fn consider<S: Source, W, J: Journal, L, R: ReportSink>(
             Err(problems) => {
                 let first = problems.iter().next().map(ToString::to_string).unwrap_or_default();
                 let count = problems.len();
-                tell::refusal(outside, head, &problems, summary);
+                let adopted = memory.facts().adopted.clone();
+                tell::refusal(outside, run.policy, head, &adopted, &problems, summary);
                 Some(format!("{count} errors, the first: {first}"))
             }
         },
@@ -457,7 +460,7 @@ fn carry_out<S, W: World, J: Journal, L, R>(
 fn parts_of(phase: muster_core::action::Phase) -> Parts {
     use muster_core::action::Phase;
     match phase {
-        Phase::Record => Parts::NONE,
+        Phase::Record | Phase::Assign => Parts::NONE,
         Phase::Quiesce | Phase::Start => Parts { units: true, ..Parts::NONE },
         Phase::Accounts => Parts { accounts: true, ..Parts::NONE },
         // Whose a home is, is judged by the uid in the account databases.
@@ -506,30 +509,38 @@ fn tell_proposals<S: Source, W, J, L, R: ReportSink>(
     summary: &mut Summary,
 ) {
     let Some(Heads { protected: Some(protected), proposals }) = heads else { return };
-    let world = world_fingerprint(observed, memory.facts(), run.now.date());
     let current: BTreeSet<&CommitId> = proposals.values().collect();
+    let stale = !memory.pruned || memory.told.keys().any(|head| !current.contains(head));
     memory.told.retain(|head, _| current.contains(head));
+    if proposals.is_empty() && !stale {
+        return;
+    }
+    let world = world_fingerprint(observed, memory.facts(), run.now.date());
     let mut base: Option<Plan> = None;
     for (branch, head) in proposals {
         let premises = Premises { protected: protected.clone(), world };
         if memory.told.get(head) == Some(&premises) {
             continue;
         }
-        let base = base
-            .get_or_insert_with(|| make_plan(memory, run, &memory.replayed.facts.adopted, desired, observed));
+        let adopted = &memory.replayed.facts.adopted;
+        let base = base.get_or_insert_with(|| make_plan(memory, run, adopted, desired, observed));
         let about = tell::Proposal { branch, head, protected };
-        match tell::proposal(&about, outside, memory.replayed.facts.clone(), run, base, observed) {
-            Ok(told) => {
-                summary.told += usize::from(told);
+        let facts = &memory.replayed.facts;
+        match tell::proposal(&about, outside, facts, run, base, observed, summary) {
+            Ok(true) => {
                 memory.told.insert(head.clone(), premises);
             }
+            Ok(false) => {}
             Err(warning) => summary.warnings.push(warning),
         }
     }
     if let Some(sink) = &mut outside.sink {
         let heads: Vec<CommitId> = proposals.values().cloned().collect();
-        if let Err(error) = sink.forget_plans_except(&heads) {
-            summary.warnings.push(format!("old plan reports could not be removed ({})", chain(&error)));
+        match sink.forget_plans_except(&heads) {
+            Ok(()) => memory.pruned = true,
+            Err(error) => {
+                summary.warnings.push(format!("old plan reports could not be removed ({})", chain(&error)));
+            }
         }
     }
 }

@@ -297,7 +297,7 @@ impl SimHost {
             }
         }
         match intent.phase() {
-            Phase::Record => {}
+            Phase::Record | Phase::Assign => {}
             // One batch, file by file, in the order in which the databases are renamed into place.
             Phase::Accounts => {
                 for file in [

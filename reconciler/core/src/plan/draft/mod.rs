@@ -440,12 +440,15 @@ impl<'a> Draft<'a> {
                 return self.refuse(user, why.to_owned());
             }
             Stage::Cut if !same_identity => {
-                return self.refuse(
+                self.refuse(
                     user,
-                    "was cut here with another identity, and an account is never handed to another person by re-adding \
-                     its name; choose another name, or restore authentik_user and k8s_user"
+                    "was cut here with another identity, and an account is never handed to another \
+                     person by re-adding its name; choose another name, or restore authentik_user \
+                     and k8s_user"
                         .to_owned(),
                 );
+                // The cut goes on as if the row were not there.
+                return self.cut(user, person);
             }
             Stage::Cut | Stage::Active | Stage::Parked => {}
         }
