@@ -24,6 +24,7 @@ pub mod plan;
 pub mod policy;
 pub mod render;
 pub mod repo;
+pub mod report;
 pub mod settle;
 pub mod step;
 pub mod time;
