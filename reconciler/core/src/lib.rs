@@ -38,6 +38,8 @@ pub mod plan;
 
 pub mod gate;
 
+pub mod report;
+
 pub mod render;
 pub mod settle;
 
