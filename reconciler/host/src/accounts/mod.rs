@@ -52,7 +52,7 @@ mod table;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 pub use commit::{CommitError, Committed, forget_cached};
@@ -245,7 +245,7 @@ struct Ids {
     uids: BTreeSet<u32>,
     gids: BTreeSet<u32>,
     /// How many accounts have a gid as their primary group, now.
-    primary: HashMap<u32, usize>,
+    primary: BTreeMap<u32, usize>,
 }
 
 impl Databases {
@@ -435,25 +435,25 @@ impl Databases {
 
     fn ids(&self) -> &Ids {
         self.ids.get_or_init(|| {
-            let mut ids = Ids::default();
-            let mut uids = Vec::new();
-            let mut gids = Vec::new();
-            for line in self.passwd.lines_ever() {
-                uids.extend(fields::apparent_id(line));
+            let ids = |line| fields::apparent_ids(line);
+            let (uids, _): (Vec<u32>, Vec<u32>) = self.passwd.lines_ever().filter_map(ids).unzip();
+            let (_, mut primary): (Vec<u32>, Vec<u32>) = self
+                .passwd
+                .lines()
+                .filter_map(|(_, line)| ids(line))
+                .unzip();
+            let groups = self.group.lines_ever().filter_map(fields::apparent_id);
+            let gids = groups.chain(primary.iter().copied()).collect();
+            primary.sort_unstable();
+            let primary = primary
+                .chunk_by(|a, b| a == b)
+                .map(|same| (same[0], same.len()))
+                .collect();
+            Ids {
+                uids: uids.into_iter().collect(),
+                gids,
+                primary,
             }
-            for (_, line) in self.passwd.lines() {
-                if let Some(account) = Passwd::parse(line) {
-                    gids.push(account.gid);
-                    *ids.primary.entry(account.gid).or_default() += 1;
-                }
-            }
-            gids.extend(self.group.lines_ever().filter_map(fields::apparent_id));
-            // Collecting sorted vectors builds the sets in one go.
-            uids.sort_unstable();
-            gids.sort_unstable();
-            ids.uids = uids.into_iter().collect();
-            ids.gids = gids.into_iter().collect();
-            ids
         })
     }
 }
