@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io::BufRead as _;
 
@@ -10,7 +11,6 @@ use super::fields::{self, Group, Gshadow, Passwd, Shadow, first, is_nis, memchr}
 use super::{File, ReadError};
 
 /// The lines of one file, each kept byte for byte until an edit touches it.
-#[derive(Debug)]
 pub(super) struct Table {
     file: File,
     present: bool,
@@ -30,13 +30,11 @@ pub(super) struct Table {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct LineId(u32);
 
-#[derive(Debug)]
 struct Line {
     text: Text,
     removed: bool,
 }
 
-#[derive(Debug)]
 enum Text {
     Read { start: usize, end: usize },
     Written(Vec<u8>),
@@ -111,6 +109,24 @@ pub(super) enum Stage {
     Union,
     /// As it is to be.
     Final,
+}
+
+/// Shows no line, as shadow has password hashes.
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            file,
+            lines,
+            touched,
+            ..
+        } = self;
+        write!(
+            f,
+            "{file} ({} lines, {})",
+            lines.len(),
+            if *touched { "edited" } else { "as read" }
+        )
+    }
 }
 
 impl Table {
