@@ -9,6 +9,8 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use gix::hash::ObjectId;
 use gix::objs;
@@ -37,7 +39,6 @@ pub(crate) struct ObjectWriter<'a> {
     durability: Durability,
     dir_mode: u32,
     touched: BTreeSet<PathBuf>,
-    serial: u32,
 }
 
 impl<'a> ObjectWriter<'a> {
@@ -49,7 +50,6 @@ impl<'a> ObjectWriter<'a> {
             durability,
             dir_mode,
             touched: BTreeSet::new(),
-            serial: 0,
         })
     }
 
@@ -67,8 +67,7 @@ impl<'a> ObjectWriter<'a> {
             return Ok(id);
         }
         self.make_fan_out(&fan_out)?;
-        self.serial += 1;
-        let temporary = fan_out.join(format!("tmp_obj_{}_{}", std::process::id(), self.serial));
+        let temporary = fan_out.join(temporary_name());
         let written = self
             .write_file(&temporary, kind, data)
             .and_then(|()| fs::rename(&temporary, &path));
@@ -82,7 +81,6 @@ impl<'a> ObjectWriter<'a> {
     }
 
     fn write_file(&self, path: &Path, kind: objs::Kind, data: &[u8]) -> io::Result<()> {
-        let _ = fs::remove_file(path);
         let file = File::options()
             .write(true)
             .create_new(true)
@@ -119,6 +117,20 @@ impl<'a> ObjectWriter<'a> {
             Durability::Cache => Ok(()),
         }
     }
+}
+
+/// A name that no other writer on this machine has: the process, the moment, and a count within both.
+fn temporary_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let moment = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_nanos();
+    format!(
+        "tmp_obj_{}_{moment:x}_{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// Replaces a small file so that it is always the old or the new one; nothing happens when it has this content already.
