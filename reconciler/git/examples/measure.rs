@@ -85,7 +85,7 @@ fn main() {
         start.elapsed().as_secs_f64() * 1e3
     );
 
-    let ledger =
+    let mut ledger =
         Ledger::open_or_create(&scratch.join("ledger.git"), "refs/muster/host/devvm").unwrap();
     let file = |n: usize, round: usize| {
         (
@@ -105,13 +105,13 @@ fn main() {
         "ledger commit of 256 files: {:.1} ms",
         start.elapsed().as_secs_f64() * 1e3
     );
-    let load = |name: &str| {
+    let load = |ledger: &Ledger, name: &str| {
         println!(
             "ledger load, 256 files of 40 lines, {name}: {:.1} ms",
             median(51, || drop(ledger.load().unwrap())) / 1e3
         )
     };
-    load("loose");
+    load(&ledger, "loose");
     let mut round = 0;
     let commit = median(51, || {
         round += 1;
@@ -128,5 +128,5 @@ fn main() {
     });
     println!("ledger commit of one file: {:.2} ms", commit / 1e3);
     ledger.maintain_above(0).unwrap();
-    load("packed");
+    load(&ledger, "packed");
 }

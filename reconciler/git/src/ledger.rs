@@ -5,10 +5,8 @@
 //! read is [`LedgerError::Broken`], never taken for an empty one.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use gix::bstr::{BString, ByteSlice};
 use gix::hash::{Kind, ObjectId};
@@ -19,12 +17,10 @@ use muster_core::commit::CommitId;
 use crate::files::{FILE_LIMIT, ReadError, is_plain_name};
 use crate::mirror::lay_out;
 use crate::objects::{Objects, SMALL, Source, commit_id, object_id};
+use crate::pack::{self, Keep, PackError, Packed};
 use crate::refs::{self, RefError};
-use crate::run::{self, Limits, RunError};
+use crate::run::RunError;
 use crate::sync::{self, Durability, EmptyRefs, ObjectWriter, sync_dir};
-
-/// How many loose objects [`Ledger::maintain`] lets stand.
-pub const LOOSE_LIMIT: usize = 5_000;
 
 /// A ledger, open for reading; its one writer also commits.
 pub struct Ledger {
@@ -271,84 +267,25 @@ impl Ledger {
         Ok(entries)
     }
 
-    /// Packs the repository when it has more than [`LOOSE_LIMIT`] loose objects; tells whether it did. Only the writer
-    /// calls this. Nothing is removed before what replaces it is on the disk.
-    pub fn maintain(&self) -> Result<Packed, LedgerError> {
-        self.maintain_above(LOOSE_LIMIT)
+    /// Packs the repository when it has more than 5,000 loose objects; tells whether it did. Only the writer calls this.
+    /// Nothing is removed before what replaces it is on the disk.
+    pub fn maintain(&mut self) -> Result<Packed, LedgerError> {
+        self.maintain_above(pack::LOOSE_LIMIT)
     }
 
     /// Like [`Ledger::maintain`], with another limit.
-    pub fn maintain_above(&self, loose: usize) -> Result<Packed, LedgerError> {
+    pub fn maintain_above(&mut self, loose: usize) -> Result<Packed, LedgerError> {
         let failed = self.failed();
-        if self.count_loose().map_err(&failed)? <= loose {
+        if pack::count_loose(self.objects.dir()).map_err(&failed)? <= loose {
             return Ok(Packed::NotNeeded);
         }
-        let git = |arguments: &[&str]| {
-            let mut command = run::git(&self.dir)?;
-            command
-                .args(["-c", "core.fsync=all", "-c", "pack.threads=1"])
-                .args(arguments);
-            run::run(
-                command,
-                &format!("git {}", arguments[0]),
-                b"",
-                Limits {
-                    wall: Duration::from_secs(600),
-                    ..Limits::default()
-                },
-            )
-        };
-        let before = self.packs().map_err(&failed)?;
-        git(&["repack", "-a", "-q"]).map_err(LedgerError::Pack)?;
-        let after = self.packs().map_err(&failed)?;
-        let made: Vec<_> = after.iter().filter(|pack| !before.contains(pack)).collect();
-        for pack in &made {
-            for extension in ["pack", "idx"] {
-                fs::File::open(pack.with_extension(extension))
-                    .and_then(|file| file.sync_all())
-                    .map_err(&failed)?;
-            }
-        }
-        sync_dir(&self.objects.dir().join("pack")).map_err(&failed)?;
-        if !made.is_empty() {
-            for pack in &before {
-                // The index first: a pack without one is not looked at.
-                for extension in ["idx", "rev", "bitmap", "pack"] {
-                    match fs::remove_file(pack.with_extension(extension)) {
-                        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                            return Err(failed(error));
-                        }
-                        _ => {}
-                    }
-                }
-            }
-        }
-        git(&["prune-packed", "-q"]).map_err(LedgerError::Pack)?;
         // What no reference leads to is left from crashes and from replaced signs of life.
-        git(&["prune", "--expire=1.hour.ago"]).map_err(LedgerError::Pack)?;
+        pack::pack(&self.dir, Keep::Referenced).map_err(|error| match error {
+            PackError::Io(source) => failed(source),
+            PackError::Git(source) => LedgerError::Pack(source),
+        })?;
+        self.objects = Objects::open(self.objects.dir(), Kind::Sha1).map_err(failed)?;
         Ok(Packed::Done)
-    }
-
-    fn count_loose(&self) -> io::Result<usize> {
-        let mut count = 0;
-        for entry in fs::read_dir(self.objects.dir())? {
-            let entry = entry?;
-            if entry.file_name().len() == 2 {
-                count += fs::read_dir(entry.path())?.count();
-            }
-        }
-        Ok(count)
-    }
-
-    fn packs(&self) -> io::Result<Vec<PathBuf>> {
-        let paths = fs::read_dir(self.objects.dir().join("pack"))?.map(|entry| Ok(entry?.path()));
-        paths
-            .filter(|path: &io::Result<PathBuf>| {
-                !path
-                    .as_ref()
-                    .is_ok_and(|path| path.extension().is_none_or(|end| end != "pack"))
-            })
-            .collect()
     }
 
     fn tip(&self, reference: &str) -> Result<Option<ObjectId>, LedgerError> {
@@ -464,15 +401,6 @@ impl Ledger {
             found,
         }
     }
-}
-
-/// Whether [`Ledger::maintain`] had anything to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Packed {
-    /// The loose objects are now in one pack.
-    Done,
-    /// There are few loose objects.
-    NotNeeded,
 }
 
 /// The bytes of an object without its header.

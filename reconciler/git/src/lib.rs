@@ -19,6 +19,7 @@ pub mod run;
 
 mod local;
 mod objects;
+mod pack;
 mod refs;
 mod remote;
 mod sync;
@@ -32,3 +33,4 @@ pub use mirror::{Ancestry, FetchError, Heads, Mirror, Proposals};
 
 pub use notes::{Notes, NotesError, Writer};
 pub use origin::{Origin, OriginError, Signature};
+pub use pack::Packed;

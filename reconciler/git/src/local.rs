@@ -27,7 +27,17 @@ pub(crate) fn fetch(
     mirror.be_of(layout.kind)?;
     let signature = Signature::take(&layout, protected);
     let mut listed = branches(&layout, mirror.limits)?;
-    if listed.unread.iter().any(|name| name == protected) {
+    // The owner's git leaves out what it cannot read.
+    let is_there = || {
+        layout
+            .common
+            .join(protected)
+            .symlink_metadata()
+            .is_ok_and(|meta| meta.is_file())
+    };
+    if listed.unread.iter().any(|name| name == protected)
+        || !listed.found.contains_key(protected) && is_there()
+    {
         return Err(FetchError::BrokenBranch {
             name: protected.to_owned(),
         });
@@ -63,8 +73,10 @@ pub(crate) fn fetch(
 /// The branches of a local repository: read here, or by its owner's git where its format is not ours to read.
 fn branches(layout: &Layout, limits: Limits) -> Result<Listed, FetchError> {
     match layout.refs {
-        RefStorage::Files => Ok(refs::list(&layout.common, "refs/heads/", layout.kind)?),
-        RefStorage::Reftable => {
+        RefStorage::Files if !layout.elsewhere => {
+            Ok(refs::list(&layout.common, "refs/heads/", layout.kind)?)
+        }
+        RefStorage::Files | RefStorage::Reftable => {
             let mut command = owners_git(layout)?;
             command.args([
                 "for-each-ref",
@@ -211,7 +223,8 @@ fn transfer(
         mirror.limits,
         &mut used,
     );
-    piped.map_err(git_failed(layout))
+    piped.map_err(git_failed(layout))?;
+    mirror.reopen()
 }
 
 /// The bytes of the unfinished packs in a directory.

@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use gix::hash::{Kind, ObjectId};
@@ -21,6 +22,7 @@ use crate::files::{self, BlobId, FILE_LIMIT, Files, Listing, ReadError};
 use crate::objects::{Objects, Source, commit_id, object_id};
 use crate::origin::{LayoutError, Origin, Signature};
 use crate::owner::NotOurs;
+use crate::pack::{self, Keep, PackError, Packed};
 use crate::refs::RefError;
 use crate::run::{Limits, RunError};
 use crate::{local, remote, sync};
@@ -264,6 +266,39 @@ impl Mirror {
         }
     }
 
+    /// Puts the mirror's objects into one pack when there are more than 5,000 loose ones or more than 50 packs; tells
+    /// whether it did. Everything that was fetched stays.
+    pub fn maintain(&mut self) -> Result<Packed, FetchError> {
+        self.maintain_above(pack::LOOSE_LIMIT, pack::PACK_LIMIT)
+    }
+
+    /// Like [`Mirror::maintain`], with other limits.
+    pub fn maintain_above(&mut self, loose: usize, packs: usize) -> Result<Packed, FetchError> {
+        let failed = self.failed();
+        let few_loose = pack::count_loose(self.own.dir()).map_err(&failed)? <= loose;
+        if few_loose && pack::packs(self.own.dir()).map_err(&failed)?.len() <= packs {
+            return Ok(Packed::NotNeeded);
+        }
+        pack::pack(&self.dir, Keep::Everything).map_err(|error| match error {
+            PackError::Io(source) => failed(source),
+            PackError::Git(source) => FetchError::Git {
+                origin: self.dir.display().to_string(),
+                source,
+            },
+        })?;
+        self.reopen()?;
+        Ok(Packed::Done)
+    }
+
+    /// Looks at the packs that are there now: an open object database has room for a limited number of new ones.
+    pub(crate) fn reopen(&mut self) -> Result<(), FetchError> {
+        self.own = Objects::open(self.own.dir(), self.own.kind()).map_err(self.failed())?;
+        if let Some(view) = &self.view {
+            self.view = Some(Objects::open(view.dir(), view.kind()).map_err(self.failed())?);
+        }
+        Ok(())
+    }
+
     /// How `new` stands to `old`. Nothing in any repository can pretend an ancestry: each commit of the walk is hashed,
     /// and replacements, grafts and commit-graph files are not looked at.
     pub fn ancestry(&self, old: &CommitId, new: &CommitId) -> Ancestry {
@@ -367,10 +402,11 @@ impl Mirror {
             alternates.push(b'\n');
         }
         let list = dir.join("objects/info/alternates");
-        if self.view.is_none() || fs::read(&list).ok().as_ref() != Some(&alternates) {
+        if fs::read(&list).ok().as_ref() != Some(&alternates) {
             fs::write(&list, alternates)?;
-            self.view = Some(Objects::open(&dir.join("objects"), self.own.kind())?);
         }
+        // Opened each time something moved: an open object database has room for a limited number of new packs.
+        self.view = Some(Objects::open(&dir.join("objects"), self.own.kind())?);
         Ok(())
     }
 }
@@ -437,6 +473,11 @@ const MIRROR_SETTINGS: &str = "\
 
 /// Makes the directories and files of a bare repository that are missing, and sets its configuration.
 pub(crate) fn lay_out(dir: &Path, kind: Kind, settings: &str) -> io::Result<()> {
+    // The state repository and the ledger tell about people: only we may look.
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)?;
     for below in ["objects/info", "objects/pack", "refs"] {
         fs::create_dir_all(dir.join(below))?;
     }

@@ -163,7 +163,7 @@ fn fetch_protected(
 /// Fetches all branches, and removes those that are gone. One that cannot be fetched does not keep the others from
 /// arriving: the reasons are given back.
 fn fetch_proposals(
-    mirror: &Mirror,
+    mirror: &mut Mirror,
     url: &RemoteUrl,
     there: &BTreeMap<String, ObjectId>,
 ) -> Result<Vec<String>, FetchError> {
@@ -214,7 +214,7 @@ fn reason(name: &str, error: &FetchError) -> String {
 }
 
 fn run_fetch(
-    mirror: &Mirror,
+    mirror: &mut Mirror,
     url: &RemoteUrl,
     options_then_refspec: &[&str],
     verb: &str,
@@ -236,8 +236,10 @@ fn run_fetch(
         .args(["--end-of-options", url.as_str(), refspec]);
     let packs = mirror.own.dir().join("pack");
     let mut used = || dir_size(&packs);
-    run::run_watched(command, "git fetch", b"", mirror.limits, &mut used).map_err(failed(url))?;
-    Ok(())
+    let fetched =
+        run::run_watched(command, "git fetch", b"", mirror.limits, &mut used).map_err(failed(url));
+    mirror.reopen()?;
+    fetched.map(drop)
 }
 
 fn failed(url: &RemoteUrl) -> impl Fn(RunError) -> FetchError {

@@ -7,8 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use muster_git::ledger::Packed;
-use muster_git::{Ledger, LedgerError};
+use muster_git::{Ledger, LedgerError, Packed};
 use support::{Scene, helper};
 
 const REFERENCE: &str = "refs/muster/host/devvm";
@@ -291,7 +290,7 @@ fn names_that_could_lead_elsewhere_are_refused() {
 #[test]
 fn packing_keeps_everything_that_is_referred_to() {
     let scene = Scene::new();
-    let ledger = open(&scene);
+    let mut ledger = open(&scene);
     let mut head = None;
     for round in 0..3 {
         for n in 0..10 {

@@ -199,11 +199,13 @@ fn a_symbolic_link_that_a_merge_brings_is_refused() {
     assert!(format!("{error:?}").contains("Symlink"), "{error:?}");
 }
 
+type Edit<'a> = &'a dyn Fn(&mut Vec<(String, String)>);
+
 #[test]
 fn merges_are_those_that_git_makes() {
     let (scene, base) = scene();
     // Each side makes three of these edits; every pair of sides is merged.
-    let edits: [&dyn Fn(&mut Vec<(String, String)>); 5] = [
+    let edits: [Edit; 5] = [
         &|files| files[0].1 = files[0].1.replace("anna: {}", "anna: {uid: 7}"),
         &|files| files[0].1 = files[0].1.replace("emo: {}\n", ""),
         &|files| files[0].1.push_str("\n\nzoe: {}\n"),

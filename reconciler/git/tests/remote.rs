@@ -4,12 +4,15 @@ mod support;
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use muster_core::commit::CommitId;
 use muster_git::run::{Limits, RunError};
-use muster_git::{Ancestry, FetchError, Merged, Origin, Proposals};
+use muster_git::{Ancestry, FetchError, Merged, Origin, Packed, Proposals};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use support::{MAIN, Scene, newest_git, texts};
 
 struct Daemon {
@@ -42,6 +45,7 @@ impl Daemon {
                 ])
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
+                .process_group(0)
                 .spawn()
                 .unwrap();
             let deadline = Instant::now() + Duration::from_secs(20);
@@ -54,8 +58,10 @@ impl Daemon {
                 }
                 std::thread::yield_now();
             }
-            let _ = child.kill();
-            let _ = child.wait();
+            drop(Daemon {
+                child,
+                url: String::new(),
+            });
         }
         panic!("no git daemon");
     }
@@ -67,11 +73,8 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // git-daemon runs below git: both are told.
-        let _ = Command::new("/usr/bin/pkill")
-            .args(["-P", &self.child.id().to_string()])
-            .status();
-        let _ = self.child.kill();
+        // git-daemon runs below git: the whole group is told.
+        let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
         let _ = self.child.wait();
     }
 }
@@ -318,4 +321,56 @@ fn a_fetch_that_is_killed_half_way_leaves_a_mirror_that_can_be_used() {
         Some(&second)
     );
     assert!(mirror.files(&second).is_ok());
+}
+
+#[test]
+fn many_fetches_become_one_pack_and_lose_nothing() {
+    let scene = Scene::with_roster();
+    let daemon = Daemon::start(&scene);
+    let mut mirror = scene.mirror();
+    let first = mirror
+        .fetch(&daemon.origin(), MAIN, Proposals::Ignore)
+        .unwrap()
+        .protected
+        .unwrap();
+    // A force-push: nothing leads to the first commit any more, and it may be the adopted one.
+    let mut tip = scene.commit("main", None, &[("roster.yaml", "other: {}\n")]);
+    for n in 0..4 {
+        mirror
+            .fetch(&daemon.origin(), MAIN, Proposals::Ignore)
+            .unwrap();
+        tip = scene.commit(
+            "main",
+            Some(&tip),
+            &[("roster.yaml", &format!("p{n}: {{}}\n"))],
+        );
+    }
+    assert_eq!(mirror.maintain().unwrap(), Packed::NotNeeded);
+    assert_eq!(mirror.maintain_above(5_000, 3).unwrap(), Packed::Done);
+    assert_eq!(mirror.maintain_above(5_000, 3).unwrap(), Packed::NotNeeded);
+    assert_eq!(
+        fs::read_dir(scene.path("mirror/objects/pack"))
+            .unwrap()
+            .filter(|entry| entry
+                .as_ref()
+                .unwrap()
+                .path()
+                .extension()
+                .is_some_and(|end| end == "pack"))
+            .count(),
+        1
+    );
+    assert!(mirror.files(&first).is_ok());
+    assert_eq!(
+        mirror
+            .fetch(&daemon.origin(), MAIN, Proposals::Ignore)
+            .unwrap()
+            .protected
+            .as_ref(),
+        Some(&tip)
+    );
+    assert_eq!(
+        texts(&mirror.files(&tip).unwrap())["roster.yaml"],
+        "p3: {}\n"
+    );
 }
