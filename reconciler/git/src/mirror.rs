@@ -8,7 +8,7 @@
 //! alternates are the mirror and the origin. So no configuration of the origin is ever looked at.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -59,10 +59,18 @@ pub enum Ancestry {
     Same,
     /// The new commit has the old one among its ancestors.
     Descends,
-    /// The new commit's whole history was walked, and the old one is not in it.
+    /// The old commit is not among the new commit's ancestors.
     Diverged,
     /// A part of the new commit's history is missing, and the old one is not in the rest.
     Unknown,
+}
+
+/// Which of two commits leads to a third.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    Old,
+    New,
+    Both,
 }
 
 /// Why nothing was fetched. What was fetched before stays as it is.
@@ -309,7 +317,7 @@ impl Mirror {
         if let Some(known) = self.known.borrow().get(&key) {
             return *known;
         }
-        let found = self.walk(&object_id(old), object_id(new));
+        let found = self.walk(object_id(old), object_id(new));
         // What was found out of verified objects holds for ever; what is missing may arrive.
         if found != Ancestry::Unknown {
             let mut known = self.known.borrow_mut();
@@ -321,24 +329,52 @@ impl Mirror {
         found
     }
 
-    fn walk(&self, old: &ObjectId, new: ObjectId) -> Ancestry {
+    /// Walks from both commits at once, newest first, until nothing is left that only `new` leads to. What `old` leads
+    /// to cannot lead to `old`, so a history that both share is not walked. Wrong times only make the walk longer.
+    fn walk(&self, old: ObjectId, new: ObjectId) -> Ancestry {
         let objects = self.view.as_ref().unwrap_or(&self.own);
-        // Newest first finds an ancestor without walking the whole history; the times decide nothing else.
-        let mut queue = BinaryHeap::from([(i64::MAX, new)]);
-        let mut visited = BTreeSet::from([new]);
+        let mut reached: HashMap<ObjectId, Reached> =
+            HashMap::from([(old, Reached::Old), (new, Reached::New)]);
+        let mut queue = BinaryHeap::new();
+        // How many of the queue only `new` leads to.
+        let mut undecided = BTreeSet::from([new]);
         let mut incomplete = false;
-        while let Some((_, id)) = queue.pop() {
-            let Ok(commit) = objects.commit(&id) else {
-                incomplete = true;
-                continue;
-            };
-            for parent in commit.parents {
-                if parent == *old {
-                    return Ancestry::Descends;
+        let push = |queue: &mut BinaryHeap<_>, id: ObjectId| {
+            let commit = objects.commit(&id).ok();
+            let time = commit.as_ref().map_or(i64::MAX, |commit| commit.time);
+            queue.push((time, id, commit.map(|commit| commit.parents)));
+        };
+        push(&mut queue, old);
+        push(&mut queue, new);
+        while let Some((_, id, parents)) = queue.pop() {
+            let from = reached[&id];
+            undecided.remove(&id);
+            match parents {
+                None if from == Reached::New => incomplete = true,
+                parents => {
+                    for parent in parents.into_iter().flatten() {
+                        if parent == old && from == Reached::New {
+                            return Ancestry::Descends;
+                        }
+                        let before = reached.get(&parent).copied();
+                        let after =
+                            before.map_or(
+                                from,
+                                |before| if before == from { from } else { Reached::Both },
+                            );
+                        if before != Some(after) {
+                            reached.insert(parent, after);
+                            match after {
+                                Reached::New => undecided.insert(parent),
+                                Reached::Old | Reached::Both => undecided.remove(&parent),
+                            };
+                            push(&mut queue, parent);
+                        }
+                    }
                 }
-                if visited.insert(parent) {
-                    queue.push((commit.time, parent));
-                }
+            }
+            if undecided.is_empty() {
+                break;
             }
         }
         if incomplete {

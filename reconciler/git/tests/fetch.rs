@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use muster_core::commit::CommitId;
@@ -110,6 +111,71 @@ fn a_force_push_diverges_and_a_push_descends() {
         texts(&scene.mirror().files(&third).unwrap())["roster.yaml"],
         "c: {}\n"
     );
+}
+
+/// Histories with merges and with times that lie, compared with what git says of every pair.
+#[test]
+fn ancestry_is_what_git_says_whatever_the_times() {
+    let scene = Scene::with_roster();
+    let tree = scene.git("origin", &["rev-parse", "main^{tree}"]);
+    let mut commits: Vec<CommitId> = Vec::new();
+    // A fixed sequence that looks random: parents and times of twenty-four commits.
+    let mut state = 7_u32;
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+        (state >> 16) as usize % below
+    };
+    for n in 0..24 {
+        let count = if n == 0 { 0 } else { next(3) };
+        let parents: BTreeSet<usize> = (0..count).map(|_| n - 1 - next(n.min(6))).collect();
+        let mut body = format!("tree {tree}\n");
+        parents
+            .iter()
+            .for_each(|parent| body.push_str(&format!("parent {}\n", commits[*parent])));
+        let time = 1_700_000_000 + next(1_000_000);
+        body.push_str(&format!("author a <a@example.org> {time} +0000\ncommitter a <a@example.org> {time} +0000\n\n{n}\n"));
+        let id = scene.git_with_input(
+            "origin",
+            &["hash-object", "-t", "commit", "-w", "--stdin"],
+            body.as_bytes(),
+        );
+        scene.git("origin", &["update-ref", &format!("refs/heads/c{n}"), &id]);
+        commits.push(id.parse().unwrap());
+    }
+    let mut mirror = scene.mirror();
+    scene.fetch(&mut mirror);
+    for new in &commits {
+        let ancestors = scene.git("origin", &["rev-list", new.as_str()]);
+        let ancestors: BTreeSet<&str> = ancestors.lines().collect();
+        for old in commits.iter().filter(|old| *old != new) {
+            let expected = if ancestors.contains(old.as_str()) {
+                Ancestry::Descends
+            } else {
+                Ancestry::Diverged
+            };
+            assert_eq!(mirror.ancestry(old, new), expected, "{old} {new}");
+        }
+    }
+}
+
+#[test]
+fn a_shallow_origin_leaves_the_ancestry_unknown() {
+    let scene = Scene::with_roster();
+    let first: CommitId = scene.git("origin", &["rev-parse", MAIN]).parse().unwrap();
+    let tip = add(&scene, &add(&scene, &first, "b: {}\n"), "c: {}\n");
+    let url = format!("file://{}", scene.path("origin").display());
+    scene.git("", &["clone", "-q", "--bare", "--depth=1", &url, "shallow"]);
+    let mut mirror = scene.mirror();
+    let heads = mirror
+        .fetch(
+            &Origin::Local(scene.path("shallow")),
+            MAIN,
+            Proposals::Ignore,
+        )
+        .unwrap();
+    assert_eq!(heads.protected.as_ref(), Some(&tip));
+    assert_eq!(mirror.ancestry(&first, &tip), Ancestry::Unknown);
+    assert!(mirror.files(&tip).is_ok());
 }
 
 #[test]
