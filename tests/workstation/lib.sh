@@ -16,6 +16,7 @@ name_machine() {
     machine=${1:?a machine name is needed, such as ws1}
     [[ $machine =~ ^[a-z][a-z0-9-]{0,30}$ ]] || die "'$machine' is no machine name: use a-z, 0-9 and -"
     dir=$machines/$machine
+    # shellcheck disable=SC2034
     root=$dir/root
 }
 
