@@ -1,1 +1,6 @@
-//! daemon
+//! The daemon of muster and its command line.
+//!
+//! Settings and a state directory come first, the journal keeps what must not be forgotten, and the loop runs a cycle
+//! when there is a reason to.
+
+pub mod settings;
