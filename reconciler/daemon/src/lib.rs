@@ -4,3 +4,5 @@
 //! when there is a reason to.
 
 pub mod settings;
+
+pub mod journal;
