@@ -6,3 +6,4 @@
 pub mod settings;
 
 pub mod journal;
+pub mod state_dir;
