@@ -7,3 +7,5 @@ pub mod settings;
 
 pub mod journal;
 pub mod state_dir;
+
+pub mod daemon;
