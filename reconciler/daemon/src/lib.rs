@@ -9,3 +9,6 @@ pub mod journal;
 pub mod state_dir;
 
 pub mod daemon;
+
+pub mod commands;
+pub mod exit;
