@@ -1,0 +1,293 @@
+//! One line of each file, taken apart and put together, byte for byte as the shadow suite does it.
+
+/// The fields of a passwd line.
+pub(super) struct Passwd<'a> {
+    pub(super) name: &'a str,
+    pub(super) password: &'a str,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) gecos: &'a [u8],
+    pub(super) home: &'a str,
+    pub(super) shell: &'a str,
+}
+
+/// The fields of a shadow line; days count from 1970-01-01.
+#[derive(Clone)]
+pub(super) struct Shadow<'a> {
+    pub(super) name: &'a str,
+    pub(super) password: &'a str,
+    /// Last change, minimum, maximum, warning, inactivity, expiry, and the reserved flag.
+    pub(super) days: [Option<i64>; 7],
+}
+
+/// Where the day of expiry stands in [`Shadow::days`].
+pub(super) const EXPIRE: usize = 5;
+
+/// The fields of a group line.
+pub(super) struct Group<'a> {
+    pub(super) name: &'a str,
+    pub(super) password: &'a str,
+    pub(super) gid: u32,
+    pub(super) members: Vec<&'a str>,
+}
+
+/// The fields of a gshadow line.
+pub(super) struct Gshadow<'a> {
+    pub(super) name: &'a str,
+    pub(super) password: &'a str,
+    pub(super) administrators: Vec<&'a str>,
+    pub(super) members: Vec<&'a str>,
+}
+
+impl<'a> Passwd<'a> {
+    pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
+        let [name, password, uid, gid, gecos, home, shell] = split(line)?;
+        Some(Self {
+            name: text(name)?,
+            password: text(password)?,
+            uid: id(uid)?,
+            gid: id(gid)?,
+            gecos,
+            home: text(home)?,
+            shell: text(shell)?,
+        })
+    }
+
+    pub(super) fn line(&self) -> Vec<u8> {
+        let Self {
+            name,
+            password,
+            uid,
+            gid,
+            gecos,
+            home,
+            shell,
+        } = self;
+        let mut line = format!("{name}:{password}:{uid}:{gid}:").into_bytes();
+        line.extend_from_slice(gecos);
+        line.extend_from_slice(format!(":{home}:{shell}").as_bytes());
+        line
+    }
+}
+
+impl<'a> Shadow<'a> {
+    pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
+        let [name, password, rest @ ..] = split::<9>(line)?;
+        let mut days = [None; 7];
+        for (day, field) in days.iter_mut().zip(rest) {
+            *day = self::day(field)?;
+        }
+        Some(Self {
+            name: text(name)?,
+            password: text(password)?,
+            days,
+        })
+    }
+
+    pub(super) fn line(&self) -> Vec<u8> {
+        let Self {
+            name,
+            password,
+            days,
+        } = self;
+        let mut line = format!("{name}:{password}");
+        for day in days {
+            line.push(':');
+            if let Some(day) = day {
+                line.push_str(&day.to_string());
+            }
+        }
+        line.into_bytes()
+    }
+}
+
+impl<'a> Group<'a> {
+    pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
+        let [name, password, gid, members] = split(line)?;
+        Some(Self {
+            name: text(name)?,
+            password: text(password)?,
+            gid: id(gid)?,
+            members: list(members)?,
+        })
+    }
+
+    pub(super) fn line(&self) -> Vec<u8> {
+        let Self {
+            name,
+            password,
+            gid,
+            members,
+        } = self;
+        format!("{name}:{password}:{gid}:{}", members.join(",")).into_bytes()
+    }
+}
+
+impl<'a> Gshadow<'a> {
+    pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
+        let [name, password, administrators, members] = split(line)?;
+        Some(Self {
+            name: text(name)?,
+            password: text(password)?,
+            administrators: list(administrators)?,
+            members: list(members)?,
+        })
+    }
+
+    pub(super) fn line(&self) -> Vec<u8> {
+        let Self {
+            name,
+            password,
+            administrators,
+            members,
+        } = self;
+        format!(
+            "{name}:{password}:{}:{}",
+            administrators.join(","),
+            members.join(",")
+        )
+        .into_bytes()
+    }
+}
+
+/// A line of subuid or subgid: owner, first id, count.
+pub(super) fn subordinate(line: &[u8]) -> Option<(&str, u64, u64)> {
+    let [owner, first, count] = split(line)?;
+    let owner = text(owner).filter(|owner| !owner.is_empty())?;
+    Some((owner, number(first)?, number(count)?))
+}
+
+/// The first field of any line: what it seems to be about, even when nothing else can be read from it.
+pub(super) fn first(line: &[u8]) -> &[u8] {
+    &line[..memchr(b':', line).unwrap_or(line.len())]
+}
+
+/// The third field as an id, however broken the rest of the line is: an id that might be in use is not free.
+pub(super) fn apparent_id(line: &[u8]) -> Option<u32> {
+    id(line.split(|byte| *byte == b':').nth(2)?)
+}
+
+/// NIS entries start with `+` or `-`; new entries are put in front of the first one.
+pub(super) fn is_nis(line: &[u8]) -> bool {
+    matches!(line.first(), Some(b'+' | b'-'))
+}
+
+pub(super) fn memchr(wanted: u8, bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|byte| *byte == wanted)
+}
+
+fn split<const N: usize>(line: &[u8]) -> Option<[&[u8]; N]> {
+    let mut fields = [&line[..0]; N];
+    let mut rest = Some(line);
+    for field in &mut fields {
+        let line = rest?;
+        (*field, rest) = match memchr(b':', line) {
+            Some(colon) => (&line[..colon], Some(&line[colon + 1..])),
+            None => (line, None),
+        };
+    }
+    rest.is_none().then_some(fields)
+}
+
+fn text(field: &[u8]) -> Option<&str> {
+    std::str::from_utf8(field).ok()
+}
+
+/// Names between commas. An empty one in the middle is a name to the shadow suite; a comma at the end is nothing.
+fn list(field: &[u8]) -> Option<Vec<&str>> {
+    let field = text(field)?;
+    let field = field.strip_suffix(',').unwrap_or(field);
+    Some(if field.is_empty() {
+        Vec::new()
+    } else {
+        field.split(',').collect()
+    })
+}
+
+/// As strtoll reads it: blanks in front and a plus sign are accepted.
+fn id(field: &[u8]) -> Option<u32> {
+    let field = text(field)?.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
+    let digits = field.strip_prefix('+').unwrap_or(field);
+    digits
+        .bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| digits.parse().ok())?
+}
+
+/// A count of days, where an empty field and -1 both mean that there is none.
+fn day(field: &[u8]) -> Option<Option<i64>> {
+    let field = text(field)?;
+    if field.is_empty() {
+        return Some(None);
+    }
+    let day: i64 = field.parse().ok()?;
+    Some((day != -1).then_some(day))
+}
+
+/// As strtoul with base 0 reads it: decimal, hexadecimal after `0x`, octal after `0`.
+fn number(field: &[u8]) -> Option<u64> {
+    let field = text(field)?;
+    let (digits, radix) = match field.strip_prefix('0') {
+        Some(rest) if rest.starts_with(['x', 'X']) => (&rest[1..], 16),
+        Some(rest) if !rest.is_empty() => (rest, 8),
+        _ => (field, 10),
+    };
+    if digits.starts_with('+') {
+        return None;
+    }
+    u64::from_str_radix(digits, radix).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_numbers_as_the_shadow_suite_does() {
+        for (field, expected) in [
+            ("0", Some(0)),
+            ("007", Some(7)),
+            (" 7", Some(7)),
+            ("+7", Some(7)),
+            ("", None),
+        ] {
+            assert_eq!(
+                id(field.as_bytes()),
+                expected.filter(|_| !field.is_empty()),
+                "{field:?}"
+            );
+        }
+        for field in ["-1", "7 ", "4294967296", "0x10", "1a"] {
+            assert_eq!(id(field.as_bytes()), None, "{field:?}");
+        }
+        for (field, expected) in [
+            ("10", Some(10)),
+            ("0x10", Some(16)),
+            ("010", Some(8)),
+            ("0", Some(0)),
+            ("x", None),
+        ] {
+            assert_eq!(number(field.as_bytes()), expected, "{field:?}");
+        }
+    }
+
+    #[test]
+    fn counts_fields_exactly() {
+        assert!(Passwd::parse(b"a:x:1:1:::").is_some());
+        assert!(Passwd::parse(b"a:x:1:1::").is_none());
+        assert!(Passwd::parse(b"a:x:1:1::::").is_none());
+        assert!(Passwd::parse(b"a:x::1:::").is_none());
+        assert!(Shadow::parse(b"a:!:1:::::-1:").is_some_and(|line| line.line() == b"a:!:1::::::"));
+        assert!(Shadow::parse(b"a:!:x::::::").is_none());
+    }
+
+    #[test]
+    fn keeps_empty_members_but_not_a_trailing_comma() {
+        assert_eq!(
+            Group::parse(b"g:x:007:a,,b,").unwrap().line(),
+            b"g:x:7:a,,b"
+        );
+        assert_eq!(Group::parse(b"g:x:7:").unwrap().members.len(), 0);
+        assert_eq!(Gshadow::parse(b"g:!:a,:b").unwrap().line(), b"g:!:a:b");
+    }
+}

@@ -1,0 +1,402 @@
+//! A file of lines that are found by their first field: passwd, shadow, group and gshadow.
+
+use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet};
+
+use super::fields::{self, Group, Gshadow, Passwd, Shadow, first, is_nis, memchr};
+use super::{File, ReadError};
+
+/// The lines of one file, each kept byte for byte until an edit touches it.
+#[derive(Debug)]
+pub(super) struct Table {
+    file: File,
+    present: bool,
+    text: Vec<u8>,
+    /// The lines as read, then the ones added, wherever in the file they end up.
+    lines: Vec<Line>,
+    read: usize,
+    /// The first NIS line, in front of which lines are added.
+    nis: usize,
+    touched: bool,
+    removed: HashSet<Box<str>>,
+    index: OnceCell<Index>,
+    members: OnceCell<HashMap<Box<str>, Vec<LineId>>>,
+}
+
+/// Which line of a [`Table`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct LineId(u32);
+
+#[derive(Debug)]
+struct Line {
+    text: Text,
+    removed: bool,
+}
+
+#[derive(Debug)]
+enum Text {
+    Read { start: usize, end: usize },
+    Written(Vec<u8>),
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    entries: HashMap<Box<str>, LineId>,
+    /// Names with more than one line; the shadow suite refuses to edit these, and so do we.
+    repeated: HashSet<Box<str>>,
+    /// Lines that cannot be read as an entry, by what stands in front of the first colon.
+    odd: HashMap<Box<[u8]>, LineId>,
+}
+
+/// What a name stands for in a table.
+pub(super) enum Found {
+    Nothing,
+    Entry(LineId),
+    Repeated,
+    /// A line with that name which cannot be read.
+    Odd(LineId),
+}
+
+/// Which of the two states of an edited file is written; see `commit.rs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// With the added and changed lines, and the removed ones too.
+    Union,
+    /// As it is to be.
+    Final,
+}
+
+impl Table {
+    /// Takes the bytes of a file apart; `None` when there is no such file.
+    pub(super) fn parse(file: File, bytes: Option<Vec<u8>>) -> Result<Self, ReadError> {
+        let present = bytes.is_some();
+        let text = bytes.unwrap_or_default();
+        let utf8 = std::str::from_utf8(&text).is_ok();
+        let mut lines = Vec::with_capacity(text.len() / 40);
+        let mut nis = None;
+        let mut start = 0;
+        while start < text.len() {
+            let end = memchr(b'\n', &text[start..]).map_or(text.len(), |length| start + length);
+            let line = &text[start..end];
+            let at = lines.len();
+            if is_nis(line) {
+                nis.get_or_insert(at);
+            } else if !utf8 && is_unreadable(file, line) {
+                return Err(ReadError::NotText { file, line: at + 1 });
+            }
+            lines.push(Line {
+                text: Text::Read { start, end },
+                removed: false,
+            });
+            start = end + 1;
+        }
+        if let Some(nul) = memchr(0, &text) {
+            let line = text[..nul].iter().filter(|byte| **byte == b'\n').count() + 1;
+            return Err(ReadError::Nul { file, line });
+        }
+        if u32::try_from(lines.len()).is_err() {
+            return Err(ReadError::TooLong { file });
+        }
+        let read = lines.len();
+        let nis = nis.unwrap_or(read);
+        Ok(Self {
+            file,
+            present,
+            text,
+            lines,
+            read,
+            nis,
+            touched: false,
+            removed: HashSet::new(),
+            index: OnceCell::new(),
+            members: OnceCell::new(),
+        })
+    }
+
+    pub(super) fn is_present(&self) -> bool {
+        self.present
+    }
+
+    pub(super) fn line(&self, id: LineId) -> &[u8] {
+        match &self.lines[id.0 as usize].text {
+            Text::Read { start, end } => &self.text[*start..*end],
+            Text::Written(text) => text,
+        }
+    }
+
+    /// The number of a line as it was read, for messages; `None` for one that was added since.
+    pub(super) fn number(&self, id: LineId) -> Option<usize> {
+        let at = id.0 as usize;
+        (at < self.read).then_some(at + 1)
+    }
+
+    /// The lines that are not removed, in the order of the file.
+    pub(super) fn lines(&self) -> impl Iterator<Item = (LineId, &[u8])> {
+        self.order()
+            .filter(|id| !self.lines[id.0 as usize].removed)
+            .map(|id| (id, self.line(id)))
+    }
+
+    /// All lines, the removed ones too.
+    pub(super) fn lines_ever(&self) -> impl Iterator<Item = &[u8]> {
+        self.order().map(|id| self.line(id))
+    }
+
+    pub(super) fn find(&self, name: &str) -> Found {
+        let index = self.index();
+        if index.repeated.contains(name) {
+            Found::Repeated
+        } else if let Some(id) = index.entries.get(name) {
+            Found::Entry(*id)
+        } else if let Some(id) = index.odd.get(name.as_bytes()) {
+            Found::Odd(*id)
+        } else {
+            Found::Nothing
+        }
+    }
+
+    /// The line of `name`, when there is exactly one that can be read.
+    pub(super) fn entry(&self, name: &str) -> Option<LineId> {
+        match self.find(name) {
+            Found::Entry(id) => Some(id),
+            Found::Nothing | Found::Repeated | Found::Odd(_) => None,
+        }
+    }
+
+    /// Whether a line of that name was removed since the file was read.
+    pub(super) fn has_removed(&self, name: &str) -> bool {
+        self.removed.contains(name)
+    }
+
+    /// Whether a line of group or gshadow lists `user` as a member.
+    pub(super) fn is_member(&self, id: LineId, user: &str) -> bool {
+        let members = self.members.get_or_init(|| self.index_members());
+        if !members.get(user).is_some_and(|lines| lines.contains(&id)) {
+            return false;
+        }
+        match self.file {
+            File::Group => {
+                Group::parse(self.line(id)).is_some_and(|group| group.members.contains(&user))
+            }
+            _ => Gshadow::parse(self.line(id)).is_some_and(|group| group.members.contains(&user)),
+        }
+    }
+
+    pub(super) fn replace(&mut self, id: LineId, text: Vec<u8>) {
+        if self.line(id) != text {
+            self.lines[id.0 as usize].text = Text::Written(text);
+            self.touched = true;
+        }
+    }
+
+    /// Adds a line behind the last entry that is not a NIS one.
+    pub(super) fn append(&mut self, name: &str, text: Vec<u8>) {
+        self.index();
+        let id =
+            LineId(u32::try_from(self.lines.len()).expect("BUG: more lines than a file can have"));
+        self.lines.push(Line {
+            text: Text::Written(text),
+            removed: false,
+        });
+        self.touched = true;
+        if let Some(index) = self.index.get_mut() {
+            index.entries.insert(name.into(), id);
+        }
+        if self.members.get().is_some() {
+            for member in self.named_in(id) {
+                self.note_member(&member, id);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        self.index();
+        let Some(id) = self
+            .index
+            .get_mut()
+            .and_then(|index| index.entries.remove(name))
+        else {
+            return;
+        };
+        self.lines[id.0 as usize].removed = true;
+        self.removed.insert(name.into());
+        self.touched = true;
+    }
+
+    /// The lines of group or gshadow that list `user` as a member or an administrator.
+    pub(super) fn lines_naming(&self, user: &str) -> Vec<LineId> {
+        let members = self.members.get_or_init(|| self.index_members());
+        let listed = members.get(user).map(Vec::as_slice).unwrap_or_default();
+        listed
+            .iter()
+            .copied()
+            .filter(|id| !self.lines[id.0 as usize].removed)
+            .collect()
+    }
+
+    /// Keeps what [`Self::lines_naming`] answers right after a line was given a new member.
+    pub(super) fn note_member(&mut self, user: &str, id: LineId) {
+        if let Some(members) = self.members.get_mut() {
+            let lines = members.entry(user.into()).or_default();
+            if !lines.contains(&id) {
+                lines.push(id);
+            }
+        }
+    }
+
+    /// Adds a member to a line that ends in its list of members and does not name it yet.
+    pub(super) fn push_member(&mut self, id: LineId, user: &str) {
+        self.touched = true;
+        let line = &mut self.lines[id.0 as usize];
+        // A line that we wrote has one form only, so a member goes to its end without taking it apart again.
+        if !matches!(line.text, Text::Written(_)) {
+            let read = self.line(id);
+            let canonical = match self.file {
+                File::Group => Group::parse(read).map(|group| group.line()),
+                _ => Gshadow::parse(read).map(|group| group.line()),
+            };
+            let canonical = canonical.expect("BUG: members are added to entries only");
+            self.lines[id.0 as usize].text = Text::Written(canonical);
+        }
+        if let Text::Written(text) = &mut self.lines[id.0 as usize].text {
+            if !text.ends_with(b":") {
+                text.push(b',');
+            }
+            text.extend_from_slice(user.as_bytes());
+        }
+        self.note_member(user, id);
+    }
+
+    /// Keeps what [`Self::lines_naming`] answers right after a line lost a member.
+    pub(super) fn forget_member(&mut self, user: &str, id: LineId) {
+        if let Some(lines) = self
+            .members
+            .get_mut()
+            .and_then(|members| members.get_mut(user))
+        {
+            lines.retain(|line| *line != id);
+        }
+    }
+
+    /// The bytes of the file, or `None` when nothing touched it.
+    pub(super) fn render(&self, stage: Stage) -> Option<Vec<u8>> {
+        if !self.touched {
+            return None;
+        }
+        let mut bytes =
+            Vec::with_capacity(self.text.len() + 128 * (self.lines.len() - self.read) + 1);
+        for id in self.order() {
+            let removed = self.lines[id.0 as usize].removed;
+            let read = (id.0 as usize) < self.read;
+            if removed && (stage == Stage::Final || !read) {
+                continue;
+            }
+            bytes.extend_from_slice(self.line(id));
+            bytes.push(b'\n');
+        }
+        (bytes != self.text).then_some(bytes)
+    }
+
+    /// Whether a line that was read is gone.
+    pub(super) fn has_removals(&self) -> bool {
+        self.touched && self.lines[..self.read].iter().any(|line| line.removed)
+    }
+
+    /// Whether a line was added that was not read.
+    pub(super) fn has_additions(&self) -> bool {
+        self.lines[self.read..].iter().any(|line| !line.removed)
+    }
+
+    fn order(&self) -> impl Iterator<Item = LineId> {
+        let order = (0..self.nis)
+            .chain(self.read..self.lines.len())
+            .chain(self.nis..self.read);
+        order
+            .map(|at| LineId(u32::try_from(at).expect("BUG: lines are counted when they are read")))
+    }
+
+    fn index(&self) -> &Index {
+        self.index.get_or_init(|| {
+            let mut index = Index {
+                entries: HashMap::with_capacity(self.lines.len()),
+                ..Index::default()
+            };
+            for (id, line) in self.lines().filter(|(_, line)| !is_nis(line)) {
+                let name = first(line);
+                match std::str::from_utf8(name) {
+                    Ok(name) if is_entry(self.file, line) => match index.entries.entry(name.into())
+                    {
+                        std::collections::hash_map::Entry::Vacant(vacant) => {
+                            vacant.insert(id);
+                        }
+                        std::collections::hash_map::Entry::Occupied(occupied) => {
+                            index.repeated.insert(occupied.key().clone());
+                        }
+                    },
+                    _ => {
+                        index.odd.entry(name.into()).or_insert(id);
+                    }
+                }
+            }
+            index
+        })
+    }
+
+    fn index_members(&self) -> HashMap<Box<str>, Vec<LineId>> {
+        let mut members: HashMap<Box<str>, Vec<LineId>> = HashMap::new();
+        for (id, line) in self.lines() {
+            // Most groups are private and list nobody; their lines end in a colon.
+            if is_nis(line) || line.ends_with(b":") && self.file == File::Group {
+                continue;
+            }
+            for member in self.named_in(id) {
+                let lines = members.entry(member.into_boxed_str()).or_default();
+                if lines.last() != Some(&id) {
+                    lines.push(id);
+                }
+            }
+        }
+        members
+    }
+
+    fn named_in(&self, id: LineId) -> Vec<String> {
+        let line = self.line(id);
+        match self.file {
+            File::Group => Group::parse(line)
+                .map(|group| group.members)
+                .unwrap_or_default(),
+            File::Gshadow => Gshadow::parse(line)
+                .map(|group| {
+                    group
+                        .administrators
+                        .into_iter()
+                        .chain(group.members)
+                        .collect()
+                })
+                .unwrap_or_default(),
+            File::Passwd | File::Shadow | File::Subuid | File::Subgid => Vec::new(),
+        }
+        .into_iter()
+        .map(str::to_owned)
+        .collect()
+    }
+}
+
+pub(super) fn is_entry(file: File, line: &[u8]) -> bool {
+    match file {
+        File::Passwd => Passwd::parse(line).is_some(),
+        File::Shadow => Shadow::parse(line).is_some(),
+        File::Group => Group::parse(line).is_some(),
+        File::Gshadow => Gshadow::parse(line).is_some(),
+        File::Subuid | File::Subgid => fields::subordinate(line).is_some(),
+    }
+}
+
+/// Whether a line would be an entry, were it not for bytes outside a comment field that are no UTF-8.
+fn is_unreadable(file: File, line: &[u8]) -> bool {
+    if line.first() == Some(&b'#') || std::str::from_utf8(line).is_ok() {
+        return false;
+    }
+    let lossy = String::from_utf8_lossy(line);
+    is_entry(file, lossy.as_bytes()) && !is_entry(file, line)
+}
