@@ -149,11 +149,15 @@ pub enum Action {
     LockLogin {
         /// The account.
         user: String,
+        /// Which cut of this account it belongs to, counted from 1: saves of one cut are never taken for another.
+        cut: u32,
     },
     /// Puts back exactly what [`Action::LockLogin`] saved.
     UnlockLogin {
         /// The account.
         user: String,
+        /// Which cut of this account it belongs to, counted from 1: saves of one cut are never taken for another.
+        cut: u32,
     },
     /// Sets one trace of a login aside, or puts it back.
     Trace {
@@ -163,6 +167,8 @@ pub enum Action {
         trace: Trace,
         /// Which way.
         direction: Direction,
+        /// Which cut of this account it belongs to, counted from 1.
+        cut: u32,
     },
     /// Ends the account's sessions and processes.
     EndSessions {
@@ -330,6 +336,8 @@ pub enum Phase {
     Quiesce,
     /// passwd, shadow, group, gshadow, subuid, subgid.
     Accounts,
+    /// Facts about accounts that exist by now: ports, and who stands still.
+    Assign,
     /// Homes, crontabs, keys, linger.
     Homes,
     /// Environment files and aggregate files.
@@ -345,11 +353,27 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// What people are told is going on.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Record | Self::Assign => "recording",
+            Self::Quiesce => "stopping instances",
+            Self::Accounts => "writing the account databases",
+            Self::Homes => "homes",
+            Self::Files => "writing files",
+            Self::Start => "starting instances",
+            Self::Sessions => "ending sessions",
+            Self::Rename => "renaming",
+            Self::Destroy => "archiving and deleting",
+        }
+    }
+
     /// All of them, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Record,
         Self::Quiesce,
         Self::Accounts,
+        Self::Assign,
         Self::Homes,
         Self::Files,
         Self::Start,
@@ -613,8 +637,8 @@ impl Action {
             | Self::Unpark { user }
             | Self::Cut { user, .. }
             | Self::Return { user, .. }
-            | Self::LockLogin { user }
-            | Self::UnlockLogin { user }
+            | Self::LockLogin { user, .. }
+            | Self::UnlockLogin { user, .. }
             | Self::Trace { user, .. }
             | Self::EndSessions { user }
             | Self::CreateHome { user, .. }
@@ -696,11 +720,9 @@ impl Action {
         match self {
             Self::AdoptAccount { .. }
             | Self::ChangeIdentity { .. }
-            | Self::AssignPorts { .. }
-            | Self::Park { .. }
-            | Self::Unpark { .. }
             | Self::Cut { .. }
             | Self::Return { .. } => Phase::Record,
+            Self::AssignPorts { .. } | Self::Park { .. } | Self::Unpark { .. } => Phase::Assign,
             Self::Unit { change, .. } => match change {
                 UnitChange::Stop | UnitChange::Disable => Phase::Quiesce,
                 UnitChange::Enable | UnitChange::Start => Phase::Start,
@@ -880,15 +902,16 @@ impl Action {
                 put("uid", uid.to_string());
                 put("home", home.clone());
             }
-            Self::LockPassword { user: _ }
-            | Self::Unpark { user: _ }
-            | Self::LockLogin { user: _ }
-            | Self::UnlockLogin { user: _ }
+            Self::LockLogin { user: _, cut }
+            | Self::UnlockLogin { user: _, cut }
             | Self::Trace {
                 user: _,
                 trace: _,
                 direction: _,
-            }
+                cut,
+            } => put("cut", cut.to_string()),
+            Self::LockPassword { user: _ }
+            | Self::Unpark { user: _ }
             | Self::EndSessions { user: _ } => {}
         }
         p

@@ -102,7 +102,11 @@ pub fn for_host(repo: &StateRepo<'_>, policy: &Policy, today: Date) -> Desired {
             instance: policy.runs_instances()
                 && change.and_then(|it| it.instance).unwrap_or(grant.instance),
             workspace: person.code_layout() == crate::repo::CodeLayout::Workspace,
-            repos: person.repos().to_vec(),
+            repos: person
+                .repos()
+                .iter()
+                .map(|it| it.clone().into_owned())
+                .collect(),
             claude_auth: parked.is_none() && person.claude_auth(),
         };
         people.insert(person.os_user.clone().into_owned(), wanted);

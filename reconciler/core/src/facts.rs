@@ -110,6 +110,8 @@ pub struct PersonFacts {
     pub how: How,
     /// How often an account of this name was created here.
     pub generation: u32,
+    /// How often it was cut.
+    pub cuts: u32,
     /// Its uid.
     pub uid: u32,
     /// The gid of its primary group.
@@ -215,6 +217,19 @@ impl fmt::Display for Frozen {
     }
 }
 
+/// A step that was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recorded {
+    /// Which.
+    pub step: Step,
+    /// When.
+    pub at: Time,
+}
+
+/// How many done steps are kept word for word.
+pub const RECORD_LIMIT: usize = 1_000;
+
 /// All that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -236,6 +251,10 @@ pub struct Facts {
     pub failures: BTreeMap<StepId, Failure>,
     /// Steps that were brought to no end and that a person has to look at.
     pub needs_operator: BTreeMap<StepId, String>,
+    /// Steps done since the adopted commit was adopted, the first [`RECORD_LIMIT`] of them: what its outcome report tells.
+    pub record: Vec<Recorded>,
+    /// How many more were done.
+    pub record_more: u64,
     /// The latest moment the journal has seen: no later one may be before it.
     pub latest: Time,
 }
@@ -253,6 +272,8 @@ impl Facts {
             removals: Vec::new(),
             failures: BTreeMap::new(),
             needs_operator: BTreeMap::new(),
+            record: Vec::new(),
+            record_more: 0,
             latest: at,
         }
     }
@@ -270,8 +291,7 @@ impl Facts {
                 *self = Self::genesis(executor_id, name, adopt.clone(), *at);
             }
             Entry::Adopted { commit, .. } => {
-                self.adopted = commit.clone();
-                self.attempted = None;
+                self.adopt(commit);
             }
             Entry::Attempted {
                 commit, problem, ..
@@ -283,9 +303,10 @@ impl Facts {
             }
             Entry::Frozen { why, .. } => self.frozen = Some(why.clone()),
             Entry::Reset { commit, .. } => {
-                self.adopted = commit.clone();
-                self.attempted = None;
+                self.adopt(commit);
                 self.frozen = None;
+                // Whoever resets an executor has looked at what was stuck.
+                self.needs_operator.clear();
             }
             Entry::Intended { .. } => {}
             Entry::Outcome { at, results } => {
@@ -293,6 +314,9 @@ impl Facts {
                     self.apply_result(step, result, *at);
                 }
                 self.removals.retain(|then| then.plus(86_400) > *at);
+                // A step that was not tried for a week is no longer planned, or is somebody's new concern.
+                self.failures
+                    .retain(|_, failure| failure.last.plus(604_800) > *at);
             }
         }
     }
@@ -321,9 +345,24 @@ impl Facts {
         }
     }
 
+    fn adopt(&mut self, commit: &CommitId) {
+        self.adopted = commit.clone();
+        self.attempted = None;
+        self.record.clear();
+        self.record_more = 0;
+    }
+
     fn apply_done(&mut self, step: &Step, at: Time) {
         if step.action.is_removal() {
             self.removals.push(at);
+        }
+        if self.record.len() < RECORD_LIMIT {
+            self.record.push(Recorded {
+                step: step.clone(),
+                at,
+            });
+        } else {
+            self.record_more += 1;
         }
         let user = step.action.user().to_owned();
         match &step.action {
@@ -340,10 +379,10 @@ impl Facts {
             } => {
                 let before = self.people.remove(&user);
                 let generation = before.as_ref().map_or(0, |it| it.generation) + 1;
-                let (ports, given, home_made, formerly) =
+                let (ports, cuts, home_made, formerly) =
                     before.map_or_else(Default::default, |it| {
                         // The account was deleted behind our back: its memberships went with it, its ports and home did not.
-                        (it.ports, BTreeSet::new(), it.home_made, it.formerly)
+                        (it.ports, it.cuts, it.home_made, it.formerly)
                     });
                 self.people.insert(
                     user,
@@ -351,6 +390,7 @@ impl Facts {
                         entry: step.id,
                         how: How::Created,
                         generation,
+                        cuts,
                         uid: *uid,
                         gid: *gid,
                         home: home.clone(),
@@ -362,7 +402,7 @@ impl Facts {
                         since: at,
                         home_made,
                         ports,
-                        given,
+                        given: BTreeSet::new(),
                         aside: SetAside::default(),
                         formerly,
                     },
@@ -382,6 +422,7 @@ impl Facts {
                         entry: step.id,
                         how: How::Adopted,
                         generation: 1,
+                        cuts: 0,
                         uid: *uid,
                         gid: *gid,
                         home: home.clone(),
@@ -433,7 +474,10 @@ impl Facts {
                 ..
             } => self.stand(&user, Stage::Parked, at),
             Action::Unpark { .. } => self.stand(&user, Stage::Active, at),
-            Action::Cut { .. } => self.stand(&user, Stage::Cut, at),
+            Action::Cut { .. } => {
+                self.stand(&user, Stage::Cut, at);
+                self.on(&user, |person| person.cuts += 1);
+            }
             Action::Return { .. } => self.stand(&user, Stage::Active, at),
             Action::LockLogin { .. } => self.on(&user, |person| person.aside.login = true),
             Action::UnlockLogin { .. } => self.on(&user, |person| person.aside.login = false),

@@ -260,7 +260,7 @@ fn admin_limit(plan: &Plan, policy: &Policy, observed: &Observed) -> Option<Stri
     for planned in plan.steps() {
         match &planned.step.action {
             Action::Cut { user, .. }
-            | Action::LockLogin { user }
+            | Action::LockLogin { user, .. }
             | Action::ArchiveDelete { user, .. } => {
                 admins.remove(user.as_str());
             }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::commit::CommitId;
-use crate::facts::{Attempted, Facts, Failure, Frozen, PersonFacts};
+use crate::facts::{Attempted, Facts, Failure, Frozen, PersonFacts, Recorded};
 use crate::step::StepId;
 use crate::time::Time;
 
@@ -31,6 +31,8 @@ struct State {
     removals: Vec<Time>,
     failures: BTreeMap<StepId, Failure>,
     needs_operator: BTreeMap<StepId, String>,
+    record: Vec<Recorded>,
+    record_more: u64,
     latest: Time,
     /// The last journal record that these facts contain, and the chain's value after it.
     through: Through,
@@ -94,6 +96,8 @@ pub fn files(facts: &Facts, through: &Through) -> BTreeMap<String, Vec<u8>> {
         removals,
         failures,
         needs_operator,
+        record,
+        record_more,
         latest,
     } = facts;
     let state = State {
@@ -106,6 +110,8 @@ pub fn files(facts: &Facts, through: &Through) -> BTreeMap<String, Vec<u8>> {
         removals: removals.clone(),
         failures: failures.clone(),
         needs_operator: needs_operator.clone(),
+        record: record.clone(),
+        record_more: *record_more,
         latest: *latest,
         through: through.clone(),
     };
@@ -201,6 +207,8 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         removals,
         failures,
         needs_operator,
+        record,
+        record_more,
         latest,
         through,
     } = state;
@@ -214,6 +222,8 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         removals,
         failures,
         needs_operator,
+        record,
+        record_more,
         latest,
     };
     Ok((facts, through))

@@ -12,19 +12,38 @@
 //!
 //! Modules are listed in the order in which data passes through them.
 
-pub mod action;
 pub mod commit;
+pub mod time;
+
+pub mod diagnostic;
+pub mod yaml;
+
+pub mod repo;
+pub mod schema;
+
+pub mod compat;
+pub mod python;
+
+pub mod policy;
+
 pub mod desired;
+pub mod observed;
+
 pub mod facts;
+
+pub mod action;
+pub mod step;
+
+pub mod plan;
+
 pub mod gate;
+
+pub mod report;
+
+pub mod render;
+pub mod settle;
+
 pub mod journal;
 pub mod ledger;
-pub mod observed;
-pub mod plan;
-pub mod policy;
-pub mod render;
-pub mod repo;
-pub mod settle;
-pub mod step;
-pub mod time;
+
 pub mod world;

@@ -86,16 +86,17 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
         Action::LeaveGroup { user, group, .. } => account(observed, user, |found| {
             when(!found.is_some_and(|it| it.groups.contains(group)))
         }),
-        Action::LockLogin { user } => account(observed, user, |found| {
+        Action::LockLogin { user, .. } => account(observed, user, |found| {
             when(found.is_none_or(|it| is_shut(it, nologin)))
         }),
-        Action::UnlockLogin { user } => account(observed, user, |found| {
+        Action::UnlockLogin { user, .. } => account(observed, user, |found| {
             when(found.is_some_and(|it| !is_shut(it, nologin)))
         }),
         Action::Trace {
             user,
             trace,
             direction,
+            ..
         } => {
             let Some(traces) = observed.people.get(user).and_then(|it| it.traces.as_ref()) else {
                 return State::Unknown(format!("{user} was not looked at"));

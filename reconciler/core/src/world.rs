@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::commit::CommitId;
 use crate::gate::Intent;
 use crate::journal::Entry;
+use crate::ledger::Through;
 use crate::observed::{Observed, Question};
 use crate::step::StepId;
 
@@ -107,6 +108,15 @@ pub trait Journal {
     /// # Errors
     /// When it may not be durable; nothing more may then be done.
     fn append(&mut self, entry: &Entry) -> Result<(), Self::Error>;
+
+    /// How far the journal reaches.
+    fn through(&self) -> Through;
+
+    /// Lets go of records that a durable ledger commit contains.
+    ///
+    /// # Errors
+    /// When old segments could not be removed; nothing is lost then.
+    fn release(&mut self, through: &Through) -> Result<(), Self::Error>;
 }
 
 /// The git-backed state of one executor.

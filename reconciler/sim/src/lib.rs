@@ -1,1 +1,315 @@
-//! sim
+//! Pretends: the only other implementation of the outside, in memory, which can stop at any effect.
+//!
+//! Everything that survives a crash lies in [`Outside`]'s shared [`Universe`]; what a process keeps in memory is
+//! lost with it. Every effect goes through one [`Fuse`], which can blow before or after it.
+
+mod host;
+mod repository;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use muster::cycle::{self, CycleError, Memory, Outside, Run, Summary};
+use muster_core::commit::CommitId;
+use muster_core::facts::Facts;
+use muster_core::gate::Intent;
+use muster_core::journal::{Entry, Replayed};
+use muster_core::ledger::{self, Through};
+use muster_core::observed::{Observed, Question};
+use muster_core::policy::Policy;
+use muster_core::time::Time;
+use muster_core::world::{
+    Ancestry, Complaints, Files, Heads, Journal, Ledger, Merge, ReportSink, Source, Topic, World,
+};
+
+pub use host::{SimAccount, SimHost, SimTraces};
+pub use repository::Repository;
+
+/// Whether a crash loses the effect that it interrupts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// The effect did not happen.
+    Before,
+    /// The effect happened, and nobody was told.
+    After,
+}
+
+/// Counts effects, and blows at one of them.
+#[derive(Clone, Debug, Default)]
+pub struct Fuse {
+    /// Effects so far.
+    pub effects: usize,
+    /// Blow at the effect with this number, counted from 0.
+    pub blow: Option<(usize, Timing)>,
+}
+
+/// Why the pretended outside did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SimError {
+    /// The power went out.
+    #[error("the power went out")]
+    Crash,
+    /// It was told not to answer.
+    #[error("{0}")]
+    Down(String),
+}
+
+/// Everything that survives a crash.
+#[derive(Clone, Debug)]
+pub struct Universe {
+    /// The state repository.
+    pub repository: Repository,
+    /// The machine.
+    pub host: SimHost,
+    /// The journal, in full.
+    pub journal: Vec<Entry>,
+    /// The files of the ledger.
+    pub ledger: Files,
+    /// The messages of the ledger's commits.
+    pub ledger_log: Vec<String>,
+    /// What was told, by topic and commit.
+    pub told: BTreeMap<(Topic, CommitId), String>,
+    /// What fails, when it fails.
+    pub fuse: Fuse,
+    /// Whether the origin answers.
+    pub origin_is_down: bool,
+    /// Intents acted on, in order: the ids of their steps.
+    pub acted: Vec<Vec<String>>,
+}
+
+/// A handle on a universe; clones share it.
+#[derive(Clone, Debug)]
+pub struct Sim(Rc<RefCell<Universe>>);
+
+impl Sim {
+    /// A universe in which `muster init` has just adopted `first`, a commit of `repository`.
+    pub fn new(repository: Repository, host: SimHost, name: &str, at: Time) -> Self {
+        let adopt = repository.head().expect("a repository with a commit");
+        let genesis = Entry::Genesis {
+            at,
+            executor_id: "0".repeat(32),
+            name: name.to_owned(),
+            adopt,
+        };
+        Self(Rc::new(RefCell::new(Universe {
+            repository,
+            host,
+            journal: vec![genesis],
+            ledger: Files::new(),
+            ledger_log: Vec::new(),
+            told: BTreeMap::new(),
+            fuse: Fuse::default(),
+            origin_is_down: false,
+            acted: Vec::new(),
+        })))
+    }
+
+    /// A copy that shares nothing with this one.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self(Rc::new(RefCell::new(self.0.borrow().clone())))
+    }
+
+    /// Looks into the universe, or changes it behind everybody's back.
+    pub fn with<T>(&self, look: impl FnOnce(&mut Universe) -> T) -> T {
+        look(&mut self.0.borrow_mut())
+    }
+
+    /// What a process that starts now knows.
+    pub fn boot(&self) -> Memory {
+        let universe = self.0.borrow();
+        let mut entries = universe.journal.iter();
+        let (mut replayed, skip) = if universe.ledger.is_empty() {
+            (
+                Replayed::begin(entries.next().expect("a genesis record")).expect("it comes first"),
+                0,
+            )
+        } else {
+            let (facts, through) = ledger::facts(&universe.ledger).expect("a ledger we wrote");
+            (
+                Replayed { facts, open: None },
+                usize::try_from(through.sequence).expect("a short journal"),
+            )
+        };
+        for entry in entries.skip(skip) {
+            replayed.apply(entry).expect("a journal we wrote");
+        }
+        Memory::new(replayed, universe.ledger.clone())
+    }
+
+    /// Starts a process, runs one cycle and ends the process.
+    ///
+    /// # Errors
+    /// As the cycle does; a crash is a [`CycleError`] whose cause is [`SimError::Crash`].
+    pub fn cycle(&self, policy: &Policy, now: Time) -> Result<Summary, CycleError> {
+        let mut memory = self.boot();
+        self.cycle_with(&mut memory, policy, now)
+    }
+
+    /// Runs one cycle of a process that goes on.
+    ///
+    /// # Errors
+    /// As [`Sim::cycle`].
+    pub fn cycle_with(
+        &self,
+        memory: &mut Memory,
+        policy: &Policy,
+        now: Time,
+    ) -> Result<Summary, CycleError> {
+        let mut outside = Outside {
+            source: self.clone(),
+            world: self.clone(),
+            journal: self.clone(),
+            ledger: self.clone(),
+            sink: Some(self.clone()),
+        };
+        let run = Run {
+            policy,
+            now,
+            stop: &|| false,
+            progress: &mut |_, _, _| {},
+        };
+        cycle::cycle(memory, &mut outside, run)
+    }
+
+    /// What a process that starts now would know.
+    pub fn facts(&self) -> Facts {
+        self.boot().replayed.facts
+    }
+
+    /// Lets an effect happen, unless the fuse blows.
+    fn effect<T>(&self, effect: impl FnOnce(&mut Universe) -> T) -> Result<T, SimError> {
+        let mut universe = self.0.borrow_mut();
+        let number = universe.fuse.effects;
+        universe.fuse.effects += 1;
+        match universe.fuse.blow {
+            Some((at, Timing::Before)) if at == number => Err(SimError::Crash),
+            Some((at, Timing::After)) if at == number => {
+                effect(&mut universe);
+                Err(SimError::Crash)
+            }
+            // After the power went out nothing happens any more.
+            Some((at, _)) if at < number => Err(SimError::Crash),
+            _ => Ok(effect(&mut universe)),
+        }
+    }
+}
+
+impl Source for Sim {
+    type Error = SimError;
+
+    fn heads(&mut self) -> Result<Heads, SimError> {
+        let universe = self.0.borrow();
+        if universe.origin_is_down {
+            return Err(SimError::Down("no route to the origin".to_owned()));
+        }
+        Ok(universe.repository.heads())
+    }
+
+    fn ancestry(&mut self, old: &CommitId, new: &CommitId) -> Result<Ancestry, SimError> {
+        Ok(self.0.borrow().repository.ancestry(old, new))
+    }
+
+    fn files(&mut self, commit: &CommitId) -> Result<Files, SimError> {
+        Ok(self.0.borrow().repository.files(commit))
+    }
+
+    fn merge(&mut self, protected: &CommitId, head: &CommitId) -> Result<Merge, SimError> {
+        Ok(self.0.borrow().repository.merge(protected, head))
+    }
+}
+
+impl World for Sim {
+    type Error = SimError;
+
+    fn observe(&mut self, question: &Question) -> Result<Observed, SimError> {
+        Ok(self.0.borrow().host.observe(question))
+    }
+
+    fn act(
+        &mut self,
+        intent: &Intent,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Complaints, SimError> {
+        let ids = intent
+            .steps()
+            .iter()
+            .map(|step| step.id.to_string())
+            .collect();
+        self.with(|universe| universe.acted.push(ids));
+        let effects = self.0.borrow().host.effects_of(intent);
+        let all = effects.len();
+        let mut complaints = Complaints::new();
+        for (done, effect) in effects.into_iter().enumerate() {
+            complaints.extend(self.effect(|universe| effect(&mut universe.host))?);
+            progress(done + 1, all);
+        }
+        Ok(complaints)
+    }
+}
+
+impl Journal for Sim {
+    type Error = SimError;
+
+    fn append(&mut self, entry: &Entry) -> Result<(), SimError> {
+        self.effect(|universe| universe.journal.push(entry.clone()))
+    }
+
+    fn through(&self) -> Through {
+        Through {
+            sequence: self.0.borrow().journal.len() as u64,
+            chain: String::new(),
+        }
+    }
+
+    fn release(&mut self, _: &Through) -> Result<(), SimError> {
+        Ok(())
+    }
+}
+
+impl Ledger for Sim {
+    type Error = SimError;
+
+    fn commit(
+        &mut self,
+        changes: BTreeMap<String, Option<Vec<u8>>>,
+        message: &str,
+        _: Time,
+    ) -> Result<(), SimError> {
+        self.effect(|universe| {
+            for (path, content) in changes {
+                match content {
+                    Some(content) => universe.ledger.insert(path, content),
+                    None => universe.ledger.remove(&path),
+                };
+            }
+            universe.ledger_log.push(message.to_owned());
+        })
+    }
+}
+
+impl ReportSink for Sim {
+    type Error = SimError;
+
+    fn told(&mut self, topic: Topic, commit: &CommitId) -> Result<Option<String>, SimError> {
+        Ok(self.0.borrow().told.get(&(topic, commit.clone())).cloned())
+    }
+
+    fn tell(&mut self, topic: Topic, commit: &CommitId, text: &str) -> Result<(), SimError> {
+        self.effect(|universe| {
+            universe
+                .told
+                .insert((topic, commit.clone()), text.to_owned());
+        })
+    }
+
+    fn forget_plans_except(&mut self, heads: &[CommitId]) -> Result<(), SimError> {
+        self.with(|universe| {
+            universe
+                .told
+                .retain(|(topic, commit), _| *topic != Topic::Plan || heads.contains(commit));
+        });
+        Ok(())
+    }
+}

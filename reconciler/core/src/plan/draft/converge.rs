@@ -1,0 +1,241 @@
+//! Brings one account to what its row wants.
+
+use std::collections::BTreeSet;
+
+use super::{Draft, Ground};
+use crate::action::{Action, Identity, Leave};
+use crate::desired::Wanted;
+use crate::facts::{PersonFacts, Stage};
+use crate::observed::{Account, Home, Password, Reading};
+use crate::plan::Note;
+use crate::policy::Aggregate;
+use crate::repo::Tier;
+use crate::step::Incarnation;
+
+impl<'a> Draft<'a> {
+    /// Brings an account that is, or is about to be, ours to what the row wants.
+    pub(super) fn converge(
+        &mut self,
+        user: &str,
+        wanted: &Wanted,
+        account: &Account,
+        person: Option<&PersonFacts>,
+        ground: &Ground,
+    ) {
+        self.converge_identity(user, wanted, person, ground);
+        self.converge_login(user, wanted, account, person, ground);
+        self.converge_groups(user, wanted, account, person, ground);
+        self.converge_home(user, account, person, ground);
+        let was_parked = person.is_some_and(|it| it.stage == Stage::Parked);
+        match (&wanted.parked, was_parked) {
+            (Some(because), false) => {
+                self.push(
+                    Action::Park {
+                        user: user.to_owned(),
+                        because: *because,
+                    },
+                    ground,
+                );
+            }
+            (None, true) => {
+                self.push(
+                    Action::Unpark {
+                        user: user.to_owned(),
+                    },
+                    ground,
+                );
+            }
+            (Some(_), true) | (None, false) => {}
+        }
+        self.converge_instance(user, wanted, person, ground);
+        if wanted.tier == Tier::Admin {
+            self.want_entry(
+                Aggregate::Admins,
+                user.to_owned(),
+                user,
+                String::new(),
+                ground,
+            );
+        }
+    }
+
+    pub(super) fn converge_identity(
+        &mut self,
+        user: &str,
+        wanted: &Wanted,
+        person: Option<&PersonFacts>,
+        ground: &Ground,
+    ) {
+        // An account that is only now created or adopted takes its identities with it.
+        let Some(person) =
+            person.filter(|_| !matches!(ground.incarnation, Incarnation::New { .. }))
+        else {
+            return;
+        };
+        if self.accounts.by_name.contains_key(user) {
+            for (identity, from, to) in [
+                (
+                    Identity::AuthentikUser,
+                    &person.authentik_user,
+                    &wanted.authentik_user,
+                ),
+                (Identity::K8sUser, &person.k8s_user, &wanted.k8s_user),
+            ] {
+                if from != to {
+                    let action = Action::ChangeIdentity {
+                        user: user.to_owned(),
+                        identity,
+                        from: from.clone(),
+                        to: to.clone(),
+                    };
+                    self.push(action, ground);
+                }
+            }
+            if let Some(uid) = wanted.uid.filter(|uid| *uid != person.uid) {
+                self.push(
+                    Action::ChangeUid {
+                        user: user.to_owned(),
+                        from: person.uid,
+                        to: uid,
+                    },
+                    ground,
+                );
+            }
+        }
+    }
+
+    pub(super) fn converge_login(
+        &mut self,
+        user: &str,
+        wanted: &Wanted,
+        account: &Account,
+        person: Option<&PersonFacts>,
+        ground: &Ground,
+    ) {
+        if person.is_some_and(|it| it.aside.login) {
+            return; // first the saved login comes back
+        }
+        if account.shell != wanted.shell {
+            let blocked = (!self.accounts.shells.contains(&wanted.shell))
+                .then(|| format!("shell {} is not installed on this host", wanted.shell));
+            let action = Action::SetShell {
+                user: user.to_owned(),
+                from: account.shell.clone(),
+                to: wanted.shell.clone(),
+            };
+            self.push_blocked(action, ground, blocked);
+        }
+        if account.password == Password::Usable {
+            self.push(
+                Action::LockPassword {
+                    user: user.to_owned(),
+                },
+                ground,
+            );
+        }
+    }
+
+    pub(super) fn converge_groups(
+        &mut self,
+        user: &str,
+        wanted: &Wanted,
+        account: &Account,
+        person: Option<&PersonFacts>,
+        ground: &Ground,
+    ) {
+        let mut asked: BTreeSet<&str> = wanted.groups.iter().map(String::as_str).collect();
+        if wanted.instance {
+            asked.extend(self.input.policy.service_group.as_deref());
+        }
+        for group in &asked {
+            if account.groups.contains(*group) {
+                continue;
+            }
+            match self.accounts.groups.get(*group) {
+                Some(gid) => {
+                    let action = Action::JoinGroup {
+                        user: user.to_owned(),
+                        group: (*group).to_owned(),
+                        gid: *gid,
+                    };
+                    self.push(action, ground);
+                }
+                None => self
+                    .missing_groups
+                    .entry((*group).to_owned())
+                    .or_default()
+                    .push(user.to_owned()),
+            }
+        }
+        for group in account
+            .groups
+            .iter()
+            .filter(|it| !asked.contains(it.as_str()))
+        {
+            if person.is_some_and(|it| it.given.contains(group)) {
+                let action = Action::LeaveGroup {
+                    user: user.to_owned(),
+                    group: group.clone(),
+                    because: Leave::NotAsked,
+                };
+                self.push(action, ground);
+            } else {
+                self.notes.push(Note::NotFromRoster {
+                    user: user.to_owned(),
+                    group: group.clone(),
+                });
+            }
+        }
+    }
+
+    /// An empty home is made once. One that vanished later may be a file system that is not mounted.
+    pub(super) fn converge_home(
+        &mut self,
+        user: &str,
+        account: &Account,
+        person: Option<&PersonFacts>,
+        ground: &Ground,
+    ) {
+        let home = self.input.observed.people.get(user).map(|it| &it.home);
+        let made = person.is_some_and(|it| it.home_made);
+        let adopting = person.is_none() && self.accounts.by_name.contains_key(user);
+        match home {
+            Some(Reading::Known(Home::Directory(_))) if person.is_some() || adopting => {}
+            Some(Reading::Known(Home::Absent)) if made || adopting => {
+                self.refuse(
+                    user,
+                    format!(
+                        "home {} is gone; an empty one is not put in its place",
+                        account.home
+                    ),
+                );
+            }
+            Some(Reading::Known(Home::Odd(what))) => {
+                self.refuse(user, format!("home {}: {what}", account.home))
+            }
+            Some(Reading::Unknown(why)) => {
+                self.notes.push(Note::Unread {
+                    part: format!("the home of {user}"),
+                    why: why.clone(),
+                });
+            }
+            Some(Reading::Known(Home::Absent)) | None => {
+                self.push(
+                    Action::CreateHome {
+                        user: user.to_owned(),
+                        home: account.home.clone(),
+                    },
+                    ground,
+                );
+            }
+            // A directory that was there before the account keeps its content and is not touched (R37).
+            Some(Reading::Known(Home::Directory(_))) => self.refuse(
+                user,
+                format!(
+                    "{} was there before the account; it is used as it is, and not handed over",
+                    account.home
+                ),
+            ),
+        }
+    }
+}

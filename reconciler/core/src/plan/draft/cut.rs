@@ -1,0 +1,193 @@
+//! The reversible half of offboarding, until it is observed done.
+
+use std::collections::BTreeSet;
+
+use super::entries::owner;
+use super::{Draft, Ground};
+use crate::action::{Action, Direction, Leave, Trace};
+use crate::facts::{PersonFacts, Stage};
+use crate::observed::{Home, Reading, Traces};
+use crate::plan::Note;
+use crate::settle::{is_shut, trace_reading};
+use crate::step::{Incarnation, StepId};
+
+impl<'a> Draft<'a> {
+    /// Cuts whoever is known here and not kept: level-triggered, from the ledger, until it is observed done (R33, R34).
+    pub(super) fn cut_whoever_left(&mut self, kept: &BTreeSet<&str>) {
+        let gone: Vec<(&'a String, &'a PersonFacts)> = self
+            .input
+            .facts
+            .people
+            .iter()
+            .filter(|(user, it)| {
+                !kept.contains(user.as_str())
+                    && !matches!(it.stage, Stage::Archived | Stage::Deleted)
+            })
+            .collect();
+        let active = gone.iter().filter(|(_, it)| it.stage != Stage::Cut).count();
+        if !self.input.desired.anybody && active > 0 {
+            self.notes.push(Note::EmptyRoster { kept: active });
+        }
+        for (user, person) in gone {
+            if person.stage != Stage::Cut && !self.input.desired.anybody {
+                self.keep_entries_of(user, person);
+            } else {
+                self.cut(user, person);
+            }
+        }
+    }
+
+    pub(super) fn cut(&mut self, user: &str, person: &PersonFacts) {
+        let mut ground = Ground {
+            incarnation: Incarnation::Account {
+                uid: person.uid,
+                entry: person.entry,
+            },
+            needs: Vec::new(),
+        };
+        let account = self
+            .accounts
+            .by_name
+            .get(user)
+            .filter(|it| it.uid == person.uid);
+        if person.stage != Stage::Cut {
+            let policy = self.input.policy;
+            let root_equivalent = account.is_some_and(|it| {
+                it.groups
+                    .iter()
+                    .any(|group| policy.is_privileged_group(group))
+            });
+            let cut = self.push(
+                Action::Cut {
+                    user: user.to_owned(),
+                    root_equivalent,
+                },
+                &ground,
+            );
+            self.cuts.insert(user.to_owned(), cut);
+            ground.needs.push(cut);
+        }
+        self.still_units(user, &ground);
+        // The parts of a cut that is planned here belong to the next one.
+        let nth = if person.stage == Stage::Cut {
+            person.cuts
+        } else {
+            person.cuts + 1
+        };
+        let Some(account) = account else { return };
+        if let Some(group) = self
+            .input
+            .policy
+            .service_group
+            .as_ref()
+            .filter(|it| account.groups.contains(*it))
+        {
+            let action = Action::LeaveGroup {
+                user: user.to_owned(),
+                group: group.clone(),
+                because: Leave::Cut,
+            };
+            self.push(action, &ground);
+        }
+        let mut locking = None;
+        if !is_shut(account, &self.input.policy.nologin) {
+            locking = Some(self.push(
+                Action::LockLogin {
+                    user: user.to_owned(),
+                    cut: nth,
+                },
+                &ground,
+            ));
+        }
+        let seen = self.input.observed.people.get(user);
+        if let Some(traces) = seen.and_then(|it| it.traces.as_ref()) {
+            self.set_traces_aside(user, traces, nth, locking, &ground);
+        }
+        let home_id = match seen.map(|it| &it.home) {
+            Some(Reading::Known(Home::Directory(id))) => Some(id.clone()),
+            _ => None,
+        };
+        ground.incarnation = Incarnation::Home {
+            uid: person.uid,
+            entry: person.entry,
+            home: home_id.clone(),
+        };
+        let action = Action::ArchiveDelete {
+            user: user.to_owned(),
+            uid: person.uid,
+            home: account.home.clone(),
+            home_id,
+        };
+        self.push(action, &ground);
+    }
+
+    pub(super) fn set_traces_aside(
+        &mut self,
+        user: &str,
+        traces: &Traces,
+        cut: u32,
+        locking: Option<StepId>,
+        ground: &Ground,
+    ) {
+        for trace in Trace::ALL {
+            match trace_reading(traces, trace) {
+                Reading::Known(true) => {
+                    let action = Action::Trace {
+                        user: user.to_owned(),
+                        trace,
+                        direction: Direction::SetAside,
+                        cut,
+                    };
+                    self.push(action, ground);
+                }
+                Reading::Known(false) => {}
+                Reading::Unknown(why) => {
+                    let part = format!("{} of {user}", trace.word());
+                    self.notes.push(Note::Unread {
+                        part,
+                        why: why.clone(),
+                    });
+                }
+            }
+        }
+        match &traces.processes {
+            Reading::Known(0) => {}
+            Reading::Known(_) => {
+                // Ended sessions come back while the login is open.
+                let mut ground = ground.clone();
+                ground.needs.extend(locking);
+                self.push(
+                    Action::EndSessions {
+                        user: user.to_owned(),
+                    },
+                    &ground,
+                );
+            }
+            Reading::Unknown(why) => {
+                let part = format!("processes of {user}");
+                self.notes.push(Note::Unread {
+                    part,
+                    why: why.clone(),
+                });
+            }
+        }
+    }
+
+    /// Wants the entries that somebody has today, so that an empty roster unmaps nobody.
+    pub(super) fn keep_entries_of(&mut self, user: &str, person: &PersonFacts) {
+        let ground = Ground {
+            incarnation: Incarnation::Account {
+                uid: person.uid,
+                entry: person.entry,
+            },
+            needs: Vec::new(),
+        };
+        for (file, entries) in &self.input.observed.aggregates {
+            for (key, value) in entries.known().into_iter().flatten() {
+                if owner(*file, key, value).as_deref() == Some(user) {
+                    self.want_entry(*file, key.clone(), user, value.clone(), &ground);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Entries of the files that list everybody.
+
+use std::collections::BTreeMap;
+
+use super::{Draft, Ground, WantedEntry};
+use crate::action::Action;
+use crate::observed::Reading;
+use crate::plan::Note;
+use crate::policy::Aggregate;
+use crate::render;
+use crate::step::Incarnation;
+
+impl<'a> Draft<'a> {
+    pub(super) fn want_entry(
+        &mut self,
+        file: Aggregate,
+        key: String,
+        user: &str,
+        value: String,
+        ground: &Ground,
+    ) {
+        if self.input.policy.aggregates.contains(&file) {
+            let entry = WantedEntry {
+                user: user.to_owned(),
+                value,
+                ground: ground.clone(),
+            };
+            self.entries.insert((file, key), entry);
+        }
+    }
+
+    /// Compares the entries wanted with those observed. Entries of nobody we know stay.
+    pub(super) fn plan_entries(&mut self) {
+        let wanted = std::mem::take(&mut self.entries);
+        let policy = self.input.policy;
+        let observed = self.input.observed;
+        let formerly: BTreeMap<&str, &str> = self
+            .input
+            .facts
+            .people
+            .iter()
+            .flat_map(|(user, it)| {
+                it.formerly
+                    .iter()
+                    .map(move |old| (old.as_str(), user.as_str()))
+            })
+            .collect();
+        for file in Aggregate::ALL
+            .into_iter()
+            .filter(|it| policy.aggregates.contains(it))
+        {
+            let Some(Reading::Known(found)) = observed.aggregates.get(&file) else {
+                continue;
+            };
+            for ((_, key), entry) in wanted
+                .range((file, String::new())..)
+                .take_while(|((it, _), _)| *it == file)
+            {
+                let now = found.get(key);
+                if now != Some(&entry.value) {
+                    let action = Action::Entry {
+                        user: entry.user.clone(),
+                        file,
+                        key: key.clone(),
+                        from: now.cloned(),
+                        to: Some(entry.value.clone()),
+                    };
+                    self.push(action, &entry.ground);
+                }
+            }
+            for (key, value) in found
+                .iter()
+                .filter(|(key, _)| !wanted.contains_key(&(file, (*key).clone())))
+            {
+                let owner = owner(file, key, value);
+                let user = owner
+                    .as_deref()
+                    .map(|it| formerly.get(it).copied().unwrap_or(it));
+                let known = user.and_then(|user| Some((user, self.input.facts.people.get(user)?)));
+                let Some((user, person)) = known else {
+                    self.notes.push(Note::ForeignEntry {
+                        file,
+                        key: key.clone(),
+                    });
+                    continue;
+                };
+                let ground = Ground {
+                    incarnation: Incarnation::Account {
+                        uid: person.uid,
+                        entry: person.entry,
+                    },
+                    needs: self.cuts.get(user).copied().into_iter().collect(),
+                };
+                let action = Action::Entry {
+                    user: user.to_owned(),
+                    file,
+                    key: key.clone(),
+                    from: Some(value.clone()),
+                    to: None,
+                };
+                self.push(action, &ground);
+            }
+        }
+    }
+}
+
+/// The os_user that an entry belongs to.
+pub(super) fn owner(file: Aggregate, key: &str, value: &str) -> Option<String> {
+    match file {
+        Aggregate::LoginMap => Some(value.to_owned()),
+        Aggregate::Dispatch => render::dispatch_entry(value).map(|(user, _)| user),
+        Aggregate::Admins => Some(key.to_owned()),
+    }
+}

@@ -1,0 +1,184 @@
+//! A person's instance: ports, environment file, units.
+
+use super::{Draft, Ground};
+use crate::action::{Action, UnitChange};
+use crate::desired::Wanted;
+use crate::facts::PersonFacts;
+use crate::observed::{Manager, Reading, Units};
+use crate::policy::{Aggregate, Ports};
+use crate::render;
+
+impl<'a> Draft<'a> {
+    pub(super) fn converge_instance(
+        &mut self,
+        user: &str,
+        wanted: &Wanted,
+        person: Option<&PersonFacts>,
+        ground: &Ground,
+    ) {
+        if !self.input.policy.runs_instances() {
+            return;
+        }
+        if !wanted.instance {
+            return self.still_units(user, ground);
+        }
+        let mut ports = person.map(|it| it.ports.clone()).unwrap_or_default();
+        let mut ground = ground.clone();
+        match self.ports.complete(user, person) {
+            Ok(missing) if missing.is_empty() => {}
+            Ok(missing) => {
+                ports.extend(missing.clone());
+                let assigned = self.push(
+                    Action::AssignPorts {
+                        user: user.to_owned(),
+                        ports: missing,
+                    },
+                    &ground,
+                );
+                ground.needs.push(assigned);
+            }
+            Err(why) => {
+                return self.refuse(
+                    user,
+                    format!("no port: {why}; people who have theirs keep them"),
+                );
+            }
+        }
+        let authentik_user = person
+            .map_or(&wanted.authentik_user, |it| &it.authentik_user)
+            .clone();
+        self.converge_environment(user, wanted, person, &ports, &ground);
+        let first = self
+            .input
+            .policy
+            .families
+            .first()
+            .and_then(|family| ports.get(&family.name))
+            .copied();
+        if let Some(port) = first {
+            self.first_ports.insert(user.to_owned(), port);
+            let value = render::dispatch_value(user, port);
+            self.want_entry(
+                Aggregate::Dispatch,
+                authentik_user.clone(),
+                user,
+                value,
+                &ground,
+            );
+        }
+        self.want_entry(
+            Aggregate::LoginMap,
+            authentik_user,
+            user,
+            user.to_owned(),
+            &ground,
+        );
+        if wanted.parked.is_some() {
+            self.still_units(user, &ground);
+        } else {
+            self.run_units(user, &ground);
+        }
+    }
+
+    pub(super) fn converge_environment(
+        &mut self,
+        user: &str,
+        wanted: &Wanted,
+        person: Option<&PersonFacts>,
+        ports: &Ports,
+        ground: &Ground,
+    ) {
+        let Reading::Known(found) = &self.input.observed.environments else {
+            return;
+        };
+        if !self.input.policy.environment {
+            return;
+        }
+        let content = match person {
+            // An identity that waits for a release is not handed to the instance before.
+            Some(it)
+                if it.authentik_user != wanted.authentik_user || it.k8s_user != wanted.k8s_user =>
+            {
+                let mut held = wanted.clone();
+                held.authentik_user.clone_from(&it.authentik_user);
+                held.k8s_user.clone_from(&it.k8s_user);
+                render::environment(user, &held, ports)
+            }
+            _ => render::environment(user, wanted, ports),
+        };
+        let digest = render::digest(&content);
+        if found.get(user) != Some(&digest) {
+            self.push(
+                Action::WriteEnvironment {
+                    user: user.to_owned(),
+                    digest,
+                },
+                ground,
+            );
+            self.environments.insert(user.to_owned(), content);
+        }
+    }
+
+    pub(super) fn units(&self) -> Option<&'a Units> {
+        self.input.observed.units.known()
+    }
+
+    pub(super) fn run_units(&mut self, user: &str, ground: &Ground) {
+        let Some(units) = self.units() else { return };
+        for template in &self.input.policy.units {
+            let unit = unit_name(template, user);
+            let state = units.by_name.get(&unit).copied().unwrap_or_default();
+            let blocked = (!units.templates.contains(template))
+                .then(|| format!("unit {template} is not installed on this host"));
+            if !state.enabled {
+                let action = Action::Unit {
+                    user: user.to_owned(),
+                    unit: unit.clone(),
+                    change: UnitChange::Enable,
+                };
+                self.push_blocked(action, ground, blocked.clone());
+            }
+            if !state.active && units.manager == Manager::Running {
+                let action = Action::Unit {
+                    user: user.to_owned(),
+                    unit,
+                    change: UnitChange::Start,
+                };
+                self.push_blocked(action, ground, blocked);
+            }
+        }
+    }
+
+    pub(super) fn still_units(&mut self, user: &str, ground: &Ground) {
+        let Some(units) = self.units() else { return };
+        for template in &self.input.policy.units {
+            let unit = unit_name(template, user);
+            let state = units.by_name.get(&unit).copied().unwrap_or_default();
+            if state.active {
+                let action = Action::Unit {
+                    user: user.to_owned(),
+                    unit: unit.clone(),
+                    change: UnitChange::Stop,
+                };
+                self.push(action, ground);
+            }
+            if state.enabled {
+                let action = Action::Unit {
+                    user: user.to_owned(),
+                    unit,
+                    change: UnitChange::Disable,
+                };
+                self.push(action, ground);
+            }
+        }
+    }
+}
+
+/// `t3-serve@.service` and `emo` make `t3-serve@emo.service`. The grammar of os_user needs no escaping by systemd,
+/// save for `-`, which systemd keeps in instance names.
+pub(super) fn unit_name(template: &str, user: &str) -> String {
+    match template.split_once('@') {
+        Some((name, suffix)) => format!("{name}@{user}{suffix}"),
+        None => template.to_owned(),
+    }
+}

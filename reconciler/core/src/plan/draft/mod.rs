@@ -1,0 +1,527 @@
+//! Drafts the steps, person by person.
+
+mod converge;
+mod cut;
+mod entries;
+mod instance;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::allocate::{Ids, NewIds, PortTable};
+use super::{Input, Note, Plan, PlannedStep};
+use crate::action::{Action, Direction};
+use crate::desired::Wanted;
+use crate::facts::{PersonFacts, Stage};
+use crate::observed::{Account, Accounts, Password, Reading};
+use crate::policy::Aggregate;
+use crate::step::{Incarnation, Step, StepId};
+
+/// Everything that is gathered while people are gone through.
+struct Draft<'a> {
+    input: &'a Input<'a>,
+    accounts: &'a Accounts,
+    ids: Option<Ids>,
+    ports: PortTable,
+    steps: Vec<PlannedStep>,
+    notes: Vec<Note>,
+    environments: BTreeMap<String, String>,
+    first_ports: BTreeMap<String, u16>,
+    /// Entries wanted in the aggregate files: whose, and the steps they build on.
+    entries: BTreeMap<(Aggregate, String), WantedEntry>,
+    missing_groups: BTreeMap<String, Vec<String>>,
+    /// The steps that cut somebody in this plan, by person.
+    cuts: BTreeMap<String, StepId>,
+}
+
+struct WantedEntry {
+    user: String,
+    value: String,
+    ground: Ground,
+}
+
+/// What a person's further steps stand on: which account, and which steps come first.
+#[derive(Clone)]
+struct Ground {
+    incarnation: Incarnation,
+    needs: Vec<StepId>,
+}
+
+pub(super) fn draft(input: &Input<'_>) -> Plan {
+    let mut plan = Plan {
+        commit: input.commit.clone(),
+        today: input.today,
+        steps: Vec::new(),
+        notes: Vec::new(),
+        environments: BTreeMap::new(),
+        ports: BTreeMap::new(),
+    };
+    let accounts = match &input.observed.accounts {
+        Reading::Known(accounts) => accounts,
+        Reading::Unknown(why) => {
+            // Whoever cannot be seen can be neither made nor cut.
+            plan.notes.push(Note::Unread {
+                part: "the account databases".into(),
+                why: why.clone(),
+            });
+            return plan;
+        }
+    };
+    let mut draft = Draft {
+        input,
+        accounts,
+        ids: None,
+        ports: PortTable::new(input.policy, input.facts, input.observed),
+        steps: Vec::new(),
+        notes: Vec::new(),
+        environments: BTreeMap::new(),
+        first_ports: BTreeMap::new(),
+        entries: BTreeMap::new(),
+        missing_groups: BTreeMap::new(),
+        cuts: BTreeMap::new(),
+    };
+    draft.note_unread_parts();
+    let mut kept: BTreeSet<&str> = BTreeSet::new();
+    for (user, wanted) in &input.desired.people {
+        if let Some(under) = draft.keep(user, wanted) {
+            kept.insert(under);
+        }
+    }
+    draft.cut_whoever_left(&kept);
+    draft.plan_entries();
+    draft.notes.extend(
+        std::mem::take(&mut draft.missing_groups)
+            .into_iter()
+            .map(|(group, users)| Note::NoSuchGroup { group, users }),
+    );
+    // One order for equal inputs: by phase, then by person; a person's own steps stay as they were drafted.
+    draft.steps.sort_by(|a, b| {
+        let key = |it: &PlannedStep| it.step.action.phase();
+        key(a)
+            .cmp(&key(b))
+            .then_with(|| a.step.action.user().cmp(b.step.action.user()))
+    });
+    draft.notes.sort();
+    plan.steps = draft.steps;
+    plan.notes = draft.notes;
+    plan.environments = draft.environments;
+    plan.ports = draft.first_ports;
+    plan
+}
+
+impl<'a> Draft<'a> {
+    fn push(&mut self, action: Action, ground: &Ground) -> StepId {
+        self.push_blocked(action, ground, None)
+    }
+
+    fn push_blocked(&mut self, action: Action, ground: &Ground, blocked: Option<String>) -> StepId {
+        let step = Step::new(
+            &self.input.policy.executor,
+            action,
+            ground.incarnation.clone(),
+        );
+        let id = step.id;
+        self.steps.push(PlannedStep {
+            step,
+            needs: ground.needs.clone(),
+            blocked,
+        });
+        id
+    }
+
+    fn refuse(&mut self, user: &str, why: String) {
+        self.notes.push(Note::Refused {
+            user: user.to_owned(),
+            why,
+        });
+    }
+
+    fn note_unread_parts(&mut self) {
+        let observed = self.input.observed;
+        for (part, why) in [
+            (
+                "environment files",
+                self.input
+                    .policy
+                    .environment
+                    .then_some(&observed.environments)
+                    .and_then(unread),
+            ),
+            (
+                "units",
+                self.input
+                    .policy
+                    .runs_instances()
+                    .then_some(&observed.units)
+                    .and_then(unread),
+            ),
+        ] {
+            if let Some(why) = why {
+                self.notes.push(Note::Unread {
+                    part: part.to_owned(),
+                    why: why.to_owned(),
+                });
+            }
+        }
+        for file in &self.input.policy.aggregates {
+            if let Some(why) = observed.aggregates.get(file).and_then(unread) {
+                self.notes.push(Note::Unread {
+                    part: format!("the {} file", file.word()),
+                    why: why.to_owned(),
+                });
+            }
+        }
+    }
+
+    /// Plans for somebody the roster asks for; returns the name under which they are kept here today.
+    fn keep(&mut self, user: &'a str, wanted: &'a Wanted) -> Option<&'a str> {
+        let people = &self.input.facts.people;
+        if let Some((days, contact)) = &wanted.expiring {
+            self.notes.push(Note::Expiring {
+                user: user.to_owned(),
+                days: *days,
+                contact: contact.clone(),
+            });
+        }
+        if let Some(person) = people.get(user) {
+            self.keep_known(user, wanted, person);
+            return Some(user);
+        }
+        let before = wanted
+            .previously
+            .as_deref()
+            .and_then(|old| people.get_key_value(old));
+        if let Some((old, person)) =
+            before.filter(|(_, it)| !matches!(it.stage, Stage::Archived | Stage::Deleted))
+        {
+            self.rename(old, user, wanted, person);
+            return Some(old);
+        }
+        self.welcome(user, wanted);
+        Some(user)
+    }
+
+    fn rename(&mut self, old: &'a str, user: &str, wanted: &Wanted, person: &PersonFacts) {
+        let incarnation = Incarnation::Account {
+            uid: person.uid,
+            entry: person.entry,
+        };
+        let taken = self
+            .accounts
+            .by_name
+            .get(user)
+            .filter(|it| it.renaming_from.as_deref() != Some(old));
+        if let Some(account) = taken {
+            self.refuse(
+                user,
+                format!(
+                    "cannot be the new name of {old}: an account of that name exists with uid {}",
+                    account.uid
+                ),
+            );
+        } else {
+            let ground = Ground {
+                incarnation,
+                needs: Vec::new(),
+            };
+            let action = Action::RenameAccount {
+                from: old.to_owned(),
+                user: user.to_owned(),
+                uid: person.uid,
+            };
+            self.push(action, &ground);
+        }
+        // Until the rename is done the person goes on under the old name: a rename is never remove and add.
+        self.keep_known(old, wanted, person);
+    }
+
+    /// Plans for somebody who was never here.
+    fn welcome(&mut self, user: &str, wanted: &Wanted) {
+        if let Some(account) = self.accounts.by_name.get(user) {
+            match wanted.adopt {
+                Some(uid) if uid == account.uid => self.adopt(user, wanted, account),
+                Some(uid) => self.refuse(
+                    user,
+                    format!("the row adopts uid {uid}, and the account has uid {}; put the right one in the row", account.uid),
+                ),
+                None => self.refuse(
+                    user,
+                    format!(
+                        "an account of that name exists that muster neither created nor adopted; it is left alone. To take \
+                         it over, add `adopt: {{uid: {}}}` to the row",
+                        account.uid
+                    ),
+                ),
+            }
+            return;
+        }
+        if let Some(uid) = self.accounts.foreign.get(user) {
+            self.refuse(
+                user,
+                format!(
+                    "a name service of this host knows that name, with uid {uid}; it is left alone"
+                ),
+            );
+            return;
+        }
+        if let Some(uid) = wanted.adopt {
+            self.refuse(
+                user,
+                format!("the row adopts uid {uid}, and there is no account of that name here"),
+            );
+            return;
+        }
+        if let Some(uid) = wanted.uid {
+            let owner = self
+                .accounts
+                .by_name
+                .iter()
+                .find(|(_, it)| it.uid == uid)
+                .map(|(name, _)| name.clone());
+            let kept = self
+                .input
+                .facts
+                .people
+                .iter()
+                .find(|(_, it)| it.uid == uid)
+                .map(|(name, _)| name.clone());
+            if let Some(name) = owner.or(kept) {
+                self.refuse(user, format!("the row asks for uid {uid}, which is or was {name}'s; ids are never given twice"));
+                return;
+            }
+            let (first, last) = self.accounts.defaults.uids;
+            if !(first..=last).contains(&uid) {
+                self.refuse(user, format!("the row asks for uid {uid}, outside UID_MIN {first} to UID_MAX {last} of login.defs"));
+                return;
+            }
+        }
+        self.create(user, wanted, None);
+    }
+
+    fn adopt(&mut self, user: &str, wanted: &Wanted, account: &Account) {
+        let (first, last) = self.accounts.defaults.uids;
+        if !(first..=last).contains(&account.uid) {
+            self.refuse(
+                user,
+                format!(
+                    "uid {} is a system account's, and those are never adopted",
+                    account.uid
+                ),
+            );
+            return;
+        }
+        if let Some((name, _)) = self
+            .input
+            .facts
+            .people
+            .iter()
+            .find(|(_, it)| it.uid == account.uid)
+        {
+            let why = format!(
+                "uid {} is or was {name}'s here; ids are never given twice",
+                account.uid
+            );
+            self.refuse(user, why);
+            return;
+        }
+        let ground = Ground {
+            incarnation: Incarnation::Found { uid: account.uid },
+            needs: Vec::new(),
+        };
+        let adopted = self.push(
+            Action::AdoptAccount {
+                user: user.to_owned(),
+                uid: account.uid,
+                gid: account.gid,
+                home: account.home.clone(),
+                authentik_user: wanted.authentik_user.clone(),
+                k8s_user: wanted.k8s_user.clone(),
+            },
+            &ground,
+        );
+        let ground = Ground {
+            incarnation: Incarnation::Account {
+                uid: account.uid,
+                entry: adopted,
+            },
+            needs: vec![adopted],
+        };
+        self.converge(user, wanted, account, None, &ground);
+    }
+
+    /// Creates an account; `before` is what the ledger knows of one that vanished behind our back.
+    fn create(&mut self, user: &str, wanted: &Wanted, before: Option<&PersonFacts>) {
+        let ids = match before {
+            Some(person) => Ok(NewIds {
+                uid: person.uid,
+                gid: person.gid,
+                subuid: person.subuid,
+                subgid: person.subgid,
+            }),
+            None => {
+                let asked = self.asked_uids();
+                let (accounts, facts) = (self.accounts, self.input.facts);
+                self.ids
+                    .get_or_insert_with(|| Ids::new(accounts, facts, &asked))
+                    .take(wanted.uid)
+            }
+        };
+        let ids = match ids {
+            Ok(ids) => ids,
+            Err(why) => return self.refuse(user, format!("no room on this host: {why}")),
+        };
+        let home = before.map_or_else(
+            || format!("{}/{user}", self.accounts.defaults.home_base),
+            |person| person.home.clone(),
+        );
+        let generation = before.map_or(0, |it| it.generation);
+        let blocked = (!self.accounts.shells.contains(&wanted.shell))
+            .then(|| format!("shell {} is not installed on this host", wanted.shell));
+        let ground = Ground {
+            incarnation: Incarnation::New { generation },
+            needs: Vec::new(),
+        };
+        let created = self.push_blocked(
+            Action::CreateAccount {
+                user: user.to_owned(),
+                uid: ids.uid,
+                gid: ids.gid,
+                home: home.clone(),
+                shell: wanted.shell.clone(),
+                subuid: ids.subuid,
+                subgid: ids.subgid,
+                authentik_user: wanted.authentik_user.clone(),
+                k8s_user: wanted.k8s_user.clone(),
+            },
+            &ground,
+            blocked,
+        );
+        let ground = Ground {
+            incarnation: Incarnation::Account {
+                uid: ids.uid,
+                entry: created,
+            },
+            needs: vec![created],
+        };
+        let account = Account {
+            uid: ids.uid,
+            gid: ids.gid,
+            home,
+            shell: wanted.shell.clone(),
+            password: Password::Locked,
+            expires: None,
+            groups: BTreeSet::new(),
+            subuid: ids.subuid,
+            subgid: ids.subgid,
+            renaming_from: None,
+        };
+        self.converge(user, wanted, &account, before, &ground);
+    }
+
+    fn asked_uids(&self) -> BTreeSet<u32> {
+        self.input
+            .desired
+            .people
+            .values()
+            .filter_map(|it| it.uid)
+            .collect()
+    }
+
+    /// Plans for somebody the ledger knows.
+    fn keep_known(&mut self, user: &str, wanted: &Wanted, person: &PersonFacts) {
+        let same_identity =
+            person.authentik_user == wanted.authentik_user && person.k8s_user == wanted.k8s_user;
+        match person.stage {
+            Stage::Archived | Stage::Deleted => {
+                let why = if same_identity {
+                    "was deleted here; the home is in the archive, and bringing it back waits for an operator"
+                } else {
+                    "that name belonged to somebody else here, and names are never given to another; choose another name"
+                };
+                return self.refuse(user, why.to_owned());
+            }
+            Stage::Cut if !same_identity => {
+                self.refuse(
+                    user,
+                    "was cut here with another identity, and an account is never handed to another \
+                     person by re-adding its name; choose another name, or restore authentik_user \
+                     and k8s_user"
+                        .to_owned(),
+                );
+                // The cut goes on as if the row were not there.
+                return self.cut(user, person);
+            }
+            Stage::Cut | Stage::Active | Stage::Parked => {}
+        }
+        let Some(account) = self.accounts.by_name.get(user) else {
+            return match person.stage {
+                Stage::Cut => self.refuse(
+                    user,
+                    "was cut, and its account has been removed by hand".to_owned(),
+                ),
+                _ => self.create(user, wanted, Some(person)),
+            };
+        };
+        if account.uid != person.uid {
+            return self.refuse(
+                user,
+                format!(
+                    "the account has uid {} and the ledger says {}: it was replaced behind muster's back; nothing is \
+                     changed on it",
+                    account.uid, person.uid
+                ),
+            );
+        }
+        let mut ground = Ground {
+            incarnation: Incarnation::Account {
+                uid: person.uid,
+                entry: person.entry,
+            },
+            needs: Vec::new(),
+        };
+        if person.stage == Stage::Cut {
+            let mut groups = account.groups.iter().chain(&person.aside.groups);
+            let root_equivalent = groups.any(|it| self.input.policy.is_privileged_group(it));
+            let back = self.push(
+                Action::Return {
+                    user: user.to_owned(),
+                    root_equivalent,
+                },
+                &ground,
+            );
+            ground.needs.push(back);
+        }
+        if !person.aside.is_empty() {
+            self.put_back(user, person, &ground);
+        }
+        self.converge(user, wanted, account, Some(person), &ground);
+    }
+
+    /// Puts back what a cut set aside.
+    fn put_back(&mut self, user: &str, person: &PersonFacts, ground: &Ground) {
+        if person.aside.login {
+            self.push(
+                Action::UnlockLogin {
+                    user: user.to_owned(),
+                    cut: person.cuts,
+                },
+                ground,
+            );
+        }
+        for trace in &person.aside.traces {
+            let action = Action::Trace {
+                user: user.to_owned(),
+                trace: *trace,
+                direction: Direction::Restore,
+                cut: person.cuts,
+            };
+            self.push(action, ground);
+        }
+    }
+}
+
+fn unread<T>(reading: &Reading<T>) -> Option<&str> {
+    match reading {
+        Reading::Known(_) => None,
+        Reading::Unknown(why) => Some(why),
+    }
+}

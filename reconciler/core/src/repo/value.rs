@@ -1,0 +1,427 @@
+//! Reads single values by their shape, and says what is wrong with them.
+
+use std::borrow::Cow;
+use std::fmt::{self, Display};
+
+use jiff::civil::Date;
+
+use super::fields::{Field, Presence};
+use super::names::{Grammar, did_you_mean};
+use crate::diagnostic::{Fault, Faults};
+use crate::python::repr;
+use crate::yaml::cursor::{Cursor, Key};
+use crate::yaml::event::{Event, Kind, Stop};
+use crate::yaml::{rules, scalar};
+
+/// A value and the byte offset at which it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub at: u32,
+}
+
+/// The names of the rules that are enforced while reading; the sentences stand in [`super::checks::CHECKS`].
+pub(super) mod shape_rules {
+    pub(crate) const UNKNOWN_FIELD: &str = "unknown-field";
+    pub(crate) const MISSING_FIELD: &str = "missing-field";
+    pub(crate) const WRONG_TYPE: &str = "wrong-type";
+    pub(crate) const AMBIGUOUS: &str = "ambiguous-scalar";
+    pub(crate) const UNKNOWN_WORD: &str = "unknown-word";
+    pub(crate) const UNKNOWN_TIER: &str = "unknown-tier";
+    pub(crate) const DATE: &str = "date";
+    pub(crate) const DUPLICATE_ENTRY: &str = "duplicate-entry";
+}
+
+use shape_rules::{
+    AMBIGUOUS, DATE, DUPLICATE_ENTRY, MISSING_FIELD, UNKNOWN_FIELD, UNKNOWN_WORD, WRONG_TYPE,
+};
+
+/// Whose field is being read; starts each message.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Subject<'s> {
+    File,
+    Person(&'s str),
+    Adopt(&'s str),
+    Tier(&'s str),
+}
+
+impl Display for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Subject::File => Ok(()),
+            Subject::Person(name) => write!(f, "user {}: ", repr(name)),
+            Subject::Adopt(name) => write!(f, "user {}: adopt: ", repr(name)),
+            Subject::Tier(name) => write!(f, "tier {}: ", repr(name)),
+        }
+    }
+}
+
+/// What is read now: the cursor, where faults go, and whose field it is.
+pub(super) struct Reading<'r, 'a> {
+    pub(super) cursor: &'r mut Cursor<'a>,
+    pub(super) faults: &'r mut Faults,
+    pub(super) subject: Subject<'r>,
+}
+
+/// No table has more fields.
+const MAX_FIELDS: usize = 16;
+
+impl<'a> Reading<'_, 'a> {
+    /// The same place, with another subject.
+    pub(super) fn about<'s>(&'s mut self, subject: Subject<'s>) -> Reading<'s, 'a> {
+        Reading {
+            cursor: self.cursor,
+            faults: self.faults,
+            subject,
+        }
+    }
+
+    /// Reads a map by its table of fields; `each` gets every known field once. `at` is where missing fields are shown.
+    /// Says `false`, and passes over the value, when it is no map.
+    pub(super) fn fields<K: Copy>(
+        &mut self,
+        table: &'static [Field<K>],
+        at: u32,
+        head: &Event<'a>,
+        mut each: impl FnMut(&mut Self, &'static Field<K>, Event<'a>) -> Result<(), Stop>,
+    ) -> Result<bool, Stop> {
+        if head.kind != Kind::MapStart {
+            self.wrong_type(head, "", "a map of fields")?;
+            return Ok(false);
+        }
+        let mut seen = [None; MAX_FIELDS];
+        while let Some((key, value)) = self.cursor.entry()? {
+            let Some(index) = table.iter().position(|field| field.name == key.text) else {
+                self.unknown_field(table, &key);
+                self.cursor.skip(&value)?;
+                continue;
+            };
+            if let Some(first) = seen[index].replace(key.at) {
+                let problem = format!(
+                    "{}the field {} is there twice",
+                    self.subject,
+                    repr(&key.text)
+                );
+                self.faults.add(
+                    Fault::error(rules::DUPLICATE_KEY, key.at, problem)
+                        .first_at(first)
+                        .help("take one out"),
+                );
+                self.cursor.skip(&value)?;
+                continue;
+            }
+            each(self, &table[index], value)?;
+        }
+        for (field, seen) in table.iter().zip(seen) {
+            if field.presence == Presence::Required && seen.is_none() {
+                let problem = format!(
+                    "{}missing required field {}",
+                    self.subject,
+                    repr(field.name)
+                );
+                self.faults
+                    .add(Fault::error(MISSING_FIELD, at, problem).help(field.about));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Text of a form.
+    pub(super) fn text(
+        &mut self,
+        field: &str,
+        head: Event<'a>,
+        grammar: &Grammar,
+    ) -> Result<Option<At<Cow<'a, str>>>, Stop> {
+        let Some(text) = self.word(field, head)? else {
+            return Ok(None);
+        };
+        if (grammar.accepts)(&text.value) {
+            return Ok(Some(text));
+        }
+        let problem = format!(
+            "{}{}{} is not {}",
+            self.subject,
+            prefix(field),
+            shown(&text.value),
+            grammar.about
+        );
+        self.faults
+            .add(Fault::error(grammar.rule, text.at, problem));
+        Ok(None)
+    }
+
+    /// Text of any form, if all readers of YAML take it for text.
+    pub(super) fn word(
+        &mut self,
+        field: &str,
+        head: Event<'a>,
+    ) -> Result<Option<At<Cow<'a, str>>>, Stop> {
+        let Event {
+            kind: Kind::Scalar { value, plain },
+            offset: at,
+        } = head
+        else {
+            self.wrong_type(&head, field, "text")?;
+            return Ok(None);
+        };
+        if plain && value.is_empty() {
+            self.add(
+                WRONG_TYPE,
+                at,
+                field,
+                "there is no value",
+                "write one, or take the field out",
+            );
+            return Ok(None);
+        }
+        if let Some(meaning) = scalar::taken_for(&value).filter(|_| plain) {
+            let problem =
+                format!("{value} is {meaning} to some readers of YAML, and text is expected");
+            self.add(
+                AMBIGUOUS,
+                at,
+                field,
+                &problem,
+                &format!("quote it: \"{value}\""),
+            );
+            return Ok(None);
+        }
+        Ok(Some(At { value, at }))
+    }
+
+    /// `true` or `false`, and nothing else that YAML calls a boolean.
+    pub(super) fn bool(&mut self, field: &str, head: &Event<'a>) -> Result<Option<bool>, Stop> {
+        match &head.kind {
+            Kind::Scalar { value, plain: true } if value == "true" => Ok(Some(true)),
+            Kind::Scalar { value, plain: true } if value == "false" => Ok(Some(false)),
+            _ => {
+                self.wrong_type(head, field, "true or false (without quotes)")?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// A plain whole number: digits only, no sign, no leading zero, at most 4294967295.
+    pub(super) fn number(
+        &mut self,
+        field: &str,
+        head: &Event<'a>,
+    ) -> Result<Option<At<u32>>, Stop> {
+        if let Kind::Scalar { value, plain: true } = &head.kind
+            && value.bytes().all(|b| b.is_ascii_digit())
+            && (value == "0" || !value.starts_with('0'))
+            && let Ok(value) = value.parse()
+        {
+            return Ok(Some(At {
+                value,
+                at: head.offset,
+            }));
+        }
+        self.wrong_type(
+            head,
+            field,
+            "a plain whole number (digits only, at most 4294967295)",
+        )?;
+        Ok(None)
+    }
+
+    /// A day that the calendar has, written `YYYY-MM-DD`, with or without quotes.
+    pub(super) fn date(&mut self, field: &str, head: &Event<'a>) -> Result<Option<At<Date>>, Stop> {
+        let Kind::Scalar { value, .. } = &head.kind else {
+            self.wrong_type(head, field, "a day as YYYY-MM-DD")?;
+            return Ok(None);
+        };
+        if let Some(value) = parse_day(value) {
+            return Ok(Some(At {
+                value,
+                at: head.offset,
+            }));
+        }
+        let problem = format!(
+            "{} is not a day of the calendar as YYYY-MM-DD",
+            shown(value)
+        );
+        self.add(DATE, head.offset, field, &problem, "for example 2026-12-31");
+        Ok(None)
+    }
+
+    /// A list; `each` gets every item. Says `false`, and passes over the value, when it is no list.
+    pub(super) fn list(
+        &mut self,
+        field: &str,
+        head: &Event<'a>,
+        mut each: impl FnMut(&mut Self, Event<'a>) -> Result<(), Stop>,
+    ) -> Result<bool, Stop> {
+        if head.kind != Kind::SeqStart {
+            self.wrong_type(head, field, "a list")?;
+            return Ok(false);
+        }
+        while let Some(item) = self.cursor.item()? {
+            each(self, item)?;
+        }
+        Ok(true)
+    }
+
+    /// A list of texts of a form, each once.
+    pub(super) fn texts(
+        &mut self,
+        field: &str,
+        head: &Event<'a>,
+        grammar: &Grammar,
+    ) -> Result<Option<Vec<Cow<'a, str>>>, Stop> {
+        let mut texts = Vec::new();
+        let mut places = std::collections::BTreeMap::new();
+        let is_list = self.list(field, head, |reading, item| {
+            if let Some(At { value, at }) = reading.text(field, item, grammar)? {
+                match places.insert(value.clone(), at) {
+                    Some(first) => reading.repeated(field, &value, at, first),
+                    None => texts.push(value),
+                }
+            }
+            Ok(())
+        })?;
+        Ok(is_list.then_some(texts))
+    }
+
+    /// Says that `value` was in the list already.
+    pub(super) fn repeated(&mut self, field: &str, value: &str, at: u32, first: u32) {
+        let problem = format!(
+            "{}{}{} is there twice",
+            self.subject,
+            prefix(field),
+            shown(value)
+        );
+        self.faults.add(
+            Fault::error(DUPLICATE_ENTRY, at, problem)
+                .first_at(first)
+                .help("take one out"),
+        );
+    }
+
+    /// One of `words`; the place in that list.
+    pub(super) fn one_of(
+        &mut self,
+        field: &str,
+        head: Event<'a>,
+        words: &[&'static str],
+    ) -> Result<Option<At<usize>>, Stop> {
+        let Some(At { value, at }) = self.word(field, head)? else {
+            return Ok(None);
+        };
+        if let Some(index) = words.iter().position(|word| *word == value) {
+            return Ok(Some(At { value: index, at }));
+        }
+        let problem = format!("{} is not one of {}", shown(&value), words.join(", "));
+        self.add_with(
+            UNKNOWN_WORD,
+            at,
+            field,
+            &problem,
+            did_you_mean(&value, words.iter().copied()),
+        );
+        Ok(None)
+    }
+
+    /// Says that a value has the wrong type, and passes over it.
+    pub(super) fn wrong_type(
+        &mut self,
+        head: &Event<'a>,
+        field: &str,
+        expected: &str,
+    ) -> Result<(), Stop> {
+        let found = match &head.kind {
+            Kind::MapStart => "a map".to_owned(),
+            Kind::SeqStart => "a list".to_owned(),
+            Kind::Scalar { value, plain: true } if value.is_empty() => "no value".to_owned(),
+            Kind::Scalar { value, .. } => shown(value),
+            Kind::MapEnd | Kind::SeqEnd | Kind::End => "nothing".to_owned(),
+        };
+        let problem = format!(
+            "{}{}{expected} is expected, not {found}",
+            self.subject,
+            prefix(field)
+        );
+        self.faults
+            .add(Fault::error(WRONG_TYPE, head.offset, problem));
+        self.cursor.skip(head)
+    }
+
+    fn unknown_field<K>(&mut self, table: &'static [Field<K>], key: &Key<'a>) {
+        let problem = format!("{}unknown field {}", self.subject, shown(&key.text));
+        let mut fault = Fault::error(UNKNOWN_FIELD, key.at, problem);
+        let known = || table.iter().map(|field| field.name);
+        fault = match did_you_mean(&key.text, known()) {
+            Some(meant) => fault.help(format!("did you mean {meant}?")),
+            None => fault.help(format!(
+                "known are {}",
+                known().collect::<Vec<_>>().join(", ")
+            )),
+        };
+        self.faults.add(fault);
+    }
+
+    fn add(&mut self, rule: &'static str, at: u32, field: &str, problem: &str, help: &str) {
+        let problem = format!("{}{}{problem}", self.subject, prefix(field));
+        self.faults.add(Fault::error(rule, at, problem).help(help));
+    }
+
+    fn add_with(
+        &mut self,
+        rule: &'static str,
+        at: u32,
+        field: &str,
+        problem: &str,
+        meant: Option<&str>,
+    ) {
+        let fault = Fault::error(
+            rule,
+            at,
+            format!("{}{}{problem}", self.subject, prefix(field)),
+        );
+        self.faults.add(match meant {
+            Some(meant) => fault.help(format!("did you mean {meant}?")),
+            None => fault,
+        });
+    }
+}
+
+/// A value as it is quoted in a message: in Python's quotes, and never longer than a line.
+pub(super) fn shown(value: &str) -> String {
+    match value.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", repr(&value[..end])),
+        None => repr(value),
+    }
+}
+
+fn prefix(field: &str) -> String {
+    if field.is_empty() {
+        String::new()
+    } else {
+        format!("{field}: ")
+    }
+}
+
+/// Reads `YYYY-MM-DD`; `None` when it is written otherwise or there is no such day.
+pub fn parse_day(text: &str) -> Option<Date> {
+    let bytes = text.as_bytes();
+    let is_written_so = bytes.len() == 10
+        && bytes.iter().enumerate().all(|(i, b)| {
+            if i == 4 || i == 7 {
+                *b == b'-'
+            } else {
+                b.is_ascii_digit()
+            }
+        });
+    if !is_written_so {
+        return None;
+    }
+    Date::new(
+        text[..4].parse().ok()?,
+        text[5..7].parse().ok()?,
+        text[8..].parse().ok()?,
+    )
+    .ok()
+}

@@ -1,0 +1,141 @@
+//! Every text that people read about a plan: the comment on a proposal, the note on what became of it, the line of a
+//! commit status, the lines of a terminal.
+//!
+//! All of it is pure and total: the same inputs give the same bytes (invariant 12), and whatever a repository or a
+//! host puts into them, no held step is cut, hidden or made to look like another (invariant 8). The words of a step
+//! here are the words that are signed and run.
+
+mod escape;
+mod markdown;
+mod outcome;
+mod page;
+mod phrase;
+mod terminal;
+mod view;
+
+use crate::commit::CommitId;
+use crate::gate::Verdict;
+use crate::plan::{Note, Plan};
+use crate::policy::Policy;
+use crate::time::Date;
+
+pub use markdown::comment;
+pub use outcome::{Outcome, Refused, outcome, refusal};
+pub use terminal::{pending, summary, text};
+
+/// What a hosted forge takes in one comment, in characters.
+pub const FORGE_LIMIT: usize = 65_536;
+
+/// Which commit a text is about.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// The commit that is proposed.
+    pub head: &'a CommitId,
+    /// The commit of the protected branch that it was compared with.
+    pub protected: &'a CommitId,
+    /// The name of the branch that is proposed, when it has one.
+    pub branch: Option<&'a str>,
+    /// The day the plan was made for, in UTC.
+    pub today: Date,
+    /// Who can read the text.
+    pub audience: Audience,
+}
+
+/// Who can read what a forge shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Those who may read the state repository, and they are the team.
+    Team,
+    /// Anybody: hosts, steps and notes become numbers (threats C10).
+    Public,
+}
+
+/// One executor's plan, as it is to be shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Host<'a> {
+    /// Whom the plan is for, and by what its steps are classed.
+    pub policy: &'a Policy,
+    /// The steps and the notes.
+    pub plan: &'a Plan,
+    /// What the gate decided about them.
+    pub verdict: &'a Verdict,
+    /// The plan of the protected branch on the same observations; tells the change from drift already there.
+    pub base: Option<&'a Plan>,
+}
+
+/// Something that is wrong in the state repository.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// `file:line:column`, or as much of it as is known.
+    pub place: String,
+    /// The name of the rule.
+    pub rule: String,
+    /// What is wrong.
+    pub text: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// What came out of looking at a proposal.
+#[derive(Clone, Copy, Debug)]
+pub enum Proposal<'a> {
+    /// It is valid, and this is what merging it would do.
+    Planned {
+        /// Each executor that was planned for.
+        hosts: &'a [Host<'a>],
+        /// What is worth a look in the files all the same.
+        warnings: &'a [Problem],
+    },
+    /// The merged result does not validate.
+    Invalid(&'a [Problem]),
+    /// It cannot be merged: these paths conflict.
+    Conflict(&'a [String]),
+    /// The protected branch contains it already.
+    Contained,
+}
+
+/// What a commit status says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It can be merged, and what that does is known.
+    Success,
+    /// It cannot, or nothing is known.
+    Failure,
+}
+
+/// A text for a forge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a comment that nobody posts is read by nobody"]
+pub struct Comment {
+    /// Markdown. One page, unless the held steps alone are more than the limit; then each page stands for itself.
+    pub pages: Vec<String>,
+    /// Whether it is good news.
+    pub state: State,
+    /// The same in one plain line of at most 140 characters, for a commit status.
+    pub line: String,
+}
+
+impl Comment {
+    fn new(pages: Vec<String>, state: State, line: &str) -> Self {
+        let mut shown = String::new();
+        escape::visible(&mut shown, line);
+        if shown.chars().count() > 140 {
+            shown = shown.chars().take(139).chain(['…']).collect();
+        }
+        Self {
+            pages,
+            state,
+            line: shown,
+        }
+    }
+}
+
+/// Notes that need somebody first, otherwise in their own order.
+fn attention_first<'a>(notes: &'a [Note]) -> impl Iterator<Item = &'a Note> {
+    let of = |attention: bool| {
+        notes
+            .iter()
+            .filter(move |it| it.needs_attention() == attention)
+    };
+    of(true).chain(of(false))
+}

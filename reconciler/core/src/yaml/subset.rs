@@ -1,0 +1,398 @@
+//! A fast reader for the few shapes that state repositories really have.
+//!
+//! Block maps and lists, one-line flow maps and lists, plain words and simple quotes, comments. Whatever it is not
+//! sure of it *declines*, and the full reader starts over: this module may be narrow, it must never differ.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
+use super::MAX_DEPTH;
+use super::event::{Event, Events, Kind, Stop};
+
+/// The longest plain or quoted value; well under the length at which YAML no longer accepts a key.
+const MAX_SCALAR: usize = 500;
+
+/// The events of a text that is written in the subset.
+#[derive(Debug)]
+pub struct Subset<'a> {
+    text: &'a str,
+    /// The start of the next line.
+    at: usize,
+    /// The block collections that are open, outermost first.
+    levels: Vec<Level>,
+    /// The last key has no value yet.
+    value_due: bool,
+    ready: VecDeque<Event<'a>>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Level {
+    indent: usize,
+    kind: Collection,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Collection {
+    Map,
+    Seq,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    /// Nothing but comments so far.
+    Prologue,
+    /// `---` was seen.
+    Marked,
+    Content,
+    End,
+}
+
+impl<'a> Subset<'a> {
+    /// Starts at the beginning of `text`, which must have passed [`super::inspect`].
+    pub fn new(text: &'a str) -> Self {
+        let (levels, ready) = (Vec::with_capacity(8), VecDeque::with_capacity(16));
+        Self {
+            text,
+            at: 0,
+            levels,
+            value_due: false,
+            ready,
+            phase: Phase::Prologue,
+        }
+    }
+
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.text.as_bytes().get(at).copied()
+    }
+
+    fn skip_spaces(&self, mut at: usize) -> usize {
+        while self.byte(at) == Some(b' ') {
+            at += 1;
+        }
+        at
+    }
+
+    fn emit(&mut self, at: usize, kind: Kind<'a>) {
+        self.ready.push_back(Event {
+            kind,
+            offset: offset(at),
+        });
+    }
+
+    /// Reads one line, and queues what it says.
+    fn read_line(&mut self) -> Result<(), Stop> {
+        let first = self.skip_spaces(self.at);
+        let indent = first - self.at;
+        match self.byte(first) {
+            None => return self.finish(),
+            Some(b'\n' | b'#') => {
+                self.at = self.line_end(first);
+                return Ok(());
+            }
+            Some(_) => {}
+        }
+        if self.phase != Phase::Content && self.begin(first, indent)? == Begun::Marker {
+            return Ok(());
+        }
+        let is_item = self.byte(first) == Some(b'-') && self.byte(first + 1) == Some(b' ');
+        self.enter(
+            first,
+            indent,
+            if is_item {
+                Collection::Seq
+            } else {
+                Collection::Map
+            },
+        )?;
+        let after = if is_item {
+            let value = self.skip_spaces(first + 2);
+            self.read_value(value, self.levels.len())?
+        } else {
+            self.read_pair(first)?
+        };
+        self.at = self.expect_line_end(after)?;
+        Ok(())
+    }
+
+    /// The first line with content: the root must be a block map that starts at the left margin.
+    fn begin(&mut self, first: usize, indent: usize) -> Result<Begun, Stop> {
+        if indent != 0 {
+            return Err(Stop::Declined);
+        }
+        if self.phase == Phase::Prologue && self.text[first..].starts_with("---") {
+            self.at = self.expect_line_end(first + 3)?;
+            self.phase = Phase::Marked;
+            return Ok(Begun::Marker);
+        }
+        self.phase = Phase::Content;
+        self.levels.push(Level {
+            indent,
+            kind: Collection::Map,
+        });
+        self.emit(first, Kind::MapStart);
+        Ok(Begun::Root)
+    }
+
+    /// Closes and opens collections so that the innermost one is the one this line belongs to.
+    fn enter(&mut self, first: usize, indent: usize, kind: Collection) -> Result<(), Stop> {
+        if std::mem::take(&mut self.value_due) {
+            let parent = self.innermost()?;
+            // A list may stand at the indentation of its key.
+            let opens =
+                indent > parent.indent || (indent == parent.indent && kind == Collection::Seq);
+            if opens {
+                if self.levels.len() >= MAX_DEPTH {
+                    return Err(Stop::Declined);
+                }
+                self.levels.push(Level { indent, kind });
+                // A list that is not indented starts at its first item to the full reader; keep to that.
+                let start = if indent > parent.indent {
+                    first
+                } else {
+                    self.skip_spaces(first + 2)
+                };
+                self.emit(start, kind.start());
+                return Ok(());
+            }
+            self.emit(first, null());
+        }
+        while self.innermost()?.indent > indent {
+            self.close(first);
+        }
+        let beside_key = self.innermost()?
+            == Level {
+                indent,
+                kind: Collection::Seq,
+            }
+            && kind == Collection::Map;
+        if beside_key {
+            self.close(first);
+        }
+        if self.innermost()? == (Level { indent, kind }) {
+            Ok(())
+        } else {
+            Err(Stop::Declined)
+        }
+    }
+
+    fn innermost(&self) -> Result<Level, Stop> {
+        self.levels.last().copied().ok_or(Stop::Declined)
+    }
+
+    fn close(&mut self, at: usize) {
+        if let Some(level) = self.levels.pop() {
+            self.emit(at, level.kind.end());
+        }
+    }
+
+    /// Reads `key: value` or `key:`; returns where the rest of the line starts.
+    fn read_pair(&mut self, first: usize) -> Result<usize, Stop> {
+        if self.byte(first) == Some(b'-') {
+            return Err(Stop::Declined);
+        }
+        let colon = self.read_scalar(first)?;
+        if self.byte(colon) != Some(b':')
+            || !matches!(self.byte(colon + 1), None | Some(b' ' | b'\n'))
+        {
+            return Err(Stop::Declined);
+        }
+        let value = self.skip_spaces(colon + 1);
+        if matches!(self.byte(value), None | Some(b'\n' | b'#')) {
+            self.value_due = true;
+            return Ok(colon + 1);
+        }
+        self.read_value(value, self.levels.len())
+    }
+
+    fn read_value(&mut self, at: usize, depth: usize) -> Result<usize, Stop> {
+        match self.byte(at) {
+            Some(b'{') => self.read_flow_map(at, depth + 1),
+            Some(b'[') => self.read_flow_seq(at, depth + 1),
+            _ => self.read_scalar(at),
+        }
+    }
+
+    fn read_flow_map(&mut self, open: usize, depth: usize) -> Result<usize, Stop> {
+        self.begin_flow(open, depth, Kind::MapStart)?;
+        let mut at = self.skip_spaces(open + 1);
+        if self.byte(at) != Some(b'}') {
+            loop {
+                let colon = self.read_scalar(at)?;
+                if self.byte(colon) != Some(b':') || self.byte(colon + 1) != Some(b' ') {
+                    return Err(Stop::Declined);
+                }
+                at = self.skip_spaces(colon + 2);
+                at = self.read_value(at, depth)?;
+                at = self.skip_spaces(at);
+                match self.byte(at) {
+                    Some(b',') => at = self.skip_spaces(at + 1),
+                    Some(b'}') => break,
+                    _ => return Err(Stop::Declined),
+                }
+            }
+        }
+        self.emit(at, Kind::MapEnd);
+        Ok(at + 1)
+    }
+
+    fn read_flow_seq(&mut self, open: usize, depth: usize) -> Result<usize, Stop> {
+        self.begin_flow(open, depth, Kind::SeqStart)?;
+        let mut at = self.skip_spaces(open + 1);
+        if self.byte(at) != Some(b']') {
+            loop {
+                at = self.read_value(at, depth)?;
+                at = self.skip_spaces(at);
+                match self.byte(at) {
+                    Some(b',') => at = self.skip_spaces(at + 1),
+                    Some(b']') => break,
+                    _ => return Err(Stop::Declined),
+                }
+            }
+        }
+        self.emit(at, Kind::SeqEnd);
+        Ok(at + 1)
+    }
+
+    fn begin_flow(&mut self, open: usize, depth: usize, start: Kind<'a>) -> Result<(), Stop> {
+        if depth > MAX_DEPTH {
+            return Err(Stop::Declined);
+        }
+        self.emit(open, start);
+        Ok(())
+    }
+
+    /// Reads a plain word or a simple quoted value; returns where it ends.
+    fn read_scalar(&mut self, at: usize) -> Result<usize, Stop> {
+        let bytes = self.text.as_bytes();
+        let (from, to, end, plain) = match self.byte(at) {
+            Some(quote @ (b'"' | b'\'')) => {
+                let length = bytes[at + 1..]
+                    .iter()
+                    .take(MAX_SCALAR)
+                    .position(|&b| b == quote || !is_quotable(b));
+                let to = at + 1 + length.ok_or(Stop::Declined)?;
+                // What stopped it must be the closing quote, and not the first half of an escaped one.
+                if bytes[to] != quote || self.byte(to + 1) == Some(quote) {
+                    return Err(Stop::Declined);
+                }
+                (at + 1, to, to + 1, false)
+            }
+            Some(first)
+                if can_start_plain(first)
+                    || (first == b'-' && self.byte(at + 1).is_some_and(is_plain)) =>
+            {
+                let length = bytes[at..]
+                    .iter()
+                    .take(MAX_SCALAR)
+                    .take_while(|&&b| is_plain(b))
+                    .count();
+                if length == MAX_SCALAR {
+                    return Err(Stop::Declined);
+                }
+                (at, at + length, at + length, true)
+            }
+            _ => return Err(Stop::Declined),
+        };
+        let value = Cow::Borrowed(&self.text[from..to]);
+        self.emit(at, Kind::Scalar { value, plain });
+        Ok(end)
+    }
+
+    /// Only spaces and a comment may follow; returns the start of the next line.
+    fn expect_line_end(&self, after: usize) -> Result<usize, Stop> {
+        let at = self.skip_spaces(after);
+        match self.byte(at) {
+            None | Some(b'\n') => Ok(self.line_end(at)),
+            Some(b'#') if at > after => Ok(self.line_end(at)),
+            Some(_) => Err(Stop::Declined),
+        }
+    }
+
+    fn line_end(&self, at: usize) -> usize {
+        let rest = &self.text.as_bytes()[at..];
+        rest.iter()
+            .position(|&b| b == b'\n')
+            .map_or(self.text.len(), |end| at + end + 1)
+    }
+
+    fn finish(&mut self) -> Result<(), Stop> {
+        if self.phase != Phase::Content {
+            return Err(Stop::Declined);
+        }
+        let end = self.text.len();
+        if std::mem::take(&mut self.value_due) {
+            self.emit(end, null());
+        }
+        while !self.levels.is_empty() {
+            self.close(end);
+        }
+        self.phase = Phase::End;
+        Ok(())
+    }
+}
+
+impl<'a> Events<'a> for Subset<'a> {
+    fn next_event(&mut self) -> Result<Event<'a>, Stop> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(event);
+            }
+            if self.phase == Phase::End {
+                return Ok(Event {
+                    kind: Kind::End,
+                    offset: offset(self.text.len()),
+                });
+            }
+            self.read_line()?;
+        }
+    }
+}
+
+#[derive(PartialEq)]
+enum Begun {
+    Marker,
+    Root,
+}
+
+impl Collection {
+    fn start<'a>(self) -> Kind<'a> {
+        match self {
+            Collection::Map => Kind::MapStart,
+            Collection::Seq => Kind::SeqStart,
+        }
+    }
+
+    fn end<'a>(self) -> Kind<'a> {
+        match self {
+            Collection::Map => Kind::MapEnd,
+            Collection::Seq => Kind::SeqEnd,
+        }
+    }
+}
+
+fn null<'a>() -> Kind<'a> {
+    Kind::Scalar {
+        value: Cow::Borrowed(""),
+        plain: true,
+    }
+}
+
+/// Files over 256 MiB were refused before, so every offset fits.
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// Characters that mean nothing to YAML wherever they stand inside a plain value.
+const fn is_plain(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'@' | b'+' | b'/' | b'~' | b'-')
+}
+
+const fn can_start_plain(b: u8) -> bool {
+    is_plain(b) && !matches!(b, b'@' | b'-')
+}
+
+/// Characters that stand for themselves in both kinds of quotes.
+const fn is_quotable(b: u8) -> bool {
+    matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\'' | b'\\')
+}

@@ -1,0 +1,864 @@
+//! What is planned, and what the gate lets through: given a roster, a host and a past, expect these steps.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_core::action::{Class, Kind};
+use muster_core::commit::CommitId;
+use muster_core::desired::{self, Desired};
+use muster_core::facts::{Facts, PersonFacts, Stage};
+use muster_core::gate::{Reason, Verdict, judge};
+use muster_core::journal::{Authority, Entry, Replayed, StepResult};
+use muster_core::observed::{
+    Account, Accounts, Defaults, Home, Manager, Observed, Password, Person, Reading, Traces,
+    UnitState, Units,
+};
+use muster_core::plan::{Input, Note, Plan, plan};
+use muster_core::policy::{Aggregate, Policy, PortFamily};
+use muster_core::repo;
+use muster_core::time::{Date, Time};
+
+/// 2026-11-22T00:00:00Z.
+const NOW: Time = Time(1_795_305_600);
+
+fn commit() -> CommitId {
+    "1".repeat(40).parse().expect("forty digits")
+}
+
+fn roster(text: &str) -> Desired {
+    desired_on(text, NOW.date())
+}
+
+fn desired_on(text: &str, today: Date) -> Desired {
+    let files = BTreeMap::from([("roster.yaml".to_owned(), text.as_bytes().to_vec())]);
+    let (repo, _) = repo::read(&files).unwrap_or_else(|problems| {
+        panic!(
+            "{}",
+            problems
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("\n")
+        )
+    });
+    desired::for_host(&repo, &policy(), today)
+}
+
+fn policy() -> Policy {
+    let mut policy = Policy::for_host("devvm");
+    policy.service_group = Some("t3".into());
+    policy.units = vec!["t3-serve@.service".into()];
+    policy.families = vec![
+        PortFamily {
+            name: "t3".into(),
+            first: 3773,
+            last: 3780,
+        },
+        PortFamily {
+            name: "playwright".into(),
+            first: 8931,
+            last: 8940,
+        },
+    ];
+    policy.environment = true;
+    policy.aggregates = Aggregate::ALL.into();
+    policy
+}
+
+/// A host as it is just after installation.
+fn fresh_host() -> Observed {
+    let mut accounts = Accounts {
+        groups: [
+            ("sudo", 27),
+            ("docker", 998),
+            ("code-shared", 997),
+            ("t3", 996),
+        ]
+        .map(|(group, gid)| (group.to_owned(), gid))
+        .into(),
+        defaults: Defaults::default(),
+        shells: ["/bin/zsh".to_owned()].into(),
+        ..Accounts::default()
+    };
+    accounts.by_name.insert("root".into(), account(0, &[]));
+    Observed {
+        accounts: Reading::Known(accounts),
+        people: BTreeMap::new(),
+        environments: Reading::Known(BTreeMap::new()),
+        aggregates: Aggregate::ALL
+            .map(|file| (file, Reading::Known(BTreeMap::new())))
+            .into(),
+        units: Reading::Known(Units {
+            manager: Manager::Running,
+            by_name: BTreeMap::new(),
+            templates: ["t3-serve@.service".to_owned()].into(),
+        }),
+    }
+}
+
+fn account(uid: u32, groups: &[&str]) -> Account {
+    Account {
+        uid,
+        gid: uid,
+        home: "/home/x".into(),
+        shell: "/bin/zsh".into(),
+        password: Password::Locked,
+        expires: None,
+        groups: groups.iter().map(|it| (*it).to_owned()).collect(),
+        subuid: None,
+        subgid: None,
+        renaming_from: None,
+    }
+}
+
+fn add_account(observed: &mut Observed, name: &str, account: Account) {
+    let Reading::Known(accounts) = &mut observed.accounts else {
+        unreachable!()
+    };
+    accounts.by_name.insert(name.to_owned(), account);
+}
+
+fn nothing_known() -> Replayed {
+    let genesis = Entry::Genesis {
+        at: Time(0),
+        executor_id: "0".repeat(32),
+        name: "devvm".into(),
+        adopt: commit(),
+    };
+    Replayed::begin(&genesis).expect("a genesis record")
+}
+
+fn make(desired: &Desired, observed: &Observed, facts: &Facts) -> Plan {
+    let policy = policy();
+    plan(&Input {
+        policy: &policy,
+        commit: &commit(),
+        today: NOW.date(),
+        desired,
+        observed,
+        facts,
+    })
+}
+
+fn verdict(plan: &Plan, observed: &Observed, facts: &Facts) -> Verdict {
+    judge(plan, &policy(), facts, observed, NOW)
+}
+
+/// Plans, and takes everything planned as done, signed or not: the past of the tests below.
+fn after(mut past: Replayed, desired: &Desired, observed: &Observed) -> Replayed {
+    let plan = make(desired, observed, &past.facts);
+    let steps: Vec<_> = plan.steps().iter().map(|it| it.step.clone()).collect();
+    let results = vec![StepResult::Done; steps.len()];
+    let authority = Authority::Benign { commit: commit() };
+    past.apply(&Entry::Intended {
+        at: NOW,
+        steps,
+        authority,
+    })
+    .expect("in order");
+    past.apply(&Entry::Outcome { at: NOW, results })
+        .expect("in order");
+    past
+}
+
+fn words(plan: &Plan) -> Vec<String> {
+    plan.steps().iter().map(|it| it.step.words()).collect()
+}
+
+fn kinds_of(plan: &Plan, user: &str) -> Vec<Kind> {
+    plan.steps()
+        .iter()
+        .filter(|it| it.step.action.user() == user)
+        .map(|it| it.step.action.kind())
+        .collect()
+}
+
+fn refusals(plan: &Plan) -> Vec<String> {
+    plan.notes()
+        .iter()
+        .filter(|it| it.needs_attention())
+        .map(ToString::to_string)
+        .collect()
+}
+
+const EMO: &str = "users:\n  emo: {authentik_user: e.mo, k8s_user: emo-k, tier: power-user}\n";
+const EMO_AND_ANN: &str = "users:
+  emo: {authentik_user: e.mo, k8s_user: emo-k, tier: power-user}
+  ann: {authentik_user: a.nn, k8s_user: ann-k, tier: admin}
+";
+
+#[test]
+fn a_newcomer_gets_an_account_a_home_ports_and_an_instance() {
+    let past = nothing_known();
+    let plan = make(&roster(EMO), &fresh_host(), &past.facts);
+    let digest = plan
+        .steps()
+        .iter()
+        .map(|it| it.step.words())
+        .find(|it| it.starts_with("env.write"))
+        .unwrap();
+    assert_eq!(
+        words(&plan),
+        [
+            "user.create emo authentik_user=e.mo gid=1000 home=/home/emo k8s_user=emo-k shell=/bin/zsh \
+             subgid=100000+65536 subuid=100000+65536 uid=1000",
+            "group.join emo gid=996 group=t3",
+            "ports.assign emo ports=playwright:8931/t3:3773",
+            "home.create emo home=/home/emo",
+            &digest,
+            "map.add emo key=e.mo to=emo",
+            "dispatch.add emo key=e.mo to=%7B%22os_user%22:%22emo%22%2C%22port%22:3773%7D",
+            "instance.enable emo unit=t3-serve@emo.service",
+            "instance.start emo unit=t3-serve@emo.service",
+        ]
+    );
+    let verdict = verdict(&plan, &fresh_host(), &past.facts);
+    assert!(verdict.held.is_empty(), "all of it is benign");
+}
+
+#[test]
+fn what_makes_somebody_root_equivalent_waits_and_the_rest_goes_on() {
+    let past = nothing_known();
+    let plan = make(&roster(EMO_AND_ANN), &fresh_host(), &past.facts);
+    let verdict = verdict(&plan, &fresh_host(), &past.facts);
+    let held: Vec<_> = verdict
+        .held
+        .iter()
+        .map(|it| (it.step.words(), it.class, it.reason.clone()))
+        .collect();
+    let privileged = |words: &str| {
+        (
+            words.to_owned(),
+            Class::Privileged,
+            Reason::PendingSignature,
+        )
+    };
+    assert_eq!(
+        held,
+        [
+            privileged("group.join ann gid=998 group=docker"),
+            privileged("group.join ann gid=27 group=sudo"),
+            privileged("admins.add ann key=ann"),
+        ]
+    );
+    assert!(
+        verdict
+            .admitted
+            .iter()
+            .any(|it| it.step().words() == "group.join ann gid=997 group=code-shared")
+    );
+}
+
+#[test]
+fn an_approval_given_before_the_account_exists_still_holds_afterwards() {
+    let desired = roster(EMO_AND_ANN);
+    let mut host = fresh_host();
+    let past = nothing_known();
+    let before = verdict(&make(&desired, &host, &past.facts), &host, &past.facts);
+    let ids: BTreeSet<_> = before.held.iter().map(|it| it.step.id).collect();
+
+    // Only what is benign runs.
+    let mut past = past;
+    let steps: Vec<_> = before.admitted.iter().map(|it| it.step().clone()).collect();
+    let results = vec![StepResult::Done; steps.len()];
+    past.apply(&Entry::Intended {
+        at: NOW,
+        steps,
+        authority: Authority::Benign { commit: commit() },
+    })
+    .unwrap();
+    past.apply(&Entry::Outcome { at: NOW, results }).unwrap();
+    add_account(&mut host, "ann", account(1000, &["code-shared", "t3"]));
+    add_account(&mut host, "emo", account(1001, &["t3"]));
+    let after = verdict(&make(&desired, &host, &past.facts), &host, &past.facts);
+    let now: BTreeSet<_> = after.held.iter().map(|it| it.step.id).collect();
+    assert_eq!(ids, now);
+}
+
+#[test]
+fn equal_inputs_make_equal_plans() {
+    let past = nothing_known();
+    let one = make(&roster(EMO_AND_ANN), &fresh_host(), &past.facts);
+    let two = make(&roster(EMO_AND_ANN), &fresh_host(), &past.facts);
+    assert_eq!(one, two);
+    assert_eq!(format!("{one:?}"), format!("{two:?}"));
+}
+
+#[test]
+fn an_account_that_is_not_ours_is_never_touched() {
+    let mut host = fresh_host();
+    add_account(&mut host, "emo", account(1500, &["docker"]));
+    let plan = make(&roster(EMO), &host, &nothing_known().facts);
+    assert!(plan.steps().is_empty());
+    assert_eq!(
+        refusals(&plan),
+        [
+            "emo: an account of that name exists that muster neither created nor adopted; it is left alone. To take it \
+          over, add `adopt: {uid: 1500}` to the row"
+        ]
+    );
+}
+
+#[test]
+fn adopting_waits_for_a_release_and_all_else_waits_for_it() {
+    let mut host = fresh_host();
+    add_account(&mut host, "emo", account(1500, &[]));
+    let row =
+        "users:\n  emo: {authentik_user: e, k8s_user: k, tier: power-user, adopt: {uid: 1500}}\n";
+    let past = nothing_known();
+    let plan = make(&roster(row), &host, &past.facts);
+    let verdict = verdict(&plan, &host, &past.facts);
+    assert!(verdict.admitted.is_empty());
+    assert_eq!(verdict.held[0].step.action.kind(), Kind::UserAdopt);
+    assert_eq!(verdict.held[0].reason, Reason::PendingSignature);
+    assert!(
+        verdict.held[1..]
+            .iter()
+            .all(|it| matches!(it.reason, Reason::Needs(_)))
+    );
+}
+
+#[test]
+fn adopting_the_wrong_uid_or_a_system_account_is_refused() {
+    let mut host = fresh_host();
+    add_account(&mut host, "emo", account(1500, &[]));
+    add_account(&mut host, "svc", account(999, &[]));
+    let rows = "users:
+  emo: {authentik_user: e, k8s_user: k, tier: power-user, adopt: {uid: 1501}}
+  svc: {authentik_user: s, k8s_user: s, tier: power-user, adopt: {uid: 1999}}
+";
+    let plan = make(&roster(rows), &host, &nothing_known().facts);
+    assert!(plan.steps().is_empty());
+    assert_eq!(refusals(&plan).len(), 2);
+}
+
+#[test]
+fn a_name_that_a_name_service_knows_is_left_alone() {
+    let mut host = fresh_host();
+    let Reading::Known(accounts) = &mut host.accounts else {
+        unreachable!()
+    };
+    accounts.foreign.insert("emo".into(), 70_000);
+    let plan = make(&roster(EMO), &host, &nothing_known().facts);
+    assert!(plan.steps().is_empty());
+    assert_eq!(
+        refusals(&plan),
+        ["emo: a name service of this host knows that name, with uid 70000; it is left alone"]
+    );
+}
+
+/// Emo and Ann are here, as the ledger and the host both say.
+fn emo_and_ann_are_here() -> (Replayed, Observed) {
+    let past = after(nothing_known(), &roster(EMO_AND_ANN), &fresh_host());
+    let mut host = fresh_host();
+    for (name, groups) in [
+        ("ann", &["code-shared", "docker", "sudo", "t3"][..]),
+        ("emo", &["t3"]),
+    ] {
+        let PersonFacts { uid, home, .. } = &past.facts.people[name];
+        let mut found = account(*uid, groups);
+        found.home.clone_from(home);
+        add_account(&mut host, name, found);
+        host.people.insert(name.into(), person(true));
+        let Reading::Known(units) = &mut host.units else {
+            unreachable!()
+        };
+        let state = UnitState {
+            enabled: true,
+            active: true,
+            failed: false,
+        };
+        units
+            .by_name
+            .insert(format!("t3-serve@{name}.service"), state);
+    }
+    for (file, key, value) in [
+        (Aggregate::LoginMap, "a.nn", "ann"),
+        (Aggregate::LoginMap, "e.mo", "emo"),
+        (
+            Aggregate::Dispatch,
+            "a.nn",
+            "{\"os_user\":\"ann\",\"port\":3773}",
+        ),
+        (
+            Aggregate::Dispatch,
+            "e.mo",
+            "{\"os_user\":\"emo\",\"port\":3774}",
+        ),
+        (Aggregate::Admins, "ann", ""),
+    ] {
+        let Some(Reading::Known(entries)) = host.aggregates.get_mut(&file) else {
+            unreachable!()
+        };
+        entries.insert(key.into(), value.into());
+    }
+    let environments = make(&roster(EMO_AND_ANN), &host, &past.facts)
+        .environments()
+        .iter()
+        .map(|(user, text)| (user.clone(), muster_core::render::digest(text)))
+        .collect();
+    host.environments = Reading::Known(environments);
+    (past, host)
+}
+
+fn person(cut: bool) -> Person {
+    let traces = cut.then_some(Traces {
+        linger: Reading::Known(true),
+        keys: Reading::Known(true),
+        crontab: Reading::Known(false),
+        processes: Reading::Known(2),
+    });
+    let id = muster_core::facts::HomeId {
+        inode: 7,
+        born: 1,
+        filesystem: "f".into(),
+    };
+    Person {
+        home: Reading::Known(Home::Directory(id)),
+        traces,
+    }
+}
+
+#[test]
+fn a_converged_host_has_nothing_to_do() {
+    let (past, host) = emo_and_ann_are_here();
+    let plan = make(&roster(EMO_AND_ANN), &host, &past.facts);
+    assert_eq!(words(&plan), Vec::<String>::new());
+    assert_eq!(plan.notes(), []);
+}
+
+const ANN: &str = "users:\n  ann: {authentik_user: a.nn, k8s_user: ann-k, tier: admin}\n";
+
+#[test]
+fn whoever_left_is_cut_and_the_deletion_waits() {
+    let (past, host) = emo_and_ann_are_here();
+    let plan = make(&roster(ANN), &host, &past.facts);
+    assert_eq!(
+        words(&plan),
+        [
+            "user.cut emo",
+            "instance.stop emo unit=t3-serve@emo.service",
+            "instance.disable emo unit=t3-serve@emo.service",
+            "group.leave emo because=cut group=t3",
+            "login.lock emo cut=1",
+            "linger.set_aside emo cut=1",
+            "keys.set_aside emo cut=1",
+            "map.remove emo from=emo key=e.mo",
+            "dispatch.remove emo from=%7B%22os_user%22:%22emo%22%2C%22port%22:3774%7D key=e.mo",
+            "sessions.end emo",
+            "user.archive_delete emo home=/home/emo uid=1001",
+        ]
+    );
+    let verdict = verdict(&plan, &host, &past.facts);
+    assert_eq!(verdict.held.len(), 1);
+    assert_eq!(verdict.held[0].class, Class::Destructive);
+    assert_eq!(verdict.held[0].reason, Reason::PendingSignature);
+}
+
+#[test]
+fn an_empty_roster_cuts_nobody() {
+    let (past, host) = emo_and_ann_are_here();
+    for empty in ["", "users:\n", "users: {}\n", "# nobody\n"] {
+        let plan = make(&roster(empty), &host, &past.facts);
+        assert_eq!(words(&plan), Vec::<String>::new(), "{empty:?}");
+        assert_eq!(plan.notes(), [Note::EmptyRoster { kept: 2 }], "{empty:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_not_planned_on() {
+    let (past, mut host) = emo_and_ann_are_here();
+    host.accounts = Reading::Unknown("permission denied".into());
+    let plan = make(&roster(ANN), &host, &past.facts);
+    assert!(plan.steps().is_empty());
+    assert_eq!(
+        refusals(&plan),
+        ["the account databases could not be read (permission denied); nothing is planned on it"]
+    );
+}
+
+#[test]
+fn the_last_admin_is_not_cut() {
+    let (past, host) = emo_and_ann_are_here();
+    let plan = make(&roster(EMO), &host, &past.facts);
+    let verdict = verdict(&plan, &host, &past.facts);
+    let cut = verdict
+        .held
+        .iter()
+        .find(|it| it.step.action.kind() == Kind::UserCut)
+        .expect("held");
+    assert!(
+        matches!(&cut.reason, Reason::Limit(why) if why.starts_with("would leave 0 accounts")),
+        "{}",
+        cut.reason
+    );
+    let admitted: Vec<_> = verdict
+        .admitted
+        .iter()
+        .map(|it| it.step().words())
+        .collect();
+    assert_eq!(
+        admitted,
+        Vec::<String>::new(),
+        "nothing of the cut runs on its own"
+    );
+}
+
+#[test]
+fn many_removals_at_once_are_held_as_a_whole() {
+    let rows = |users: std::ops::Range<u32>| {
+        let rows: String = users
+            .map(|n| {
+                format!("  u{n}: {{authentik_user: a{n}, k8s_user: k{n}, tier: power-user}}\n")
+            })
+            .collect();
+        roster(&format!("users:\n{rows}"))
+    };
+    let mut policy = policy();
+    policy.families.clear();
+    policy.units.clear();
+    let plan_of = |desired: &Desired, host: &Observed, past: &Replayed| {
+        plan(&Input {
+            policy: &policy,
+            commit: &commit(),
+            today: NOW.date(),
+            desired,
+            observed: host,
+            facts: &past.facts,
+        })
+    };
+    let mut past = nothing_known();
+    let mut host = fresh_host();
+    let everybody = plan_of(&rows(0..10), &host, &past);
+    let steps: Vec<_> = everybody.steps().iter().map(|it| it.step.clone()).collect();
+    let results = vec![StepResult::Done; steps.len()];
+    past.apply(&Entry::Intended {
+        at: NOW,
+        steps,
+        authority: Authority::Benign { commit: commit() },
+    })
+    .unwrap();
+    past.apply(&Entry::Outcome { at: NOW, results }).unwrap();
+    for (name, person) in &past.facts.people {
+        let mut found = account(person.uid, &[]);
+        found.home.clone_from(&person.home);
+        add_account(&mut host, name, found);
+    }
+    // Two of ten are few; three are more than a quarter.
+    for (left, held) in [(2, 0), (3, 3)] {
+        let plan = plan_of(&rows(left..10), &host, &past);
+        let verdict = judge(&plan, &policy, &past.facts, &host, NOW);
+        let limited = verdict
+            .held
+            .iter()
+            .filter(|it| it.step.action.kind() == Kind::UserCut)
+            .count();
+        assert_eq!(limited, held, "{left} removed");
+    }
+}
+
+#[test]
+fn ports_stay_and_are_never_given_to_another() {
+    let (past, mut host) = emo_and_ann_are_here();
+    // Emo is cut; a newcomer gets neither his port nor his uid.
+    let past = after(past, &roster(ANN), &host);
+    assert_eq!(
+        past.facts.people["emo"].stage,
+        Stage::Archived,
+        "the test's past signs everything"
+    );
+    let Reading::Known(accounts) = &mut host.accounts else {
+        unreachable!()
+    };
+    accounts.by_name.remove("emo");
+    let rows = format!("{ANN}  zoe: {{authentik_user: z, k8s_user: z, tier: power-user}}\n");
+    let plan = make(&roster(&rows), &host, &past.facts);
+    let words = words(&plan);
+    assert!(
+        words.contains(&"ports.assign zoe ports=playwright:8933/t3:3775".to_owned()),
+        "{words:?}"
+    );
+    assert!(
+        words
+            .iter()
+            .any(|it| it.starts_with("user.create zoe") && it.ends_with("uid=1002")),
+        "{words:?}"
+    );
+}
+
+#[test]
+fn a_newcomer_keeps_the_port_of_an_existing_dispatch_file_unless_two_share_it() {
+    let mut host = fresh_host();
+    let entries = [
+        ("e.mo", "{\"os_user\":\"emo\",\"port\":3776}"),
+        ("a.nn", "{\"os_user\":\"ann\",\"port\":3778}"),
+        ("x", "{\"os_user\":\"x\",\"port\":3778}"),
+        ("y", "{\"os_user\":\"y\",\"port\":3773}"),
+    ];
+    let entries = entries
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+    host.aggregates
+        .insert(Aggregate::Dispatch, Reading::Known(entries));
+    let plan = make(&roster(EMO_AND_ANN), &host, &nothing_known().facts);
+    let words = words(&plan);
+    assert!(
+        words.contains(&"ports.assign emo ports=playwright:8932/t3:3776".to_owned()),
+        "{words:?}"
+    );
+    assert!(
+        words.contains(&"ports.assign ann ports=playwright:8931/t3:3774".to_owned()),
+        "{words:?}"
+    );
+}
+
+#[test]
+fn a_used_up_port_range_says_so_and_moves_nobody() {
+    let (past, host) = emo_and_ann_are_here();
+    let more: String = (0..8)
+        .map(|n| format!("  z{n}: {{authentik_user: z{n}, k8s_user: z{n}, tier: power-user}}\n"))
+        .collect();
+    let plan = make(&roster(&format!("{EMO_AND_ANN}{more}")), &host, &past.facts);
+    assert!(kinds_of(&plan, "emo").is_empty() && kinds_of(&plan, "ann").is_empty());
+    assert_eq!(refusals(&plan).len(), 2);
+    assert_eq!(
+        refusals(&plan)[0],
+        "z6: no port: every t3 port from 3773 to 3780 is taken; people who have theirs keep them"
+    );
+}
+
+#[test]
+fn a_rename_is_never_remove_and_add() {
+    let (past, host) = emo_and_ann_are_here();
+    let rows = format!(
+        "{ANN}  emil: {{authentik_user: e.mo, k8s_user: emo-k, tier: power-user, previously: emo}}\n"
+    );
+    let plan = make(&roster(&rows), &host, &past.facts);
+    assert_eq!(words(&plan), ["user.rename emil from=emo uid=1001"]);
+    let verdict = verdict(&plan, &host, &past.facts);
+    assert_eq!(verdict.held[0].class, Class::Privileged);
+}
+
+#[test]
+fn another_identity_waits_and_the_maps_keep_the_old_one() {
+    let (past, host) = emo_and_ann_are_here();
+    let rows = EMO_AND_ANN.replace("e.mo", "e.vil");
+    let plan = make(&roster(&rows), &host, &past.facts);
+    assert_eq!(
+        words(&plan),
+        ["user.identity emo from=e.mo identity=authentik_user to=e.vil"]
+    );
+}
+
+#[test]
+fn a_name_that_was_cut_is_not_handed_to_another_identity() {
+    let (past, host) = emo_and_ann_are_here();
+    let mut past = after(past, &roster(ANN), &host);
+    past.facts.people.get_mut("emo").expect("a tombstone").stage = Stage::Cut;
+    let rows = EMO_AND_ANN.replace("e.mo", "e.vil");
+    let plan = make(&roster(&rows), &host, &past.facts);
+    let kinds = kinds_of(&plan, "emo");
+    assert!(
+        kinds.contains(&Kind::MapRemove),
+        "the cut goes on: {kinds:?}"
+    );
+    assert!(
+        !kinds.contains(&Kind::UserReturn) && !kinds.contains(&Kind::LoginUnlock),
+        "{kinds:?}"
+    );
+    assert!(refusals(&plan)[0].starts_with("emo: was cut here with another identity"));
+}
+
+#[test]
+fn coming_back_puts_everything_back_and_needs_a_release_only_for_root() {
+    let (past, mut host) = emo_and_ann_are_here();
+    let mut past = after(past, &roster(ANN), &host);
+    past.facts.people.get_mut("emo").expect("a tombstone").stage = Stage::Cut;
+    let mut shut = account(1001, &[]);
+    shut.home = "/home/emo".into();
+    shut.expires = Some(1);
+    shut.shell = "/usr/sbin/nologin".into();
+    add_account(&mut host, "emo", shut.clone());
+    let plan = make(&roster(EMO_AND_ANN), &host, &past.facts);
+    let kinds = kinds_of(&plan, "emo");
+    for kind in [
+        Kind::UserReturn,
+        Kind::LoginUnlock,
+        Kind::LingerRestore,
+        Kind::KeysRestore,
+        Kind::GroupJoin,
+    ] {
+        assert!(kinds.contains(&kind), "{kind} in {kinds:?}");
+    }
+    assert!(verdict(&plan, &host, &past.facts).held.is_empty());
+
+    shut.groups.insert("docker".into());
+    add_account(&mut host, "emo", shut);
+    let plan = make(&roster(EMO_AND_ANN), &host, &past.facts);
+    let verdict = verdict(&plan, &host, &past.facts);
+    assert_eq!(verdict.held[0].step.action.kind(), Kind::UserReturn);
+    assert_eq!(verdict.held[0].class, Class::Privileged);
+    assert!(
+        verdict
+            .admitted
+            .iter()
+            .all(|it| it.step().action.user() != "emo"),
+        "nothing comes back before"
+    );
+}
+
+#[test]
+fn parked_and_expired_people_stand_still_and_keep_everything() {
+    let (past, host) = emo_and_ann_are_here();
+    for (field, because) in [
+        ("parked: true", "asked"),
+        ("expires: 2026-11-21", "expired"),
+    ] {
+        let rows =
+            EMO_AND_ANN.replacen("tier: power-user", &format!("tier: power-user, {field}"), 1);
+        let plan = make(&roster(&rows), &host, &past.facts);
+        let words: Vec<_> = words(&plan)
+            .into_iter()
+            .filter(|it| !it.starts_with("env.write"))
+            .collect();
+        assert_eq!(
+            words,
+            [
+                "instance.stop emo unit=t3-serve@emo.service",
+                "instance.disable emo unit=t3-serve@emo.service",
+                &format!("user.park emo because={because}"),
+            ]
+        );
+    }
+}
+
+#[test]
+fn the_last_valid_day_is_a_valid_day_and_is_announced() {
+    let (past, host) = emo_and_ann_are_here();
+    for (last, said) in [
+        (
+            "2026-11-22",
+            Some("emo: today is the last valid day; parked tomorrow; ask boss"),
+        ),
+        (
+            "2026-11-23",
+            Some("emo: expires tomorrow, then parked; ask boss"),
+        ),
+        (
+            "2026-12-06",
+            Some("emo: expires in 14 days, then parked; ask boss"),
+        ),
+        ("2026-12-07", None),
+    ] {
+        let field = format!("tier: power-user, expires: {last}, expiry_contact: boss");
+        let rows = EMO_AND_ANN.replacen("tier: power-user", &field, 1);
+        let plan = make(&roster(&rows), &host, &past.facts);
+        assert!(plan.steps().is_empty(), "{last}");
+        let notes: Vec<_> = plan.notes().iter().map(ToString::to_string).collect();
+        assert_eq!(notes.first().map(String::as_str), said, "{last}");
+    }
+}
+
+#[test]
+fn a_shell_that_is_not_installed_holds_that_person_only() {
+    let mut host = fresh_host();
+    let Reading::Known(accounts) = &mut host.accounts else {
+        unreachable!()
+    };
+    accounts.shells.clear();
+    let past = nothing_known();
+    let plan = make(&roster(EMO), &host, &past.facts);
+    let verdict = verdict(&plan, &host, &past.facts);
+    assert!(verdict.admitted.is_empty());
+    let create = verdict
+        .held
+        .iter()
+        .find(|it| it.step.action.kind() == Kind::UserCreate)
+        .expect("held");
+    assert_eq!(
+        create.reason.to_string(),
+        "shell /bin/zsh is not installed on this host"
+    );
+}
+
+#[test]
+fn a_membership_is_taken_back_only_if_muster_gave_it() {
+    let (past, mut host) = emo_and_ann_are_here();
+    let mut ann = account(1000, &["code-shared", "docker", "sudo", "t3", "by-hand"]);
+    ann.home = "/home/ann".into();
+    add_account(&mut host, "ann", ann);
+    let rows = EMO_AND_ANN.replace("tier: admin", "tier: power-user");
+    let plan = make(&roster(&rows), &host, &past.facts);
+    let left: Vec<_> = words(&plan)
+        .into_iter()
+        .filter(|it| it.starts_with("group.leave"))
+        .collect();
+    assert_eq!(
+        left,
+        [
+            "group.leave ann group=code-shared",
+            "group.leave ann group=docker",
+            "group.leave ann group=sudo"
+        ]
+    );
+    assert!(plan.notes().contains(&Note::NotFromRoster {
+        user: "ann".into(),
+        group: "by-hand".into()
+    }));
+}
+
+#[test]
+fn root_and_protected_names_are_refused_even_in_a_plan() {
+    let (past, host) = emo_and_ann_are_here();
+    let mut policy = policy();
+    policy.protected.insert("emo".into());
+    let plan = make(&roster(ANN), &host, &past.facts);
+    let verdict = judge(&plan, &policy, &past.facts, &host, NOW);
+    assert!(
+        verdict
+            .admitted
+            .iter()
+            .all(|it| it.step().action.user() != "emo")
+    );
+    assert!(
+        verdict
+            .held
+            .iter()
+            .any(|it| matches!(it.reason, Reason::Guardrail(_)))
+    );
+}
+
+#[test]
+fn a_home_that_vanished_is_not_replaced_by_an_empty_one() {
+    let (past, mut host) = emo_and_ann_are_here();
+    host.people.insert(
+        "emo".into(),
+        Person {
+            home: Reading::Known(Home::Absent),
+            traces: None,
+        },
+    );
+    let plan = make(&roster(EMO_AND_ANN), &host, &past.facts);
+    assert!(plan.steps().is_empty());
+    assert_eq!(
+        refusals(&plan),
+        ["emo: home /home/emo is gone; an empty one is not put in its place"]
+    );
+}
+
+#[test]
+fn entries_of_nobody_we_know_stay() {
+    let (past, mut host) = emo_and_ann_are_here();
+    let Some(Reading::Known(entries)) = host.aggregates.get_mut(&Aggregate::LoginMap) else {
+        unreachable!()
+    };
+    entries.insert("s.ranger".into(), "stranger".into());
+    let plan = make(&roster(EMO_AND_ANN), &host, &past.facts);
+    assert!(plan.steps().is_empty());
+    assert_eq!(
+        plan.notes(),
+        [Note::ForeignEntry {
+            file: Aggregate::LoginMap,
+            key: "s.ranger".into()
+        }]
+    );
+}

@@ -1,0 +1,302 @@
+//! Whole texts. `UPDATE=1` rewrites the files under `tests/golden`.
+
+use muster_core::facts::{Failure, Stage};
+use muster_core::gate::Held;
+use muster_core::journal::StepResult;
+use muster_core::observed::Reading;
+use muster_core::policy::Policy;
+use muster_core::repo::Tier;
+use muster_core::report::{
+    Audience, Comment, FORGE_LIMIT, Host, Outcome, Problem, Proposal, Refused, State, comment,
+    outcome, pending, refusal, summary, text,
+};
+use muster_core::step::Step;
+
+use crate::world::{NOW, Planned, World, about, commit};
+
+fn check(name: &str, actual: &str) {
+    let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, actual).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    let diff = similar::TextDiff::from_lines(&expected, actual);
+    assert!(
+        expected == actual,
+        "{name} differs; UPDATE=1 rewrites it\n{}",
+        diff.unified_diff()
+    );
+}
+
+fn planned(hosts: &[Host<'_>]) -> Comment {
+    let proposal = Proposal::Planned {
+        hosts,
+        warnings: &[],
+    };
+    about(Some("onboard-emo"), Audience::Team, |about| {
+        comment(about, &proposal, FORGE_LIMIT)
+    })
+}
+
+/// Two newcomers, one of them an admin; somebody's home was there before; and drift that has nothing to do with it.
+fn onboarding() -> (Planned, Planned) {
+    let mut world = World::new("devvm");
+    world.kept("ann", 1001, Stage::Active);
+    world.want("ann", Tier::PowerUser);
+    world.accounts().by_name.get_mut("ann").unwrap().password =
+        muster_core::observed::Password::Usable;
+    let base = world.plan();
+    world.want("emo", Tier::Admin).expiring = Some((3, "ann".into()));
+    world
+        .want("gheorghe", Tier::NamespaceOwner)
+        .groups
+        .push("no_such".into());
+    (world.plan(), base)
+}
+
+/// Four of five people go at once, one was cut before.
+fn offboarding() -> (Planned, Planned) {
+    let mut world = World::bare("devvm");
+    for (i, user) in ["ann", "bob", "cid", "dan", "emo"].into_iter().enumerate() {
+        world.kept(user, 1001 + u32::try_from(i).unwrap(), Stage::Active);
+        world.want(user, Tier::PowerUser);
+    }
+    world.kept("zed", 1010, Stage::Cut);
+    let base = world.plan();
+    for user in ["bob", "cid", "dan", "emo"] {
+        world.desired.people.remove(user);
+    }
+    (world.plan(), base)
+}
+
+fn problems() -> [Problem; 2] {
+    [
+        Problem {
+            place: "roster.yaml:3:11".into(),
+            rule: "tier".into(),
+            text: "user 'emo': unknown tier 'root' (valid: ['admin', 'power-user', 'namespace-owner'])".into(),
+            help: Some("write one of the three tiers".into()),
+        },
+        Problem {
+            place: "hosts/devvm.yaml".into(),
+            rule: "unknown-field".into(),
+            text: "unknown field `@everyone`".into(),
+            help: None,
+        },
+    ]
+}
+
+#[test]
+fn an_onboarding_tells_what_waits_and_what_runs() {
+    let (planned_, base) = onboarding();
+    let comment = planned(&[planned_.host(Some(&base.plan))]);
+    assert_eq!(comment.state, State::Success);
+    assert_eq!(comment.pages.len(), 1);
+    check("onboarding.md", &comment.pages[0]);
+    check("onboarding.line", &format!("{}\n", comment.line));
+    check("onboarding.txt", &text(&[planned_.host(Some(&base.plan))]));
+}
+
+#[test]
+fn an_offboarding_over_the_limit_is_released_as_a_whole() {
+    let (planned_, base) = offboarding();
+    let comment = planned(&[planned_.host(Some(&base.plan))]);
+    check("offboarding.md", &comment.pages.concat());
+    check("offboarding.txt", &text(&[planned_.host(Some(&base.plan))]));
+}
+
+#[test]
+fn a_step_that_the_proposal_makes_unnecessary_is_told() {
+    let mut world = World::bare("devvm");
+    world.want("emo", Tier::Admin);
+    let base = world.plan();
+    world.desired.people.clear();
+    let after = world.plan();
+    check(
+        "unneeded.md",
+        &planned(&[after.host(Some(&base.plan))]).pages.concat(),
+    );
+}
+
+#[test]
+fn nothing_to_change_is_said_and_is_not_the_same_as_nothing_known() {
+    let world = World::bare("devvm");
+    let calm = world.plan();
+    let comment = planned(&[calm.host(Some(&calm.plan))]);
+    assert_eq!(
+        (comment.state, comment.line.as_str()),
+        (State::Success, "Nothing to change")
+    );
+    check("nothing.md", &comment.pages[0]);
+    assert_eq!(summary(&[calm.host(None)]), "nothing to change");
+
+    let mut blind = World::bare("blind");
+    blind.observed.accounts = Reading::Unknown("passwd: permission denied".into());
+    let blind = blind.plan();
+    let comment = planned(&[blind.host(None)]);
+    assert_eq!(comment.state, State::Failure);
+    check("unread.md", &comment.pages[0]);
+    assert_eq!(
+        planned(&[calm.host(None), blind.host(None)]).state,
+        State::Success
+    );
+    assert_eq!(planned(&[]).state, State::Failure);
+}
+
+#[test]
+fn a_big_change_is_counted_and_its_held_steps_are_not() {
+    let mut world = World::new("devvm");
+    for i in 0..2_000 {
+        world.want(&format!("u{i}"), Tier::PowerUser);
+    }
+    world.want("emo", Tier::Admin);
+    world.want("odd", Tier::PowerUser).shell = "/opt/odd/sh".into();
+    let (big, small) = (world.plan(), onboarding().0);
+    let mut policy = Policy::for_host("build1");
+    policy.executor.host = "build1".into();
+    let small = Planned { policy, ..small };
+    let comment = planned(&[big.host(None), small.host(None)]);
+    assert_eq!(comment.pages.len(), 1);
+    check("counts.md", &comment.pages[0]);
+}
+
+#[test]
+fn what_cannot_be_merged_says_why() {
+    let problems = problems();
+    let paths = ["roster.yaml".to_owned(), "hosts/`devvm`.yaml".to_owned()];
+    let of = |proposal: &Proposal<'_>| {
+        about(Some("onboard-emo"), Audience::Team, |about| {
+            comment(about, proposal, FORGE_LIMIT)
+        })
+    };
+    for (name, proposal, state) in [
+        ("invalid.md", Proposal::Invalid(&problems), State::Failure),
+        ("conflict.md", Proposal::Conflict(&paths), State::Failure),
+        ("contained.md", Proposal::Contained, State::Success),
+    ] {
+        let comment = of(&proposal);
+        assert_eq!(comment.state, state, "{name}");
+        check(name, &comment.pages.concat());
+    }
+    let many: Vec<Problem> = (0..5_000).flat_map(|_| problems.clone()).collect();
+    let comment = of(&Proposal::Invalid(&many));
+    assert_eq!(comment.pages.len(), 1);
+    assert!(comment.pages[0].len() <= FORGE_LIMIT);
+    assert!(comment.pages[0].contains(" more; `muster check` shows all"));
+}
+
+#[test]
+fn the_public_gets_numbers() {
+    let (planned_, base) = onboarding();
+    let hosts = [planned_.host(Some(&base.plan))];
+    let warnings = problems();
+    let proposal = Proposal::Planned {
+        hosts: &hosts,
+        warnings: &warnings,
+    };
+    let comment = about(None, Audience::Public, |about| {
+        comment(about, &proposal, FORGE_LIMIT)
+    });
+    check("public.md", &comment.pages.concat());
+    for secret in ["devvm`", "ann", "gheorghe", "docker", "1002"] {
+        assert!(
+            !comment
+                .pages
+                .concat()
+                .replace("hosts/devvm.yaml", "")
+                .contains(secret),
+            "{secret}"
+        );
+    }
+}
+
+#[test]
+fn an_outcome_tells_what_was_done_and_what_waits() {
+    let (planned_, _) = onboarding();
+    let held: Vec<Held> = planned_.verdict.held.clone();
+    let mut results: Vec<(Step, StepResult)> = planned_
+        .verdict
+        .admitted
+        .iter()
+        .map(|it| (it.step().clone(), StepResult::Done))
+        .collect();
+    results[0].1 = StepResult::Failed("passwd is locked by another program".into());
+    results[1].1 = StepResult::NeedsOperator("half a home".into());
+    results[2].1 = StepResult::NotBegun;
+    let adopted = commit('b');
+    let told = outcome(
+        &Outcome {
+            executor: &planned_.policy.executor,
+            adopted: &adopted,
+            at: NOW,
+            results: &results,
+            held: &held,
+            notes: planned_.plan.notes(),
+        },
+        usize::MAX,
+    );
+    assert_eq!(told.state, State::Failure);
+    check("outcome.md", &told.pages.concat());
+    check("outcome.line", &format!("{}\n", told.line));
+}
+
+#[test]
+fn a_refusal_tells_which_commit_is_enforced_instead() {
+    let (refused, adopted, problems) = (commit('b'), commit('a'), problems());
+    let executor = Policy::for_host("devvm").executor;
+    let invalid = refusal(
+        &executor,
+        &refused,
+        &adopted,
+        &Refused::Invalid(&problems),
+        usize::MAX,
+    );
+    check("refusal.md", &invalid.pages.concat());
+    let frozen = muster_core::facts::Frozen::Rewritten {
+        adopted: adopted.clone(),
+        found: refused.clone(),
+    };
+    let frozen = refusal(
+        &executor,
+        &refused,
+        &adopted,
+        &Refused::Frozen(&frozen),
+        usize::MAX,
+    );
+    check("frozen.md", &frozen.pages.concat());
+    assert_eq!(pending(&refused), "planning bbbbbbbbbbbb");
+}
+
+#[test]
+fn no_command_is_offered_for_what_no_release_can_permit() {
+    let mut world = World::bare("devvm");
+    world.want("emo", Tier::Admin);
+    world.policy.protected.insert("emo".into());
+    let refused = world.plan();
+    assert!(!refused.verdict.held.is_empty());
+    assert!(!text(&[refused.host(None)]).contains("muster release"));
+
+    world.policy.protected.clear();
+    world.want("emo", Tier::Admin).shell = "/not/there".into();
+    let blocked = world.plan();
+    assert!(
+        !text(&[blocked.host(None)]).contains("muster release"),
+        "{}",
+        text(&[blocked.host(None)])
+    );
+
+    world.want("emo", Tier::PowerUser);
+    let creation = world.plan().verdict.admitted[0].step().id;
+    let failure = Failure {
+        times: 3,
+        last: NOW,
+        reason: "disk full".into(),
+    };
+    world.facts.failures.insert(creation, failure);
+    let failed = world.plan();
+    assert!(
+        text(&[failed.host(None)])
+            .contains("benign: failed: disk full; next try at 2026-11-22T15:29:59Z)")
+    );
+    assert!(!text(&[failed.host(None)]).contains("muster release"));
+}

@@ -1,0 +1,9 @@
+//! Reports as people get them: whole texts against golden files, hostile input against a second Markdown reader.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests rewrite their golden files; core itself reads and writes nothing"
+)]
+
+mod golden;
+mod hostile;
+mod world;

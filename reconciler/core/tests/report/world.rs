@@ -1,0 +1,213 @@
+//! A small workstation to plan for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_core::commit::CommitId;
+use muster_core::desired::{Desired, Wanted};
+use muster_core::facts::{Facts, How, PersonFacts, SetAside, Stage};
+use muster_core::gate::{Verdict, judge};
+use muster_core::observed::{Account, Accounts, Manager, Observed, Password, Reading, Units};
+use muster_core::plan::{Input, Plan, plan};
+use muster_core::policy::{Aggregate, Policy, PortFamily};
+use muster_core::repo::Tier;
+use muster_core::report::{About, Audience};
+use muster_core::step::{Incarnation, Step};
+use muster_core::time::Time;
+
+/// 2026-11-22T15:25:59Z.
+pub(crate) const NOW: Time = Time(1_795_361_159);
+
+pub(crate) fn commit(digit: char) -> CommitId {
+    digit.to_string().repeat(40).parse().unwrap()
+}
+
+pub(crate) struct World {
+    pub(crate) policy: Policy,
+    pub(crate) desired: Desired,
+    pub(crate) observed: Observed,
+    pub(crate) facts: Facts,
+}
+
+/// A plan with its verdict.
+pub(crate) struct Planned {
+    pub(crate) policy: Policy,
+    pub(crate) plan: Plan,
+    pub(crate) verdict: Verdict,
+}
+
+impl World {
+    /// A host that keeps instances, ports and all three aggregate files, and nobody on it yet.
+    pub(crate) fn new(host: &str) -> Self {
+        let mut policy = Policy::for_host(host);
+        policy.units = vec!["t3-serve@.service".into()];
+        policy.families = vec![PortFamily {
+            name: "t3".into(),
+            first: 3773,
+            last: 65_535,
+        }];
+        policy.aggregates = Aggregate::ALL.into();
+        let groups = [("code-shared", 1500), ("docker", 998), ("sudo", 27)];
+        let accounts = Accounts {
+            groups: groups.map(|(name, gid)| (name.to_owned(), gid)).into(),
+            shells: ["/bin/zsh", "/opt/odd/sh"].map(str::to_owned).into(),
+            ..Accounts::default()
+        };
+        let units = Units {
+            manager: Manager::Running,
+            templates: ["t3-serve@.service".to_owned()].into(),
+            ..Units::default()
+        };
+        Self {
+            policy,
+            desired: Desired {
+                people: BTreeMap::new(),
+                anybody: true,
+            },
+            observed: Observed {
+                accounts: Reading::Known(accounts),
+                people: BTreeMap::new(),
+                environments: Reading::Known(BTreeMap::new()),
+                aggregates: Aggregate::ALL
+                    .map(|file| (file, Reading::Known(BTreeMap::new())))
+                    .into(),
+                units: Reading::Known(units),
+            },
+            facts: Facts::genesis(&"e".repeat(32), host, commit('a'), Time(0)),
+        }
+    }
+
+    /// A host that keeps accounts and nothing more.
+    pub(crate) fn bare(host: &str) -> Self {
+        let mut world = Self::new(host);
+        world.policy.units.clear();
+        world.policy.families.clear();
+        world.policy.aggregates.clear();
+        world
+    }
+
+    pub(crate) fn accounts(&mut self) -> &mut Accounts {
+        match &mut self.observed.accounts {
+            Reading::Known(accounts) => accounts,
+            Reading::Unknown(why) => panic!("{why}"),
+        }
+    }
+
+    /// Puts a row into the roster.
+    pub(crate) fn want(&mut self, user: &str, tier: Tier) -> &mut Wanted {
+        let groups: &[&str] = if tier == Tier::Admin {
+            &["code-shared", "docker", "sudo"]
+        } else {
+            &[]
+        };
+        let wanted = Wanted {
+            authentik_user: format!("{user}@example.org"),
+            k8s_user: user.to_owned(),
+            tier,
+            namespaces: Vec::new(),
+            uid: None,
+            adopt: None,
+            previously: None,
+            parked: None,
+            expiring: None,
+            groups: groups.iter().map(|it| (*it).to_owned()).collect(),
+            shell: "/bin/zsh".to_owned(),
+            instance: self.policy.runs_instances(),
+            workspace: false,
+            repos: Vec::new(),
+            claude_auth: true,
+        };
+        self.desired.people.insert(user.to_owned(), wanted);
+        self.desired.people.get_mut(user).unwrap()
+    }
+
+    /// Lets muster have created an account some time ago.
+    pub(crate) fn kept(&mut self, user: &str, uid: u32, stage: Stage) {
+        let account = Account {
+            uid,
+            gid: uid,
+            home: format!("/home/{user}"),
+            shell: "/bin/zsh".to_owned(),
+            password: Password::Locked,
+            expires: None,
+            groups: BTreeSet::new(),
+            subuid: None,
+            subgid: None,
+            renaming_from: None,
+        };
+        let action = muster_core::action::Action::LockPassword {
+            user: user.to_owned(),
+        };
+        let entry = Step::new(
+            &self.policy.executor,
+            action,
+            Incarnation::New { generation: 0 },
+        )
+        .id;
+        let person = PersonFacts {
+            entry,
+            how: How::Created,
+            generation: 1,
+            cuts: 0,
+            uid,
+            gid: uid,
+            home: account.home.clone(),
+            subuid: None,
+            subgid: None,
+            authentik_user: format!("{user}@example.org"),
+            k8s_user: user.to_owned(),
+            stage,
+            since: Time(0),
+            home_made: true,
+            ports: BTreeMap::new(),
+            given: BTreeSet::new(),
+            aside: SetAside::default(),
+            formerly: BTreeSet::new(),
+        };
+        self.accounts().by_name.insert(user.to_owned(), account);
+        self.facts.people.insert(user.to_owned(), person);
+    }
+
+    pub(crate) fn plan(&self) -> Planned {
+        let plan = plan(&Input {
+            policy: &self.policy,
+            commit: &commit('b'),
+            today: NOW.date(),
+            desired: &self.desired,
+            observed: &self.observed,
+            facts: &self.facts,
+        });
+        let verdict = judge(&plan, &self.policy, &self.facts, &self.observed, NOW);
+        Planned {
+            policy: self.policy.clone(),
+            plan,
+            verdict,
+        }
+    }
+}
+
+impl Planned {
+    pub(crate) fn host<'a>(&'a self, base: Option<&'a Plan>) -> muster_core::report::Host<'a> {
+        muster_core::report::Host {
+            policy: &self.policy,
+            plan: &self.plan,
+            verdict: &self.verdict,
+            base,
+        }
+    }
+}
+
+/// Calls `f` with what a comment is about.
+pub(crate) fn about<T>(
+    branch: Option<&str>,
+    audience: Audience,
+    f: impl FnOnce(&About<'_>) -> T,
+) -> T {
+    let (head, protected) = (commit('b'), commit('a'));
+    f(&About {
+        head: &head,
+        protected: &protected,
+        branch,
+        today: NOW.date(),
+        audience,
+    })
+}

@@ -1,0 +1,569 @@
+//! One cycle: read, decide, act. Takes no hint about what changed, and a second one does nothing.
+//!
+//! Generic over the traits of the outside (`muster_core::world`), so that the simulation runs exactly this code.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_core::commit::CommitId;
+use muster_core::desired::{self, Desired};
+use muster_core::diagnostic::Diagnostics;
+use muster_core::facts::{Attempted, Facts, Frozen};
+use muster_core::gate::{Batch, Held, judge};
+use muster_core::journal::{Entry, OutOfOrder, Replayed, StepResult};
+use muster_core::ledger;
+use muster_core::observed::{Observed, Parts, Question};
+use muster_core::plan::{self, Input, Note, Plan, question};
+use muster_core::policy::Policy;
+use muster_core::render;
+use muster_core::repo;
+use muster_core::settle::settle;
+use muster_core::step::{Step, StepId};
+use muster_core::time::{Date, Time};
+use muster_core::world::{Ancestry, Complaints, Files, Heads, Journal, Ledger, ReportSink, Source, World};
+
+use crate::tell;
+
+/// Everything outside this process that a cycle touches.
+#[derive(Debug)]
+pub struct Outside<S, W, J, L, R> {
+    /// Where people edit.
+    pub source: S,
+    /// The machine.
+    pub world: W,
+    /// The write-ahead log.
+    pub journal: J,
+    /// The git-backed state.
+    pub ledger: L,
+    /// Where reports go, if anywhere.
+    pub sink: Option<R>,
+}
+
+/// What is remembered from one cycle to the next. All of it can be lost: it is read back or worked out again.
+#[derive(Debug)]
+pub struct Memory {
+    /// The ledger folded with the journal's tail.
+    pub replayed: Replayed,
+    /// The files of the ledger as last committed.
+    ledger_files: Files,
+    /// Whether an entry was written since.
+    dirty: bool,
+    desired: Option<(CommitId, Date, Desired)>,
+    told: BTreeMap<CommitId, Premises>,
+    /// Whether this process has already dropped the reports of heads that are gone.
+    pruned: bool,
+}
+
+/// What a proposal's report was worked out from: as long as it stays, so does the report.
+#[derive(Debug, PartialEq, Eq)]
+struct Premises {
+    protected: CommitId,
+    world: u64,
+}
+
+impl Memory {
+    /// Begins with what the ledger and the journal hold.
+    pub fn new(replayed: Replayed, ledger_files: Files) -> Self {
+        Self { replayed, ledger_files, dirty: true, desired: None, told: BTreeMap::new(), pruned: false }
+    }
+
+    /// What is known.
+    pub fn facts(&self) -> &Facts {
+        &self.replayed.facts
+    }
+}
+
+/// Why a cycle stopped, by who has to act.
+#[derive(Debug, thiserror::Error)]
+pub enum CycleError {
+    /// The next cycle may fare better.
+    #[error("{what}")]
+    World {
+        /// What did not work.
+        what: String,
+        /// Why.
+        source: Box<dyn std::error::Error>,
+    },
+    /// The adopted commit cannot be read any more; only a new commit, or another version of muster, helps.
+    #[error("the adopted commit {commit} is not valid for this version of muster ({} errors)", .problems.len())]
+    Repository {
+        /// Which.
+        commit: CommitId,
+        /// What is wrong with it.
+        problems: Diagnostics,
+    },
+    /// The journal or the ledger cannot be written; only a person helps, and nothing more is done before.
+    #[error("{what}")]
+    Records {
+        /// What could not be written.
+        what: String,
+        /// Why.
+        source: Box<dyn std::error::Error>,
+    },
+    /// An entry that cannot follow the ones before it.
+    #[error("programming error: an entry out of order")]
+    Order(#[source] OutOfOrder),
+}
+
+fn world_error<E: std::error::Error + 'static>(what: &str) -> impl FnOnce(E) -> CycleError {
+    let what = what.to_owned();
+    move |error| CycleError::World { what, source: Box::new(error) }
+}
+
+/// How a cycle is run, beside what it reads.
+pub struct Run<'a> {
+    /// What the host's administrator decided.
+    pub policy: &'a Policy,
+    /// The moment of this cycle.
+    pub now: Time,
+    /// Asked between batches: whether to leave the rest to the next cycle.
+    pub stop: &'a dyn Fn() -> bool,
+    /// Told about long batches: phase word, steps done, steps in all.
+    pub progress: &'a mut dyn FnMut(&str, usize, usize),
+}
+
+/// What a cycle came to.
+#[derive(Debug, Default)]
+#[must_use = "a cycle that nobody hears of cannot be acted on"]
+pub struct Summary {
+    /// The commit that is enforced.
+    pub adopted: Option<CommitId>,
+    /// A newer commit that is not, and why.
+    pub attempted: Option<Attempted>,
+    /// Why only benign repairs run.
+    pub frozen: Option<Frozen>,
+    /// What was left open by a process that died, as the world showed it.
+    pub recovered: Vec<(Step, StepResult)>,
+    /// What ran, and how it came out.
+    pub ran: Vec<(Step, StepResult)>,
+    /// What waits, and why.
+    pub held: Vec<Held>,
+    /// What people should know beside.
+    pub notes: Vec<Note>,
+    /// What did not work without stopping the cycle: the origin did not answer, a report was not taken.
+    pub warnings: Vec<String>,
+    /// How many reports were written.
+    pub told: usize,
+    /// Whether the cycle was asked to stop before its end.
+    pub stopped: bool,
+}
+
+impl Summary {
+    /// Whether anything changed, here or in the ledger.
+    pub fn is_quiet(&self) -> bool {
+        self.ran.is_empty() && self.recovered.is_empty() && self.told == 0
+    }
+}
+
+/// Runs one cycle.
+///
+/// # Errors
+/// [`CycleError`] says who has to act. Whatever was begun is in the journal; the next cycle goes on from there.
+pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    mut run: Run<'_>,
+) -> Result<Summary, CycleError> {
+    // A clock that was set back does not make the past happen again.
+    run.now = run.now.max(memory.facts().latest);
+    let mut summary = Summary::default();
+
+    // Read.
+    recover(memory, outside, &run, &mut summary)?;
+    let heads = adopt(memory, outside, &run, &mut summary)?;
+    let desired = desired_of_adopted(memory, outside, &run)?;
+    let mut observed = observe(outside, &question(&desired, memory.facts()))?;
+
+    // Decide.
+    let plan = make_plan(memory, &run, &memory.facts().adopted, &desired, &observed);
+    let verdict = judge(&plan, run.policy, memory.facts(), &observed, run.now);
+    let (batches, held) = verdict.into_batches();
+    summary.held = held;
+    summary.notes = plan.notes().to_vec();
+
+    // Act.
+    carry_out(memory, outside, &mut run, &plan, &observed, batches, &desired, &mut summary)?;
+    commit_ledger(memory, outside, run.now, &summary)?;
+
+    // Tell.
+    if outside.sink.is_some() {
+        if !summary.ran.is_empty() {
+            observed = observe(outside, &question(&desired, memory.facts()))?;
+        }
+        tell::outcome(memory.facts(), outside, run.policy, &mut summary);
+        tell_proposals(memory, outside, &run, &heads, &desired, &observed, &mut summary);
+    }
+    summary.adopted = Some(memory.facts().adopted.clone());
+    summary.attempted.clone_from(&memory.facts().attempted);
+    summary.frozen.clone_from(&memory.facts().frozen);
+    memory.desired = Some((memory.facts().adopted.clone(), run.now.date(), desired));
+    Ok(summary)
+}
+
+/// What an adopted or proposed commit would do, without doing it: the plan and everything it was made from.
+#[derive(Debug)]
+pub struct Preview {
+    /// The plan.
+    pub plan: Plan,
+    /// What was read on the host.
+    pub observed: Observed,
+}
+
+/// Plans `files` as if they were adopted, and changes nothing: it holds readers only (invariant 4).
+///
+/// # Errors
+/// [`CycleError::Repository`] when the files are not valid, [`CycleError::World`] when the host did not answer.
+pub fn preview<W: World>(
+    facts: &Facts,
+    world: &mut W,
+    policy: &Policy,
+    now: Time,
+    commit: &CommitId,
+    files: &Files,
+) -> Result<Preview, CycleError> {
+    let desired = read(commit, files, policy, now.date())?;
+    let observed =
+        world.observe(&question(&desired, facts)).map_err(world_error("the host could not be observed"))?;
+    let input = Input { policy, commit, today: now.date(), desired: &desired, observed: &observed, facts };
+    Ok(Preview { plan: plan::plan(&input), observed })
+}
+
+fn read(commit: &CommitId, files: &Files, policy: &Policy, today: Date) -> Result<Desired, CycleError> {
+    match repo::read(files) {
+        Ok((repo, _warnings)) => Ok(desired::for_host(&repo, policy, today)),
+        Err(problems) => Err(CycleError::Repository { commit: commit.clone(), problems }),
+    }
+}
+
+fn make_plan(memory: &Memory, run: &Run<'_>, commit: &CommitId, desired: &Desired, observed: &Observed) -> Plan {
+    plan::plan(&Input {
+        policy: run.policy,
+        commit,
+        today: run.now.date(),
+        desired,
+        observed,
+        facts: memory.facts(),
+    })
+}
+
+fn observe<S, W: World, J, L, R>(
+    outside: &mut Outside<S, W, J, L, R>,
+    question: &Question,
+) -> Result<Observed, CycleError> {
+    outside.world.observe(question).map_err(world_error("the host could not be observed"))
+}
+
+/// Writes one entry, and takes it in once it is durable.
+fn record<J: Journal>(memory: &mut Memory, journal: &mut J, entry: &Entry) -> Result<(), CycleError> {
+    journal.append(entry).map_err(|error| CycleError::Records {
+        what: "the journal could not be written; nothing more is done until it can".to_owned(),
+        source: Box::new(error),
+    })?;
+    memory.dirty = true;
+    memory.replayed.apply(entry).map_err(CycleError::Order)
+}
+
+/// Brings the one batch in doubt to an outcome, by looking.
+fn recover<S, W: World, J: Journal, L, R>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+    summary: &mut Summary,
+) -> Result<(), CycleError> {
+    let Some(steps) = memory.replayed.open.clone() else { return Ok(()) };
+    let observed = observe(outside, &question_about(&steps, memory.facts(), Parts::ALL))?;
+    let results = close(memory, outside, run, &steps, &observed, &Complaints::new())?;
+    summary.recovered = steps.into_iter().zip(results).collect();
+    Ok(())
+}
+
+/// Records what the world shows of the open batch.
+fn close<S, W, J: Journal, L, R>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+    steps: &[Step],
+    observed: &Observed,
+    complaints: &Complaints,
+) -> Result<Vec<StepResult>, CycleError> {
+    let results: Vec<StepResult> = steps
+        .iter()
+        .map(|step| settle(step, observed, &run.policy.nologin, complaints.get(&step.id).map(String::as_str)))
+        .collect();
+    let entry = Entry::Outcome { at: run.now, results };
+    record(memory, &mut outside.journal, &entry)?;
+    let Entry::Outcome { results, .. } = entry else { unreachable!("made three lines above") };
+    Ok(results)
+}
+
+/// Whom to look at to see what became of `steps`.
+fn question_about(steps: &[Step], facts: &Facts, parts: Parts) -> Question {
+    let mut question = Question { parts, ..Question::default() };
+    for step in steps {
+        let user = step.action.user();
+        let subject = question.people.entry(user.to_owned()).or_default();
+        subject.traces = true;
+        subject.home = facts.people.get(user).map(|it| it.home.clone());
+    }
+    question
+}
+
+/// Looks at the protected branch, and adopts its head when it is valid and descends from what was adopted
+/// (invariant 7). Returns the branches, if the origin answered.
+fn adopt<S: Source, W, J: Journal, L, R: ReportSink>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+    summary: &mut Summary,
+) -> Result<Option<Heads>, CycleError> {
+    let heads = match outside.source.heads() {
+        Ok(heads) => heads,
+        Err(error) => {
+            summary.warnings.push(format!(
+                "the state repository did not answer ({}); the adopted commit stays in force",
+                chain(&error)
+            ));
+            return Ok(None);
+        }
+    };
+    let Some(head) = heads.protected.clone() else {
+        summary.warnings.push("the protected branch is not there; the adopted commit stays in force".to_owned());
+        return Ok(Some(heads));
+    };
+    let adopted = memory.facts().adopted.clone();
+    if memory.facts().frozen.is_some() || head == adopted {
+        return Ok(Some(heads));
+    }
+    let ancestry = match outside.source.ancestry(&adopted, &head) {
+        Ok(ancestry) => ancestry,
+        Err(error) => {
+            summary.warnings.push(format!("the history of {head} could not be read ({})", chain(&error)));
+            return Ok(Some(heads));
+        }
+    };
+    match ancestry {
+        Ancestry::Same => {}
+        Ancestry::Diverged => {
+            let why = Frozen::Rewritten { adopted, found: head };
+            record(memory, &mut outside.journal, &Entry::Frozen { at: run.now, why })?;
+        }
+        Ancestry::Descends if memory.facts().attempted.as_ref().is_some_and(|it| it.commit == head) => {}
+        Ancestry::Descends => consider(memory, outside, run, &head, summary)?,
+    }
+    Ok(Some(heads))
+}
+
+/// Adopts a descendant if it is valid; otherwise records it as attempted, and tells why.
+fn consider<S: Source, W, J: Journal, L, R: ReportSink>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+    head: &CommitId,
+    summary: &mut Summary,
+) -> Result<(), CycleError> {
+    let refused = match outside.source.files(head) {
+        Ok(files) => match repo::read(&files) {
+            Ok((repo, _warnings)) => {
+                let desired = desired::for_host(&repo, run.policy, run.now.date());
+                memory.desired = Some((head.clone(), run.now.date(), desired));
+                None
+            }
+            Err(problems) => {
+                let first = problems.iter().next().map(ToString::to_string).unwrap_or_default();
+                let count = problems.len();
+                let adopted = memory.facts().adopted.clone();
+                tell::refusal(outside, run.policy, head, &adopted, &problems, summary);
+                Some(format!("{count} errors, the first: {first}"))
+            }
+        },
+        Err(error) => {
+            summary.warnings.push(format!("the files of {head} could not be read ({})", chain(&error)));
+            return Ok(());
+        }
+    };
+    let entry = match refused {
+        None => Entry::Adopted { at: run.now, commit: head.clone() },
+        Some(problem) => Entry::Attempted { at: run.now, commit: head.clone(), problem },
+    };
+    record(memory, &mut outside.journal, &entry)
+}
+
+fn desired_of_adopted<S: Source, W, J, L, R>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+) -> Result<Desired, CycleError> {
+    let adopted = memory.facts().adopted.clone();
+    let today = run.now.date();
+    if let Some((commit, day, desired)) = memory.desired.take()
+        && (commit == adopted && day == today)
+    {
+        return Ok(desired);
+    }
+    let files =
+        outside.source.files(&adopted).map_err(world_error("the files of the adopted commit could not be read"))?;
+    read(&adopted, &files, run.policy, today)
+}
+
+/// Runs the batches, one intent at a time, and observes after each.
+#[expect(clippy::too_many_arguments, reason = "the one place where everything read meets everything decided")]
+fn carry_out<S, W: World, J: Journal, L, R>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &mut Run<'_>,
+    plan: &Plan,
+    observed: &Observed,
+    batches: Vec<Batch>,
+    desired: &Desired,
+    summary: &mut Summary,
+) -> Result<(), CycleError> {
+    let mut undone: BTreeSet<StepId> = BTreeSet::new();
+    for mut batch in batches {
+        if (run.stop)() {
+            summary.stopped = true;
+            return Ok(());
+        }
+        let left = batch.without_dependents_of(&undone);
+        undone.extend(left);
+        if batch.is_empty() {
+            continue;
+        }
+        let writes = {
+            let steps: Vec<&Step> = batch.steps().collect();
+            render::writes(&steps, observed, plan.environments(), plan.ports())
+        };
+        let commit = memory.facts().adopted.clone();
+        let intent =
+            batch.intend(&commit, run.now, writes, |entry| record(memory, &mut outside.journal, entry))?;
+        let phase = intent.phase().word();
+        let acted = outside.world.act(&intent, &mut |done, all| (run.progress)(phase, done, all));
+        let complaints = match acted {
+            Ok(complaints) => complaints,
+            // The act as a whole went wrong: every step that the world does not show done has that reason.
+            Err(error) => intent.steps().iter().map(|step| (step.id, chain(&error))).collect(),
+        };
+        let parts = parts_of(intent.phase());
+        let mut question = question_about(intent.steps(), memory.facts(), parts);
+        question.shells = desired.people.values().map(|it| it.shell.clone()).collect();
+        let after = observe(outside, &question)?;
+        let results = close(memory, outside, run, intent.steps(), &after, &complaints)?;
+        for (step, result) in intent.steps().iter().zip(results) {
+            if result != StepResult::Done {
+                undone.insert(step.id);
+            }
+            summary.ran.push((step.clone(), result));
+        }
+    }
+    Ok(())
+}
+
+/// The parts of the host that a phase can have changed.
+fn parts_of(phase: muster_core::action::Phase) -> Parts {
+    use muster_core::action::Phase;
+    match phase {
+        Phase::Record | Phase::Assign => Parts::NONE,
+        Phase::Quiesce | Phase::Start => Parts { units: true, ..Parts::NONE },
+        Phase::Accounts => Parts { accounts: true, ..Parts::NONE },
+        // Whose a home is, is judged by the uid in the account databases.
+        Phase::Homes | Phase::Sessions => Parts { accounts: true, homes: true, ..Parts::NONE },
+        Phase::Files => Parts { files: true, ..Parts::NONE },
+        Phase::Rename | Phase::Destroy => Parts::ALL,
+    }
+}
+
+/// Commits to the ledger what the journal gained, and lets the journal go of it.
+fn commit_ledger<S, W, J: Journal, L: Ledger, R>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    now: Time,
+    summary: &Summary,
+) -> Result<(), CycleError> {
+    if !memory.dirty {
+        return Ok(());
+    }
+    let through = outside.journal.through();
+    let files = ledger::files(memory.facts(), &through);
+    let changes = ledger::changes(&memory.ledger_files, &files);
+    if !changes.is_empty() {
+        let message = tell::ledger_message(memory.facts(), summary);
+        outside.ledger.commit(changes, &message, now).map_err(|error| CycleError::Records {
+            what: "the ledger could not be written; what was done is in the journal".to_owned(),
+            source: Box::new(error),
+        })?;
+        memory.ledger_files = files;
+    }
+    memory.dirty = false;
+    outside.journal.release(&through).map_err(|error| CycleError::Records {
+        what: "old journal segments could not be removed".to_owned(),
+        source: Box::new(error),
+    })
+}
+
+/// Tells each proposal what its merge would do.
+fn tell_proposals<S: Source, W, J, L, R: ReportSink>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+    heads: &Option<Heads>,
+    desired: &Desired,
+    observed: &Observed,
+    summary: &mut Summary,
+) {
+    let Some(Heads { protected: Some(protected), proposals }) = heads else { return };
+    let current: BTreeSet<&CommitId> = proposals.values().collect();
+    let stale = !memory.pruned || memory.told.keys().any(|head| !current.contains(head));
+    memory.told.retain(|head, _| current.contains(head));
+    if proposals.is_empty() && !stale {
+        return;
+    }
+    let world = world_fingerprint(observed, memory.facts(), run.now.date());
+    let mut base: Option<Plan> = None;
+    for (branch, head) in proposals {
+        let premises = Premises { protected: protected.clone(), world };
+        if memory.told.get(head) == Some(&premises) {
+            continue;
+        }
+        let adopted = &memory.replayed.facts.adopted;
+        let base = base.get_or_insert_with(|| make_plan(memory, run, adopted, desired, observed));
+        let about = tell::Proposal { branch, head, protected };
+        let facts = &memory.replayed.facts;
+        match tell::proposal(&about, outside, facts, run, base, observed, summary) {
+            Ok(true) => {
+                memory.told.insert(head.clone(), premises);
+            }
+            Ok(false) => {}
+            Err(warning) => summary.warnings.push(warning),
+        }
+    }
+    if let Some(sink) = &mut outside.sink {
+        let heads: Vec<CommitId> = proposals.values().cloned().collect();
+        match sink.forget_plans_except(&heads) {
+            Ok(()) => memory.pruned = true,
+            Err(error) => {
+                summary.warnings.push(format!("old plan reports could not be removed ({})", chain(&error)));
+            }
+        }
+    }
+}
+
+/// A number that differs when a plan could: over what was observed, what is known, and the day.
+fn world_fingerprint(observed: &Observed, facts: &Facts, today: Date) -> u64 {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    today.hash(&mut hasher);
+    // Debug output names every field, so nothing that a plan reads is left out.
+    format!("{observed:?}").hash(&mut hasher);
+    format!("{:?}{:?}{:?}", facts.people, facts.frozen, facts.adopted).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// An error and its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut out = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        out.push_str(": ");
+        out.push_str(&error.to_string());
+        cause = error.source();
+    }
+    out
+}

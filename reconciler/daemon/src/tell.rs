@@ -1,0 +1,203 @@
+//! What people are told, and where. A sink that does not answer never stops a cycle: it is told again in the next one.
+
+use muster_core::commit::CommitId;
+use muster_core::desired;
+use muster_core::diagnostic::{Diagnostic, Diagnostics};
+use muster_core::facts::Facts;
+use muster_core::gate::judge;
+use muster_core::journal::StepResult;
+use muster_core::observed::Observed;
+use muster_core::plan::{self, Input, Plan};
+use muster_core::policy::Policy;
+use muster_core::repo;
+use muster_core::report::{self, About, Audience, Comment, FORGE_LIMIT, Host, Outcome, Problem, Refused};
+use muster_core::step::Step;
+use muster_core::world::{Merge, ReportSink, Source, Topic};
+
+use crate::cycle::{Outside, Run, Summary, chain};
+
+/// A branch that somebody proposes to merge.
+pub(crate) struct Proposal<'a> {
+    pub(crate) branch: &'a str,
+    pub(crate) head: &'a CommitId,
+    pub(crate) protected: &'a CommitId,
+}
+
+/// Tells on the adopted commit what became of it: everything done since it was adopted, and what waits.
+pub(crate) fn outcome<S, W, J, L, R: ReportSink>(
+    facts: &Facts,
+    outside: &mut Outside<S, W, J, L, R>,
+    policy: &Policy,
+    summary: &mut Summary,
+) {
+    let mut results: Vec<(Step, StepResult)> =
+        facts.record.iter().map(|it| (it.step.clone(), StepResult::Done)).collect();
+    let failed = summary.ran.iter().filter(|(_, result)| *result != StepResult::Done);
+    results.extend(failed.cloned());
+    if results.is_empty() && summary.held.is_empty() {
+        return;
+    }
+    let at = facts.record.last().map_or(facts.latest, |it| it.at);
+    let comment = report::outcome(
+        &Outcome {
+            executor: &policy.executor,
+            adopted: &facts.adopted,
+            at,
+            results: &results,
+            held: &summary.held,
+            notes: &summary.notes,
+        },
+        FORGE_LIMIT,
+    );
+    tell(outside, Topic::Outcome, &facts.adopted, &comment, summary);
+}
+
+/// Tells on a commit of the protected branch why it was not adopted.
+pub(crate) fn refusal<S, W, J, L, R: ReportSink>(
+    outside: &mut Outside<S, W, J, L, R>,
+    policy: &Policy,
+    refused: &CommitId,
+    adopted: &CommitId,
+    problems: &Diagnostics,
+    summary: &mut Summary,
+) {
+    let problems = problems_of(problems.iter());
+    let comment =
+        report::refusal(&policy.executor, refused, adopted, &Refused::Invalid(&problems), FORGE_LIMIT);
+    tell(outside, Topic::Refusal, refused, &comment, summary);
+}
+
+/// Works out what merging a proposal would do, and tells it on the proposal's head.
+///
+/// Returns whether the sink took it.
+///
+/// # Errors
+/// When the proposal could not be read; a line for the summary.
+pub(crate) fn proposal<S: Source, W, J, L, R: ReportSink>(
+    about: &Proposal<'_>,
+    outside: &mut Outside<S, W, J, L, R>,
+    facts: &Facts,
+    run: &Run<'_>,
+    base: &Plan,
+    observed: &Observed,
+    summary: &mut Summary,
+) -> Result<bool, String> {
+    let merged = outside
+        .source
+        .merge(about.protected, about.head)
+        .map_err(|error| format!("{} could not be merged in memory ({})", about.branch, chain(&error)))?;
+    let header = About {
+        head: about.head,
+        protected: about.protected,
+        branch: Some(about.branch.strip_prefix("refs/heads/").unwrap_or(about.branch)),
+        today: run.now.date(),
+        audience: Audience::Team,
+    };
+    let comment = match &merged {
+        Merge::Contained => report::comment(&header, &report::Proposal::Contained, FORGE_LIMIT),
+        Merge::Conflict(paths) => report::comment(&header, &report::Proposal::Conflict(paths), FORGE_LIMIT),
+        Merge::Clean(files) => match repo::read(files) {
+            Err(problems) => {
+                let problems = problems_of(problems.iter());
+                report::comment(&header, &report::Proposal::Invalid(&problems), FORGE_LIMIT)
+            }
+            Ok((repo, warnings)) => {
+                let desired = desired::for_host(&repo, run.policy, run.now.date());
+                let plan = plan::plan(&Input {
+                    policy: run.policy,
+                    commit: about.head,
+                    today: run.now.date(),
+                    desired: &desired,
+                    observed,
+                    facts,
+                });
+                let verdict = judge(&plan, run.policy, facts, observed, run.now);
+                let host = Host { policy: run.policy, plan: &plan, verdict: &verdict, base: Some(base) };
+                let warnings = problems_of(&warnings);
+                let planned = report::Proposal::Planned { hosts: &[host], warnings: &warnings };
+                report::comment(&header, &planned, FORGE_LIMIT)
+            }
+        },
+    };
+    Ok(tell(outside, Topic::Plan, about.head, &comment, summary))
+}
+
+/// Diagnostics as reports show them.
+pub fn problems_of<'a>(diagnostics: impl IntoIterator<Item = &'a Diagnostic>) -> Vec<Problem> {
+    diagnostics
+        .into_iter()
+        .map(|it| Problem {
+            place: match it.at {
+                Some(at) => format!("{}:{}:{}", it.file, at.line, at.column),
+                None => it.file.clone(),
+            },
+            rule: it.rule.to_owned(),
+            text: it.problem.clone(),
+            help: it.help.clone(),
+        })
+        .collect()
+}
+
+/// Tells, unless that is what was told already. Returns whether the sink has it now.
+fn tell<S, W, J, L, R: ReportSink>(
+    outside: &mut Outside<S, W, J, L, R>,
+    topic: Topic,
+    commit: &CommitId,
+    comment: &Comment,
+    summary: &mut Summary,
+) -> bool {
+    let Some(sink) = &mut outside.sink else { return true };
+    // A git note has no limit: the pages of a forge are put together again.
+    let text = comment.pages.join("\n");
+    let told = match sink.told(topic, commit) {
+        Ok(before) if before.as_deref() == Some(&text) => return true,
+        Ok(_) => sink.tell(topic, commit, &text),
+        Err(error) => Err(error),
+    };
+    match told {
+        Ok(()) => {
+            summary.told += 1;
+            true
+        }
+        Err(error) => {
+            summary.warnings.push(format!(
+                "the {} report on {} was not taken ({}); it is told again in the next cycle",
+                topic.word(),
+                commit.short(),
+                chain(&error)
+            ));
+            false
+        }
+    }
+}
+
+/// The message of a ledger commit: `git log` on the ledger is the audit trail.
+pub(crate) fn ledger_message(facts: &Facts, summary: &Summary) -> String {
+    let count = |wanted: fn(&StepResult) -> bool| {
+        summary.ran.iter().chain(&summary.recovered).filter(|(_, result)| wanted(result)).count()
+    };
+    let done = count(|it| *it == StepResult::Done);
+    let failed = count(|it| matches!(it, StepResult::Failed(_) | StepResult::NeedsOperator(_)));
+    let mut message = format!("{}: {done} done", facts.adopted.short());
+    if failed > 0 {
+        message.push_str(&format!(", {failed} failed"));
+    }
+    if !summary.held.is_empty() {
+        message.push_str(&format!(", {} held", summary.held.len()));
+    }
+    message.push_str("\n\n");
+    for (step, result) in summary.recovered.iter().chain(&summary.ran) {
+        let word = match result {
+            StepResult::Done => "done".to_owned(),
+            StepResult::Failed(reason) => format!("failed: {reason}"),
+            StepResult::NotBegun => "not begun".to_owned(),
+            StepResult::NeedsOperator(reason) => format!("needs operator: {reason}"),
+        };
+        message.push_str(&format!("{} {} ({word})\n", step.id, step.words()));
+    }
+    for held in &summary.held {
+        message.push_str(&format!("{} {} (held: {})\n", held.step.id, held.step.words(), held.reason.code()));
+    }
+    message.push_str(&format!("\nCommit: {}\n", facts.adopted));
+    message
+}

@@ -1,0 +1,535 @@
+//! A machine in memory: accounts, homes, files, units, and what a login leaves behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_core::action::{Action, Direction, Phase, Trace, UnitChange};
+use muster_core::facts::{HomeId, IdRange};
+use muster_core::gate::Intent;
+use muster_core::observed::{
+    Account, Accounts, Defaults, Home, Manager, Observed, Password, Person, Question, Reading,
+    Traces, UnitState, Units,
+};
+use muster_core::policy::Aggregate;
+use muster_core::render::{self, FileWrite};
+use muster_core::step::Step;
+use muster_core::world::Complaints;
+
+/// A whole machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SimHost {
+    /// Accounts by name.
+    pub accounts: BTreeMap<String, SimAccount>,
+    /// Gids of groups, and their members.
+    pub groups: BTreeMap<String, (u32, BTreeSet<String>)>,
+    /// Homes, with the uid they belong to.
+    pub homes: BTreeMap<String, u32>,
+    /// Shells that are installed.
+    pub shells: BTreeSet<String>,
+    /// Unit templates that are installed.
+    pub templates: BTreeSet<String>,
+    /// Units by name.
+    pub units: BTreeMap<String, UnitState>,
+    /// Environment files by person.
+    pub environments: BTreeMap<String, String>,
+    /// Aggregate files.
+    pub files: BTreeMap<Aggregate, String>,
+    /// What logins left behind, by account.
+    pub traces: BTreeMap<String, SimTraces>,
+    /// What cuts saved, by account.
+    pub saved: BTreeMap<String, Saved>,
+    /// Accounts whose steps fail, and why.
+    pub broken: BTreeMap<String, String>,
+    /// Names and uids that only a name service knows.
+    pub name_service: BTreeMap<String, u32>,
+    /// What cannot be read, and why.
+    pub unreadable: BTreeMap<String, String>,
+}
+
+/// One account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimAccount {
+    /// Its uid.
+    pub uid: u32,
+    /// Its primary gid.
+    pub gid: u32,
+    /// Its home.
+    pub home: String,
+    /// Its shell.
+    pub shell: String,
+    /// Its password field.
+    pub password: String,
+    /// The day it expired.
+    pub expires: Option<i64>,
+    /// Its subordinate uids and gids.
+    pub ranges: (Option<IdRange>, Option<IdRange>),
+}
+
+/// What a login left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SimTraces {
+    /// User services outlive the session.
+    pub linger: bool,
+    /// The authorized keys.
+    pub keys: Option<String>,
+    /// The crontab.
+    pub crontab: Option<String>,
+    /// Processes.
+    pub processes: usize,
+}
+
+/// What a cut saved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Saved {
+    /// Password field, expiry and shell.
+    pub login: Option<(String, Option<i64>, String)>,
+    /// Traces.
+    pub traces: BTreeMap<Trace, String>,
+}
+
+/// One effect of an act.
+pub(crate) type Effect = Box<dyn FnOnce(&mut SimHost) -> Complaints>;
+
+impl SimHost {
+    /// A freshly installed machine with the groups and shells that tiers name.
+    pub fn debian() -> Self {
+        let mut host = Self::default();
+        for (group, gid) in [
+            ("sudo", 27),
+            ("docker", 998),
+            ("code-shared", 997),
+            ("t3", 996),
+        ] {
+            host.groups.insert(group.to_owned(), (gid, BTreeSet::new()));
+        }
+        host.shells = ["/bin/bash", "/bin/zsh"].map(str::to_owned).into();
+        host.templates = ["t3-serve@.service".to_owned()].into();
+        host.add_account("root", 0, "/bin/bash");
+        host.add_account("daemon", 1, "/usr/sbin/nologin");
+        host
+    }
+
+    /// Adds an account by hand, behind muster's back.
+    pub fn add_account(&mut self, name: &str, uid: u32, shell: &str) {
+        let home = format!("/home/{name}");
+        self.groups.insert(name.to_owned(), (uid, BTreeSet::new()));
+        self.homes.insert(home.clone(), uid);
+        let account = SimAccount {
+            uid,
+            gid: uid,
+            home,
+            shell: shell.to_owned(),
+            password: "$y$secret".to_owned(),
+            expires: None,
+            ranges: (None, None),
+        };
+        self.accounts.insert(name.to_owned(), account);
+    }
+
+    pub(crate) fn observe(&self, question: &Question) -> Observed {
+        let unread = || Reading::Unknown("not asked".to_owned());
+        let gate = |part: &str, asked: bool| match self.unreadable.get(part) {
+            Some(why) => Err(why.clone()),
+            None if asked => Ok(()),
+            None => Err("not asked".to_owned()),
+        };
+        Observed {
+            accounts: match gate("accounts", question.parts.accounts) {
+                Ok(()) => Reading::Known(self.observe_accounts(question)),
+                Err(why) => Reading::Unknown(why),
+            },
+            people: if question.parts.homes {
+                question
+                    .people
+                    .iter()
+                    .map(|(user, it)| (user.clone(), self.observe_person(user, it.traces)))
+                    .collect()
+            } else {
+                BTreeMap::new()
+            },
+            environments: if question.parts.files {
+                Reading::Known(
+                    self.environments
+                        .iter()
+                        .map(|(user, text)| (user.clone(), render::digest(text)))
+                        .collect(),
+                )
+            } else {
+                unread()
+            },
+            aggregates: Aggregate::ALL
+                .into_iter()
+                .map(|file| {
+                    let reading = match gate(file.word(), question.parts.files) {
+                        Err(why) => Reading::Unknown(why),
+                        Ok(()) => {
+                            let text = self.files.get(&file).map_or("", String::as_str);
+                            render::parse_aggregate(file, text)
+                                .map_or_else(Reading::Unknown, Reading::Known)
+                        }
+                    };
+                    (file, reading)
+                })
+                .collect(),
+            units: match gate("units", question.parts.units) {
+                Ok(()) => Reading::Known(Units {
+                    manager: Manager::Running,
+                    by_name: self.units.clone(),
+                    templates: self.templates.clone(),
+                }),
+                Err(why) => Reading::Unknown(why),
+            },
+        }
+    }
+
+    fn observe_accounts(&self, question: &Question) -> Accounts {
+        let by_name = self
+            .accounts
+            .iter()
+            .map(|(name, it)| {
+                let groups = self
+                    .groups
+                    .iter()
+                    .filter(|(_, (_, members))| members.contains(name))
+                    .map(|(group, _)| group.clone())
+                    .collect();
+                let twin = self
+                    .accounts
+                    .iter()
+                    .find(|(other, that)| that.uid == it.uid && *other != name);
+                let account = Account {
+                    uid: it.uid,
+                    gid: it.gid,
+                    home: it.home.clone(),
+                    shell: it.shell.clone(),
+                    password: if it.password.starts_with(['!', '*']) {
+                        Password::Locked
+                    } else {
+                        Password::Usable
+                    },
+                    expires: it.expires,
+                    groups,
+                    subuid: it.ranges.0,
+                    subgid: it.ranges.1,
+                    renaming_from: twin.map(|(other, _)| other.clone()),
+                };
+                (name.clone(), account)
+            })
+            .collect();
+        let asked = |name: &String| {
+            question
+                .people
+                .get(name)
+                .is_some_and(|it| it.ask_name_services)
+        };
+        Accounts {
+            by_name,
+            groups: self
+                .groups
+                .iter()
+                .map(|(group, (gid, _))| (group.clone(), *gid))
+                .collect(),
+            subuids: self
+                .accounts
+                .values()
+                .filter_map(|it| it.ranges.0)
+                .collect(),
+            subgids: self
+                .accounts
+                .values()
+                .filter_map(|it| it.ranges.1)
+                .collect(),
+            foreign: self
+                .name_service
+                .iter()
+                .filter(|(name, _)| asked(name))
+                .map(|(name, uid)| (name.clone(), *uid))
+                .collect(),
+            foreign_uids: self.name_service.values().copied().collect(),
+            defaults: Defaults::default(),
+            shells: self
+                .shells
+                .intersection(&question.shells)
+                .cloned()
+                .collect(),
+        }
+    }
+
+    fn observe_person(&self, user: &str, traces: bool) -> Person {
+        let path = self
+            .accounts
+            .get(user)
+            .map_or_else(|| format!("/home/{user}"), |it| it.home.clone());
+        let home = match (self.homes.get(&path), self.accounts.get(user)) {
+            (None, _) => Home::Absent,
+            (Some(owner), Some(account)) if *owner != account.uid => {
+                Home::Odd(format!("owned by uid {owner}"))
+            }
+            (Some(owner), _) => Home::Directory(HomeId {
+                inode: u64::from(*owner),
+                born: 1,
+                filesystem: "sim".to_owned(),
+            }),
+        };
+        let left = self.traces.get(user).cloned().unwrap_or_default();
+        let traces = traces.then(|| Traces {
+            linger: Reading::Known(left.linger),
+            keys: Reading::Known(left.keys.is_some()),
+            crontab: Reading::Known(left.crontab.is_some()),
+            processes: Reading::Known(left.processes),
+        });
+        Person {
+            home: Reading::Known(home),
+            traces,
+        }
+    }
+
+    /// The effects of a batch, each of which a crash can precede or follow.
+    pub(crate) fn effects_of(&self, intent: &Intent) -> Vec<Effect> {
+        let mut effects: Vec<Effect> = Vec::new();
+        let mut sound = Vec::new();
+        for step in intent.steps() {
+            match self.broken.get(step.action.user()) {
+                Some(why) => {
+                    let complaint = (step.id, why.clone());
+                    effects.push(Box::new(move |_| [complaint].into()));
+                }
+                None => sound.push(step.clone()),
+            }
+        }
+        match intent.phase() {
+            Phase::Record | Phase::Assign => {}
+            // One batch, file by file, in the order in which the databases are renamed into place.
+            Phase::Accounts => {
+                for file in [
+                    Database::Saved,
+                    Database::Group,
+                    Database::Shadow,
+                    Database::Passwd,
+                ] {
+                    let steps = sound.clone();
+                    effects.push(Box::new(move |host| {
+                        steps
+                            .iter()
+                            .for_each(|step| host.write_database(file, step));
+                        Complaints::new()
+                    }));
+                }
+            }
+            Phase::Files => {
+                for write in intent.writes().iter().cloned() {
+                    effects.push(Box::new(move |host| {
+                        host.write_file(write);
+                        Complaints::new()
+                    }));
+                }
+            }
+            Phase::Quiesce
+            | Phase::Homes
+            | Phase::Start
+            | Phase::Sessions
+            | Phase::Rename
+            | Phase::Destroy => {
+                for step in sound {
+                    effects.push(Box::new(move |host| {
+                        host.act(&step.action);
+                        Complaints::new()
+                    }));
+                }
+            }
+        }
+        effects
+    }
+
+    fn write_database(&mut self, file: Database, step: &Step) {
+        match (&step.action, file) {
+            (Action::CreateAccount { user, gid, .. }, Database::Group) => {
+                self.groups
+                    .entry(user.clone())
+                    .or_insert((*gid, BTreeSet::new()));
+            }
+            (
+                Action::CreateAccount {
+                    user,
+                    uid,
+                    gid,
+                    home,
+                    shell,
+                    subuid,
+                    subgid,
+                    ..
+                },
+                Database::Passwd,
+            ) => {
+                let account = SimAccount {
+                    uid: *uid,
+                    gid: *gid,
+                    home: home.clone(),
+                    shell: shell.clone(),
+                    password: "!".to_owned(),
+                    expires: None,
+                    ranges: (*subuid, *subgid),
+                };
+                self.accounts.insert(user.clone(), account);
+            }
+            (Action::JoinGroup { user, group, .. }, Database::Group) => {
+                if let Some((_, members)) = self.groups.get_mut(group) {
+                    members.insert(user.clone());
+                }
+            }
+            (Action::LeaveGroup { user, group, .. }, Database::Group) => {
+                if let Some((_, members)) = self.groups.get_mut(group) {
+                    members.remove(user);
+                }
+            }
+            (Action::LockLogin { user, .. }, Database::Saved) => {
+                if let Some(it) = self.accounts.get(user) {
+                    let login = (it.password.clone(), it.expires, it.shell.clone());
+                    self.saved
+                        .entry(user.clone())
+                        .or_default()
+                        .login
+                        .get_or_insert(login);
+                }
+            }
+            (Action::LockPassword { user } | Action::LockLogin { user, .. }, Database::Shadow) => {
+                let locking = matches!(step.action, Action::LockLogin { .. });
+                if let Some(it) = self.accounts.get_mut(user) {
+                    if !it.password.starts_with(['!', '*']) {
+                        it.password.insert(0, '!');
+                    }
+                    if locking {
+                        it.expires = Some(1);
+                    }
+                }
+            }
+            (Action::UnlockLogin { user, .. }, Database::Shadow) => {
+                let saved = self.saved.get(user).and_then(|it| it.login.clone());
+                if let (Some(it), Some((password, expires, _))) =
+                    (self.accounts.get_mut(user), saved)
+                {
+                    it.password = password;
+                    it.expires = expires;
+                }
+            }
+            (Action::SetShell { user, to, .. }, Database::Passwd) => {
+                self.set_shell(user, to.clone())
+            }
+            (Action::LockLogin { user, .. }, Database::Passwd) => {
+                self.set_shell(user, "/usr/sbin/nologin".to_owned())
+            }
+            (Action::UnlockLogin { user, .. }, Database::Passwd) => {
+                if let Some((_, _, shell)) = self.saved.get_mut(user).and_then(|it| it.login.take())
+                {
+                    self.set_shell(user, shell);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn set_shell(&mut self, user: &str, shell: String) {
+        if let Some(it) = self.accounts.get_mut(user) {
+            it.shell = shell;
+        }
+    }
+
+    fn write_file(&mut self, write: FileWrite) {
+        match write {
+            FileWrite::Environment { user, content } => {
+                self.environments.insert(user, content);
+            }
+            FileWrite::Aggregate {
+                file,
+                before,
+                content,
+            } => {
+                let now =
+                    render::parse_aggregate(file, self.files.get(&file).map_or("", String::as_str));
+                if now.as_ref() == Ok(&before) {
+                    self.files.insert(file, content);
+                }
+            }
+        }
+    }
+
+    fn act(&mut self, action: &Action) {
+        match action {
+            Action::CreateHome { user, home } => {
+                if let Some(account) = self.accounts.get(user) {
+                    self.homes.entry(home.clone()).or_insert(account.uid);
+                }
+            }
+            Action::Trace {
+                user,
+                trace,
+                direction,
+                ..
+            } => self.move_trace(user, *trace, *direction),
+            Action::EndSessions { user } => {
+                self.traces.entry(user.clone()).or_default().processes = 0
+            }
+            Action::Unit { unit, change, .. } => {
+                let state = self.units.entry(unit.clone()).or_default();
+                match change {
+                    UnitChange::Stop => state.active = false,
+                    UnitChange::Disable => state.enabled = false,
+                    UnitChange::Enable => state.enabled = true,
+                    UnitChange::Start => state.active = true,
+                }
+            }
+            Action::RenameAccount { from, user, .. } => {
+                if let Some(account) = self.accounts.remove(from) {
+                    self.accounts.insert(user.clone(), account);
+                    for (_, members) in self.groups.values_mut() {
+                        if members.remove(from) {
+                            members.insert(user.clone());
+                        }
+                    }
+                }
+                if let Some(traces) = self.traces.remove(from) {
+                    self.traces.insert(user.clone(), traces);
+                }
+                self.environments.remove(from);
+                self.units
+                    .retain(|unit, _| !unit.contains(&format!("@{from}.")));
+            }
+            _ => {}
+        }
+    }
+
+    fn move_trace(&mut self, user: &str, trace: Trace, direction: Direction) {
+        let left = self.traces.entry(user.to_owned()).or_default();
+        let saved = &mut self.saved.entry(user.to_owned()).or_default().traces;
+        match direction {
+            Direction::SetAside => {
+                let content = match trace {
+                    Trace::Linger => std::mem::take(&mut left.linger).then(String::new),
+                    Trace::AuthorizedKeys => left.keys.take(),
+                    Trace::Crontab => left.crontab.take(),
+                };
+                if let Some(content) = content {
+                    saved.entry(trace).or_insert(content);
+                }
+            }
+            Direction::Restore => {
+                let Some(content) = saved.remove(&trace) else {
+                    return;
+                };
+                match trace {
+                    Trace::Linger => left.linger = true,
+                    Trace::AuthorizedKeys => left.keys = Some(content),
+                    Trace::Crontab => left.crontab = Some(content),
+                }
+            }
+        }
+    }
+}
+
+/// The databases as a batch writes them.
+#[derive(Clone, Copy)]
+enum Database {
+    Saved,
+    Group,
+    Shadow,
+    Passwd,
+}

@@ -1,0 +1,167 @@
+//! A git repository, as far as a cycle can tell.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_core::commit::CommitId;
+use muster_core::world::{Ancestry, Files, Heads, Merge};
+
+/// Commits in memory. Ids count up, so that a story reads the same each time it is told.
+#[derive(Clone, Debug, Default)]
+pub struct Repository {
+    commits: BTreeMap<CommitId, Commit>,
+    branches: BTreeMap<String, CommitId>,
+}
+
+#[derive(Clone, Debug)]
+struct Commit {
+    parents: Vec<CommitId>,
+    files: Files,
+}
+
+/// The protected branch.
+const MAIN: &str = "refs/heads/main";
+
+impl Repository {
+    /// Commits `files` to a branch, on top of it; a new branch begins at the protected one.
+    pub fn commit(&mut self, branch: &str, files: Files) -> CommitId {
+        let branch = full(branch);
+        let parent = self
+            .branches
+            .get(&branch)
+            .or_else(|| self.branches.get(MAIN))
+            .cloned();
+        self.add(branch, parent.into_iter().collect(), files)
+    }
+
+    /// Replaces a branch by a commit without history.
+    pub fn force_push(&mut self, branch: &str, files: Files) -> CommitId {
+        self.add(full(branch), Vec::new(), files)
+    }
+
+    /// Merges a branch into the protected one and deletes it.
+    ///
+    /// # Panics
+    /// When it does not merge by itself.
+    pub fn land(&mut self, branch: &str) -> CommitId {
+        let (main, head) = (
+            self.branches[MAIN].clone(),
+            self.branches[&full(branch)].clone(),
+        );
+        let Merge::Clean(files) = self.merge(&main, &head) else {
+            panic!("{branch} does not merge by itself")
+        };
+        self.branches.remove(&full(branch));
+        self.add(MAIN.to_owned(), vec![main, head], files)
+    }
+
+    /// Deletes a branch.
+    pub fn delete(&mut self, branch: &str) {
+        self.branches.remove(&full(branch));
+    }
+
+    /// The head of the protected branch.
+    pub fn head(&self) -> Option<CommitId> {
+        self.branches.get(MAIN).cloned()
+    }
+
+    /// The head of a branch.
+    pub fn branch(&self, branch: &str) -> Option<CommitId> {
+        self.branches.get(&full(branch)).cloned()
+    }
+
+    /// The files of a commit.
+    pub fn files(&self, commit: &CommitId) -> Files {
+        self.commits
+            .get(commit)
+            .map(|it| it.files.clone())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn heads(&self) -> Heads {
+        let mut proposals = self.branches.clone();
+        Heads {
+            protected: proposals.remove(MAIN),
+            proposals,
+        }
+    }
+
+    pub(crate) fn ancestry(&self, old: &CommitId, new: &CommitId) -> Ancestry {
+        if old == new {
+            Ancestry::Same
+        } else if self.ancestors(new).contains(old) {
+            Ancestry::Descends
+        } else {
+            Ancestry::Diverged
+        }
+    }
+
+    pub(crate) fn merge(&self, protected: &CommitId, head: &CommitId) -> Merge {
+        let (ours, theirs) = (self.ancestors(protected), self.ancestors(head));
+        if ours.contains(head) {
+            return Merge::Contained;
+        }
+        // Ids count up, so the greatest common ancestor is the newest.
+        let base = ours
+            .intersection(&theirs)
+            .next_back()
+            .map(|it| self.files(it))
+            .unwrap_or_default();
+        let (ours, theirs) = (self.files(protected), self.files(head));
+        let mut merged = Files::new();
+        let mut conflicts = Vec::new();
+        let paths: BTreeSet<&String> = base
+            .keys()
+            .chain(ours.keys())
+            .chain(theirs.keys())
+            .collect();
+        for path in paths {
+            let (b, o, t) = (base.get(path), ours.get(path), theirs.get(path));
+            let side = if o == t || b == t {
+                o
+            } else if b == o {
+                t
+            } else {
+                conflicts.push(path.clone());
+                continue;
+            };
+            if let Some(content) = side {
+                merged.insert(path.clone(), content.clone());
+            }
+        }
+        if conflicts.is_empty() {
+            Merge::Clean(merged)
+        } else {
+            Merge::Conflict(conflicts)
+        }
+    }
+
+    fn add(&mut self, branch: String, parents: Vec<CommitId>, files: Files) -> CommitId {
+        let id: CommitId = format!("{:040x}", self.commits.len() + 1)
+            .parse()
+            .expect("forty hex digits");
+        self.commits.insert(id.clone(), Commit { parents, files });
+        self.branches.insert(branch, id.clone());
+        id
+    }
+
+    fn ancestors(&self, commit: &CommitId) -> BTreeSet<CommitId> {
+        let mut seen = BTreeSet::new();
+        let mut todo = vec![commit.clone()];
+        while let Some(next) = todo.pop() {
+            if let Some(found) = self.commits.get(&next)
+                && seen.insert(next)
+            {
+                todo.extend(found.parents.iter().cloned());
+            }
+        }
+        seen
+    }
+}
+
+fn full(branch: &str) -> String {
+    if branch.starts_with("refs/") {
+        branch.to_owned()
+    } else {
+        format!("refs/heads/{branch}")
+    }
+}
