@@ -1,0 +1,575 @@
+//! Carries out one batch. What went wrong with a step is told; whether it is done, the next observation says.
+
+use std::collections::BTreeMap;
+
+use muster_core::action::{Action, Direction, Phase, Trace, UnitChange};
+use muster_core::gate::Intent;
+use muster_core::step::{Incarnation, Step, StepId};
+use muster_core::world::Complaints;
+
+use crate::accounts::{self, Databases, Locked, LoginDefs, NewAccount, SavedLogin};
+use crate::dir::{Dir, told};
+use crate::homes::{self, NewHome, Skeleton};
+use crate::saved::Shelf;
+use crate::sessions::{self, Owner, Processes};
+use crate::traces::{self, LINGER, Whose};
+use crate::{Host, files, units};
+
+/// The key of a saved login on the shelf of its uid.
+const LOGIN: &str = "login";
+
+type Progress<'a> = &'a mut dyn FnMut(usize, usize);
+
+impl Host {
+    pub(crate) fn carry_out(&mut self, intent: &Intent, progress: Progress<'_>) -> Complaints {
+        let steps = intent.steps();
+        let result = match intent.phase() {
+            // The record is the effect.
+            Phase::Record => Ok(Complaints::new()),
+            Phase::Quiesce | Phase::Start => self.change_units(steps, progress),
+            Phase::Accounts => self.change_accounts(steps, intent.at().days(), progress),
+            Phase::Homes => self.change_homes(steps, progress),
+            Phase::Files => {
+                let places = files::Places {
+                    root: &self.dir,
+                    ownership: self.settings.ownership,
+                    environment: self.environment.as_ref(),
+                    aggregates: &self.settings.aggregates,
+                };
+                Ok(files::write(&places, steps, intent.writes(), progress))
+            }
+            Phase::Sessions => self.end_sessions(steps, progress),
+            Phase::Rename => self.rename(steps, progress),
+            Phase::Destroy => Ok(steps
+                .iter()
+                .map(|step| (step.id, refusal(&step.action)))
+                .collect()),
+        };
+        // What stops a whole batch is said of each of its steps, so that each is tried again later and shows why.
+        result.unwrap_or_else(|why| steps.iter().map(|step| (step.id, why.clone())).collect())
+    }
+
+    fn change_units(
+        &mut self,
+        steps: &[Step],
+        progress: Progress<'_>,
+    ) -> Result<Complaints, String> {
+        let bus = self.bus()?;
+        let mut changes: Vec<(&str, UnitChange)> = Vec::new();
+        for step in steps {
+            match &step.action {
+                Action::Unit { unit, change, user } => {
+                    crate::check_name(user)?;
+                    changes.push((unit, *change));
+                }
+                other => return Err(misplaced(other)),
+            }
+        }
+        let results = units::change(&self.dir, bus.as_ref(), &changes);
+        progress(steps.len(), steps.len());
+        Ok(collect(steps, results))
+    }
+
+    /// One lock, one read, one commit for all steps. What a cut takes of a login is saved and durable before the
+    /// databases are written, and what a way back restores is dropped only after they are durable.
+    fn change_accounts(
+        &mut self,
+        steps: &[Step],
+        today: i64,
+        progress: Progress<'_>,
+    ) -> Result<Complaints, String> {
+        let (defs, _) = LoginDefs::read(&self.root).map_err(|error| told(&error))?;
+        let locked = Locked::take(&self.root, Locked::WAIT).map_err(|error| told(&error))?;
+        let mut databases = locked.read().map_err(|error| told(&error))?;
+        let mut complaints = Complaints::new();
+        let mut restored: Vec<(StepId, Shelf)> = Vec::new();
+        for (done, step) in steps.iter().enumerate() {
+            match self.edit(&mut databases, step, &defs.aging, today) {
+                Ok(None) => {}
+                Ok(Some(shelf)) => restored.push((step.id, shelf)),
+                Err(why) => {
+                    complaints.insert(step.id, why);
+                }
+            }
+            progress(done + 1, steps.len());
+        }
+        locked.commit(databases).map_err(|error| told(&error))?;
+        for (step, shelf) in restored {
+            if let Err(error) = shelf.end_restoring(LOGIN) {
+                complaints.insert(step, told(&error));
+            }
+        }
+        Ok(complaints)
+    }
+
+    /// Makes one edit; the shelf of a saved login that is to be dropped once the edit is durable.
+    fn edit(
+        &self,
+        databases: &mut Databases,
+        step: &Step,
+        aging: &accounts::Aging,
+        today: i64,
+    ) -> Result<Option<Shelf>, String> {
+        let said = |error: accounts::EditError| told(&error);
+        crate::check_name(step.action.user())?;
+        let uid = expect(databases, step)?;
+        match &step.action {
+            Action::CreateAccount {
+                user,
+                uid,
+                gid,
+                home,
+                shell,
+                subuid,
+                subgid,
+                authentik_user: _,
+                k8s_user: _,
+            } => {
+                let widen = |range: &muster_core::facts::IdRange| accounts::IdRange {
+                    first: u64::from(range.first),
+                    count: u64::from(range.count),
+                };
+                homes::check(home)?;
+                let account = NewAccount {
+                    name: user,
+                    uid: *uid,
+                    gid: *gid,
+                    gecos: "",
+                    home,
+                    shell,
+                    subuids: subuid.as_ref().map(widen),
+                    subgids: subgid.as_ref().map(widen),
+                };
+                databases.create(&account, aging, today).map_err(said)?;
+            }
+            Action::SetShell { user, from: _, to } => {
+                databases.set_shell(user, to).map_err(said)?
+            }
+            Action::LockPassword { user } => databases.lock_password(user).map_err(said)?,
+            Action::JoinGroup { user, group, gid } => {
+                let found = databases.group(group).map(|it| it.gid);
+                if found != Some(*gid) {
+                    return Err(format!(
+                        "group {group} was to have gid {gid} and has {}",
+                        shown(found)
+                    ));
+                }
+                databases.join_group(user, group).map_err(said)?;
+            }
+            Action::LeaveGroup {
+                user,
+                group,
+                because: _,
+            } => databases.leave_group(user, group).map_err(said)?,
+            Action::LockLogin { user } => {
+                let saved = databases.saved_login(user).map_err(said)?;
+                let shelf = self.shelf(uid)?;
+                shelf
+                    .keep_text(LOGIN, &saved.to_secret_text())
+                    .map_err(|error| told(&error))?;
+                let _saved = databases
+                    .lock_login(user, &self.settings.nologin)
+                    .map_err(said)?;
+            }
+            Action::UnlockLogin { user } => {
+                let shelf = self.shelf(uid)?;
+                let text = shelf.begin_restoring_text(LOGIN).map_err(|error| told(&error))?.ok_or(
+                    "the login that the cut saved is not on this host any more; set shell, expiry and password by hand",
+                )?;
+                let saved = SavedLogin::from_secret_text(&text).map_err(|error| told(&error))?;
+                databases.restore_login(user, &saved).map_err(said)?;
+                return Ok(Some(shelf));
+            }
+            other => return Err(misplaced(other)),
+        }
+        Ok(None)
+    }
+
+    fn shelf(&self, uid: Option<u32>) -> Result<Shelf, String> {
+        let uid = uid.ok_or("there is no such account")?;
+        self.saved.shelf(uid).map_err(|error| told(&error))
+    }
+
+    fn change_homes(
+        &mut self,
+        steps: &[Step],
+        progress: Progress<'_>,
+    ) -> Result<Complaints, String> {
+        let databases = Databases::read(&self.root).map_err(|error| told(&error))?;
+        let (defs, useradd) = LoginDefs::read(&self.root).map_err(|error| told(&error))?;
+        let mut complaints = Complaints::new();
+        let mut created: Vec<(&Step, NewHome<'_>)> = Vec::new();
+        let mut changed = Vec::new();
+        for step in steps {
+            let sorted = whose(&databases, step).and_then(|whose| match &step.action {
+                Action::CreateHome { user: _, home } if home != whose.home => Err(format!(
+                    "the home was to be {home}, and the account has {}",
+                    whose.home
+                )),
+                Action::CreateHome { .. } => {
+                    created.push((
+                        step,
+                        NewHome {
+                            home: whose.home,
+                            uid: whose.uid,
+                            gid: whose.gid,
+                        },
+                    ));
+                    Ok(())
+                }
+                Action::Trace {
+                    user: _,
+                    trace,
+                    direction,
+                } => {
+                    changed.push((step, whose, *trace, *direction));
+                    Ok(())
+                }
+                other => Err(misplaced(other)),
+            });
+            if let Err(why) = sorted {
+                complaints.insert(step.id, why);
+            }
+        }
+        let total = created.len() + changed.len();
+        if !created.is_empty() {
+            match Skeleton::read(&self.dir, useradd.skel.trim_start_matches('/')) {
+                Ok(skeleton) => {
+                    let homes: Vec<NewHome<'_>> = created.iter().map(|(_, home)| *home).collect();
+                    let mut progress = |done| progress(done, total);
+                    let made = homes::create(
+                        &self.dir,
+                        &self.root,
+                        &skeleton,
+                        defs.home_mode,
+                        &homes,
+                        &mut progress,
+                    );
+                    for ((step, _), result) in created.iter().zip(made) {
+                        complaints.extend(result.err().map(|why| (step.id, why)));
+                    }
+                }
+                Err(error) => {
+                    complaints.extend(created.iter().map(|(step, _)| (step.id, told(&error))))
+                }
+            }
+        }
+        for (done, (step, whose, trace, direction)) in changed.into_iter().enumerate() {
+            let result = traces::change(
+                &self.dir,
+                &self.root,
+                &self.saved,
+                &whose,
+                trace,
+                direction,
+                &self.settings.keys,
+            )
+            .map_err(|error| told(&error))
+            .and_then(|()| self.tell_logind(&whose, trace, direction));
+            complaints.extend(result.err().map(|why| (step.id, why)));
+            progress(created.len() + done + 1, total);
+        }
+        Ok(complaints)
+    }
+
+    /// logind keeps a user manager running until it is told, whatever its file says.
+    fn tell_logind(
+        &self,
+        whose: &Whose<'_>,
+        trace: Trace,
+        direction: Direction,
+    ) -> Result<(), String> {
+        if trace != Trace::Linger {
+            return Ok(());
+        }
+        match self.bus()? {
+            Some(bus) => bus.set_linger(whose.uid, direction == Direction::Restore),
+            None => Ok(()),
+        }
+    }
+
+    fn end_sessions(
+        &mut self,
+        steps: &[Step],
+        progress: Progress<'_>,
+    ) -> Result<Complaints, String> {
+        let databases = Databases::read(&self.root).map_err(|error| told(&error))?;
+        let bus = self.bus()?;
+        let mut complaints = Complaints::new();
+        for (done, step) in steps.iter().enumerate() {
+            let result = whose(&databases, step).and_then(|whose| {
+                if !matches!(step.action, Action::EndSessions { .. }) {
+                    return Err(misplaced(&step.action));
+                }
+                if !self.live {
+                    return Ok(());
+                }
+                let told = bus
+                    .as_ref()
+                    .map_or(Ok(()), |bus| bus.terminate_user(whose.uid));
+                sessions::end(&self.owner(&databases, &whose)).map_err(|why| match told {
+                    Ok(()) => why,
+                    Err(also) => format!("{why}; {also}"),
+                })
+            });
+            complaints.extend(result.err().map(|why| (step.id, why)));
+            progress(done + 1, steps.len());
+        }
+        Ok(complaints)
+    }
+
+    fn owner(&self, databases: &Databases, whose: &Whose<'_>) -> Owner {
+        let subuid = databases.subuids().find(|(owner, _)| *owner == whose.user);
+        Owner {
+            uid: whose.uid,
+            subuid: subuid.map(|(_, range)| crate::observe::range(range)),
+        }
+    }
+
+    /// Renames accounts: instances stopped under the old name, new entries beside the old and passwd switched, what is
+    /// named after the account renamed, old entries removed. Each part does nothing where it is done already, so that
+    /// an interrupted rename is brought to its end by the same step.
+    fn rename(&mut self, steps: &[Step], progress: Progress<'_>) -> Result<Complaints, String> {
+        let mut complaints = Complaints::new();
+        let mut left: Vec<(StepId, &str, &str, u32)> = Vec::new();
+        for step in steps {
+            match &step.action {
+                Action::RenameAccount { from, user, uid } => {
+                    match crate::check_name(user).and_then(|()| crate::check_name(from)) {
+                        Ok(()) => left.push((step.id, from, user, *uid)),
+                        Err(why) => complaints.extend([(step.id, why)]),
+                    }
+                }
+                other => complaints.extend([(step.id, misplaced(other))]),
+            }
+        }
+        let mut each =
+            |left: &mut Vec<(StepId, &str, &str, u32)>,
+             part: &mut dyn FnMut(&str, &str, u32) -> Result<(), String>| {
+                left.retain(|(id, from, user, uid)| match part(from, user, *uid) {
+                    Ok(()) => true,
+                    Err(why) => {
+                        complaints.insert(*id, why);
+                        false
+                    }
+                });
+            };
+        let total = 4 * left.len();
+        each(&mut left, &mut |from, _, uid| self.quiet(from, uid));
+        progress(total / 4, total);
+        for half in [Half::Begin, Half::Finish] {
+            let locked = Locked::take(&self.root, Locked::WAIT).map_err(|error| told(&error))?;
+            let mut databases = locked.read().map_err(|error| told(&error))?;
+            each(&mut left, &mut |from, user, uid| {
+                let found = databases
+                    .account(from)
+                    .or_else(|| databases.account(user))
+                    .map(|it| it.uid);
+                if found != Some(uid) {
+                    return Err(format!(
+                        "{from} was to have uid {uid} and has {}",
+                        shown(found)
+                    ));
+                }
+                match half {
+                    Half::Begin => databases.rename_begin(from, user),
+                    Half::Finish => databases.rename_finish(from, user),
+                }
+                .map_err(|error| told(&error))
+            });
+            locked.commit(databases).map_err(|error| told(&error))?;
+            if half == Half::Begin {
+                progress(total / 2, total);
+                each(&mut left, &mut |from, user, _| {
+                    self.rename_files(from, user)
+                });
+                progress(total / 4 * 3, total);
+            }
+        }
+        progress(total, total);
+        Ok(complaints)
+    }
+
+    /// Stops and disables the instances of a name, and refuses while something else runs under the uid.
+    fn quiet(&self, user: &str, uid: u32) -> Result<(), String> {
+        let found = self.look_at_units()?;
+        let mut changes = Vec::new();
+        let names: Vec<String> = self
+            .settings
+            .units
+            .iter()
+            .map(|template| unit_name(template, user))
+            .collect();
+        for name in &names {
+            let state = found.by_name.get(name).copied().unwrap_or_default();
+            changes.extend(state.active.then_some((name.as_str(), UnitChange::Stop)));
+            changes.extend(
+                state
+                    .enabled
+                    .then_some((name.as_str(), UnitChange::Disable)),
+            );
+        }
+        if self.live {
+            let stopping: Vec<_> = changes
+                .iter()
+                .copied()
+                .filter(|(_, change)| *change == UnitChange::Stop)
+                .collect();
+            units::change(&self.dir, self.bus()?.as_ref(), &stopping)
+                .into_iter()
+                .collect::<Result<Vec<()>, String>>()?;
+            let processes =
+                Processes::read().map_err(|error| format!("cannot read /proc: {error}"))?;
+            let count = processes.count(&Owner { uid, subuid: None });
+            if count > 0 {
+                return Err(format!(
+                    "{count} processes of {user} run; an account is renamed when none does"
+                ));
+            }
+        }
+        let disabling: Vec<_> = changes
+            .into_iter()
+            .filter(|(_, change)| *change == UnitChange::Disable)
+            .collect();
+        units::change(&self.dir, self.bus()?.as_ref(), &disabling)
+            .into_iter()
+            .collect()
+    }
+
+    /// Renames what is named after the account: linger, crontab, environment file.
+    fn rename_files(&self, from: &str, user: &str) -> Result<(), String> {
+        let mut places = vec![
+            (
+                (LINGER.to_owned(), from.to_owned()),
+                (LINGER.to_owned(), user.to_owned()),
+            ),
+            (
+                (traces::CRONTABS.to_owned(), from.to_owned()),
+                (traces::CRONTABS.to_owned(), user.to_owned()),
+            ),
+        ];
+        places.extend(
+            self.environment
+                .as_ref()
+                .map(|pattern| (pattern.place(from), pattern.place(user))),
+        );
+        for ((directory, old), (new_directory, new)) in places {
+            // Where the directory itself is named after the person, the new one is rendered anew.
+            if directory == new_directory {
+                rename_one(&self.dir, &directory, &old, &new).map_err(|error| told(&error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Half {
+    Begin,
+    Finish,
+}
+
+fn rename_one(
+    root: &Dir,
+    directory: &str,
+    old: &str,
+    new: &str,
+) -> Result<(), crate::root::RootError> {
+    let dir = match root.below_trusted(directory) {
+        Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    if dir.see(old)?.is_some() && dir.see(new)?.is_none() {
+        dir.place(old, new)?;
+        dir.sync()?;
+    }
+    Ok(())
+}
+
+/// The unit of a person.
+fn unit_name(template: &str, user: &str) -> String {
+    match template.split_once('@') {
+        Some((name, suffix)) => format!("{name}@{user}{suffix}"),
+        None => template.to_owned(),
+    }
+}
+
+/// The account of a step, as it is now: another than the one planned is not touched.
+fn whose<'a>(databases: &'a Databases, step: &'a Step) -> Result<Whose<'a>, String> {
+    crate::check_name(step.action.user())?;
+    expect(databases, step)?;
+    let account = databases
+        .account(step.action.user())
+        .ok_or("there is no such account")?;
+    Ok(Whose {
+        user: account.name,
+        uid: account.uid,
+        gid: account.gid,
+        home: account.home,
+    })
+}
+
+/// The uid of the step's account, which must be the one that the step expects; `None` when it is to be created.
+fn expect(databases: &Databases, step: &Step) -> Result<Option<u32>, String> {
+    let expected = match &step.incarnation {
+        Incarnation::New { generation: _ } => return Ok(None),
+        Incarnation::Found { uid }
+        | Incarnation::Account { uid, entry: _ }
+        | Incarnation::Home {
+            uid,
+            entry: _,
+            home: _,
+        } => *uid,
+    };
+    let found = databases.account(step.action.user()).map(|it| it.uid);
+    if found == Some(expected) {
+        Ok(found)
+    } else {
+        Err(format!(
+            "{} was to have uid {expected} and has {}; nothing was done",
+            step.action.user(),
+            shown(found)
+        ))
+    }
+}
+
+fn shown(id: Option<u32>) -> String {
+    id.map_or("none".to_owned(), |id| id.to_string())
+}
+
+fn collect(steps: &[Step], results: Vec<Result<(), String>>) -> Complaints {
+    let failed: BTreeMap<StepId, String> = steps
+        .iter()
+        .zip(results)
+        .filter_map(|(step, result)| Some((step.id, result.err()?)))
+        .collect();
+    failed
+}
+
+fn misplaced(action: &Action) -> String {
+    format!("BUG: {} is no step of this phase", action.kind())
+}
+
+/// Steps of the last phase are held for a release, and this version of the host carries none of them out.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(
+        "deleting an account needs a release and its archive; this version carries out neither, and nothing was touched"
+    )]
+    ArchiveDelete,
+    #[error(
+        "changing a uid needs a release and would leave files to another owner; this version does not do it"
+    )]
+    ChangeUid,
+    #[error("{0}")]
+    Misplaced(String),
+}
+
+fn refusal(action: &Action) -> String {
+    let refused = match action {
+        Action::ArchiveDelete { .. } => Refused::ArchiveDelete,
+        Action::ChangeUid { .. } => Refused::ChangeUid,
+        other => Refused::Misplaced(misplaced(other)),
+    };
+    refused.to_string()
+}

@@ -1,0 +1,416 @@
+//! Reads a host, part by part.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use muster_core::action::Trace;
+use muster_core::facts::IdRange;
+use muster_core::observed::{
+    Account, Accounts, Defaults, Home, Observed, Password, Person, Question, Reading, Traces, Units,
+};
+use muster_core::policy::Aggregate;
+
+use crate::accounts::{self, Databases, LoginDefs, UseraddDefaults};
+use crate::dir::{Dir, told};
+use crate::homes::Homes;
+use crate::sessions::{Owner, Processes};
+use crate::traces::{self, Whose};
+use crate::units::{self, dbus::Bus};
+use crate::{Host, files, name_services};
+
+const NOT_ASKED: &str = "it was not asked for";
+
+impl Host {
+    pub(crate) fn look(&mut self, question: &Question) -> Observed {
+        let parts = question.parts;
+        let databases = (parts.accounts || parts.homes)
+            .then(|| Databases::read(&self.root).map_err(|error| told(&error)));
+        let defs = (parts.accounts || parts.homes)
+            .then(|| LoginDefs::read(&self.root).map_err(|error| told(&error)));
+        let not_asked = || Reading::Unknown(NOT_ASKED.to_owned());
+        let accounts = match (&databases, &defs) {
+            (Some(Ok(databases)), Some(Ok(defs))) if parts.accounts => self
+                .look_at_accounts(question, databases, defs)
+                .map_or_else(Reading::Unknown, Reading::Known),
+            (Some(Err(why)), _) | (_, Some(Err(why))) if parts.accounts => {
+                Reading::Unknown(why.clone())
+            }
+            _ => not_asked(),
+        };
+        let people = match &databases {
+            Some(databases) if parts.homes => {
+                let home_base = defs
+                    .as_ref()
+                    .and_then(|it| it.as_ref().ok())
+                    .map_or("/home", |(_, useradd)| &useradd.home);
+                self.look_at_people(
+                    question,
+                    databases.as_ref().map_err(String::as_str),
+                    home_base,
+                )
+            }
+            _ => BTreeMap::new(),
+        };
+        let (environments, aggregates) = if parts.files {
+            let names = question
+                .people
+                .keys()
+                .map(String::as_str)
+                .filter(|user| crate::check_name(user).is_ok());
+            let environments: Reading<BTreeMap<String, String>> = match &self.environment {
+                None => Reading::Known(BTreeMap::new()),
+                Some(pattern) => match self.digests.read(&self.dir, pattern, names) {
+                    Ok(found) => Reading::Known(found),
+                    Err(error) => Reading::Unknown(told(&error)),
+                },
+            };
+            let aggregates = &self.settings.aggregates;
+            let look =
+                |(file, path): (&Aggregate, &String)| (*file, files::look(&self.dir, *file, path));
+            (
+                environments,
+                aggregates.iter().map(look).collect::<BTreeMap<_, _>>(),
+            )
+        } else {
+            (Reading::Unknown(NOT_ASKED.to_owned()), BTreeMap::new())
+        };
+        let units = if parts.units {
+            self.look_at_units()
+                .map_or_else(Reading::Unknown, Reading::Known)
+        } else {
+            Reading::Unknown(NOT_ASKED.to_owned())
+        };
+        Observed {
+            accounts,
+            people,
+            environments,
+            aggregates,
+            units,
+        }
+    }
+
+    pub(crate) fn look_at_units(&self) -> Result<Units, String> {
+        let bus = if self.settings.units.is_empty() {
+            None
+        } else {
+            self.bus()?
+        };
+        units::look(&self.dir, bus.as_ref(), &self.settings.units)
+    }
+
+    /// The system bus, where a service manager runs on this root.
+    pub(crate) fn bus(&self) -> Result<Option<Bus>, String> {
+        if self.live && std::path::Path::new("/run/systemd/system").is_dir() {
+            Bus::connect().map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn look_at_accounts(
+        &self,
+        question: &Question,
+        databases: &Databases,
+        (defs, useradd): &(LoginDefs, UseraddDefaults),
+    ) -> Result<Accounts, String> {
+        let mut memberships: HashMap<&str, BTreeSet<String>> = HashMap::new();
+        for (member, groups) in databases.memberships() {
+            memberships.insert(member, groups.into_iter().map(str::to_owned).collect());
+        }
+        // newgrp goes by gshadow: who is listed there alone has the group all the same.
+        let gshadow = self
+            .root
+            .read("etc/gshadow")
+            .map_err(|error| told(&error))?
+            .unwrap_or_default();
+        let gshadow = String::from_utf8_lossy(&gshadow);
+        let groups: BTreeMap<String, u32> = databases
+            .groups()
+            .map(|group| (group.name.to_owned(), group.gid))
+            .collect();
+        for (group, member) in shadow_members(&gshadow) {
+            if groups.contains_key(group) {
+                memberships
+                    .entry(member)
+                    .or_default()
+                    .insert(group.to_owned());
+            }
+        }
+        let subuids: HashMap<&str, IdRange> = ranges(databases.subuids()).rev().collect();
+        let subgids: HashMap<&str, IdRange> = ranges(databases.subgids()).rev().collect();
+        let renaming = unfinished_renames(databases);
+        let accounts: Vec<(String, Account)> = databases
+            .accounts()
+            .map(|found| {
+                let account = Account {
+                    uid: found.uid,
+                    gid: found.gid,
+                    home: found.home.to_owned(),
+                    shell: found.shell.to_owned(),
+                    password: if found.password.is_locked() {
+                        Password::Locked
+                    } else {
+                        Password::Usable
+                    },
+                    expires: found.expires,
+                    groups: memberships.remove(found.name).unwrap_or_default(),
+                    subuid: subuids.get(found.name).copied(),
+                    subgid: subgids.get(found.name).copied(),
+                    renaming_from: renaming.get(found.name).cloned(),
+                };
+                (found.name.to_owned(), account)
+            })
+            .collect();
+        let mut shells = BTreeSet::new();
+        for shell in question.shells.iter().filter(|it| it.starts_with('/')) {
+            if self
+                .dir
+                .followed(shell)
+                .map_err(|error| told(&error))?
+                .is_some_and(|it| it.kind == crate::dir::Kind::File && it.mode & 0o111 != 0)
+            {
+                shells.insert(shell.clone());
+            }
+        }
+        let mut accounts = Accounts {
+            by_name: accounts.into_iter().collect(),
+            groups,
+            subuids: databases.subuid_ranges_in_use().map(range).collect(),
+            subgids: databases.subgid_ranges_in_use().map(range).collect(),
+            foreign: BTreeMap::new(),
+            foreign_uids: BTreeSet::new(),
+            defaults: defaults(databases, defs, useradd),
+            shells,
+        };
+        if self.live && name_services::are_in_use(&self.dir) {
+            let unknown = question
+                .people
+                .iter()
+                .filter(|(user, it)| it.ask_name_services && !accounts.by_name.contains_key(*user));
+            accounts.foreign = name_services::ask_names(unknown.map(|(user, _)| user.as_str()))?;
+            accounts.foreign_uids = name_services::ask_uids(&accounts, question.new)?;
+        }
+        Ok(accounts)
+    }
+
+    fn look_at_people(
+        &self,
+        question: &Question,
+        databases: Result<&Databases, &str>,
+        home_base: &str,
+    ) -> BTreeMap<String, Person> {
+        let mut homes = Homes::new(&self.dir, &self.root);
+        let mut processes: Option<Result<Processes, String>> = None;
+        let mut people = Vec::with_capacity(question.people.len());
+        for (user, subject) in &question.people {
+            let databases = match databases {
+                Ok(databases) => databases,
+                Err(why) => {
+                    people.push((user.clone(), unknown(why, subject.traces)));
+                    continue;
+                }
+            };
+            if let Err(why) = crate::check_name(user) {
+                people.push((user.clone(), unknown(&why, subject.traces)));
+                continue;
+            }
+            let account = databases.account(user);
+            let default;
+            let home = match (&account, &subject.home) {
+                (Some(account), _) => account.home,
+                (None, Some(home)) => home,
+                (None, None) => {
+                    default = format!("{home_base}/{user}");
+                    &default
+                }
+            };
+            let seen = homes.look(home, account.as_ref().map(|it| it.uid));
+            let traces = subject.traces.then(|| match &account {
+                Some(account) => {
+                    let whose = Whose {
+                        user,
+                        uid: account.uid,
+                        gid: account.gid,
+                        home,
+                    };
+                    let processes = processes.get_or_insert_with(|| self.processes());
+                    let subuid = databases
+                        .subuids()
+                        .find(|(owner, _)| owner == user)
+                        .map(|(_, it)| range(it));
+                    self.look_at_traces(&mut homes, &whose, processes, subuid)
+                }
+                // Whoever has no account has no uid that a process could run under.
+                None => {
+                    let whose = Whose {
+                        user,
+                        uid: 0,
+                        gid: 0,
+                        home,
+                    };
+                    let look = |homes: &mut Homes<'_>, trace| {
+                        traces::look(&self.dir, homes, &whose, trace, &[])
+                    };
+                    Traces {
+                        linger: look(&mut homes, Trace::Linger),
+                        keys: Reading::Known(false),
+                        crontab: look(&mut homes, Trace::Crontab),
+                        processes: Reading::Known(0),
+                    }
+                }
+            });
+            people.push((user.clone(), Person { home: seen, traces }));
+        }
+        people.into_iter().collect()
+    }
+
+    /// Every process of the machine, when this root is the machine.
+    fn processes(&self) -> Result<Processes, String> {
+        if self.live {
+            Processes::read().map_err(|error| format!("cannot read /proc: {error}"))
+        } else {
+            Ok(Processes::none())
+        }
+    }
+
+    fn look_at_traces(
+        &self,
+        homes: &mut Homes<'_>,
+        whose: &Whose<'_>,
+        processes: &Result<Processes, String>,
+        subuid: Option<IdRange>,
+    ) -> Traces {
+        let dir: &Dir = &self.dir;
+        let mut look = |trace| traces::look(dir, homes, whose, trace, &self.settings.keys);
+        Traces {
+            linger: look(Trace::Linger),
+            keys: look(Trace::AuthorizedKeys),
+            crontab: look(Trace::Crontab),
+            processes: match processes {
+                Ok(processes) => Reading::Known(processes.count(&Owner {
+                    uid: whose.uid,
+                    subuid,
+                })),
+                Err(why) => Reading::Unknown(why.clone()),
+            },
+        }
+    }
+}
+
+fn unknown(why: &str, traces: bool) -> Person {
+    let home: Reading<Home> = Reading::Unknown(why.to_owned());
+    let flag = || Reading::Unknown(why.to_owned());
+    let traces = traces.then(|| Traces {
+        linger: flag(),
+        keys: flag(),
+        crontab: flag(),
+        processes: Reading::Unknown(why.to_owned()),
+    });
+    Person { home, traces }
+}
+
+/// Group and member of each membership that gshadow lists.
+fn shadow_members(gshadow: &str) -> impl Iterator<Item = (&str, &str)> {
+    gshadow
+        .lines()
+        .filter(|line| !line.ends_with(':') && !line.starts_with(['#', '+', '-']))
+        .filter_map(|line| {
+            let mut fields = line.split(':');
+            Some((fields.next()?, fields.nth(2)?))
+        })
+        .flat_map(|(group, members)| {
+            members
+                .split(',')
+                .map(str::trim)
+                .filter(|it| !it.is_empty())
+                .map(move |member| (group, member))
+        })
+}
+
+pub(crate) fn range(range: accounts::IdRange) -> IdRange {
+    let narrow = |id: u64| u32::try_from(id).unwrap_or(u32::MAX);
+    IdRange {
+        first: narrow(range.first),
+        count: narrow(range.count),
+    }
+}
+
+fn ranges<'a>(
+    lines: impl Iterator<Item = (&'a str, accounts::IdRange)>,
+) -> impl DoubleEndedIterator<Item = (&'a str, IdRange)> {
+    lines
+        .map(|(owner, it)| (owner, range(it)))
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+/// For each account whose rename was begun and not finished: the name under which its private group or its
+/// subordinate ranges still stand beside the new one.
+fn unfinished_renames(databases: &Databases) -> HashMap<String, String> {
+    let groups = databases
+        .groups()
+        .map(|group| (u64::from(group.gid), group.name))
+        .collect();
+    let ranges = databases
+        .subuids()
+        .map(|(owner, range)| (range.first, owner))
+        .collect();
+    let mut found = HashMap::new();
+    for names in [groups, ranges].into_iter().flat_map(sharing) {
+        let (present, gone): (Vec<&str>, Vec<&str>) = names
+            .into_iter()
+            .partition(|name| databases.account(name).is_some());
+        if let ([new], [old]) = (present.as_slice(), gone.as_slice()) {
+            found.insert((*new).to_owned(), (*old).to_owned());
+        }
+    }
+    found
+}
+
+/// Names that stand for the same id.
+fn sharing(mut ids: Vec<(u64, &str)>) -> Vec<Vec<&str>> {
+    ids.sort_unstable();
+    ids.chunk_by(|a, b| a.0 == b.0)
+        .filter(|chunk| chunk.len() > 1)
+        .map(|chunk| {
+            chunk
+                .iter()
+                .map(|(_, name)| *name)
+                .filter(|it| !it.starts_with(|c: char| c.is_ascii_digit()))
+                .collect()
+        })
+        .collect()
+}
+
+fn defaults(databases: &Databases, defs: &LoginDefs, useradd: &UseraddDefaults) -> Defaults {
+    let narrow = |id: u64| u32::try_from(id).unwrap_or(u32::MAX);
+    let ranges = |it: &std::ops::RangeInclusive<u64>, count: u64, file| {
+        // Without the file nobody has ranges, and none is given out.
+        let count = if databases.has(file) {
+            narrow(count)
+        } else {
+            0
+        };
+        (narrow(*it.start()), narrow(*it.end()), count)
+    };
+    Defaults {
+        uids: (*defs.uids.start(), *defs.uids.end()),
+        gids: (*defs.gids.start(), *defs.gids.end()),
+        subuids: ranges(&defs.subuids, defs.subuid_count, accounts::File::Subuid),
+        subgids: ranges(&defs.subgids, defs.subgid_count, accounts::File::Subgid),
+        home_base: useradd.home.trim_end_matches('/').to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_read_from_gshadow_alone_too() {
+        let text = "root:*::\n#docker:!::emo\nsudo:!:adm:emo,ema\nx:!::\n";
+        assert_eq!(
+            shadow_members(text).collect::<Vec<_>>(),
+            [("sudo", "emo"), ("sudo", "ema")]
+        );
+    }
+}

@@ -1,0 +1,268 @@
+//! What a login leaves outside the account databases (R34): linger, authorized keys, crontab.
+
+use std::io;
+
+use muster_core::action::{Direction, Trace};
+use muster_core::observed::{Home, Reading};
+use nix::errno::Errno;
+use nix::unistd::{Gid, Uid};
+
+use crate::dir::{Dir, Kind, split, told};
+use crate::homes::Homes;
+use crate::root::{Ownership, Root, RootError};
+use crate::saved::{PutBack, SaveError, Saved, key};
+
+/// Where logind keeps a file for each user whose services outlive the session.
+pub(crate) const LINGER: &str = "var/lib/systemd/linger";
+/// Where cron keeps a file for each user.
+pub(crate) const CRONTABS: &str = "var/spool/cron/crontabs";
+
+/// Whose traces.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Whose<'a> {
+    pub(crate) user: &'a str,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) home: &'a str,
+}
+
+/// Why a trace could not be set aside or put back.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TraceError {
+    #[error("{0}")]
+    Home(String),
+    #[error(
+        "nothing of it is saved on this host, so it cannot be put back; the person makes it anew"
+    )]
+    NothingSaved,
+    #[error(transparent)]
+    Save(#[from] SaveError),
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
+
+/// A place where a trace can be.
+enum Place {
+    /// Below the root of the host.
+    System { parent: String, name: String },
+    /// Below the home, which the user may change while we look.
+    Home { parent: String, name: String },
+}
+
+fn places(trace: Trace, user: &str, keys: &[String]) -> Vec<Place> {
+    let system = |parent: &str, name: &str| Place::System {
+        parent: parent.to_owned(),
+        name: name.to_owned(),
+    };
+    match trace {
+        Trace::Linger => vec![system(LINGER, user)],
+        Trace::Crontab => vec![system(CRONTABS, user)],
+        Trace::AuthorizedKeys => keys
+            .iter()
+            .map(|pattern| {
+                let path = pattern.replace("%u", user);
+                let (parent, name) = split(&path);
+                if path.starts_with('/') {
+                    system(parent, name)
+                } else {
+                    Place::Home {
+                        parent: parent.to_owned(),
+                        name: name.to_owned(),
+                    }
+                }
+            })
+            .collect(),
+    }
+}
+
+/// Whether there is anything of a trace.
+pub(crate) fn look(
+    root: &Dir,
+    homes: &mut Homes<'_>,
+    whose: &Whose<'_>,
+    trace: Trace,
+    keys: &[String],
+) -> Reading<bool> {
+    let mut home = None;
+    for place in places(trace, whose.user, keys) {
+        let (dir, name) = match &place {
+            Place::System { parent, name } => (absent(root.below_trusted(parent)), name),
+            Place::Home { parent, name } => {
+                let home = home.get_or_insert_with(|| open_home(root, homes, whose));
+                let dir = match home {
+                    Ok(Some(home)) => absent(home.below_on_this_mount(parent)),
+                    Ok(None) => Ok(None),
+                    Err(why) => return Reading::Unknown(why.clone()),
+                };
+                (dir, name)
+            }
+        };
+        let seen = match dir {
+            Ok(Some(dir)) => dir.see(name),
+            Ok(None) => continue,
+            Err(error) => return Reading::Unknown(explained(&error)),
+        };
+        match seen {
+            // sshd, cron and logind take nothing but a file; through a link, the first two may get at one.
+            Ok(Some(seen)) if matches!(seen.kind, Kind::File | Kind::Link) => {
+                return Reading::Known(true);
+            }
+            Ok(_) => {}
+            Err(error) => return Reading::Unknown(told(&error)),
+        }
+    }
+    Reading::Known(false)
+}
+
+fn absent(opened: Result<Dir, RootError>) -> Result<Option<Dir>, RootError> {
+    match opened {
+        Ok(dir) => Ok(Some(dir)),
+        Err(error)
+            if matches!(
+                error.source.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What a refusal of the kernel means where a user can have provoked it.
+fn explained(error: &RootError) -> String {
+    let path = error.path.display();
+    match error.source.raw_os_error() {
+        Some(code) if code == Errno::ELOOP as i32 => {
+            format!(
+                "{path} leads through a symbolic link, which is not followed; replace it by a directory, or remove it"
+            )
+        }
+        Some(code) if code == Errno::EXDEV as i32 => {
+            format!("{path} is on another mount than the home, which is not entered; unmount it")
+        }
+        _ => told(error),
+    }
+}
+
+fn open_home(root: &Dir, homes: &mut Homes<'_>, whose: &Whose<'_>) -> Result<Option<Dir>, String> {
+    match homes.look(whose.home, Some(whose.uid)) {
+        Reading::Known(Home::Directory(_)) => {}
+        Reading::Known(Home::Absent) => return Ok(None),
+        Reading::Known(Home::Odd(why)) => {
+            return Err(format!("the home {} is not looked into: {why}", whose.home));
+        }
+        Reading::Unknown(why) => return Err(why),
+    }
+    let (parent, name) = split(whose.home);
+    let opened = root
+        .below_trusted(parent)
+        .and_then(|parent| parent.dir(name));
+    let home = opened.map_err(|error| told(&error))?;
+    Ok(Some(home))
+}
+
+/// Sets a trace aside, or puts it back.
+pub(crate) fn change(
+    root: &Dir,
+    owners: &Root,
+    saved: &Saved,
+    whose: &Whose<'_>,
+    trace: Trace,
+    direction: Direction,
+    keys: &[String],
+) -> Result<(), TraceError> {
+    let shelf = saved.shelf(whose.uid)?;
+    let mut homes = Homes::new(root, owners);
+    let mut home = None;
+    let mut there = false;
+    for place in places(trace, whose.user, keys) {
+        let (parent, name, in_home) = match &place {
+            Place::System { parent, name } => (parent, name, false),
+            Place::Home { parent, name } => (parent, name, true),
+        };
+        // Not the user's name: a save outlives a rename.
+        let what = match (trace, in_home) {
+            (Trace::AuthorizedKeys, true) => format!("{parent}/{name}"),
+            (Trace::AuthorizedKeys, false) => format!("/{parent}"),
+            (Trace::Linger | Trace::Crontab, _) => String::new(),
+        };
+        let key = key(trace.word(), &what);
+        let opened = if in_home {
+            let home = home.get_or_insert_with(|| open_home(root, &mut homes, whose));
+            match home {
+                Ok(Some(home)) => home.below_on_this_mount(parent).map(Some).or_else(|error| {
+                    missing(error, || {
+                        if direction == Direction::SetAside
+                            || parent.contains('/')
+                            || parent.is_empty()
+                        {
+                            return Ok(None);
+                        }
+                        shelf
+                            .has(&key)?
+                            .then(|| make_private(home, parent, whose, owners.ownership()))
+                            .transpose()
+                    })
+                }),
+                Ok(None) => Ok(None),
+                Err(why) => return Err(TraceError::Home(why.clone())),
+            }
+        } else {
+            match direction {
+                Direction::SetAside => absent(root.below_trusted(parent)),
+                Direction::Restore if shelf.has(&key)? => root.below_made(parent).map(Some),
+                Direction::Restore => absent(root.below_trusted(parent)),
+            }
+        };
+        let dir = match opened {
+            Ok(Some(dir)) => dir,
+            Ok(None) => continue,
+            Err(error) => return Err(TraceError::Home(explained(&error))),
+        };
+        match direction {
+            Direction::SetAside => {
+                shelf.set_aside(&key, &dir, name, whose.uid, owners.ownership())?
+            }
+            Direction::Restore => {
+                there |= shelf.put_back(&key, &dir, name, owners.ownership())? == PutBack::Done
+                    || dir.see(name)?.is_some();
+            }
+        }
+    }
+    if direction == Direction::Restore && !there {
+        return Err(TraceError::NothingSaved);
+    }
+    Ok(())
+}
+
+fn missing(
+    error: RootError,
+    make: impl FnOnce() -> Result<Option<Dir>, RootError>,
+) -> Result<Option<Dir>, RootError> {
+    if error.source.kind() == io::ErrorKind::NotFound {
+        make()
+    } else {
+        Err(error)
+    }
+}
+
+/// `~/.ssh` was removed in between: it is made again as `ssh` makes it.
+fn make_private(
+    home: &Dir,
+    name: &str,
+    whose: &Whose<'_>,
+    ownership: Ownership,
+) -> Result<Dir, RootError> {
+    let made = home.make_dir(name, 0o700)?;
+    if ownership == Ownership::Performed {
+        nix::unistd::fchown(
+            &made,
+            Some(Uid::from_raw(whose.uid)),
+            Some(Gid::from_raw(whose.gid)),
+        )
+        .map_err(|errno| crate::dir::failed("change the owner of", made.path(), errno))?;
+    }
+    home.sync()?;
+    Ok(made)
+}
