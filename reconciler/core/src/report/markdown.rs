@@ -376,6 +376,11 @@ pub(super) fn folded_steps(title: &str, steps: &[&Step], room: usize) -> Option<
     if steps.is_empty() {
         return Some(String::new());
     }
+    // No step takes less: what cannot fit is not written first.
+    const LEAST: usize = 30;
+    if steps.len() > room / LEAST {
+        return None;
+    }
     let mut people: BTreeMap<&str, Vec<&Step>> = BTreeMap::new();
     for step in steps {
         people.entry(step.action.user()).or_default().push(step);

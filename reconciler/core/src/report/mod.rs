@@ -131,7 +131,7 @@ impl Comment {
 }
 
 /// Notes that need somebody first, otherwise in their own order.
-fn attention_first<'a>(notes: &'a [Note]) -> impl Iterator<Item = &'a Note> {
+fn attention_first(notes: &[Note]) -> impl Iterator<Item = &Note> {
     let of = |attention: bool| {
         notes
             .iter()
