@@ -525,7 +525,8 @@ pub(super) fn problem_item(problem: &Problem) -> String {
         help,
     } = problem;
     let mut out = "- ".to_owned();
-    escape::value(&mut out, place);
+    // Whole: line and column stand at its end.
+    escape::code(&mut out, place);
     out.push_str(": ");
     escape::prose(&mut out, text);
     out.push_str(" (");

@@ -14,6 +14,7 @@ mod terminal;
 mod view;
 
 use crate::commit::CommitId;
+use crate::diagnostic::Diagnostic;
 use crate::gate::Verdict;
 use crate::plan::{Note, Plan};
 use crate::policy::Policy;
@@ -74,6 +75,25 @@ pub struct Problem {
     pub text: String,
     /// What to do about it.
     pub help: Option<String>,
+}
+
+impl From<&Diagnostic> for Problem {
+    fn from(diagnostic: &Diagnostic) -> Self {
+        let Diagnostic {
+            file,
+            at,
+            severity: _,
+            rule,
+            problem,
+            help,
+        } = diagnostic;
+        Self {
+            place: at.map_or_else(|| file.clone(), |at| format!("{file}:{at}")),
+            rule: (*rule).to_owned(),
+            text: problem.clone(),
+            help: help.clone(),
+        }
+    }
 }
 
 /// What came out of looking at a proposal.
