@@ -167,7 +167,6 @@ pub(super) fn apparent_id(line: &[u8]) -> Option<u32> {
     id(line.split(|byte| *byte == b':').nth(2)?)
 }
 
-<<<<<<< HEAD
 /// uid and gid of a passwd line, likewise.
 pub(super) fn apparent_ids(line: &[u8]) -> Option<(u32, u32)> {
     let mut fields = line.split(|byte| *byte == b':').skip(2);
@@ -176,8 +175,6 @@ pub(super) fn apparent_ids(line: &[u8]) -> Option<(u32, u32)> {
     Some((uid, fields.next().and_then(id).unwrap_or(0)))
 }
 
-=======
->>>>>>> host
 /// NIS entries start with `+` or `-`; new entries are put in front of the first one.
 pub(super) fn is_nis(line: &[u8]) -> bool {
     matches!(line.first(), Some(b'+' | b'-'))

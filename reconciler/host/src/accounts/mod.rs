@@ -52,11 +52,7 @@ mod table;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
-<<<<<<< HEAD
 use std::collections::{BTreeMap, BTreeSet};
-=======
-use std::collections::{BTreeMap, BTreeSet, HashMap};
->>>>>>> host
 use std::fmt;
 
 pub use commit::{CommitError, Committed, forget_cached};
@@ -249,11 +245,7 @@ struct Ids {
     uids: BTreeSet<u32>,
     gids: BTreeSet<u32>,
     /// How many accounts have a gid as their primary group, now.
-<<<<<<< HEAD
     primary: BTreeMap<u32, usize>,
-=======
-    primary: HashMap<u32, usize>,
->>>>>>> host
 }
 
 impl Databases {
@@ -443,7 +435,6 @@ impl Databases {
 
     fn ids(&self) -> &Ids {
         self.ids.get_or_init(|| {
-<<<<<<< HEAD
             let ids = |line| fields::apparent_ids(line);
             let (uids, _): (Vec<u32>, Vec<u32>) = self.passwd.lines_ever().filter_map(ids).unzip();
             let (_, mut primary): (Vec<u32>, Vec<u32>) = self
@@ -463,27 +454,6 @@ impl Databases {
                 gids,
                 primary,
             }
-=======
-            let mut ids = Ids::default();
-            let mut uids = Vec::new();
-            let mut gids = Vec::new();
-            for line in self.passwd.lines_ever() {
-                uids.extend(fields::apparent_id(line));
-            }
-            for (_, line) in self.passwd.lines() {
-                if let Some(account) = Passwd::parse(line) {
-                    gids.push(account.gid);
-                    *ids.primary.entry(account.gid).or_default() += 1;
-                }
-            }
-            gids.extend(self.group.lines_ever().filter_map(fields::apparent_id));
-            // Collecting sorted vectors builds the sets in one go.
-            uids.sort_unstable();
-            gids.sort_unstable();
-            ids.uids = uids.into_iter().collect();
-            ids.gids = gids.into_iter().collect();
-            ids
->>>>>>> host
         })
     }
 }
@@ -497,7 +467,6 @@ fn group_of(line: &[u8]) -> Option<Group<'_>> {
     } = GroupLine::parse(line)?;
     Some(Group { name, gid, members })
 }
-<<<<<<< HEAD
 
 #[cfg(test)]
 mod tests {
@@ -668,5 +637,3 @@ mod tests {
         );
     }
 }
-=======
->>>>>>> host

@@ -1,12 +1,8 @@
 //! subuid and subgid: ranges, several of which may belong to one owner.
 
-<<<<<<< HEAD
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
 use std::io::BufRead as _;
-=======
-use std::collections::{BTreeMap, HashSet};
->>>>>>> host
 
 use super::fields::{memchr, subordinate};
 use super::free::IdRange;
@@ -24,41 +20,28 @@ pub(super) struct Ranges {
     sorted: bool,
     /// Owners whose ranges go before anything else happens here; kept apart so that a batch walks the file once.
     leaving: HashSet<Box<str>>,
-<<<<<<< HEAD
     owned: OnceCell<BTreeMap<u64, (u64, Box<str>)>>,
-=======
-    owned: BTreeMap<u64, (u64, Box<str>)>,
->>>>>>> host
 }
 
 #[derive(Debug)]
 struct Line {
-<<<<<<< HEAD
     text: Text,
     /// How long the owner's name at the beginning is, and the range; `None` for a line that is no range.
     range: Option<(usize, IdRange)>,
-=======
-    text: Vec<u8>,
-    range: Option<(Box<str>, IdRange)>,
->>>>>>> host
     removed: bool,
     added: bool,
 }
 
-<<<<<<< HEAD
 #[derive(Debug)]
 enum Text {
     Read { start: usize, end: usize },
     Written(Box<str>),
 }
 
-=======
->>>>>>> host
 impl Ranges {
     pub(super) fn parse(file: File, bytes: Option<Vec<u8>>) -> Result<Self, ReadError> {
         let present = bytes.is_some();
         let text = bytes.unwrap_or_default();
-<<<<<<< HEAD
         if text.contains(&0) {
             let nul = memchr(0, &text).unwrap_or_default();
             let line = text[..nul].iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -81,34 +64,6 @@ impl Ranges {
             });
             start += length;
         }
-=======
-        if let Some(nul) = memchr(0, &text) {
-            let line = text[..nul].iter().filter(|byte| **byte == b'\n').count() + 1;
-            return Err(ReadError::Nul { file, line });
-        }
-        let body = text.strip_suffix(b"\n").unwrap_or(&text);
-        let read = if text.is_empty() {
-            Vec::new()
-        } else {
-            body.split(|byte| *byte == b'\n').collect()
-        };
-        let lines: Vec<Line> = read
-            .into_iter()
-            .map(|line| Line {
-                range: subordinate(line)
-                    .map(|(owner, first, count)| (owner.into(), IdRange { first, count })),
-                text: line.to_vec(),
-                removed: false,
-                added: false,
-            })
-            .collect();
-        let owned = lines
-            .iter()
-            .filter_map(|line| line.range.as_ref())
-            .filter(|(_, range)| range.count > 0)
-            .map(|(owner, range)| (range.first, (range.count, owner.clone())))
-            .collect();
->>>>>>> host
         Ok(Self {
             present,
             text,
@@ -116,11 +71,7 @@ impl Ranges {
             touched: false,
             sorted: false,
             leaving: HashSet::new(),
-<<<<<<< HEAD
             owned: OnceCell::new(),
-=======
-            owned,
->>>>>>> host
         })
     }
 
@@ -130,42 +81,24 @@ impl Ranges {
 
     /// Owner and range of every line that can be read and stays, in the order of the file.
     pub(super) fn ranges(&self) -> impl Iterator<Item = (&str, IdRange)> {
-<<<<<<< HEAD
         let staying = self.lines.iter().filter(|line| !line.removed);
         staying
             .filter_map(|line| owned(&self.text, line))
             .filter(|(owner, _)| self.leaving.is_empty() || !self.leaving.contains(*owner))
-=======
-        self.lines
-            .iter()
-            .filter(|line| !line.removed)
-            .filter_map(|line| line.range.as_ref())
-            .map(|(owner, range)| (&**owner, *range))
-            .filter(|(owner, _)| !self.leaving.contains(*owner))
->>>>>>> host
     }
 
     /// The ranges that are or were given to somebody since the file was read.
     pub(super) fn ranges_ever(&self) -> impl Iterator<Item = IdRange> {
         self.lines
             .iter()
-<<<<<<< HEAD
             .filter_map(|line| line.range)
             .map(|(_, range)| range)
-=======
-            .filter_map(|line| line.range.as_ref())
-            .map(|(_, range)| *range)
->>>>>>> host
     }
 
     /// Somebody else whose range shares an id with `range`, removed in this batch or not.
     pub(super) fn overlapping(&self, owner: &str, range: IdRange) -> Option<(&str, IdRange)> {
         let end = range.first.saturating_add(range.count);
-<<<<<<< HEAD
         let mut below = self.owned().range(..end).rev();
-=======
-        let mut below = self.owned.range(..end).rev();
->>>>>>> host
         let (first, (count, other)) = below.find(|(_, (_, other))| &**other != owner)?;
         // Ranges of the file may themselves overlap; the nearest below is what a sane file has.
         let theirs = IdRange {
@@ -188,7 +121,6 @@ impl Ranges {
         let last = self
             .lines
             .last()
-<<<<<<< HEAD
             .map(|line| line.range.map(|(_, range)| range.first));
         self.sorted &= last.is_none_or(|first| first.is_some_and(|first| first < range.first));
         let text = format!("{owner}:{}:{}", range.first, range.count).into();
@@ -199,15 +131,6 @@ impl Ranges {
         self.lines.push(Line {
             text: Text::Written(text),
             range,
-=======
-            .map(|line| line.range.as_ref().map(|(_, range)| range.first));
-        self.sorted &= last.is_none_or(|first| first.is_some_and(|first| first < range.first));
-        let text = format!("{owner}:{}:{}", range.first, range.count).into_bytes();
-        self.owned.insert(range.first, (range.count, owner.into()));
-        self.lines.push(Line {
-            text,
-            range: Some((owner.into(), range)),
->>>>>>> host
             removed: false,
             added: true,
         });
@@ -237,11 +160,7 @@ impl Ranges {
             if line.removed && (stage == Stage::Final || line.added) {
                 continue;
             }
-<<<<<<< HEAD
             bytes.extend_from_slice(bytes_of(&self.text, line));
-=======
-            bytes.extend_from_slice(&line.text);
->>>>>>> host
             bytes.push(b'\n');
         }
         (bytes != self.text).then_some(bytes)
@@ -256,7 +175,6 @@ impl Ranges {
         self.lines.iter().any(|line| line.added && !line.removed)
     }
 
-<<<<<<< HEAD
     /// Who had which range, removed since or not, by its first id.
     fn owned(&self) -> &BTreeMap<u64, (u64, Box<str>)> {
         self.owned.get_or_init(|| {
@@ -268,22 +186,12 @@ impl Ranges {
         })
     }
 
-=======
->>>>>>> host
     fn part(&mut self) {
         if self.leaving.is_empty() {
             return;
         }
         for line in self.lines.iter_mut().filter(|line| !line.removed) {
-<<<<<<< HEAD
             if owned(&self.text, line).is_some_and(|(owner, _)| self.leaving.contains(owner)) {
-=======
-            if line
-                .range
-                .as_ref()
-                .is_some_and(|(owner, _)| self.leaving.contains(owner))
-            {
->>>>>>> host
                 line.removed = true;
                 self.touched = true;
             }
@@ -298,12 +206,8 @@ impl Ranges {
         }
         let (mut ranges, mut odd): (Vec<_>, Vec<_>) =
             self.lines.drain(..).partition(|line| line.range.is_some());
-<<<<<<< HEAD
         let text = &self.text;
         ranges.sort_by(|a, b| key(text, a).cmp(&key(text, b)));
-=======
-        ranges.sort_by(|a, b| key(a).cmp(&key(b)));
->>>>>>> host
         self.sorted = odd.is_empty();
         odd.reverse();
         ranges.append(&mut odd);
@@ -316,11 +220,7 @@ impl Ranges {
         let end = range.first.saturating_add(range.count);
         let mut next = range.first;
         // Without this, a batch of new owners would walk the whole file once for each of them.
-<<<<<<< HEAD
         let nearest = self.owned().range(..=next).next_back();
-=======
-        let nearest = self.owned.range(..=next).next_back();
->>>>>>> host
         if nearest.is_none_or(|(_, (_, other))| &**other != owner) {
             return false;
         }
@@ -346,7 +246,6 @@ pub(super) enum Order {
     AsFound,
 }
 
-<<<<<<< HEAD
 fn bytes_of<'a>(file: &'a [u8], line: &'a Line) -> &'a [u8] {
     match &line.text {
         Text::Read { start, end } => &file[*start..*end],
@@ -362,10 +261,4 @@ fn owned<'a>(file: &'a [u8], line: &'a Line) -> Option<(&'a str, IdRange)> {
 
 fn key<'a>(file: &'a [u8], line: &'a Line) -> Option<(IdRange, &'a str)> {
     owned(file, line).map(|(owner, range)| (range, owner))
-=======
-fn key(line: &Line) -> Option<(u64, u64, &str)> {
-    line.range
-        .as_ref()
-        .map(|(owner, range)| (range.first, range.count, &**owner))
->>>>>>> host
 }

@@ -1,24 +1,16 @@
 //! A file of lines that are found by their first field: passwd, shadow, group and gshadow.
 
 use std::cell::OnceCell;
-<<<<<<< HEAD
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io::BufRead as _;
-=======
-use std::collections::{HashMap, HashSet};
->>>>>>> host
 
 use super::fields::{self, Group, Gshadow, Passwd, Shadow, first, is_nis, memchr};
 use super::{File, ReadError};
 
 /// The lines of one file, each kept byte for byte until an edit touches it.
-<<<<<<< HEAD
-=======
-#[derive(Debug)]
->>>>>>> host
 pub(super) struct Table {
     file: File,
     present: bool,
@@ -38,25 +30,16 @@ pub(super) struct Table {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct LineId(u32);
 
-<<<<<<< HEAD
-=======
-#[derive(Debug)]
->>>>>>> host
 struct Line {
     text: Text,
     removed: bool,
 }
 
-<<<<<<< HEAD
-=======
-#[derive(Debug)]
->>>>>>> host
 enum Text {
     Read { start: usize, end: usize },
     Written(Vec<u8>),
 }
 
-<<<<<<< HEAD
 /// Lines by the hash of what stands in front of the first colon, so that an index of a large file holds no names.
 #[derive(Debug, Default)]
 struct Index {
@@ -108,15 +91,6 @@ fn hash(name: &[u8]) -> u64 {
     let mut hasher = Hashed::default();
     hasher.write(name);
     hasher.finish()
-=======
-#[derive(Debug, Default)]
-struct Index {
-    entries: HashMap<Box<str>, LineId>,
-    /// Names with more than one line; the shadow suite refuses to edit these, and so do we.
-    repeated: HashSet<Box<str>>,
-    /// Lines that cannot be read as an entry, by what stands in front of the first colon.
-    odd: HashMap<Box<[u8]>, LineId>,
->>>>>>> host
 }
 
 /// What a name stands for in a table.
@@ -137,7 +111,6 @@ pub(super) enum Stage {
     Final,
 }
 
-<<<<<<< HEAD
 /// Shows no line, as shadow has password hashes.
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -156,8 +129,6 @@ impl fmt::Debug for Table {
     }
 }
 
-=======
->>>>>>> host
 impl Table {
     /// Takes the bytes of a file apart; `None` when there is no such file.
     pub(super) fn parse(file: File, bytes: Option<Vec<u8>>) -> Result<Self, ReadError> {
@@ -168,14 +139,10 @@ impl Table {
         let mut nis = None;
         let mut start = 0;
         while start < text.len() {
-<<<<<<< HEAD
             let length = (&text[start..])
                 .skip_until(b'\n')
                 .unwrap_or(text.len() - start);
             let end = start + length - usize::from(text[start + length - 1] == b'\n');
-=======
-            let end = memchr(b'\n', &text[start..]).map_or(text.len(), |length| start + length);
->>>>>>> host
             let line = &text[start..end];
             let at = lines.len();
             if is_nis(line) {
@@ -189,12 +156,8 @@ impl Table {
             });
             start = end + 1;
         }
-<<<<<<< HEAD
         if text.contains(&0) {
             let nul = memchr(0, &text).unwrap_or_default();
-=======
-        if let Some(nul) = memchr(0, &text) {
->>>>>>> host
             let line = text[..nul].iter().filter(|byte| **byte == b'\n').count() + 1;
             return Err(ReadError::Nul { file, line });
         }
@@ -247,7 +210,6 @@ impl Table {
     }
 
     pub(super) fn find(&self, name: &str) -> Found {
-<<<<<<< HEAD
         if self.index().repeated.contains(name) {
             return Found::Repeated;
         }
@@ -269,18 +231,6 @@ impl Table {
             .copied()
             .filter(is_it);
         indexed.or_else(|| index.collided.iter().copied().find(is_it))
-=======
-        let index = self.index();
-        if index.repeated.contains(name) {
-            Found::Repeated
-        } else if let Some(id) = index.entries.get(name) {
-            Found::Entry(*id)
-        } else if let Some(id) = index.odd.get(name.as_bytes()) {
-            Found::Odd(*id)
-        } else {
-            Found::Nothing
-        }
->>>>>>> host
     }
 
     /// The line of `name`, when there is exactly one that can be read.
@@ -327,16 +277,11 @@ impl Table {
             removed: false,
         });
         self.touched = true;
-<<<<<<< HEAD
         if let Some(index) = self.index.get_mut()
             && insert(&mut index.lines, hash(name.as_bytes()), id).is_some()
         {
             // The hash is of a line that was removed, or of another name.
             index.collided.push(id);
-=======
-        if let Some(index) = self.index.get_mut() {
-            index.entries.insert(name.into(), id);
->>>>>>> host
         }
         if self.members.get().is_some() {
             for member in self.named_in(id) {
@@ -346,18 +291,7 @@ impl Table {
     }
 
     pub(super) fn remove(&mut self, name: &str) {
-<<<<<<< HEAD
         let Some(id) = self.named(name) else { return };
-=======
-        self.index();
-        let Some(id) = self
-            .index
-            .get_mut()
-            .and_then(|index| index.entries.remove(name))
-        else {
-            return;
-        };
->>>>>>> host
         self.lines[id.0 as usize].removed = true;
         self.removed.insert(name.into());
         self.touched = true;
@@ -458,19 +392,14 @@ impl Table {
     fn index(&self) -> &Index {
         self.index.get_or_init(|| {
             let mut index = Index {
-<<<<<<< HEAD
                 lines: HashMap::with_capacity_and_hasher(
                     self.lines.len(),
                     BuildHasherDefault::default(),
                 ),
-=======
-                entries: HashMap::with_capacity(self.lines.len()),
->>>>>>> host
                 ..Index::default()
             };
             for (id, line) in self.lines().filter(|(_, line)| !is_nis(line)) {
                 let name = first(line);
-<<<<<<< HEAD
                 let Some(other) = insert(&mut index.lines, hash(name), id) else {
                     continue;
                 };
@@ -488,21 +417,6 @@ impl Table {
                         .extend(std::str::from_utf8(name).map(Into::into)),
                     (false, true) => drop(index.lines.insert(hash(name), id)),
                     (_, false) => {}
-=======
-                match std::str::from_utf8(name) {
-                    Ok(name) if is_entry(self.file, line) => match index.entries.entry(name.into())
-                    {
-                        std::collections::hash_map::Entry::Vacant(vacant) => {
-                            vacant.insert(id);
-                        }
-                        std::collections::hash_map::Entry::Occupied(occupied) => {
-                            index.repeated.insert(occupied.key().clone());
-                        }
-                    },
-                    _ => {
-                        index.odd.entry(name.into()).or_insert(id);
-                    }
->>>>>>> host
                 }
             }
             index
