@@ -249,7 +249,10 @@ pub fn preview<W: World>(
     commit: &CommitId,
     files: &Files,
 ) -> Result<Preview, CycleError> {
-    let desired = read(commit, files, policy, now.date())?;
+    let desired = read_host(files, policy, now.date()).map_err(|problems| CycleError::Repository {
+        commit: commit.clone(),
+        problems,
+    })?;
     let observed = world
         .observe(&question(&desired, facts))
         .map_err(world_error("the host could not be observed"))?;
@@ -267,19 +270,10 @@ pub fn preview<W: World>(
     })
 }
 
-fn read(
-    commit: &CommitId,
-    files: &Files,
-    policy: &Policy,
-    today: Date,
-) -> Result<Desired, CycleError> {
-    match repo::read(files) {
-        Ok((repo, _warnings)) => Ok(desired::for_host(&repo, policy, today)),
-        Err(problems) => Err(CycleError::Repository {
-            commit: commit.clone(),
-            problems,
-        }),
-    }
+/// What `files` ask of the host that `policy` binds.
+fn read_host(files: &Files, policy: &Policy, today: Date) -> Result<Desired, Diagnostics> {
+    let (repo, _warnings) = repo::read(files)?;
+    Ok(desired::for_host(&repo, policy, today))
 }
 
 fn make_plan(
@@ -455,31 +449,26 @@ fn consider<S: Source, W, J: Journal, L, R: ReportSink>(
     head: &CommitId,
     summary: &mut Summary,
 ) -> Result<(), CycleError> {
-    let refused = match outside.source.files(head) {
-        Ok(files) => match repo::read(&files) {
-            Ok((repo, _warnings)) => {
-                let desired = desired::for_host(&repo, run.policy, run.now.date());
-                memory.desired = Some((head.clone(), run.now.date(), desired));
-                None
-            }
-            Err(problems) => {
-                let first = problems
-                    .iter()
-                    .next()
-                    .map(ToString::to_string)
-                    .unwrap_or_default();
-                let count = problems.len();
-                let adopted = memory.facts().adopted.clone();
-                tell::refusal(outside, run.policy, head, &adopted, &problems, summary);
-                Some(format!("{count} errors, the first: {first}"))
-            }
-        },
+    let files = match outside.source.files(head) {
+        Ok(files) => files,
         Err(error) => {
             summary.warnings.push(format!(
                 "the files of {head} could not be read ({})",
                 chain(&error)
             ));
             return Ok(());
+        }
+    };
+    let refused = match files.and_then(|files| read_host(&files, run.policy, run.now.date())) {
+        Ok(desired) => {
+            memory.desired = Some((head.clone(), run.now.date(), desired));
+            None
+        }
+        Err(problems) => {
+            let first = problems.iter().next().map(ToString::to_string).unwrap_or_default();
+            let adopted = memory.facts().adopted.clone();
+            tell::refusal(outside, run.policy, head, &adopted, &problems, summary);
+            Some(format!("{} errors, the first: {first}", problems.len()))
         }
     };
     let entry = match refused {
@@ -511,7 +500,9 @@ fn desired_of_adopted<S: Source, W, J, L, R>(
     let files = outside.source.files(&adopted).map_err(world_error(
         "the files of the adopted commit could not be read",
     ))?;
-    read(&adopted, &files, run.policy, today)
+    files
+        .and_then(|files| read_host(&files, run.policy, today))
+        .map_err(|problems| CycleError::Repository { commit: adopted, problems })
 }
 
 /// Runs the batches, one intent at a time, and observes after each.

@@ -111,6 +111,7 @@ pub(crate) fn look<S: Source>(
     Ok(match merged {
         Merge::Contained => Looked::Contained,
         Merge::Conflict(paths) => Looked::Conflict(paths),
+        Merge::Refused(problems) => Looked::Invalid(problems_of(problems.iter())),
         Merge::Clean(files) => match repo::read(&files) {
             Err(problems) => Looked::Invalid(problems_of(problems.iter())),
             Ok((repo, warnings)) => Looked::Valid(
@@ -182,21 +183,8 @@ pub(crate) fn proposal<S, W, J, L, R: ReportSink>(
 }
 
 /// Diagnostics as reports show them.
-pub(crate) fn problems_of<'a>(
-    diagnostics: impl IntoIterator<Item = &'a Diagnostic>,
-) -> Vec<Problem> {
-    diagnostics
-        .into_iter()
-        .map(|it| Problem {
-            place: match it.at {
-                Some(at) => format!("{}:{}:{}", it.file, at.line, at.column),
-                None => it.file.clone(),
-            },
-            rule: it.rule.to_owned(),
-            text: it.problem.clone(),
-            help: it.help.clone(),
-        })
-        .collect()
+pub(crate) fn problems_of<'a>(diagnostics: impl IntoIterator<Item = &'a Diagnostic>) -> Vec<Problem> {
+    diagnostics.into_iter().map(Problem::from).collect()
 }
 
 /// Tells, unless that is what was told already. Returns whether the sink has it now.
