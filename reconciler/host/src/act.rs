@@ -25,7 +25,7 @@ impl Host {
         let steps = intent.steps();
         let result = match intent.phase() {
             // The record is the effect.
-            Phase::Record => Ok(Complaints::new()),
+            Phase::Record | Phase::Assign => Ok(Complaints::new()),
             Phase::Quiesce | Phase::Start => self.change_units(steps, progress),
             Phase::Accounts => self.change_accounts(steps, intent.at().days(), progress),
             Phase::Homes => self.change_homes(steps, progress),
@@ -95,7 +95,7 @@ impl Host {
         }
         locked.commit(databases).map_err(|error| told(&error))?;
         for (step, shelf) in restored {
-            if let Err(error) = shelf.end_restoring(LOGIN) {
+            if let Err(error) = shelf.drop_save(LOGIN) {
                 complaints.insert(step, told(&error));
             }
         }
@@ -161,9 +161,10 @@ impl Host {
                 group,
                 because: _,
             } => databases.leave_group(user, group).map_err(said)?,
-            Action::LockLogin { user } => {
+            Action::LockLogin { user, cut } => {
                 let saved = databases.saved_login(user).map_err(said)?;
-                let shelf = self.shelf(uid)?;
+                let uid = uid.ok_or("there is no such account")?;
+                let shelf = self.saved.shelf(uid, *cut).map_err(|error| told(&error))?;
                 shelf
                     .keep_text(LOGIN, &saved.to_secret_text())
                     .map_err(|error| told(&error))?;
@@ -171,11 +172,18 @@ impl Host {
                     .lock_login(user, &self.settings.nologin)
                     .map_err(said)?;
             }
-            Action::UnlockLogin { user } => {
-                let shelf = self.shelf(uid)?;
-                let text = shelf.begin_restoring_text(LOGIN).map_err(|error| told(&error))?.ok_or(
-                    "the login that the cut saved is not on this host any more; set shell, expiry and password by hand",
-                )?;
+            Action::UnlockLogin { user, cut } => {
+                let gone = "the login that the cut saved is not on this host any more; set shell, expiry and password by hand";
+                let uid = uid.ok_or("there is no such account")?;
+                let shelf = self
+                    .saved
+                    .holding(uid, *cut, LOGIN)
+                    .map_err(|error| told(&error))?
+                    .ok_or(gone)?;
+                let text = shelf
+                    .text(LOGIN)
+                    .map_err(|error| told(&error))?
+                    .ok_or(gone)?;
                 let saved = SavedLogin::from_secret_text(&text).map_err(|error| told(&error))?;
                 databases.restore_login(user, &saved).map_err(said)?;
                 return Ok(Some(shelf));
@@ -183,11 +191,6 @@ impl Host {
             other => return Err(misplaced(other)),
         }
         Ok(None)
-    }
-
-    fn shelf(&self, uid: Option<u32>) -> Result<Shelf, String> {
-        let uid = uid.ok_or("there is no such account")?;
-        self.saved.shelf(uid).map_err(|error| told(&error))
     }
 
     fn change_homes(
@@ -221,8 +224,9 @@ impl Host {
                     user: _,
                     trace,
                     direction,
+                    cut,
                 } => {
-                    changed.push((step, whose, *trace, *direction));
+                    changed.push((step, whose, *trace, *direction, *cut));
                     Ok(())
                 }
                 other => Err(misplaced(other)),
@@ -254,18 +258,16 @@ impl Host {
                 }
             }
         }
-        for (done, (step, whose, trace, direction)) in changed.into_iter().enumerate() {
-            let result = traces::change(
-                &self.dir,
-                &self.root,
-                &self.saved,
-                &whose,
-                trace,
-                direction,
-                &self.settings.keys,
-            )
-            .map_err(|error| told(&error))
-            .and_then(|()| self.tell_logind(&whose, trace, direction));
+        let ground = traces::Ground {
+            root: &self.dir,
+            owners: &self.root,
+            saved: &self.saved,
+            keys: &self.settings.keys,
+        };
+        for (done, (step, whose, trace, direction, cut)) in changed.into_iter().enumerate() {
+            let result = traces::change(&ground, &whose, trace, direction, cut)
+                .map_err(|error| told(&error))
+                .and_then(|()| self.tell_logind(&whose, trace, direction));
             complaints.extend(result.err().map(|why| (step.id, why)));
             progress(created.len() + done + 1, total);
         }

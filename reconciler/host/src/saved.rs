@@ -1,15 +1,15 @@
 //! What a cut takes away, kept for root alone until a way back restores exactly that.
 //!
-//! One directory for each uid, and in it one file for each thing:
+//! One directory for each cut of each uid, `UID.CUT`, and in it one file for each thing:
 //!
 //! | name | meaning |
 //! |---|---|
 //! | `KEY` | the save that a way back restores; written once, never overwritten |
-//! | `KEY.restoring` | the same, from the moment a way back began until it is durable |
-//! | `KEY.1`, `KEY.2`, … | what reappeared while the person was cut, or was superseded; kept, never restored by itself |
+//! | `KEY.1`, `KEY.2`, … | what reappeared while the person was cut; kept, never restored by itself |
 //!
 //! A save is durable before what it saves is removed, and removed only after what it restores is durable: at every
-//! instant one of the two is whole.
+//! instant one of the two is whole. A cut has a number, so that what an interrupted way back left is never taken for
+//! what a later cut saved.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -151,9 +151,9 @@ impl Saved {
         Ok(Self { dir })
     }
 
-    /// The saves of a uid; the directory is made when there is none.
-    pub(crate) fn shelf(&self, uid: u32) -> Result<Shelf, RootError> {
-        let name = uid.to_string();
+    /// Where the saves of one cut go; the directory is made when there is none.
+    pub(crate) fn shelf(&self, uid: u32, cut: u32) -> Result<Shelf, RootError> {
+        let name = shelf_name(uid, cut);
         match self.dir.make_dir(&name, 0o700) {
             Ok(dir) => {
                 self.dir.sync()?;
@@ -165,6 +165,31 @@ impl Saved {
             Err(error) => Err(error),
         }
     }
+
+    /// The shelf from which `key` is put back: that of this cut, or of the latest before it. A cut that found a thing
+    /// still set aside from an earlier one, whose way back was interrupted, saved none of its own.
+    pub(crate) fn holding(
+        &self,
+        uid: u32,
+        cut: u32,
+        key: &str,
+    ) -> Result<Option<Shelf>, RootError> {
+        for cut in (1..=cut).rev() {
+            let dir = match self.dir.dir(shelf_name(uid, cut)) {
+                Ok(dir) => dir,
+                Err(error) if error.source.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            if dir.see(key)?.is_some() {
+                return Ok(Some(Shelf { dir }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn shelf_name(uid: u32, cut: u32) -> String {
+    format!("{uid}.{cut}")
 }
 
 /// The name of a save of the thing at `path`.
@@ -173,10 +198,6 @@ pub(crate) fn key(word: &str, path: &str) -> String {
         "{word}-{}",
         muster_core::step::percent_encode(path).replace('/', "%2F")
     )
-}
-
-fn restoring(key: &str) -> String {
-    format!("{key}.restoring")
 }
 
 fn new(key: &str) -> String {
@@ -190,50 +211,27 @@ impl Shelf {
             return Ok(());
         }
         self.write(&new(key), |file| file.write_all(text.as_bytes()))?;
-        self.supersede_restoring(key)?;
         self.dir.place(new(key), key)?;
         self.dir.sync()?;
         Ok(())
     }
 
-    /// The text under `key`, marked as being restored; `None` when there is none.
-    pub(crate) fn begin_restoring_text(&self, key: &str) -> Result<Option<String>, SaveError> {
-        self.begin_restoring(key)?;
-        let Some((bytes, _)) = self.dir.read(restoring(key), HEADER)? else {
+    /// The text under `key`; `None` when there is none.
+    pub(crate) fn text(&self, key: &str) -> Result<Option<String>, SaveError> {
+        let Some((bytes, _)) = self.dir.read(key, HEADER)? else {
             return Ok(None);
         };
-        let damaged = || SaveError::Damaged {
-            path: self.dir.path_of(restoring(key)),
-        };
-        String::from_utf8(bytes).map(Some).map_err(|_| damaged())
+        String::from_utf8(bytes)
+            .map(Some)
+            .map_err(|_| SaveError::Damaged {
+                path: self.dir.path_of(key),
+            })
     }
 
-    /// Whether there is anything to put back under `key`.
-    pub(crate) fn has(&self, key: &str) -> Result<bool, RootError> {
-        Ok(self.dir.see(key)?.is_some() || self.dir.see(restoring(key))?.is_some())
-    }
-
-    /// Drops the save that was restored, once that is durable.
-    pub(crate) fn end_restoring(&self, key: &str) -> Result<(), SaveError> {
-        if self.dir.remove(restoring(key))? {
+    /// Drops a save, once what it restored is durable.
+    pub(crate) fn drop_save(&self, key: &str) -> Result<(), SaveError> {
+        if self.dir.remove(key)? {
             self.dir.sync()?;
-        }
-        Ok(())
-    }
-
-    fn begin_restoring(&self, key: &str) -> Result<(), SaveError> {
-        if self.dir.see(key)?.is_some() {
-            self.supersede_restoring(key)?;
-            self.dir.place(key, restoring(key))?;
-            self.dir.sync()?;
-        }
-        Ok(())
-    }
-
-    /// A restore that was interrupted, and overtaken by a new cut, is kept beside the new save.
-    fn supersede_restoring(&self, key: &str) -> Result<(), SaveError> {
-        if self.dir.see(restoring(key))?.is_some() {
-            self.place_beside(&restoring(key), key)?;
         }
         Ok(())
     }
@@ -346,10 +344,6 @@ impl Shelf {
             }
             self.place_beside(temporary, key)?;
         } else {
-            if self.dir.see(restoring(key))?.is_some() && self.tail(&restoring(key))? == tail {
-                self.dir.remove(restoring(key))?;
-            }
-            self.supersede_restoring(key)?;
             self.dir.place(temporary, key)?;
         }
         self.dir.sync()?;
@@ -385,21 +379,19 @@ impl Shelf {
         name: &str,
         ownership: Ownership,
     ) -> Result<PutBack, SaveError> {
-        self.begin_restoring(key)?;
-        let save = restoring(key);
-        let Some((file, _)) = self.dir.open_file(&save)? else {
+        let Some((file, _)) = self.dir.open_file(key)? else {
             return Ok(PutBack::NothingSaved);
         };
         let mut reader = BufReader::new(file);
         let damaged = || SaveError::Damaged {
-            path: self.dir.path_of(&save),
+            path: self.dir.path_of(key),
         };
         let header = Header::read(&mut reader).ok_or_else(damaged)?;
         if to.see(name)?.is_some() {
-            if !self.stands(&header, &save, to, name)? {
+            if !self.stands(&header, key, to, name)? {
                 return Err(SaveError::Occupied {
                     path: to.path_of(name),
-                    saved: self.dir.path_of(&save),
+                    saved: self.dir.path_of(key),
                 });
             }
         } else {
@@ -422,7 +414,7 @@ impl Shelf {
             }
         }
         to.sync()?;
-        self.end_restoring(key)?;
+        self.drop_save(key)?;
         Ok(PutBack::Done)
     }
 
@@ -667,6 +659,7 @@ mod tests {
         _scratch: tempfile::TempDir,
         home: PathBuf,
         dir: Dir,
+        saved: Saved,
         shelf: Shelf,
         uid: u32,
     }
@@ -675,14 +668,13 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let home = scratch.path().join("home");
         std::fs::create_dir(&home).unwrap();
-        let shelf = Saved::open(&scratch.path().join("saved"))
-            .unwrap()
-            .shelf(1004)
-            .unwrap();
+        let saved = Saved::open(&scratch.path().join("saved")).unwrap();
+        let shelf = saved.shelf(1004, 1).unwrap();
         let uid = nix::unistd::geteuid().as_raw();
         Place {
             dir: Dir::open(&home).unwrap(),
             home,
+            saved,
             shelf,
             uid,
             _scratch: scratch,
@@ -779,18 +771,34 @@ mod tests {
     }
 
     #[test]
-    fn a_restore_that_was_interrupted_at_its_end_does_not_bring_back_the_old_next_time() {
+    fn what_one_cut_left_is_never_taken_for_what_another_saved() {
         let it = place();
         std::fs::write(it.file(), "old").unwrap();
         it.aside().unwrap();
-        it.shelf.begin_restoring("keys-file").unwrap();
-        std::fs::write(it.file(), "new keys of a person who was back").unwrap();
+        // A way back that was interrupted before it dropped the save; then another cut.
+        std::fs::write(it.file(), "new").unwrap();
+        let second = it.saved.shelf(1004, 2).unwrap();
+        second
+            .set_aside("keys-file", &it.dir, "file", it.uid, Ownership::Performed)
+            .unwrap();
+        let holding = it.saved.holding(1004, 2, "keys-file").unwrap().unwrap();
+        holding
+            .put_back("keys-file", &it.dir, "file", Ownership::Performed)
+            .unwrap();
+        assert_eq!(std::fs::read(it.file()).unwrap(), b"new");
+        let earlier = it.saved.holding(1004, 2, "keys-file").unwrap().unwrap();
+        assert_eq!(earlier.dir.path(), it.shelf.dir.path());
+        assert!(it.saved.holding(1004, 2, "other").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_restore_that_was_interrupted_at_its_end_is_brought_to_it() {
+        let it = place();
+        std::fs::write(it.file(), "keys").unwrap();
         it.aside().unwrap();
-        it.back().unwrap();
-        assert_eq!(
-            std::fs::read(it.file()).unwrap(),
-            b"new keys of a person who was back"
-        );
+        std::fs::write(it.file(), "keys").unwrap();
+        assert_eq!(it.back().unwrap(), PutBack::Done);
+        assert_eq!(it.saves(), Vec::<String>::new());
     }
 
     #[test]
@@ -862,15 +870,8 @@ mod tests {
         let it = place();
         it.shelf.keep_text("login", "first").unwrap();
         it.shelf.keep_text("login", "second").unwrap();
-        assert_eq!(
-            it.shelf.begin_restoring_text("login").unwrap().as_deref(),
-            Some("first")
-        );
-        assert_eq!(
-            it.shelf.begin_restoring_text("login").unwrap().as_deref(),
-            Some("first")
-        );
-        it.shelf.end_restoring("login").unwrap();
-        assert_eq!(it.shelf.begin_restoring_text("login").unwrap(), None);
+        assert_eq!(it.shelf.text("login").unwrap().as_deref(), Some("first"));
+        it.shelf.drop_save("login").unwrap();
+        assert_eq!(it.shelf.text("login").unwrap(), None);
     }
 }

@@ -162,17 +162,28 @@ fn open_home(root: &Dir, homes: &mut Homes<'_>, whose: &Whose<'_>) -> Result<Opt
     Ok(Some(home))
 }
 
-/// Sets a trace aside, or puts it back.
+/// Where a change of traces works, and what it needs to know.
+pub(crate) struct Ground<'a> {
+    pub(crate) root: &'a Dir,
+    pub(crate) owners: &'a Root,
+    pub(crate) saved: &'a Saved,
+    pub(crate) keys: &'a [String],
+}
+
+/// Sets a trace aside for a cut, or puts it back.
 pub(crate) fn change(
-    root: &Dir,
-    owners: &Root,
-    saved: &Saved,
+    ground: &Ground<'_>,
     whose: &Whose<'_>,
     trace: Trace,
     direction: Direction,
-    keys: &[String],
+    cut: u32,
 ) -> Result<(), TraceError> {
-    let shelf = saved.shelf(whose.uid)?;
+    let Ground {
+        root,
+        owners,
+        saved,
+        keys,
+    } = *ground;
     let mut homes = Homes::new(root, owners);
     let mut home = None;
     let mut there = false;
@@ -188,63 +199,53 @@ pub(crate) fn change(
             (Trace::Linger | Trace::Crontab, _) => String::new(),
         };
         let key = key(trace.word(), &what);
+        let holding = match direction {
+            Direction::SetAside => None,
+            Direction::Restore => saved.holding(whose.uid, cut, &key)?,
+        };
         let opened = if in_home {
             let home = home.get_or_insert_with(|| open_home(root, &mut homes, whose));
             match home {
-                Ok(Some(home)) => home.below_on_this_mount(parent).map(Some).or_else(|error| {
-                    missing(error, || {
-                        if direction == Direction::SetAside
-                            || parent.contains('/')
-                            || parent.is_empty()
-                        {
-                            return Ok(None);
-                        }
-                        shelf
-                            .has(&key)?
-                            .then(|| make_private(home, parent, whose, owners.ownership()))
-                            .transpose()
-                    })
-                }),
+                Ok(Some(home)) => match home.below_on_this_mount(parent) {
+                    Err(error)
+                        if error.source.kind() == io::ErrorKind::NotFound
+                            && holding.is_some()
+                            && !parent.contains('/') =>
+                    {
+                        make_private(home, parent, whose, owners.ownership()).map(Some)
+                    }
+                    opened => absent(opened),
+                },
                 Ok(None) => Ok(None),
                 Err(why) => return Err(TraceError::Home(why.clone())),
             }
+        } else if holding.is_some() {
+            root.below_made(parent).map(Some)
         } else {
-            match direction {
-                Direction::SetAside => absent(root.below_trusted(parent)),
-                Direction::Restore if shelf.has(&key)? => root.below_made(parent).map(Some),
-                Direction::Restore => absent(root.below_trusted(parent)),
-            }
+            absent(root.below_trusted(parent))
         };
         let dir = match opened {
             Ok(Some(dir)) => dir,
             Ok(None) => continue,
             Err(error) => return Err(TraceError::Home(explained(&error))),
         };
-        match direction {
-            Direction::SetAside => {
-                shelf.set_aside(&key, &dir, name, whose.uid, owners.ownership())?
+        match (direction, holding) {
+            (Direction::SetAside, _) => {
+                if dir.see(name)?.is_some() {
+                    let shelf = saved.shelf(whose.uid, cut)?;
+                    shelf.set_aside(&key, &dir, name, whose.uid, owners.ownership())?;
+                }
             }
-            Direction::Restore => {
-                there |= shelf.put_back(&key, &dir, name, owners.ownership())? == PutBack::Done
-                    || dir.see(name)?.is_some();
+            (Direction::Restore, Some(shelf)) => {
+                there |= shelf.put_back(&key, &dir, name, owners.ownership())? == PutBack::Done;
             }
+            (Direction::Restore, None) => there |= dir.see(name)?.is_some(),
         }
     }
     if direction == Direction::Restore && !there {
         return Err(TraceError::NothingSaved);
     }
     Ok(())
-}
-
-fn missing(
-    error: RootError,
-    make: impl FnOnce() -> Result<Option<Dir>, RootError>,
-) -> Result<Option<Dir>, RootError> {
-    if error.source.kind() == io::ErrorKind::NotFound {
-        make()
-    } else {
-        Err(error)
-    }
 }
 
 /// `~/.ssh` was removed in between: it is made again as `ssh` makes it.

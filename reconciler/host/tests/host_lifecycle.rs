@@ -1,0 +1,503 @@
+//! A person's way through a host: created, parked, back, cut, back; on a scratch root, by core's own plans. After each
+//! stage the next plan is empty, and what a cut set aside comes back byte for byte.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use muster_core::commit::CommitId;
+use muster_core::desired;
+use muster_core::gate::judge;
+use muster_core::journal::{Entry, Replayed, StepResult};
+use muster_core::plan::{Input, Plan, plan, question};
+use muster_core::policy::{Aggregate, Policy, PortFamily};
+use muster_core::render::writes;
+use muster_core::repo;
+use muster_core::settle::settle;
+use muster_core::step::{Step, StepId};
+use muster_core::time::Time;
+use muster_core::world::World as _;
+use muster_host::{Host, HostSettings};
+
+const EMO: &str = "users:\n  emo: {authentik_user: emo.x, k8s_user: emok, tier: power-user}\n";
+const EMO_PARKED: &str =
+    "users:\n  emo: {authentik_user: emo.x, k8s_user: emok, tier: power-user, parked: true}\n";
+const ADA: &str = "  ada: {authentik_user: ada.x, k8s_user: adak, tier: power-user}\n";
+
+struct Machine {
+    scratch: tempfile::TempDir,
+    host: Host,
+    policy: Policy,
+    replayed: Replayed,
+    now: Time,
+    /// What came of the steps of the last cycle.
+    results: Vec<(Step, StepResult)>,
+}
+
+fn commit() -> CommitId {
+    "1".repeat(40).parse().unwrap()
+}
+
+fn machine() -> Machine {
+    let scratch = tempfile::tempdir().unwrap();
+    let put = |path: &str, text: &str, mode: u32| {
+        let path = scratch.path().join("root").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    put("etc/passwd", "root:x:0:0:root:/root:/bin/bash\n", 0o644);
+    put("etc/shadow", "root:*:20000:0:99999:7:::\n", 0o640);
+    put("etc/group", "root:x:0:\nt3:x:996:\nsudo:x:27:\n", 0o644);
+    put("etc/gshadow", "root:*::\nt3:!::\nsudo:!::\n", 0o640);
+    put("etc/subuid", "", 0o644);
+    put("etc/subgid", "", 0o644);
+    put("etc/login.defs", "HOME_MODE 0700\n", 0o644);
+    put("etc/skel/.profile", "umask 022\n", 0o644);
+    put("bin/zsh", "", 0o755);
+    put("home/.keep", "", 0o644);
+    let unit = "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n";
+    put("usr/lib/systemd/system/t3-serve@.service", unit, 0o644);
+    let mut policy = Policy::for_host("devvm");
+    policy.service_group = Some("t3".into());
+    policy.units = vec!["t3-serve@.service".into()];
+    policy.families = vec![PortFamily {
+        name: "t3".into(),
+        first: 3773,
+        last: 65_000,
+    }];
+    policy.environment = true;
+    policy.aggregates = Aggregate::ALL.into();
+    policy.limits.min_admins = 0;
+    policy.limits.share = 100;
+    let mut settings =
+        HostSettings::new(&scratch.path().join("root"), &scratch.path().join("saved"));
+    settings.units.clone_from(&policy.units);
+    settings.environment = Some("/etc/muster/env/{user}.env".into());
+    settings.aggregates = [
+        (Aggregate::LoginMap, "/etc/ttyd-user-map".to_owned()),
+        (Aggregate::Dispatch, "/var/lib/t3/dispatch.json".to_owned()),
+        (Aggregate::Admins, "/etc/ttyd-admins".to_owned()),
+    ]
+    .into();
+    let host = Host::open(settings).unwrap();
+    let now = Time(1_795_305_600);
+    let genesis = Entry::Genesis {
+        at: now,
+        executor_id: "0".repeat(32),
+        name: "devvm".into(),
+        adopt: commit(),
+    };
+    let replayed = Replayed::begin(&genesis).unwrap();
+    Machine {
+        scratch,
+        host,
+        policy,
+        replayed,
+        now,
+        results: Vec::new(),
+    }
+}
+
+impl Machine {
+    fn path(&self, path: &str) -> PathBuf {
+        self.scratch.path().join("root").join(path)
+    }
+
+    fn text(&self, path: &str) -> String {
+        std::fs::read_to_string(self.path(path)).unwrap()
+    }
+
+    fn plan(&mut self, roster: &str) -> (Plan, muster_core::observed::Observed) {
+        let files = BTreeMap::from([("roster.yaml".to_owned(), roster.as_bytes().to_vec())]);
+        let (repo, _) = repo::read(&files).unwrap();
+        let desired = desired::for_host(&repo, &self.policy, self.now.date());
+        let observed = self
+            .host
+            .observe(&question(&desired, &self.replayed.facts))
+            .unwrap();
+        let plan = plan(&Input {
+            policy: &self.policy,
+            commit: &commit(),
+            today: self.now.date(),
+            desired: &desired,
+            observed: &observed,
+            facts: &self.replayed.facts,
+        });
+        (plan, observed)
+    }
+
+    /// One cycle, as the daemon runs it.
+    fn cycle(&mut self, roster: &str) {
+        self.now = self.now.plus(7_200);
+        let (plan, observed) = self.plan(roster);
+        let verdict = judge(
+            &plan,
+            &self.policy,
+            &self.replayed.facts,
+            &observed,
+            self.now,
+        );
+        let (batches, _) = verdict.into_batches();
+        let mut undone: BTreeSet<StepId> = BTreeSet::new();
+        self.results.clear();
+        for mut batch in batches {
+            undone.extend(batch.without_dependents_of(&undone));
+            if batch.is_empty() {
+                continue;
+            }
+            let steps: Vec<Step> = batch.steps().cloned().collect();
+            let files = writes(
+                &steps.iter().collect::<Vec<_>>(),
+                &observed,
+                plan.environments(),
+                plan.ports(),
+            );
+            let replayed = &mut self.replayed;
+            let intent = batch
+                .intend(&commit(), self.now, files, |entry| replayed.apply(entry))
+                .unwrap();
+            let complaints = self.host.act(&intent, &mut |_, _| {}).unwrap();
+            let mut everybody = muster_core::observed::Question::default();
+            for step in &steps {
+                let subject = muster_core::observed::Subject {
+                    traces: true,
+                    ..Default::default()
+                };
+                everybody
+                    .people
+                    .insert(step.action.user().to_owned(), subject);
+            }
+            let after = self.host.observe(&everybody).unwrap();
+            let settled = |step: &Step| {
+                settle(
+                    step,
+                    &after,
+                    &self.policy.nologin,
+                    complaints.get(&step.id).map(String::as_str),
+                )
+            };
+            let results: Vec<StepResult> = steps.iter().map(settled).collect();
+            self.replayed
+                .apply(&Entry::Outcome {
+                    at: self.now,
+                    results: results.clone(),
+                })
+                .unwrap();
+            let undone_now = steps
+                .iter()
+                .zip(&results)
+                .filter(|(_, it)| **it != StepResult::Done);
+            undone.extend(undone_now.map(|(step, _)| step.id));
+            self.results.extend(steps.into_iter().zip(results));
+        }
+    }
+
+    /// One cycle in which every step is done, and after which nothing is left to do but what waits for a release.
+    #[track_caller]
+    fn settles(&mut self, roster: &str) {
+        self.cycle(roster);
+        for (step, result) in &self.results {
+            assert_eq!(*result, StepResult::Done, "{}", step.words());
+        }
+        let (plan, observed) = self.plan(roster);
+        let verdict = judge(
+            &plan,
+            &self.policy,
+            &self.replayed.facts,
+            &observed,
+            self.now,
+        );
+        let left: Vec<String> = verdict
+            .admitted
+            .iter()
+            .map(|it| it.step().words())
+            .collect();
+        assert_eq!(left, Vec::<String>::new());
+    }
+
+    fn reason(&self, verb: &str) -> String {
+        let found = self
+            .results
+            .iter()
+            .find(|(step, _)| step.action.kind().word() == verb);
+        match found {
+            Some((_, StepResult::Failed(reason))) => reason.clone(),
+            other => panic!("{verb}: {other:?}"),
+        }
+    }
+
+    fn uid(&self) -> u32 {
+        self.replayed.facts.people["emo"].uid
+    }
+
+    /// Puts a file where a user would have it.
+    fn put(&self, path: &str, content: &[u8], mode: u32) {
+        let path = self.path(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::new(1_234_567, 89))
+            .unwrap();
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(self.uid()), None).unwrap();
+        }
+    }
+
+    fn traces(&self) -> BTreeMap<PathBuf, Seen> {
+        [
+            "home/emo",
+            "var/lib/systemd/linger",
+            "var/spool/cron/crontabs",
+        ]
+        .iter()
+        .flat_map(|below| tree(&self.path(below)))
+        .collect()
+    }
+}
+
+/// Type and mode, owner, time of change and content.
+type Seen = (u32, u32, i64, i64, Vec<u8>);
+
+fn tree(path: &Path) -> Vec<(PathBuf, Seen)> {
+    let Ok(meta) = path.symlink_metadata() else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    let content = if meta.is_file() {
+        std::fs::read(path).unwrap()
+    } else if meta.is_symlink() {
+        std::fs::read_link(path)
+            .unwrap()
+            .into_os_string()
+            .into_encoded_bytes()
+    } else {
+        for entry in std::fs::read_dir(path).unwrap() {
+            found.extend(tree(&entry.unwrap().path()));
+        }
+        // The time of a directory tells that something was taken out and put back.
+        return found;
+    };
+    found.push((
+        path.to_owned(),
+        (
+            meta.mode(),
+            meta.uid(),
+            meta.mtime(),
+            meta.mtime_nsec(),
+            content,
+        ),
+    ));
+    found
+}
+
+#[test]
+fn a_person_is_created_parked_and_back() {
+    let mut it = machine();
+    it.settles(EMO);
+    assert!(it.path("home/emo/.profile").exists());
+    assert!(it.text("etc/muster/env/emo.env").contains("T3_PORT=3773"));
+    assert!(it.text("etc/ttyd-user-map").contains("emo.x=emo"));
+    let link = it.path("etc/systemd/system/multi-user.target.wants/t3-serve@emo.service");
+    assert!(link.is_symlink());
+    let accounts = [
+        "etc/passwd",
+        "etc/shadow",
+        "etc/group",
+        "etc/gshadow",
+        "etc/subuid",
+    ]
+    .map(|file| it.text(file));
+    it.settles(EMO_PARKED);
+    assert!(!link.is_symlink());
+    it.settles(EMO);
+    assert!(link.is_symlink());
+    let after = [
+        "etc/passwd",
+        "etc/shadow",
+        "etc/group",
+        "etc/gshadow",
+        "etc/subuid",
+    ]
+    .map(|file| it.text(file));
+    assert_eq!(accounts, after);
+}
+
+#[test]
+fn what_a_cut_sets_aside_comes_back_byte_for_byte() {
+    let mut it = machine();
+    it.settles(&format!("{EMO}{ADA}"));
+    it.put(
+        "home/emo/.ssh/authorized_keys",
+        &vec![b'k'; 2_000_000],
+        0o600,
+    );
+    it.put("home/emo/keys", b"linked", 0o640);
+    symlink("../keys", it.path("home/emo/.ssh/authorized_keys2")).unwrap();
+    it.put("var/spool/cron/crontabs/emo", b"@daily true\n", 0o600);
+    it.put("var/lib/systemd/linger/emo", b"", 0o644);
+    let files = [
+        "etc/passwd",
+        "etc/shadow",
+        "etc/group",
+        "etc/gshadow",
+        "etc/subuid",
+        "etc/subgid",
+        "etc/ttyd-user-map",
+    ];
+    let (before, traces) = (files.map(|file| it.text(file)), it.traces());
+    for _ in 0..2 {
+        it.settles(&format!("users:\n{ADA}"));
+        assert_ne!(files.map(|file| it.text(file)), before);
+        let left: Vec<_> = it.traces().into_keys().collect();
+        assert_eq!(
+            left,
+            [it.path("home/emo/.profile"), it.path("home/emo/keys")]
+        );
+        it.settles(&format!("{EMO}{ADA}"));
+        assert_eq!(files.map(|file| it.text(file)), before);
+        assert_eq!(it.traces(), traces);
+    }
+}
+
+#[test]
+fn keys_that_come_back_while_somebody_is_cut_are_taken_again_and_the_first_are_restored() {
+    let mut it = machine();
+    it.settles(&format!("{EMO}{ADA}"));
+    it.put("home/emo/.ssh/authorized_keys", b"first", 0o600);
+    let cut = format!("users:\n{ADA}");
+    it.settles(&cut);
+    it.put(
+        "home/emo/.ssh/authorized_keys",
+        b"by some other tool",
+        0o600,
+    );
+    it.settles(&cut);
+    it.settles(&format!("{EMO}{ADA}"));
+    assert_eq!(it.text("home/emo/.ssh/authorized_keys"), "first");
+}
+
+#[test]
+fn a_login_that_was_opened_again_by_hand_is_shut_again_and_the_first_is_restored() {
+    let mut it = machine();
+    it.settles(&format!("{EMO}{ADA}"));
+    let before = it.text("etc/shadow");
+    let cut = format!("users:\n{ADA}");
+    it.settles(&cut);
+    let opened = it
+        .text("etc/passwd")
+        .replace("/usr/sbin/nologin", "/bin/sh");
+    std::fs::write(it.path("etc/passwd"), opened).unwrap();
+    it.settles(&cut);
+    it.settles(&format!("{EMO}{ADA}"));
+    assert_eq!(it.text("etc/shadow"), before);
+    assert!(
+        it.text("etc/passwd")
+            .lines()
+            .any(|line| line.starts_with("emo:") && line.ends_with(":/bin/zsh"))
+    );
+}
+
+#[test]
+fn a_link_in_place_of_the_directory_for_keys_is_not_followed() {
+    let mut it = machine();
+    it.settles(&format!("{EMO}{ADA}"));
+    let outside = it.path("etc/muster/authorized_keys");
+    std::fs::write(&outside, "root's own").unwrap();
+    symlink(it.path("etc/muster"), it.path("home/emo/.ssh")).unwrap();
+    it.cycle(&format!("users:\n{ADA}"));
+    assert_eq!(std::fs::read(&outside).unwrap(), b"root's own");
+    let (plan, _) = it.plan(&format!("users:\n{ADA}"));
+    let notes: Vec<String> = plan.notes().iter().map(ToString::to_string).collect();
+    assert!(
+        notes.iter().any(|it| it.contains("symbolic link")),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn a_directory_in_the_way_of_what_is_restored_is_left_and_named() {
+    let mut it = machine();
+    it.settles(&format!("{EMO}{ADA}"));
+    it.put("home/emo/.ssh/authorized_keys", b"first", 0o600);
+    it.settles(&format!("users:\n{ADA}"));
+    std::fs::create_dir(it.path("home/emo/.ssh/authorized_keys")).unwrap();
+    it.cycle(&format!("{EMO}{ADA}"));
+    assert!(
+        it.reason("keys.restore").contains("is there again"),
+        "{}",
+        it.reason("keys.restore")
+    );
+    std::fs::remove_dir(it.path("home/emo/.ssh/authorized_keys")).unwrap();
+    it.settles(&format!("{EMO}{ADA}"));
+    assert_eq!(it.text("home/emo/.ssh/authorized_keys"), "first");
+}
+
+#[test]
+fn a_map_that_somebody_else_spoiled_is_left_alone() {
+    let mut it = machine();
+    std::fs::write(it.path("etc/ttyd-user-map"), "rubbish\n").unwrap();
+    it.cycle(EMO);
+    assert_eq!(it.text("etc/ttyd-user-map"), "rubbish\n");
+    std::fs::write(it.path("etc/ttyd-user-map"), "old.one=somebody\n").unwrap();
+    it.cycle(EMO);
+    assert!(it.text("etc/ttyd-user-map").contains("old.one=somebody"));
+    it.settles(EMO);
+}
+
+#[test]
+fn a_home_that_is_a_link_is_not_entered() {
+    let mut it = machine();
+    std::fs::create_dir(it.path("elsewhere")).unwrap();
+    symlink("../elsewhere", it.path("home/emo")).unwrap();
+    it.cycle(EMO);
+    let (plan, _) = it.plan(EMO);
+    let notes: Vec<String> = plan.notes().iter().map(ToString::to_string).collect();
+    assert!(
+        notes.iter().any(|it| it.contains("symbolic link")),
+        "{notes:?}"
+    );
+    assert_eq!(std::fs::read_dir(it.path("elsewhere")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_rename_keeps_uid_home_and_ports_and_takes_its_traces_along() {
+    let mut it = machine();
+    it.policy
+        .declared_benign
+        .insert(muster_core::action::Kind::UserRename);
+    it.settles(EMO);
+    let uid = it.uid();
+    it.put("var/spool/cron/crontabs/emo", b"@daily true\n", 0o600);
+    let renamed = "users:\n  emil: {authentik_user: emo.x, k8s_user: emok, tier: power-user, previously: emo}\n";
+    for _ in 0..3 {
+        it.cycle(renamed);
+    }
+    it.settles(renamed);
+    let person = &it.replayed.facts.people["emil"];
+    assert_eq!(
+        (person.uid, person.home.as_str(), person.ports["t3"]),
+        (uid, "/home/emo", 3773)
+    );
+    assert!(it.text("etc/passwd").contains(&format!("emil:x:{uid}:")));
+    for file in [
+        "etc/passwd",
+        "etc/shadow",
+        "etc/group",
+        "etc/gshadow",
+        "etc/subuid",
+    ] {
+        assert!(
+            !it.text(file).lines().any(|line| line.starts_with("emo:")),
+            "{file}"
+        );
+    }
+    assert!(it.path("var/spool/cron/crontabs/emil").exists());
+    assert!(!it.path("var/spool/cron/crontabs/emo").exists());
+    assert!(
+        !it.path("etc/systemd/system/multi-user.target.wants/t3-serve@emo.service")
+            .is_symlink()
+    );
+}
