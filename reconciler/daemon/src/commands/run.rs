@@ -50,7 +50,12 @@ pub fn run(
         .block_on(async { listen(&send) })
         .map_err(CommandError::Runtime)?;
     let lock = Lock::take(&state, Purpose::Run)?;
-    let opened = state.open(&lock, &settings.policy.executor.host, None, now())?;
+    let opened = state.open(
+        &lock,
+        &settings.policy.executor.host,
+        state.read_ledger()?,
+        now(),
+    )?;
     if opened.torn > 0 {
         tracing::warn!(
             bytes = opened.torn,
