@@ -109,6 +109,12 @@ pub enum StateError {
     /// The journal.
     #[error("the journal cannot be used")]
     Journal(#[source] JournalError),
+    /// The repository that holds the ledger.
+    #[error("the ledger cannot be read")]
+    Ledger(#[source] muster_git::LedgerError),
+    /// What the ledger holds.
+    #[error("the ledger is damaged")]
+    LedgerFacts(#[source] muster_core::ledger::LedgerError),
 }
 
 impl StateError {
@@ -136,6 +142,8 @@ impl StateError {
             Self::Held { .. } => "wait for it, or stop it: `systemctl stop muster`".into(),
             Self::NotRunning(_) => "start it: `systemctl start muster`; or once: `muster run --once`".into(),
             Self::Journal(error) => error.help(),
+            Self::Ledger(_) => return None,
+            Self::LedgerFacts(_) => "put ledger.git back from a backup or its remote".into(),
         })
     }
 }
@@ -171,6 +179,13 @@ impl Identity {
             id,
             name: name.to_owned(),
         })
+    }
+}
+
+impl Identity {
+    /// The ref of its ledger: of the pinned name, whatever the settings say now.
+    pub fn ledger_ref(&self) -> String {
+        format!("refs/muster/host/{}", self.name)
     }
 }
 
@@ -259,6 +274,27 @@ impl StateDir {
             });
         }
         Ok(Some(identity))
+    }
+
+    /// Reads the ledger of this executor; `None` before its first commit.
+    ///
+    /// # Errors
+    /// When there is one and it cannot be read or understood: corrupt is not absent.
+    pub fn read_ledger(&self) -> Result<Option<LedgerFacts>, StateError> {
+        let Some(identity) = self.identity()? else {
+            return Ok(None);
+        };
+        let ledger = match muster_git::Ledger::open(&self.ledger(), &identity.ledger_ref()) {
+            Ok(ledger) => ledger,
+            Err(muster_git::LedgerError::Absent(_)) => return Ok(None),
+            Err(error) => return Err(StateError::Ledger(error)),
+        };
+        let Some(held) = ledger.load().map_err(StateError::Ledger)? else {
+            return Ok(None);
+        };
+        muster_core::ledger::facts(&held.files)
+            .map(Some)
+            .map_err(StateError::LedgerFacts)
     }
 
     /// Makes the directory, for root alone, where it is missing.

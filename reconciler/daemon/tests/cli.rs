@@ -25,15 +25,43 @@ impl Bench {
         let bench = Self {
             dir: tempfile::tempdir().unwrap(),
         };
-        let state = bench.path("state");
+        let (state, origin) = (bench.path("state"), bench.path("origin"));
         bench.write(
             "muster.toml",
             &format!(
-                "[state]\nurl = \"/srv/git/state.git\"\ndir = \"{}\"\n[host]\nname = \"devvm\"\n",
+                "[state]\nurl = \"{}\"\ndir = \"{}\"\n[host]\nname = \"devvm\"\n",
+                origin.display(),
                 state.display()
             ),
         );
         bench
+    }
+
+    /// Commits a state repository with this roster; gives the commit's id.
+    fn commit(&self, roster: &str) -> String {
+        self.write("origin/roster.yaml", roster);
+        self.git(&["init", "--quiet", "--initial-branch=main"]);
+        self.git(&["add", "roster.yaml"]);
+        self.git(&["commit", "--quiet", "--message=a roster"]);
+        self.git(&["rev-parse", "HEAD"]).trim().to_owned()
+    }
+
+    fn git(&self, args: &[&str]) -> String {
+        let mut git = Command::new("git");
+        git.args(args)
+            .current_dir(self.path("origin"))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap());
+        git.env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1");
+        for who in ["AUTHOR", "COMMITTER"] {
+            git.env(format!("GIT_{who}_NAME"), "a")
+                .env(format!("GIT_{who}_EMAIL"), "a@example.org");
+            git.env(format!("GIT_{who}_DATE"), "2026-11-22T00:00:00Z");
+        }
+        let output = git.output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -59,14 +87,16 @@ impl Bench {
             .unwrap()
     }
 
-    fn initialised() -> Self {
+    /// A bench whose executor begins with the commit that is given beside it.
+    fn initialised() -> (Self, String) {
         let bench = Self::new();
+        let head = bench.commit(ROSTER);
         says(
-            &bench.muster(&["init", "--adopt", &"a".repeat(40)]),
+            &bench.muster(&["init", "--yes"]),
             exit::OK,
-            "begins with commit aaaa",
+            &format!("begins with commit {head}"),
         );
-        bench
+        (bench, head)
     }
 }
 
@@ -260,7 +290,6 @@ fn validate_tells_one_thing_a_line() {
 #[test]
 fn an_executor_is_made_once_and_tells_how_it_stands() {
     let bench = Bench::new();
-    let sha = "a".repeat(40);
     says(
         &bench.muster(&["status"]),
         exit::CONFIG,
@@ -268,16 +297,34 @@ fn an_executor_is_made_once_and_tells_how_it_stands() {
     );
     says(
         &bench.muster(&["init"]),
+        exit::UNAVAILABLE,
+        "did not answer",
+    );
+    bench.commit("users: [");
+    says(
+        &bench.muster(&["init", "--yes"]),
         exit::FAILED,
-        "muster init --adopt SHA",
+        "is not valid (",
+    );
+    let first = bench.commit(ROSTER);
+    let head = bench.commit(&ROSTER.replace("bobk", "bobby"));
+    says(
+        &bench.muster(&["init"]),
+        exit::FAILED,
+        &format!("run: muster init --adopt {head}"),
     );
     says(
-        &bench.muster(&["init", "--if-needed"]),
+        &bench.muster(&["init", "--if-needed", "--non-interactive"]),
         exit::FAILED,
-        "refs/heads/main in /srv/git/state.git",
+        "valid, 3 people",
     );
     says(
-        &bench.muster(&["init", "--name", "other", "--adopt", &sha]),
+        &bench.muster(&["init", "--adopt", &"a".repeat(40)]),
+        exit::FAILED,
+        "is no commit of refs/heads/main",
+    );
+    says(
+        &bench.muster(&["init", "--name", "other", "--yes"]),
         exit::USAGE,
         "set [host] name = \"other\"",
     );
@@ -286,12 +333,12 @@ fn an_executor_is_made_once_and_tells_how_it_stands() {
         "nothing is made before it is decided"
     );
     says(
-        &bench.muster(&["init", "--adopt", &sha]),
+        &bench.muster(&["init", "--adopt", &first]),
         exit::OK,
         "host/devvm is executor ",
     );
     says(
-        &bench.muster(&["init", "--adopt", &sha]),
+        &bench.muster(&["init", "--yes"]),
         exit::FAILED,
         "already holds the executor devvm",
     );
@@ -299,13 +346,13 @@ fn an_executor_is_made_once_and_tells_how_it_stands() {
     says(
         &bench.muster(&["status"]),
         exit::OK,
-        &format!("adopted   {sha}\npeople    none\nat work   nobody"),
+        &format!("adopted   {first}\npeople    none\nat work   nobody"),
     );
     let output = bench.muster(&["status", "--format", "json"]);
     let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(
         (&status["adopted"], &status["at_work"]),
-        (&sha.into(), &serde_json::Value::Null)
+        (&first.into(), &serde_json::Value::Null)
     );
     bench.write("muster.toml.d/10.toml", "[host]\nname = \"renamed\"\n");
     says(
@@ -316,8 +363,45 @@ fn an_executor_is_made_once_and_tells_how_it_stands() {
 }
 
 #[test]
+fn members_of_a_group_become_rows() {
+    let bench = Bench::new();
+    let roster = bench.write("r.yaml", ROSTER);
+    let import = |json: &str, more: &[&str]| {
+        let json = bench.write("g.json", json).display().to_string();
+        let roster = roster.display().to_string();
+        command()
+            .args(["import", "members", "--json", &json, "--roster", &roster])
+            .args(more)
+            .output()
+            .unwrap()
+    };
+    says(
+        &import("{\"name\": \"team\", \"members\": []}", &["--write"]),
+        exit::FAILED,
+        "has no members",
+    );
+    let group = "{\"name\": \"team\", \"members\": [\"z.ed\", \"al.i\", \"carol@example.org\"]}";
+    says(
+        &import(group, &[]),
+        exit::OK,
+        "new: carol\ncommented out: bob\n",
+    );
+    assert_eq!(fs::read_to_string(&roster).unwrap(), ROSTER, "only shown");
+    says(&import(group, &["--write"]), exit::OK, "new: carol");
+    let written = fs::read_to_string(&roster).unwrap();
+    assert!(
+        written.contains("\n  carol:") && written.contains("#   bob:") | written.contains("# bob:"),
+        "{written}"
+    );
+    assert_eq!(
+        fs::metadata(&roster).unwrap().permissions().mode() & 0o777,
+        0o644
+    );
+}
+
+#[test]
 fn adopting_at_the_console_is_recorded() {
-    let bench = Bench::initialised();
+    let (bench, head) = Bench::initialised();
     let sha = "b".repeat(40);
     says(
         &bench.muster(&["adopt", &sha, "--reason", " "]),
@@ -327,7 +411,7 @@ fn adopting_at_the_console_is_recorded() {
     says(
         &bench.muster(&["adopt", &sha, "--reason", "rewritten by mistake"]),
         exit::OK,
-        &format!("adopts {sha}, in place of aaaa"),
+        &format!("adopts {sha}, in place of {head}"),
     );
     says(
         &bench.muster(&["status"]),
@@ -340,7 +424,7 @@ fn adopting_at_the_console_is_recorded() {
 
 #[test]
 fn whoever_comes_second_is_told_who_is_at_work() {
-    let bench = Bench::initialised();
+    let (bench, _) = Bench::initialised();
     let state = StateDir::at(&bench.path("state"));
     says(
         &bench.muster(&["reconcile"]),
@@ -367,7 +451,7 @@ fn whoever_comes_second_is_told_who_is_at_work() {
 
 #[test]
 fn a_damaged_journal_is_told_with_its_place() {
-    let bench = Bench::initialised();
+    let (bench, _) = Bench::initialised();
     let path = bench.path("state/journal/00000001.log");
     let mut bytes = fs::read(&path).unwrap();
     bytes[200] ^= 1;

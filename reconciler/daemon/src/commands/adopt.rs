@@ -31,7 +31,12 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         return Err(StateError::NotInitialised(settings.dir).into());
     }
     let lock = Lock::take(&state, Purpose::Other("adopt"))?;
-    let mut opened = state.open(&lock, &settings.policy.executor.host, None, now())?;
+    let mut opened = state.open(
+        &lock,
+        &settings.policy.executor.host,
+        state.read_ledger()?,
+        now(),
+    )?;
     let facts = &opened.replayed.facts;
     let (before, at) = (facts.adopted.clone(), now().max(facts.latest));
     let entry = Entry::Reset {

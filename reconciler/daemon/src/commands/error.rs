@@ -3,8 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
+use muster_core::commit::CommitId;
 use muster_core::compat::{DeriveError, InputError};
 use muster_core::diagnostic::Diagnostics;
+use muster_core::edit::EditError;
+use muster_core::edit::membership::GroupError;
 
 use crate::exit;
 use crate::settings::SettingsError;
@@ -63,6 +66,46 @@ pub enum CommandError {
     /// No threads, timers or signals to be had.
     #[error("the daemon could not be set up")]
     Runtime(#[source] io::Error),
+    /// The state repository did not answer.
+    #[error("the state repository {origin} did not answer")]
+    Origin {
+        /// Which.
+        origin: String,
+        /// Why.
+        source: muster_git::FetchError,
+    },
+    /// A commit of the state repository.
+    #[error("the commit {commit} cannot be read")]
+    Commit {
+        /// Which.
+        commit: CommitId,
+        /// Why.
+        source: muster_git::files::ReadError,
+    },
+    /// The members of a group that were named.
+    #[error("{} cannot be used", path.display())]
+    Group {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: GroupError,
+    },
+    /// A roster that cannot be edited.
+    #[error("{} cannot be edited", path.display())]
+    Edit {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: EditError,
+    },
+    /// A file that could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Nobody confirmed.
     #[error("{0}")]
     NotConfirmed(String),
@@ -85,7 +128,9 @@ impl CommandError {
             | Self::Derive(_)
             | Self::NotConfirmed(_) => exit::FAILED,
             Self::Input { .. } => exit::NO_INPUT,
-            Self::Random(_) | Self::Runtime(_) | Self::Output(_) => exit::IO,
+            Self::Origin { .. } | Self::Commit { .. } => exit::UNAVAILABLE,
+            Self::Group { .. } | Self::Edit { .. } => exit::FAILED,
+            Self::Write { .. } | Self::Random(_) | Self::Runtime(_) | Self::Output(_) => exit::IO,
         }
     }
 
@@ -100,6 +145,11 @@ impl CommandError {
             | Self::Roster { .. }
             | Self::Json { .. }
             | Self::Derive(_)
+            | Self::Origin { .. }
+            | Self::Commit { .. }
+            | Self::Group { .. }
+            | Self::Edit { .. }
+            | Self::Write { .. }
             | Self::Random(_)
             | Self::Runtime(_)
             | Self::NotConfirmed(_)
@@ -124,6 +174,8 @@ fn state_code(error: &StateError) -> u8 {
         | StateError::Orphaned(_)
         | StateError::Mixed { .. }
         | StateError::Lost { .. }
-        | StateError::Journal(_) => exit::STATE,
+        | StateError::Journal(_)
+        | StateError::Ledger(_)
+        | StateError::LedgerFacts(_) => exit::STATE,
     }
 }

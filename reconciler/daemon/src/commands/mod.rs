@@ -4,6 +4,7 @@ mod adopt;
 mod check;
 mod derive;
 mod error;
+mod import;
 mod init;
 mod log;
 mod output;
@@ -76,6 +77,8 @@ enum Command {
     /// Writes what a host must have for a roster, as JSON.
     #[command(infer_long_args = true)]
     Derive(derive::Args),
+    /// Writes rows of a roster from what exists elsewhere.
+    Import(import::Args),
     /// Makes this host an executor: a random id, the pinned name, and the first commit to adopt.
     Init(init::Args),
     /// Has the running daemon look now.
@@ -106,6 +109,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
         Command::Schema(args) => schema::run(&args, &mut out),
         Command::Validate(args) => validate::run(&args, &mut out),
         Command::Derive(args) => derive::run(&args, &mut out),
+        Command::Import(args) => import::run(&args, &mut out),
         Command::Init(args) => init::run(&args, &common, &mut out),
         Command::Reconcile(args) => reconcile::run(&args, &common, &mut out),
         Command::Status(args) => status::run(&args, &common, &mut out),

@@ -50,7 +50,12 @@ pub fn run(
         .block_on(async { listen(&send) })
         .map_err(CommandError::Runtime)?;
     let lock = Lock::take(&state, Purpose::Run)?;
-    let opened = state.open(&lock, &settings.policy.executor.host, None, now())?;
+    let opened = state.open(
+        &lock,
+        &settings.policy.executor.host,
+        state.read_ledger()?,
+        now(),
+    )?;
     if opened.torn > 0 {
         tracing::warn!(
             bytes = opened.torn,
@@ -119,5 +124,86 @@ fn random_numbers() -> impl FnMut() -> f64 {
         count += 1;
         f64::from(u32::try_from(state.hash_one(count) >> 32).unwrap_or(0))
             / (f64::from(u32::MAX) + 1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::PathBuf;
+
+    use muster_core::time::Time;
+
+    use super::*;
+    use crate::state_dir::Identity;
+
+    struct Once(Health);
+
+    impl Cycle for Once {
+        fn has_moved(&mut self) -> bool {
+            false
+        }
+        fn run(&mut self, _: Why, stop: &dyn Fn() -> bool) -> Summary {
+            assert!(!stop());
+            Summary {
+                health: self.0,
+                line: String::new(),
+                due_in: None,
+            }
+        }
+        fn watch_paths(&self) -> Vec<PathBuf> {
+            Vec::new()
+        }
+    }
+
+    fn once(dir: &std::path::Path, health: Health) -> Result<u8, CommandError> {
+        let config = dir.join("muster.toml");
+        let text = format!(
+            "[state]\ndir = \"{}\"\n[host]\nname = \"devvm\"\n",
+            dir.join("state").display()
+        );
+        fs::write(&config, text).unwrap();
+        fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
+        let common = Common { config, verbose: 0 };
+        run(&Args { once: true }, &common, |_, state, opened| {
+            assert!(
+                matches!(
+                    Lock::take(state, Purpose::Run),
+                    Err(StateError::Held { .. })
+                ),
+                "a cycle is made only under the lock"
+            );
+            assert_eq!(opened.replayed.facts.name, "devvm");
+            Ok(Box::new(Once(health)))
+        })
+    }
+
+    #[test]
+    fn it_makes_no_state_and_says_how_the_cycle_went() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = once(dir.path(), Health::Well).unwrap_err();
+        assert_eq!(error.exit_code(), exit::CONFIG);
+        assert!(!dir.path().join("state").exists());
+
+        let state = StateDir::at(&dir.path().join("state"));
+        state.make().unwrap();
+        let lock = Lock::take(&state, Purpose::Other("init")).unwrap();
+        let adopt = "a".repeat(40).parse().unwrap();
+        state
+            .create(&lock, &Identity::random("devvm").unwrap(), &adopt, Time(1))
+            .unwrap();
+        assert_eq!(
+            once(dir.path(), Health::Well).unwrap_err().exit_code(),
+            exit::BUSY
+        );
+        drop(lock);
+        for (health, code) in [
+            (Health::Well, exit::OK),
+            (Health::Failed, exit::FAILED),
+            (Health::Broken, exit::STATE),
+        ] {
+            assert_eq!(once(dir.path(), health).unwrap(), code);
+        }
     }
 }

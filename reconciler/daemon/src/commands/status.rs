@@ -30,7 +30,7 @@ enum Format {
 pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
     let settings = common.settings()?;
     let state = StateDir::at(&settings.dir);
-    let replayed = state.look(&settings.policy.executor.host, None)?;
+    let replayed = state.look(&settings.policy.executor.host, state.read_ledger()?)?;
     let holder = Lock::holder(&state)?;
     let in_doubt = replayed.open.map_or(0, |steps| steps.len());
     match args.format {

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use muster_core::policy::{Aggregate, Policy};
+use muster_git::Origin;
 
 use fragment::Fragment;
 use inputs::Inputs;
@@ -29,8 +30,8 @@ pub const DEFAULT_PATH: &str = "/etc/muster/muster.toml";
 pub struct Settings {
     /// What plans and verdicts depend on.
     pub policy: Policy,
-    /// Where the state repository is, as the administrator wrote it: an absolute path or a URL.
-    pub url: Option<String>,
+    /// Where the state repository is; the one setting without a default.
+    pub url: Option<Origin>,
     /// The full name of the protected branch's ref.
     pub branch: String,
     /// How often to look for a new commit.

@@ -101,7 +101,10 @@ fn a_full_file_reaches_every_field() {
     )
     .unwrap();
     let settings = load_copy(&text).unwrap();
-    assert_eq!(settings.url.as_deref(), Some("/srv/git/state.git"));
+    assert_eq!(
+        settings.url,
+        Some(Origin::Local("/srv/git/state.git".into()))
+    );
     assert_eq!(
         settings.policy.units,
         ["t3-serve@.service", "playwright-mcp@.service"]

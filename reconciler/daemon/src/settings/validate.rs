@@ -8,6 +8,8 @@ use muster_core::action::Kind;
 use muster_core::policy::{Aggregate, Limits, Policy, PortFamily};
 use muster_core::repo::names::{did_you_mean, is_host_name};
 
+use muster_git::Origin;
+
 use super::fragment::Fragment;
 use super::inputs::Inputs;
 use super::place::{At, Problem};
@@ -112,7 +114,7 @@ pub(super) fn settings(
         |it| path(&it, problems),
     );
     let root = root.map_or_else(|| Some(PathBuf::from("/")), |it| path(&it, problems));
-    let url = url.and_then(|it| checked_url(it, problems));
+    let url = url.and_then(|it| origin(it, problems));
     let poll = duration(poll, "poll", 30, 1..=3_600, problems);
     let drift = duration(drift, "drift", 300, 10..=86_400, problems);
     let level = level.map_or(Some(Level::Info), |it| one_of(&it, "level", problems));
@@ -588,16 +590,10 @@ fn full_branch(branch: &At<String>, problems: &mut Vec<Problem>) -> Option<Strin
     None
 }
 
-/// What kind of origin it is, and whether it may be used, is said by the code that speaks git.
-fn checked_url(url: At<String>, problems: &mut Vec<Problem>) -> Option<String> {
-    if url.value.is_empty() {
-        problems.push(
-            Problem::new(url.place, "`url` is empty")
-                .help("write the absolute path of the state repository, or its https://, ssh:// or git:// URL"),
-        );
-        return None;
-    }
-    Some(url.value)
+fn origin(url: At<String>, problems: &mut Vec<Problem>) -> Option<Origin> {
+    Origin::parse(&url.value)
+        .map_err(|error| problems.push(Problem::new(url.place, error.to_string())))
+        .ok()
 }
 
 fn duration(
