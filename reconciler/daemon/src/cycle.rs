@@ -249,10 +249,11 @@ pub fn preview<W: World>(
     commit: &CommitId,
     files: &Files,
 ) -> Result<Preview, CycleError> {
-    let desired = read_host(files, policy, now.date()).map_err(|problems| CycleError::Repository {
-        commit: commit.clone(),
-        problems,
-    })?;
+    let desired =
+        read_host(files, policy, now.date()).map_err(|problems| CycleError::Repository {
+            commit: commit.clone(),
+            problems,
+        })?;
     let observed = world
         .observe(&question(&desired, facts))
         .map_err(world_error("the host could not be observed"))?;
@@ -465,7 +466,11 @@ fn consider<S: Source, W, J: Journal, L, R: ReportSink>(
             None
         }
         Err(problems) => {
-            let first = problems.iter().next().map(ToString::to_string).unwrap_or_default();
+            let first = problems
+                .iter()
+                .next()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             let adopted = memory.facts().adopted.clone();
             tell::refusal(outside, run.policy, head, &adopted, &problems, summary);
             Some(format!("{} errors, the first: {first}", problems.len()))
@@ -502,7 +507,10 @@ fn desired_of_adopted<S: Source, W, J, L, R>(
     ))?;
     files
         .and_then(|files| read_host(&files, run.policy, today))
-        .map_err(|problems| CycleError::Repository { commit: adopted, problems })
+        .map_err(|problems| CycleError::Repository {
+            commit: adopted,
+            problems,
+        })
 }
 
 /// Runs the batches, one intent at a time, and observes after each.

@@ -11,6 +11,10 @@ pub mod state_dir;
 pub mod cycle;
 mod tell;
 
+pub mod console;
+pub mod executor;
+pub mod outside;
+
 pub mod daemon;
 
 pub mod commands;

@@ -12,7 +12,7 @@ use muster_core::policy::Executor;
 use muster_core::time::Time;
 use muster_core::world::{Ancestry, Files, Heads, Ledger, Merge, ReportSink, Source, Topic};
 use muster_git::files::ReadError;
-use muster_git::{Merged, MergeError, Mirror, Notes, Origin, Proposals, Signature};
+use muster_git::{MergeError, Merged, Mirror, Notes, Origin, Proposals, Signature};
 
 /// What went wrong outside, with its causes.
 #[derive(Debug)]
@@ -51,14 +51,27 @@ impl StateSource {
     ///
     /// # Errors
     /// When the mirror can be neither opened nor made.
-    pub fn open(dir: &Path, origin: Origin, protected: &str, proposals: Proposals) -> Result<Self, OutsideError> {
+    pub fn open(
+        dir: &Path,
+        origin: Origin,
+        protected: &str,
+        proposals: Proposals,
+    ) -> Result<Self, OutsideError> {
         let mirror = Mirror::open_or_create(dir).map_err(OutsideError::new)?;
-        Ok(Self { mirror, origin, protected: protected.to_owned(), proposals, last: None })
+        Ok(Self {
+            mirror,
+            origin,
+            protected: protected.to_owned(),
+            proposals,
+            last: None,
+        })
     }
 
     /// Whether the branches may have moved since they were last read. Always, for a remote origin.
     pub fn has_moved(&self) -> bool {
-        self.last.as_ref().is_none_or(|(signature, _)| !signature.still_holds())
+        self.last
+            .as_ref()
+            .is_none_or(|(signature, _)| !signature.still_holds())
     }
 
     /// The directories in which something changes when a branch moves.
@@ -74,7 +87,10 @@ impl StateSource {
     /// Packs the mirror when it has grown.
     pub fn maintain(&mut self) {
         if let Err(error) = self.mirror.maintain() {
-            tracing::warn!("The mirror could not be packed: {}.", crate::cycle::chain(&error));
+            tracing::warn!(
+                "The mirror could not be packed: {}.",
+                crate::cycle::chain(&error)
+            );
         }
     }
 }
@@ -90,13 +106,22 @@ impl Source for StateSource {
         }
         self.last = None;
         // Taken before the branches are read: what moves afterwards changes it.
-        let signature = self.origin.signature(&self.protected).transpose().map_err(OutsideError::new)?;
-        let found =
-            self.mirror.fetch(&self.origin, &self.protected, self.proposals).map_err(OutsideError::new)?;
+        let signature = self
+            .origin
+            .signature(&self.protected)
+            .transpose()
+            .map_err(OutsideError::new)?;
+        let found = self
+            .mirror
+            .fetch(&self.origin, &self.protected, self.proposals)
+            .map_err(OutsideError::new)?;
         for unread in &found.unread {
             tracing::warn!("A branch could not be read: {unread}.");
         }
-        let heads = Heads { protected: found.protected, proposals: found.branches };
+        let heads = Heads {
+            protected: found.protected,
+            proposals: found.branches,
+        };
         self.last = signature.map(|signature| (signature, heads.clone()));
         Ok(heads)
     }
@@ -124,11 +149,13 @@ impl Source for StateSource {
     fn merge(&mut self, protected: &CommitId, head: &CommitId) -> Result<Merge, OutsideError> {
         match self.mirror.merge(protected, head) {
             Ok(Merged::UpToDate) => Ok(Merge::Contained),
-            Ok(Merged::FastForward { files } | Merged::Clean { files, .. }) => Ok(Merge::Clean(bytes_of(files))),
-            Ok(Merged::Conflict { paths }) => Ok(Merge::Conflict(paths.into_iter().collect())),
-            Ok(Merged::Unrelated) => {
-                Ok(Merge::Conflict(vec!["(the branch has no commit in common with the protected one)".to_owned()]))
+            Ok(Merged::FastForward { files } | Merged::Clean { files, .. }) => {
+                Ok(Merge::Clean(bytes_of(files)))
             }
+            Ok(Merged::Conflict { paths }) => Ok(Merge::Conflict(paths.into_iter().collect())),
+            Ok(Merged::Unrelated) => Ok(Merge::Conflict(vec![
+                "(the branch has no commit in common with the protected one)".to_owned(),
+            ])),
             Err(MergeError::Read(error)) => refused(error).map(Merge::Refused),
             Err(error) => Err(OutsideError::new(error)),
         }
@@ -136,7 +163,10 @@ impl Source for StateSource {
 }
 
 fn bytes_of(files: muster_git::Files) -> Files {
-    files.into_iter().map(|(path, file)| (path, file.bytes)).collect()
+    files
+        .into_iter()
+        .map(|(path, file)| (path, file.bytes))
+        .collect()
 }
 
 /// Paths that hold something other than plain files are the repository's fault; all else is a failure to read.
@@ -151,12 +181,16 @@ fn refused(error: ReadError) -> Result<Diagnostics, OutsideError> {
     };
     match error {
         ReadError::Paths(problems) => {
-            let list = problems.iter().map(|it| about(it.path.clone(), it.to_string())).collect();
+            let list = problems
+                .iter()
+                .map(|it| about(it.path.clone(), it.to_string()))
+                .collect();
             Ok(Diagnostics::new(list, 0))
         }
-        ReadError::TooMuch { .. } | ReadError::TooLarge { .. } => {
-            Ok(Diagnostics::new(vec![about("roster.yaml".to_owned(), error.to_string())], 0))
-        }
+        ReadError::TooMuch { .. } | ReadError::TooLarge { .. } => Ok(Diagnostics::new(
+            vec![about("roster.yaml".to_owned(), error.to_string())],
+            0,
+        )),
         other => Err(OutsideError::new(other)),
     }
 }
@@ -169,34 +203,37 @@ pub struct LedgerRepository {
 }
 
 impl LedgerRepository {
-    /// Opens the ledger in `dir`, and reads what it holds.
+    /// Opens the ledger in `dir` at a full ref name, and reads what it holds.
     ///
     /// # Errors
     /// When there is a ledger that cannot be read: corrupt is not absent.
-    pub fn open(dir: &Path, executor: &Executor) -> Result<(Self, Files), OutsideError> {
-        let ledger = muster_git::Ledger::open_or_create(dir, &reference(executor)).map_err(OutsideError::new)?;
+    pub fn open(dir: &Path, reference: &str) -> Result<(Self, Files), OutsideError> {
+        let ledger =
+            muster_git::Ledger::open_or_create(dir, reference).map_err(OutsideError::new)?;
         let state = ledger.load().map_err(OutsideError::new)?;
-        let (head, files) = state.map_or((None, Files::new()), |state| (Some(state.commit), state.files));
-        Ok((Self { ledger, head, commits: 0 }, files))
-    }
-
-    /// Reads the ledger in `dir` without being its writer; empty when there is none yet.
-    ///
-    /// # Errors
-    /// When there is a ledger that cannot be read.
-    pub fn look(dir: &Path, executor: &Executor) -> Result<Files, OutsideError> {
-        if !dir.exists() {
-            return Ok(Files::new());
-        }
-        let ledger = muster_git::Ledger::open(dir, &reference(executor)).map_err(OutsideError::new)?;
-        Ok(ledger.load().map_err(OutsideError::new)?.map(|it| it.files).unwrap_or_default())
+        let (head, files) = state.map_or((None, Files::new()), |state| {
+            (Some(state.commit), state.files)
+        });
+        Ok((
+            Self {
+                ledger,
+                head,
+                commits: 0,
+            },
+            files,
+        ))
     }
 
     /// Replaces the executor's sign of life.
     ///
     /// # Errors
     /// When it could not be written.
-    pub fn put_alive(&mut self, executor: &Executor, files: &Files, at: Time) -> Result<(), OutsideError> {
+    pub fn put_alive(
+        &mut self,
+        executor: &Executor,
+        files: &Files,
+        at: Time,
+    ) -> Result<(), OutsideError> {
         self.ledger
             .put_alive(&format!("refs/muster/alive/{executor}"), files, at.0)
             .map(drop)
@@ -213,10 +250,6 @@ pub fn facts_of(files: &Files) -> Result<Option<crate::state_dir::LedgerFacts>, 
         return Ok(None);
     }
     ledger::facts(files).map(Some).map_err(OutsideError::new)
-}
-
-fn reference(executor: &Executor) -> String {
-    format!("refs/muster/{executor}")
 }
 
 /// Commits after which the ledger is looked at for packing.
@@ -239,7 +272,10 @@ impl Ledger for LedgerRepository {
         if self.commits.is_multiple_of(PACK_EVERY)
             && let Err(error) = self.ledger.maintain()
         {
-            tracing::warn!("The ledger could not be packed: {}.", crate::cycle::chain(&error));
+            tracing::warn!(
+                "The ledger could not be packed: {}.",
+                crate::cycle::chain(&error)
+            );
         }
         self.commits += 1;
         Ok(())
@@ -256,7 +292,11 @@ pub struct NotesSink {
 impl NotesSink {
     /// Leaves notes through `notes`, dated by `now`.
     pub fn new(notes: Notes, executor: Executor, now: fn() -> Time) -> Self {
-        Self { notes, executor, now }
+        Self {
+            notes,
+            executor,
+            now,
+        }
     }
 
     fn reference(&self, topic: Topic) -> String {
@@ -268,17 +308,25 @@ impl ReportSink for NotesSink {
     type Error = OutsideError;
 
     fn told(&mut self, topic: Topic, commit: &CommitId) -> Result<Option<String>, OutsideError> {
-        self.notes.read(&self.reference(topic), commit).map_err(OutsideError::new)
+        self.notes
+            .read(&self.reference(topic), commit)
+            .map_err(OutsideError::new)
     }
 
     fn tell(&mut self, topic: Topic, commit: &CommitId, text: &str) -> Result<(), OutsideError> {
         let reference = self.reference(topic);
-        self.notes.write(&reference, commit, text, (self.now)().0).map(drop).map_err(OutsideError::new)
+        self.notes
+            .write(&reference, commit, text, (self.now)().0)
+            .map(drop)
+            .map_err(OutsideError::new)
     }
 
     fn forget_plans_except(&mut self, heads: &[CommitId]) -> Result<(), OutsideError> {
         let keep: BTreeSet<CommitId> = heads.iter().cloned().collect();
         let reference = self.reference(Topic::Plan);
-        self.notes.prune(&reference, &keep, (self.now)().0).map(drop).map_err(OutsideError::new)
+        self.notes
+            .prune(&reference, &keep, (self.now)().0)
+            .map(drop)
+            .map_err(OutsideError::new)
     }
 }

@@ -183,7 +183,9 @@ pub(crate) fn proposal<S, W, J, L, R: ReportSink>(
 }
 
 /// Diagnostics as reports show them.
-pub(crate) fn problems_of<'a>(diagnostics: impl IntoIterator<Item = &'a Diagnostic>) -> Vec<Problem> {
+pub(crate) fn problems_of<'a>(
+    diagnostics: impl IntoIterator<Item = &'a Diagnostic>,
+) -> Vec<Problem> {
     diagnostics.into_iter().map(Problem::from).collect()
 }
 

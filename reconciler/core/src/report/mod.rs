@@ -22,6 +22,7 @@ use crate::time::Date;
 
 pub use markdown::comment;
 pub use outcome::{Outcome, Refused, outcome, refusal};
+pub use phrase::sentence;
 pub use terminal::{pending, summary, text};
 
 /// What a hosted forge takes in one comment, in characters.

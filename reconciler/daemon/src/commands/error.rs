@@ -9,6 +9,8 @@ use muster_core::diagnostic::Diagnostics;
 use muster_core::edit::EditError;
 use muster_core::edit::membership::GroupError;
 
+use crate::cycle::CycleError;
+use crate::executor::AssembleError;
 use crate::exit;
 use crate::settings::SettingsError;
 use crate::state_dir::StateError;
@@ -60,6 +62,12 @@ pub enum CommandError {
     /// Deriving.
     #[error("nothing could be derived")]
     Derive(#[source] DeriveError),
+    /// The executor.
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    /// A cycle, or the look before one.
+    #[error(transparent)]
+    Cycle(CycleError),
     /// No randomness for an id.
     #[error("the kernel gave no random numbers")]
     Random(#[source] io::Error),
@@ -128,7 +136,11 @@ impl CommandError {
             | Self::Derive(_)
             | Self::NotConfirmed(_) => exit::FAILED,
             Self::Input { .. } => exit::NO_INPUT,
-            Self::Origin { .. } | Self::Commit { .. } => exit::UNAVAILABLE,
+            Self::Assemble(AssembleError::NoOrigin) => exit::CONFIG,
+            Self::Assemble(AssembleError::Repositories(_))
+            | Self::Origin { .. }
+            | Self::Commit { .. } => exit::UNAVAILABLE,
+            Self::Assemble(AssembleError::Host(_)) | Self::Cycle(_) => exit::FAILED,
             Self::Group { .. } | Self::Edit { .. } => exit::FAILED,
             Self::Write { .. } | Self::Random(_) | Self::Runtime(_) | Self::Output(_) => exit::IO,
         }
@@ -150,6 +162,8 @@ impl CommandError {
             | Self::Group { .. }
             | Self::Edit { .. }
             | Self::Write { .. }
+            | Self::Assemble(_)
+            | Self::Cycle(_)
             | Self::Random(_)
             | Self::Runtime(_)
             | Self::NotConfirmed(_)

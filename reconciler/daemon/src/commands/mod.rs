@@ -7,7 +7,9 @@ mod error;
 mod import;
 mod init;
 mod log;
+mod notes;
 mod output;
+mod plan;
 mod reconcile;
 mod roster;
 pub mod run;
@@ -81,12 +83,19 @@ enum Command {
     Import(import::Args),
     /// Makes this host an executor: a random id, the pinned name, and the first commit to adopt.
     Init(init::Args),
+    /// Keeps this host as the state repository says; with `--once`, for one cycle.
+    Run(run::Args),
+    /// Shows what a cycle would do now, or what merging a branch would do, and does nothing.
+    Plan(plan::Args),
     /// Has the running daemon look now.
     Reconcile(reconcile::Args),
     /// Says how this executor stands.
     Status(status::Args),
     /// Decides, at the console, which commit counts from here on.
     Adopt(adopt::Args),
+    /// Writes notes into an origin as its owner; muster starts this itself.
+    #[command(hide = true)]
+    NotesAsOwner,
 }
 
 /// Runs the command line `args`, and gives the exit code.
@@ -111,6 +120,9 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
         Command::Derive(args) => derive::run(&args, &mut out),
         Command::Import(args) => import::run(&args, &mut out),
         Command::Init(args) => init::run(&args, &common, &mut out),
+        Command::Run(args) => run::run(&args, &common),
+        Command::Plan(args) => plan::run(&args, &common, &mut out),
+        Command::NotesAsOwner => notes::run(),
         Command::Reconcile(args) => reconcile::run(&args, &common, &mut out),
         Command::Status(args) => status::run(&args, &common, &mut out),
         Command::Adopt(args) => adopt::run(&args, &common, &mut out),

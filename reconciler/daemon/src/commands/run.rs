@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 
+use muster_core::world::Files;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -10,8 +11,10 @@ use crate::daemon::{
     Cycle, Ended, Event, Health, Pace, Summary, Surroundings, Systemd, Unwatched, Watch, Watcher,
     Why, serve,
 };
+use crate::executor::{AssembleError, Console, Executor};
 use crate::exit;
 use crate::journal::Opened;
+use crate::outside::{LedgerRepository, facts_of};
 use crate::settings::Settings;
 use crate::state_dir::{Lock, Purpose, StateDir, StateError};
 
@@ -27,18 +30,42 @@ pub struct Args {
 ///
 /// # Errors
 /// When there is no state, somebody else is at work on it, or it cannot be used.
-pub fn run(
+pub fn run(args: &Args, common: &Common) -> Result<u8, CommandError> {
+    run_with(args, common, |settings, state, opened, ledger| {
+        let console = if args.once {
+            Console::Person
+        } else {
+            Console::Log
+        };
+        let Opened {
+            journal,
+            replayed,
+            torn: _,
+        } = opened;
+        let executor =
+            Executor::assemble(settings, state, journal, replayed, ledger, console, now)?;
+        Ok(Box::new(executor))
+    })
+}
+
+/// The same with another cycle in place of the real one.
+fn run_with(
     args: &Args,
     common: &Common,
-    assemble: impl FnOnce(&Settings, &StateDir, Opened) -> Result<Box<dyn Cycle>, CommandError>,
+    assemble: impl FnOnce(
+        &Settings,
+        &StateDir,
+        Opened,
+        (LedgerRepository, Files),
+    ) -> Result<Box<dyn Cycle>, CommandError>,
 ) -> Result<u8, CommandError> {
     let settings = common.settings()?;
     super::start_log(settings.level, common.verbose);
     let state = StateDir::at(&settings.dir);
     // Looked at first, since a lock in a directory that nobody initialised would be state.
-    if state.identity()?.is_none() {
+    let Some(identity) = state.identity()? else {
         return Err(StateError::NotInitialised(settings.dir).into());
-    }
+    };
     state.make()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -50,19 +77,17 @@ pub fn run(
         .block_on(async { listen(&send) })
         .map_err(CommandError::Runtime)?;
     let lock = Lock::take(&state, Purpose::Run)?;
-    let opened = state.open(
-        &lock,
-        &settings.policy.executor.host,
-        state.read_ledger()?,
-        now(),
-    )?;
+    let (ledger, files) = LedgerRepository::open(&state.ledger(), &identity.ledger_ref())
+        .map_err(AssembleError::Repositories)?;
+    let facts = facts_of(&files).map_err(AssembleError::Repositories)?;
+    let opened = state.open(&lock, &settings.policy.executor.host, facts, now())?;
     if opened.torn > 0 {
         tracing::warn!(
             bytes = opened.torn,
             "The last record of the journal was never finished; it was dropped."
         );
     }
-    let mut cycle = assemble(&settings, &state, opened)?;
+    let mut cycle = assemble(&settings, &state, opened, (ledger, files))?;
     if args.once {
         let Summary { health, line, .. } = cycle.run(Why::Started, &|| false);
         tracing::info!("{line}");
@@ -166,7 +191,7 @@ mod tests {
         fs::write(&config, text).unwrap();
         fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
         let common = Common { config, verbose: 0 };
-        run(&Args { once: true }, &common, |_, state, opened| {
+        run_with(&Args { once: true }, &common, |_, state, opened, _| {
             assert!(
                 matches!(
                     Lock::take(state, Purpose::Run),
