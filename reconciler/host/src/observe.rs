@@ -200,6 +200,13 @@ impl Host {
     ) -> BTreeMap<String, Person> {
         let mut homes = Homes::new(&self.dir, &self.root);
         let mut processes: Option<Result<Processes, String>> = None;
+        // One walk over both files costs less than an index of each.
+        let accounts: HashMap<&str, accounts::Account<'_>> = databases
+            .iter()
+            .flat_map(|it| it.accounts())
+            .filter(|it| question.people.contains_key(it.name))
+            .map(|it| (it.name, it))
+            .collect();
         let mut people = Vec::with_capacity(question.people.len());
         for (user, subject) in &question.people {
             let databases = match databases {
@@ -213,9 +220,9 @@ impl Host {
                 people.push((user.clone(), unknown(&why, subject.traces)));
                 continue;
             }
-            let account = databases.account(user);
+            let account = accounts.get(user.as_str());
             let default;
-            let home = match (&account, &subject.home) {
+            let home = match (account, &subject.home) {
                 (Some(account), _) => account.home,
                 (None, Some(home)) => home,
                 (None, None) => {
@@ -223,8 +230,8 @@ impl Host {
                     &default
                 }
             };
-            let seen = homes.look(home, account.as_ref().map(|it| it.uid));
-            let traces = subject.traces.then(|| match &account {
+            let seen = homes.look(home, account.map(|it| it.uid));
+            let traces = subject.traces.then(|| match account {
                 Some(account) => {
                     let whose = Whose {
                         user,
