@@ -1,1 +1,5 @@
-//! tests
+//! Whole-system tests: scenario scripts over the simulation, crashes at every effect, and the real program.
+//!
+//! What lies here is shared by them; the tests are in `tests/`.
+
+pub mod story;

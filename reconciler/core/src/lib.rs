@@ -21,6 +21,8 @@ pub mod yaml;
 pub mod repo;
 pub mod schema;
 
+pub mod edit;
+
 pub mod compat;
 pub mod python;
 

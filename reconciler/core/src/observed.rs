@@ -37,6 +37,26 @@ pub struct Question {
     pub parts: Parts,
 }
 
+impl Question {
+    /// Asks what `other` asks, too.
+    pub fn widen(&mut self, other: Self) {
+        let Self {
+            people,
+            new,
+            shells,
+            parts: _,
+        } = other;
+        for (user, more) in people {
+            let subject = self.people.entry(user).or_default();
+            subject.traces |= more.traces;
+            subject.ask_name_services |= more.ask_name_services;
+            subject.home = subject.home.take().or(more.home);
+        }
+        self.new = self.new.max(new);
+        self.shells.extend(shells);
+    }
+}
+
 /// One person to look at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {

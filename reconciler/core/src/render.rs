@@ -177,6 +177,12 @@ pub fn dispatch_entry(value: &str) -> Option<(String, u16)> {
     Some((user, port))
 }
 
+/// The entries of an aggregate file before and after a batch.
+struct Replaced {
+    before: BTreeMap<String, String>,
+    after: BTreeMap<String, String>,
+}
+
 /// The files that `steps` amount to: entries observed plus those the steps change, and environment files in full.
 pub fn writes(
     steps: &[&Step],
@@ -185,8 +191,7 @@ pub fn writes(
     ports: &BTreeMap<String, u16>,
 ) -> Vec<FileWrite> {
     let mut writes = Vec::new();
-    let mut changed: BTreeMap<Aggregate, (BTreeMap<String, String>, BTreeMap<String, String>)> =
-        BTreeMap::new();
+    let mut changed: BTreeMap<Aggregate, Replaced> = BTreeMap::new();
     for step in steps {
         match &step.action {
             Action::WriteEnvironment { user, .. } => {
@@ -205,9 +210,10 @@ pub fn writes(
                 else {
                     continue;
                 };
-                let (_, after) = changed
-                    .entry(*file)
-                    .or_insert_with(|| (before.clone(), before.clone()));
+                let Replaced { after, .. } = changed.entry(*file).or_insert_with(|| Replaced {
+                    before: before.clone(),
+                    after: before.clone(),
+                });
                 match to {
                     Some(value) => after.insert(key.clone(), value.clone()),
                     None => after.remove(key),
@@ -216,7 +222,7 @@ pub fn writes(
             _ => {}
         }
     }
-    for (file, (before, after)) in changed {
+    for (file, Replaced { before, after }) in changed {
         writes.push(FileWrite::Aggregate {
             file,
             before,

@@ -40,6 +40,11 @@ impl StepId {
         id.copy_from_slice(&digest[..16]);
         Self(id)
     }
+
+    /// The id as it is hashed into other things.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
 }
 
 /// Not 32 hex digits.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::commit::CommitId;
+use crate::diagnostic::Diagnostics;
 use crate::gate::Intent;
 use crate::journal::Entry;
 use crate::ledger::Through;
@@ -51,11 +52,12 @@ pub trait Source {
     /// When objects could not be read.
     fn ancestry(&mut self, old: &CommitId, new: &CommitId) -> Result<Ancestry, Self::Error>;
 
-    /// The files of the state repository at a commit of the protected branch.
+    /// The files of the state repository at a commit of the protected branch, or what makes the commit unreadable:
+    /// something other than a plain file at a path that is read.
     ///
     /// # Errors
-    /// When objects could not be read, or something other than a plain file stands at a path that is read.
-    fn files(&mut self, commit: &CommitId) -> Result<Files, Self::Error>;
+    /// When objects could not be read.
+    fn files(&mut self, commit: &CommitId) -> Result<Result<Files, Diagnostics>, Self::Error>;
 
     /// What merging `head` into `protected` would give, in memory.
     ///
@@ -96,6 +98,8 @@ pub enum Merge {
     Clean(Files),
     /// It does not merge by itself; at these paths.
     Conflict(Vec<String>),
+    /// It merges, and something other than a plain file would stand at a path that is read.
+    Refused(Diagnostics),
 }
 
 /// The journal of one executor.

@@ -19,7 +19,9 @@ use muster_core::repo;
 use muster_core::settle::settle;
 use muster_core::step::{Step, StepId};
 use muster_core::time::{Date, Time};
-use muster_core::world::{Ancestry, Complaints, Files, Heads, Journal, Ledger, ReportSink, Source, World};
+use muster_core::world::{
+    Ancestry, Complaints, Files, Heads, Journal, Ledger, ReportSink, Source, World,
+};
 
 use crate::tell;
 
@@ -54,7 +56,7 @@ pub struct Memory {
 }
 
 /// What a proposal's report was worked out from: as long as it stays, so does the report.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Premises {
     protected: CommitId,
     world: u64,
@@ -63,7 +65,14 @@ struct Premises {
 impl Memory {
     /// Begins with what the ledger and the journal hold.
     pub fn new(replayed: Replayed, ledger_files: Files) -> Self {
-        Self { replayed, ledger_files, dirty: true, desired: None, told: BTreeMap::new(), pruned: false }
+        Self {
+            replayed,
+            ledger_files,
+            dirty: true,
+            desired: None,
+            told: BTreeMap::new(),
+            pruned: false,
+        }
     }
 
     /// What is known.
@@ -106,7 +115,10 @@ pub enum CycleError {
 
 fn world_error<E: std::error::Error + 'static>(what: &str) -> impl FnOnce(E) -> CycleError {
     let what = what.to_owned();
-    move |error| CycleError::World { what, source: Box::new(error) }
+    move |error| CycleError::World {
+        what,
+        source: Box::new(error),
+    }
 }
 
 /// How a cycle is run, beside what it reads.
@@ -181,7 +193,16 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
     summary.notes = plan.notes().to_vec();
 
     // Act.
-    carry_out(memory, outside, &mut run, &plan, &observed, batches, &desired, &mut summary)?;
+    carry_out(
+        memory,
+        outside,
+        &mut run,
+        &plan,
+        &observed,
+        batches,
+        &desired,
+        &mut summary,
+    )?;
     commit_ledger(memory, outside, run.now, &summary)?;
 
     // Tell.
@@ -190,7 +211,15 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
             observed = observe(outside, &question(&desired, memory.facts()))?;
         }
         tell::outcome(memory.facts(), outside, run.policy, &mut summary);
-        tell_proposals(memory, outside, &run, &heads, &desired, &observed, &mut summary);
+        tell_proposals(
+            memory,
+            outside,
+            &run,
+            &heads,
+            &desired,
+            &observed,
+            &mut summary,
+        )?;
     }
     summary.adopted = Some(memory.facts().adopted.clone());
     summary.attempted.clone_from(&memory.facts().attempted);
@@ -220,21 +249,41 @@ pub fn preview<W: World>(
     commit: &CommitId,
     files: &Files,
 ) -> Result<Preview, CycleError> {
-    let desired = read(commit, files, policy, now.date())?;
-    let observed =
-        world.observe(&question(&desired, facts)).map_err(world_error("the host could not be observed"))?;
-    let input = Input { policy, commit, today: now.date(), desired: &desired, observed: &observed, facts };
-    Ok(Preview { plan: plan::plan(&input), observed })
+    let desired =
+        read_host(files, policy, now.date()).map_err(|problems| CycleError::Repository {
+            commit: commit.clone(),
+            problems,
+        })?;
+    let observed = world
+        .observe(&question(&desired, facts))
+        .map_err(world_error("the host could not be observed"))?;
+    let input = Input {
+        policy,
+        commit,
+        today: now.date(),
+        desired: &desired,
+        observed: &observed,
+        facts,
+    };
+    Ok(Preview {
+        plan: plan::plan(&input),
+        observed,
+    })
 }
 
-fn read(commit: &CommitId, files: &Files, policy: &Policy, today: Date) -> Result<Desired, CycleError> {
-    match repo::read(files) {
-        Ok((repo, _warnings)) => Ok(desired::for_host(&repo, policy, today)),
-        Err(problems) => Err(CycleError::Repository { commit: commit.clone(), problems }),
-    }
+/// What `files` ask of the host that `policy` binds.
+fn read_host(files: &Files, policy: &Policy, today: Date) -> Result<Desired, Diagnostics> {
+    let (repo, _warnings) = repo::read(files)?;
+    Ok(desired::for_host(&repo, policy, today))
 }
 
-fn make_plan(memory: &Memory, run: &Run<'_>, commit: &CommitId, desired: &Desired, observed: &Observed) -> Plan {
+fn make_plan(
+    memory: &Memory,
+    run: &Run<'_>,
+    commit: &CommitId,
+    desired: &Desired,
+    observed: &Observed,
+) -> Plan {
     plan::plan(&Input {
         policy: run.policy,
         commit,
@@ -249,11 +298,18 @@ fn observe<S, W: World, J, L, R>(
     outside: &mut Outside<S, W, J, L, R>,
     question: &Question,
 ) -> Result<Observed, CycleError> {
-    outside.world.observe(question).map_err(world_error("the host could not be observed"))
+    outside
+        .world
+        .observe(question)
+        .map_err(world_error("the host could not be observed"))
 }
 
 /// Writes one entry, and takes it in once it is durable.
-fn record<J: Journal>(memory: &mut Memory, journal: &mut J, entry: &Entry) -> Result<(), CycleError> {
+fn record<J: Journal>(
+    memory: &mut Memory,
+    journal: &mut J,
+    entry: &Entry,
+) -> Result<(), CycleError> {
     journal.append(entry).map_err(|error| CycleError::Records {
         what: "the journal could not be written; nothing more is done until it can".to_owned(),
         source: Box::new(error),
@@ -269,7 +325,9 @@ fn recover<S, W: World, J: Journal, L, R>(
     run: &Run<'_>,
     summary: &mut Summary,
 ) -> Result<(), CycleError> {
-    let Some(steps) = memory.replayed.open.clone() else { return Ok(()) };
+    let Some(steps) = memory.replayed.open.clone() else {
+        return Ok(());
+    };
     let observed = observe(outside, &question_about(&steps, memory.facts(), Parts::ALL))?;
     let results = close(memory, outside, run, &steps, &observed, &Complaints::new())?;
     summary.recovered = steps.into_iter().zip(results).collect();
@@ -287,17 +345,32 @@ fn close<S, W, J: Journal, L, R>(
 ) -> Result<Vec<StepResult>, CycleError> {
     let results: Vec<StepResult> = steps
         .iter()
-        .map(|step| settle(step, observed, &run.policy.nologin, complaints.get(&step.id).map(String::as_str)))
+        .map(|step| {
+            settle(
+                step,
+                observed,
+                &run.policy.nologin,
+                complaints.get(&step.id).map(String::as_str),
+            )
+        })
         .collect();
-    let entry = Entry::Outcome { at: run.now, results };
+    let entry = Entry::Outcome {
+        at: run.now,
+        results,
+    };
     record(memory, &mut outside.journal, &entry)?;
-    let Entry::Outcome { results, .. } = entry else { unreachable!("made three lines above") };
+    let Entry::Outcome { results, .. } = entry else {
+        unreachable!("made three lines above")
+    };
     Ok(results)
 }
 
 /// Whom to look at to see what became of `steps`.
 fn question_about(steps: &[Step], facts: &Facts, parts: Parts) -> Question {
-    let mut question = Question { parts, ..Question::default() };
+    let mut question = Question {
+        parts,
+        ..Question::default()
+    };
     for step in steps {
         let user = step.action.user();
         let subject = question.people.entry(user.to_owned()).or_default();
@@ -326,7 +399,9 @@ fn adopt<S: Source, W, J: Journal, L, R: ReportSink>(
         }
     };
     let Some(head) = heads.protected.clone() else {
-        summary.warnings.push("the protected branch is not there; the adopted commit stays in force".to_owned());
+        summary.warnings.push(
+            "the protected branch is not there; the adopted commit stays in force".to_owned(),
+        );
         return Ok(Some(heads));
     };
     let adopted = memory.facts().adopted.clone();
@@ -336,17 +411,32 @@ fn adopt<S: Source, W, J: Journal, L, R: ReportSink>(
     let ancestry = match outside.source.ancestry(&adopted, &head) {
         Ok(ancestry) => ancestry,
         Err(error) => {
-            summary.warnings.push(format!("the history of {head} could not be read ({})", chain(&error)));
+            summary.warnings.push(format!(
+                "the history of {head} could not be read ({})",
+                chain(&error)
+            ));
             return Ok(Some(heads));
         }
     };
     match ancestry {
         Ancestry::Same => {}
         Ancestry::Diverged => {
-            let why = Frozen::Rewritten { adopted, found: head };
-            record(memory, &mut outside.journal, &Entry::Frozen { at: run.now, why })?;
+            let why = Frozen::Rewritten {
+                adopted,
+                found: head,
+            };
+            record(
+                memory,
+                &mut outside.journal,
+                &Entry::Frozen { at: run.now, why },
+            )?;
         }
-        Ancestry::Descends if memory.facts().attempted.as_ref().is_some_and(|it| it.commit == head) => {}
+        Ancestry::Descends
+            if memory
+                .facts()
+                .attempted
+                .as_ref()
+                .is_some_and(|it| it.commit == head) => {}
         Ancestry::Descends => consider(memory, outside, run, &head, summary)?,
     }
     Ok(Some(heads))
@@ -360,29 +450,42 @@ fn consider<S: Source, W, J: Journal, L, R: ReportSink>(
     head: &CommitId,
     summary: &mut Summary,
 ) -> Result<(), CycleError> {
-    let refused = match outside.source.files(head) {
-        Ok(files) => match repo::read(&files) {
-            Ok((repo, _warnings)) => {
-                let desired = desired::for_host(&repo, run.policy, run.now.date());
-                memory.desired = Some((head.clone(), run.now.date(), desired));
-                None
-            }
-            Err(problems) => {
-                let first = problems.iter().next().map(ToString::to_string).unwrap_or_default();
-                let count = problems.len();
-                let adopted = memory.facts().adopted.clone();
-                tell::refusal(outside, run.policy, head, &adopted, &problems, summary);
-                Some(format!("{count} errors, the first: {first}"))
-            }
-        },
+    let files = match outside.source.files(head) {
+        Ok(files) => files,
         Err(error) => {
-            summary.warnings.push(format!("the files of {head} could not be read ({})", chain(&error)));
+            summary.warnings.push(format!(
+                "the files of {head} could not be read ({})",
+                chain(&error)
+            ));
             return Ok(());
         }
     };
+    let refused = match files.and_then(|files| read_host(&files, run.policy, run.now.date())) {
+        Ok(desired) => {
+            memory.desired = Some((head.clone(), run.now.date(), desired));
+            None
+        }
+        Err(problems) => {
+            let first = problems
+                .iter()
+                .next()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let adopted = memory.facts().adopted.clone();
+            tell::refusal(outside, run.policy, head, &adopted, &problems, summary);
+            Some(format!("{} errors, the first: {first}", problems.len()))
+        }
+    };
     let entry = match refused {
-        None => Entry::Adopted { at: run.now, commit: head.clone() },
-        Some(problem) => Entry::Attempted { at: run.now, commit: head.clone(), problem },
+        None => Entry::Adopted {
+            at: run.now,
+            commit: head.clone(),
+        },
+        Some(problem) => Entry::Attempted {
+            at: run.now,
+            commit: head.clone(),
+            problem,
+        },
     };
     record(memory, &mut outside.journal, &entry)
 }
@@ -399,13 +502,22 @@ fn desired_of_adopted<S: Source, W, J, L, R>(
     {
         return Ok(desired);
     }
-    let files =
-        outside.source.files(&adopted).map_err(world_error("the files of the adopted commit could not be read"))?;
-    read(&adopted, &files, run.policy, today)
+    let files = outside.source.files(&adopted).map_err(world_error(
+        "the files of the adopted commit could not be read",
+    ))?;
+    files
+        .and_then(|files| read_host(&files, run.policy, today))
+        .map_err(|problems| CycleError::Repository {
+            commit: adopted,
+            problems,
+        })
 }
 
 /// Runs the batches, one intent at a time, and observes after each.
-#[expect(clippy::too_many_arguments, reason = "the one place where everything read meets everything decided")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the one place where everything read meets everything decided"
+)]
 fn carry_out<S, W: World, J: Journal, L, R>(
     memory: &mut Memory,
     outside: &mut Outside<S, W, J, L, R>,
@@ -432,14 +544,21 @@ fn carry_out<S, W: World, J: Journal, L, R>(
             render::writes(&steps, observed, plan.environments(), plan.ports())
         };
         let commit = memory.facts().adopted.clone();
-        let intent =
-            batch.intend(&commit, run.now, writes, |entry| record(memory, &mut outside.journal, entry))?;
+        let intent = batch.intend(&commit, run.now, writes, |entry| {
+            record(memory, &mut outside.journal, entry)
+        })?;
         let phase = intent.phase().word();
-        let acted = outside.world.act(&intent, &mut |done, all| (run.progress)(phase, done, all));
+        let acted = outside
+            .world
+            .act(&intent, &mut |done, all| (run.progress)(phase, done, all));
         let complaints = match acted {
             Ok(complaints) => complaints,
             // The act as a whole went wrong: every step that the world does not show done has that reason.
-            Err(error) => intent.steps().iter().map(|step| (step.id, chain(&error))).collect(),
+            Err(error) => intent
+                .steps()
+                .iter()
+                .map(|step| (step.id, chain(&error)))
+                .collect(),
         };
         let parts = parts_of(intent.phase());
         let mut question = question_about(intent.steps(), memory.facts(), parts);
@@ -461,11 +580,24 @@ fn parts_of(phase: muster_core::action::Phase) -> Parts {
     use muster_core::action::Phase;
     match phase {
         Phase::Record | Phase::Assign => Parts::NONE,
-        Phase::Quiesce | Phase::Start => Parts { units: true, ..Parts::NONE },
-        Phase::Accounts => Parts { accounts: true, ..Parts::NONE },
+        Phase::Quiesce | Phase::Start => Parts {
+            units: true,
+            ..Parts::NONE
+        },
+        Phase::Accounts => Parts {
+            accounts: true,
+            ..Parts::NONE
+        },
         // Whose a home is, is judged by the uid in the account databases.
-        Phase::Homes | Phase::Sessions => Parts { accounts: true, homes: true, ..Parts::NONE },
-        Phase::Files => Parts { files: true, ..Parts::NONE },
+        Phase::Homes | Phase::Sessions => Parts {
+            accounts: true,
+            homes: true,
+            ..Parts::NONE
+        },
+        Phase::Files => Parts {
+            files: true,
+            ..Parts::NONE
+        },
         Phase::Rename | Phase::Destroy => Parts::ALL,
     }
 }
@@ -485,21 +617,27 @@ fn commit_ledger<S, W, J: Journal, L: Ledger, R>(
     let changes = ledger::changes(&memory.ledger_files, &files);
     if !changes.is_empty() {
         let message = tell::ledger_message(memory.facts(), summary);
-        outside.ledger.commit(changes, &message, now).map_err(|error| CycleError::Records {
-            what: "the ledger could not be written; what was done is in the journal".to_owned(),
-            source: Box::new(error),
-        })?;
+        outside
+            .ledger
+            .commit(changes, &message, now)
+            .map_err(|error| CycleError::Records {
+                what: "the ledger could not be written; what was done is in the journal".to_owned(),
+                source: Box::new(error),
+            })?;
         memory.ledger_files = files;
     }
     memory.dirty = false;
-    outside.journal.release(&through).map_err(|error| CycleError::Records {
-        what: "old journal segments could not be removed".to_owned(),
-        source: Box::new(error),
-    })
+    outside
+        .journal
+        .release(&through)
+        .map_err(|error| CycleError::Records {
+            what: "old journal segments could not be removed".to_owned(),
+            source: Box::new(error),
+        })
 }
 
-/// Tells each proposal what its merge would do.
-fn tell_proposals<S: Source, W, J, L, R: ReportSink>(
+/// Tells each proposal what its merge would do. All of them are planned against one observation.
+fn tell_proposals<S: Source, W: World, J, L, R: ReportSink>(
     memory: &mut Memory,
     outside: &mut Outside<S, W, J, L, R>,
     run: &Run<'_>,
@@ -507,42 +645,73 @@ fn tell_proposals<S: Source, W, J, L, R: ReportSink>(
     desired: &Desired,
     observed: &Observed,
     summary: &mut Summary,
-) {
-    let Some(Heads { protected: Some(protected), proposals }) = heads else { return };
+) -> Result<(), CycleError> {
+    let Some(Heads {
+        protected: Some(protected),
+        proposals,
+    }) = heads
+    else {
+        return Ok(());
+    };
     let current: BTreeSet<&CommitId> = proposals.values().collect();
     let stale = !memory.pruned || memory.told.keys().any(|head| !current.contains(head));
     memory.told.retain(|head, _| current.contains(head));
-    if proposals.is_empty() && !stale {
-        return;
-    }
-    let world = world_fingerprint(observed, memory.facts(), run.now.date());
-    let mut base: Option<Plan> = None;
-    for (branch, head) in proposals {
-        let premises = Premises { protected: protected.clone(), world };
-        if memory.told.get(head) == Some(&premises) {
-            continue;
-        }
-        let adopted = &memory.replayed.facts.adopted;
-        let base = base.get_or_insert_with(|| make_plan(memory, run, adopted, desired, observed));
-        let about = tell::Proposal { branch, head, protected };
-        let facts = &memory.replayed.facts;
-        match tell::proposal(&about, outside, facts, run, base, observed, summary) {
-            Ok(true) => {
-                memory.told.insert(head.clone(), premises);
+    if !proposals.is_empty() {
+        let world = world_fingerprint(observed, memory.facts(), run.now.date());
+        let premises = Premises {
+            protected: protected.clone(),
+            world,
+        };
+        let mut question = question(desired, memory.facts());
+        let mut due = Vec::new();
+        for (branch, head) in proposals
+            .iter()
+            .filter(|(_, head)| memory.told.get(*head) != Some(&premises))
+        {
+            let about = tell::Proposal {
+                branch,
+                head,
+                protected,
+            };
+            match tell::look(&about, &mut outside.source, run) {
+                Ok(looked) => {
+                    if let tell::Looked::Valid(desired, _) = &looked {
+                        question.widen(plan::question(desired, memory.facts()));
+                    }
+                    due.push((about, looked));
+                }
+                Err(warning) => summary.warnings.push(warning),
             }
-            Ok(false) => {}
-            Err(warning) => summary.warnings.push(warning),
         }
+        if !due.is_empty() {
+            let observed = observe(outside, &question)?;
+            let base = make_plan(memory, run, &memory.facts().adopted, desired, &observed);
+            for (about, looked) in due {
+                let facts = &memory.replayed.facts;
+                if tell::proposal(
+                    &about, &looked, outside, facts, run, &base, &observed, summary,
+                ) {
+                    memory.told.insert(about.head.clone(), premises.clone());
+                }
+            }
+        }
+    }
+    if !stale {
+        return Ok(());
     }
     if let Some(sink) = &mut outside.sink {
         let heads: Vec<CommitId> = proposals.values().cloned().collect();
         match sink.forget_plans_except(&heads) {
             Ok(()) => memory.pruned = true,
             Err(error) => {
-                summary.warnings.push(format!("old plan reports could not be removed ({})", chain(&error)));
+                summary.warnings.push(format!(
+                    "old plan reports could not be removed ({})",
+                    chain(&error)
+                ));
             }
         }
     }
+    Ok(())
 }
 
 /// A number that differs when a plan could: over what was observed, what is known, and the day.

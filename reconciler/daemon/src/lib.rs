@@ -1,1 +1,21 @@
-//! daemon
+//! The daemon of muster and its command line.
+//!
+//! Settings and a state directory come first, the journal keeps what must not be forgotten, a cycle reads, decides and
+//! acts, and the loop runs one when there is a reason to.
+
+pub mod settings;
+
+pub mod journal;
+pub mod state_dir;
+
+pub mod cycle;
+mod tell;
+
+pub mod console;
+pub mod executor;
+pub mod outside;
+
+pub mod daemon;
+
+pub mod commands;
+pub mod exit;

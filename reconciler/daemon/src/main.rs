@@ -1,3 +1,7 @@
 //! The `muster` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(muster::commands::main(std::env::args_os()))
+}

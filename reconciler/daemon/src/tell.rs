@@ -1,7 +1,7 @@
 //! What people are told, and where. A sink that does not answer never stops a cycle: it is told again in the next one.
 
 use muster_core::commit::CommitId;
-use muster_core::desired;
+use muster_core::desired::{self, Desired};
 use muster_core::diagnostic::{Diagnostic, Diagnostics};
 use muster_core::facts::Facts;
 use muster_core::gate::judge;
@@ -10,7 +10,9 @@ use muster_core::observed::Observed;
 use muster_core::plan::{self, Input, Plan};
 use muster_core::policy::Policy;
 use muster_core::repo;
-use muster_core::report::{self, About, Audience, Comment, FORGE_LIMIT, Host, Outcome, Problem, Refused};
+use muster_core::report::{
+    self, About, Audience, Comment, FORGE_LIMIT, Host, Outcome, Problem, Refused,
+};
 use muster_core::step::Step;
 use muster_core::world::{Merge, ReportSink, Source, Topic};
 
@@ -30,9 +32,15 @@ pub(crate) fn outcome<S, W, J, L, R: ReportSink>(
     policy: &Policy,
     summary: &mut Summary,
 ) {
-    let mut results: Vec<(Step, StepResult)> =
-        facts.record.iter().map(|it| (it.step.clone(), StepResult::Done)).collect();
-    let failed = summary.ran.iter().filter(|(_, result)| *result != StepResult::Done);
+    let mut results: Vec<(Step, StepResult)> = facts
+        .record
+        .iter()
+        .map(|it| (it.step.clone(), StepResult::Done))
+        .collect();
+    let failed = summary
+        .ran
+        .iter()
+        .filter(|(_, result)| *result != StepResult::Done);
     results.extend(failed.cloned());
     if results.is_empty() && summary.held.is_empty() {
         return;
@@ -62,80 +70,123 @@ pub(crate) fn refusal<S, W, J, L, R: ReportSink>(
     summary: &mut Summary,
 ) {
     let problems = problems_of(problems.iter());
-    let comment =
-        report::refusal(&policy.executor, refused, adopted, &Refused::Invalid(&problems), FORGE_LIMIT);
+    let comment = report::refusal(
+        &policy.executor,
+        refused,
+        adopted,
+        &Refused::Invalid(&problems),
+        FORGE_LIMIT,
+    );
     tell(outside, Topic::Refusal, refused, &comment, summary);
 }
 
-/// Works out what merging a proposal would do, and tells it on the proposal's head.
-///
-/// Returns whether the sink took it.
+/// What there is to say of a proposal before a host is looked at.
+pub(crate) enum Looked {
+    /// Its merge is valid, and this is what it asks of this host.
+    Valid(Desired, Vec<Problem>),
+    /// Its merge is not.
+    Invalid(Vec<Problem>),
+    /// It does not merge by itself.
+    Conflict(Vec<String>),
+    /// It is merged already.
+    Contained,
+}
+
+/// Merges a proposal in memory, and reads what the merge would ask for.
 ///
 /// # Errors
 /// When the proposal could not be read; a line for the summary.
-pub(crate) fn proposal<S: Source, W, J, L, R: ReportSink>(
+pub(crate) fn look<S: Source>(
     about: &Proposal<'_>,
+    source: &mut S,
+    run: &Run<'_>,
+) -> Result<Looked, String> {
+    let merged = source.merge(about.protected, about.head).map_err(|error| {
+        format!(
+            "{} could not be merged in memory ({})",
+            about.branch,
+            chain(&error)
+        )
+    })?;
+    Ok(match merged {
+        Merge::Contained => Looked::Contained,
+        Merge::Conflict(paths) => Looked::Conflict(paths),
+        Merge::Refused(problems) => Looked::Invalid(problems_of(problems.iter())),
+        Merge::Clean(files) => match repo::read(&files) {
+            Err(problems) => Looked::Invalid(problems_of(problems.iter())),
+            Ok((repo, warnings)) => Looked::Valid(
+                desired::for_host(&repo, run.policy, run.now.date()),
+                problems_of(warnings.iter()),
+            ),
+        },
+    })
+}
+
+/// Tells on a proposal's head what merging it would do. Returns whether the sink has it now.
+pub(crate) fn proposal<S, W, J, L, R: ReportSink>(
+    about: &Proposal<'_>,
+    looked: &Looked,
     outside: &mut Outside<S, W, J, L, R>,
     facts: &Facts,
     run: &Run<'_>,
     base: &Plan,
     observed: &Observed,
     summary: &mut Summary,
-) -> Result<bool, String> {
-    let merged = outside
-        .source
-        .merge(about.protected, about.head)
-        .map_err(|error| format!("{} could not be merged in memory ({})", about.branch, chain(&error)))?;
+) -> bool {
     let header = About {
         head: about.head,
         protected: about.protected,
-        branch: Some(about.branch.strip_prefix("refs/heads/").unwrap_or(about.branch)),
+        branch: Some(
+            about
+                .branch
+                .strip_prefix("refs/heads/")
+                .unwrap_or(about.branch),
+        ),
         today: run.now.date(),
         audience: Audience::Team,
     };
-    let comment = match &merged {
-        Merge::Contained => report::comment(&header, &report::Proposal::Contained, FORGE_LIMIT),
-        Merge::Conflict(paths) => report::comment(&header, &report::Proposal::Conflict(paths), FORGE_LIMIT),
-        Merge::Clean(files) => match repo::read(files) {
-            Err(problems) => {
-                let problems = problems_of(problems.iter());
-                report::comment(&header, &report::Proposal::Invalid(&problems), FORGE_LIMIT)
-            }
-            Ok((repo, warnings)) => {
-                let desired = desired::for_host(&repo, run.policy, run.now.date());
-                let plan = plan::plan(&Input {
-                    policy: run.policy,
-                    commit: about.head,
-                    today: run.now.date(),
-                    desired: &desired,
-                    observed,
-                    facts,
-                });
-                let verdict = judge(&plan, run.policy, facts, observed, run.now);
-                let host = Host { policy: run.policy, plan: &plan, verdict: &verdict, base: Some(base) };
-                let warnings = problems_of(&warnings);
-                let planned = report::Proposal::Planned { hosts: &[host], warnings: &warnings };
-                report::comment(&header, &planned, FORGE_LIMIT)
-            }
-        },
+    let comment = match looked {
+        Looked::Contained => report::comment(&header, &report::Proposal::Contained, FORGE_LIMIT),
+        Looked::Conflict(paths) => {
+            report::comment(&header, &report::Proposal::Conflict(paths), FORGE_LIMIT)
+        }
+        Looked::Invalid(problems) => {
+            report::comment(&header, &report::Proposal::Invalid(problems), FORGE_LIMIT)
+        }
+        Looked::Valid(desired, warnings) => {
+            let plan = plan::plan(&Input {
+                policy: run.policy,
+                commit: about.head,
+                today: run.now.date(),
+                desired,
+                observed,
+                facts,
+            });
+            let verdict = judge(&plan, run.policy, facts, observed, run.now);
+            let host = Host {
+                policy: run.policy,
+                plan: &plan,
+                verdict: &verdict,
+                base: Some(base),
+            };
+            report::comment(
+                &header,
+                &report::Proposal::Planned {
+                    hosts: &[host],
+                    warnings,
+                },
+                FORGE_LIMIT,
+            )
+        }
     };
-    Ok(tell(outside, Topic::Plan, about.head, &comment, summary))
+    tell(outside, Topic::Plan, about.head, &comment, summary)
 }
 
 /// Diagnostics as reports show them.
-pub fn problems_of<'a>(diagnostics: impl IntoIterator<Item = &'a Diagnostic>) -> Vec<Problem> {
-    diagnostics
-        .into_iter()
-        .map(|it| Problem {
-            place: match it.at {
-                Some(at) => format!("{}:{}:{}", it.file, at.line, at.column),
-                None => it.file.clone(),
-            },
-            rule: it.rule.to_owned(),
-            text: it.problem.clone(),
-            help: it.help.clone(),
-        })
-        .collect()
+pub(crate) fn problems_of<'a>(
+    diagnostics: impl IntoIterator<Item = &'a Diagnostic>,
+) -> Vec<Problem> {
+    diagnostics.into_iter().map(Problem::from).collect()
 }
 
 /// Tells, unless that is what was told already. Returns whether the sink has it now.
@@ -146,7 +197,9 @@ fn tell<S, W, J, L, R: ReportSink>(
     comment: &Comment,
     summary: &mut Summary,
 ) -> bool {
-    let Some(sink) = &mut outside.sink else { return true };
+    let Some(sink) = &mut outside.sink else {
+        return true;
+    };
     // A git note has no limit: the pages of a forge are put together again.
     let text = comment.pages.join("\n");
     let told = match sink.told(topic, commit) {
@@ -174,7 +227,12 @@ fn tell<S, W, J, L, R: ReportSink>(
 /// The message of a ledger commit: `git log` on the ledger is the audit trail.
 pub(crate) fn ledger_message(facts: &Facts, summary: &Summary) -> String {
     let count = |wanted: fn(&StepResult) -> bool| {
-        summary.ran.iter().chain(&summary.recovered).filter(|(_, result)| wanted(result)).count()
+        summary
+            .ran
+            .iter()
+            .chain(&summary.recovered)
+            .filter(|(_, result)| wanted(result))
+            .count()
     };
     let done = count(|it| *it == StepResult::Done);
     let failed = count(|it| matches!(it, StepResult::Failed(_) | StepResult::NeedsOperator(_)));
@@ -196,7 +254,12 @@ pub(crate) fn ledger_message(facts: &Facts, summary: &Summary) -> String {
         message.push_str(&format!("{} {} ({word})\n", step.id, step.words()));
     }
     for held in &summary.held {
-        message.push_str(&format!("{} {} (held: {})\n", held.step.id, held.step.words(), held.reason.code()));
+        message.push_str(&format!(
+            "{} {} (held: {})\n",
+            held.step.id,
+            held.step.words(),
+            held.reason.code()
+        ));
     }
     message.push_str(&format!("\nCommit: {}\n", facts.adopted));
     message

@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use muster::cycle::{self, CycleError, Memory, Outside, Run, Summary};
 use muster_core::commit::CommitId;
+use muster_core::diagnostic::Diagnostics;
 use muster_core::facts::Facts;
 use muster_core::gate::Intent;
 use muster_core::journal::{Entry, Replayed};
@@ -211,8 +212,8 @@ impl Source for Sim {
         Ok(self.0.borrow().repository.ancestry(old, new))
     }
 
-    fn files(&mut self, commit: &CommitId) -> Result<Files, SimError> {
-        Ok(self.0.borrow().repository.files(commit))
+    fn files(&mut self, commit: &CommitId) -> Result<Result<Files, Diagnostics>, SimError> {
+        Ok(Ok(self.0.borrow().repository.files(commit)))
     }
 
     fn merge(&mut self, protected: &CommitId, head: &CommitId) -> Result<Merge, SimError> {

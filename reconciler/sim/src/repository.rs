@@ -103,7 +103,7 @@ impl Repository {
         // Ids count up, so the greatest common ancestor is the newest.
         let base = ours
             .intersection(&theirs)
-            .next_back()
+            .max()
             .map(|it| self.files(it))
             .unwrap_or_default();
         let (ours, theirs) = (self.files(protected), self.files(head));
@@ -136,7 +136,7 @@ impl Repository {
     }
 
     fn add(&mut self, branch: String, parents: Vec<CommitId>, files: Files) -> CommitId {
-        let id: CommitId = format!("{:040x}", self.commits.len() + 1)
+        let id: CommitId = format!("{:012x}{:028}", self.commits.len() + 1, 0)
             .parse()
             .expect("forty hex digits");
         self.commits.insert(id.clone(), Commit { parents, files });

@@ -1,7 +1,5 @@
 //! The rules of a state repository, one flat table.
 
-use std::borrow::Cow;
-
 use super::names::{is_reserved, is_reserved_namespace};
 use super::people::Row;
 use super::roster::{CodeLayout, Person, Roster};
@@ -339,7 +337,7 @@ fn identities_are_unique(
     draft: &Draft<'_>,
     report: &mut Report<'_>,
     field: &str,
-    get: for<'p, 'a> fn(&'p Person<'a>) -> &'p Cow<'a, str>,
+    get: for<'p> fn(&'p Person<'_>) -> &'p str,
 ) {
     let names = draft
         .roster
@@ -370,7 +368,7 @@ fn namespaces_are_unique(draft: &Draft<'_>, report: &mut Report<'_>) {
         .roster
         .people
         .iter()
-        .flat_map(|person| person.namespaces.iter().map(move |name| (person, name)));
+        .flat_map(|person| person.namespaces.iter().map(move |name| (person, &**name)));
     for same in alike(names, |b| b) {
         let (first, first_name) = same[0];
         for &(again, name) in &same[1..] {
@@ -481,7 +479,7 @@ fn names_look_different(draft: &Draft<'_>, report: &mut Report<'_>) {
         .roster
         .people
         .iter()
-        .map(|person| (person, &person.os_user));
+        .map(|person| (person, &*person.os_user));
     for same in alike(names, look) {
         let (first, _) = same[0];
         for (again, _) in same[1..]
@@ -501,47 +499,60 @@ fn names_look_different(draft: &Draft<'_>, report: &mut Report<'_>) {
     }
 }
 
+/// A name, and whose it is.
+type Named<'p, 'a> = (&'p Person<'a>, &'p str);
+
 /// The groups of at least two names that are equal once each byte went through `fold`, each in the order of the file.
 ///
-/// Sorts hashes, not names: a million of them are compared without looking at their letters. Whatever collides by
-/// accident or by intent is told apart by sorting those few.
+/// Sorts hashes first, and nothing but hashes: a million names are compared without looking at them again. Only those
+/// whose hash is there twice, by accident or by intent, are then compared by their letters.
 fn alike<'p, 'a: 'p>(
-    names: impl Iterator<Item = (&'p Person<'a>, &'p Cow<'a, str>)>,
-    fold: fn(u8) -> u8,
-) -> Vec<Vec<(&'p Person<'a>, &'p Cow<'a, str>)>> {
-    let mut hashed: Vec<(u64, &'p Person<'a>, &'p Cow<'a, str>)> = names
-        .map(|(person, name)| (hash(name, fold), person, name))
+    names: impl Iterator<Item = Named<'p, 'a>> + Clone,
+    fold: impl Fn(u8) -> u8 + Copy,
+) -> Vec<Vec<Named<'p, 'a>>> {
+    let mut hashes: Vec<u64> = names.clone().map(|(_, name)| hash(name, fold)).collect();
+    hashes.sort_unstable();
+    let mut repeated: Vec<u64> = hashes
+        .windows(2)
+        .filter(|pair| pair[0] == pair[1])
+        .map(|pair| pair[0])
         .collect();
-    hashed.sort_unstable_by_key(|&(hash, person, _)| (hash, person.at));
-    let mut groups = Vec::new();
-    for same_hash in hashed
-        .chunk_by(|a, b| a.0 == b.0)
-        .filter(|chunk| chunk.len() > 1)
-    {
-        let mut folded: Vec<(Vec<u8>, _)> = same_hash
-            .iter()
-            .map(|&(_, person, name)| (name.bytes().map(fold).collect(), (person, name)))
-            .collect();
-        folded.sort_by(|a, b| a.0.cmp(&b.0));
-        for same in folded
-            .chunk_by(|a, b| a.0 == b.0)
-            .filter(|chunk| chunk.len() > 1)
-        {
-            groups.push(same.iter().map(|(_, named)| *named).collect());
-        }
+    drop(hashes);
+    repeated.dedup();
+    if repeated.is_empty() {
+        return Vec::new();
     }
+    let mut folded: Vec<(Vec<u8>, Named<'p, 'a>)> = names
+        .filter(|(_, name)| repeated.binary_search(&hash(name, fold)).is_ok())
+        .map(|(person, name)| (name.bytes().map(fold).collect(), (person, name)))
+        .collect();
+    // Stable: equal names stay in the order of the file.
+    folded.sort_by(|a, b| a.0.cmp(&b.0));
+    let groups = folded
+        .chunk_by(|a, b| a.0 == b.0)
+        .filter(|chunk| chunk.len() > 1);
     groups
+        .map(|chunk| chunk.iter().map(|(_, named)| *named).collect())
+        .collect()
 }
 
 /// Spreads names well enough to sort by; nothing depends on nobody finding collisions.
-fn hash(name: &str, fold: fn(u8) -> u8) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, b| {
-        (hash ^ u64::from(fold(b))).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+fn hash(name: &str, fold: impl Fn(u8) -> u8 + Copy) -> u64 {
+    let mix =
+        |hash: u64, word: u64| (hash.rotate_left(29) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let (words, rest) = name.as_bytes().as_chunks::<8>();
+    let hash = words.iter().fold(name.len() as u64, |hash, word| {
+        mix(hash, u64::from_le_bytes(word.map(fold)))
+    });
+    let hash = rest
+        .iter()
+        .fold(hash, |hash, &b| mix(hash, u64::from(fold(b))));
+    hash ^ (hash >> 32)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
     use std::collections::BTreeSet;
 
     use super::*;
@@ -576,19 +587,20 @@ mod tests {
             more: None,
         };
         let people = [
-            person("b", 3),
+            person("b", 1),
             person("a", 2),
-            person("B", 1),
+            person("B", 3),
             person("c", 4),
         ];
-        let groups = alike(people.iter().map(|person| (person, &person.os_user)), |b| {
-            b.to_ascii_lowercase()
-        });
+        let groups = alike(
+            people.iter().map(|person| (person, &*person.os_user)),
+            |b| b.to_ascii_lowercase(),
+        );
         let shown: Vec<Vec<&str>> = groups
             .iter()
-            .map(|group| group.iter().map(|(_, name)| &***name).collect())
+            .map(|group| group.iter().map(|(_, name)| *name).collect())
             .collect();
-        assert_eq!(shown, [["B", "b"]]);
+        assert_eq!(shown, [["b", "B"]]);
         assert_eq!(
             hash("Bb", |b| b.to_ascii_lowercase()),
             hash("bB", |b| b.to_ascii_lowercase())

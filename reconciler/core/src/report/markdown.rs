@@ -376,6 +376,11 @@ pub(super) fn folded_steps(title: &str, steps: &[&Step], room: usize) -> Option<
     if steps.is_empty() {
         return Some(String::new());
     }
+    // No step takes less: what cannot fit is not written first.
+    const LEAST: usize = 30;
+    if steps.len() > room / LEAST {
+        return None;
+    }
     let mut people: BTreeMap<&str, Vec<&Step>> = BTreeMap::new();
     for step in steps {
         people.entry(step.action.user()).or_default().push(step);
@@ -520,7 +525,8 @@ pub(super) fn problem_item(problem: &Problem) -> String {
         help,
     } = problem;
     let mut out = "- ".to_owned();
-    escape::value(&mut out, place);
+    // Whole: line and column stand at its end.
+    escape::code(&mut out, place);
     out.push_str(": ");
     escape::prose(&mut out, text);
     out.push_str(" (");

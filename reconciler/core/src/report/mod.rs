@@ -14,6 +14,7 @@ mod terminal;
 mod view;
 
 use crate::commit::CommitId;
+use crate::diagnostic::Diagnostic;
 use crate::gate::Verdict;
 use crate::plan::{Note, Plan};
 use crate::policy::Policy;
@@ -21,6 +22,7 @@ use crate::time::Date;
 
 pub use markdown::comment;
 pub use outcome::{Outcome, Refused, outcome, refusal};
+pub use phrase::sentence;
 pub use terminal::{pending, summary, text};
 
 /// What a hosted forge takes in one comment, in characters.
@@ -74,6 +76,25 @@ pub struct Problem {
     pub text: String,
     /// What to do about it.
     pub help: Option<String>,
+}
+
+impl From<&Diagnostic> for Problem {
+    fn from(diagnostic: &Diagnostic) -> Self {
+        let Diagnostic {
+            file,
+            at,
+            severity: _,
+            rule,
+            problem,
+            help,
+        } = diagnostic;
+        Self {
+            place: at.map_or_else(|| file.clone(), |at| format!("{file}:{at}")),
+            rule: (*rule).to_owned(),
+            text: problem.clone(),
+            help: help.clone(),
+        }
+    }
 }
 
 /// What came out of looking at a proposal.
@@ -131,7 +152,7 @@ impl Comment {
 }
 
 /// Notes that need somebody first, otherwise in their own order.
-fn attention_first<'a>(notes: &'a [Note]) -> impl Iterator<Item = &'a Note> {
+fn attention_first(notes: &[Note]) -> impl Iterator<Item = &Note> {
     let of = |attention: bool| {
         notes
             .iter()

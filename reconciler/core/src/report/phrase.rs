@@ -54,6 +54,13 @@ impl Ink for Plain<'_> {
     }
 }
 
+/// What `action` does, as a sentence for a terminal.
+pub fn sentence(action: &Action) -> String {
+    let mut out = String::new();
+    phrase(action, &mut Plain(&mut out));
+    out
+}
+
 /// Says what `action` does. No wildcard: a new action does not compile until people can read it.
 pub(super) fn phrase(action: &Action, ink: &mut impl Ink) {
     match action {

@@ -69,7 +69,9 @@ fn host(view: &View<'_>, out: &mut String) {
         let _ = write!(
             out,
             "  held    {} {}  ({}: ",
-            shown.step.id, shown.words, shown.class
+            shown.step.id,
+            shown.step.words(),
+            shown.class
         );
         escape::visible(out, &reason.to_string());
         out.push_str(")\n");

@@ -27,7 +27,6 @@ pub(super) enum Origin {
 /// One step, as it is shown.
 pub(super) struct Shown<'a> {
     pub(super) step: &'a Step,
-    pub(super) words: String,
     pub(super) class: Class,
     pub(super) held: Option<&'a Reason>,
     pub(super) origin: Origin,
@@ -54,7 +53,6 @@ impl<'a> View<'a> {
             base.map(|base| base.steps().iter().map(|it| it.step.id).collect());
         let shown = |step: &'a Step, held: Option<&'a Held>| Shown {
             step,
-            words: step.words(),
             class: held.map_or_else(|| step.action.class(policy), |held| held.class),
             held: held.map(|held| &held.reason),
             origin: match &in_base {
@@ -175,25 +173,25 @@ fn are(number: usize) -> String {
     )
 }
 
-/// Names all that was decided: SHA-256 over executor, step ids, words and reasons, in the plan's order.
+/// Names all that was decided: SHA-256 over executor, step ids and reasons, in the plan's order. An id is itself a hash
+/// that binds the words of its step.
 pub(super) fn digest(views: &[View<'_>]) -> String {
     let mut hash = Sha256::new();
     hash.update(b"muster-plan/1\0");
-    let mut field = |text: &str| {
-        hash.update((text.len() as u64).to_be_bytes());
-        hash.update(text.as_bytes());
+    let mut field = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
     };
     for view in views {
-        field(&view.executor.to_string());
-        field(&view.steps.len().to_string());
+        field(view.executor.to_string().as_bytes());
+        field(view.steps.len().to_string().as_bytes());
         for step in &view.steps {
-            field(&step.step.id.to_string());
-            field(&step.words);
+            field(step.step.id.as_bytes());
             match step.held {
-                None => field(""),
+                None => field(b""),
                 Some(reason) => {
-                    field(reason.code());
-                    field(&reason.to_string());
+                    field(reason.code().as_bytes());
+                    field(reason.to_string().as_bytes());
                 }
             }
         }

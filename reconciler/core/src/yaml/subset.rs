@@ -384,11 +384,26 @@ fn offset(at: usize) -> u32 {
 }
 
 /// Characters that mean nothing to YAML wherever they stand inside a plain value.
-const fn is_plain(b: u8) -> bool {
+fn is_plain(b: u8) -> bool {
+    PLAIN[usize::from(b)]
+}
+
+/// Most of a roster is such characters: one look per byte.
+static PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = 0_u8;
+    while b < 128 {
+        table[b as usize] = is_word(b);
+        b += 1;
+    }
+    table
+};
+
+const fn is_word(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'@' | b'+' | b'/' | b'~' | b'-')
 }
 
-const fn can_start_plain(b: u8) -> bool {
+fn can_start_plain(b: u8) -> bool {
     is_plain(b) && !matches!(b, b'@' | b'-')
 }
 

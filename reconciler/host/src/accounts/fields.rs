@@ -167,6 +167,14 @@ pub(super) fn apparent_id(line: &[u8]) -> Option<u32> {
     id(line.split(|byte| *byte == b':').nth(2)?)
 }
 
+/// uid and gid of a passwd line, likewise.
+pub(super) fn apparent_ids(line: &[u8]) -> Option<(u32, u32)> {
+    let mut fields = line.split(|byte| *byte == b':').skip(2);
+    let uid = id(fields.next()?)?;
+    // A line that ends here has an account to the C library, with gid 0.
+    Some((uid, fields.next().and_then(id).unwrap_or(0)))
+}
+
 /// NIS entries start with `+` or `-`; new entries are put in front of the first one.
 pub(super) fn is_nis(line: &[u8]) -> bool {
     matches!(line.first(), Some(b'+' | b'-'))

@@ -52,7 +52,7 @@ mod table;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 pub use commit::{CommitError, Committed, forget_cached};
@@ -245,7 +245,7 @@ struct Ids {
     uids: BTreeSet<u32>,
     gids: BTreeSet<u32>,
     /// How many accounts have a gid as their primary group, now.
-    primary: HashMap<u32, usize>,
+    primary: BTreeMap<u32, usize>,
 }
 
 impl Databases {
@@ -435,25 +435,25 @@ impl Databases {
 
     fn ids(&self) -> &Ids {
         self.ids.get_or_init(|| {
-            let mut ids = Ids::default();
-            let mut uids = Vec::new();
-            let mut gids = Vec::new();
-            for line in self.passwd.lines_ever() {
-                uids.extend(fields::apparent_id(line));
+            let ids = |line| fields::apparent_ids(line);
+            let (uids, _): (Vec<u32>, Vec<u32>) = self.passwd.lines_ever().filter_map(ids).unzip();
+            let (_, mut primary): (Vec<u32>, Vec<u32>) = self
+                .passwd
+                .lines()
+                .filter_map(|(_, line)| ids(line))
+                .unzip();
+            let groups = self.group.lines_ever().filter_map(fields::apparent_id);
+            let gids = groups.chain(primary.iter().copied()).collect();
+            primary.sort_unstable();
+            let primary = primary
+                .chunk_by(|a, b| a == b)
+                .map(|same| (same[0], same.len()))
+                .collect();
+            Ids {
+                uids: uids.into_iter().collect(),
+                gids,
+                primary,
             }
-            for (_, line) in self.passwd.lines() {
-                if let Some(account) = Passwd::parse(line) {
-                    gids.push(account.gid);
-                    *ids.primary.entry(account.gid).or_default() += 1;
-                }
-            }
-            gids.extend(self.group.lines_ever().filter_map(fields::apparent_id));
-            // Collecting sorted vectors builds the sets in one go.
-            uids.sort_unstable();
-            gids.sort_unstable();
-            ids.uids = uids.into_iter().collect();
-            ids.gids = gids.into_iter().collect();
-            ids
         })
     }
 }
@@ -466,4 +466,174 @@ fn group_of(line: &[u8]) -> Option<Group<'_>> {
         password: _,
     } = GroupLine::parse(line)?;
     Some(Group { name, gid, members })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::root::Ownership;
+
+    const PASSWD: &str = "# people\n\nroot:x:0:0:root:/root:/bin/bash\nold:$1$hash:7:7::/:/bin/sh\nopen:x:8:8:::\n\
+        gone:x:9:9:::\ntwice:x:10:10:::\ntwice:x:11:10:::\nshort:x:12:12::/home\nlong:x:13:13:::::\n+nis::::::\nlate:x:14:14:::";
+    const SHADOW: &str =
+        "late:*:1::::::\nroot:!$y$hash:19000:0:99999:7::20000:\nopen::::::::\nold:!!:::::::\n";
+
+    fn read(passwd: &[u8], shadow: &str) -> Result<Databases, ReadError> {
+        let scratch = tempfile::tempdir().unwrap();
+        let etc = scratch.path().join("etc");
+        std::fs::create_dir(&etc).unwrap();
+        std::fs::write(etc.join("passwd"), passwd).unwrap();
+        std::fs::write(etc.join("shadow"), shadow).unwrap();
+        std::fs::write(
+            etc.join("group"),
+            "root:x:0:late,root,late\nbroken:x\nstaff:x:50:late\n",
+        )
+        .unwrap();
+        Databases::read(&Root::open(scratch.path(), Ownership::Performed).unwrap())
+    }
+
+    #[test]
+    fn joins_passwd_and_shadow_whatever_their_order() {
+        let databases = read(PASSWD.as_bytes(), SHADOW).unwrap();
+        let accounts: Vec<_> = databases
+            .accounts()
+            .map(|account| (account.name, account.password, account.expires))
+            .collect();
+        assert_eq!(
+            accounts,
+            [
+                ("root", PasswordField::LockedHash, Some(20_000)),
+                ("old", PasswordField::Hash, None),
+                ("open", PasswordField::Empty, None),
+                ("gone", PasswordField::Missing, None),
+                ("twice", PasswordField::Missing, None),
+                ("twice", PasswordField::Missing, None),
+                ("late", PasswordField::Locked, None),
+            ]
+        );
+        for (name, password, expires) in accounts.into_iter().filter(|(name, ..)| *name != "twice")
+        {
+            let account = databases.account(name).unwrap();
+            assert_eq!(
+                (account.password, account.expires),
+                (password, expires),
+                "{name}"
+            );
+        }
+        assert!(databases.account("twice").is_none() && databases.account("+nis").is_none());
+        assert_eq!(databases.memberships()["late"], ["root", "staff"]);
+    }
+
+    #[test]
+    fn counts_ids_of_lines_it_cannot_read_as_used() {
+        let databases = read(PASSWD.as_bytes(), SHADOW).unwrap();
+        assert!(
+            [0, 7, 8, 9, 10, 11, 12, 13, 14]
+                .iter()
+                .all(|uid| databases.uids_in_use().contains(uid))
+        );
+        assert!(
+            [0, 7, 50, 14]
+                .iter()
+                .all(|gid| databases.gids_in_use().contains(gid))
+        );
+        assert_eq!(
+            databases.odd_lines(),
+            [(File::Passwd, 9), (File::Passwd, 10), (File::Group, 2)]
+        );
+    }
+
+    #[test]
+    fn refuses_to_edit_what_it_cannot_read() {
+        let mut databases = read(PASSWD.as_bytes(), SHADOW).unwrap();
+        let mut error = |name: &str| {
+            databases
+                .set_shell(name, "/bin/sh")
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            error("short"),
+            "/etc/passwd:9: the line of short is malformed; correct it with vipw or vigr"
+        );
+        assert_eq!(
+            error("twice"),
+            "/etc/passwd has more than one line for twice; remove all but one with vipw or vigr"
+        );
+        assert_eq!(error("nobody"), "there is no nobody in /etc/passwd");
+        let error = databases.lock_password("gone").unwrap_err().to_string();
+        assert_eq!(error, "/etc/shadow has no line for gone; run pwconv");
+        assert!(databases.join_group("late", "broken").is_err());
+    }
+
+    #[test]
+    fn never_gives_what_a_batch_frees() {
+        let mut databases = read(PASSWD.as_bytes(), SHADOW).unwrap();
+        databases.delete("late", 14).unwrap();
+        let account = |name, uid, gid| NewAccount {
+            name,
+            uid,
+            gid,
+            gecos: "",
+            home: "/",
+            shell: "/bin/sh",
+            subuids: None,
+            subgids: None,
+        };
+        let mut create = |name, uid, gid| {
+            databases
+                .create(&account(name, uid, gid), &Aging::default(), 1)
+                .unwrap_err()
+        };
+        assert_eq!(
+            create("late", 60, 60),
+            EditError::JustRemoved {
+                name: "late".to_owned()
+            }
+        );
+        assert_eq!(
+            create("new", 14, 60),
+            EditError::IdInUse {
+                file: File::Passwd,
+                id: 14
+            }
+        );
+        assert_eq!(
+            create("new", 60, 14),
+            EditError::IdInUse {
+                file: File::Group,
+                id: 14
+            }
+        );
+        assert_eq!(
+            create("new", 12, 60),
+            EditError::IdInUse {
+                file: File::Passwd,
+                id: 12
+            }
+        );
+    }
+
+    #[test]
+    fn says_where_a_file_is_damaged() {
+        let error = |passwd: &[u8]| read(passwd, SHADOW).unwrap_err().to_string();
+        assert!(error(b"root:x:0:0:::\n\0\0\0").starts_with("/etc/passwd:2: there is a NUL byte"));
+        assert!(
+            error(b"# \xff\nr\xf6\xf6t:x:0:0:::\n")
+                .starts_with("/etc/passwd:2: only the comment field")
+        );
+        let latin = read(b"root:x:0:0:R\xf6\xf6t::\n", SHADOW).unwrap();
+        assert_eq!(latin.account("root").unwrap().gecos, "R\u{fffd}\u{fffd}t");
+    }
+
+    #[test]
+    fn shows_no_hash() {
+        let mut databases = read(PASSWD.as_bytes(), SHADOW).unwrap();
+        let saved = databases.lock_login("root", "/usr/sbin/nologin").unwrap();
+        let shown = format!("{databases:?} {saved:?} {:?}", databases.account("root"));
+        assert!(
+            !shown.contains("hash") && !shown.contains("36, 121, 36"),
+            "{shown}"
+        );
+    }
 }

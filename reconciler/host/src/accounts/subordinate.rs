@@ -1,6 +1,8 @@
 //! subuid and subgid: ranges, several of which may belong to one owner.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
+use std::io::BufRead as _;
 
 use super::fields::{memchr, subordinate};
 use super::free::IdRange;
@@ -18,47 +20,50 @@ pub(super) struct Ranges {
     sorted: bool,
     /// Owners whose ranges go before anything else happens here; kept apart so that a batch walks the file once.
     leaving: HashSet<Box<str>>,
-    owned: BTreeMap<u64, (u64, Box<str>)>,
+    owned: OnceCell<BTreeMap<u64, (u64, Box<str>)>>,
 }
 
 #[derive(Debug)]
 struct Line {
-    text: Vec<u8>,
-    range: Option<(Box<str>, IdRange)>,
+    text: Text,
+    /// How long the owner's name at the beginning is, and the range; `None` for a line that is no range.
+    range: Option<(usize, IdRange)>,
     removed: bool,
     added: bool,
+}
+
+#[derive(Debug)]
+enum Text {
+    Read { start: usize, end: usize },
+    Written(Box<str>),
 }
 
 impl Ranges {
     pub(super) fn parse(file: File, bytes: Option<Vec<u8>>) -> Result<Self, ReadError> {
         let present = bytes.is_some();
         let text = bytes.unwrap_or_default();
-        if let Some(nul) = memchr(0, &text) {
+        if text.contains(&0) {
+            let nul = memchr(0, &text).unwrap_or_default();
             let line = text[..nul].iter().filter(|byte| **byte == b'\n').count() + 1;
             return Err(ReadError::Nul { file, line });
         }
-        let body = text.strip_suffix(b"\n").unwrap_or(&text);
-        let read = if text.is_empty() {
-            Vec::new()
-        } else {
-            body.split(|byte| *byte == b'\n').collect()
-        };
-        let lines: Vec<Line> = read
-            .into_iter()
-            .map(|line| Line {
-                range: subordinate(line)
-                    .map(|(owner, first, count)| (owner.into(), IdRange { first, count })),
-                text: line.to_vec(),
+        let mut lines = Vec::with_capacity(text.len() / 24);
+        let mut start = 0;
+        while start < text.len() {
+            let length = (&text[start..])
+                .skip_until(b'\n')
+                .unwrap_or(text.len() - start);
+            let end = start + length - usize::from(text[start + length - 1] == b'\n');
+            let range = subordinate(&text[start..end])
+                .map(|(owner, first, count)| (owner.len(), IdRange { first, count }));
+            lines.push(Line {
+                text: Text::Read { start, end },
+                range,
                 removed: false,
                 added: false,
-            })
-            .collect();
-        let owned = lines
-            .iter()
-            .filter_map(|line| line.range.as_ref())
-            .filter(|(_, range)| range.count > 0)
-            .map(|(owner, range)| (range.first, (range.count, owner.clone())))
-            .collect();
+            });
+            start += length;
+        }
         Ok(Self {
             present,
             text,
@@ -66,7 +71,7 @@ impl Ranges {
             touched: false,
             sorted: false,
             leaving: HashSet::new(),
-            owned,
+            owned: OnceCell::new(),
         })
     }
 
@@ -76,26 +81,24 @@ impl Ranges {
 
     /// Owner and range of every line that can be read and stays, in the order of the file.
     pub(super) fn ranges(&self) -> impl Iterator<Item = (&str, IdRange)> {
-        self.lines
-            .iter()
-            .filter(|line| !line.removed)
-            .filter_map(|line| line.range.as_ref())
-            .map(|(owner, range)| (&**owner, *range))
-            .filter(|(owner, _)| !self.leaving.contains(*owner))
+        let staying = self.lines.iter().filter(|line| !line.removed);
+        staying
+            .filter_map(|line| owned(&self.text, line))
+            .filter(|(owner, _)| self.leaving.is_empty() || !self.leaving.contains(*owner))
     }
 
     /// The ranges that are or were given to somebody since the file was read.
     pub(super) fn ranges_ever(&self) -> impl Iterator<Item = IdRange> {
         self.lines
             .iter()
-            .filter_map(|line| line.range.as_ref())
-            .map(|(_, range)| *range)
+            .filter_map(|line| line.range)
+            .map(|(_, range)| range)
     }
 
     /// Somebody else whose range shares an id with `range`, removed in this batch or not.
     pub(super) fn overlapping(&self, owner: &str, range: IdRange) -> Option<(&str, IdRange)> {
         let end = range.first.saturating_add(range.count);
-        let mut below = self.owned.range(..end).rev();
+        let mut below = self.owned().range(..end).rev();
         let (first, (count, other)) = below.find(|(_, (_, other))| &**other != owner)?;
         // Ranges of the file may themselves overlap; the nearest below is what a sane file has.
         let theirs = IdRange {
@@ -118,13 +121,16 @@ impl Ranges {
         let last = self
             .lines
             .last()
-            .map(|line| line.range.as_ref().map(|(_, range)| range.first));
+            .map(|line| line.range.map(|(_, range)| range.first));
         self.sorted &= last.is_none_or(|first| first.is_some_and(|first| first < range.first));
-        let text = format!("{owner}:{}:{}", range.first, range.count).into_bytes();
-        self.owned.insert(range.first, (range.count, owner.into()));
+        let text = format!("{owner}:{}:{}", range.first, range.count).into();
+        if let Some(owned) = self.owned.get_mut() {
+            owned.insert(range.first, (range.count, owner.into()));
+        }
+        let range = Some((owner.len(), range));
         self.lines.push(Line {
-            text,
-            range: Some((owner.into(), range)),
+            text: Text::Written(text),
+            range,
             removed: false,
             added: true,
         });
@@ -154,7 +160,7 @@ impl Ranges {
             if line.removed && (stage == Stage::Final || line.added) {
                 continue;
             }
-            bytes.extend_from_slice(&line.text);
+            bytes.extend_from_slice(bytes_of(&self.text, line));
             bytes.push(b'\n');
         }
         (bytes != self.text).then_some(bytes)
@@ -169,16 +175,23 @@ impl Ranges {
         self.lines.iter().any(|line| line.added && !line.removed)
     }
 
+    /// Who had which range, removed since or not, by its first id.
+    fn owned(&self) -> &BTreeMap<u64, (u64, Box<str>)> {
+        self.owned.get_or_init(|| {
+            let ranges = self.lines.iter().filter_map(|line| owned(&self.text, line));
+            let ranges = ranges.filter(|(_, range)| range.count > 0);
+            ranges
+                .map(|(owner, range)| (range.first, (range.count, owner.into())))
+                .collect()
+        })
+    }
+
     fn part(&mut self) {
         if self.leaving.is_empty() {
             return;
         }
         for line in self.lines.iter_mut().filter(|line| !line.removed) {
-            if line
-                .range
-                .as_ref()
-                .is_some_and(|(owner, _)| self.leaving.contains(owner))
-            {
+            if owned(&self.text, line).is_some_and(|(owner, _)| self.leaving.contains(owner)) {
                 line.removed = true;
                 self.touched = true;
             }
@@ -193,7 +206,8 @@ impl Ranges {
         }
         let (mut ranges, mut odd): (Vec<_>, Vec<_>) =
             self.lines.drain(..).partition(|line| line.range.is_some());
-        ranges.sort_by(|a, b| key(a).cmp(&key(b)));
+        let text = &self.text;
+        ranges.sort_by(|a, b| key(text, a).cmp(&key(text, b)));
         self.sorted = odd.is_empty();
         odd.reverse();
         ranges.append(&mut odd);
@@ -206,7 +220,7 @@ impl Ranges {
         let end = range.first.saturating_add(range.count);
         let mut next = range.first;
         // Without this, a batch of new owners would walk the whole file once for each of them.
-        let nearest = self.owned.range(..=next).next_back();
+        let nearest = self.owned().range(..=next).next_back();
         if nearest.is_none_or(|(_, (_, other))| &**other != owner) {
             return false;
         }
@@ -232,8 +246,19 @@ pub(super) enum Order {
     AsFound,
 }
 
-fn key(line: &Line) -> Option<(u64, u64, &str)> {
-    line.range
-        .as_ref()
-        .map(|(owner, range)| (range.first, range.count, &**owner))
+fn bytes_of<'a>(file: &'a [u8], line: &'a Line) -> &'a [u8] {
+    match &line.text {
+        Text::Read { start, end } => &file[*start..*end],
+        Text::Written(text) => text.as_bytes(),
+    }
+}
+
+fn owned<'a>(file: &'a [u8], line: &'a Line) -> Option<(&'a str, IdRange)> {
+    let (length, range) = line.range?;
+    let owner = std::str::from_utf8(&bytes_of(file, line)[..length]).ok()?;
+    Some((owner, range))
+}
+
+fn key<'a>(file: &'a [u8], line: &'a Line) -> Option<(IdRange, &'a str)> {
+    owned(file, line).map(|(owner, range)| (range, owner))
 }

@@ -1,13 +1,16 @@
 //! A file of lines that are found by their first field: passwd, shadow, group and gshadow.
 
 use std::cell::OnceCell;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::io::BufRead as _;
 
 use super::fields::{self, Group, Gshadow, Passwd, Shadow, first, is_nis, memchr};
 use super::{File, ReadError};
 
 /// The lines of one file, each kept byte for byte until an edit touches it.
-#[derive(Debug)]
 pub(super) struct Table {
     file: File,
     present: bool,
@@ -27,25 +30,67 @@ pub(super) struct Table {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct LineId(u32);
 
-#[derive(Debug)]
 struct Line {
     text: Text,
     removed: bool,
 }
 
-#[derive(Debug)]
 enum Text {
     Read { start: usize, end: usize },
     Written(Vec<u8>),
 }
 
+/// Lines by the hash of what stands in front of the first colon, so that an index of a large file holds no names.
 #[derive(Debug, Default)]
 struct Index {
-    entries: HashMap<Box<str>, LineId>,
+    lines: HashMap<u64, LineId, BuildHasherDefault<Hashed>>,
+    /// Lines whose hash belongs to another name.
+    collided: Vec<LineId>,
     /// Names with more than one line; the shadow suite refuses to edit these, and so do we.
     repeated: HashSet<Box<str>>,
-    /// Lines that cannot be read as an entry, by what stands in front of the first colon.
-    odd: HashMap<Box<[u8]>, LineId>,
+}
+
+/// Passes on what is a hash already.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // FNV-1a. Names come from files that root alone writes, so nobody is there to choose collisions; and a
+        // collision costs time, not correctness.
+        self.0 = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// Notes a line, unless its hash has one already; then that one is returned.
+fn insert(
+    lines: &mut HashMap<u64, LineId, BuildHasherDefault<Hashed>>,
+    hash: u64,
+    id: LineId,
+) -> Option<LineId> {
+    match lines.entry(hash) {
+        Entry::Vacant(vacant) => {
+            vacant.insert(id);
+            None
+        }
+        Entry::Occupied(occupied) => Some(*occupied.get()),
+    }
+}
+
+fn hash(name: &[u8]) -> u64 {
+    let mut hasher = Hashed::default();
+    hasher.write(name);
+    hasher.finish()
 }
 
 /// What a name stands for in a table.
@@ -66,6 +111,24 @@ pub(super) enum Stage {
     Final,
 }
 
+/// Shows no line, as shadow has password hashes.
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            file,
+            lines,
+            touched,
+            ..
+        } = self;
+        write!(
+            f,
+            "{file} ({} lines, {})",
+            lines.len(),
+            if *touched { "edited" } else { "as read" }
+        )
+    }
+}
+
 impl Table {
     /// Takes the bytes of a file apart; `None` when there is no such file.
     pub(super) fn parse(file: File, bytes: Option<Vec<u8>>) -> Result<Self, ReadError> {
@@ -76,7 +139,10 @@ impl Table {
         let mut nis = None;
         let mut start = 0;
         while start < text.len() {
-            let end = memchr(b'\n', &text[start..]).map_or(text.len(), |length| start + length);
+            let length = (&text[start..])
+                .skip_until(b'\n')
+                .unwrap_or(text.len() - start);
+            let end = start + length - usize::from(text[start + length - 1] == b'\n');
             let line = &text[start..end];
             let at = lines.len();
             if is_nis(line) {
@@ -90,7 +156,8 @@ impl Table {
             });
             start = end + 1;
         }
-        if let Some(nul) = memchr(0, &text) {
+        if text.contains(&0) {
+            let nul = memchr(0, &text).unwrap_or_default();
             let line = text[..nul].iter().filter(|byte| **byte == b'\n').count() + 1;
             return Err(ReadError::Nul { file, line });
         }
@@ -143,16 +210,27 @@ impl Table {
     }
 
     pub(super) fn find(&self, name: &str) -> Found {
-        let index = self.index();
-        if index.repeated.contains(name) {
-            Found::Repeated
-        } else if let Some(id) = index.entries.get(name) {
-            Found::Entry(*id)
-        } else if let Some(id) = index.odd.get(name.as_bytes()) {
-            Found::Odd(*id)
-        } else {
-            Found::Nothing
+        if self.index().repeated.contains(name) {
+            return Found::Repeated;
         }
+        match self.named(name) {
+            Some(id) if is_entry(self.file, self.line(id)) => Found::Entry(id),
+            Some(id) => Found::Odd(id),
+            None => Found::Nothing,
+        }
+    }
+
+    fn named(&self, name: &str) -> Option<LineId> {
+        let index = self.index();
+        let is_it = |id: &LineId| {
+            !self.lines[id.0 as usize].removed && first(self.line(*id)) == name.as_bytes()
+        };
+        let indexed = index
+            .lines
+            .get(&hash(name.as_bytes()))
+            .copied()
+            .filter(is_it);
+        indexed.or_else(|| index.collided.iter().copied().find(is_it))
     }
 
     /// The line of `name`, when there is exactly one that can be read.
@@ -199,8 +277,11 @@ impl Table {
             removed: false,
         });
         self.touched = true;
-        if let Some(index) = self.index.get_mut() {
-            index.entries.insert(name.into(), id);
+        if let Some(index) = self.index.get_mut()
+            && insert(&mut index.lines, hash(name.as_bytes()), id).is_some()
+        {
+            // The hash is of a line that was removed, or of another name.
+            index.collided.push(id);
         }
         if self.members.get().is_some() {
             for member in self.named_in(id) {
@@ -210,14 +291,7 @@ impl Table {
     }
 
     pub(super) fn remove(&mut self, name: &str) {
-        self.index();
-        let Some(id) = self
-            .index
-            .get_mut()
-            .and_then(|index| index.entries.remove(name))
-        else {
-            return;
-        };
+        let Some(id) = self.named(name) else { return };
         self.lines[id.0 as usize].removed = true;
         self.removed.insert(name.into());
         self.touched = true;
@@ -318,24 +392,31 @@ impl Table {
     fn index(&self) -> &Index {
         self.index.get_or_init(|| {
             let mut index = Index {
-                entries: HashMap::with_capacity(self.lines.len()),
+                lines: HashMap::with_capacity_and_hasher(
+                    self.lines.len(),
+                    BuildHasherDefault::default(),
+                ),
                 ..Index::default()
             };
             for (id, line) in self.lines().filter(|(_, line)| !is_nis(line)) {
                 let name = first(line);
-                match std::str::from_utf8(name) {
-                    Ok(name) if is_entry(self.file, line) => match index.entries.entry(name.into())
-                    {
-                        std::collections::hash_map::Entry::Vacant(vacant) => {
-                            vacant.insert(id);
-                        }
-                        std::collections::hash_map::Entry::Occupied(occupied) => {
-                            index.repeated.insert(occupied.key().clone());
-                        }
-                    },
-                    _ => {
-                        index.odd.entry(name.into()).or_insert(id);
-                    }
+                let Some(other) = insert(&mut index.lines, hash(name), id) else {
+                    continue;
+                };
+                if first(self.line(other)) != name {
+                    index.collided.push(id);
+                    continue;
+                }
+                // Two lines of one name, which is rare: only now is it looked at whether both are entries.
+                match (
+                    is_entry(self.file, self.line(other)),
+                    is_entry(self.file, line),
+                ) {
+                    (true, true) => index
+                        .repeated
+                        .extend(std::str::from_utf8(name).map(Into::into)),
+                    (false, true) => drop(index.lines.insert(hash(name), id)),
+                    (_, false) => {}
                 }
             }
             index

@@ -358,10 +358,13 @@ impl<'a> Draft<'a> {
                 subgid: person.subgid,
             }),
             None => {
-                let asked = self.asked_uids();
-                let (accounts, facts) = (self.accounts, self.input.facts);
+                let Input { desired, facts, .. } = self.input;
+                let accounts = self.accounts;
                 self.ids
-                    .get_or_insert_with(|| Ids::new(accounts, facts, &asked))
+                    .get_or_insert_with(|| {
+                        let asked = desired.people.values().filter_map(|it| it.uid).collect();
+                        Ids::new(accounts, facts, &asked)
+                    })
                     .take(wanted.uid)
             }
         };
@@ -415,15 +418,6 @@ impl<'a> Draft<'a> {
             renaming_from: None,
         };
         self.converge(user, wanted, &account, before, &ground);
-    }
-
-    fn asked_uids(&self) -> BTreeSet<u32> {
-        self.input
-            .desired
-            .people
-            .values()
-            .filter_map(|it| it.uid)
-            .collect()
     }
 
     /// Plans for somebody the ledger knows.

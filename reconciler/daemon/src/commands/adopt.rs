@@ -1,0 +1,54 @@
+//! `muster adopt`: the way out of a freeze, for root at the console.
+
+use muster_core::commit::CommitId;
+use muster_core::journal::Entry;
+use muster_core::world::Journal as _;
+
+use super::{CommandError, Common, Output, now, who};
+use crate::exit;
+use crate::state_dir::{Lock, Purpose, StateDir, StateError};
+
+/// What is decided.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The commit that counts from here on, all digits of it.
+    commit: CommitId,
+    /// Why, for those who read the record later.
+    #[arg(long)]
+    reason: String,
+}
+
+pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
+    let Args { commit, reason } = args;
+    if reason.trim().is_empty() || reason.len() > 1_000 || reason.chars().any(char::is_control) {
+        return Err(CommandError::Usage(
+            "--reason takes one line of at most 1000 bytes, and not an empty one".into(),
+        ));
+    }
+    let settings = common.settings()?;
+    let state = StateDir::at(&settings.dir);
+    if state.identity()?.is_none() {
+        return Err(StateError::NotInitialised(settings.dir).into());
+    }
+    let lock = Lock::take(&state, Purpose::Other("adopt"))?;
+    let mut opened = state.open(
+        &lock,
+        &settings.policy.executor.host,
+        state.read_ledger()?,
+        now(),
+    )?;
+    let facts = &opened.replayed.facts;
+    let (before, at) = (facts.adopted.clone(), now().max(facts.latest));
+    let entry = Entry::Reset {
+        at,
+        commit: commit.clone(),
+        who: who(),
+        reason: reason.clone(),
+    };
+    opened.journal.append(&entry).map_err(StateError::Journal)?;
+    out.line(format_args!(
+        "host/{} adopts {commit}, in place of {before}.",
+        settings.policy.executor.host
+    ))?;
+    Ok(exit::OK)
+}

@@ -1,0 +1,91 @@
+//! `muster check`
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use muster_core::diagnostic::{self, Diagnostics};
+use muster_core::repo::{self, HOSTS, ROSTER, TIERS};
+
+use super::{CommandError, Output};
+use crate::exit;
+
+/// What is checked.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A directory that holds a state repository's files.
+    #[arg(default_value = ".")]
+    path: PathBuf,
+    /// How to say it.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// With the lines themselves, for people.
+    Human,
+    /// For programs.
+    Json,
+    /// Annotations of a pull request.
+    Github,
+}
+
+pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8, CommandError> {
+    let files = files_below(&args.path)?;
+    let (problems, code) = match repo::read(&files) {
+        Ok((_, warnings)) => (warnings, exit::OK),
+        Err(problems) => (problems, exit::FAILED),
+    };
+    out.text(&render(args.format, &problems, &files))?;
+    Ok(code)
+}
+
+fn render(format: Format, problems: &Diagnostics, files: &BTreeMap<String, Vec<u8>>) -> String {
+    match format {
+        Format::Human => diagnostic::human(problems, files),
+        Format::Json => diagnostic::json(problems),
+        Format::Github => diagnostic::github(problems),
+    }
+}
+
+/// The files of a state repository that lie below `dir`, as an editor left them.
+fn files_below(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, CommandError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| CommandError::Input { path, source }
+    };
+    fs::read_dir(dir).map_err(unreadable(dir))?;
+    let mut names = vec![ROSTER.to_owned(), TIERS.to_owned()];
+    let hosts = dir.join(HOSTS);
+    match fs::read_dir(&hosts) {
+        Ok(entries) => {
+            for entry in entries {
+                let name = entry.map_err(unreadable(&hosts))?.file_name();
+                // A name that is no text is shown with what stands for the rest, and refused for it.
+                names.push(format!("{HOSTS}{}", name.to_string_lossy()));
+            }
+        }
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) => {}
+        Err(error) => return Err(unreadable(&hosts)(error)),
+    }
+    let mut files = BTreeMap::new();
+    for name in names {
+        let path = dir.join(&name);
+        match fs::metadata(&path) {
+            Ok(meta) if meta.is_file() => {
+                drop(files.insert(name, fs::read(&path).map_err(unreadable(&path))?))
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(unreadable(&path)(error)),
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,195 @@
+//! What can go wrong in a command, what it ends with, and what a person can do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use muster_core::commit::CommitId;
+use muster_core::compat::{DeriveError, InputError};
+use muster_core::diagnostic::Diagnostics;
+use muster_core::edit::EditError;
+use muster_core::edit::membership::GroupError;
+
+use crate::cycle::CycleError;
+use crate::executor::AssembleError;
+use crate::exit;
+use crate::settings::SettingsError;
+use crate::state_dir::StateError;
+
+/// Why a command did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// A command line that is well-formed and makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// The settings.
+    #[error(transparent)]
+    Settings(SettingsError),
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A file or directory that was named.
+    #[error("cannot read {}", path.display())]
+    Input {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file that was named to `validate` or `derive`.
+    #[error("cannot read {}", path.display())]
+    CompatInput {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A roster that was named is not valid; everything about it has been said.
+    #[error("the roster {} cannot be used", path.display())]
+    Roster {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Diagnostics,
+    },
+    /// A JSON file that was named.
+    #[error("{} cannot be used", path.display())]
+    Json {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: InputError,
+    },
+    /// Deriving.
+    #[error("nothing could be derived")]
+    Derive(#[source] DeriveError),
+    /// The executor.
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    /// A cycle, or the look before one.
+    #[error(transparent)]
+    Cycle(CycleError),
+    /// No randomness for an id.
+    #[error("the kernel gave no random numbers")]
+    Random(#[source] io::Error),
+    /// No threads, timers or signals to be had.
+    #[error("the daemon could not be set up")]
+    Runtime(#[source] io::Error),
+    /// The state repository did not answer.
+    #[error("the state repository {origin} did not answer")]
+    Origin {
+        /// Which.
+        origin: String,
+        /// Why.
+        source: muster_git::FetchError,
+    },
+    /// A commit of the state repository.
+    #[error("the commit {commit} cannot be read")]
+    Commit {
+        /// Which.
+        commit: CommitId,
+        /// Why.
+        source: muster_git::files::ReadError,
+    },
+    /// The members of a group that were named.
+    #[error("{} cannot be used", path.display())]
+    Group {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: GroupError,
+    },
+    /// A roster that cannot be edited.
+    #[error("{} cannot be edited", path.display())]
+    Edit {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: EditError,
+    },
+    /// A file that could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nobody confirmed.
+    #[error("{0}")]
+    NotConfirmed(String),
+    /// Standard output.
+    #[error("cannot write the output")]
+    Output(#[source] io::Error),
+}
+
+impl CommandError {
+    /// What `muster` ends with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => exit::USAGE,
+            Self::Settings(_) => exit::CONFIG,
+            Self::State(error) => state_code(error),
+            // The numbers of the program that `validate` and `derive` replace (R25).
+            Self::CompatInput { .. }
+            | Self::Roster { .. }
+            | Self::Json { .. }
+            | Self::Derive(_)
+            | Self::NotConfirmed(_) => exit::FAILED,
+            Self::Input { .. } => exit::NO_INPUT,
+            Self::Assemble(AssembleError::NoOrigin) => exit::CONFIG,
+            Self::Assemble(AssembleError::Repositories(_))
+            | Self::Origin { .. }
+            | Self::Commit { .. } => exit::UNAVAILABLE,
+            Self::Assemble(AssembleError::Host(_)) | Self::Cycle(_) => exit::FAILED,
+            Self::Group { .. } | Self::Edit { .. } => exit::FAILED,
+            Self::Write { .. } | Self::Random(_) | Self::Runtime(_) | Self::Output(_) => exit::IO,
+        }
+    }
+
+    /// What a person can do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::State(error) => error.help(),
+            Self::Usage(_)
+            | Self::Settings(_)
+            | Self::Input { .. }
+            | Self::CompatInput { .. }
+            | Self::Roster { .. }
+            | Self::Json { .. }
+            | Self::Derive(_)
+            | Self::Origin { .. }
+            | Self::Commit { .. }
+            | Self::Group { .. }
+            | Self::Edit { .. }
+            | Self::Write { .. }
+            | Self::Assemble(_)
+            | Self::Cycle(_)
+            | Self::Random(_)
+            | Self::Runtime(_)
+            | Self::NotConfirmed(_)
+            | Self::Output(_) => None,
+        }
+    }
+}
+
+fn state_code(error: &StateError) -> u8 {
+    match error {
+        StateError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            exit::NO_PERMISSION
+        }
+        StateError::Io { .. } => exit::IO,
+        StateError::NotInitialised(_) => exit::CONFIG,
+        StateError::Exists { .. } => exit::FAILED,
+        StateError::Held { .. } => exit::BUSY,
+        StateError::NotRunning(_) => exit::UNAVAILABLE,
+        StateError::Exposed { .. }
+        | StateError::Identity { .. }
+        | StateError::Newer { .. }
+        | StateError::Orphaned(_)
+        | StateError::Mixed { .. }
+        | StateError::Lost { .. }
+        | StateError::Journal(_)
+        | StateError::Ledger(_)
+        | StateError::LedgerFacts(_) => exit::STATE,
+    }
+}

@@ -1,0 +1,111 @@
+//! `muster import`: rows of a roster from what exists elsewhere.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use muster_core::edit::membership::{self, Report};
+
+use super::{CommandError, Output, now, output, roster};
+use crate::exit;
+
+/// From where.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    from: From,
+}
+
+#[derive(Debug, Subcommand)]
+enum From {
+    /// From the members of one group of the identity provider: new ones get a row, rows of those who left become comments.
+    Members(Members),
+}
+
+#[derive(Debug, clap::Args)]
+struct Members {
+    /// The group, as JSON: {"name": "…", "members": ["…"]}.
+    #[arg(long, value_name = "FILE")]
+    json: PathBuf,
+    /// The roster.
+    #[arg(long, value_name = "FILE")]
+    roster: PathBuf,
+    /// Change the roster in place, and not only show it.
+    #[arg(long)]
+    write: bool,
+}
+
+pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8, CommandError> {
+    match &args.from {
+        From::Members(members) => import_members(members, out),
+    }
+}
+
+/// Ends with 1 when somebody has to decide something; the rest has landed all the same (R30).
+fn import_members(args: &Members, out: &mut Output) -> Result<u8, CommandError> {
+    let json = roster::read_or_fail(&args.json)?;
+    let group = membership::read_group(&json).map_err(|source| CommandError::Group {
+        path: args.json.clone(),
+        source,
+    })?;
+    let text = fs::read_to_string(&args.roster).map_err(|source| CommandError::Input {
+        path: args.roster.clone(),
+        source,
+    })?;
+    let (changed, report) =
+        membership::sync(&text, &group, now().date()).map_err(|source| CommandError::Edit {
+            path: args.roster.clone(),
+            source,
+        })?;
+    if !args.write {
+        out.text(&changed)?;
+    } else if changed != text {
+        replace(&args.roster, &changed).map_err(|source| CommandError::Write {
+            path: args.roster.clone(),
+            source,
+        })?;
+    }
+    output::note(&told(&report));
+    Ok(if report.conflicts.is_empty() {
+        exit::OK
+    } else {
+        exit::FAILED
+    })
+}
+
+fn told(report: &Report) -> String {
+    let Report {
+        provisioned,
+        commented,
+        protected,
+        conflicts,
+    } = report;
+    let mut lines: Vec<String> = Vec::new();
+    lines.extend(provisioned.iter().map(|it| format!("new: {it}")));
+    lines.extend(commented.iter().map(|it| format!("commented out: {it}")));
+    lines.extend(
+        protected
+            .iter()
+            .map(|it| format!("protected, an admin who is no member: {it}")),
+    );
+    lines.extend(
+        conflicts
+            .iter()
+            .map(|it| format!("conflict: {}: {}", it.member, it.reason)),
+    );
+    lines.into_iter().map(|line| line + "\n").collect()
+}
+
+/// A new file in the place of the old one, with its mode: whoever reads sees the one or the other.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let real = fs::canonicalize(path)?;
+    let dir = real.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file()
+        .set_permissions(fs::metadata(&real)?.permissions())?;
+    file.as_file().sync_all()?;
+    file.persist(&real).map_err(|error| error.error)?;
+    Ok(())
+}

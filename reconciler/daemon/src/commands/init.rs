@@ -1,0 +1,152 @@
+//! `muster init`: the only command that makes state.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal as _};
+
+use muster_core::commit::CommitId;
+use muster_core::repo;
+use muster_git::{Ancestry, Mirror, Origin, Proposals};
+
+use super::{CommandError, Common, Output, now};
+use crate::exit;
+use crate::settings::Settings;
+use crate::state_dir::{Identity, Lock, Purpose, StateDir, StateError};
+
+/// How the executor begins.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The name to pin; it must be the one in the settings.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// The first commit to adopt, all digits of it: the protected branch's, or an earlier one.
+    #[arg(long, value_name = "SHA")]
+    adopt: Option<CommitId>,
+    /// Do nothing, and call that a success, where an executor is already.
+    #[arg(long)]
+    if_needed: bool,
+    /// Begin with what the protected branch shows now, without asking.
+    #[arg(long, conflicts_with = "adopt")]
+    yes: bool,
+    /// Never ask, even at a terminal.
+    #[arg(long)]
+    non_interactive: bool,
+}
+
+pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
+    let settings = common.settings()?;
+    let state = StateDir::at(&settings.dir);
+    if let Some(identity) = state.identity()? {
+        if args.if_needed {
+            return Ok(exit::OK);
+        }
+        return Err(StateError::Exists {
+            dir: settings.dir,
+            name: identity.name,
+        }
+        .into());
+    }
+    let host = &settings.policy.executor.host;
+    if let Some(name) = args.name.as_ref().filter(|name| *name != host) {
+        return Err(CommandError::Usage(format!(
+            "the settings call this host {host}, not {name}; set [host] name = \"{name}\" in {} first",
+            common.config.display()
+        )));
+    }
+    let Some(origin) = &settings.url else {
+        return Err(CommandError::NotConfirmed(format!(
+            "there is no state repository yet: set [state] url in {}",
+            common.config.display()
+        )));
+    };
+    let adopt = choose(args, &settings, origin, out)?;
+    state.make()?;
+    let lock = Lock::take(&state, Purpose::Other("init"))?;
+    let identity = Identity::random(host).map_err(CommandError::Random)?;
+    state.create(&lock, &identity, &adopt, now())?;
+    out.line(format_args!(
+        "host/{host} is executor {}, and begins with commit {adopt}.",
+        identity.id
+    ))?;
+    out.line("Start it: systemctl start muster")?;
+    Ok(exit::OK)
+}
+
+/// The commit to begin with: named, taken as it is, or confirmed by a person who has seen it.
+fn choose(
+    args: &Args,
+    settings: &Settings,
+    origin: &Origin,
+    out: &mut Output,
+) -> Result<CommitId, CommandError> {
+    let branch = &settings.branch;
+    let unreachable = |source| CommandError::Origin {
+        origin: origin.to_string(),
+        source,
+    };
+    // Not in the state directory: as long as nobody has decided, nothing is made there.
+    let scratch = tempfile::tempdir().map_err(CommandError::Runtime)?;
+    let mut mirror =
+        Mirror::open_or_create(&scratch.path().join("state.git")).map_err(unreachable)?;
+    let heads = mirror
+        .fetch(origin, branch, Proposals::Ignore)
+        .map_err(unreachable)?;
+    let Some(head) = heads.protected else {
+        return Err(CommandError::NotConfirmed(format!(
+            "{origin} has no branch {branch} yet: push a first commit"
+        )));
+    };
+    let commit = args.adopt.clone().unwrap_or_else(|| head.clone());
+    if !matches!(
+        mirror.ancestry(&commit, &head),
+        Ancestry::Same | Ancestry::Descends
+    ) {
+        return Err(CommandError::NotConfirmed(format!(
+            "{commit} is no commit of {branch} in {origin}, which is at {head}"
+        )));
+    }
+    let files = mirror
+        .files(&commit)
+        .map_err(|source| CommandError::Commit {
+            commit: commit.clone(),
+            source,
+        })?;
+    let files: BTreeMap<String, Vec<u8>> = files
+        .into_iter()
+        .map(|(path, file)| (path, file.bytes))
+        .collect();
+    out.line(format_args!(
+        "The first commit to adopt, of {branch} in {origin}:\n\n    {commit}"
+    ))?;
+    match repo::read(&files) {
+        Ok((state, _)) => out.line(format_args!(
+            "    valid, {} people\n",
+            state.roster.people.len()
+        ))?,
+        Err(problems) => {
+            return Err(CommandError::NotConfirmed(format!(
+                "{commit} is not valid ({} problems; `muster check` in a checkout shows them): mend it first",
+                problems.len()
+            )));
+        }
+    }
+    if args.adopt.is_some() || args.yes {
+        return Ok(commit);
+    }
+    if args.non_interactive || !io::stdin().is_terminal() {
+        return Err(CommandError::NotConfirmed(format!(
+            "nobody is there to confirm it; when it is the right one, run: muster init --adopt {commit}"
+        )));
+    }
+    out.text("Adopt it? Write yes: ")?;
+    out.finish()?;
+    let mut answer = String::new();
+    io::stdin()
+        .read_line(&mut answer)
+        .map_err(CommandError::Runtime)?;
+    if answer.trim() == "yes" {
+        return Ok(commit);
+    }
+    Err(CommandError::NotConfirmed(
+        "not confirmed; nothing was made".into(),
+    ))
+}

@@ -1,0 +1,173 @@
+//! The command line: one file for each command, and what they share.
+
+mod adopt;
+mod check;
+mod derive;
+mod error;
+mod import;
+mod init;
+mod log;
+mod notes;
+mod output;
+mod plan;
+mod reconcile;
+mod roster;
+pub mod run;
+mod schema;
+mod status;
+mod validate;
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use muster_core::time::Time;
+
+pub use error::CommandError;
+pub use log::start as start_log;
+pub use output::Output;
+
+use crate::exit;
+use crate::settings::{self, Ambient, Settings};
+
+/// Keeps people and machines as a git repository says they should be.
+#[derive(Debug, Parser)]
+#[command(
+    name = "muster",
+    version,
+    disable_help_subcommand = true,
+    arg_required_else_help = false
+)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, clap::Args)]
+pub struct Common {
+    /// The settings; `PATH.d/*.toml` is read as well.
+    #[arg(long, global = true, value_name = "PATH", default_value = settings::DEFAULT_PATH)]
+    pub config: PathBuf,
+    /// Tell more in the log; twice for everything.
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl Common {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// With everything that is wrong in them.
+    pub fn settings(&self) -> Result<Settings, CommandError> {
+        settings::load(&self.config, &Ambient::ask()).map_err(CommandError::Settings)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Says what is wrong in a state repository, with file, line and column.
+    Check(check::Args),
+    /// Writes the JSON Schema of a kind of file, for editors.
+    Schema(schema::Args),
+    /// Compares the roster's tiers with those of the cluster.
+    #[command(infer_long_args = true)]
+    Validate(validate::Args),
+    /// Writes what a host must have for a roster, as JSON.
+    #[command(infer_long_args = true)]
+    Derive(derive::Args),
+    /// Writes rows of a roster from what exists elsewhere.
+    Import(import::Args),
+    /// Makes this host an executor: a random id, the pinned name, and the first commit to adopt.
+    Init(init::Args),
+    /// Keeps this host as the state repository says; with `--once`, for one cycle.
+    Run(run::Args),
+    /// Shows what a cycle would do now, or what merging a branch would do, and does nothing.
+    Plan(plan::Args),
+    /// Has the running daemon look now.
+    Reconcile(reconcile::Args),
+    /// Says how this executor stands.
+    Status(status::Args),
+    /// Decides, at the console, which commit counts from here on.
+    Adopt(adopt::Args),
+    /// Writes notes into an origin as its owner; muster starts this itself.
+    #[command(hide = true)]
+    NotesAsOwner,
+}
+
+/// Runs the command line `args`, and gives the exit code.
+pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
+    let args: Vec<OsString> = args.collect();
+    let Cli { common, command } = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Neither help nor a complaint has anybody to tell when this fails.
+            let _ = error.print();
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => exit::OK,
+                _ => usage_code(&args),
+            };
+        }
+    };
+    let mut out = Output::stdout();
+    let result = match command {
+        Command::Check(args) => check::run(&args, &mut out),
+        Command::Schema(args) => schema::run(&args, &mut out),
+        Command::Validate(args) => validate::run(&args, &mut out),
+        Command::Derive(args) => derive::run(&args, &mut out),
+        Command::Import(args) => import::run(&args, &mut out),
+        Command::Init(args) => init::run(&args, &common, &mut out),
+        Command::Run(args) => run::run(&args, &common),
+        Command::Plan(args) => plan::run(&args, &common, &mut out),
+        Command::NotesAsOwner => notes::run(),
+        Command::Reconcile(args) => reconcile::run(&args, &common, &mut out),
+        Command::Status(args) => status::run(&args, &common, &mut out),
+        Command::Adopt(args) => adopt::run(&args, &common, &mut out),
+    };
+    match result.and_then(|code| out.finish().map(|()| code)) {
+        Ok(code) => code,
+        // Whoever read our output has seen enough of it: no reason to complain.
+        Err(CommandError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            exit::OK
+        }
+        Err(error) => {
+            output::complain(&error);
+            error.exit_code()
+        }
+    }
+}
+
+/// `validate` and `derive` keep the numbers of the program they replace.
+fn usage_code(args: &[OsString]) -> u8 {
+    let command = args
+        .iter()
+        .skip(1)
+        .find(|arg| !arg.to_string_lossy().starts_with('-'));
+    match command.map(OsString::as_os_str).and_then(OsStr::to_str) {
+        Some("validate" | "derive") => exit::USAGE_COMPAT,
+        _ => exit::USAGE,
+    }
+}
+
+/// The moment, by this host's clock.
+pub fn now() -> Time {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Time(since.map_or(0, |it| i64::try_from(it.as_secs()).unwrap_or(i64::MAX)))
+}
+
+/// Who sits at the console, for the record: the login that began the session, even behind `sudo`.
+fn who() -> String {
+    let uid = std::fs::read_to_string("/proc/self/loginuid")
+        .ok()
+        .and_then(|text| text.trim().parse::<u32>().ok())
+        // All bits set: nobody logged in, such as in a unit or a container.
+        .filter(|uid| *uid != u32::MAX)
+        .unwrap_or_else(|| nix::unistd::getuid().as_raw());
+    nix::unistd::User::from_uid(uid.into())
+        .ok()
+        .flatten()
+        .map_or_else(|| format!("uid {uid}"), |user| user.name)
+}

@@ -1,0 +1,132 @@
+//! `muster status`: how the executor stands, read without the lock and without changing anything.
+
+use std::collections::BTreeMap;
+
+use clap::ValueEnum;
+use muster_core::diagnostic::visible;
+use muster_core::facts::{Facts, Stage};
+use serde_json::json;
+
+use super::{CommandError, Common, Output};
+use crate::exit;
+use crate::state_dir::{Holder, Lock, StateDir};
+
+/// How to say it.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
+    let settings = common.settings()?;
+    let state = StateDir::at(&settings.dir);
+    let replayed = state.look(&settings.policy.executor.host, state.read_ledger()?)?;
+    let holder = Lock::holder(&state)?;
+    let in_doubt = replayed.open.map_or(0, |steps| steps.len());
+    match args.format {
+        Format::Text => out.text(&text(&replayed.facts, holder.as_ref(), in_doubt))?,
+        Format::Json => out.line(format_args!(
+            "{:#}",
+            as_json(&replayed.facts, holder.as_ref(), in_doubt)
+        ))?,
+    }
+    Ok(exit::OK)
+}
+
+fn by_stage(facts: &Facts) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for person in facts.people.values() {
+        *counts.entry(word(person.stage)).or_default() += 1;
+    }
+    counts
+}
+
+fn word(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Active => "active",
+        Stage::Parked => "parked",
+        Stage::Cut => "cut",
+        Stage::Archived => "archived",
+        Stage::Deleted => "deleted",
+    }
+}
+
+fn text(facts: &Facts, holder: Option<&Holder>, in_doubt: usize) -> String {
+    let mut lines = vec![
+        format!("executor  host/{} ({})", facts.name, facts.executor_id),
+        format!("adopted   {}", facts.adopted),
+    ];
+    if let Some(attempted) = &facts.attempted {
+        lines.push(format!(
+            "attempted {}: {}",
+            attempted.commit,
+            visible(&attempted.problem)
+        ));
+    }
+    if let Some(frozen) = &facts.frozen {
+        lines.push(format!("frozen    {frozen}"));
+    }
+    let people: Vec<String> = by_stage(facts)
+        .into_iter()
+        .map(|(stage, count)| format!("{count} {stage}"))
+        .collect();
+    lines.push(format!(
+        "people    {}",
+        if people.is_empty() {
+            "none".to_owned()
+        } else {
+            people.join(", ")
+        }
+    ));
+    for (step, why) in &facts.needs_operator {
+        lines.push(format!("look at   {step}: {}", visible(why)));
+    }
+    for (step, failure) in &facts.failures {
+        lines.push(format!(
+            "failed    {step}: {} ({} times, next try at {})",
+            visible(&failure.reason),
+            failure.times,
+            failure.retry_at()
+        ));
+    }
+    if in_doubt > 0 {
+        lines.push(format!(
+            "in doubt  {in_doubt} steps: begun, and their outcome is not recorded yet"
+        ));
+    }
+    lines.push(match holder {
+        Some(holder) => format!("at work   {holder}"),
+        None => "at work   nobody: systemctl start muster".to_owned(),
+    });
+    lines.push(format!("latest    {}", facts.latest));
+    lines.join("\n") + "\n"
+}
+
+fn as_json(facts: &Facts, holder: Option<&Holder>, in_doubt: usize) -> serde_json::Value {
+    json!({
+        "format": 1,
+        "executor": format!("host/{}", facts.name),
+        "executor_id": facts.executor_id,
+        "adopted": facts.adopted.as_str(),
+        "attempted": facts.attempted.as_ref().map(|it| json!({ "commit": it.commit.as_str(), "problem": it.problem })),
+        "frozen": facts.frozen.as_ref().map(ToString::to_string),
+        "people": by_stage(facts),
+        "needs_operator": facts.needs_operator.iter().map(|(step, why)| (step.to_string(), why)).collect::<BTreeMap<_, _>>(),
+        "failures": facts.failures.iter().map(|(step, it)| {
+            (step.to_string(), json!({ "times": it.times, "reason": it.reason, "retry_at": it.retry_at().to_string() }))
+        }).collect::<BTreeMap<_, _>>(),
+        "in_doubt": in_doubt,
+        "at_work": holder.map(|it| json!({ "pid": it.pid, "command": it.command })),
+        "latest": facts.latest.to_string(),
+    })
+}

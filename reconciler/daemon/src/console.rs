@@ -1,0 +1,149 @@
+//! What a person at a terminal is told of a cycle.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Instant;
+
+use muster_core::diagnostic::visible;
+use muster_core::journal::StepResult;
+use muster_core::report::sentence;
+
+use crate::cycle::Summary;
+
+/// The whole cycle, a line for each step.
+pub fn text(summary: &Summary) -> String {
+    let mut out = String::new();
+    let mut put = |line: std::fmt::Arguments<'_>| {
+        out.write_fmt(line)
+            .and_then(|()| out.write_char('\n'))
+            .expect("a String takes everything");
+    };
+    for (step, result) in &summary.recovered {
+        put(format_args!(
+            "recovered  {} ({})",
+            sentence(&step.action),
+            visible(&word(result))
+        ));
+    }
+    for (step, result) in &summary.ran {
+        match result {
+            StepResult::Done => put(format_args!("done       {}", sentence(&step.action))),
+            other => put(format_args!(
+                "failed     {}: {}",
+                sentence(&step.action),
+                visible(&word(other))
+            )),
+        }
+    }
+    for held in &summary.held {
+        put(format_args!(
+            "held       {} {} [{}: {}]",
+            held.step.id,
+            held.step.words(),
+            held.class,
+            visible(&held.reason.to_string())
+        ));
+    }
+    for note in &summary.notes {
+        put(format_args!("note       {}", visible(&note.to_string())));
+    }
+    if let Some(attempted) = &summary.attempted {
+        put(format_args!(
+            "refused    commit {}: {}",
+            attempted.commit.short(),
+            visible(&attempted.problem)
+        ));
+    }
+    if let Some(frozen) = &summary.frozen {
+        put(format_args!("frozen     {frozen}"));
+    }
+    put(format_args!("{}", line(summary)));
+    out
+}
+
+/// One line about a cycle: for the service manager's status, and the last line for a person.
+pub fn line(summary: &Summary) -> String {
+    let count = |done: bool| {
+        summary
+            .ran
+            .iter()
+            .filter(|(_, result)| (*result == StepResult::Done) == done)
+            .count()
+    };
+    let (done, failed, held) = (count(true), count(false), summary.held.len());
+    let at = summary
+        .adopted
+        .as_ref()
+        .map_or("nothing", |commit| commit.short());
+    let mut out = match (done, failed) {
+        (0, 0) => format!("no change at {at}"),
+        _ => format!("{done} done at {at}"),
+    };
+    if failed > 0 {
+        write!(out, ", {failed} failed").expect("a String takes everything");
+    }
+    if held > 0 {
+        write!(out, ", {held} held").expect("a String takes everything");
+    }
+    if summary.attempted.is_some() {
+        out.push_str(", a newer commit was refused");
+    }
+    if summary.frozen.is_some() {
+        out.push_str(", frozen");
+    }
+    if summary.stopped {
+        out.push_str(", stopped before the end");
+    }
+    out
+}
+
+/// How a step came out, in words.
+pub fn word(result: &StepResult) -> String {
+    match result {
+        StepResult::Done => "done".to_owned(),
+        StepResult::NotBegun => "not begun".to_owned(),
+        StepResult::Failed(reason) => reason.clone(),
+        StepResult::NeedsOperator(reason) => format!("needs an operator: {reason}"),
+    }
+}
+
+/// A line that says how far a long batch is. Shown only to a terminal, and only after a second.
+pub struct Bar {
+    began: Instant,
+    last: Option<Instant>,
+    shown: bool,
+}
+
+impl Bar {
+    /// Begins; `wanted` says whether anybody waits for it.
+    pub fn new(wanted: bool) -> Self {
+        let shown = wanted && std::io::stderr().is_terminal();
+        Self {
+            began: Instant::now(),
+            last: None,
+            shown,
+        }
+    }
+
+    /// Says how far `phase` is, ten times a second at most.
+    pub fn show(&mut self, phase: &str, done: usize, all: usize) {
+        let now = Instant::now();
+        let soon = now.duration_since(self.began).as_millis() < 1_000;
+        let often = self
+            .last
+            .is_some_and(|last| now.duration_since(last).as_millis() < 100);
+        if !self.shown || soon || (often && done < all) {
+            return;
+        }
+        self.last = Some(now);
+        // A terminal that went away is no reason to stop.
+        let _ = write!(std::io::stderr(), "\r\x1b[K{phase}: {done} of {all}");
+    }
+
+    /// Takes the line away.
+    pub fn clear(&mut self) {
+        if self.last.take().is_some() {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The loop around the cycle: when to look, when to wait longer, when to stop.
+//!
+//! A cycle runs when something that it reads has moved, when somebody pokes, when a failure is due for another try, and
+//! now and then all the same. Which of these it was changes nothing about what it does.
+
+mod systemd;
+mod watch;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+pub use systemd::{Silent, Supervisor, Systemd};
+pub use watch::{Unwatched, Watch, Watcher};
+
+/// No failure makes the daemon wait longer than this, unless it looks even more seldom anyway.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
+/// A ref that moves is often several writes: so long must it have been quiet …
+const QUIET: Duration = Duration::from_millis(50);
+
+/// … but nobody is kept waiting longer than this by somebody who never stops writing.
+const QUIET_AT_MOST: Duration = Duration::from_millis(500);
+
+/// A cycle that takes longer than this counts as stuck: the watchdog is not told any more that all is well.
+const PATIENCE: Duration = Duration::from_secs(1_800);
+
+/// What runs in each turn.
+pub trait Cycle: Send + 'static {
+    /// Whether anything that a cycle reads may have moved since [`Cycle::run`] last began. Costs a few `stat`s; may err
+    /// towards yes. Where that cannot be seen from here, as with a remote origin, it is yes.
+    fn has_moved(&mut self) -> bool;
+
+    /// Runs one cycle. `stop` is asked between batches: what has begun is brought to its end, nothing more is begun.
+    fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> Summary;
+
+    /// Directories in which something changes when a branch of a local origin moves; empty for a remote one.
+    fn watch_paths(&self) -> Vec<PathBuf>;
+}
+
+/// Why a cycle runs now. For the log alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The process has just started.
+    Started,
+    /// Something has moved.
+    Moved,
+    /// Somebody asked for it.
+    Poked,
+    /// The last one failed.
+    Retry,
+    /// The last one said that something would be due.
+    Due,
+    /// It has not run for a while.
+    Drift,
+}
+
+/// How a cycle went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "what a cycle came to decides when the next one runs"]
+pub struct Summary {
+    /// Whether to go on as usual.
+    pub health: Health,
+    /// One line for the service manager's status.
+    pub line: String,
+    /// After how long something is to be tried again although nothing moves.
+    pub due_in: Option<Duration>,
+}
+
+/// Whether to go on as usual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Yes.
+    Well,
+    /// The origin or the host did not answer; again later, and more and more seldom.
+    Failed,
+    /// This process cannot go on, such as when it does not know what is in its own journal.
+    Broken,
+}
+
+/// What happens from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Something in a watched directory.
+    Touched,
+    /// SIGHUP.
+    Poke,
+    /// SIGTERM or SIGINT.
+    Stop,
+}
+
+/// How often to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// From one look to the next.
+    pub poll: Duration,
+    /// From one cycle to the next, although nothing moved.
+    pub drift: Duration,
+}
+
+impl Pace {
+    /// How long to wait after `failures` in a row; `random` is at least 0 and less than 1.
+    ///
+    /// Doubled with each failure, ten minutes at most, and spread by a tenth in both directions: many hosts that were
+    /// started together do not stay together.
+    pub fn wait(&self, failures: u32, random: f64) -> Duration {
+        let doubled = self
+            .poll
+            .saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX));
+        doubled
+            .min(LONGEST_WAIT.max(self.poll))
+            .mul_f64(0.9 + 0.2 * random)
+    }
+}
+
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// A cycle said [`Health::Broken`].
+    Broken,
+}
+
+/// What the loop works with beside the cycle.
+pub struct Surroundings<'s> {
+    /// What happens from outside.
+    pub events: mpsc::UnboundedReceiver<Event>,
+    /// Who is told how it goes.
+    pub supervisor: &'s mut dyn Supervisor,
+    /// What watches directories.
+    pub watch: &'s mut dyn Watch,
+    /// Numbers of at least 0 and less than 1.
+    pub random: &'s mut dyn FnMut() -> f64,
+}
+
+/// Runs cycles until told to stop, the first one at once.
+pub async fn serve(cycle: Box<dyn Cycle>, pace: Pace, mut around: Surroundings<'_>) -> Ended {
+    let mut cycle = cycle;
+    let mut why = Why::Started;
+    let mut failures = 0_u32;
+    loop {
+        let began = Instant::now();
+        let (back, summary, told_to_stop) = turn(cycle, why, &mut around).await;
+        cycle = back;
+        let Summary {
+            health,
+            line,
+            due_in,
+        } = summary;
+        around.supervisor.status(&line);
+        if why == Why::Started {
+            around.supervisor.ready();
+        }
+        match health {
+            Health::Well => failures = 0,
+            Health::Failed => failures = failures.saturating_add(1),
+            Health::Broken => return Ended::Broken,
+        }
+        if told_to_stop {
+            around.supervisor.stopping();
+            return Ended::Stopped;
+        }
+        around.watch.follow(&cycle.watch_paths());
+        let due = due_in.map(|due_in| Instant::now() + due_in);
+        match wait(cycle.as_mut(), pace, failures, began, due, &mut around).await {
+            Some(next) => why = next,
+            None => {
+                around.supervisor.stopping();
+                return Ended::Stopped;
+            }
+        }
+    }
+}
+
+/// One cycle, on a thread of its own: signals and the watchdog do not wait for it.
+async fn turn(
+    cycle: Box<dyn Cycle>,
+    why: Why,
+    around: &mut Surroundings<'_>,
+) -> (Box<dyn Cycle>, Summary, bool) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let mut cycle = cycle;
+    let mut running = tokio::task::spawn_blocking(move || {
+        let summary = cycle.run(why, &|| flag.load(Ordering::Relaxed));
+        (cycle, summary)
+    });
+    let began = Instant::now();
+    let mut poked = false;
+    let mut open = true;
+    let (cycle, summary) = loop {
+        let ping = next_ping(around.supervisor);
+        tokio::select! {
+            done = &mut running => match done {
+                Ok(done) => break done,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
+            event = around.events.recv(), if open => match event {
+                Some(Event::Stop) => stop.store(true, Ordering::Relaxed),
+                // What is touched meanwhile shows itself afterwards: the cycle looked before it read.
+                Some(Event::Touched) => {}
+                Some(Event::Poke) => poked = true,
+                None => {
+                    open = false;
+                    stop.store(true, Ordering::Relaxed);
+                }
+            },
+            () = sleep_until(ping) => {
+                if began.elapsed() < PATIENCE {
+                    around.supervisor.watchdog();
+                }
+            }
+        }
+    };
+    let summary = match summary {
+        // Somebody asked in the middle of a cycle: whether it had seen what they meant is not known.
+        Summary {
+            health: Health::Well,
+            line,
+            ..
+        } if poked => Summary {
+            health: Health::Well,
+            line,
+            due_in: Some(Duration::ZERO),
+        },
+        summary => summary,
+    };
+    (cycle, summary, stop.load(Ordering::Relaxed))
+}
+
+/// Waits until there is a reason for the next cycle; `None` when there will be none.
+async fn wait(
+    cycle: &mut dyn Cycle,
+    pace: Pace,
+    failures: u32,
+    began: Instant,
+    due: Option<Instant>,
+    around: &mut Surroundings<'_>,
+) -> Option<Why> {
+    let drift = began + pace.drift;
+    loop {
+        let mut deadline = Instant::now() + pace.wait(failures, (around.random)());
+        if failures == 0 {
+            deadline = deadline.min(drift).min(due.unwrap_or(deadline));
+        }
+        let event = loop {
+            let ping = next_ping(around.supervisor);
+            tokio::select! {
+                biased;
+                event = around.events.recv() => break Some(event?),
+                () = sleep_until(deadline) => break None,
+                () = sleep_until(ping) => around.supervisor.watchdog(),
+            }
+        };
+        match event {
+            Some(Event::Stop) => return None,
+            Some(Event::Poke) => return Some(Why::Poked),
+            Some(Event::Touched) => {
+                match settle(&mut around.events).await {
+                    Settled::Quiet => {}
+                    Settled::Poked => return Some(Why::Poked),
+                    Settled::Stopped => return None,
+                }
+                if cycle.has_moved() {
+                    return Some(Why::Moved);
+                }
+            }
+            None if failures > 0 => return Some(Why::Retry),
+            None => {
+                let now = Instant::now();
+                if due.is_some_and(|due| due <= now) {
+                    return Some(Why::Due);
+                }
+                if drift <= now {
+                    return Some(Why::Drift);
+                }
+                if cycle.has_moved() {
+                    return Some(Why::Moved);
+                }
+            }
+        }
+    }
+}
+
+enum Settled {
+    Quiet,
+    Poked,
+    Stopped,
+}
+
+/// Waits until the writing has come to rest.
+async fn settle(events: &mut mpsc::UnboundedReceiver<Event>) -> Settled {
+    let latest = Instant::now() + QUIET_AT_MOST;
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(Event::Touched) if Instant::now() < latest => {}
+                Some(Event::Touched) => return Settled::Quiet,
+                Some(Event::Poke) => return Settled::Poked,
+                Some(Event::Stop) | None => return Settled::Stopped,
+            },
+            () = sleep_until((Instant::now() + QUIET).min(latest)) => return Settled::Quiet,
+        }
+    }
+}
+
+fn next_ping(supervisor: &dyn Supervisor) -> Instant {
+    // Far enough away to be never, where nobody wants to be told.
+    Instant::now()
+        + supervisor
+            .watchdog_every()
+            .unwrap_or(Duration::from_secs(86_400))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,300 @@
+use std::sync::Mutex;
+
+use super::*;
+
+const PACE: Pace = Pace {
+    poll: Duration::from_secs(30),
+    drift: Duration::from_secs(300),
+};
+
+/// A cycle that writes down when it ran, and why.
+#[derive(Default)]
+struct Script {
+    began: Option<Instant>,
+    ran: Vec<(u64, Why)>,
+    looked: usize,
+    moved: bool,
+    health: Vec<Health>,
+    due_in: Option<Duration>,
+    stopped_early: bool,
+    follows: Vec<PathBuf>,
+}
+
+#[derive(Clone)]
+struct Fake(Arc<Mutex<Script>>, Option<mpsc::UnboundedSender<Event>>);
+
+impl Cycle for Fake {
+    fn has_moved(&mut self) -> bool {
+        let mut it = self.0.lock().unwrap();
+        it.looked += 1;
+        it.moved
+    }
+
+    fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> Summary {
+        if let Some(send) = self.1.take() {
+            // What a signal does in the middle of a cycle.
+            send.send(Event::Stop).unwrap();
+            while !stop() {
+                std::thread::yield_now();
+            }
+            self.0.lock().unwrap().stopped_early = true;
+        }
+        let mut it = self.0.lock().unwrap();
+        it.moved = false;
+        let at = it.began.unwrap().elapsed().as_secs();
+        it.ran.push((at, why));
+        let health = if it.health.is_empty() {
+            Health::Well
+        } else {
+            it.health.remove(0)
+        };
+        Summary {
+            health,
+            line: "line".into(),
+            due_in: it.due_in.take(),
+        }
+    }
+
+    fn watch_paths(&self) -> Vec<PathBuf> {
+        self.0.lock().unwrap().follows.clone()
+    }
+}
+
+#[derive(Default)]
+struct Told(Vec<String>, Option<Duration>);
+
+impl Supervisor for Told {
+    fn ready(&mut self) {
+        self.0.push("ready".into());
+    }
+    fn status(&mut self, line: &str) {
+        self.0.push(line.into());
+    }
+    fn watchdog(&mut self) {
+        self.0.push("alive".into());
+    }
+    fn watchdog_every(&self) -> Option<Duration> {
+        self.1
+    }
+    fn stopping(&mut self) {
+        self.0.push("stopping".into());
+    }
+}
+
+struct Followed(Vec<Vec<PathBuf>>);
+
+impl Watch for Followed {
+    fn follow(&mut self, dirs: &[PathBuf]) {
+        self.0.push(dirs.to_vec());
+    }
+}
+
+/// Serves `script` while `story` happens outside; the clock jumps whenever everybody waits.
+async fn play<F: Future<Output = ()>>(
+    script: Script,
+    watchdog: Option<Duration>,
+    story: impl FnOnce(mpsc::UnboundedSender<Event>, Arc<Mutex<Script>>) -> F,
+) -> (Ended, Script, Told) {
+    let script = Arc::new(Mutex::new(Script {
+        began: Some(Instant::now()),
+        ..script
+    }));
+    let (send, events) = mpsc::unbounded_channel();
+    let mut told = Told(Vec::new(), watchdog);
+    let mut followed = Followed(Vec::new());
+    let mut random = || 0.5;
+    let around = Surroundings {
+        events,
+        supervisor: &mut told,
+        watch: &mut followed,
+        random: &mut random,
+    };
+    let cycle = Box::new(Fake(Arc::clone(&script), None));
+    let (ended, ()) = tokio::join!(serve(cycle, PACE, around), story(send, Arc::clone(&script)));
+    let script = std::mem::take(&mut *script.lock().unwrap());
+    (ended, script, told)
+}
+
+async fn after(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_nothing_moves_it_looks_often_and_runs_seldom() {
+    let (ended, script, told) = play(Script::default(), None, |send, _| async move {
+        after(650).await;
+        send.send(Event::Stop).unwrap();
+    })
+    .await;
+    assert_eq!(ended, Ended::Stopped);
+    assert_eq!(
+        script.ran,
+        [(0, Why::Started), (300, Why::Drift), (600, Why::Drift)]
+    );
+    assert_eq!(script.looked, 9 + 9 + 1);
+    assert_eq!(told.0, ["line", "ready", "line", "line", "stopping"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_move_is_found_by_the_next_look_and_at_once_when_it_is_seen() {
+    let (_, script, _) = play(Script::default(), None, |send, script| async move {
+        after(40).await;
+        script.lock().unwrap().moved = true;
+        after(60).await;
+        script.lock().unwrap().moved = true;
+        for _ in 0..3 {
+            send.send(Event::Touched).unwrap();
+        }
+        after(1).await;
+        // Touched, but nothing of ours has moved.
+        send.send(Event::Touched).unwrap();
+        after(1).await;
+        send.send(Event::Poke).unwrap();
+        after(1).await;
+        send.send(Event::Stop).unwrap();
+    })
+    .await;
+    assert_eq!(
+        script.ran,
+        [
+            (0, Why::Started),
+            (60, Why::Moved),
+            (100, Why::Moved),
+            (102, Why::Poked)
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn writing_without_end_keeps_nobody_waiting() {
+    let (_, script, _) = play(Script::default(), None, |send, script| async move {
+        after(5).await;
+        script.lock().unwrap().moved = true;
+        for _ in 0..40 {
+            send.send(Event::Touched).unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(
+            script.lock().unwrap().ran.len(),
+            2,
+            "it ran while the writing went on"
+        );
+        send.send(Event::Stop).unwrap();
+    })
+    .await;
+    assert_eq!(script.ran[1].1, Why::Moved);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_make_it_wait_longer_and_a_success_ends_that() {
+    let health = [vec![Health::Failed; 7], vec![Health::Well]].concat();
+    let (_, script, _) = play(
+        Script {
+            health,
+            ..Script::default()
+        },
+        None,
+        |send, _| async move {
+            after(3_010).await;
+            send.send(Event::Stop).unwrap();
+        },
+    )
+    .await;
+    let gaps: Vec<u64> = script
+        .ran
+        .windows(2)
+        .map(|pair| pair[1].0 - pair[0].0)
+        .collect();
+    assert_eq!(gaps[..7], [60, 120, 240, 480, 600, 600, 600]);
+    assert_eq!(script.ran[7], (2_700, Why::Retry));
+    assert_eq!(script.ran[8], (3_000, Why::Drift));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_due_is_not_waited_for_longer() {
+    let due_in = Some(Duration::from_secs(7));
+    let (_, script, _) = play(
+        Script {
+            due_in,
+            ..Script::default()
+        },
+        None,
+        |send, _| async move {
+            after(20).await;
+            send.send(Event::Stop).unwrap();
+        },
+    )
+    .await;
+    assert_eq!(script.ran, [(0, Why::Started), (7, Why::Due)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_watchdog_is_told_while_nothing_happens() {
+    let (_, _, told) = play(
+        Script::default(),
+        Some(Duration::from_secs(10)),
+        |send, _| async move {
+            after(25).await;
+            send.send(Event::Stop).unwrap();
+        },
+    )
+    .await;
+    assert_eq!(told.0.iter().filter(|it| *it == "alive").count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_cycle_ends_the_process() {
+    let (ended, script, _) = play(
+        Script {
+            health: vec![Health::Broken],
+            ..Script::default()
+        },
+        None,
+        |_send, _| async {},
+    )
+    .await;
+    assert_eq!((ended, script.ran.len()), (Ended::Broken, 1));
+}
+
+#[tokio::test]
+async fn a_signal_reaches_the_cycle_between_its_batches() {
+    let script = Arc::new(Mutex::new(Script {
+        began: Some(Instant::now()),
+        ..Script::default()
+    }));
+    let (send, events) = mpsc::unbounded_channel();
+    let (mut silent, mut unwatched, mut random) = (Silent, Unwatched, || 0.5);
+    let around = Surroundings {
+        events,
+        supervisor: &mut silent,
+        watch: &mut unwatched,
+        random: &mut random,
+    };
+    let ended = serve(
+        Box::new(Fake(Arc::clone(&script), Some(send))),
+        PACE,
+        around,
+    )
+    .await;
+    assert_eq!(ended, Ended::Stopped);
+    assert!(script.lock().unwrap().stopped_early);
+}
+
+#[test]
+fn waits_are_spread_and_bounded() {
+    let fast = Pace {
+        poll: Duration::from_secs(1),
+        drift: Duration::from_secs(10),
+    };
+    assert_eq!(PACE.wait(0, 0.0), Duration::from_secs(27));
+    assert!(PACE.wait(0, 0.999) < Duration::from_secs(33));
+    for failures in [10, 31, 32, 33, u32::MAX] {
+        assert_eq!(fast.wait(failures, 0.5), Duration::from_secs(600));
+    }
+    let slow = Pace {
+        poll: Duration::from_secs(3_600),
+        ..fast
+    };
+    assert_eq!(slow.wait(0, 0.5), Duration::from_secs(3_600));
+    assert_eq!(slow.wait(3, 0.5), Duration::from_secs(3_600));
+}

@@ -1,0 +1,345 @@
+//! One executor at work: the real outside, what is remembered, and what it says of each cycle.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use muster_core::gate::Reason;
+use muster_core::journal::{Replayed, StepResult};
+use muster_core::policy::Policy;
+use muster_core::time::Time;
+use muster_core::world::Files;
+use muster_git::{Notes, Origin, Proposals, notes};
+use muster_host::{Host, HostError, HostSettings};
+
+use crate::console;
+use crate::cycle::{self, CycleError, Memory, Outside, Run, chain};
+use crate::daemon::{Cycle, Health, Summary, Why};
+use crate::journal::Journal;
+use crate::outside::{LedgerRepository, NotesSink, OutsideError, StateSource};
+use crate::settings::{self, Settings};
+use crate::state_dir::StateDir;
+
+/// How often an executor gives a sign of life, in seconds.
+const ALIVE_EVERY: i64 = 300;
+
+/// Why an executor could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    /// The settings name no state repository.
+    #[error("there is no state repository yet: set [state] url in the settings")]
+    NoOrigin,
+    /// The mirror or the ledger.
+    #[error("the repositories of this executor cannot be used")]
+    Repositories(#[source] OutsideError),
+    /// The host.
+    #[error("this host cannot be used")]
+    Host(#[source] HostError),
+}
+
+/// Who is told what a cycle did, beside the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Console {
+    /// Nobody: the log is enough.
+    Log,
+    /// Somebody who waits for it: standard output, and progress on standard error.
+    Person,
+}
+
+/// Cycles against the real outside.
+pub struct Executor {
+    outside: Outside<StateSource, Host, Journal, LedgerRepository, NotesSink>,
+    memory: Memory,
+    policy: Policy,
+    watched: Vec<PathBuf>,
+    stamp: Option<Stamp>,
+    console: Console,
+    now: fn() -> Time,
+    alive: Option<Time>,
+}
+
+impl Executor {
+    /// Puts one together out of settings, journal and ledger. `now` is the only clock.
+    ///
+    /// # Errors
+    /// When a part of the outside cannot be used at all.
+    pub fn assemble(
+        settings: &Settings,
+        state: &StateDir,
+        journal: Journal,
+        replayed: Replayed,
+        ledger: (LedgerRepository, Files),
+        console: Console,
+        now: fn() -> Time,
+    ) -> Result<Self, AssembleError> {
+        let origin = settings.url.clone().ok_or(AssembleError::NoOrigin)?;
+        let sink = match (settings.notes, &origin) {
+            (settings::Notes::Leave, Origin::Local(_)) => notes_sink(settings, &origin, now),
+            _ => None,
+        };
+        // Without somebody to tell, proposals need not be read.
+        let proposals = if sink.is_some() {
+            Proposals::Include
+        } else {
+            Proposals::Ignore
+        };
+        let source = StateSource::open(&state.mirror(), origin, &settings.branch, proposals)
+            .map_err(AssembleError::Repositories)?;
+        let world = open_host(settings, state).map_err(AssembleError::Host)?;
+        let (ledger, files) = ledger;
+        Ok(Self {
+            outside: Outside {
+                source,
+                world,
+                journal,
+                ledger,
+                sink,
+            },
+            memory: Memory::new(replayed, files),
+            policy: settings.policy.clone(),
+            watched: watched(settings),
+            stamp: None,
+            console,
+            now,
+            alive: None,
+        })
+    }
+
+    fn tell(&self, summary: &cycle::Summary) {
+        for warning in &summary.warnings {
+            tracing::warn!("{warning}");
+        }
+        match self.console {
+            Console::Person => {
+                // Whoever stopped reading has seen enough.
+                let _ = std::io::stdout().write_all(console::text(summary).as_bytes());
+            }
+            Console::Log => {
+                for (step, result) in summary.recovered.iter().chain(&summary.ran) {
+                    match result {
+                        StepResult::Done => {
+                            tracing::info!(step = %step.id, "Done: {}", step.words())
+                        }
+                        other => {
+                            tracing::warn!(step = %step.id, "{}: {}", console::word(other), step.words())
+                        }
+                    }
+                }
+                if !summary.is_quiet() {
+                    for note in summary.notes.iter().filter(|it| it.needs_attention()) {
+                        tracing::warn!("{note}");
+                    }
+                }
+            }
+        }
+        if let Some(frozen) = &summary.frozen {
+            tracing::error!("Frozen: {frozen}.");
+        }
+    }
+
+    fn give_sign_of_life(&mut self, now: Time, line: &str) {
+        if self.alive.is_some_and(|last| last.plus(ALIVE_EVERY) > now) {
+            return;
+        }
+        let text = serde_json::json!({
+            "at": now.to_string(),
+            "adopted": self.memory.facts().adopted.as_str(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "line": line,
+        });
+        let files = Files::from([("alive.json".to_owned(), format!("{text:#}\n").into_bytes())]);
+        match self
+            .outside
+            .ledger
+            .put_alive(&self.policy.executor, &files, now)
+        {
+            Ok(()) => self.alive = Some(now),
+            Err(error) => tracing::warn!("No sign of life could be given: {}.", chain(&error)),
+        }
+    }
+}
+
+/// Opens the host that `settings` describe.
+///
+/// # Errors
+/// When a setting or a directory is unusable.
+pub fn open_host(settings: &Settings, state: &StateDir) -> Result<Host, HostError> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let files: BTreeMap<_, _> = settings
+        .files
+        .iter()
+        .map(|(file, path)| (*file, text(path)))
+        .collect();
+    Host::open(HostSettings {
+        nologin: settings.policy.nologin.clone(),
+        units: settings.policy.units.clone(),
+        environment: settings
+            .environment
+            .as_ref()
+            .map(|it| text(&it.fill(settings::PathTemplate::PLACEHOLDER))),
+        aggregates: files,
+        ..HostSettings::new(&settings.root, &state.saved())
+    })
+}
+
+fn notes_sink(settings: &Settings, origin: &Origin, now: fn() -> Time) -> Option<NotesSink> {
+    let writer = match std::env::current_exe() {
+        Ok(exe) => notes::Writer::Child {
+            exe,
+            args: vec!["notes-as-owner".into()],
+        },
+        Err(_) => notes::Writer::InProcess,
+    };
+    match Notes::open(origin, writer) {
+        Ok(notes) => Some(NotesSink::new(notes, settings.policy.executor.clone(), now)),
+        Err(error) => {
+            tracing::warn!("No reports are left in the origin: {}.", chain(&error));
+            None
+        }
+    }
+}
+
+/// What is looked at to see whether the host moved: renames and rewrites show in these, and the rest comes with the
+/// next look for drift.
+fn watched(settings: &Settings) -> Vec<PathBuf> {
+    let inside = |path: &Path| settings.root.join(path.strip_prefix("/").unwrap_or(path));
+    let databases = [
+        "passwd",
+        "shadow",
+        "group",
+        "gshadow",
+        "subuid",
+        "subgid",
+        "login.defs",
+    ];
+    let mut watched: Vec<PathBuf> = databases
+        .iter()
+        .map(|name| inside(&Path::new("/etc").join(name)))
+        .collect();
+    watched.extend(settings.files.values().map(|path| inside(path)));
+    watched.extend(settings.environment.as_ref().map(|it| inside(it.dir())));
+    watched
+}
+
+/// Identity, size and times of files; two are equal when nothing was written in between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stamp(Vec<Option<[i64; 6]>>);
+
+impl Stamp {
+    fn take(paths: &[PathBuf]) -> Self {
+        let of = |path: &PathBuf| {
+            let it = std::fs::symlink_metadata(path).ok()?;
+            let (inode, size) = (it.ino().cast_signed(), it.size().cast_signed());
+            Some([
+                inode,
+                size,
+                it.mtime(),
+                it.mtime_nsec(),
+                it.ctime(),
+                it.ctime_nsec(),
+            ])
+        };
+        Self(paths.iter().map(of).collect())
+    }
+}
+
+impl Cycle for Executor {
+    fn has_moved(&mut self) -> bool {
+        self.outside.source.has_moved() || self.stamp.as_ref() != Some(&Stamp::take(&self.watched))
+    }
+
+    fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> Summary {
+        tracing::debug!(?why, "A cycle begins.");
+        let now = (self.now)();
+        self.stamp = Some(Stamp::take(&self.watched));
+        let console = self.console;
+        let mut bar = console::Bar::new(console == Console::Person);
+        let result = cycle::cycle(
+            &mut self.memory,
+            &mut self.outside,
+            Run {
+                policy: &self.policy,
+                now,
+                stop,
+                progress: &mut |phase, done, all| bar.show(phase, done, all),
+            },
+        );
+        bar.clear();
+        match result {
+            Ok(summary) => {
+                self.tell(&summary);
+                let line = console::line(&summary);
+                if console == Console::Log {
+                    self.give_sign_of_life(now, &line);
+                }
+                if !summary.is_quiet() {
+                    self.outside.source.maintain();
+                }
+                let due_in = Some(due_in(&summary, now));
+                let failed = summary
+                    .ran
+                    .iter()
+                    .any(|(_, result)| *result != StepResult::Done);
+                let health = if failed && console == Console::Person {
+                    Health::Failed
+                } else {
+                    Health::Well
+                };
+                Summary {
+                    health,
+                    line,
+                    due_in,
+                }
+            }
+            Err(error) => {
+                let line = chain(&error);
+                tracing::error!("{line}.");
+                if let CycleError::Repository { problems, .. } = &error {
+                    problems
+                        .iter()
+                        .for_each(|problem| tracing::error!("{problem}"));
+                }
+                let health = match error {
+                    CycleError::World { .. } | CycleError::Repository { .. } => Health::Failed,
+                    CycleError::Records { .. } | CycleError::Order(_) => Health::Broken,
+                };
+                Summary {
+                    health,
+                    line,
+                    due_in: None,
+                }
+            }
+        }
+    }
+
+    fn watch_paths(&self) -> Vec<PathBuf> {
+        self.outside.source.watch_paths()
+    }
+}
+
+/// When something is due although nothing moves: a step to be tried again, or the next day, when somebody may expire.
+fn due_in(summary: &cycle::Summary, now: Time) -> Duration {
+    let midnight = (now.days() + 1) * 86_400;
+    let retry = summary.held.iter().filter_map(|held| match held.reason {
+        Reason::Retry { at, .. } => Some(at.0),
+        _ => None,
+    });
+    // What failed just now is due in a minute at the earliest.
+    let failed = summary
+        .ran
+        .iter()
+        .any(|(_, result)| matches!(result, StepResult::Failed(_)));
+    let again = summary
+        .ran
+        .iter()
+        .any(|(_, result)| *result == StepResult::NotBegun)
+        || summary.stopped;
+    let next = retry
+        .chain(failed.then_some(now.0 + 60))
+        .chain(again.then_some(now.0))
+        .min()
+        .map_or(midnight, |at| at.min(midnight));
+    Duration::from_secs(u64::try_from(next - now.0).unwrap_or(0))
+}

@@ -1,0 +1,332 @@
+//! The outside as it really is: git and a host behind the traits of `muster_core::world`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as StdError;
+use std::fmt;
+use std::path::Path;
+
+use muster_core::commit::CommitId;
+use muster_core::diagnostic::{Diagnostic, Diagnostics, Severity};
+use muster_core::ledger;
+use muster_core::policy::Executor;
+use muster_core::time::Time;
+use muster_core::world::{Ancestry, Files, Heads, Ledger, Merge, ReportSink, Source, Topic};
+use muster_git::files::ReadError;
+use muster_git::{MergeError, Merged, Mirror, Notes, Origin, Proposals, Signature};
+
+/// What went wrong outside, with its causes.
+#[derive(Debug)]
+pub struct OutsideError(Box<dyn StdError + Send + Sync>);
+
+impl fmt::Display for OutsideError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl StdError for OutsideError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}
+
+impl OutsideError {
+    fn new(error: impl StdError + Send + Sync + 'static) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+/// The state repository: an origin, and the mirror it is read through.
+pub struct StateSource {
+    mirror: Mirror,
+    origin: Origin,
+    protected: String,
+    proposals: Proposals,
+    /// What was found when the branches were last read, and by what it can be seen that it still holds.
+    last: Option<(Signature, Heads)>,
+}
+
+impl StateSource {
+    /// Reads `origin`, whose protected branch has the full name `protected`, through the mirror in `dir`.
+    ///
+    /// # Errors
+    /// When the mirror can be neither opened nor made.
+    pub fn open(
+        dir: &Path,
+        origin: Origin,
+        protected: &str,
+        proposals: Proposals,
+    ) -> Result<Self, OutsideError> {
+        let mirror = Mirror::open_or_create(dir).map_err(OutsideError::new)?;
+        Ok(Self {
+            mirror,
+            origin,
+            protected: protected.to_owned(),
+            proposals,
+            last: None,
+        })
+    }
+
+    /// Whether the branches may have moved since they were last read. Always, for a remote origin.
+    pub fn has_moved(&self) -> bool {
+        self.last
+            .as_ref()
+            .is_none_or(|(signature, _)| !signature.still_holds())
+    }
+
+    /// The directories in which something changes when a branch moves.
+    pub fn watch_paths(&self) -> Vec<std::path::PathBuf> {
+        self.origin.watch_paths()
+    }
+
+    /// The origin.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Packs the mirror when it has grown.
+    pub fn maintain(&mut self) {
+        if let Err(error) = self.mirror.maintain() {
+            tracing::warn!(
+                "The mirror could not be packed: {}.",
+                crate::cycle::chain(&error)
+            );
+        }
+    }
+}
+
+impl Source for StateSource {
+    type Error = OutsideError;
+
+    fn heads(&mut self) -> Result<Heads, OutsideError> {
+        if let Some((signature, heads)) = &self.last
+            && signature.still_holds()
+        {
+            return Ok(heads.clone());
+        }
+        self.last = None;
+        // Taken before the branches are read: what moves afterwards changes it.
+        let signature = self
+            .origin
+            .signature(&self.protected)
+            .transpose()
+            .map_err(OutsideError::new)?;
+        let found = self
+            .mirror
+            .fetch(&self.origin, &self.protected, self.proposals)
+            .map_err(OutsideError::new)?;
+        for unread in &found.unread {
+            tracing::warn!("A branch could not be read: {unread}.");
+        }
+        let heads = Heads {
+            protected: found.protected,
+            proposals: found.branches,
+        };
+        self.last = signature.map(|signature| (signature, heads.clone()));
+        Ok(heads)
+    }
+
+    fn ancestry(&mut self, old: &CommitId, new: &CommitId) -> Result<Ancestry, OutsideError> {
+        Ok(match self.mirror.ancestry(old, new) {
+            muster_git::Ancestry::Same => Ancestry::Same,
+            muster_git::Ancestry::Descends => Ancestry::Descends,
+            muster_git::Ancestry::Diverged => Ancestry::Diverged,
+            muster_git::Ancestry::Unknown => {
+                return Err(OutsideError::new(std::io::Error::other(
+                    "a part of its history is missing from the origin",
+                )));
+            }
+        })
+    }
+
+    fn files(&mut self, commit: &CommitId) -> Result<Result<Files, Diagnostics>, OutsideError> {
+        match self.mirror.files(commit) {
+            Ok(files) => Ok(Ok(bytes_of(files))),
+            Err(error) => refused(error).map(Err),
+        }
+    }
+
+    fn merge(&mut self, protected: &CommitId, head: &CommitId) -> Result<Merge, OutsideError> {
+        match self.mirror.merge(protected, head) {
+            Ok(Merged::UpToDate) => Ok(Merge::Contained),
+            Ok(Merged::FastForward { files } | Merged::Clean { files, .. }) => {
+                Ok(Merge::Clean(bytes_of(files)))
+            }
+            Ok(Merged::Conflict { paths }) => Ok(Merge::Conflict(paths.into_iter().collect())),
+            Ok(Merged::Unrelated) => Ok(Merge::Conflict(vec![
+                "(the branch has no commit in common with the protected one)".to_owned(),
+            ])),
+            Err(MergeError::Read(error)) => refused(error).map(Merge::Refused),
+            Err(error) => Err(OutsideError::new(error)),
+        }
+    }
+}
+
+fn bytes_of(files: muster_git::Files) -> Files {
+    files
+        .into_iter()
+        .map(|(path, file)| (path, file.bytes))
+        .collect()
+}
+
+/// Paths that hold something other than plain files are the repository's fault; all else is a failure to read.
+fn refused(error: ReadError) -> Result<Diagnostics, OutsideError> {
+    let about = |file: String, problem: String| Diagnostic {
+        file,
+        at: None,
+        severity: Severity::Error,
+        rule: "plain-file",
+        problem,
+        help: None,
+    };
+    match error {
+        ReadError::Paths(problems) => {
+            let list = problems
+                .iter()
+                .map(|it| about(it.path.clone(), it.to_string()))
+                .collect();
+            Ok(Diagnostics::new(list, 0))
+        }
+        ReadError::TooMuch { .. } | ReadError::TooLarge { .. } => Ok(Diagnostics::new(
+            vec![about("roster.yaml".to_owned(), error.to_string())],
+            0,
+        )),
+        other => Err(OutsideError::new(other)),
+    }
+}
+
+/// The ledger of one executor, in its own bare repository.
+pub struct LedgerRepository {
+    ledger: muster_git::Ledger,
+    head: Option<CommitId>,
+    commits: u32,
+}
+
+impl LedgerRepository {
+    /// Opens the ledger in `dir` at a full ref name, and reads what it holds.
+    ///
+    /// # Errors
+    /// When there is a ledger that cannot be read: corrupt is not absent.
+    pub fn open(dir: &Path, reference: &str) -> Result<(Self, Files), OutsideError> {
+        let ledger =
+            muster_git::Ledger::open_or_create(dir, reference).map_err(OutsideError::new)?;
+        let state = ledger.load().map_err(OutsideError::new)?;
+        let (head, files) = state.map_or((None, Files::new()), |state| {
+            (Some(state.commit), state.files)
+        });
+        Ok((
+            Self {
+                ledger,
+                head,
+                commits: 0,
+            },
+            files,
+        ))
+    }
+
+    /// Replaces the executor's sign of life.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub fn put_alive(
+        &mut self,
+        executor: &Executor,
+        files: &Files,
+        at: Time,
+    ) -> Result<(), OutsideError> {
+        self.ledger
+            .put_alive(&format!("refs/muster/alive/{executor}"), files, at.0)
+            .map(drop)
+            .map_err(OutsideError::new)
+    }
+}
+
+/// Facts and how far into the journal they reach, out of the files of a ledger.
+///
+/// # Errors
+/// When the files are not a ledger that this version reads.
+pub fn facts_of(files: &Files) -> Result<Option<crate::state_dir::LedgerFacts>, OutsideError> {
+    if files.is_empty() {
+        return Ok(None);
+    }
+    ledger::facts(files).map(Some).map_err(OutsideError::new)
+}
+
+/// Commits after which the ledger is looked at for packing.
+const PACK_EVERY: u32 = 64;
+
+impl Ledger for LedgerRepository {
+    type Error = OutsideError;
+
+    fn commit(
+        &mut self,
+        changes: BTreeMap<String, Option<Vec<u8>>>,
+        message: &str,
+        at: Time,
+    ) -> Result<(), OutsideError> {
+        let head = self
+            .ledger
+            .commit(self.head.as_ref(), &changes, message, at.0)
+            .map_err(OutsideError::new)?;
+        self.head = Some(head);
+        if self.commits.is_multiple_of(PACK_EVERY)
+            && let Err(error) = self.ledger.maintain()
+        {
+            tracing::warn!(
+                "The ledger could not be packed: {}.",
+                crate::cycle::chain(&error)
+            );
+        }
+        self.commits += 1;
+        Ok(())
+    }
+}
+
+/// Reports as git notes in a local origin.
+pub struct NotesSink {
+    notes: Notes,
+    executor: Executor,
+    now: fn() -> Time,
+}
+
+impl NotesSink {
+    /// Leaves notes through `notes`, dated by `now`.
+    pub fn new(notes: Notes, executor: Executor, now: fn() -> Time) -> Self {
+        Self {
+            notes,
+            executor,
+            now,
+        }
+    }
+
+    fn reference(&self, topic: Topic) -> String {
+        format!("refs/notes/muster/{}/{}", self.executor, topic.word())
+    }
+}
+
+impl ReportSink for NotesSink {
+    type Error = OutsideError;
+
+    fn told(&mut self, topic: Topic, commit: &CommitId) -> Result<Option<String>, OutsideError> {
+        self.notes
+            .read(&self.reference(topic), commit)
+            .map_err(OutsideError::new)
+    }
+
+    fn tell(&mut self, topic: Topic, commit: &CommitId, text: &str) -> Result<(), OutsideError> {
+        let reference = self.reference(topic);
+        self.notes
+            .write(&reference, commit, text, (self.now)().0)
+            .map(drop)
+            .map_err(OutsideError::new)
+    }
+
+    fn forget_plans_except(&mut self, heads: &[CommitId]) -> Result<(), OutsideError> {
+        let keep: BTreeSet<CommitId> = heads.iter().cloned().collect();
+        let reference = self.reference(Topic::Plan);
+        self.notes
+            .prune(&reference, &keep, (self.now)().0)
+            .map(drop)
+            .map_err(OutsideError::new)
+    }
+}

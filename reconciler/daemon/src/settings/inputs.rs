@@ -1,0 +1,65 @@
+//! Second stage: the files laid over one another. A later file replaces a value whole; port families add up by name.
+
+use super::fragment::Fragment;
+
+/// What all files together say.
+#[derive(Debug, Default)]
+pub(super) struct Inputs(pub(super) Fragment);
+
+impl Inputs {
+    pub(super) fn overlaid_with(self, later: Fragment) -> Self {
+        let Self(earlier) = self;
+        let Fragment {
+            url,
+            branch,
+            poll,
+            drift,
+            dir,
+            name,
+            root,
+            shells,
+            privileged_groups,
+            protected,
+            nologin,
+            service_group,
+            declared_benign,
+            units,
+            environment,
+            login_map,
+            dispatch,
+            admins,
+            ports,
+            removals,
+            share,
+            min_admins,
+            notes,
+            level,
+        } = later;
+        Self(Fragment {
+            url: url.or(earlier.url),
+            branch: branch.or(earlier.branch),
+            poll: poll.or(earlier.poll),
+            drift: drift.or(earlier.drift),
+            dir: dir.or(earlier.dir),
+            name: name.or(earlier.name),
+            root: root.or(earlier.root),
+            shells: shells.or(earlier.shells),
+            privileged_groups: privileged_groups.or(earlier.privileged_groups),
+            protected: protected.or(earlier.protected),
+            nologin: nologin.or(earlier.nologin),
+            service_group: service_group.or(earlier.service_group),
+            declared_benign: declared_benign.or(earlier.declared_benign),
+            units: units.or(earlier.units),
+            environment: environment.or(earlier.environment),
+            login_map: login_map.or(earlier.login_map),
+            dispatch: dispatch.or(earlier.dispatch),
+            admins: admins.or(earlier.admins),
+            ports: earlier.ports.into_iter().chain(ports).collect(),
+            removals: removals.or(earlier.removals),
+            share: share.or(earlier.share),
+            min_admins: min_admins.or(earlier.min_admins),
+            notes: notes.or(earlier.notes),
+            level: level.or(earlier.level),
+        })
+    }
+}

@@ -1,0 +1,196 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::*;
+
+fn ambient() -> Ambient {
+    Ambient {
+        hostname: "Devvm.example.org".into(),
+        account: Some("root".into()),
+    }
+}
+
+fn samples(kind: &str) -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/settings")
+        .join(kind);
+    let mut paths: Vec<PathBuf> = fs::read_dir(dir)
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// Loads a copy in a directory of our own, with the modes that settings must have.
+fn load_copy(text: &str) -> Result<Settings, SettingsError> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("muster.toml");
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let mut loaded = load(&path, &ambient());
+    if let Err(SettingsError { problems }) = &mut loaded {
+        for problem in problems {
+            problem.place.file = problem
+                .place
+                .file
+                .replace(&format!("{}/", dir.path().display()), "")
+                .into();
+        }
+    }
+    loaded
+}
+
+#[test]
+fn an_empty_file_gives_the_defaults() {
+    let settings = load_copy("").unwrap();
+    assert_eq!(settings.policy.executor.host, "devvm");
+    assert_eq!(settings.branch, "refs/heads/main");
+    assert_eq!(settings.poll, Duration::from_secs(30));
+    assert_eq!(settings.drift, Duration::from_secs(300));
+    assert_eq!(settings.dir, Path::new("/var/lib/muster"));
+    assert_eq!(settings.policy.families, []);
+    assert!(settings.policy.protected.contains("root"));
+    let mut policy = Policy::for_host("devvm");
+    policy.protected.insert("root".into());
+    assert_eq!(settings.policy, policy);
+}
+
+#[test]
+fn valid_samples_load_and_invalid_ones_say_everything_that_is_wrong() {
+    for path in samples("valid") {
+        let text = fs::read_to_string(&path).unwrap();
+        load_copy(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+    let mut expected: Vec<PathBuf> = Vec::new();
+    for path in samples("invalid")
+        .into_iter()
+        .filter(|it| it.extension().is_some_and(|it| it == "toml"))
+    {
+        let said = load_copy(&fs::read_to_string(&path).unwrap())
+            .unwrap_err()
+            .to_string()
+            + "\n";
+        let golden = path.with_extension("txt");
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&golden, &said).unwrap();
+        }
+        assert_eq!(
+            said,
+            fs::read_to_string(&golden).unwrap_or_default(),
+            "{}",
+            path.display()
+        );
+        expected.extend([path, golden]);
+    }
+    assert_eq!(
+        samples("invalid"),
+        expected,
+        "a golden file without its input"
+    );
+}
+
+#[test]
+fn a_full_file_reaches_every_field() {
+    let text = fs::read_to_string(
+        samples("valid")
+            .into_iter()
+            .find(|it| it.ends_with("full.toml"))
+            .unwrap(),
+    )
+    .unwrap();
+    let settings = load_copy(&text).unwrap();
+    assert_eq!(
+        settings.url,
+        Some(Origin::Local("/srv/git/state.git".into()))
+    );
+    assert_eq!(
+        settings.policy.units,
+        ["t3-serve@.service", "playwright-mcp@.service"]
+    );
+    let names: Vec<&str> = settings
+        .policy
+        .families
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
+    assert_eq!(names, ["zeta", "alpha"], "in the order of their ports");
+    let environment = settings.environment.unwrap();
+    assert_eq!(
+        environment.fill("emo"),
+        Path::new("/etc/muster/instances/t3-emo.env")
+    );
+    assert_eq!(environment.dir(), Path::new("/etc/muster/instances"));
+    assert_eq!(environment.affixes(), ("t3-", ".env"));
+    assert_eq!(settings.policy.aggregates.len(), 3);
+    assert_eq!(settings.notes, Notes::Omit);
+    assert_eq!(settings.level, Level::Debug);
+    assert_eq!(settings.policy.limits.min_admins, 0);
+    assert!(
+        settings.policy.is_privileged_group("deploy")
+            && settings.policy.is_privileged_group("docker")
+    );
+}
+
+#[test]
+fn later_files_are_laid_over_earlier_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("muster.toml");
+    fs::write(&path, "[host]\nname = \"one\"\n[instance]\nunits = [\"a@.service\"]\n[ports]\nt3 = [2000, 2100]\n").unwrap();
+    let more = dir.path().join("muster.toml.d");
+    fs::create_dir(&more).unwrap();
+    fs::write(more.join("20-b.toml"), "[host]\nname = \"three\"\n").unwrap();
+    fs::write(
+        more.join("10-a.toml"),
+        "[host]\nname = \"two\"\n[ports]\nweb = [2200, 2300]\n",
+    )
+    .unwrap();
+    fs::write(more.join("README"), "not settings").unwrap();
+    for file in [&path, &more.join("20-b.toml"), &more.join("10-a.toml")] {
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let settings = load(&path, &ambient()).unwrap();
+    assert_eq!(settings.policy.executor.host, "three");
+    assert_eq!(settings.policy.families.len(), 2);
+    assert_eq!(settings.policy.units, ["a@.service"]);
+}
+
+#[test]
+fn a_file_that_others_could_have_written_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("muster.toml");
+    let says = |words: &str| {
+        let error = load(&path, &ambient()).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    };
+    says("is not there");
+    fs::write(&path, "").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o664)).unwrap();
+    says("can be written by others than its owner (mode 0664)");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    load(&path, &ambient()).unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    says("can be written by others than its owner (mode 0777)");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("elsewhere.toml", &path).unwrap();
+    says("is a symbolic link");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    says("is no regular file");
+}
+
+#[test]
+fn a_machine_without_a_usable_name_must_be_given_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("muster.toml");
+    fs::write(&path, "").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let nameless = Ambient {
+        hostname: "_".into(),
+        account: None,
+    };
+    let error = load(&path, &nameless).unwrap_err().to_string();
+    assert!(error.contains("[host] name"), "{error}");
+}

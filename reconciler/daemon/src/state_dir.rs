@@ -1,0 +1,648 @@
+//! What an executor keeps between runs: `/var/lib/muster`, root's alone.
+//!
+//! ```text
+//! executor.toml   who this is: a random id and the pinned name; written last by `muster init`
+//! lock            held by the one process that may change anything; says which one that is
+//! journal/        the write-ahead log
+//! ledger.git      the ledger, for this host to keep
+//! state.git       a copy of the state repository; can be made again at any time
+//! saved/          what a cut set aside
+//! ```
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use muster_core::commit::CommitId;
+use muster_core::facts::{Facts, Frozen};
+use muster_core::journal::{Entry, Replayed};
+use muster_core::ledger::Through;
+use muster_core::time::Time;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag};
+use serde::{Deserialize, Serialize};
+
+use crate::journal::{self, Journal, JournalError, Opened};
+
+/// The format of `executor.toml` that this version writes.
+const FORMAT: u32 = 1;
+
+/// A state directory that cannot be used as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The system said no.
+    #[error("cannot {act} {}", path.display())]
+    Io {
+        /// What was tried.
+        act: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// `muster init` was not run here.
+    #[error("there is no executor in {}: this host was not initialised", .0.display())]
+    NotInitialised(PathBuf),
+    /// `muster init` was run here.
+    #[error("{} already holds the executor {name}", dir.display())]
+    Exists {
+        /// The state directory.
+        dir: PathBuf,
+        /// Its pinned name.
+        name: String,
+    },
+    /// Somebody else could write it.
+    #[error("{} {what}", path.display())]
+    Exposed {
+        /// The directory.
+        path: PathBuf,
+        /// How.
+        what: String,
+    },
+    /// `executor.toml` is not what was written.
+    #[error("{} cannot be read: {what}", path.display())]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// `executor.toml` is of a newer version.
+    #[error("{} has format {found}, and this version of muster knows {FORMAT}", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The format.
+        found: u32,
+    },
+    /// A journal with a history, but nobody's.
+    #[error("{} holds a journal with a history, but no executor.toml that says whose", .0.display())]
+    Orphaned(PathBuf),
+    /// Journal, ledger and `executor.toml` are not of one executor.
+    #[error("{} is executor {ours}, and its {what} belongs to {theirs}", dir.display())]
+    Mixed {
+        /// The state directory.
+        dir: PathBuf,
+        /// The id in `executor.toml`.
+        ours: String,
+        /// Which part.
+        what: &'static str,
+        /// The id in that part.
+        theirs: String,
+    },
+    /// Neither journal nor ledger: nothing is known.
+    #[error("the executor {id} has neither journal nor ledger: what ran here before is not known")]
+    Lost {
+        /// The id.
+        id: String,
+    },
+    /// Another process has the lock.
+    #[error("{holder} is at work here")]
+    Held {
+        /// Who.
+        holder: Holder,
+    },
+    /// Nobody has the lock.
+    #[error("no muster daemon is running on {}", .0.display())]
+    NotRunning(PathBuf),
+    /// The journal.
+    #[error("the journal cannot be used")]
+    Journal(#[source] JournalError),
+    /// The repository that holds the ledger.
+    #[error("the ledger cannot be read")]
+    Ledger(#[source] muster_git::LedgerError),
+    /// What the ledger holds.
+    #[error("the ledger is damaged")]
+    LedgerFacts(#[source] muster_core::ledger::LedgerError),
+}
+
+impl StateError {
+    fn io(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io {
+            act,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// What a person can do about it.
+    pub fn help(&self) -> Option<String> {
+        Some(match self {
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => "run this as root".into(),
+            Self::Io { .. } => return None,
+            Self::NotInitialised(_) => "run `muster init`".into(),
+            Self::Exists { .. } => "nothing to do; `muster status` shows how it stands".into(),
+            Self::Exposed { path, .. } => format!("chown root {0} && chmod 0700 {0}", path.display()),
+            Self::Identity { .. } | Self::Orphaned(_) | Self::Mixed { .. } => {
+                "put the whole directory back from one backup; its parts cannot be mixed".into()
+            }
+            Self::Newer { .. } => "install the newer version; this one changes nothing here".into(),
+            Self::Lost { .. } => "put the ledger or the journal back from a backup; or move the directory away and `muster init` anew".into(),
+            Self::Held { .. } => "wait for it, or stop it: `systemctl stop muster`".into(),
+            Self::NotRunning(_) => "start it: `systemctl start muster`; or once: `muster run --once`".into(),
+            Self::Journal(error) => error.help(),
+            Self::Ledger(_) => return None,
+            Self::LedgerFacts(_) => "put ledger.git back from a backup or its remote".into(),
+        })
+    }
+}
+
+/// The paths of one state directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateDir {
+    dir: PathBuf,
+}
+
+/// Who an executor is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    format: u32,
+    /// Random, 32 hex digits.
+    pub id: String,
+    /// The name it was initialised with.
+    pub name: String,
+}
+
+impl Identity {
+    /// A new executor of that name.
+    ///
+    /// # Errors
+    /// When the kernel has no randomness to give.
+    pub fn random(name: &str) -> io::Result<Self> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+        let id = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self {
+            format: FORMAT,
+            id,
+            name: name.to_owned(),
+        })
+    }
+}
+
+impl Identity {
+    /// The ref of its ledger: of the pinned name, whatever the settings say now.
+    pub fn ledger_ref(&self) -> String {
+        format!("refs/muster/host/{}", self.name)
+    }
+}
+
+/// What the ledger of this executor holds, and how far into the journal it reaches.
+pub type LedgerFacts = (Facts, Through);
+
+impl StateDir {
+    /// The state directory at `dir`; nothing is looked at.
+    pub fn at(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+        }
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The write-ahead log.
+    pub fn journal(&self) -> PathBuf {
+        self.dir.join("journal")
+    }
+
+    /// The ledger's repository.
+    pub fn ledger(&self) -> PathBuf {
+        self.dir.join("ledger.git")
+    }
+
+    /// The copy of the state repository.
+    pub fn mirror(&self) -> PathBuf {
+        self.dir.join("state.git")
+    }
+
+    /// What cuts set aside.
+    pub fn saved(&self) -> PathBuf {
+        self.dir.join("saved")
+    }
+
+    /// Who this is.
+    pub fn identity_file(&self) -> PathBuf {
+        self.dir.join("executor.toml")
+    }
+
+    /// The lock.
+    pub fn lock_file(&self) -> PathBuf {
+        self.dir.join("lock")
+    }
+
+    /// Reads who this is; `None` before `muster init`.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read or understood.
+    pub fn identity(&self) -> Result<Option<Identity>, StateError> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let path = self.identity_file();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StateError::io("read", &path)(error)),
+        };
+        let malformed = |error: toml::de::Error| StateError::Identity {
+            path: path.clone(),
+            what: error.message().to_owned(),
+        };
+        let Format { format } = toml::from_str(&text).map_err(malformed)?;
+        if format > FORMAT {
+            return Err(StateError::Newer {
+                path,
+                found: format,
+            });
+        }
+        let identity: Identity = toml::from_str(&text).map_err(malformed)?;
+        let is_id = identity.id.len() == 32
+            && identity
+                .id
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !is_id {
+            return Err(StateError::Identity {
+                path,
+                what: "`id` is not 32 hex digits".into(),
+            });
+        }
+        Ok(Some(identity))
+    }
+
+    /// Reads the ledger of this executor; `None` before its first commit.
+    ///
+    /// # Errors
+    /// When there is one and it cannot be read or understood: corrupt is not absent.
+    pub fn read_ledger(&self) -> Result<Option<LedgerFacts>, StateError> {
+        let Some(identity) = self.identity()? else {
+            return Ok(None);
+        };
+        let ledger = match muster_git::Ledger::open(&self.ledger(), &identity.ledger_ref()) {
+            Ok(ledger) => ledger,
+            Err(muster_git::LedgerError::Absent(_)) => return Ok(None),
+            Err(error) => return Err(StateError::Ledger(error)),
+        };
+        let Some(held) = ledger.load().map_err(StateError::Ledger)? else {
+            return Ok(None);
+        };
+        muster_core::ledger::facts(&held.files)
+            .map(Some)
+            .map_err(StateError::LedgerFacts)
+    }
+
+    /// Makes the directory, for root alone, where it is missing.
+    ///
+    /// # Errors
+    /// When it cannot be made, or somebody else could write it.
+    pub fn make(&self) -> Result<(), StateError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.dir)
+            .map_err(StateError::io("create", &self.dir))?;
+        let meta = fs::symlink_metadata(&self.dir).map_err(StateError::io("look at", &self.dir))?;
+        let exposed = |what: String| {
+            Err(StateError::Exposed {
+                path: self.dir.clone(),
+                what,
+            })
+        };
+        let us = nix::unistd::geteuid().as_raw();
+        if !meta.is_dir() {
+            return exposed("is no directory".into());
+        }
+        if meta.uid() != us {
+            return exposed(format!("belongs to uid {}, not to uid {us}", meta.uid()));
+        }
+        if meta.mode() & 0o077 != 0 {
+            return exposed(format!(
+                "is open to others (mode {:04o})",
+                meta.mode() & 0o7777
+            ));
+        }
+        Ok(())
+    }
+
+    /// Writes a new executor: genesis record first, `executor.toml` last, so that a crash in between is begun anew.
+    ///
+    /// # Errors
+    /// [`StateError::Exists`] when there is one; otherwise when something could not be written.
+    pub fn create(
+        &self,
+        _lock: &Lock,
+        identity: &Identity,
+        adopt: &CommitId,
+        at: Time,
+    ) -> Result<(), StateError> {
+        if let Some(Identity { name, .. }) = self.identity()? {
+            return Err(StateError::Exists {
+                dir: self.dir.clone(),
+                name,
+            });
+        }
+        self.clear_unfinished()?;
+        let path = self.journal();
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .map_err(StateError::io("create", &path))?;
+        let genesis = Entry::Genesis {
+            at,
+            executor_id: identity.id.clone(),
+            name: identity.name.clone(),
+            adopt: adopt.clone(),
+        };
+        Journal::create(&path, &Through::default(), &genesis).map_err(StateError::Journal)?;
+        let text = format!(
+            "# Who this executor is. Made by `muster init`; do not edit, and do not copy to another host.\n\
+             format = {FORMAT}\nid = \"{}\"\nname = \"{}\"\n",
+            identity.id, identity.name
+        );
+        let path = self.identity_file();
+        write_whole(&self.dir, &path, text.as_bytes()).map_err(StateError::io("write", &path))
+    }
+
+    /// An `init` that was cut short left a journal of one genesis record, or less. More is a history, and stays.
+    fn clear_unfinished(&self) -> Result<(), StateError> {
+        let path = self.journal();
+        if !journal::has_no_history(&path).map_err(StateError::Journal)? {
+            return Err(StateError::Orphaned(self.dir.clone()));
+        }
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StateError::io("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens what there is, for the process that holds the lock. `name` is the one in the settings.
+    ///
+    /// # Errors
+    /// [`StateError`]; nothing was changed then.
+    pub fn open(
+        &self,
+        _lock: &Lock,
+        name: &str,
+        ledger: Option<LedgerFacts>,
+        at: Time,
+    ) -> Result<Opened, StateError> {
+        let identity = self.identity()?.ok_or_else(|| self.without_identity())?;
+        self.same_executor(&identity, "ledger", ledger.as_ref().map(|(facts, _)| facts))?;
+        let path = self.journal();
+        let mut opened = if journal::exists(&path).map_err(StateError::Journal)? {
+            Journal::open(&path, ledger).map_err(StateError::Journal)?
+        } else {
+            self.begin_after_loss(&identity, ledger, at)?
+        };
+        self.same_executor(&identity, "journal", Some(&opened.replayed.facts))?;
+        pin_name(&mut opened.replayed.facts, name);
+        Ok(opened)
+    }
+
+    /// The same as [`StateDir::open`] for those who only look: no lock, no change.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn look(&self, name: &str, ledger: Option<LedgerFacts>) -> Result<Replayed, StateError> {
+        let identity = self.identity()?.ok_or_else(|| self.without_identity())?;
+        self.same_executor(&identity, "ledger", ledger.as_ref().map(|(facts, _)| facts))?;
+        let path = self.journal();
+        let mut replayed = if journal::exists(&path).map_err(StateError::Journal)? {
+            journal::read(&path, ledger).map_err(StateError::Journal)?
+        } else {
+            let (mut facts, _) = ledger.ok_or_else(|| StateError::Lost {
+                id: identity.id.clone(),
+            })?;
+            facts.frozen = Some(Frozen::Lost);
+            Replayed { facts, open: None }
+        };
+        self.same_executor(&identity, "journal", Some(&replayed.facts))?;
+        pin_name(&mut replayed.facts, name);
+        Ok(replayed)
+    }
+
+    /// An executor id without its journal: goes on from the ledger, frozen, with a journal that begins behind it.
+    fn begin_after_loss(
+        &self,
+        identity: &Identity,
+        ledger: Option<LedgerFacts>,
+        at: Time,
+    ) -> Result<Opened, StateError> {
+        let (facts, through) = ledger.ok_or_else(|| StateError::Lost {
+            id: identity.id.clone(),
+        })?;
+        let path = self.journal();
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .map_err(StateError::io("create", &path))?;
+        let first = Entry::Frozen {
+            at: at.max(facts.latest),
+            why: Frozen::Lost,
+        };
+        let journal = Journal::create(&path, &through, &first).map_err(StateError::Journal)?;
+        let mut replayed = Replayed { facts, open: None };
+        replayed
+            .apply(&first)
+            .expect("BUG: a freeze can stand anywhere");
+        Ok(Opened {
+            journal,
+            replayed,
+            torn: 0,
+        })
+    }
+
+    fn without_identity(&self) -> StateError {
+        match journal::has_no_history(&self.journal()) {
+            Ok(true) => StateError::NotInitialised(self.dir.clone()),
+            Ok(false) => StateError::Orphaned(self.dir.clone()),
+            Err(error) => StateError::Journal(error),
+        }
+    }
+
+    fn same_executor(
+        &self,
+        identity: &Identity,
+        what: &'static str,
+        facts: Option<&Facts>,
+    ) -> Result<(), StateError> {
+        match facts {
+            Some(facts) if facts.executor_id != identity.id => Err(StateError::Mixed {
+                dir: self.dir.clone(),
+                ours: identity.id.clone(),
+                what,
+                theirs: facts.executor_id.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A changed name freezes for as long as it is changed: no record of it, since the settings say so at every start.
+fn pin_name(facts: &mut Facts, name: &str) {
+    if matches!(facts.frozen, Some(Frozen::Renamed { .. })) {
+        facts.frozen = None;
+    }
+    if facts.name != name && facts.frozen.is_none() {
+        facts.frozen = Some(Frozen::Renamed {
+            pinned: facts.name.clone(),
+            found: name.to_owned(),
+        });
+    }
+}
+
+fn write_whole(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    File::open(dir)?.sync_all()
+}
+
+/// What a process wants the state directory for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The daemon, which is woken by SIGHUP.
+    Run,
+    /// Anything else; a signal would end it.
+    Other(&'static str),
+}
+
+impl Purpose {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Other(word) => word,
+        }
+    }
+}
+
+/// The process that has the lock, as it said itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id, if it had said so yet.
+    pub pid: Option<i32>,
+    /// Which command it runs.
+    pub command: String,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { pid, command } = self;
+        match pid {
+            Some(pid) => write!(f, "`muster {command}` (process {pid})"),
+            None => f.write_str("another muster"),
+        }
+    }
+}
+
+/// The right to change a state directory; given back when dropped.
+#[derive(Debug)]
+#[must_use = "the lock is given back as soon as this is dropped"]
+pub struct Lock {
+    _file: Flock<File>,
+}
+
+impl Lock {
+    /// Takes the lock of `state`, without waiting.
+    ///
+    /// # Errors
+    /// [`StateError::Held`] says by whom it is held.
+    pub fn take(state: &StateDir, purpose: Purpose) -> Result<Self, StateError> {
+        let path = state.lock_file();
+        let file = lock_options()
+            .create(true)
+            .open(&path)
+            .map_err(StateError::io("open", &path))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(mut file) => {
+                let said = format!("{} {}\n", std::process::id(), purpose.word());
+                file.set_len(0)
+                    .and_then(|()| file.write_all(said.as_bytes()))
+                    .map_err(StateError::io("write", &path))?;
+                Ok(Self { _file: file })
+            }
+            Err((file, Errno::EWOULDBLOCK)) => Err(StateError::Held {
+                holder: read_holder(file),
+            }),
+            Err((_, errno)) => Err(StateError::io("lock", &path)(errno.into())),
+        }
+    }
+
+    /// Who has the lock of `state` now, if anybody.
+    ///
+    /// # Errors
+    /// When the lock file could not be opened.
+    pub fn holder(state: &StateDir) -> Result<Option<Holder>, StateError> {
+        let path = state.lock_file();
+        let file = match lock_options().open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StateError::io("open", &path)(error)),
+        };
+        // A shared lock is given back at once; two that ask at the same time do not see each other.
+        match Flock::lock(file, FlockArg::LockSharedNonblock) {
+            Ok(_) => Ok(None),
+            Err((file, Errno::EWOULDBLOCK)) => Ok(Some(read_holder(file))),
+            Err((_, errno)) => Err(StateError::io("lock", &path)(errno.into())),
+        }
+    }
+}
+
+fn lock_options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .append(true)
+        .mode(0o600)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits());
+    options
+}
+
+fn read_holder(file: File) -> Holder {
+    let mut text = String::new();
+    // A holder that has not said who it is yet, or never will, is still a holder.
+    let _ = file.take(256).read_to_string(&mut text);
+    let (pid, command) = text.trim_end().split_once(' ').unwrap_or_default();
+    Holder {
+        pid: pid.parse().ok().filter(|pid| *pid > 1),
+        command: command.to_owned(),
+    }
+}
+
+/// Wakes the daemon that holds the lock of `state`, and says which process that is.
+///
+/// # Errors
+/// [`StateError::NotRunning`] when nobody does, or not the daemon.
+pub fn poke(state: &StateDir) -> Result<i32, StateError> {
+    match Lock::holder(state)? {
+        Some(Holder {
+            pid: Some(pid),
+            command,
+        }) if command == Purpose::Run.word() => {
+            nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(pid),
+                nix::sys::signal::Signal::SIGHUP,
+            )
+            .map_err(|errno| {
+                StateError::io("wake the process of", &state.lock_file())(errno.into())
+            })?;
+            Ok(pid)
+        }
+        Some(holder) => Err(StateError::Held { holder }),
+        None => Err(StateError::NotRunning(state.path().to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use muster_core::world::Journal as _;
+
+use super::*;
+
+fn commit(digit: char) -> CommitId {
+    digit.to_string().repeat(40).parse().unwrap()
+}
+
+struct Fixture {
+    _dir: tempfile::TempDir,
+    state: StateDir,
+}
+
+fn fixture() -> Fixture {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDir::at(&dir.path().join("muster"));
+    state.make().unwrap();
+    Fixture { _dir: dir, state }
+}
+
+fn initialised() -> (Fixture, Lock, Identity) {
+    let it = fixture();
+    let lock = Lock::take(&it.state, Purpose::Run).unwrap();
+    let identity = Identity::random("devvm").unwrap();
+    it.state
+        .create(&lock, &identity, &commit('a'), Time(1_000))
+        .unwrap();
+    (it, lock, identity)
+}
+
+#[test]
+fn an_executor_is_made_once_and_opened_again() {
+    let (it, lock, identity) = initialised();
+    assert_eq!(it.state.identity().unwrap(), Some(identity.clone()));
+    let opened = it.state.open(&lock, "devvm", None, Time(2_000)).unwrap();
+    assert_eq!(
+        opened.replayed.facts,
+        Facts::genesis(&identity.id, "devvm", commit('a'), Time(1_000))
+    );
+    let again = it
+        .state
+        .create(
+            &lock,
+            &Identity::random("other").unwrap(),
+            &commit('b'),
+            Time(2_000),
+        )
+        .unwrap_err();
+    assert!(
+        matches!(&again, StateError::Exists { name, .. } if name == "devvm"),
+        "{again}"
+    );
+    assert_eq!(
+        fs::metadata(it.state.path()).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
+    assert_ne!(
+        Identity::random("a").unwrap().id,
+        Identity::random("a").unwrap().id
+    );
+}
+
+#[test]
+fn nothing_is_made_by_opening() {
+    let it = fixture();
+    let lock = Lock::take(&it.state, Purpose::Run).unwrap();
+    let error = it.state.open(&lock, "devvm", None, Time(1)).unwrap_err();
+    assert!(matches!(error, StateError::NotInitialised(_)), "{error}");
+    assert!(error.help().unwrap().contains("muster init"));
+    assert!(!it.state.journal().exists());
+}
+
+#[test]
+fn an_init_that_was_cut_short_is_begun_anew_and_a_history_is_not() {
+    let (it, lock, _) = initialised();
+    fs::remove_file(it.state.identity_file()).unwrap();
+    let error = it.state.open(&lock, "devvm", None, Time(1)).unwrap_err();
+    assert!(matches!(error, StateError::NotInitialised(_)), "{error}");
+    let identity = Identity::random("devvm").unwrap();
+    it.state
+        .create(&lock, &identity, &commit('b'), Time(1_000))
+        .unwrap();
+    let mut opened = it.state.open(&lock, "devvm", None, Time(1)).unwrap();
+    opened
+        .journal
+        .append(&Entry::Adopted {
+            at: Time(1_001),
+            commit: commit('c'),
+        })
+        .unwrap();
+    fs::remove_file(it.state.identity_file()).unwrap();
+    let error = it
+        .state
+        .create(&lock, &identity, &commit('b'), Time(1_000))
+        .unwrap_err();
+    assert!(matches!(error, StateError::Orphaned(_)), "{error}");
+}
+
+#[test]
+fn a_changed_name_freezes_until_it_is_put_back() {
+    let (it, lock, _) = initialised();
+    let renamed = it
+        .state
+        .open(&lock, "other", None, Time(1))
+        .unwrap()
+        .replayed
+        .facts;
+    assert_eq!(
+        renamed.frozen,
+        Some(Frozen::Renamed {
+            pinned: "devvm".into(),
+            found: "other".into()
+        })
+    );
+    let ledger = (
+        renamed,
+        it.state
+            .open(&lock, "devvm", None, Time(1))
+            .unwrap()
+            .journal
+            .through(),
+    );
+    assert_eq!(
+        it.state.look("devvm", Some(ledger)).unwrap().facts.frozen,
+        None
+    );
+}
+
+#[test]
+fn without_its_journal_an_executor_is_lost_and_goes_on_from_the_ledger() {
+    let (it, lock, identity) = initialised();
+    let opened = it.state.open(&lock, "devvm", None, Time(1)).unwrap();
+    let ledger = (opened.replayed.facts.clone(), opened.journal.through());
+    drop(opened);
+    fs::remove_dir_all(it.state.journal()).unwrap();
+    let error = it.state.open(&lock, "devvm", None, Time(1)).unwrap_err();
+    assert!(
+        matches!(&error, StateError::Lost { id } if *id == identity.id),
+        "{error}"
+    );
+    assert!(!it.state.journal().exists());
+    assert_eq!(
+        it.state
+            .look("devvm", Some(ledger.clone()))
+            .unwrap()
+            .facts
+            .frozen,
+        Some(Frozen::Lost)
+    );
+    for _ in 0..2 {
+        let opened = it
+            .state
+            .open(&lock, "devvm", Some(ledger.clone()), Time(2_000))
+            .unwrap();
+        assert_eq!(opened.replayed.facts.frozen, Some(Frozen::Lost));
+        assert_eq!(opened.journal.through().sequence, 2);
+    }
+}
+
+#[test]
+fn parts_of_two_executors_do_not_mix() {
+    let (it, lock, _) = initialised();
+    let (other, other_lock, _) = initialised();
+    let opened = other
+        .state
+        .open(&other_lock, "devvm", None, Time(1))
+        .unwrap();
+    let ledger = (opened.replayed.facts, opened.journal.through());
+    let error = it
+        .state
+        .open(&lock, "devvm", Some(ledger), Time(1))
+        .unwrap_err();
+    assert!(
+        matches!(error, StateError::Mixed { what: "ledger", .. }),
+        "{error}"
+    );
+    fs::copy(other.state.identity_file(), it.state.identity_file()).unwrap();
+    let error = it.state.open(&lock, "devvm", None, Time(1)).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            StateError::Mixed {
+                what: "journal",
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_identity_that_is_damaged_or_newer_is_not_taken_for_none() {
+    let (it, _lock, _) = initialised();
+    for (text, says) in [
+        ("format = 1\nid = \"\"\nname = \"a\"\n", "32 hex digits"),
+        ("format = 1\n", "missing field"),
+        ("", "missing field"),
+        ("format = 2\nwhatever = true\n", "has format 2"),
+    ] {
+        fs::write(it.state.identity_file(), text).unwrap();
+        let error = it.state.identity().unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn the_second_process_learns_who_has_the_lock() {
+    let it = fixture();
+    assert_eq!(Lock::holder(&it.state).unwrap(), None);
+    let lock = Lock::take(&it.state, Purpose::Other("init")).unwrap();
+    let error = Lock::take(&it.state, Purpose::Run).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "`muster init` (process {}) is at work here",
+            std::process::id()
+        )
+    );
+    // Only the daemon is woken: the signal would end anything else.
+    assert!(matches!(poke(&it.state), Err(StateError::Held { .. })));
+    drop(lock);
+    assert_eq!(Lock::holder(&it.state).unwrap(), None);
+    assert!(matches!(poke(&it.state), Err(StateError::NotRunning(_))));
+    let _lock = Lock::take(&it.state, Purpose::Run).unwrap();
+}
+
+#[test]
+fn a_directory_that_is_open_to_others_is_refused() {
+    let it = fixture();
+    fs::set_permissions(it.state.path(), fs::Permissions::from_mode(0o750)).unwrap();
+    let error = it.state.make().unwrap_err();
+    assert!(
+        error.to_string().ends_with("is open to others (mode 0750)"),
+        "{error}"
+    );
+}

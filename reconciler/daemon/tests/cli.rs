@@ -1,0 +1,512 @@
+//! The `muster` command as people and scripts meet it: the real binary, its output and its exit codes.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use muster::exit;
+use muster::state_dir::{Lock, Purpose, StateDir};
+
+const ROSTER: &str = "\
+users:
+  zed: {authentik_user: z.ed, k8s_user: zed, tier: admin}
+  alice: {authentik_user: al.i, k8s_user: ali, tier: power-user}
+  bob: {authentik_user: bob7, k8s_user: bobk, tier: namespace-owner, namespaces: [n2, n1]}
+";
+
+/// A directory with settings that lead into it.
+struct Bench {
+    dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        let (state, origin) = (bench.path("state"), bench.path("origin"));
+        bench.write(
+            "muster.toml",
+            &format!(
+                "[state]\nurl = \"{}\"\ndir = \"{}\"\n[host]\nname = \"devvm\"\n",
+                origin.display(),
+                state.display()
+            ),
+        );
+        bench
+    }
+
+    /// Commits a state repository with this roster; gives the commit's id.
+    fn commit(&self, roster: &str) -> String {
+        self.write("origin/roster.yaml", roster);
+        self.git(&["init", "--quiet", "--initial-branch=main"]);
+        self.git(&["add", "roster.yaml"]);
+        self.git(&["commit", "--quiet", "--message=a roster"]);
+        self.git(&["rev-parse", "HEAD"]).trim().to_owned()
+    }
+
+    fn git(&self, args: &[&str]) -> String {
+        let mut git = Command::new("git");
+        git.args(args)
+            .current_dir(self.path("origin"))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap());
+        git.env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1");
+        for who in ["AUTHOR", "COMMITTER"] {
+            git.env(format!("GIT_{who}_NAME"), "a")
+                .env(format!("GIT_{who}_EMAIL"), "a@example.org");
+            git.env(format!("GIT_{who}_DATE"), "2026-11-22T00:00:00Z");
+        }
+        let output = git.output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        path
+    }
+
+    fn muster(&self, args: &[&str]) -> Output {
+        let config = self.path("muster.toml");
+        command()
+            .args(args)
+            .arg("--config")
+            .arg(config)
+            .current_dir(self.dir.path())
+            .output()
+            .unwrap()
+    }
+
+    /// A bench whose executor begins with the commit that is given beside it.
+    fn initialised() -> (Self, String) {
+        let bench = Self::new();
+        let head = bench.commit(ROSTER);
+        says(
+            &bench.muster(&["init", "--yes"]),
+            exit::OK,
+            &format!("begins with commit {head}"),
+        );
+        (bench, head)
+    }
+}
+
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
+    command.env_clear().stdin(Stdio::null());
+    command
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[track_caller]
+fn says(output: &Output, code: u8, words: &str) {
+    let text = said(output);
+    assert_eq!(output.status.code(), Some(i32::from(code)), "{text}");
+    assert!(text.contains(words), "expected {words:?} in:\n{text}");
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_64_and_with_2_where_scripts_expect_that() {
+    let bench = Bench::new();
+    for args in [
+        &[][..],
+        &["frobnicate"],
+        &["schema"],
+        &["adopt", "abc", "--reason", "x"],
+        &["check", "--format", "xml"],
+    ] {
+        assert_eq!(bench.muster(args).status.code(), Some(64), "{args:?}");
+    }
+    for args in [
+        &["derive"][..],
+        &["validate", "--roster", "x"],
+        &["validate", "--r", "x", "--nonsense"],
+    ] {
+        assert_eq!(
+            command().args(args).output().unwrap().status.code(),
+            Some(2),
+            "{args:?}"
+        );
+    }
+    says(
+        &command().arg("--version").output().unwrap(),
+        exit::OK,
+        "muster 0.1.0",
+    );
+    says(
+        &command().args(["init", "--help"]).output().unwrap(),
+        exit::OK,
+        "--adopt",
+    );
+}
+
+#[test]
+fn check_names_the_place_and_ends_with_1() {
+    let bench = Bench::new();
+    says(
+        &bench.muster(&["check", "missing"]),
+        exit::NO_INPUT,
+        "caused by: No such file or directory",
+    );
+    says(&bench.muster(&["check"]), exit::FAILED, "roster.yaml");
+    bench.write("repo/roster.yaml", ROSTER);
+    bench.write("repo/notes.txt", "not ours");
+    says(&bench.muster(&["check", "repo"]), exit::OK, "");
+    bench.write(
+        "repo/roster.yaml",
+        &ROSTER.replace("power-user", "poweruser"),
+    );
+    bench.write("repo/hosts/devvm.yaml", "admit: []\n");
+    for (format, words) in [
+        ("human", "roster.yaml:3:"),
+        ("json", "\"line\""),
+        ("github", "::error file=roster.yaml,line=3"),
+    ] {
+        let output = bench.muster(&["check", "repo", "--format", format]);
+        says(&output, exit::FAILED, words);
+        assert!(
+            said(&output).contains("hosts/devvm.yaml"),
+            "{format}: both files are told"
+        );
+    }
+}
+
+#[test]
+fn schemas_are_json() {
+    for kind in ["roster", "tiers", "host"] {
+        let output = command().args(["schema", kind]).output().unwrap();
+        assert!(output.status.success());
+        let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(schema["$schema"].is_string(), "{kind}");
+    }
+}
+
+#[test]
+fn derive_gives_the_golden_bytes_under_any_spelling_of_its_flags() {
+    let bench = Bench::new();
+    let roster = bench.write("r.yaml", ROSTER).display().to_string();
+    let ports = bench
+        .write("p.json", "{\"zed\": 3774}")
+        .display()
+        .to_string();
+    let spellings: [Vec<String>; 3] = [
+        vec![
+            "--roster".into(),
+            roster.clone(),
+            "--ports-json".into(),
+            ports.clone(),
+        ],
+        vec![
+            format!("--ports-json={ports}"),
+            format!("--roster={roster}"),
+        ],
+        vec!["--ros".into(), roster.clone(), format!("--por={ports}")],
+    ];
+    for args in spellings {
+        let output = command().arg("derive").args(&args).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        assert_eq!(output.stdout.len(), 1001);
+        let hash: String = sha256(&output.stdout);
+        assert_eq!(
+            hash,
+            "6ca7f66aadf4729388e9248411e1b023c62d86b75a69b79564516fa9f63bed59"
+        );
+    }
+    let missing = bench.path("missing").display().to_string();
+    for args in [
+        ["--roster", &missing, "--ports-json", &ports],
+        ["--roster", &roster, "--ports-json", &missing],
+    ] {
+        says(
+            &command().arg("derive").args(args).output().unwrap(),
+            exit::FAILED,
+            "error: cannot read",
+        );
+    }
+    let shared = bench
+        .write("shared.json", "{\"zed\": 3774, \"bob\": 3774}")
+        .display()
+        .to_string();
+    let output = command()
+        .args(["derive", "--roster", &roster, "--ports-json", &shared])
+        .output()
+        .unwrap();
+    says(&output, exit::FAILED, "have the same port 3774");
+    assert!(output.stdout.is_empty());
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let hash: [u8; 32] = <sha2::Sha256 as sha2::Digest>::digest(bytes).into();
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn validate_tells_one_thing_a_line() {
+    let bench = Bench::new();
+    let roster = bench.write("r.yaml", ROSTER).display().to_string();
+    let validate = |json: &str, more: &[&str]| {
+        let json = bench.write("k.json", json).display().to_string();
+        command()
+            .args(["validate", "--roster", &roster, "--k8s-users-json", &json])
+            .args(more)
+            .output()
+            .unwrap()
+    };
+    says(
+        &validate(
+            "{\"ali\": \"power-user\", \"bobk\": \"namespace-owner\"}",
+            &[],
+        ),
+        exit::OK,
+        "",
+    );
+    let mismatch = validate("{\"ali\": \"admin\"}", &[]);
+    says(
+        &mismatch,
+        exit::FAILED,
+        "alice: roster tier power-user != k8s_users tier admin for 'ali'\n",
+    );
+    assert_eq!(said(&mismatch).lines().count(), 2);
+    says(
+        &validate("{\"ali\": \"power-user\"}", &["--absent=warn"]),
+        exit::OK,
+        "WARN bob: tier namespace-owner",
+    );
+    says(&validate("[]", &[]), exit::FAILED, "error: ");
+}
+
+#[test]
+fn an_executor_is_made_once_and_tells_how_it_stands() {
+    let bench = Bench::new();
+    says(
+        &bench.muster(&["status"]),
+        exit::CONFIG,
+        "help: run `muster init`",
+    );
+    says(
+        &bench.muster(&["init"]),
+        exit::UNAVAILABLE,
+        "did not answer",
+    );
+    bench.commit("users: [");
+    says(
+        &bench.muster(&["init", "--yes"]),
+        exit::FAILED,
+        "is not valid (",
+    );
+    let first = bench.commit(ROSTER);
+    let head = bench.commit(&ROSTER.replace("bobk", "bobby"));
+    says(
+        &bench.muster(&["init"]),
+        exit::FAILED,
+        &format!("run: muster init --adopt {head}"),
+    );
+    says(
+        &bench.muster(&["init", "--if-needed", "--non-interactive"]),
+        exit::FAILED,
+        "valid, 3 people",
+    );
+    says(
+        &bench.muster(&["init", "--adopt", &"a".repeat(40)]),
+        exit::FAILED,
+        "is no commit of refs/heads/main",
+    );
+    says(
+        &bench.muster(&["init", "--name", "other", "--yes"]),
+        exit::USAGE,
+        "set [host] name = \"other\"",
+    );
+    assert!(
+        !bench.path("state").exists(),
+        "nothing is made before it is decided"
+    );
+    says(
+        &bench.muster(&["init", "--adopt", &first]),
+        exit::OK,
+        "host/devvm is executor ",
+    );
+    says(
+        &bench.muster(&["init", "--yes"]),
+        exit::FAILED,
+        "already holds the executor devvm",
+    );
+    says(&bench.muster(&["init", "--if-needed"]), exit::OK, "");
+    says(
+        &bench.muster(&["status"]),
+        exit::OK,
+        &format!("adopted   {first}\npeople    none\nat work   nobody"),
+    );
+    let output = bench.muster(&["status", "--format", "json"]);
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&status["adopted"], &status["at_work"]),
+        (&first.into(), &serde_json::Value::Null)
+    );
+    bench.write("muster.toml.d/10.toml", "[host]\nname = \"renamed\"\n");
+    says(
+        &bench.muster(&["status"]),
+        exit::OK,
+        "pinned to the name devvm, and the settings say renamed",
+    );
+}
+
+#[test]
+fn members_of_a_group_become_rows() {
+    let bench = Bench::new();
+    let roster = bench.write("r.yaml", ROSTER);
+    let import = |json: &str, more: &[&str]| {
+        let json = bench.write("g.json", json).display().to_string();
+        let roster = roster.display().to_string();
+        command()
+            .args(["import", "members", "--json", &json, "--roster", &roster])
+            .args(more)
+            .output()
+            .unwrap()
+    };
+    says(
+        &import("{\"name\": \"team\", \"members\": []}", &["--write"]),
+        exit::FAILED,
+        "has no members",
+    );
+    let group = "{\"name\": \"team\", \"members\": [\"z.ed\", \"al.i\", \"carol@example.org\"]}";
+    says(
+        &import(group, &[]),
+        exit::OK,
+        "new: carol\ncommented out: bob\n",
+    );
+    assert_eq!(fs::read_to_string(&roster).unwrap(), ROSTER, "only shown");
+    says(&import(group, &["--write"]), exit::OK, "new: carol");
+    let written = fs::read_to_string(&roster).unwrap();
+    assert!(
+        written.contains("\n  carol:") && written.contains("#   bob:") | written.contains("# bob:"),
+        "{written}"
+    );
+    assert_eq!(
+        fs::metadata(&roster).unwrap().permissions().mode() & 0o777,
+        0o644
+    );
+}
+
+#[test]
+fn adopting_at_the_console_is_recorded() {
+    let (bench, head) = Bench::initialised();
+    let sha = "b".repeat(40);
+    says(
+        &bench.muster(&["adopt", &sha, "--reason", " "]),
+        exit::USAGE,
+        "not an empty one",
+    );
+    says(
+        &bench.muster(&["adopt", &sha, "--reason", "rewritten by mistake"]),
+        exit::OK,
+        &format!("adopts {sha}, in place of {head}"),
+    );
+    says(
+        &bench.muster(&["status"]),
+        exit::OK,
+        &format!("adopted   {sha}"),
+    );
+    let journal = fs::read(bench.path("state/journal/00000001.log")).unwrap();
+    assert!(String::from_utf8_lossy(&journal).contains("rewritten by mistake"));
+}
+
+#[test]
+fn whoever_comes_second_is_told_who_is_at_work() {
+    let (bench, _) = Bench::initialised();
+    let state = StateDir::at(&bench.path("state"));
+    says(
+        &bench.muster(&["reconcile"]),
+        exit::UNAVAILABLE,
+        "no muster daemon is running",
+    );
+    let _lock = Lock::take(&state, Purpose::Other("init")).unwrap();
+    let holder = format!(
+        "`muster init` (process {}) is at work here",
+        std::process::id()
+    );
+    says(
+        &bench.muster(&["adopt", &"b".repeat(40), "--reason", "x"]),
+        exit::BUSY,
+        &holder,
+    );
+    says(&bench.muster(&["reconcile"]), exit::BUSY, &holder);
+    says(
+        &bench.muster(&["status"]),
+        exit::OK,
+        "at work   `muster init`",
+    );
+}
+
+#[test]
+fn a_damaged_journal_is_told_with_its_place() {
+    let (bench, _) = Bench::initialised();
+    let path = bench.path("state/journal/00000001.log");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[200] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let output = bench.muster(&["status"]);
+    says(
+        &output,
+        exit::STATE,
+        "error: the journal cannot be used\ncaused by: the journal is damaged: ",
+    );
+    says(&output, exit::STATE, "00000001.log, byte 168: ");
+    says(&output, exit::STATE, "\nhelp: keep a copy");
+}
+
+#[test]
+fn settings_that_cannot_be_used_are_told_in_full() {
+    let bench = Bench::new();
+    bench.write("muster.toml", "[state]\nulr = \"x\"\npoll = 3\n");
+    let output = bench.muster(&["status"]);
+    says(
+        &output,
+        exit::CONFIG,
+        "muster.toml:2:1: [state] has no key `ulr`\n  help: did you mean `url`?",
+    );
+    says(
+        &output,
+        exit::CONFIG,
+        "muster.toml:3:8: `poll` must be a string",
+    );
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let (read, write) = std::io::pipe().unwrap();
+    drop(read);
+    let mut child = command()
+        .args(["schema", "roster"])
+        .stdout(write)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(0));
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open(Path::new("/dev/full"))
+        .unwrap();
+    let output = command()
+        .args(["schema", "roster"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    says(
+        &output,
+        exit::IO,
+        "error: cannot write the output\ncaused by: No space left on device",
+    );
+}

@@ -1,0 +1,477 @@
+//! The ledger: a bare repository in which one executor keeps what must outlive the machine.
+//!
+//! It has one writer, who holds the executor's lock, and any number of readers. A commit is on the disk when
+//! [`Ledger::commit`] returns: a power loss at any instant leaves the old state or the new one. A ledger that cannot be
+//! read is [`LedgerError::Broken`], never taken for an empty one.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use gix::bstr::{BString, ByteSlice};
+use gix::hash::{Kind, ObjectId};
+use gix::objs::tree::{EntryKind, EntryMode};
+use gix::objs::{self, CommitRefIter, WriteTo};
+use muster_core::commit::CommitId;
+
+use crate::files::{FILE_LIMIT, ReadError, is_plain_name};
+use crate::mirror::lay_out;
+use crate::objects::{Objects, SMALL, Source, commit_id, object_id};
+use crate::pack::{self, Keep, PackError, Packed};
+use crate::refs::{self, RefError};
+use crate::run::RunError;
+use crate::sync::{self, Durability, EmptyRefs, ObjectWriter, sync_dir};
+
+/// A ledger, open for reading; its one writer also commits.
+pub struct Ledger {
+    dir: PathBuf,
+    reference: String,
+    objects: Objects,
+}
+
+/// What a ledger holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerState {
+    /// The commit that holds it.
+    pub commit: CommitId,
+    /// Every file by its path.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// One commit of a ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Its id.
+    pub commit: CommitId,
+    /// When it was made, in seconds since 1970 (UTC).
+    pub time: i64,
+    /// Its message.
+    pub message: String,
+}
+
+/// Why the ledger cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// There is none.
+    #[error("there is no ledger in {}", .0.display())]
+    Absent(PathBuf),
+    /// It is there and cannot be read. A person, the remote or the journal has to say what goes on.
+    #[error("the ledger {reference} in {} is broken; restore it from its remote or a backup", dir.display())]
+    Broken {
+        /// The repository.
+        dir: PathBuf,
+        /// The reference.
+        reference: String,
+        /// What is wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another commit is there than the one that was to be continued.
+    #[error(
+        "the ledger {reference} is at {}, not at {}; read it again",
+        show(found),
+        show(expected)
+    )]
+    Raced {
+        /// The reference.
+        reference: String,
+        /// What the writer believed.
+        expected: Option<CommitId>,
+        /// What is there.
+        found: Option<CommitId>,
+    },
+    /// A name that a ledger's reference or file cannot have.
+    #[error(
+        "{0:?} is no name for a reference or a file of a ledger: letters, digits, '.', '_' and '-', divided by '/'"
+    )]
+    Name(String),
+    /// It cannot be written.
+    #[error("cannot write the ledger in {}", dir.display())]
+    Write {
+        /// The repository.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process holds the reference's lock file.
+    #[error("the ledger's reference {0} is locked; another process writes it")]
+    Locked(String),
+    /// git could not pack it.
+    #[error("cannot pack the ledger")]
+    Pack(#[source] RunError),
+}
+
+fn show(commit: &Option<CommitId>) -> &str {
+    commit.as_ref().map_or("no commit", CommitId::as_str)
+}
+
+impl Ledger {
+    /// Opens the ledger in `dir` (such as `ledger.git`) for its writer, or makes an empty one. `reference` is
+    /// `refs/muster/<kind>/<name>`. The caller holds the executor's lock: what a crash left behind is removed.
+    pub fn open_or_create(dir: &Path, reference: &str) -> Result<Ledger, LedgerError> {
+        check_reference(reference)?;
+        let failed = |source| LedgerError::Write {
+            dir: dir.to_owned(),
+            source,
+        };
+        lay_out(dir, Kind::Sha1, SETTINGS).map_err(failed)?;
+        for made in [dir.join("objects").as_path(), dir]
+            .into_iter()
+            .chain(dir.parent().filter(|dir| !dir.as_os_str().is_empty()))
+        {
+            sync_dir(made).map_err(failed)?;
+        }
+        let leftovers = sync::sweep(dir, EmptyRefs::Keep).map_err(failed)?;
+        if leftovers.empty > 0 {
+            tracing::warn!(ledger = %dir.display(), empty = leftovers.empty, "objects without content were removed");
+        }
+        Ledger::open(dir, reference)
+    }
+
+    /// Opens the ledger in `dir` for reading.
+    pub fn open(dir: &Path, reference: &str) -> Result<Ledger, LedgerError> {
+        check_reference(reference)?;
+        if !dir.join("objects").is_dir() {
+            return Err(LedgerError::Absent(dir.to_owned()));
+        }
+        let failed = |source| LedgerError::Write {
+            dir: dir.to_owned(),
+            source,
+        };
+        let objects = Objects::open(&dir.join("objects"), Kind::Sha1).map_err(failed)?;
+        Ok(Ledger {
+            dir: dir.to_owned(),
+            reference: reference.to_owned(),
+            objects,
+        })
+    }
+
+    /// The commit that the ledger is at; `None` before the first.
+    pub fn head(&self) -> Result<Option<CommitId>, LedgerError> {
+        Ok(self.tip(&self.reference)?.map(|id| commit_id(&id)))
+    }
+
+    /// Everything that the ledger holds; `None` before the first commit.
+    pub fn load(&self) -> Result<Option<LedgerState>, LedgerError> {
+        self.load_reference(&self.reference)
+    }
+
+    /// Everything that another reference of this repository holds, such as `refs/muster/alive/host/<name>`.
+    pub fn load_reference(&self, reference: &str) -> Result<Option<LedgerState>, LedgerError> {
+        let Some(tip) = self.tip(reference)? else {
+            return Ok(None);
+        };
+        let broken = |source: ReadError| self.broken(reference, source);
+        let mut files = BTreeMap::new();
+        let mut todo = vec![(
+            String::new(),
+            self.objects.commit(&tip).map_err(broken)?.tree,
+        )];
+        while let Some((prefix, tree)) = todo.pop() {
+            for entry in self.objects.tree(&tree).map_err(broken)? {
+                let path = format!("{prefix}{}", entry.name.escape_ascii());
+                if entry.mode == 0o040000 {
+                    todo.push((path + "/", entry.id));
+                } else {
+                    let bytes = self
+                        .objects
+                        .read(&entry.id, objs::Kind::Blob, FILE_LIMIT)
+                        .map_err(broken)?;
+                    files.insert(path, bytes);
+                }
+            }
+        }
+        Ok(Some(LedgerState {
+            commit: commit_id(&tip),
+            files,
+        }))
+    }
+
+    /// Adds one commit to `expected`: each path gets its new content, or goes away with `None`. `time` is in seconds
+    /// since 1970 (UTC).
+    ///
+    /// When this returns, the commit has reached the disk. Changes that change nothing make no commit: the commit that
+    /// is there is given back.
+    pub fn commit(
+        &self,
+        expected: Option<&CommitId>,
+        changes: &BTreeMap<String, Option<Vec<u8>>>,
+        message: &str,
+        time: i64,
+    ) -> Result<CommitId, LedgerError> {
+        let found = self.tip(&self.reference)?;
+        let parent = expected.map(object_id);
+        if found != parent {
+            return Err(self.raced(&self.reference, parent, found));
+        }
+        let broken = |source: ReadError| self.broken(&self.reference, source);
+        let before = match parent {
+            Some(parent) => self.objects.commit(&parent).map_err(broken)?.tree,
+            None => ObjectId::empty_tree(Kind::Sha1),
+        };
+        let mut writer = self.writer()?;
+        let tree = self.write_tree(&mut writer, before, changes)?;
+        if let Some(parent) = parent.filter(|_| tree == before) {
+            return Ok(commit_id(&parent));
+        }
+        self.finish(writer, &self.reference, tree, parent, parent, message, time)
+    }
+
+    /// Replaces another reference (`refs/muster/alive/<kind>/<name>`) by one commit without a parent that holds exactly
+    /// `files`.
+    pub fn put_alive(
+        &self,
+        reference: &str,
+        files: &BTreeMap<String, Vec<u8>>,
+        time: i64,
+    ) -> Result<CommitId, LedgerError> {
+        check_reference(reference)?;
+        let before = match self.tip(reference) {
+            // Nothing is lost with it: the next one is made in a few minutes.
+            Err(LedgerError::Broken { .. }) => {
+                refs::forget(&self.dir, reference).map_err(self.failed())?;
+                None
+            }
+            before => before?,
+        };
+        let changes = files
+            .iter()
+            .map(|(path, bytes)| (path.clone(), Some(bytes.clone())))
+            .collect();
+        let mut writer = self.writer()?;
+        let tree = self.write_tree(&mut writer, ObjectId::empty_tree(Kind::Sha1), &changes)?;
+        self.finish(writer, reference, tree, None, before, "alive", time)
+    }
+
+    /// The last commits, newest first.
+    pub fn log(&self, limit: usize) -> Result<Vec<LogEntry>, LedgerError> {
+        let broken = |source: ReadError| self.broken(&self.reference, source);
+        let mut entries = Vec::new();
+        let mut next = self.tip(&self.reference)?;
+        while let Some(id) = next.filter(|_| entries.len() < limit) {
+            let bytes = self
+                .objects
+                .read(&id, objs::Kind::Commit, SMALL)
+                .map_err(broken)?;
+            let message = CommitRefIter::from_bytes(&bytes, Kind::Sha1).message();
+            let message = message
+                .map(|text| text.to_str_lossy().into_owned())
+                .unwrap_or_default();
+            let commit = self.objects.commit(&id).map_err(broken)?;
+            entries.push(LogEntry {
+                commit: commit_id(&id),
+                time: commit.time,
+                message,
+            });
+            next = commit.parents.first().copied();
+        }
+        Ok(entries)
+    }
+
+    /// Packs the repository when it has more than 5,000 loose objects; tells whether it did. Only the writer calls this.
+    /// Nothing is removed before what replaces it is on the disk.
+    pub fn maintain(&mut self) -> Result<Packed, LedgerError> {
+        self.maintain_above(pack::LOOSE_LIMIT)
+    }
+
+    /// Like [`Ledger::maintain`], with another limit.
+    pub fn maintain_above(&mut self, loose: usize) -> Result<Packed, LedgerError> {
+        let failed = self.failed();
+        if pack::count_loose(self.objects.dir()).map_err(&failed)? <= loose {
+            return Ok(Packed::NotNeeded);
+        }
+        // What no reference leads to is left from crashes and from replaced signs of life.
+        pack::pack(&self.dir, Keep::Referenced).map_err(|error| match error {
+            PackError::Io(source) => failed(source),
+            PackError::Git(source) => LedgerError::Pack(source),
+        })?;
+        self.objects = Objects::open(self.objects.dir(), Kind::Sha1).map_err(failed)?;
+        Ok(Packed::Done)
+    }
+
+    fn tip(&self, reference: &str) -> Result<Option<ObjectId>, LedgerError> {
+        refs::read(&self.dir, reference, Kind::Sha1).map_err(|error| self.broken(reference, error))
+    }
+
+    fn writer(&self) -> Result<ObjectWriter<'_>, LedgerError> {
+        ObjectWriter::new(&self.objects, Durability::Synced).map_err(self.failed())
+    }
+
+    fn write_tree(
+        &self,
+        writer: &mut ObjectWriter<'_>,
+        before: ObjectId,
+        changes: &BTreeMap<String, Option<Vec<u8>>>,
+    ) -> Result<ObjectId, LedgerError> {
+        let failed = self.failed();
+        let entries = self
+            .objects
+            .tree(&before)
+            .map_err(|source| self.broken(&self.reference, source))?;
+        let entries = entries.into_iter().map(|entry| {
+            let mode = EntryMode::try_from(u32::from(entry.mode)).map_err(|_| ReadError::Damaged {
+                id: before.to_string(),
+            });
+            Ok(objs::tree::Entry {
+                mode: mode?,
+                filename: entry.name.into(),
+                oid: entry.id,
+            })
+        });
+        let entries = entries
+            .collect::<Result<_, ReadError>>()
+            .map_err(|source| self.broken(&self.reference, source))?;
+        let mut editor =
+            objs::tree::Editor::new(objs::Tree { entries }, self.objects.odb(), Kind::Sha1);
+        for (path, content) in changes {
+            if !path.split('/').all(|name| is_plain_name(name.as_bytes())) {
+                return Err(LedgerError::Name(path.clone()));
+            }
+            let components = path.split('/').map(gix::bstr::BStr::new);
+            let edited = match content {
+                Some(bytes) => {
+                    let id = writer.write(objs::Kind::Blob, bytes).map_err(&failed)?;
+                    editor.upsert(components, EntryKind::Blob, id)
+                }
+                None => editor.remove(components),
+            };
+            edited.map_err(|error| failed(io::Error::other(error.to_string())))?;
+        }
+        let tree = editor.write(|tree| writer.write(objs::Kind::Tree, &serialize(tree)?));
+        tree.map_err(failed)
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one commit, named at both calls"
+    )]
+    fn finish(
+        &self,
+        mut writer: ObjectWriter<'_>,
+        reference: &str,
+        tree: ObjectId,
+        parent: Option<ObjectId>,
+        before: Option<ObjectId>,
+        message: &str,
+        time: i64,
+    ) -> Result<CommitId, LedgerError> {
+        let failed = self.failed();
+        let host = reference.rsplit('/').next().unwrap_or(reference);
+        let commit = serialize(&new_commit(tree, parent, host, message, time)).map_err(&failed)?;
+        let id = writer.write(objs::Kind::Commit, &commit).map_err(&failed)?;
+        writer.finish().map_err(&failed)?;
+        match refs::replace(&self.dir, reference, before, id, Durability::Synced) {
+            Ok(()) => Ok(commit_id(&id)),
+            Err(RefError::Raced { found, .. }) => Err(self.raced(reference, before, found)),
+            Err(RefError::Locked { name }) => Err(LedgerError::Locked(name)),
+            Err(RefError::Io { source, .. }) => Err(failed(source)),
+            Err(error @ RefError::Broken { .. }) => Err(self.broken(reference, error)),
+        }
+    }
+
+    fn failed(&self) -> impl Fn(io::Error) -> LedgerError + use<> {
+        let dir = self.dir.clone();
+        move |source| LedgerError::Write {
+            dir: dir.clone(),
+            source,
+        }
+    }
+
+    fn broken(
+        &self,
+        reference: &str,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> LedgerError {
+        LedgerError::Broken {
+            dir: self.dir.clone(),
+            reference: reference.to_owned(),
+            source: Box::new(source),
+        }
+    }
+
+    fn raced(
+        &self,
+        reference: &str,
+        expected: Option<ObjectId>,
+        found: Option<ObjectId>,
+    ) -> LedgerError {
+        let [expected, found] = [expected, found].map(|id| id.map(|id| commit_id(&id)));
+        LedgerError::Raced {
+            reference: reference.to_owned(),
+            expected,
+            found,
+        }
+    }
+}
+
+/// The bytes of an object without its header.
+pub(crate) fn serialize(object: &impl WriteTo) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    object.write_to(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
+}
+
+/// A commit by muster on `host`.
+pub(crate) fn new_commit(
+    tree: ObjectId,
+    parent: Option<ObjectId>,
+    host: &str,
+    message: &str,
+    time: i64,
+) -> objs::Commit {
+    let time = gix::date::Time {
+        seconds: time.max(0),
+        offset: 0,
+    };
+    let who = gix::actor::Signature {
+        name: "muster".into(),
+        email: format!("muster@{host}").into(),
+        time,
+    };
+    let mut message: BString = message.replace('\0', "\u{fffd}").into();
+    if !message.ends_with(b"\n") {
+        message.push(b'\n');
+    }
+    let (parents, extra_headers) = (parent.into_iter().collect(), Vec::new());
+    objs::Commit {
+        tree,
+        parents,
+        author: who.clone(),
+        committer: who,
+        encoding: None,
+        message,
+        extra_headers,
+    }
+}
+
+fn check_reference(reference: &str) -> Result<(), LedgerError> {
+    let plain = reference
+        .split('/')
+        .all(|name| is_plain_name(name.as_bytes()));
+    if plain && reference.starts_with("refs/muster/") && refs::is_legal(reference) {
+        Ok(())
+    } else {
+        Err(LedgerError::Name(reference.to_owned()))
+    }
+}
+
+const SETTINGS: &str = "\
+[core]
+\tbare = true
+\thooksPath = /dev/null
+\tattributesFile = /dev/null
+\tfsmonitor = false
+\tfsync = all
+\tuseReplaceRefs = false
+\tcommitGraph = false
+\tmultiPackIndex = false
+\tlogAllRefUpdates = false
+[gc]
+\tauto = 0
+[maintenance]
+\tauto = false
+[repack]
+\twriteBitmaps = false
+[receive]
+\tdenyNonFastForwards = true
+\tfsckObjects = true
+";

@@ -1,0 +1,262 @@
+//! Reading a local origin.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use gix::hash::ObjectId;
+use gix::objs;
+
+use crate::files::{FILE_LIMIT, Listing, ReadError};
+use crate::mirror::{FETCHED, FetchError, Heads, Mirror, Proposals, fetched_name, heads_of};
+use crate::objects::{SMALL, Source, commit_id};
+use crate::origin::{Layout, RefStorage, Signature};
+use crate::refs::{self, Listed};
+use crate::run::{self, Limits, RunError};
+use crate::sync::{Durability, ObjectWriter};
+
+/// Reads the branches of the repository at `path` and copies what is needed of the protected one.
+pub(crate) fn fetch(
+    mirror: &mut Mirror,
+    path: &Path,
+    protected: &str,
+    proposals: Proposals,
+) -> Result<(Signature, Heads), FetchError> {
+    let layout = Layout::of(path).map_err(FetchError::Origin)?;
+    mirror.be_of(layout.kind)?;
+    let signature = Signature::take(&layout, protected);
+    let mut listed = branches(&layout, mirror.limits)?;
+    // The owner's git leaves out what it cannot read.
+    let is_there = || {
+        layout
+            .common
+            .join(protected)
+            .symlink_metadata()
+            .is_ok_and(|meta| meta.is_file())
+    };
+    if listed.unread.iter().any(|name| name == protected)
+        || !listed.found.contains_key(protected) && is_there()
+    {
+        return Err(FetchError::BrokenBranch {
+            name: protected.to_owned(),
+        });
+    }
+    if proposals == Proposals::Ignore {
+        listed.found.retain(|name, _| name == protected);
+        listed.unread.clear();
+    }
+    if layout.elsewhere {
+        mirror.view = None;
+        transfer(mirror, &layout, &listed.found)?;
+    } else {
+        mirror
+            .look_into(&layout.objects())
+            .map_err(mirror.failed())?;
+        if let Some(tip) = listed.found.get(protected) {
+            copy(mirror, tip)?;
+        }
+    }
+    let kept = match layout.elsewhere {
+        true => listed.found.clone(),
+        false => listed
+            .found
+            .iter()
+            .filter(|(name, _)| *name == protected)
+            .map(|(name, id)| (name.clone(), *id))
+            .collect(),
+    };
+    keep_refs(mirror, &kept)?;
+    Ok((signature, heads_of(&listed.found, protected, listed.unread)))
+}
+
+/// The branches of a local repository: read here, or by its owner's git where its format is not ours to read.
+fn branches(layout: &Layout, limits: Limits) -> Result<Listed, FetchError> {
+    match layout.refs {
+        RefStorage::Files if !layout.elsewhere => {
+            Ok(refs::list(&layout.common, "refs/heads/", layout.kind)?)
+        }
+        RefStorage::Files | RefStorage::Reftable => {
+            let mut command = owners_git(layout)?;
+            command.args([
+                "for-each-ref",
+                "--format=%(objectname) %(refname)",
+                "refs/heads/",
+            ]);
+            let printed =
+                run::run(command, "git for-each-ref", b"", limits).map_err(git_failed(layout))?;
+            let mut listed = Listed::default();
+            for line in printed
+                .split(|byte| *byte == b'\n')
+                .filter(|line| !line.is_empty())
+            {
+                let parsed = std::str::from_utf8(line)
+                    .ok()
+                    .and_then(|line| line.split_once(' '));
+                let id = parsed.and_then(|(hex, _)| ObjectId::from_hex(hex.as_bytes()).ok());
+                match (parsed, id) {
+                    (Some((_, name)), Some(id)) if refs::is_legal(name) => {
+                        listed.found.insert(name.to_owned(), id);
+                    }
+                    _ => listed.unread.push(line.escape_ascii().to_string()),
+                }
+            }
+            Ok(listed)
+        }
+    }
+}
+
+/// git in the origin, as the origin's owner.
+fn owners_git(layout: &Layout) -> Result<Command, FetchError> {
+    let mut command = run::git(&layout.common).map_err(git_failed(layout))?;
+    let not_ours = |source| FetchError::NotOurs {
+        origin: layout.common.clone(),
+        source,
+    };
+    layout.owner.put_on(&mut command).map_err(not_ours)?;
+    Ok(command)
+}
+
+fn git_failed(layout: &Layout) -> impl Fn(RunError) -> FetchError {
+    let origin = layout.common.display().to_string();
+    move |source| FetchError::Git {
+        origin: origin.clone(),
+        source,
+    }
+}
+
+/// Copies one commit, its trees and its files in the places that muster reads. What it refers to comes first, so that
+/// what is there is whole.
+fn copy(mirror: &mut Mirror, tip: &ObjectId) -> Result<(), FetchError> {
+    let read_failed = |source| FetchError::Read {
+        commit: commit_id(tip),
+        source,
+    };
+    let write_failed = mirror.failed();
+    let Some(view) = &mirror.view else {
+        return Ok(());
+    };
+    if mirror.copied.contains(tip) {
+        return Ok(());
+    }
+    let root = view.commit(tip).map_err(read_failed)?.tree;
+    let listing = Listing::read(view, root).map_err(read_failed)?;
+    let blobs = listing
+        .files
+        .values()
+        .map(|id| (objs::Kind::Blob, *id, FILE_LIMIT));
+    let trees = listing
+        .trees
+        .iter()
+        .rev()
+        .map(|id| (objs::Kind::Tree, *id, SMALL));
+    let mut writer = ObjectWriter::new(&mirror.own, Durability::Cache).map_err(&write_failed)?;
+    let mut whole = BTreeSet::new();
+    for (kind, id, limit) in blobs
+        .chain(trees)
+        .chain([(objs::Kind::Commit, *tip, SMALL)])
+    {
+        let known = mirror.copied.contains(&id) || whole.contains(&id) || mirror.own.has(&id);
+        if !known && id != ObjectId::empty_tree(id.kind()) {
+            match view.read(&id, kind, limit) {
+                Ok(bytes) => drop(writer.write(kind, &bytes).map_err(&write_failed)?),
+                // Too large is for whoever reads the files to say; the commit is there, with everything else.
+                Err(ReadError::TooLarge { .. }) => continue,
+                Err(source) => return Err(read_failed(source)),
+            }
+        }
+        whole.insert(id);
+    }
+    writer.finish().map_err(&write_failed)?;
+    mirror.copied = whole;
+    Ok(())
+}
+
+/// Gets all objects of `heads` through the owner's git, which may look wherever the owner may.
+fn transfer(
+    mirror: &mut Mirror,
+    layout: &Layout,
+    heads: &BTreeMap<String, ObjectId>,
+) -> Result<(), FetchError> {
+    let wanted: BTreeSet<_> = heads.values().filter(|id| !mirror.own.has(id)).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let known = refs::list(&mirror.dir, FETCHED, layout.kind)?.found;
+    let question: String = known.values().map(|id| format!("{id}\n")).collect();
+    let mut common = String::new();
+    if !question.is_empty() {
+        let mut ask = owners_git(layout)?;
+        ask.args(["cat-file", "--batch-check=%(objectname) %(objecttype)"]);
+        let answer = run::run(ask, "git cat-file", question.as_bytes(), mirror.limits)
+            .map_err(git_failed(layout))?;
+        let lines = String::from_utf8_lossy(&answer).into_owned();
+        common = lines
+            .lines()
+            .filter_map(|line| line.strip_suffix(" commit"))
+            .map(|id| format!("^{id}\n"))
+            .collect();
+    }
+    let revisions: String = wanted
+        .iter()
+        .map(|id| format!("{id}\n"))
+        .chain([common])
+        .collect();
+    let mut pack = owners_git(layout)?;
+    pack.args([
+        "pack-objects",
+        "--revs",
+        "--stdout",
+        "--quiet",
+        "--delta-base-offset",
+        "--thin",
+    ]);
+    let mut index = run::git(&mirror.dir).map_err(git_failed(layout))?;
+    index.args(["index-pack", "--stdin", "--fix-thin", "--strict"]);
+    let packs = mirror.own.dir().join("pack");
+    let mut used = || dir_size(&packs);
+    let piped = run::pipe(
+        pack,
+        revisions.as_bytes(),
+        index,
+        "git pack-objects",
+        mirror.limits,
+        &mut used,
+    );
+    piped.map_err(git_failed(layout))?;
+    mirror.reopen()
+}
+
+/// The bytes of the unfinished packs in a directory.
+pub(crate) fn dir_size(packs: &Path) -> u64 {
+    let unfinished = fs::read_dir(packs).into_iter().flatten().flatten();
+    unfinished
+        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"tmp_"))
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|meta| meta.len())
+        .sum()
+}
+
+/// Makes the mirror's references those of `heads`, and no others.
+fn keep_refs(mirror: &Mirror, heads: &BTreeMap<String, ObjectId>) -> Result<(), FetchError> {
+    let wanted: BTreeMap<_, _> = heads
+        .iter()
+        .map(|(name, id)| (fetched_name(name), *id))
+        .collect();
+    let found = refs::list(&mirror.dir, FETCHED, mirror.own.kind())?;
+    for name in found
+        .found
+        .keys()
+        .filter(|name| !wanted.contains_key(*name))
+        .chain(&found.unread)
+    {
+        refs::forget(&mirror.dir, name).map_err(mirror.failed())?;
+    }
+    for (name, id) in wanted {
+        let before = found.found.get(&name).copied();
+        if before != Some(id) {
+            refs::replace(&mirror.dir, &name, before, id, Durability::Cache)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,557 @@
+//! Muster's own bare repository of the state repository.
+//!
+//! It is a cache: whatever is in it can be fetched again, so a damaged one is emptied and filled anew. It has one writer,
+//! who holds the executor's lock; what a crash left behind is removed when it is opened.
+//!
+//! From a local origin only what is read is copied (the protected branch's tip, its trees and the files in the places
+//! muster reads); older commits and proposals are read in the origin itself, through a *view*: an object directory whose
+//! alternates are the mirror and the origin. So no configuration of the origin is ever looked at.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use gix::hash::{Kind, ObjectId};
+use gix::objs;
+use muster_core::commit::CommitId;
+
+use crate::files::{self, BlobId, FILE_LIMIT, Files, Listing, ReadError};
+use crate::objects::{Objects, Source, commit_id, object_id};
+use crate::origin::{LayoutError, Origin, Signature};
+use crate::owner::NotOurs;
+use crate::pack::{self, Keep, PackError, Packed};
+use crate::refs::RefError;
+use crate::run::{Limits, RunError};
+use crate::{local, remote, sync};
+
+/// Where the mirror keeps the branches it fetched: `refs/heads/x` becomes `refs/muster/fetched/heads/x`.
+pub(crate) const FETCHED: &str = "refs/muster/fetched/heads/";
+const HEADS: &str = "refs/heads/";
+
+/// Whether branches other than the protected one are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proposals {
+    /// All branches.
+    Include,
+    /// The protected branch alone.
+    Ignore,
+}
+
+/// What the branches of the origin point to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Heads {
+    /// The protected branch; `None` when the origin has no such branch.
+    pub protected: Option<CommitId>,
+    /// Every other branch by its full name (`refs/heads/x`); empty with [`Proposals::Ignore`]. A name is whatever git
+    /// allows, including quotes, `$(…)` and text that runs right to left.
+    pub branches: BTreeMap<String, CommitId>,
+    /// Branches that could not be read, each with the reason: escaped, one line.
+    pub unread: Vec<String>,
+}
+
+/// How two commits stand to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ancestry {
+    /// They are one commit.
+    Same,
+    /// The new commit has the old one among its ancestors.
+    Descends,
+    /// The old commit is not among the new commit's ancestors.
+    Diverged,
+    /// A part of the new commit's history is missing, and the old one is not in the rest.
+    Unknown,
+}
+
+/// Which of two commits leads to a third.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    Old,
+    New,
+    Both,
+}
+
+/// Why nothing was fetched. What was fetched before stays as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The local origin is not there or not readable.
+    #[error("cannot read the origin")]
+    Origin(#[source] LayoutError),
+    /// The local origin belongs to somebody else.
+    #[error("cannot act in the origin {}", origin.display())]
+    NotOurs {
+        /// The repository.
+        origin: PathBuf,
+        /// Who is who.
+        source: NotOurs,
+    },
+    /// git did not run, or failed.
+    #[error("cannot fetch from {origin}")]
+    Git {
+        /// The origin.
+        origin: String,
+        /// What went wrong.
+        source: RunError,
+    },
+    /// The protected branch exists and cannot be read. That is not the same as a branch that does not exist.
+    #[error("the protected branch {name} of the origin holds no commit id")]
+    BrokenBranch {
+        /// Its full name.
+        name: String,
+    },
+    /// The references of the origin or of the mirror cannot be read or written.
+    #[error("cannot read the branches: {0}")]
+    Refs(String),
+    /// The protected branch's commit or its files cannot be copied.
+    #[error("cannot copy the commit {commit}")]
+    Read {
+        /// The commit.
+        commit: CommitId,
+        /// What is wrong with it.
+        source: ReadError,
+    },
+    /// git printed something that is no list of references.
+    #[error("git printed a list of branches that cannot be read: {0:?}")]
+    Unexpected(String),
+    /// The mirror cannot be written.
+    #[error("cannot write the mirror in {}", dir.display())]
+    Mirror {
+        /// The mirror's directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl From<RefError> for FetchError {
+    fn from(error: RefError) -> Self {
+        match error {
+            RefError::Broken { name } => FetchError::BrokenBranch { name },
+            RefError::Io { path, source } => {
+                FetchError::Refs(format!("{}: {source}", path.display()))
+            }
+            other => FetchError::Refs(other.to_string()),
+        }
+    }
+}
+
+/// The mirror, open for its one writer.
+pub struct Mirror {
+    pub(crate) dir: PathBuf,
+    pub(crate) limits: Limits,
+    pub(crate) own: Objects,
+    /// The mirror and a local origin together.
+    pub(crate) view: Option<Objects>,
+    /// What the last copy from a local origin made sure of.
+    pub(crate) copied: BTreeSet<ObjectId>,
+    seen: Option<Seen>,
+    known: RefCell<BTreeMap<(CommitId, CommitId), Ancestry>>,
+}
+
+struct Seen {
+    path: PathBuf,
+    protected: String,
+    proposals: Proposals,
+    signature: Signature,
+    heads: Heads,
+}
+
+impl Mirror {
+    /// Opens the mirror in `dir`, or makes it. The caller holds the executor's lock: stale locks, temporary files and
+    /// objects without content are removed, and the configuration is written as it has to be.
+    pub fn open_or_create(dir: &Path) -> Result<Mirror, FetchError> {
+        let failed = |source| FetchError::Mirror {
+            dir: dir.to_owned(),
+            source,
+        };
+        let kind = found_kind(dir);
+        lay_out(dir, kind, MIRROR_SETTINGS).map_err(failed)?;
+        let leftovers = sync::sweep(dir, sync::EmptyRefs::Remove).map_err(failed)?;
+        if leftovers.empty > 0 {
+            tracing::warn!(mirror = %dir.display(), empty = leftovers.empty, "the mirror was damaged, it is filled again");
+            forget_refs(dir).map_err(failed)?;
+        }
+        let own = Objects::open(&dir.join("objects"), kind).map_err(failed)?;
+        let (copied, known) = (BTreeSet::new(), RefCell::default());
+        Ok(Mirror {
+            dir: dir.to_owned(),
+            limits: Limits::default(),
+            own,
+            view: None,
+            copied,
+            seen: None,
+            known,
+        })
+    }
+
+    /// Sets what a fetch may use.
+    pub fn with_limits(mut self, limits: Limits) -> Mirror {
+        self.limits = limits;
+        self
+    }
+
+    /// Throws everything away and begins with an empty mirror.
+    pub fn rebuild(&mut self) -> Result<(), FetchError> {
+        self.start_over(self.own.kind())
+    }
+
+    pub(crate) fn start_over(&mut self, kind: Kind) -> Result<(), FetchError> {
+        let dir = self.dir.clone();
+        let failed = |source| FetchError::Mirror {
+            dir: dir.clone(),
+            source,
+        };
+        for below in ["objects", "refs", "view"] {
+            match fs::remove_dir_all(dir.join(below)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+                _ => {}
+            }
+        }
+        forget_refs(&dir).map_err(failed)?;
+        lay_out(&dir, kind, MIRROR_SETTINGS).map_err(failed)?;
+        self.own = Objects::open(&dir.join("objects"), kind).map_err(failed)?;
+        self.view = None;
+        self.seen = None;
+        self.copied.clear();
+        Ok(())
+    }
+
+    /// Makes sure that the mirror holds objects of this kind.
+    pub(crate) fn be_of(&mut self, kind: Kind) -> Result<(), FetchError> {
+        if self.own.kind() == kind {
+            Ok(())
+        } else {
+            self.start_over(kind)
+        }
+    }
+
+    pub(crate) fn failed(&self) -> impl Fn(io::Error) -> FetchError + use<> {
+        let dir = self.dir.clone();
+        move |source| FetchError::Mirror {
+            dir: dir.clone(),
+            source,
+        }
+    }
+
+    /// Reads the branches of `origin` and gets what is needed to read the protected one (a full reference name) and,
+    /// with [`Proposals::Include`], to merge the others.
+    ///
+    /// When nothing moved in a local origin this costs a few `stat`s.
+    pub fn fetch(
+        &mut self,
+        origin: &Origin,
+        protected: &str,
+        proposals: Proposals,
+    ) -> Result<Heads, FetchError> {
+        match origin {
+            Origin::Local(path) => {
+                if let Some(seen) = &self.seen
+                    && (seen.path.as_path(), seen.protected.as_str(), seen.proposals)
+                        == (path, protected, proposals)
+                    && seen.signature.still_holds()
+                {
+                    return Ok(seen.heads.clone());
+                }
+                self.seen = None;
+                let (signature, heads) = local::fetch(self, path, protected, proposals)?;
+                let (path, protected) = (path.clone(), protected.to_owned());
+                self.seen = Some(Seen {
+                    path,
+                    protected,
+                    proposals,
+                    signature,
+                    heads: heads.clone(),
+                });
+                Ok(heads)
+            }
+            Origin::Remote(url) => {
+                self.seen = None;
+                self.view = None;
+                remote::fetch(self, url, protected, proposals)
+            }
+        }
+    }
+
+    /// Puts the mirror's objects into one pack when there are more than 5,000 loose ones or more than 50 packs; tells
+    /// whether it did. Everything that was fetched stays.
+    pub fn maintain(&mut self) -> Result<Packed, FetchError> {
+        self.maintain_above(pack::LOOSE_LIMIT, pack::PACK_LIMIT)
+    }
+
+    /// Like [`Mirror::maintain`], with other limits.
+    pub fn maintain_above(&mut self, loose: usize, packs: usize) -> Result<Packed, FetchError> {
+        let failed = self.failed();
+        let few_loose = pack::count_loose(self.own.dir()).map_err(&failed)? <= loose;
+        if few_loose && pack::packs(self.own.dir()).map_err(&failed)?.len() <= packs {
+            return Ok(Packed::NotNeeded);
+        }
+        pack::pack(&self.dir, Keep::Everything).map_err(|error| match error {
+            PackError::Io(source) => failed(source),
+            PackError::Git(source) => FetchError::Git {
+                origin: self.dir.display().to_string(),
+                source,
+            },
+        })?;
+        self.reopen()?;
+        Ok(Packed::Done)
+    }
+
+    /// Looks at the packs that are there now: an open object database has room for a limited number of new ones.
+    pub(crate) fn reopen(&mut self) -> Result<(), FetchError> {
+        self.own = Objects::open(self.own.dir(), self.own.kind()).map_err(self.failed())?;
+        if let Some(view) = &self.view {
+            self.view = Some(Objects::open(view.dir(), view.kind()).map_err(self.failed())?);
+        }
+        Ok(())
+    }
+
+    /// How `new` stands to `old`. Nothing in any repository can pretend an ancestry: each commit of the walk is hashed,
+    /// and replacements, grafts and commit-graph files are not looked at.
+    pub fn ancestry(&self, old: &CommitId, new: &CommitId) -> Ancestry {
+        if old == new {
+            return Ancestry::Same;
+        }
+        let key = (old.clone(), new.clone());
+        if let Some(known) = self.known.borrow().get(&key) {
+            return *known;
+        }
+        let found = self.walk(object_id(old), object_id(new));
+        // What was found out of verified objects holds for ever; what is missing may arrive.
+        if found != Ancestry::Unknown {
+            let mut known = self.known.borrow_mut();
+            if known.len() >= 1_000 {
+                known.clear();
+            }
+            known.insert(key, found);
+        }
+        found
+    }
+
+    /// Walks from both commits at once, newest first, until nothing is left that only `new` leads to. What `old` leads
+    /// to cannot lead to `old`, so a history that both share is not walked. Wrong times only make the walk longer.
+    fn walk(&self, old: ObjectId, new: ObjectId) -> Ancestry {
+        let objects = self.view.as_ref().unwrap_or(&self.own);
+        let mut reached: HashMap<ObjectId, Reached> =
+            HashMap::from([(old, Reached::Old), (new, Reached::New)]);
+        let mut queue = BinaryHeap::new();
+        // How many of the queue only `new` leads to.
+        let mut undecided = BTreeSet::from([new]);
+        let mut incomplete = false;
+        let push = |queue: &mut BinaryHeap<_>, id: ObjectId| {
+            let commit = objects.commit(&id).ok();
+            let time = commit.as_ref().map_or(i64::MAX, |commit| commit.time);
+            queue.push((time, id, commit.map(|commit| commit.parents)));
+        };
+        push(&mut queue, old);
+        push(&mut queue, new);
+        while let Some((_, id, parents)) = queue.pop() {
+            let from = reached[&id];
+            undecided.remove(&id);
+            match parents {
+                None if from == Reached::New => incomplete = true,
+                parents => {
+                    for parent in parents.into_iter().flatten() {
+                        if parent == old && from == Reached::New {
+                            return Ancestry::Descends;
+                        }
+                        let before = reached.get(&parent).copied();
+                        let after =
+                            before.map_or(
+                                from,
+                                |before| if before == from { from } else { Reached::Both },
+                            );
+                        if before != Some(after) {
+                            reached.insert(parent, after);
+                            match after {
+                                Reached::New => undecided.insert(parent),
+                                Reached::Old | Reached::Both => undecided.remove(&parent),
+                            };
+                            push(&mut queue, parent);
+                        }
+                    }
+                }
+            }
+            if undecided.is_empty() {
+                break;
+            }
+        }
+        if incomplete {
+            Ancestry::Unknown
+        } else {
+            Ancestry::Diverged
+        }
+    }
+
+    /// The ids of the files of a commit in the places that muster reads: what to compare before parsing again.
+    pub fn listing(&self, commit: &CommitId) -> Result<BTreeMap<String, BlobId>, ReadError> {
+        let read = |objects: &Objects| {
+            Listing::read(objects, objects.commit(&object_id(commit))?.tree)?.into_files()
+        };
+        let files = self.own_or_view(read)?;
+        Ok(files
+            .into_iter()
+            .map(|(path, id)| (path, BlobId(id)))
+            .collect())
+    }
+
+    /// The content of one file.
+    pub fn blob(&self, id: &BlobId) -> Result<Vec<u8>, ReadError> {
+        self.own_or_view(|objects| objects.read(&id.0, objs::Kind::Blob, FILE_LIMIT))
+    }
+
+    /// The files of a commit in the places that muster reads.
+    pub fn files(&self, commit: &CommitId) -> Result<Files, ReadError> {
+        self.own_or_view(|objects| {
+            files::files_of(objects, objects.commit(&object_id(commit))?.tree)
+        })
+    }
+
+    /// Reads in the mirror, so that an adopted commit stays readable when the origin is gone; else in the origin.
+    fn own_or_view<T>(
+        &self,
+        read: impl Fn(&Objects) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        match (read(&self.own), &self.view) {
+            (Err(ReadError::Missing { .. } | ReadError::Damaged { .. }), Some(view)) => read(view),
+            (read, _) => read,
+        }
+    }
+
+    /// The repository in which proposals can be merged.
+    pub(crate) fn merge_dir(&self) -> PathBuf {
+        if self.view.is_some() {
+            self.dir.join("view")
+        } else {
+            self.dir.clone()
+        }
+    }
+
+    /// Lets proposals and history be read in the origin's object directory.
+    pub(crate) fn look_into(&mut self, origin_objects: &Path) -> io::Result<()> {
+        let dir = self.dir.join("view");
+        lay_out(&dir, self.own.kind(), MIRROR_SETTINGS)?;
+        let mut alternates = Vec::new();
+        for path in [self.own.dir(), origin_objects] {
+            alternates.extend_from_slice(path.as_os_str().as_encoded_bytes());
+            alternates.push(b'\n');
+        }
+        let list = dir.join("objects/info/alternates");
+        if fs::read(&list).ok().as_ref() != Some(&alternates) {
+            fs::write(&list, alternates)?;
+        }
+        // Opened each time something moved: an open object database has room for a limited number of new packs.
+        self.view = Some(Objects::open(&dir.join("objects"), self.own.kind())?);
+        Ok(())
+    }
+}
+
+/// Splits the branches into the protected one and the others.
+pub(crate) fn heads_of(
+    found: &BTreeMap<String, ObjectId>,
+    protected: &str,
+    unread: Vec<String>,
+) -> Heads {
+    let mut branches: BTreeMap<_, _> = found
+        .iter()
+        .map(|(name, id)| (name.clone(), commit_id(id)))
+        .collect();
+    let protected = branches.remove(protected);
+    Heads {
+        protected,
+        branches,
+        unread,
+    }
+}
+
+/// `refs/heads/x` as the mirror keeps it.
+pub(crate) fn fetched_name(head: &str) -> String {
+    format!("{FETCHED}{}", head.strip_prefix(HEADS).unwrap_or(head))
+}
+
+/// Settings of a repository that git may be run in: it runs nothing, fetches nothing by itself, and believes no
+/// shortcut around the objects.
+const MIRROR_SETTINGS: &str = "\
+[core]
+\tbare = true
+\thooksPath = /dev/null
+\tattributesFile = /dev/null
+\texcludesFile = /dev/null
+\tfsmonitor = false
+\tfsync = all
+\tuseReplaceRefs = false
+\tcommitGraph = false
+\tmultiPackIndex = false
+\tlogAllRefUpdates = false
+\tbigFileThreshold = 256m
+[gc]
+\tauto = 0
+[maintenance]
+\tauto = false
+[protocol]
+\tallow = never
+[transfer]
+\tbundleURI = false
+\tfsckObjects = true
+\tcredentialsInUrl = die
+\tunpackLimit = 1
+[fetch]
+\tfsckObjects = true
+\tunpackLimit = 1
+\trecurseSubmodules = false
+\twriteCommitGraph = false
+[submodule]
+\trecurse = false
+[http]
+\tfollowRedirects = false
+";
+
+/// Makes the directories and files of a bare repository that are missing, and sets its configuration.
+pub(crate) fn lay_out(dir: &Path, kind: Kind, settings: &str) -> io::Result<()> {
+    // The state repository and the ledger tell about people: only we may look.
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)?;
+    for below in ["objects/info", "objects/pack", "refs"] {
+        fs::create_dir_all(dir.join(below))?;
+    }
+    // A branch that never exists: HEAD is only there because git asks for it.
+    sync::replace_file(&dir.join("HEAD"), b"ref: refs/heads/none\n")?;
+    let format = match kind {
+        Kind::Sha256 => "sha256",
+        _ => "sha1",
+    };
+    let settings = settings.replacen("[core]\n", "[core]\n\trepositoryformatversion = 1\n", 1);
+    let config = format!(
+        "# Written by muster; changes are undone.\n[extensions]\n\tobjectFormat = {format}\n{settings}"
+    );
+    sync::replace_file(&dir.join("config"), config.as_bytes())
+}
+
+/// The kind of ids that the repository in `dir` has; SHA-1 when there is none yet.
+pub(crate) fn found_kind(dir: &Path) -> Kind {
+    let config = fs::read_to_string(dir.join("config")).unwrap_or_default();
+    if config.contains("objectFormat = sha256\n") {
+        Kind::Sha256
+    } else {
+        Kind::Sha1
+    }
+}
+
+fn forget_refs(dir: &Path) -> io::Result<()> {
+    for below in ["refs/muster", "packed-refs"] {
+        let path = dir.join(below);
+        let removed = if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! Objects of one object directory, each hashed again when it is read.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use gix::hash::{Kind, ObjectId, oid};
+use gix::objs::{self, CommitRefIter, Find, TreeRefIter};
+use muster_core::commit::CommitId;
+
+use crate::files::ReadError;
+
+/// The largest commit, tree or tag that is read.
+pub(crate) const SMALL: u64 = 64 << 20;
+
+/// An object directory. No configuration, replacement or graft is looked at.
+pub(crate) struct Objects {
+    odb: gix::odb::Handle,
+    dir: PathBuf,
+    kind: Kind,
+}
+
+/// What of a commit is needed to walk.
+pub(crate) struct CommitParts {
+    pub(crate) tree: ObjectId,
+    pub(crate) parents: Vec<ObjectId>,
+    /// The committer's time, in seconds; 0 when it cannot be read. Never more than a hint for the order of a walk.
+    pub(crate) time: i64,
+}
+
+/// One entry of a tree.
+pub(crate) struct Entry {
+    pub(crate) mode: u16,
+    pub(crate) name: Vec<u8>,
+    pub(crate) id: ObjectId,
+}
+
+impl Objects {
+    pub(crate) fn open(dir: &Path, kind: Kind) -> io::Result<Self> {
+        Ok(Objects {
+            odb: gix::odb::at(dir, kind)?,
+            dir: dir.to_owned(),
+            kind,
+        })
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn odb(&self) -> &gix::odb::Handle {
+        &self.odb
+    }
+
+    /// Whether the object can be read back with exactly this content.
+    pub(crate) fn holds(&self, id: &oid, kind: objs::Kind, data: &[u8]) -> bool {
+        let mut bytes = Vec::new();
+        self.odb
+            .try_find(id, &mut bytes)
+            .is_ok_and(|found| found.is_some_and(|found| found.kind == kind && found.data == data))
+    }
+
+    /// Whether the object is there; its content is not looked at.
+    pub(crate) fn has(&self, id: &oid) -> bool {
+        use gix::odb::Header as _;
+        self.odb.try_header(id).is_ok_and(|header| header.is_some())
+    }
+}
+
+impl Source for Objects {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn read(&self, id: &oid, expected: objs::Kind, limit: u64) -> Result<Vec<u8>, ReadError> {
+        read_verified(&self.odb, self.kind, id, expected, limit)
+    }
+}
+
+/// Where objects come from; each is hashed again when it is read.
+pub(crate) trait Source {
+    fn kind(&self) -> Kind;
+
+    /// The raw bytes of an object of this kind and at most `limit` bytes, whose hash is `id`.
+    fn read(&self, id: &oid, expected: objs::Kind, limit: u64) -> Result<Vec<u8>, ReadError>;
+
+    fn commit(&self, id: &oid) -> Result<CommitParts, ReadError> {
+        let bytes = self.read(id, objs::Kind::Commit, SMALL)?;
+        let iter = || CommitRefIter::from_bytes(&bytes, self.kind());
+        let tree = iter()
+            .tree_id()
+            .map_err(|_| ReadError::Damaged { id: id.to_string() })?;
+        let time = iter()
+            .committer()
+            .ok()
+            .and_then(|who| who.time().ok())
+            .map_or(0, |time| time.seconds);
+        Ok(CommitParts {
+            tree,
+            parents: iter().parent_ids().collect(),
+            time,
+        })
+    }
+
+    fn tree(&self, id: &oid) -> Result<Vec<Entry>, ReadError> {
+        if *id == *ObjectId::empty_tree(self.kind()) {
+            return Ok(Vec::new());
+        }
+        let bytes = self.read(id, objs::Kind::Tree, SMALL)?;
+        let entries = TreeRefIter::from_bytes(&bytes, self.kind()).map(|entry| {
+            let entry = entry.map_err(|_| ReadError::Damaged { id: id.to_string() })?;
+            Ok(Entry {
+                mode: entry.mode.value(),
+                name: entry.filename.to_vec(),
+                id: entry.oid.to_owned(),
+            })
+        });
+        entries.collect()
+    }
+}
+
+/// The objects of a repository that is open for a merge, with those that exist only in memory.
+impl Source for gix::Repository {
+    fn kind(&self) -> Kind {
+        self.object_hash()
+    }
+
+    fn read(&self, id: &oid, expected: objs::Kind, limit: u64) -> Result<Vec<u8>, ReadError> {
+        read_verified(&self.objects, self.object_hash(), id, expected, limit)
+    }
+}
+
+fn read_verified(
+    odb: &(impl Find + gix::odb::Header),
+    hash: Kind,
+    id: &oid,
+    expected: objs::Kind,
+    limit: u64,
+) -> Result<Vec<u8>, ReadError> {
+    let damaged = || ReadError::Damaged { id: id.to_string() };
+    let header = odb.try_header(id).map_err(|_| damaged())?;
+    let header = header.ok_or_else(|| ReadError::Missing { id: id.to_string() })?;
+    if header.kind() != expected {
+        let (found, expected) = (header.kind().to_string(), expected.to_string());
+        return Err(ReadError::WrongKind {
+            id: id.to_string(),
+            found,
+            expected,
+        });
+    }
+    if header.size() > limit {
+        return Err(ReadError::TooLarge {
+            id: id.to_string(),
+            size: header.size(),
+            limit,
+        });
+    }
+    let mut bytes = Vec::new();
+    let (kind, len) = match odb.try_find(id, &mut bytes) {
+        Ok(Some(found)) => (found.kind, found.data.len()),
+        Ok(None) | Err(_) => return Err(damaged()),
+    };
+    bytes.truncate(len);
+    let found = objs::compute_hash(hash, kind, &bytes).map_err(|_| damaged())?;
+    if kind == expected && *found == *id {
+        Ok(bytes)
+    } else {
+        Err(damaged())
+    }
+}
+
+/// The object id of a commit id.
+pub(crate) fn object_id(id: &CommitId) -> ObjectId {
+    ObjectId::from_hex(id.as_str().as_bytes())
+        .expect("invariant: a CommitId is 40 or 64 hex digits")
+}
+
+/// The commit id of an object id.
+pub(crate) fn commit_id(id: &oid) -> CommitId {
+    id.to_string()
+        .parse()
+        .expect("invariant: an object id prints as 40 or 64 lower-case hex digits")
+}

@@ -1,0 +1,142 @@
+//! Putting many loose objects and small packs into one pack. Nothing is removed before what replaces it is on the disk.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::run::{self, Limits, RunError};
+use crate::sync::sync_dir;
+
+/// How many loose objects may stand before they are packed.
+pub(crate) const LOOSE_LIMIT: usize = 5_000;
+/// How many packs may stand before they become one.
+pub(crate) const PACK_LIMIT: usize = 50;
+
+/// Whether packing had anything to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packed {
+    /// Everything is now in one pack.
+    Done,
+    /// There are few loose objects and few packs.
+    NotNeeded,
+}
+
+#[derive(Debug)]
+pub(crate) enum PackError {
+    Io(io::Error),
+    Git(RunError),
+}
+
+impl From<io::Error> for PackError {
+    fn from(error: io::Error) -> Self {
+        PackError::Io(error)
+    }
+}
+
+impl From<RunError> for PackError {
+    fn from(error: RunError) -> Self {
+        PackError::Git(error)
+    }
+}
+
+/// What is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Every object that is there, whether or not anything leads to it or all it refers to is there too.
+    Everything,
+    /// What a reference leads to; the rest goes away once it is an hour old.
+    Referenced,
+}
+
+/// Packs the bare repository in `dir`, of which we are the only writer.
+pub(crate) fn pack(dir: &Path, keep: Keep) -> Result<(), PackError> {
+    let git = |arguments: &[&str], stdin: &[u8]| {
+        let mut command = run::git(dir)?;
+        command
+            .args(["-c", "core.fsync=all", "-c", "pack.threads=1"])
+            .args(arguments);
+        run::run(
+            command,
+            &format!("git {}", arguments[0]),
+            stdin,
+            Limits::default(),
+        )
+    };
+    let objects = dir.join("objects");
+    let before = packs(&objects)?;
+    match keep {
+        Keep::Referenced => drop(git(&["repack", "-a", "-q"], b"")?),
+        Keep::Everything => {
+            let all = git(
+                &[
+                    "cat-file",
+                    "--batch-all-objects",
+                    "--batch-check=%(objectname)",
+                ],
+                b"",
+            )?;
+            let stem = objects.join("pack/pack");
+            git(&["pack-objects", "-q", &stem.to_string_lossy()], &all)?;
+        }
+    }
+    let made: Vec<_> = packs(&objects)?
+        .into_iter()
+        .filter(|pack| !before.contains(pack))
+        .collect();
+    for file in made
+        .iter()
+        .flat_map(|pack| ["pack", "idx"].map(|extension| pack.with_extension(extension)))
+    {
+        fs::File::open(file)?.sync_all()?;
+    }
+    sync_dir(&objects.join("pack"))?;
+    // Without a new pack the one that is there has everything already: it has the same name.
+    if !made.is_empty() {
+        for pack in &before {
+            remove_pack(pack)?;
+        }
+    }
+    git(&["prune-packed", "-q"], b"")?;
+    if keep == Keep::Referenced {
+        git(&["prune", "--expire=1.hour.ago"], b"")?;
+    }
+    Ok(())
+}
+
+fn remove_pack(pack: &Path) -> io::Result<()> {
+    // The index first: a pack without one is not looked at.
+    for extension in ["idx", "rev", "bitmap", "pack"] {
+        match fs::remove_file(pack.with_extension(extension)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The loose objects in an object directory.
+pub(crate) fn count_loose(objects: &Path) -> io::Result<usize> {
+    let mut count = 0;
+    for entry in fs::read_dir(objects)? {
+        let entry = entry?;
+        if entry.file_name().len() == 2 {
+            count += fs::read_dir(entry.path())?.count();
+        }
+    }
+    Ok(count)
+}
+
+/// The packs in an object directory.
+pub(crate) fn packs(objects: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut packs = Vec::new();
+    for entry in fs::read_dir(objects.join("pack"))? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "pack")
+        {
+            packs.push(path);
+        }
+    }
+    Ok(packs)
+}

@@ -1,0 +1,279 @@
+//! Fetching from a remote origin with git.
+//!
+//! What the administrator configured for git (credential helpers, proxies, ssh) is honoured: root's and the system's
+//! configuration are read. What would let a server or that configuration do more than fetch is overridden on the
+//! command line.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use gix::hash::{Kind, ObjectId};
+use nix::unistd::{User, geteuid};
+
+use crate::local::dir_size;
+use crate::mirror::{FETCHED, FetchError, Heads, Mirror, Proposals, fetched_name, heads_of};
+use crate::objects::Source;
+use crate::origin::RemoteUrl;
+use crate::refs;
+use crate::run::{self, RunError};
+
+const OVERRIDES: [&str; 15] = [
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.useReplaceRefs=false",
+    "core.commitGraph=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "transfer.bundleURI=false",
+    "transfer.credentialsInUrl=die",
+    "fetch.fsckObjects=true",
+    "fetch.unpackLimit=1",
+    "fetch.writeCommitGraph=false",
+    "fetch.recurseSubmodules=false",
+    "http.followRedirects=false",
+    "http.lowSpeedLimit=100",
+    "http.lowSpeedTime=60",
+];
+
+/// How many branches are fetched one by one when they cannot be fetched together.
+const ONE_BY_ONE: usize = 50;
+
+/// Reads the branches at `url` and fetches what is new.
+pub(crate) fn fetch(
+    mirror: &mut Mirror,
+    url: &RemoteUrl,
+    protected: &str,
+    proposals: Proposals,
+) -> Result<Heads, FetchError> {
+    let there = list(mirror, url, protected, proposals)?;
+    if let Some(id) = there.found.values().next() {
+        mirror.be_of(id.kind())?;
+    }
+    if let Some(tip) = there.found.get(protected) {
+        fetch_protected(mirror, url, protected, tip)?;
+    } else {
+        refs::forget(&mirror.dir, &fetched_name(protected)).map_err(mirror.failed())?;
+    }
+    let mut unread = there.unread;
+    if proposals == Proposals::Include {
+        unread.extend(fetch_proposals(mirror, url, &there.found)?);
+    }
+    // What arrived, not what was announced: a branch can move in between.
+    let mut arrived = BTreeMap::new();
+    for (name, id) in refs::list(&mirror.dir, FETCHED, mirror.own.kind())?.found {
+        let name = format!("refs/heads/{}", &name[FETCHED.len()..]);
+        if name == protected || proposals == Proposals::Include && there.found.contains_key(&name) {
+            arrived.insert(name, id);
+        }
+    }
+    Ok(heads_of(&arrived, protected, unread))
+}
+
+/// The branches that the server announces: one short conversation.
+fn list(
+    mirror: &Mirror,
+    url: &RemoteUrl,
+    protected: &str,
+    proposals: Proposals,
+) -> Result<refs::Listed, FetchError> {
+    let mut command = git(mirror, url)?;
+    command.args([
+        "ls-remote",
+        "--quiet",
+        "--refs",
+        "--end-of-options",
+        url.as_str(),
+    ]);
+    command.arg(match proposals {
+        Proposals::Include => "refs/heads/*",
+        Proposals::Ignore => protected,
+    });
+    let printed = run::run(command, "git ls-remote", b"", mirror.limits).map_err(failed(url))?;
+    let mut listed = refs::Listed::default();
+    for line in printed
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+    {
+        let parsed = std::str::from_utf8(line)
+            .ok()
+            .and_then(|line| line.split_once('\t'));
+        let id = parsed.and_then(|(hex, _)| ObjectId::from_hex(hex.as_bytes()).ok());
+        match (parsed, id) {
+            // A pattern also matches the end of a longer name.
+            (Some((_, name)), Some(_)) if !name.starts_with("refs/heads/") => {}
+            (Some((_, name)), Some(_)) if proposals == Proposals::Ignore && name != protected => {}
+            (Some((_, name)), Some(id)) if refs::is_legal(name) => {
+                listed.found.insert(name.to_owned(), id);
+            }
+            (None, _) | (_, None) if listed.found.is_empty() => {
+                return Err(FetchError::Unexpected(run::printable(line)));
+            }
+            _ => listed.unread.push(line.escape_ascii().to_string()),
+        }
+    }
+    Ok(listed)
+}
+
+/// Fetches the protected branch by itself, so that no proposal can keep it from arriving. A mirror in which something
+/// is missing or damaged is emptied, and filled once more.
+fn fetch_protected(
+    mirror: &mut Mirror,
+    url: &RemoteUrl,
+    protected: &str,
+    tip: &ObjectId,
+) -> Result<(), FetchError> {
+    let name = fetched_name(protected);
+    let refspec = format!("+{protected}:{name}");
+    let is_readable = |mirror: &Mirror, id: &ObjectId| {
+        mirror
+            .own
+            .commit(id)
+            .and_then(|commit| mirror.own.tree(&commit.tree))
+            .is_ok()
+    };
+    if refs::read(&mirror.dir, &name, mirror.own.kind())
+        .ok()
+        .flatten()
+        == Some(*tip)
+        && is_readable(mirror, tip)
+    {
+        return Ok(());
+    }
+    let fetched = run_fetch(mirror, url, &[&refspec], "fetch");
+    let arrived = refs::read(&mirror.dir, &name, tip.kind()).ok().flatten();
+    match fetched {
+        Ok(()) if arrived.is_some_and(|id| is_readable(mirror, &id)) => Ok(()),
+        Err(
+            error @ FetchError::Git {
+                source: RunError::NoGit | RunError::Start { .. } | RunError::TimedOut { .. },
+                ..
+            },
+        ) => Err(error),
+        first => {
+            if arrived.is_none_or(|id| is_readable(mirror, &id)) {
+                return first;
+            }
+            tracing::warn!(mirror = %mirror.dir.display(), "the mirror is damaged, it is fetched anew");
+            mirror.start_over(tip.kind())?;
+            run_fetch(mirror, url, &[&refspec], "fetch")
+        }
+    }
+}
+
+/// Fetches all branches, and removes those that are gone. One that cannot be fetched does not keep the others from
+/// arriving: the reasons are given back.
+fn fetch_proposals(
+    mirror: &mut Mirror,
+    url: &RemoteUrl,
+    there: &BTreeMap<String, ObjectId>,
+) -> Result<Vec<String>, FetchError> {
+    let here = refs::list(&mirror.dir, FETCHED, mirror.own.kind())?.found;
+    let wanted: BTreeMap<_, _> = there
+        .iter()
+        .map(|(name, id)| (fetched_name(name), (name, *id)))
+        .collect();
+    let gone = here.keys().any(|name| !wanted.contains_key(name));
+    let changed: Vec<_> = wanted
+        .iter()
+        .filter(|(name, (_, id))| here.get(*name) != Some(id))
+        .collect();
+    if !gone && changed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let all = format!("+refs/heads/*:{FETCHED}*");
+    let Err(together) = run_fetch(mirror, url, &["--prune", &all], "fetch") else {
+        return Ok(Vec::new());
+    };
+    if !matches!(
+        &together,
+        FetchError::Git {
+            source: RunError::Failed { .. },
+            ..
+        }
+    ) {
+        return Ok(vec![reason("all branches", &together)]);
+    }
+    let mut unread = Vec::new();
+    for (kept, (name, _)) in changed.iter().take(ONE_BY_ONE) {
+        if let Err(error) = run_fetch(mirror, url, &[&format!("+{name}:{kept}")], "fetch") {
+            unread.push(reason(name, &error));
+        }
+    }
+    if changed.len() > ONE_BY_ONE {
+        unread.push(reason("further branches", &together));
+    }
+    Ok(unread)
+}
+
+fn reason(name: &str, error: &FetchError) -> String {
+    let detail = match error {
+        FetchError::Git { source, .. } => source.to_string(),
+        other => other.to_string(),
+    };
+    format!("{}: {detail}", name.escape_default())
+}
+
+fn run_fetch(
+    mirror: &mut Mirror,
+    url: &RemoteUrl,
+    options_then_refspec: &[&str],
+    verb: &str,
+) -> Result<(), FetchError> {
+    let (refspec, options) = options_then_refspec
+        .split_last()
+        .expect("invariant: called with a refspec");
+    let mut command = git(mirror, url)?;
+    command.args([
+        verb,
+        "--quiet",
+        "--no-write-fetch-head",
+        "--no-tags",
+        "--no-recurse-submodules",
+        "--no-auto-maintenance",
+    ]);
+    command
+        .args(options)
+        .args(["--end-of-options", url.as_str(), refspec]);
+    let packs = mirror.own.dir().join("pack");
+    let mut used = || dir_size(&packs);
+    let fetched =
+        run::run_watched(command, "git fetch", b"", mirror.limits, &mut used).map_err(failed(url));
+    mirror.reopen()?;
+    fetched.map(drop)
+}
+
+fn failed(url: &RemoteUrl) -> impl Fn(RunError) -> FetchError {
+    let origin = url.as_str().to_owned();
+    move |source| FetchError::Git {
+        origin: origin.clone(),
+        source,
+    }
+}
+
+/// git on the mirror, with the administrator's configuration below our overrides.
+fn git(mirror: &Mirror, url: &RemoteUrl) -> Result<Command, FetchError> {
+    let mut command = run::bare_environment(run::git_program().map_err(failed(url))?);
+    // Their absence leaves git without a personal configuration, which is a state it knows.
+    if let Ok(Some(user)) = User::from_uid(geteuid()) {
+        command.env("HOME", user.dir);
+    }
+    command.arg("--git-dir").arg(&mirror.dir);
+    for setting in OVERRIDES {
+        command.args(["-c", setting]);
+    }
+    for protocol in ["http", "https", "ssh", "git", "file", "ext"] {
+        let allowed = if protocol == url.scheme() {
+            "always"
+        } else {
+            "never"
+        };
+        command
+            .arg("-c")
+            .arg(format!("protocol.{protocol}.allow={allowed}"));
+    }
+    command.args(["-c", "protocol.allow=never"]);
+    if mirror.own.kind() == Kind::Sha256 {
+        command.env("GIT_DEFAULT_HASH", "sha256");
+    }
+    Ok(command)
+}

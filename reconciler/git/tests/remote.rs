@@ -1,0 +1,376 @@
+//! Fetching from a server: a real `git daemon` on the loopback.
+
+mod support;
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use muster_core::commit::CommitId;
+use muster_git::run::{Limits, RunError};
+use muster_git::{Ancestry, FetchError, Merged, Origin, Packed, Proposals};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use support::{MAIN, Scene, newest_git, texts};
+
+struct Daemon {
+    child: Child,
+    url: String,
+}
+
+impl Daemon {
+    /// Serves the scene's repositories. The port is free when it is asked for; a daemon that does not get it ends, and
+    /// another port is tried.
+    fn start(scene: &Scene) -> Daemon {
+        for _ in 0..20 {
+            let port = TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port();
+            let mut child = support::command(newest_git(), scene.dir.path())
+                .args([
+                    "-c",
+                    "safe.directory=*",
+                    "daemon",
+                    "--export-all",
+                    "--listen=127.0.0.1",
+                    "--reuseaddr",
+                ])
+                .args([
+                    format!("--port={port}"),
+                    format!("--base-path={}", scene.dir.path().display()),
+                ])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .process_group(0)
+                .spawn()
+                .unwrap();
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                    return Daemon {
+                        child,
+                        url: format!("git://127.0.0.1:{port}/origin"),
+                    };
+                }
+                std::thread::yield_now();
+            }
+            drop(Daemon {
+                child,
+                url: String::new(),
+            });
+        }
+        panic!("no git daemon");
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::parse(&self.url).unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // git-daemon runs below git: the whole group is told.
+        let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn branches_arrive_move_merge_and_vanish() {
+    let scene = Scene::with_roster();
+    let daemon = Daemon::start(&scene);
+    let first: CommitId = scene.git("origin", &["rev-parse", MAIN]).parse().unwrap();
+    let side = scene.commit(
+        "side",
+        Some(&first),
+        &[("roster.yaml", "emo: {}\n"), ("hosts/h.yaml", "h\n")],
+    );
+    scene.git("origin", &["update-ref", "refs/tags/main", side.as_str()]);
+    scene.git(
+        "origin",
+        &["update-ref", "refs/x/refs/heads/main", side.as_str()],
+    );
+    let mut mirror = scene.mirror();
+    let alone = mirror
+        .fetch(&daemon.origin(), MAIN, Proposals::Ignore)
+        .unwrap();
+    assert_eq!(
+        (alone.protected.as_ref(), alone.branches.len()),
+        (Some(&first), 0)
+    );
+    let heads = mirror
+        .fetch(&daemon.origin(), MAIN, Proposals::Include)
+        .unwrap();
+    assert_eq!(heads.protected.as_ref(), Some(&first));
+    assert_eq!(
+        heads.branches.into_iter().collect::<Vec<_>>(),
+        [("refs/heads/side".to_owned(), side.clone())]
+    );
+    assert!(!scene.path("mirror/refs/tags").exists() && !scene.path("mirror/FETCH_HEAD").exists());
+
+    let second = scene.commit("main", Some(&first), &[("roster.yaml", "emo: {uid: 1}\n")]);
+    scene.git("origin", &["update-ref", "-d", "refs/heads/side"]);
+    let other = scene.commit(
+        "other",
+        Some(&first),
+        &[("roster.yaml", "emo: {}\n"), ("hosts/i.yaml", "i\n")],
+    );
+    let heads = mirror
+        .fetch(&daemon.origin(), MAIN, Proposals::Include)
+        .unwrap();
+    assert_eq!(heads.protected.as_ref(), Some(&second));
+    assert_eq!(
+        heads.branches.into_keys().collect::<Vec<_>>(),
+        ["refs/heads/other"]
+    );
+    assert_eq!(mirror.ancestry(&first, &second), Ancestry::Descends);
+    let Merged::Clean { files, .. } = mirror.merge(&second, &other).unwrap() else {
+        panic!("not clean")
+    };
+    assert_eq!(texts(&files)["hosts/i.yaml"], "i\n");
+    scene.git("mirror", &["fsck", "--strict", "--no-dangling"]);
+
+    scene.git("origin", &["update-ref", "-d", MAIN]);
+    assert_eq!(
+        mirror
+            .fetch(&daemon.origin(), MAIN, Proposals::Ignore)
+            .unwrap()
+            .protected,
+        None
+    );
+    let forced = scene.commit("main", None, &[("roster.yaml", "mallory: {}\n")]);
+    assert_eq!(
+        mirror
+            .fetch(&daemon.origin(), MAIN, Proposals::Include)
+            .unwrap()
+            .protected
+            .as_ref(),
+        Some(&forced)
+    );
+    assert_eq!(mirror.ancestry(&second, &forced), Ancestry::Diverged);
+    assert!(
+        mirror.files(&second).is_ok(),
+        "what was adopted stays readable"
+    );
+}
+
+#[test]
+fn a_damaged_mirror_is_filled_again() {
+    let scene = Scene::with_roster();
+    let daemon = Daemon::start(&scene);
+    let mut mirror = scene.mirror();
+    let tip = mirror
+        .fetch(&daemon.origin(), MAIN, Proposals::Include)
+        .unwrap()
+        .protected
+        .unwrap();
+    drop(mirror);
+    // Once empty files, as after a power loss, once files with other content.
+    for content in ["", "garbled"] {
+        for entry in fs::read_dir(scene.path("mirror/objects/pack")).unwrap() {
+            let path = entry.unwrap().path();
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, content).unwrap();
+        }
+        let mut mirror = scene.mirror();
+        assert_eq!(
+            mirror
+                .fetch(&daemon.origin(), MAIN, Proposals::Include)
+                .unwrap()
+                .protected
+                .as_ref(),
+            Some(&tip)
+        );
+        assert!(mirror.files(&tip).is_ok(), "{content:?}");
+    }
+}
+
+#[test]
+fn a_malformed_proposal_does_not_keep_the_protected_branch_from_arriving() {
+    let scene = Scene::with_roster();
+    let daemon = Daemon::start(&scene);
+    let first: CommitId = scene.git("origin", &["rev-parse", MAIN]).parse().unwrap();
+    let mut mirror = scene.mirror();
+    mirror
+        .fetch(&daemon.origin(), MAIN, Proposals::Include)
+        .unwrap();
+    let tree = scene.git_with_input(
+        "origin",
+        &["mktree"],
+        format!("100644 blob {}\t.git\n", scene.blob("x")).as_bytes(),
+    );
+    let bad = scene.git(
+        "origin",
+        &["commit-tree", "-m", "bad", "-p", first.as_str(), &tree],
+    );
+    scene.git("origin", &["update-ref", "refs/heads/bad", &bad]);
+    scene.commit("good", Some(&first), &[("roster.yaml", "good: {}\n")]);
+    let second = scene.commit("main", Some(&first), &[("roster.yaml", "b: {}\n")]);
+    let heads = mirror
+        .fetch(&daemon.origin(), MAIN, Proposals::Include)
+        .unwrap();
+    assert_eq!(heads.protected.as_ref(), Some(&second));
+    assert_eq!(
+        heads.branches.into_keys().collect::<Vec<_>>(),
+        ["refs/heads/good"]
+    );
+    assert_eq!(heads.unread.len(), 1);
+    assert!(
+        heads.unread[0].starts_with("refs/heads/bad: git fetch failed"),
+        "{:?}",
+        heads.unread
+    );
+    assert!(
+        !scene
+            .try_git("mirror", &["cat-file", "-e", &bad])
+            .status
+            .success(),
+        "the malformed object was kept"
+    );
+}
+
+#[test]
+fn a_server_that_says_nothing_is_given_up() {
+    let scene = Scene::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = Origin::parse(&format!(
+        "git://127.0.0.1:{}/origin",
+        silent.local_addr().unwrap().port()
+    ))
+    .unwrap();
+    let limits = Limits {
+        wall: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let error = scene
+        .mirror()
+        .with_limits(limits)
+        .fetch(&origin, MAIN, Proposals::Ignore)
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            FetchError::Git {
+                source: RunError::TimedOut { .. },
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_server_that_is_not_there_is_an_error_and_changes_nothing() {
+    let scene = Scene::with_roster();
+    let daemon = Daemon::start(&scene);
+    let mut mirror = scene.mirror();
+    let tip = mirror
+        .fetch(&daemon.origin(), MAIN, Proposals::Ignore)
+        .unwrap()
+        .protected
+        .unwrap();
+    let origin = daemon.origin();
+    drop(daemon);
+    let error = mirror.fetch(&origin, MAIN, Proposals::Ignore).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            FetchError::Git {
+                source: RunError::Failed { .. },
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert!(mirror.files(&tip).is_ok());
+}
+
+#[test]
+fn a_fetch_that_is_killed_half_way_leaves_a_mirror_that_can_be_used() {
+    let scene = Scene::with_roster();
+    let daemon = Daemon::start(&scene);
+    let mut mirror = scene.mirror();
+    let first = mirror
+        .fetch(&daemon.origin(), MAIN, Proposals::Ignore)
+        .unwrap()
+        .protected
+        .unwrap();
+    let second = scene.commit("main", Some(&first), &[("roster.yaml", "b: {}\n")]);
+    for milliseconds in [1, 5, 10, 20, 40] {
+        let limits = Limits {
+            wall: Duration::from_millis(milliseconds),
+            ..Limits::default()
+        };
+        mirror = mirror.with_limits(limits);
+        // Whether it gets through depends on the machine; either way what was there stays readable.
+        let _ = mirror.fetch(&daemon.origin(), MAIN, Proposals::Ignore);
+        assert!(mirror.files(&first).is_ok());
+    }
+    drop(mirror);
+    let mut mirror = scene.mirror();
+    assert_eq!(
+        mirror
+            .fetch(&daemon.origin(), MAIN, Proposals::Ignore)
+            .unwrap()
+            .protected
+            .as_ref(),
+        Some(&second)
+    );
+    assert!(mirror.files(&second).is_ok());
+}
+
+#[test]
+fn many_fetches_become_one_pack_and_lose_nothing() {
+    let scene = Scene::with_roster();
+    let daemon = Daemon::start(&scene);
+    let mut mirror = scene.mirror();
+    let first = mirror
+        .fetch(&daemon.origin(), MAIN, Proposals::Ignore)
+        .unwrap()
+        .protected
+        .unwrap();
+    // A force-push: nothing leads to the first commit any more, and it may be the adopted one.
+    let mut tip = scene.commit("main", None, &[("roster.yaml", "other: {}\n")]);
+    for n in 0..4 {
+        mirror
+            .fetch(&daemon.origin(), MAIN, Proposals::Ignore)
+            .unwrap();
+        tip = scene.commit(
+            "main",
+            Some(&tip),
+            &[("roster.yaml", &format!("p{n}: {{}}\n"))],
+        );
+    }
+    assert_eq!(mirror.maintain().unwrap(), Packed::NotNeeded);
+    assert_eq!(mirror.maintain_above(5_000, 3).unwrap(), Packed::Done);
+    assert_eq!(mirror.maintain_above(5_000, 3).unwrap(), Packed::NotNeeded);
+    assert_eq!(
+        fs::read_dir(scene.path("mirror/objects/pack"))
+            .unwrap()
+            .filter(|entry| entry
+                .as_ref()
+                .unwrap()
+                .path()
+                .extension()
+                .is_some_and(|end| end == "pack"))
+            .count(),
+        1
+    );
+    assert!(mirror.files(&first).is_ok());
+    assert_eq!(
+        mirror
+            .fetch(&daemon.origin(), MAIN, Proposals::Ignore)
+            .unwrap()
+            .protected
+            .as_ref(),
+        Some(&tip)
+    );
+    assert_eq!(
+        texts(&mirror.files(&tip).unwrap())["roster.yaml"],
+        "p3: {}\n"
+    );
+}
