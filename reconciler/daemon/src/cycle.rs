@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use muster_core::action::Action;
 use muster_core::commit::CommitId;
 use muster_core::desired::{self, Desired};
 use muster_core::diagnostic::Diagnostics;
@@ -374,10 +375,23 @@ fn question_about(steps: &[Step], facts: &Facts, parts: Parts) -> Question {
     for step in steps {
         let user = step.action.user();
         let subject = question.people.entry(user.to_owned()).or_default();
-        subject.traces = true;
-        subject.home = facts.people.get(user).map(|it| it.home.clone());
+        subject.traces |= needs_traces(&step.action);
+        let known = facts.people.get(user);
+        subject.home = known.map(|it| it.home.clone());
+        subject.cuts = known.map_or(0, |it| it.cuts);
     }
     question
+}
+
+/// Whether it takes a look at what logins left behind to see how a step came out.
+fn needs_traces(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Trace { .. }
+            | Action::EndSessions { .. }
+            | Action::LockLogin { .. }
+            | Action::UnlockLogin { .. }
+    )
 }
 
 /// Looks at the protected branch, and adopts its head when it is valid and descends from what was adopted
@@ -560,7 +574,8 @@ fn carry_out<S, W: World, J: Journal, L, R>(
                 .map(|step| (step.id, chain(&error)))
                 .collect(),
         };
-        let parts = parts_of(intent.phase());
+        let mut parts = parts_of(intent.phase());
+        parts.homes |= intent.steps().iter().any(|step| needs_traces(&step.action));
         let mut question = question_about(intent.steps(), memory.facts(), parts);
         question.shells = desired.people.values().map(|it| it.shell.clone()).collect();
         let after = observe(outside, &question)?;

@@ -15,7 +15,7 @@ use crate::homes::Homes;
 use crate::sessions::{Owner, Processes};
 use crate::traces::{self, Whose};
 use crate::units::{self, dbus::Bus};
-use crate::{Host, files, name_services};
+use crate::{Host, act, files, name_services};
 
 const NOT_ASKED: &str = "it was not asked for";
 
@@ -244,7 +244,7 @@ impl Host {
                         .subuids()
                         .find(|(owner, _)| owner == user)
                         .map(|(_, it)| range(it));
-                    self.look_at_traces(&mut homes, &whose, processes, subuid)
+                    self.look_at_traces(&mut homes, &whose, processes, subuid, subject.cuts)
                 }
                 // Whoever has no account has no uid that a process could run under.
                 None => {
@@ -262,6 +262,7 @@ impl Host {
                         keys: Reading::Known(false),
                         crontab: look(&mut homes, Trace::Crontab),
                         processes: Reading::Known(0),
+                        login_saved: Reading::Known(false),
                     }
                 }
             });
@@ -285,6 +286,7 @@ impl Host {
         whose: &Whose<'_>,
         processes: &Result<Processes, String>,
         subuid: Option<IdRange>,
+        cuts: u32,
     ) -> Traces {
         let dir: &Dir = &self.dir;
         let mut look = |trace| traces::look(dir, homes, whose, trace, &self.settings.keys);
@@ -299,6 +301,10 @@ impl Host {
                 })),
                 Err(why) => Reading::Unknown(why.clone()),
             },
+            login_saved: match self.saved.holding(whose.uid, cuts, act::LOGIN) {
+                Ok(shelf) => Reading::Known(shelf.is_some()),
+                Err(error) => Reading::Unknown(error.to_string()),
+            },
         }
     }
 }
@@ -311,6 +317,7 @@ fn unknown(why: &str, traces: bool) -> Person {
         keys: flag(),
         crontab: flag(),
         processes: Reading::Unknown(why.to_owned()),
+        login_saved: flag(),
     });
     Person { home, traces }
 }
