@@ -1,10 +1,12 @@
 //! The power goes out at every effect, before and after it, once and twice: the world must end where it would have
 //! ended anyway, with everything in the journal brought to an outcome.
 
+use muster_core::action::Kind;
 use muster_core::journal::{Entry, StepResult};
+use muster_core::policy::Policy;
 use muster_core::time::Time;
 use muster_sim::{Fuse, Repository, Sim, SimHost, SimTraces, Timing};
-use muster_tests::story::{noon, policy, roster};
+use muster_tests::story::{self, noon, roster};
 
 const BOTH: &str = "users:
   ann: {authentik_user: a.nn, k8s_user: ann-k, tier: admin}
@@ -14,6 +16,13 @@ const ANN: &str = "users:\n  ann: {authentik_user: a.nn, k8s_user: ann-k, tier: 
 
 fn now() -> Time {
     noon("2026-11-22".parse().expect("a date"))
+}
+
+/// As in the stories, on a host that lets renames run.
+fn policy() -> Policy {
+    let mut policy = story::policy();
+    policy.declared_benign.insert(Kind::UserRename);
+    policy
 }
 
 /// Two people are here, and both are logged in.
@@ -57,7 +66,12 @@ fn turning_points() -> Vec<(&'static str, Sim)> {
     let proposing = lived_in();
     proposing.with(|it| it.repository.commit("away", roster(ANN)));
 
+    let renaming = lived_in();
+    let renamed = BOTH.replace("emo: {", "emil: {previously: emo, ");
+    renaming.with(|it| it.repository.commit("main", roster(&renamed)));
+
     vec![
+        ("renaming", renaming),
         ("onboarding", onboarding),
         ("parking", parking),
         ("cutting", cutting),

@@ -205,30 +205,31 @@ impl<'a> Draft<'a> {
             uid: person.uid,
             entry: person.entry,
         };
-        let taken = self
-            .accounts
-            .by_name
-            .get(user)
-            .filter(|it| it.renaming_from.as_deref() != Some(old));
-        if let Some(account) = taken {
-            self.refuse(
+        let ground = Ground {
+            incarnation,
+            needs: Vec::new(),
+        };
+        let action = Action::RenameAccount {
+            from: old.to_owned(),
+            user: user.to_owned(),
+            uid: person.uid,
+        };
+        match self.accounts.by_name.get(user) {
+            None => {
+                self.push(action, &ground);
+            }
+            // A rename that was cut short stands between the names: it is brought to its end before anything else.
+            Some(account) if account.uid == person.uid => {
+                self.push(action, &ground);
+                return;
+            }
+            Some(account) => self.refuse(
                 user,
                 format!(
                     "cannot be the new name of {old}: an account of that name exists with uid {}",
                     account.uid
                 ),
-            );
-        } else {
-            let ground = Ground {
-                incarnation,
-                needs: Vec::new(),
-            };
-            let action = Action::RenameAccount {
-                from: old.to_owned(),
-                user: user.to_owned(),
-                uid: person.uid,
-            };
-            self.push(action, &ground);
+            ),
         }
         // Until the rename is done the person goes on under the old name: a rename is never remove and add.
         self.keep_known(old, wanted, person);
