@@ -57,7 +57,7 @@ pub const WRITING_CALLS: [&str; 25] = [
 ];
 
 /// No wait in these tests is longer than this; none is expected to come near it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The program of this build. Built here when nothing else has built it yet.
 ///
@@ -297,7 +297,7 @@ impl Site {
     /// # Panics
     /// When it does not work.
     pub fn init(&self) {
-        self.muster(&["init", "--yes"]).ok();
+        let _ = self.muster(&["init", "--yes"]).ok();
     }
 
     /// A workstation exactly as this one is, elsewhere.
@@ -518,7 +518,7 @@ impl Site {
             .arg("--config")
             .arg(self.path("muster.toml"))
             .args(["run", "--once"]);
-        Ran::from(strace.output().expect("strace")).ok();
+        let _ = Ran::from(strace.output().expect("strace")).ok();
         let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         let log = fs::read_to_string(log).expect("what strace saw");
         for line in log.lines() {
@@ -721,6 +721,11 @@ pub struct Daemon {
 }
 
 impl Daemon {
+    /// Its process number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal.
     ///
     /// # Panics
