@@ -108,7 +108,7 @@ fn an_onboarding_onto_a_failing_disk_is_made_good() {
     needs(&["strace", "git"]);
     let site = Site::new();
     site.commit(ANN_AND_BOB, "ann and bob");
-    all_made_good(&site, 3);
+    all_made_good(&site, 5);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_cut_on_a_failing_disk_is_made_good() {
     let _ = site.settles();
     site.live_in("bob");
     site.commit(ANN, "bob leaves");
-    all_made_good(&site, 3);
+    all_made_good(&site, 5);
 }
 
 /// A small file system over a directory of a site, taken away again at the end.
@@ -216,7 +216,10 @@ fn a_full_or_read_only_file_system_is_waited_out() {
         small.empty();
         small.remount("ro");
         let ran = site.once();
-        assert!(!ran.is_ok(), "{part} is read-only: {}", ran.said());
+        // Steps that failed on the full disk are not due yet: said, and not tried.
+        let waits = ran.out.contains("next try at");
+        assert!(!ran.is_ok() || waits, "{part} is read-only: {}", ran.said());
+        assert_eq!(before, site.text_on_host("etc/passwd"));
         small.remount("rw");
         wait_for_the_next_try(&[site]);
         let ran = site.once().ok();

@@ -95,7 +95,15 @@ fn names_in_branches_and_commits_are_only_text() {
             "{bad:?} got through"
         );
     }
-    assert!(!told.contains("<script>"), "{told}");
+    // In a code span it is text; that spans cannot be left is tested where reports are made.
+    let bare = told.lines().find(|it| {
+        it.contains("<script>")
+            && !it
+                .split("<script>")
+                .next()
+                .is_some_and(|it| it.contains('`'))
+    });
+    assert_eq!(bare, None);
     site.is_still().unwrap();
 }
 
