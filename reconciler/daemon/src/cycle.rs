@@ -164,6 +164,12 @@ impl Summary {
     pub fn is_quiet(&self) -> bool {
         self.ran.is_empty() && self.recovered.is_empty() && self.told == 0
     }
+
+    /// How many parts of the world could not be read, so that nothing was planned on them.
+    pub fn unread(&self) -> usize {
+        let unread = |note: &&Note| matches!(note, Note::Unread { .. });
+        self.notes.iter().filter(unread).count()
+    }
 }
 
 /// Runs one cycle.
