@@ -744,10 +744,12 @@ fn tell_proposals<S: Source, W: World, J, L, R: ReportSink>(
             let observed = observe(outside, &question)?;
             let base = make_plan(memory, run, &memory.facts().adopted, desired, &observed);
             for (about, looked) in due {
-                let facts = &memory.replayed.facts;
-                if tell::proposal(
-                    &about, &looked, outside, facts, run, &base, &observed, summary,
-                ) {
+                let ground = tell::Ground {
+                    facts: &memory.replayed.facts,
+                    observed: &observed,
+                    base: &base,
+                };
+                if tell::proposal(&about, &looked, ground, outside, run, summary) {
                     memory.told.insert(about.head.clone(), premises.clone());
                 }
             }
