@@ -7,6 +7,7 @@
 //! | `> rewrite` | main is force-pushed to the indented lines |
 //! | `> day YYYY-MM-DD` | the day on which what follows happens |
 //! | `> by hand WHAT` | somebody changes the host behind muster's back; see [`by_hand`] |
+//! | `> declare KIND` | the host's settings declare a kind of privileged step benign |
 //! | `> cycle` | a process starts, runs one cycle, and ends |
 //! | `> crash N before\|after` | as `cycle`, but the power goes out at effect N |
 //! | `> plan BRANCH` | what was told on the branch's head |
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use muster::cycle::Summary;
+use muster_core::action::Kind;
 use muster_core::facts::IdRange;
 use muster_core::journal::StepResult;
 use muster_core::policy::{Aggregate, Policy, PortFamily};
@@ -149,6 +151,15 @@ impl Story {
                         rest.strip_prefix("hand ").expect("by hand WHAT"),
                     )
                 });
+                String::new()
+            }
+            "declare" => {
+                let kind = Kind::DECLARABLE
+                    .into_iter()
+                    .find(|kind| kind.word() == rest);
+                self.policy
+                    .declared_benign
+                    .insert(kind.expect("a kind that can be declared"));
                 String::new()
             }
             "cycle" => match self.sim.cycle(&self.policy, self.now) {

@@ -38,6 +38,20 @@ impl fmt::Display for IdRange {
     }
 }
 
+/// The ids of one account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountIds {
+    /// Its uid.
+    pub uid: u32,
+    /// The gid of its private group.
+    pub gid: u32,
+    /// Its subordinate uids, if any.
+    pub subuid: Option<IdRange>,
+    /// Its subordinate gids, if any.
+    pub subgid: Option<IdRange>,
+}
+
 /// Which directory a home is. Never the device number, which changes from boot to boot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -245,6 +259,8 @@ pub struct Facts {
     pub frozen: Option<Frozen>,
     /// Everybody ever kept here, by name.
     pub people: BTreeMap<String, PersonFacts>,
+    /// Ids of accounts whose creation was begun and not seen done: theirs when it is tried again, and nobody else's.
+    pub begun: BTreeMap<String, AccountIds>,
     /// When removals ran, for the limit over a day; a day old at most.
     pub removals: Vec<Time>,
     /// Steps that did not come out as meant, since they last did.
@@ -269,6 +285,7 @@ impl Facts {
             attempted: None,
             frozen: None,
             people: BTreeMap::new(),
+            begun: BTreeMap::new(),
             removals: Vec::new(),
             failures: BTreeMap::new(),
             needs_operator: BTreeMap::new(),
@@ -322,6 +339,27 @@ impl Facts {
     }
 
     fn apply_result(&mut self, step: &Step, result: &StepResult, at: Time) {
+        if let Action::CreateAccount {
+            user,
+            uid,
+            gid,
+            subuid,
+            subgid,
+            ..
+        } = &step.action
+        {
+            if *result == StepResult::Done {
+                self.begun.remove(user);
+            } else {
+                let ids = AccountIds {
+                    uid: *uid,
+                    gid: *gid,
+                    subuid: *subuid,
+                    subgid: *subgid,
+                };
+                self.begun.insert(user.clone(), ids);
+            }
+        }
         match result {
             StepResult::Done => {
                 self.failures.remove(&step.id);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::commit::CommitId;
-use crate::facts::{Attempted, Facts, Failure, Frozen, PersonFacts, Recorded};
+use crate::facts::{AccountIds, Attempted, Facts, Failure, Frozen, PersonFacts, Recorded};
 use crate::step::StepId;
 use crate::time::Time;
 
@@ -28,6 +28,7 @@ struct State {
     attempted: Option<Attempted>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     frozen: Option<Frozen>,
+    begun: BTreeMap<String, AccountIds>,
     removals: Vec<Time>,
     failures: BTreeMap<StepId, Failure>,
     needs_operator: BTreeMap<StepId, String>,
@@ -93,6 +94,7 @@ pub fn files(facts: &Facts, through: &Through) -> BTreeMap<String, Vec<u8>> {
         attempted,
         frozen,
         people,
+        begun,
         removals,
         failures,
         needs_operator,
@@ -107,6 +109,7 @@ pub fn files(facts: &Facts, through: &Through) -> BTreeMap<String, Vec<u8>> {
         adopted: adopted.clone(),
         attempted: attempted.clone(),
         frozen: frozen.clone(),
+        begun: begun.clone(),
         removals: removals.clone(),
         failures: failures.clone(),
         needs_operator: needs_operator.clone(),
@@ -204,6 +207,7 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         adopted,
         attempted,
         frozen,
+        begun,
         removals,
         failures,
         needs_operator,
@@ -219,6 +223,7 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         attempted,
         frozen,
         people,
+        begun,
         removals,
         failures,
         needs_operator,

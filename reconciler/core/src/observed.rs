@@ -51,6 +51,7 @@ impl Question {
             subject.traces |= more.traces;
             subject.ask_name_services |= more.ask_name_services;
             subject.home = subject.home.take().or(more.home);
+            subject.cuts = subject.cuts.max(more.cuts);
         }
         self.new = self.new.max(new);
         self.shells.extend(shells);
@@ -66,6 +67,8 @@ pub struct Subject {
     pub ask_name_services: bool,
     /// The home to look at, when the account databases have none.
     pub home: Option<String>,
+    /// How often the person was cut, and so which saves may be theirs.
+    pub cuts: u32,
 }
 
 /// The parts of a host that can be read on their own.
@@ -232,6 +235,8 @@ pub struct Traces {
     pub crontab: Reading<bool>,
     /// Processes that run under the uid.
     pub processes: Reading<usize>,
+    /// Whether a login that a cut saved has not been put back in full.
+    pub login_saved: Reading<bool>,
 }
 
 /// The state of units.

@@ -89,16 +89,24 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
         Action::LockLogin { user, .. } => account(observed, user, |found| {
             when(found.is_none_or(|it| is_shut(it, nologin)))
         }),
-        Action::UnlockLogin { user, .. } => account(observed, user, |found| {
-            when(found.is_some_and(|it| !is_shut(it, nologin)))
-        }),
+        // The save goes only once all of it is back: half a login is not put back.
+        Action::UnlockLogin { user, .. } => {
+            match traces_of(observed, user).map(|it| &it.login_saved) {
+                Some(Reading::Known(true)) => State::NotReached,
+                Some(Reading::Known(false)) => account(observed, user, |found| {
+                    when(found.is_some_and(|it| !is_shut(it, nologin)))
+                }),
+                Some(Reading::Unknown(why)) => State::Unknown(why.clone()),
+                None => State::Unknown(format!("{user} was not looked at")),
+            }
+        }
         Action::Trace {
             user,
             trace,
             direction,
             ..
         } => {
-            let Some(traces) = observed.people.get(user).and_then(|it| it.traces.as_ref()) else {
+            let Some(traces) = traces_of(observed, user) else {
                 return State::Unknown(format!("{user} was not looked at"));
             };
             match trace_reading(traces, *trace) {
@@ -106,18 +114,11 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
                 Reading::Unknown(why) => State::Unknown(why.clone()),
             }
         }
-        Action::EndSessions { user } => {
-            match observed
-                .people
-                .get(user)
-                .and_then(|it| it.traces.as_ref())
-                .map(|it| &it.processes)
-            {
-                Some(Reading::Known(count)) => when(*count == 0),
-                Some(Reading::Unknown(why)) => State::Unknown(why.clone()),
-                None => State::Unknown(format!("{user} was not looked at")),
-            }
-        }
+        Action::EndSessions { user } => match traces_of(observed, user).map(|it| &it.processes) {
+            Some(Reading::Known(count)) => when(*count == 0),
+            Some(Reading::Unknown(why)) => State::Unknown(why.clone()),
+            None => State::Unknown(format!("{user} was not looked at")),
+        },
         Action::CreateHome { user, .. } => match observed.people.get(user).map(|it| &it.home) {
             Some(Reading::Known(Home::Directory(_))) => State::Reached,
             Some(Reading::Known(Home::Absent)) => State::NotReached,
@@ -164,6 +165,10 @@ fn account(
         Reading::Known(accounts) => judge(accounts.by_name.get(user)),
         Reading::Unknown(why) => State::Unknown(why.clone()),
     }
+}
+
+fn traces_of<'a>(observed: &'a Observed, user: &str) -> Option<&'a Traces> {
+    observed.people.get(user)?.traces.as_ref()
 }
 
 /// Whether nobody gets in by this account: locked, expired and without a shell (R34).

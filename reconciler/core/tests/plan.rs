@@ -406,6 +406,7 @@ fn person(cut: bool) -> Person {
         keys: Reading::Known(true),
         crontab: Reading::Known(false),
         processes: Reading::Known(2),
+        login_saved: Reading::Known(false),
     });
     let id = muster_core::facts::HomeId {
         inode: 7,

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use muster_core::action::Action;
 use muster_core::commit::CommitId;
 use muster_core::desired::{self, Desired};
 use muster_core::diagnostic::Diagnostics;
@@ -185,32 +186,56 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
     let desired = desired_of_adopted(memory, outside, &run)?;
     let mut observed = observe(outside, &question(&desired, memory.facts()))?;
 
-    // Decide.
-    let plan = make_plan(memory, &run, &memory.facts().adopted, &desired, &observed);
-    let verdict = judge(&plan, run.policy, memory.facts(), &observed, run.now);
-    let (batches, held) = verdict.into_batches();
-    summary.held = held;
-    summary.notes = plan.notes().to_vec();
+    for pass in 1.. {
+        // Decide.
+        let plan = make_plan(memory, &run, &memory.facts().adopted, &desired, &observed);
+        let verdict = judge(&plan, run.policy, memory.facts(), &observed, run.now);
+        let (batches, held) = verdict.into_batches();
+        summary.held = held;
+        summary.notes = plan.notes().to_vec();
 
-    // Act.
-    carry_out(
-        memory,
-        outside,
-        &mut run,
-        &plan,
-        &observed,
-        batches,
-        &desired,
-        &mut summary,
-    )?;
+        // Act.
+        let before = summary.ran.len();
+        carry_out(
+            memory,
+            outside,
+            &mut run,
+            &plan,
+            &observed,
+            batches,
+            &desired,
+            &mut summary,
+        )?;
+        let uncovered = summary.ran[before..]
+            .iter()
+            .any(|(step, result)| *result == StepResult::Done && uncovers(&step.action));
+        if !uncovered || summary.stopped || pass == PASSES {
+            break;
+        }
+        observed = observe(outside, &question(&desired, memory.facts()))?;
+    }
     commit_ledger(memory, outside, run.now, &summary)?;
 
-    // Tell.
+    // Tell what waits now, which is not what waited before acting.
     if outside.sink.is_some() {
-        if !summary.ran.is_empty() {
+        let waiting = if summary.ran.is_empty() {
+            None
+        } else {
             observed = observe(outside, &question(&desired, memory.facts()))?;
-        }
-        tell::outcome(memory.facts(), outside, run.policy, &mut summary);
+            let plan = make_plan(memory, &run, &memory.facts().adopted, &desired, &observed);
+            let verdict = judge(&plan, run.policy, memory.facts(), &observed, run.now);
+            Some((verdict.held, plan.notes().to_vec()))
+        };
+        let (held, notes) =
+            waiting.unwrap_or_else(|| (summary.held.clone(), summary.notes.clone()));
+        tell::outcome(
+            memory.facts(),
+            outside,
+            run.policy,
+            &held,
+            &notes,
+            &mut summary,
+        );
         tell_proposals(
             memory,
             outside,
@@ -226,6 +251,18 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
     summary.frozen.clone_from(&memory.facts().frozen);
     memory.desired = Some((memory.facts().adopted.clone(), run.now.date(), desired));
     Ok(summary)
+}
+
+/// A step that uncovers what was hidden is followed by one more look within the cycle.
+const PASSES: usize = 2;
+
+/// Whether, once it is done, the host shows something that could not be planned on before: what a cut had saved, and
+/// everything under a new name.
+fn uncovers(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::UnlockLogin { .. } | Action::RenameAccount { .. }
+    )
 }
 
 /// What an adopted or proposed commit would do, without doing it: the plan and everything it was made from.
@@ -374,10 +411,23 @@ fn question_about(steps: &[Step], facts: &Facts, parts: Parts) -> Question {
     for step in steps {
         let user = step.action.user();
         let subject = question.people.entry(user.to_owned()).or_default();
-        subject.traces = true;
-        subject.home = facts.people.get(user).map(|it| it.home.clone());
+        subject.traces |= needs_traces(&step.action);
+        let known = facts.people.get(user);
+        subject.home = known.map(|it| it.home.clone());
+        subject.cuts = known.map_or(0, |it| it.cuts);
     }
     question
+}
+
+/// Whether it takes a look at what logins left behind to see how a step came out.
+fn needs_traces(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Trace { .. }
+            | Action::EndSessions { .. }
+            | Action::LockLogin { .. }
+            | Action::UnlockLogin { .. }
+    )
 }
 
 /// Looks at the protected branch, and adopts its head when it is valid and descends from what was adopted
@@ -560,7 +610,8 @@ fn carry_out<S, W: World, J: Journal, L, R>(
                 .map(|step| (step.id, chain(&error)))
                 .collect(),
         };
-        let parts = parts_of(intent.phase());
+        let mut parts = parts_of(intent.phase());
+        parts.homes |= intent.steps().iter().any(|step| needs_traces(&step.action));
         let mut question = question_about(intent.steps(), memory.facts(), parts);
         question.shells = desired.people.values().map(|it| it.shell.clone()).collect();
         let after = observe(outside, &question)?;

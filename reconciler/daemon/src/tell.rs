@@ -4,10 +4,10 @@ use muster_core::commit::CommitId;
 use muster_core::desired::{self, Desired};
 use muster_core::diagnostic::{Diagnostic, Diagnostics};
 use muster_core::facts::Facts;
-use muster_core::gate::judge;
+use muster_core::gate::{Held, judge};
 use muster_core::journal::StepResult;
 use muster_core::observed::Observed;
-use muster_core::plan::{self, Input, Plan};
+use muster_core::plan::{self, Input, Note, Plan};
 use muster_core::policy::Policy;
 use muster_core::repo;
 use muster_core::report::{
@@ -30,6 +30,8 @@ pub(crate) fn outcome<S, W, J, L, R: ReportSink>(
     facts: &Facts,
     outside: &mut Outside<S, W, J, L, R>,
     policy: &Policy,
+    held: &[Held],
+    notes: &[Note],
     summary: &mut Summary,
 ) {
     let mut results: Vec<(Step, StepResult)> = facts
@@ -42,7 +44,7 @@ pub(crate) fn outcome<S, W, J, L, R: ReportSink>(
         .iter()
         .filter(|(_, result)| *result != StepResult::Done);
     results.extend(failed.cloned());
-    if results.is_empty() && summary.held.is_empty() {
+    if results.is_empty() && held.is_empty() {
         return;
     }
     let at = facts.record.last().map_or(facts.latest, |it| it.at);
@@ -52,8 +54,8 @@ pub(crate) fn outcome<S, W, J, L, R: ReportSink>(
             adopted: &facts.adopted,
             at,
             results: &results,
-            held: &summary.held,
-            notes: &summary.notes,
+            held,
+            notes,
         },
         FORGE_LIMIT,
     );

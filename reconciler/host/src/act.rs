@@ -16,7 +16,7 @@ use crate::traces::{self, LINGER, Whose};
 use crate::{Host, files, units};
 
 /// The key of a saved login on the shelf of its uid.
-const LOGIN: &str = "login";
+pub(crate) const LOGIN: &str = "login";
 
 type Progress<'a> = &'a mut dyn FnMut(usize, usize);
 

@@ -15,7 +15,7 @@ use crate::homes::Homes;
 use crate::sessions::{Owner, Processes};
 use crate::traces::{self, Whose};
 use crate::units::{self, dbus::Bus};
-use crate::{Host, files, name_services};
+use crate::{Host, act, files, name_services};
 
 const NOT_ASKED: &str = "it was not asked for";
 
@@ -200,6 +200,13 @@ impl Host {
     ) -> BTreeMap<String, Person> {
         let mut homes = Homes::new(&self.dir, &self.root);
         let mut processes: Option<Result<Processes, String>> = None;
+        // One walk over both files costs less than an index of each.
+        let accounts: HashMap<&str, accounts::Account<'_>> = databases
+            .iter()
+            .flat_map(|it| it.accounts())
+            .filter(|it| question.people.contains_key(it.name))
+            .map(|it| (it.name, it))
+            .collect();
         let mut people = Vec::with_capacity(question.people.len());
         for (user, subject) in &question.people {
             let databases = match databases {
@@ -213,9 +220,9 @@ impl Host {
                 people.push((user.clone(), unknown(&why, subject.traces)));
                 continue;
             }
-            let account = databases.account(user);
+            let account = accounts.get(user.as_str());
             let default;
-            let home = match (&account, &subject.home) {
+            let home = match (account, &subject.home) {
                 (Some(account), _) => account.home,
                 (None, Some(home)) => home,
                 (None, None) => {
@@ -223,8 +230,8 @@ impl Host {
                     &default
                 }
             };
-            let seen = homes.look(home, account.as_ref().map(|it| it.uid));
-            let traces = subject.traces.then(|| match &account {
+            let seen = homes.look(home, account.map(|it| it.uid));
+            let traces = subject.traces.then(|| match account {
                 Some(account) => {
                     let whose = Whose {
                         user,
@@ -237,7 +244,7 @@ impl Host {
                         .subuids()
                         .find(|(owner, _)| owner == user)
                         .map(|(_, it)| range(it));
-                    self.look_at_traces(&mut homes, &whose, processes, subuid)
+                    self.look_at_traces(&mut homes, &whose, processes, subuid, subject.cuts)
                 }
                 // Whoever has no account has no uid that a process could run under.
                 None => {
@@ -255,6 +262,7 @@ impl Host {
                         keys: Reading::Known(false),
                         crontab: look(&mut homes, Trace::Crontab),
                         processes: Reading::Known(0),
+                        login_saved: Reading::Known(false),
                     }
                 }
             });
@@ -278,6 +286,7 @@ impl Host {
         whose: &Whose<'_>,
         processes: &Result<Processes, String>,
         subuid: Option<IdRange>,
+        cuts: u32,
     ) -> Traces {
         let dir: &Dir = &self.dir;
         let mut look = |trace| traces::look(dir, homes, whose, trace, &self.settings.keys);
@@ -292,6 +301,10 @@ impl Host {
                 })),
                 Err(why) => Reading::Unknown(why.clone()),
             },
+            login_saved: match self.saved.holding(whose.uid, cuts, act::LOGIN) {
+                Ok(shelf) => Reading::Known(shelf.is_some()),
+                Err(error) => Reading::Unknown(error.to_string()),
+            },
         }
     }
 }
@@ -304,6 +317,7 @@ fn unknown(why: &str, traces: bool) -> Person {
         keys: flag(),
         crontab: flag(),
         processes: Reading::Unknown(why.to_owned()),
+        login_saved: flag(),
     });
     Person { home, traces }
 }

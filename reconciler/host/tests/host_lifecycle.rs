@@ -27,6 +27,7 @@ const ADA: &str = "  ada: {authentik_user: ada.x, k8s_user: adak, tier: power-us
 
 struct Machine {
     scratch: tempfile::TempDir,
+    settings: HostSettings,
     host: Host,
     policy: Policy,
     replayed: Replayed,
@@ -81,7 +82,7 @@ fn machine() -> Machine {
         (Aggregate::Admins, "/etc/ttyd-admins".to_owned()),
     ]
     .into();
-    let host = Host::open(settings).unwrap();
+    let host = Host::open(settings.clone()).unwrap();
     let now = Time(1_795_305_600);
     let genesis = Entry::Genesis {
         at: now,
@@ -92,6 +93,7 @@ fn machine() -> Machine {
     let replayed = Replayed::begin(&genesis).unwrap();
     Machine {
         scratch,
+        settings,
         host,
         policy,
         replayed,
@@ -101,6 +103,11 @@ fn machine() -> Machine {
 }
 
 impl Machine {
+    /// As a daemon does that starts after a disk was mounted.
+    fn reopen(&mut self) {
+        self.host = Host::open(self.settings.clone()).unwrap();
+    }
+
     fn path(&self, path: &str) -> PathBuf {
         self.scratch.path().join("root").join(path)
     }
@@ -499,5 +506,141 @@ fn a_rename_keeps_uid_home_and_ports_and_takes_its_traces_along() {
     assert!(
         !it.path("etc/systemd/system/multi-user.target.wants/t3-serve@emo.service")
             .is_symlink()
+    );
+}
+
+/// A file system of its own at `path`, in a mount namespace of this thread alone; `false` where that is not allowed.
+fn mount_tmpfs(path: &Path, options: &str) -> bool {
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::{CloneFlags, unshare};
+    let none: Option<&str> = None;
+    unshare(CloneFlags::CLONE_NEWNS).is_ok()
+        && mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).is_ok()
+        && mount(
+            Some("tmpfs"),
+            path,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some(options),
+        )
+        .is_ok()
+}
+
+#[test]
+fn what_is_mounted_inside_a_home_is_not_entered() {
+    let mut it = machine();
+    it.settles(&format!("{EMO}{ADA}"));
+    std::fs::create_dir(it.path("home/emo/.ssh")).unwrap();
+    if !mount_tmpfs(&it.path("home/emo/.ssh"), "size=64k") {
+        return;
+    }
+    it.reopen();
+    it.put("home/emo/.ssh/authorized_keys", b"on another mount", 0o600);
+    it.cycle(&format!("users:\n{ADA}"));
+    assert_eq!(it.text("home/emo/.ssh/authorized_keys"), "on another mount");
+    let (plan, _) = it.plan(&format!("users:\n{ADA}"));
+    let notes: Vec<String> = plan.notes().iter().map(ToString::to_string).collect();
+    assert!(
+        notes.iter().any(|it| it.contains("another mount")),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn without_room_nothing_is_half_done_and_with_room_it_is_finished() {
+    let mut it = machine();
+    std::fs::write(it.path("etc/skel/large"), vec![b'x'; 300_000]).unwrap();
+    if !mount_tmpfs(&it.path("home"), "size=128k") {
+        return;
+    }
+    it.reopen();
+    it.cycle(EMO);
+    assert!(
+        it.reason("home.create").contains("No space left"),
+        "{}",
+        it.reason("home.create")
+    );
+    assert_eq!(std::fs::read_dir(it.path("home")).unwrap().count(), 0);
+    std::fs::remove_file(it.path("etc/skel/large")).unwrap();
+    it.settles(EMO);
+    assert!(it.path("home/emo/.profile").exists());
+}
+
+#[test]
+fn a_file_that_cannot_be_saved_stays_where_it_is() {
+    let mut it = machine();
+    it.settles(&format!("{EMO}{ADA}"));
+    it.put("home/emo/.ssh/authorized_keys", &vec![b'k'; 300_000], 0o600);
+    if !mount_tmpfs(&it.scratch.path().join("saved"), "size=64k,mode=700") {
+        return;
+    }
+    it.reopen();
+    it.cycle(&format!("users:\n{ADA}"));
+    assert!(
+        it.reason("keys.set_aside").contains("No space left"),
+        "{}",
+        it.reason("keys.set_aside")
+    );
+    assert_eq!(it.text("home/emo/.ssh/authorized_keys").len(), 300_000);
+}
+
+#[test]
+fn a_root_that_cannot_be_written_is_said_of_every_step() {
+    use nix::mount::{MsFlags, mount};
+    let mut it = machine();
+    let none: Option<&str> = None;
+    let root = it.path("");
+    if !mount_tmpfs(&it.path("home"), "size=64k")
+        || mount(Some(&root), &root, none, MsFlags::MS_BIND, none).is_err()
+    {
+        return;
+    }
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(none, &root, none, flags, none).unwrap();
+    it.reopen();
+    it.cycle(EMO);
+    assert!(
+        it.reason("user.create").contains("Read-only file system"),
+        "{}",
+        it.reason("user.create")
+    );
+    assert!(!it.text("etc/passwd").contains("emo"));
+}
+
+#[test]
+fn an_aggregate_file_that_changes_in_between_keeps_what_the_other_wrote() {
+    let mut it = machine();
+    it.settles(EMO);
+    it.now = it.now.plus(7_200);
+    let (plan, observed) = it.plan(&format!("{EMO}{ADA}"));
+    let (batches, _) =
+        judge(&plan, &it.policy, &it.replayed.facts, &observed, it.now).into_batches();
+    let batch = batches
+        .into_iter()
+        .find(|it| it.phase() == muster_core::action::Phase::Files)
+        .unwrap();
+    let steps: Vec<Step> = batch.steps().cloned().collect();
+    let files = writes(
+        &steps.iter().collect::<Vec<_>>(),
+        &observed,
+        plan.environments(),
+        plan.ports(),
+    );
+    let intent = batch
+        .intend(&commit(), it.now, files, |_| Ok::<(), ()>(()))
+        .unwrap();
+    let theirs = format!("{}by.hand=somebody\n", it.text("etc/ttyd-user-map"));
+    std::fs::write(it.path("etc/ttyd-user-map"), &theirs).unwrap();
+    let complaints = it.host.act(&intent, &mut |_, _| {}).unwrap();
+    assert_eq!(it.text("etc/ttyd-user-map"), theirs);
+    assert!(
+        complaints
+            .values()
+            .any(|why| why.contains("changed by somebody else just now")),
+        "{complaints:?}"
+    );
+    assert!(
+        it.path("etc/muster/env/ada.env").exists(),
+        "the other files were written"
     );
 }

@@ -276,6 +276,7 @@ impl SimHost {
             keys: Reading::Known(left.keys.is_some()),
             crontab: Reading::Known(left.crontab.is_some()),
             processes: Reading::Known(left.processes),
+            login_saved: Reading::Known(self.saved.get(user).is_some_and(|it| it.login.is_some())),
         });
         Person {
             home: Reading::Known(home),

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::{Facts, IdRange, PersonFacts};
+use crate::facts::{AccountIds, Facts, IdRange, PersonFacts};
 use crate::observed::{Accounts, Observed};
 use crate::policy::{Aggregate, Policy, PortFamily, Ports};
 use crate::render::dispatch_entry;
@@ -18,15 +18,6 @@ pub(super) struct Ids {
     subuids: Ranges,
     subgids: Ranges,
     bounds: ((u32, u32), (u32, u32)),
-}
-
-/// What a new account gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NewIds {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) subuid: Option<IdRange>,
-    pub(super) subgid: Option<IdRange>,
 }
 
 impl Ids {
@@ -45,6 +36,12 @@ impl Ids {
             subuids.extend(person.subuid);
             subgids.extend(person.subgid);
         }
+        for ids in facts.begun.values() {
+            uids.insert(ids.uid);
+            gids.insert(ids.gid);
+            subuids.extend(ids.subuid);
+            subgids.extend(ids.subgid);
+        }
         let defaults = &accounts.defaults;
         Self {
             uids,
@@ -61,7 +58,7 @@ impl Ids {
     ///
     /// # Errors
     /// Says which range of login.defs is used up.
-    pub(super) fn take(&mut self, asked: Option<u32>) -> Result<NewIds, String> {
+    pub(super) fn take(&mut self, asked: Option<u32>) -> Result<AccountIds, String> {
         let ((uid_min, uid_max), (gid_min, gid_max)) = self.bounds;
         let uid = match asked {
             Some(uid) => uid,
@@ -86,7 +83,7 @@ impl Ids {
             .map_err(|()| "SUB_GID_MIN to SUB_GID_MAX of login.defs is used up")?;
         self.uids.insert(uid);
         self.gids.insert(gid);
-        Ok(NewIds {
+        Ok(AccountIds {
             uid,
             gid,
             subuid,

@@ -25,6 +25,7 @@ pub fn question(desired: &Desired, facts: &Facts) -> Question {
                 traces: known.is_some_and(|it| it.stage == Stage::Cut || !it.aside.is_empty()),
                 ask_name_services: known.is_none(),
                 home: known.map(|it| it.home.clone()),
+                cuts: known.map_or(0, |it| it.cuts),
             },
         );
     }
@@ -42,6 +43,7 @@ pub fn question(desired: &Desired, facts: &Facts) -> Question {
                     traces: !gone && !renamed.contains(user.as_str()),
                     ask_name_services: false,
                     home: Some(person.home.clone()),
+                    cuts: person.cuts,
                 },
             );
         }

@@ -7,11 +7,11 @@ mod instance;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::allocate::{Ids, NewIds, PortTable};
+use super::allocate::{Ids, PortTable};
 use super::{Input, Note, Plan, PlannedStep};
 use crate::action::{Action, Direction};
 use crate::desired::Wanted;
-use crate::facts::{PersonFacts, Stage};
+use crate::facts::{AccountIds, PersonFacts, Stage};
 use crate::observed::{Account, Accounts, Password, Reading};
 use crate::policy::Aggregate;
 use crate::step::{Incarnation, Step, StepId};
@@ -205,30 +205,31 @@ impl<'a> Draft<'a> {
             uid: person.uid,
             entry: person.entry,
         };
-        let taken = self
-            .accounts
-            .by_name
-            .get(user)
-            .filter(|it| it.renaming_from.as_deref() != Some(old));
-        if let Some(account) = taken {
-            self.refuse(
+        let ground = Ground {
+            incarnation,
+            needs: Vec::new(),
+        };
+        let action = Action::RenameAccount {
+            from: old.to_owned(),
+            user: user.to_owned(),
+            uid: person.uid,
+        };
+        match self.accounts.by_name.get(user) {
+            None => {
+                self.push(action, &ground);
+            }
+            // A rename that was cut short stands between the names: it is brought to its end before anything else.
+            Some(account) if account.uid == person.uid => {
+                self.push(action, &ground);
+                return;
+            }
+            Some(account) => self.refuse(
                 user,
                 format!(
                     "cannot be the new name of {old}: an account of that name exists with uid {}",
                     account.uid
                 ),
-            );
-        } else {
-            let ground = Ground {
-                incarnation,
-                needs: Vec::new(),
-            };
-            let action = Action::RenameAccount {
-                from: old.to_owned(),
-                user: user.to_owned(),
-                uid: person.uid,
-            };
-            self.push(action, &ground);
+            ),
         }
         // Until the rename is done the person goes on under the old name: a rename is never remove and add.
         self.keep_known(old, wanted, person);
@@ -350,23 +351,24 @@ impl<'a> Draft<'a> {
 
     /// Creates an account; `before` is what the ledger knows of one that vanished behind our back.
     fn create(&mut self, user: &str, wanted: &Wanted, before: Option<&PersonFacts>) {
-        let ids = match before {
-            Some(person) => Ok(NewIds {
-                uid: person.uid,
-                gid: person.gid,
-                subuid: person.subuid,
-                subgid: person.subgid,
-            }),
-            None => {
-                let Input { desired, facts, .. } = self.input;
-                let accounts = self.accounts;
-                self.ids
-                    .get_or_insert_with(|| {
-                        let asked = desired.people.values().filter_map(|it| it.uid).collect();
-                        Ids::new(accounts, facts, &asked)
-                    })
-                    .take(wanted.uid)
-            }
+        let begun = self.input.facts.begun.get(user).copied();
+        let kept = before.map(|person| AccountIds {
+            uid: person.uid,
+            gid: person.gid,
+            subuid: person.subuid,
+            subgid: person.subgid,
+        });
+        let Input { desired, facts, .. } = self.input;
+        let accounts = self.accounts;
+        let ids = match kept.or(begun.filter(|ids| wanted.uid.is_none_or(|uid| uid == ids.uid))) {
+            Some(ids) => Ok(ids),
+            None => self
+                .ids
+                .get_or_insert_with(|| {
+                    let asked = desired.people.values().filter_map(|it| it.uid).collect();
+                    Ids::new(accounts, facts, &asked)
+                })
+                .take(wanted.uid),
         };
         let ids = match ids {
             Ok(ids) => ids,

@@ -1,0 +1,277 @@
+//! The power goes out at every effect, before and after it, once and twice: the world must end where it would have
+//! ended anyway, with everything in the journal brought to an outcome.
+
+use muster_core::action::Kind;
+use muster_core::journal::{Entry, StepResult};
+use muster_core::policy::Policy;
+use muster_core::time::Time;
+use muster_sim::{Fuse, Repository, Sim, SimHost, SimTraces, Timing};
+use muster_tests::story::{self, noon, roster};
+
+const BOTH: &str = "users:
+  ann: {authentik_user: a.nn, k8s_user: ann-k, tier: admin}
+  emo: {authentik_user: e.mo, k8s_user: emo-k, tier: power-user}
+";
+const ANN: &str = "users:\n  ann: {authentik_user: a.nn, k8s_user: ann-k, tier: admin}\n";
+
+fn now() -> Time {
+    noon("2026-11-22".parse().expect("a date"))
+}
+
+/// As in the stories, on a host that lets renames run.
+fn policy() -> Policy {
+    let mut policy = story::policy();
+    policy.declared_benign.insert(Kind::UserRename);
+    policy
+}
+
+/// Two people are here, and both are logged in.
+fn lived_in() -> Sim {
+    let mut repository = Repository::default();
+    repository.commit("main", roster(BOTH));
+    let sim = Sim::new(repository, SimHost::debian(), "devvm", now());
+    let _ = sim.cycle(&policy(), now()).expect("the first cycle");
+    sim.with(|it| {
+        for name in ["ann", "emo"] {
+            let left = SimTraces {
+                linger: true,
+                keys: Some(format!("ssh-ed25519 {name}")),
+                crontab: Some("@daily true".into()),
+                processes: 2,
+            };
+            it.host.traces.insert(name.into(), left);
+        }
+    });
+    sim
+}
+
+/// The turning points of a person's life, each as a world in which the next cycle has that to do.
+fn turning_points() -> Vec<(&'static str, Sim)> {
+    let mut empty = Repository::default();
+    empty.commit("main", roster("users: {}\n"));
+    let onboarding = Sim::new(empty, SimHost::debian(), "devvm", now());
+    onboarding.with(|it| it.repository.commit("main", roster(BOTH)));
+
+    let parking = lived_in();
+    let parked = BOTH.replace("power-user", "power-user, parked: true");
+    parking.with(|it| it.repository.commit("main", roster(&parked)));
+
+    let cutting = lived_in();
+    cutting.with(|it| it.repository.commit("main", roster(ANN)));
+
+    let returning = cutting.fork();
+    let _ = returning.cycle(&policy(), now()).expect("the cut");
+    returning.with(|it| it.repository.commit("main", roster(BOTH)));
+
+    let proposing = lived_in();
+    proposing.with(|it| it.repository.commit("away", roster(ANN)));
+
+    let renaming = lived_in();
+    let renamed = BOTH.replace("emo: {", "emil: {previously: emo, ");
+    renaming.with(|it| it.repository.commit("main", roster(&renamed)));
+
+    vec![
+        ("renaming", renaming),
+        ("onboarding", onboarding),
+        ("parking", parking),
+        ("cutting", cutting),
+        ("returning", returning),
+        ("proposing", proposing),
+    ]
+}
+
+/// Runs cycles until one is quiet, as a supervisor would that starts the process again.
+fn settle(sim: &Sim) {
+    for _ in 0..6 {
+        if sim
+            .cycle(&policy(), now())
+            .is_ok_and(|summary| summary.is_quiet())
+        {
+            return;
+        }
+    }
+    panic!("it does not come to rest");
+}
+
+/// How the world is, apart from how often it was told so.
+fn outcome(sim: &Sim) -> (SimHost, String, usize) {
+    let facts = sim.facts();
+    let held = sim
+        .cycle(&policy(), now())
+        .expect("a quiet cycle")
+        .held
+        .len();
+    sim.with(|it| {
+        let mut host = it.host.clone();
+        // A save that nothing waits for any more is not state.
+        host.saved
+            .retain(|_, saved| saved.login.is_some() || !saved.traces.is_empty());
+        host.units.retain(|_, unit| unit.enabled || unit.active);
+        let people: Vec<String> = facts
+            .people
+            .iter()
+            .map(|(user, person)| {
+                let mut person = person.clone();
+                person.since = now();
+                format!("{user}: {person:?}")
+            })
+            .collect();
+        (host, people.join("\n"), held)
+    })
+}
+
+/// Nothing in doubt, nothing that a person has to look at, and no step done twice.
+fn assert_sound(sim: &Sim, what: &str) {
+    let memory = sim.boot();
+    assert_eq!(memory.replayed.open, None, "{what}: a batch in doubt");
+    assert!(
+        memory.facts().needs_operator.is_empty(),
+        "{what}: {:?}",
+        memory.facts().needs_operator
+    );
+    sim.with(|it| {
+        let mut open: Option<Vec<String>> = None;
+        let mut done = std::collections::BTreeMap::<String, usize>::new();
+        for entry in &it.journal {
+            match entry {
+                Entry::Intended { steps, .. } => {
+                    open = Some(steps.iter().map(|step| step.id.to_string()).collect())
+                }
+                Entry::Outcome { results, .. } => {
+                    for (id, result) in open
+                        .take()
+                        .expect("an intent before each outcome")
+                        .iter()
+                        .zip(results)
+                    {
+                        *done.entry(id.clone()).or_default() +=
+                            usize::from(*result == StepResult::Done);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let recreated = done.iter().filter(|(_, times)| **times > 2).count();
+        assert_eq!(recreated, 0, "{what}: a step was done again and again");
+    });
+}
+
+fn blow_at(sim: &Sim, at: usize, timing: Timing) {
+    sim.with(|it| {
+        it.fuse = Fuse {
+            effects: 0,
+            blow: Some((at, timing)),
+        }
+    });
+}
+
+fn mend(sim: &Sim) {
+    sim.with(|it| it.fuse = Fuse::default());
+}
+
+#[test]
+fn a_crash_at_any_effect_changes_nothing_about_the_end() {
+    let mut points = 0;
+    for (name, fresh) in turning_points() {
+        let calm = fresh.fork();
+        settle(&calm);
+        let expected = outcome(&calm);
+        for timing in [Timing::Before, Timing::After] {
+            for at in 0.. {
+                let sim = fresh.fork();
+                blow_at(&sim, at, timing);
+                let survived = sim
+                    .cycle(&policy(), now())
+                    .is_ok_and(|it| it.warnings.is_empty());
+                let effects = sim.with(|it| it.fuse.effects);
+                mend(&sim);
+                if survived && effects <= at {
+                    break;
+                }
+                points += 1;
+                let what = format!("{name}, {timing:?} effect {at}");
+                settle(&sim);
+                assert_sound(&sim, &what);
+                assert_eq!(outcome(&sim), expected, "{what}");
+            }
+        }
+    }
+    assert!(points > 150, "effects got lost: {points}");
+}
+
+#[test]
+fn a_crash_during_the_recovery_from_a_crash_changes_nothing_either() {
+    let mut pairs = 0;
+    for (name, fresh) in turning_points() {
+        let calm = fresh.fork();
+        settle(&calm);
+        let expected = outcome(&calm);
+        for first in 0.. {
+            let crashed = fresh.fork();
+            blow_at(&crashed, first, Timing::After);
+            let survived = crashed
+                .cycle(&policy(), now())
+                .is_ok_and(|it| it.warnings.is_empty());
+            let effects = crashed.with(|it| it.fuse.effects);
+            mend(&crashed);
+            if survived && effects <= first {
+                break;
+            }
+            for timing in [Timing::Before, Timing::After] {
+                for second in 0.. {
+                    let sim = crashed.fork();
+                    blow_at(&sim, second, timing);
+                    let survived = sim
+                        .cycle(&policy(), now())
+                        .is_ok_and(|it| it.warnings.is_empty());
+                    let effects = sim.with(|it| it.fuse.effects);
+                    mend(&sim);
+                    if survived && effects <= second {
+                        break;
+                    }
+                    pairs += 1;
+                    let what =
+                        format!("{name}, after effect {first}, then {timing:?} effect {second}");
+                    settle(&sim);
+                    assert_sound(&sim, &what);
+                    assert_eq!(outcome(&sim), expected, "{what}");
+                }
+            }
+        }
+    }
+    assert!(pairs > 2_000, "effects got lost: {pairs}");
+}
+
+#[test]
+fn every_effect_on_the_host_has_an_intent_before_it_and_an_outcome_after_it() {
+    for (name, sim) in turning_points() {
+        settle(&sim);
+        sim.with(|it| {
+            let intended: Vec<Vec<String>> = it
+                .journal
+                .iter()
+                .filter_map(|entry| match entry {
+                    Entry::Intended { steps, .. } => {
+                        Some(steps.iter().map(|step| step.id.to_string()).collect())
+                    }
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(intended, it.acted, "{name}");
+        });
+    }
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_lets_nothing_happen() {
+    for (name, fresh) in turning_points() {
+        let sim = fresh.fork();
+        let before = sim.with(|it| it.host.clone());
+        // The first effect of a cycle with something to do is always a record.
+        blow_at(&sim, 0, Timing::Before);
+        let result = sim.cycle(&policy(), now());
+        let after = sim.with(|it| it.host.clone());
+        assert_eq!(before, after, "{name}");
+        assert!(name == "proposing" || result.is_err(), "{name}: {result:?}");
+    }
+}
