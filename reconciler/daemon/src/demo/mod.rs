@@ -159,10 +159,10 @@ impl Scratch {
                 dir.clone()
             }
             None => {
-                let among = std::env::temp_dir();
+                let among = place(args);
                 tempfile::Builder::new()
                     .prefix("muster-demo-")
-                    .tempdir()
+                    .tempdir_in(&among)
                     .map_err(failed("make a directory in", &among))?
                     .keep()
             }
@@ -198,6 +198,18 @@ impl Drop for Scratch {
             // On the way out with an error that matters more.
             let _ = std::fs::remove_dir_all(&self.path);
         }
+    }
+}
+
+/// In memory where there is room for that: a cycle syncs what it writes, and the story is not worth waiting for a disk. What
+/// is to be kept, or was sent elsewhere, is an ordinary temporary file.
+fn place(args: &Args) -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let usable = nix::unistd::access(memory, nix::unistd::AccessFlags::W_OK).is_ok();
+    if usable && !args.keep && std::env::var_os("TMPDIR").is_none() {
+        memory.to_owned()
+    } else {
+        std::env::temp_dir()
     }
 }
 

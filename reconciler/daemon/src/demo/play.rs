@@ -262,10 +262,12 @@ impl<'o> Play<'o> {
             "\nEverything is left in {at}. To go on:\n\n\
              \x20 cd {at}\n\
              \x20 {exe} --config muster.toml status\n\
-             \x20 {exe} --config muster.toml plan\n\
-             \x20 {exe} --config muster.toml run           # the daemon; ends with ^C\n\
-             \x20 $EDITOR checkout/roster.yaml, then git -C checkout commit -a, git -C checkout push origin main\n\
-             \x20 rm -r {at}                               # and nothing is left"
+             \x20 {exe} --config muster.toml run       # the daemon; ends with ^C\n\n\
+             Beside it, in another terminal, edit checkout/roster.yaml, and then:\n\n\
+             \x20 git -C checkout commit -am \"What is new\"\n\
+             \x20 git -C checkout push origin main\n\
+             \x20 {exe} --config muster.toml plan\n\n\
+             When you have seen enough: rm -r {at}"
         ))
     }
 }
