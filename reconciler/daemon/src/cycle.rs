@@ -165,6 +165,12 @@ impl Summary {
     pub fn is_quiet(&self) -> bool {
         self.ran.is_empty() && self.recovered.is_empty() && self.told == 0
     }
+
+    /// How many parts of the world could not be read, so that nothing was planned on them.
+    pub fn unread(&self) -> usize {
+        let unread = |note: &&Note| matches!(note, Note::Unread { .. });
+        self.notes.iter().filter(unread).count()
+    }
 }
 
 /// Runs one cycle.
@@ -738,10 +744,12 @@ fn tell_proposals<S: Source, W: World, J, L, R: ReportSink>(
             let observed = observe(outside, &question)?;
             let base = make_plan(memory, run, &memory.facts().adopted, desired, &observed);
             for (about, looked) in due {
-                let facts = &memory.replayed.facts;
-                if tell::proposal(
-                    &about, &looked, outside, facts, run, &base, &observed, summary,
-                ) {
+                let ground = tell::Ground {
+                    facts: &memory.replayed.facts,
+                    observed: &observed,
+                    base: &base,
+                };
+                if tell::proposal(&about, &looked, ground, outside, run, summary) {
                     memory.told.insert(about.head.clone(), premises.clone());
                 }
             }

@@ -1,6 +1,6 @@
 //! One executor at work: the real outside, what is remembered, and what it says of each cycle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -58,6 +58,8 @@ pub struct Executor {
     console: Console,
     now: fn() -> Time,
     alive: Option<Time>,
+    /// What needs attention and was said in the last cycle.
+    warned: BTreeSet<String>,
 }
 
 impl Executor {
@@ -104,10 +106,11 @@ impl Executor {
             console,
             now,
             alive: None,
+            warned: BTreeSet::new(),
         })
     }
 
-    fn tell(&self, summary: &cycle::Summary) {
+    fn tell(&mut self, summary: &cycle::Summary) {
         for warning in &summary.warnings {
             tracing::warn!("{warning}");
         }
@@ -127,11 +130,13 @@ impl Executor {
                         }
                     }
                 }
-                if !summary.is_quiet() {
-                    for note in summary.notes.iter().filter(|it| it.needs_attention()) {
-                        tracing::warn!("{note}");
-                    }
+                // Once, not in every cycle; and again when it comes back.
+                let notes = summary.notes.iter().filter(|it| it.needs_attention());
+                let notes: BTreeSet<String> = notes.map(ToString::to_string).collect();
+                for note in notes.difference(&self.warned) {
+                    tracing::warn!("{note}");
                 }
+                self.warned = notes;
             }
         }
         if let Some(frozen) = &summary.frozen {
@@ -282,7 +287,7 @@ impl Cycle for Executor {
                     .ran
                     .iter()
                     .any(|(_, result)| *result != StepResult::Done);
-                let health = if failed && console == Console::Person {
+                let health = if (failed || summary.unread() > 0) && console == Console::Person {
                     Health::Failed
                 } else {
                     Health::Well

@@ -91,6 +91,20 @@ pub enum CommandError {
         /// Why.
         source: muster_git::files::ReadError,
     },
+    /// A revision of a repository that was named.
+    #[error(transparent)]
+    Revision(muster_git::at::AtError),
+    /// The mirror of the state repository.
+    #[error("the mirror of the state repository cannot be used")]
+    Mirror(#[source] muster_git::FetchError),
+    /// The account databases of a tree that was named.
+    #[error("the accounts below {} cannot be read", root.display())]
+    Accounts {
+        /// The tree.
+        root: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The members of a group that were named.
     #[error("{} cannot be used", path.display())]
     Group {
@@ -140,10 +154,11 @@ impl CommandError {
             | Self::Json { .. }
             | Self::Derive(_)
             | Self::NotConfirmed(_) => exit::FAILED,
-            Self::Input { .. } => exit::NO_INPUT,
+            Self::Input { .. } | Self::Revision(_) | Self::Accounts { .. } => exit::NO_INPUT,
             Self::Assemble(AssembleError::NoOrigin) => exit::CONFIG,
             Self::Assemble(AssembleError::Repositories(_))
             | Self::Origin { .. }
+            | Self::Mirror(_)
             | Self::Commit { .. } => exit::UNAVAILABLE,
             Self::Assemble(AssembleError::Host(_)) | Self::Cycle(_) => exit::FAILED,
             Self::Group { .. } | Self::Edit { .. } => exit::FAILED,
@@ -165,6 +180,9 @@ impl CommandError {
             | Self::Derive(_)
             | Self::Origin { .. }
             | Self::Commit { .. }
+            | Self::Revision(_)
+            | Self::Mirror(_)
+            | Self::Accounts { .. }
             | Self::Group { .. }
             | Self::Edit { .. }
             | Self::Write { .. }
