@@ -2,4 +2,5 @@
 //!
 //! What lies here is shared by them; the tests are in `tests/`.
 
+pub mod site;
 pub mod story;

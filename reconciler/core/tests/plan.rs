@@ -863,3 +863,25 @@ fn entries_of_nobody_we_know_stay() {
         }]
     );
 }
+
+#[test]
+fn a_tier_cannot_make_its_own_shell_harmless() {
+    let tiers = "tiers:\n  power-user: {shell: /opt/backdoor}\n";
+    let files = BTreeMap::from([
+        ("roster.yaml".to_owned(), EMO.as_bytes().to_vec()),
+        ("tiers.yaml".to_owned(), tiers.as_bytes().to_vec()),
+    ]);
+    let (repo, _) = repo::read(&files).expect("a valid repository");
+    let desired = desired::for_host(&repo, &policy(), NOW.date());
+    let mut host = fresh_host();
+    let Reading::Known(accounts) = &mut host.accounts else {
+        unreachable!()
+    };
+    accounts.shells.insert("/opt/backdoor".into());
+    let past = nothing_known();
+    let plan = make(&desired, &host, &past.facts);
+    let verdict = verdict(&plan, &host, &past.facts);
+    assert!(verdict.admitted.is_empty());
+    assert_eq!(verdict.held[0].class, Class::Privileged);
+    assert_eq!(verdict.held[0].reason, Reason::PendingSignature);
+}

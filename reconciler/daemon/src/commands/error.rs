@@ -10,6 +10,7 @@ use muster_core::edit::EditError;
 use muster_core::edit::membership::GroupError;
 
 use crate::cycle::CycleError;
+use crate::demo::DemoError;
 use crate::executor::AssembleError;
 use crate::exit;
 use crate::settings::SettingsError;
@@ -128,6 +129,9 @@ pub enum CommandError {
         /// What the system said.
         source: io::Error,
     },
+    /// The demo.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
     /// Nobody confirmed.
     #[error("{0}")]
     NotConfirmed(String),
@@ -143,6 +147,7 @@ impl CommandError {
             Self::Usage(_) => exit::USAGE,
             Self::Settings(_) => exit::CONFIG,
             Self::State(error) => state_code(error),
+            Self::Demo(error) => error.exit_code(),
             // The numbers of the program that `validate` and `derive` replace (R25).
             Self::CompatInput { .. }
             | Self::Roster { .. }
@@ -165,6 +170,7 @@ impl CommandError {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::State(error) => error.help(),
+            Self::Demo(error) => error.help(),
             Self::Usage(_)
             | Self::Settings(_)
             | Self::Input { .. }
