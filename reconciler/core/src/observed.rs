@@ -6,7 +6,7 @@ use crate::facts::{HomeId, IdRange};
 use crate::policy::Aggregate;
 
 /// A part of the world that was read, or could not be: nothing is planned on what is unknown.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reading<T> {
     /// Read.
     Known(T),
@@ -25,7 +25,7 @@ impl<T> Reading<T> {
 }
 
 /// What a host is asked. Says whom to look at, never what changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Question {
     /// Everybody the roster or the ledger names, and how closely to look.
     pub people: BTreeMap<String, Subject>,
@@ -58,7 +58,7 @@ impl Question {
 }
 
 /// One person to look at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Subject {
     /// Whether login traces are wanted: linger, keys, crontab, processes.
     pub traces: bool,
@@ -69,7 +69,7 @@ pub struct Subject {
 }
 
 /// The parts of a host that can be read on their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Parts {
     /// Account databases and login.defs.
     pub accounts: bool,
@@ -105,7 +105,7 @@ impl Parts {
 }
 
 /// A whole host. A part that was not asked for is [`Reading::Unknown`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Observed {
     /// The account databases.
     pub accounts: Reading<Accounts>,
@@ -120,7 +120,7 @@ pub struct Observed {
 }
 
 /// The account databases, and what the host's own settings say about new accounts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Accounts {
     /// By name.
     pub by_name: BTreeMap<String, Account>,
@@ -141,7 +141,7 @@ pub struct Accounts {
 }
 
 /// One local account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Account {
     /// Its uid.
     pub uid: u32,
@@ -166,7 +166,7 @@ pub struct Account {
 }
 
 /// A password field, without what is in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Password {
     /// Begins with `!` or `*`: no password opens it.
     Locked,
@@ -175,7 +175,7 @@ pub enum Password {
 }
 
 /// Ranges and places for new accounts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Defaults {
     /// UID_MIN and UID_MAX.
     pub uids: (u32, u32),
@@ -202,7 +202,7 @@ impl Default for Defaults {
 }
 
 /// What belongs to one person outside the account databases.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Person {
     /// The home directory.
     pub home: Reading<Home>,
@@ -211,7 +211,7 @@ pub struct Person {
 }
 
 /// A home directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Home {
     /// Nothing there.
     Absent,
@@ -222,7 +222,7 @@ pub enum Home {
 }
 
 /// What a login leaves behind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Traces {
     /// Whether user services outlive the session.
     pub linger: Reading<bool>,
@@ -235,7 +235,7 @@ pub struct Traces {
 }
 
 /// The state of units.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Units {
     /// Whether a service manager runs, or only its files are there (an image, a container).
     pub manager: Manager,
@@ -246,7 +246,7 @@ pub struct Units {
 }
 
 /// Whether units can run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Manager {
     /// systemd answers.
     Running,
@@ -256,7 +256,7 @@ pub enum Manager {
 }
 
 /// One unit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct UnitState {
     /// Started at boot.
     pub enabled: bool,
