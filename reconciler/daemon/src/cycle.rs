@@ -670,9 +670,10 @@ fn commit_ledger<S, W, J: Journal, L: Ledger, R>(
         return Ok(());
     }
     let through = outside.journal.through();
-    let files = ledger::files(memory.facts(), &through);
-    let changes = ledger::changes(&memory.ledger_files, &files);
-    if !changes.is_empty() {
+    // Whoever has just started does not know whether anything is new, and mostly nothing is.
+    if !ledger::holds(&memory.ledger_files, memory.facts(), &through) {
+        let files = ledger::files(memory.facts(), &through);
+        let changes = ledger::changes(&memory.ledger_files, &files);
         let message = tell::ledger_message(memory.facts(), summary);
         outside
             .ledger
@@ -778,9 +779,10 @@ fn world_fingerprint(observed: &Observed, facts: &Facts, today: Date) -> u64 {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     let mut hasher = DefaultHasher::new();
     today.hash(&mut hasher);
-    // Debug output names every field, so nothing that a plan reads is left out.
-    format!("{observed:?}").hash(&mut hasher);
-    format!("{:?}{:?}{:?}", facts.people, facts.frozen, facts.adopted).hash(&mut hasher);
+    observed.hash(&mut hasher);
+    facts.people.hash(&mut hasher);
+    facts.frozen.hash(&mut hasher);
+    facts.adopted.hash(&mut hasher);
     hasher.finish()
 }
 
