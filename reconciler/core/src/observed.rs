@@ -118,6 +118,8 @@ pub struct Observed {
     pub environments: Reading<BTreeMap<String, String>>,
     /// The entries of each aggregate file; an absent file has none.
     pub aggregates: BTreeMap<Aggregate, Reading<BTreeMap<String, String>>>,
+    /// The cluster's tiers by k8s_user, where the host is told of them (R10–R12).
+    pub cluster_tiers: Option<Reading<BTreeMap<String, String>>>,
     /// Units of instances, by full unit name; one that is neither enabled nor active may be missing.
     pub units: Reading<Units>,
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use muster_core::facts::Facts;
 use muster_core::gate::Reason;
 use muster_core::journal::{Replayed, StepResult};
 use muster_core::policy::Policy;
@@ -78,7 +79,11 @@ impl Executor {
     ) -> Result<Self, AssembleError> {
         let origin = settings.url.clone().ok_or(AssembleError::NoOrigin)?;
         let sink = match (settings.notes, &origin) {
-            (settings::Notes::Leave, Origin::Local(_)) => notes_sink(settings, &origin, now),
+            (settings::Notes::Leave, Origin::Local(_)) => notes_sink(
+                &pinned_policy(settings, &replayed.facts).executor,
+                &origin,
+                now,
+            ),
             _ => None,
         };
         // Without somebody to tell, proposals need not be read.
@@ -99,8 +104,8 @@ impl Executor {
                 ledger,
                 sink,
             },
+            policy: pinned_policy(settings, &replayed.facts),
             memory: Memory::new(replayed, files),
-            policy: settings.policy.clone(),
             watched: watched(settings),
             stamp: None,
             console,
@@ -166,6 +171,14 @@ impl Executor {
     }
 }
 
+/// The policy, for the name that is pinned: another one in the settings freezes the executor, and must not have it plan
+/// as if it were another host.
+pub fn pinned_policy(settings: &Settings, facts: &Facts) -> Policy {
+    let mut policy = settings.policy.clone();
+    policy.executor.host.clone_from(&facts.name);
+    policy
+}
+
 /// Opens the host that `settings` describe.
 ///
 /// # Errors
@@ -185,11 +198,16 @@ pub fn open_host(settings: &Settings, state: &StateDir) -> Result<Host, HostErro
             .as_ref()
             .map(|it| text(&it.fill(settings::PathTemplate::PLACEHOLDER))),
         aggregates: files,
+        k8s_users: settings.k8s_users.as_deref().map(text),
         ..HostSettings::new(&settings.root, &state.saved())
     })
 }
 
-fn notes_sink(settings: &Settings, origin: &Origin, now: fn() -> Time) -> Option<NotesSink> {
+fn notes_sink(
+    executor: &muster_core::policy::Executor,
+    origin: &Origin,
+    now: fn() -> Time,
+) -> Option<NotesSink> {
     let writer = match std::env::current_exe() {
         Ok(exe) => notes::Writer::Child {
             exe,
@@ -198,7 +216,7 @@ fn notes_sink(settings: &Settings, origin: &Origin, now: fn() -> Time) -> Option
         Err(_) => notes::Writer::InProcess,
     };
     match Notes::open(origin, writer) {
-        Ok(notes) => Some(NotesSink::new(notes, settings.policy.executor.clone(), now)),
+        Ok(notes) => Some(NotesSink::new(notes, executor.clone(), now)),
         Err(error) => {
             tracing::warn!("No reports are left in the origin: {}.", chain(&error));
             None

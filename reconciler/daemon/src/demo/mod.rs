@@ -65,6 +65,9 @@ pub enum DemoError {
     /// A directory that was named exists.
     #[error("{} exists already, and the demo touches nothing that it did not make", .0.display())]
     Exists(PathBuf),
+    /// Root that may not change owners.
+    #[error("this is root, and yet files cannot be given to other users here")]
+    NoOwners(#[source] io::Error),
     /// A signal asked for the end.
     #[error("interrupted")]
     Interrupted,
@@ -74,7 +77,10 @@ impl DemoError {
     /// What `muster` ends with.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Unexpected { .. } | Self::Program { .. } | Self::Exists(_) => exit::FAILED,
+            Self::Unexpected { .. }
+            | Self::Program { .. }
+            | Self::Exists(_)
+            | Self::NoOwners(_) => exit::FAILED,
             Self::Files { .. } => exit::IO,
             Self::Interrupted => exit::INTERRUPTED,
         }
@@ -92,6 +98,10 @@ impl DemoError {
                 Some("install git".into())
             }
             Self::Exists(_) => Some("name another directory, or remove this one".into()),
+            Self::NoOwners(_) => Some(
+                "start it as an ordinary user, for whom owners are written down instead of changed"
+                    .into(),
+            ),
             Self::Program { .. } | Self::Files { .. } | Self::Interrupted => None,
         }
     }

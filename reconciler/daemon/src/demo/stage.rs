@@ -96,6 +96,12 @@ impl Stage {
         }
         let tmp = stage.path.join("tmp");
         fs::create_dir(&tmp).map_err(failed("make", &tmp))?;
+        // Root of a namespace with one user cannot give a home to its owner: better said now than by seven failed steps.
+        if nix::unistd::geteuid().is_root() {
+            chown(&tmp, Some(1001), Some(1001))
+                .and_then(|()| chown(&tmp, Some(0), Some(0)))
+                .map_err(DemoError::NoOwners)?;
+        }
         stage.put("muster.toml", &stage.settings())?;
         Ok(stage)
     }
