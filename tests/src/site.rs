@@ -297,7 +297,7 @@ impl Site {
     /// # Panics
     /// When it does not work.
     pub fn init(&self) {
-        self.muster(&["init", "--yes"]).ok();
+        let _ = self.muster(&["init", "--yes"]).ok();
     }
 
     /// A workstation exactly as this one is, elsewhere.
@@ -518,7 +518,7 @@ impl Site {
             .arg("--config")
             .arg(self.path("muster.toml"))
             .args(["run", "--once"]);
-        Ran::from(strace.output().expect("strace")).ok();
+        let _ = Ran::from(strace.output().expect("strace")).ok();
         let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         let log = fs::read_to_string(log).expect("what strace saw");
         for line in log.lines() {

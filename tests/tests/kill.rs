@@ -70,7 +70,7 @@ fn a_cut_killed_anywhere_is_finished_by_the_next_run() {
 fn a_way_back_killed_anywhere_is_finished_by_the_next_run() {
     needs(&["strace", "git"]);
     let site = about_to_cut();
-    site.settles();
+    let _ = site.settles();
     site.commit(ANN_AND_BOB, "bob is back");
     at_every_point(&site);
 }
@@ -110,7 +110,7 @@ fn killed_again_while_it_recovers() {
 fn about_to_cut() -> Site {
     let site = Site::new();
     site.commit(ANN_AND_BOB, "ann and bob");
-    site.settles();
+    let _ = site.settles();
     site.live_in("bob");
     site.commit(ANN, "bob leaves");
     site
