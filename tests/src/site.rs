@@ -57,7 +57,7 @@ pub const WRITING_CALLS: [&str; 25] = [
 ];
 
 /// No wait in these tests is longer than this; none is expected to come near it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The program of this build. Built here when nothing else has built it yet.
 ///
@@ -721,6 +721,11 @@ pub struct Daemon {
 }
 
 impl Daemon {
+    /// Its process number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal.
     ///
     /// # Panics

@@ -192,8 +192,9 @@ async fn turn(
     });
     let began = Instant::now();
     let mut poked = false;
+    let mut touched = false;
     let mut open = true;
-    let (cycle, summary) = loop {
+    let (mut cycle, summary) = loop {
         let ping = next_ping(around.supervisor);
         tokio::select! {
             done = &mut running => match done {
@@ -202,8 +203,8 @@ async fn turn(
             },
             event = around.events.recv(), if open => match event {
                 Some(Event::Stop) => stop.store(true, Ordering::Relaxed),
-                // What is touched meanwhile shows itself afterwards: the cycle looked before it read.
-                Some(Event::Touched) => {}
+                // What is touched meanwhile may have come after the cycle read it: looked at when it has ended.
+                Some(Event::Touched) => touched = true,
                 Some(Event::Poke) => poked = true,
                 None => {
                     open = false;
@@ -217,13 +218,14 @@ async fn turn(
             }
         }
     };
+    let again = poked || touched && cycle.has_moved();
     let summary = match summary {
-        // Somebody asked in the middle of a cycle: whether it had seen what they meant is not known.
+        // Somebody asked or wrote in the middle of a cycle: whether it had seen what they meant is not known.
         Summary {
             health: Health::Well,
             line,
             ..
-        } if poked => Summary {
+        } if again => Summary {
             health: Health::Well,
             line,
             due_in: Some(Duration::ZERO),

@@ -95,6 +95,7 @@ impl Executor {
         let source = StateSource::open(&state.mirror(), origin, &settings.branch, proposals)
             .map_err(AssembleError::Repositories)?;
         let world = open_host(settings, state).map_err(AssembleError::Host)?;
+        world.clear_leftovers();
         let (ledger, files) = ledger;
         Ok(Self {
             outside: Outside {

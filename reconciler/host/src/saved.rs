@@ -279,6 +279,7 @@ impl Shelf {
             path: path.clone(),
             what: what.to_owned(),
         };
+        clear_leftovers(from)?;
         let Some(before) = from.see(name)? else {
             return Ok(());
         };
@@ -382,6 +383,7 @@ impl Shelf {
         let Some((file, _)) = self.dir.open_file(key)? else {
             return Ok(PutBack::NothingSaved);
         };
+        clear_leftovers(to)?;
         let mut reader = BufReader::new(file);
         let damaged = || SaveError::Damaged {
             path: self.dir.path_of(key),
@@ -567,10 +569,26 @@ impl Header {
     }
 }
 
+/// What every name begins with under which something is put together before it gets its own.
+const RESTORE: &str = ".muster-restore.";
+
+/// Removes what a process that died while it put something back left in `dir`: logind and cron read all that lies in
+/// theirs. One executor works at a time, so nobody is at it still.
+fn clear_leftovers(dir: &Dir) -> Result<(), RootError> {
+    for name in dir.names()? {
+        let is_plain = |seen: Seen| matches!(seen.kind, Kind::File | Kind::Link);
+        if name.as_bytes().starts_with(RESTORE.as_bytes()) && dir.see(&name)?.is_some_and(is_plain)
+        {
+            dir.remove(&name)?;
+        }
+    }
+    Ok(())
+}
+
 /// A name that nobody has taken; the directory may be a user's, who could take any of them first.
 fn free_name(dir: &Dir) -> Result<String, RootError> {
     for number in 0..1_000 {
-        let name = format!(".muster-restore.{}.{number}", std::process::id());
+        let name = format!("{RESTORE}{}.{number}", std::process::id());
         if dir.see(&name)?.is_none() {
             return Ok(name);
         }

@@ -97,6 +97,27 @@ impl<'root> Locked<'root> {
         Ok(Self { root, held })
     }
 
+    /// Removes what a process that died while it held the lock left behind, if there is anything: lock files above all,
+    /// which hold up the tools of the system for as long as the process number is in use again.
+    ///
+    /// # Errors
+    /// When somebody holds the lock just now, or `etc` cannot be looked at or changed.
+    pub fn clear_leftovers(root: &'root Root) -> Result<(), LockError> {
+        let etc = root.directory("etc")?;
+        let locks = ORDER.map(|file| format!("{}.lock", file.name()));
+        for name in locks
+            .into_iter()
+            .chain([PID.to_owned()])
+            .chain(commit::temporaries())
+        {
+            if etc.stat(&name)?.is_some() {
+                drop(Self::take(root, Duration::ZERO)?);
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads the databases, as they stay until the lock ends.
     ///
     /// # Errors
@@ -307,6 +328,26 @@ mod tests {
         drop(locked);
         assert_eq!(names(&scratch), [".pwd.lock"]);
         drop(Locked::take(&root, Duration::ZERO).unwrap());
+    }
+
+    #[test]
+    fn what_the_dead_left_is_cleared_and_what_the_living_hold_stays() {
+        let (scratch, root) = scratch();
+        Locked::clear_leftovers(&root).unwrap();
+        assert!(names(&scratch).is_empty(), "looking leaves nothing");
+        let mut child = std::process::Command::new("/bin/true").spawn().unwrap();
+        let dead = child.id();
+        child.wait().unwrap();
+        let lock = scratch.path().join("etc/group.lock");
+        std::fs::write(&lock, format!("{dead}\0")).unwrap();
+        Locked::clear_leftovers(&root).unwrap();
+        assert_eq!(names(&scratch), [".pwd.lock"]);
+        std::fs::write(&lock, "1\0").unwrap();
+        assert!(matches!(
+            Locked::clear_leftovers(&root),
+            Err(LockError::Busy { .. })
+        ));
+        assert_eq!(names(&scratch), [".pwd.lock", "group.lock"]);
     }
 
     #[test]

@@ -1,0 +1,238 @@
+//! The daemon as a process: its lock, its signals, and what it notices in the state repository.
+
+use std::process::{Command, Stdio};
+
+use muster_tests::site::{ANN, ANN_AND_BOB, Site, needs, wait_until};
+use nix::sys::signal::Signal;
+
+/// The exit code of whoever finds the lock taken.
+const BUSY: Option<i32> = Some(75);
+
+/// Waits for bob's account, and for the report that ends a cycle.
+fn wait_for_bob(site: &Site) {
+    wait_until("bob has an account", || site.uid("bob").is_some());
+}
+
+#[test]
+fn one_of_many_daemons_works_and_the_others_say_who() {
+    needs(&["git"]);
+    let site = Site::new();
+    let mut daemons: Vec<_> = (0..20).map(|_| site.daemon()).collect();
+    wait_until("all but one have ended", || {
+        daemons
+            .iter_mut()
+            .filter_map(|it| it.is_running().then_some(()))
+            .count()
+            == 1
+    });
+    let mut running = daemons
+        .iter_mut()
+        .position(|it| it.is_running())
+        .map(|at| daemons.swap_remove(at))
+        .unwrap();
+    for other in &mut daemons {
+        assert_eq!(other.ended(), BUSY, "{}", other.log());
+    }
+    let ran = site.once();
+    assert_eq!(ran.code, BUSY, "{}", ran.said());
+    assert!(
+        ran.err.contains(&running.id().to_string()),
+        "{} is not named: {}",
+        running.id(),
+        ran.said()
+    );
+    assert_eq!(running.stop(), Some(0), "{}", running.log());
+    let _ = site.settles();
+}
+
+#[test]
+fn a_commit_is_noticed_by_itself_and_a_poke_finds_drift() {
+    needs(&["git"]);
+    let site = Site::new();
+    // So seldom that nothing here is found by polling.
+    site.change_settings("poll = \"1s\"", "poll = \"1h\"\ndrift = \"1h\"");
+    let mut daemon = site.daemon();
+    wait_until("it is at work", || site.status()["at_work"].is_object());
+    site.commit(ANN_AND_BOB, "ann and bob");
+    wait_for_bob(&site);
+    wait_until("it has told", || {
+        site.git(&["for-each-ref", "refs/notes/muster"])
+            .contains("outcome")
+    });
+    wait_until("bob is mapped", || {
+        site.on_host("etc/ttyd-user-map").exists()
+    });
+    std::fs::remove_file(site.on_host("etc/ttyd-user-map")).unwrap();
+    wait_until("the drift is repaired", || {
+        daemon.signal(Signal::SIGHUP);
+        site.on_host("etc/ttyd-user-map").exists()
+    });
+    assert_eq!(daemon.stop(), Some(0), "{}", daemon.log());
+    let _ = site.settles();
+}
+
+#[test]
+fn told_to_stop_at_any_moment_it_ends_well() {
+    needs(&["git"]);
+    let site = Site::new();
+    site.commit(ANN_AND_BOB, "ann and bob");
+    let undisturbed = site.copy();
+    let _ = undisturbed.settles();
+    for milliseconds in [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89] {
+        let site = site.copy();
+        let mut daemon = site.daemon();
+        // Before it has taken the lock it has no ear for signals, and dies of them as any program does.
+        wait_until("it is at work", || {
+            !daemon.is_running() || site.status()["at_work"].is_object()
+        });
+        std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+        assert_eq!(
+            daemon.stop(),
+            Some(0),
+            "after {milliseconds} ms: {}",
+            daemon.log()
+        );
+        let _ = site.settles();
+        assert_eq!(undisturbed.host(), site.host(), "after {milliseconds} ms");
+    }
+}
+
+#[test]
+fn a_rewritten_branch_freezes_it_and_a_tag_of_the_same_name_is_nothing() {
+    needs(&["git"]);
+    let site = Site::new();
+    let first = site.git(&["rev-parse", "HEAD"]);
+    site.commit(ANN_AND_BOB, "ann and bob");
+    site.git(&["tag", "main", &first]);
+    site.git(&[
+        "tag",
+        "-f",
+        "-a",
+        "-m",
+        "release",
+        "refs/heads/main",
+        &first,
+    ]);
+    let _ = site.settles();
+    assert!(
+        site.uid("bob").is_some(),
+        "the branch is followed, not the tag"
+    );
+    site.git(&["tag", "-d", "main"]);
+    site.git(&["reset", "--hard", "--quiet", &first]);
+    let rewritten = site.commit(ANN, "another history");
+    let ran = site.once();
+    assert!(ran.said().contains("rozen"), "{}", ran.said());
+    let status = site.status();
+    assert!(
+        status["frozen"]
+            .as_str()
+            .is_some_and(|why| why.contains(&rewritten)),
+        "{status:#}"
+    );
+    let shell = || {
+        site.text_on_host("etc/passwd")
+            .lines()
+            .find(|it| it.starts_with("bob:"))
+            .unwrap()
+            .to_owned()
+    };
+    assert!(
+        shell().ends_with("/bin/zsh"),
+        "bob was cut by a rewritten branch: {}",
+        shell()
+    );
+    site.is_still().unwrap();
+}
+
+#[test]
+fn the_origin_may_be_packed_owned_by_another_and_away() {
+    needs(&["git"]);
+    let site = Site::new();
+    let owner = Some(1_234);
+    let origin = site.path("origin");
+    let give_away = || {
+        let all = Command::new("chown")
+            .arg("-R")
+            .arg("1234:1234")
+            .arg(&origin)
+            .status()
+            .unwrap();
+        assert!(all.success(), "{owner:?}");
+    };
+    site.commit(ANN_AND_BOB, "ann and bob");
+    site.git(&["gc", "--quiet", "--prune=now"]);
+    give_away();
+    let _ = site.settles();
+    assert!(
+        site.git(&["for-each-ref", "refs/notes/muster"])
+            .contains("outcome")
+    );
+    let strangers = Command::new("find")
+        .arg(origin.join(".git"))
+        .args(["!", "-uid", "1234"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&strangers.stdout),
+        "",
+        "files that their owner cannot remove"
+    );
+
+    std::fs::rename(&origin, site.path("away")).unwrap();
+    std::fs::remove_file(site.on_host("etc/ttyd-user-map")).unwrap();
+    let ran = site.once();
+    assert!(ran.said().contains("did not answer"), "{}", ran.said());
+    assert!(
+        site.text_on_host("etc/ttyd-user-map").contains("bob.x=bob"),
+        "{}",
+        ran.said()
+    );
+    std::fs::rename(site.path("away"), &origin).unwrap();
+    let _ = site.settles();
+}
+
+#[test]
+fn a_remote_origin_is_followed_over_the_network() {
+    needs(&["git"]);
+    let site = Site::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let mut server = Command::new("git")
+        .args([
+            "-c",
+            "safe.directory=*",
+            "daemon",
+            "--export-all",
+            "--reuseaddr",
+            "--listen=127.0.0.1",
+        ])
+        .arg(format!("--port={port}"))
+        .arg(format!("--base-path={}", site.path("").display()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("git answers", || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+    });
+    let local = format!("url = \"{}\"", site.path("origin").display());
+    site.change_settings(&local, &format!("url = \"git://127.0.0.1:{port}/origin\""));
+    site.commit(ANN_AND_BOB, "ann and bob");
+    let ran = site.once();
+    let _ = server.kill();
+    let _ = server.wait();
+    assert!(ran.is_ok() && site.uid("bob").is_some(), "{}", ran.said());
+    std::fs::remove_file(site.on_host("etc/ttyd-user-map")).unwrap();
+    let ran = site.once();
+    assert!(
+        site.on_host("etc/ttyd-user-map").exists(),
+        "down is no reason to stop enforcing: {}",
+        ran.said()
+    );
+    site.is_still().unwrap();
+}
