@@ -6,7 +6,7 @@
 //! | `> land BRANCH` | the branch is merged into main |
 //! | `> rewrite` | main is force-pushed to the indented lines |
 //! | `> day YYYY-MM-DD` | the day on which what follows happens |
-//! | `> by hand WHAT` | somebody changes the host behind muster's back; see [`by_hand`] |
+//! | `> by hand WHAT` | somebody changes the host behind muster's back; see `by_hand` |
 //! | `> declare KIND` | the host's settings declare a kind of privileged step benign |
 //! | `> cycle` | a process starts, runs one cycle, and ends |
 //! | `> crash N before\|after` | as `cycle`, but the power goes out at effect N |

@@ -255,7 +255,7 @@ pub enum Parking {
 }
 
 /// What a login leaves behind outside the account databases (R34).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trace {
     /// User services that outlive the session.

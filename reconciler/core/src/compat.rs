@@ -43,9 +43,6 @@ pub enum InputError {
     /// It is no JSON, or no map.
     #[error("the JSON is not a map of names")]
     Json(#[source] serde_json::Error),
-    /// A tier is something else than text.
-    #[error("the tier of '{0}' in k8s_users is not text")]
-    TierIsNoText(String),
     /// A port is something else than a number from 1 to 65535.
     #[error("the port of '{0}' is not a whole number from 1 to 65535")]
     NoPort(String),
@@ -79,47 +76,75 @@ pub fn validate(
     k8s_users_json: &[u8],
     absent: Absent,
 ) -> Result<Validation, InputError> {
-    let tiers: BTreeMap<String, serde_json::Value> =
-        serde_json::from_slice(k8s_users_json).map_err(InputError::Json)?;
+    let tiers = read_tiers(k8s_users_json)?;
     let mut found = Validation::default();
-    for Person {
-        os_user,
-        k8s_user,
-        tier,
-        ..
-    } in roster
-        .people
-        .iter()
-        .filter(|person| person.tier != Tier::Admin)
-    {
-        use serde_json::Value::{Null, String};
-        let missing = || {
-            format!(
-                "{os_user}: tier {tier} but k8s_user {} absent from k8s_users",
-                repr(k8s_user)
-            )
-        };
-        match (tiers.get(&**k8s_user), absent) {
-            (None | Some(Null), Absent::Error) => found
-                .errors
-                .push(format!("{} (add the entry first)", missing())),
-            (None | Some(Null), Absent::Warn) => {
-                found.warnings.push(format!(
-                    "{} (kubectl grant pending — add the entry)",
-                    missing()
-                ));
-            }
-            (Some(String(actual)), _) if actual == tier.as_str() => {}
-            (Some(String(actual)), _) => {
-                let key = repr(k8s_user);
-                found.errors.push(format!(
-                    "{os_user}: roster tier {tier} != k8s_users tier {actual} for {key}"
-                ));
-            }
-            (Some(_), _) => return Err(InputError::TierIsNoText(k8s_user.to_string())),
+    for person in &roster.people {
+        match compare(&person.os_user, person.tier, &person.k8s_user, &tiers) {
+            Compared::Same => {}
+            Compared::Differs(error) => found.errors.push(error),
+            Compared::Absent(what) => match absent {
+                Absent::Error => found.errors.push(format!("{what} (add the entry first)")),
+                Absent::Warn => found
+                    .warnings
+                    .push(format!("{what} (kubectl grant pending — add the entry)")),
+            },
         }
     }
     Ok(found)
+}
+
+/// Reads the cluster's map from k8s_user to tier. An entry that is `null` is none; one that is no text is no tier of
+/// ours, and is shown as the former engine showed it.
+///
+/// # Errors
+/// [`InputError`] when it is no such map.
+pub fn read_tiers(k8s_users_json: &[u8]) -> Result<BTreeMap<String, String>, InputError> {
+    use serde_json::Value::{Bool, Null, String as Text};
+    let raw: BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(k8s_users_json).map_err(InputError::Json)?;
+    let shown = raw
+        .into_iter()
+        .filter(|(_, tier)| *tier != Null)
+        .map(|(user, tier)| match tier {
+            Text(tier) => (user, tier),
+            Bool(true) => (user, "True".to_owned()),
+            Bool(false) => (user, "False".to_owned()),
+            other => (user, other.to_string()),
+        });
+    Ok(shown.collect())
+}
+
+/// How one person's tier stands to the cluster's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// As in the roster; or not compared, for an admin.
+    Same,
+    /// Another one there.
+    Differs(String),
+    /// The cluster does not know the person; what to do about it is for the caller to add.
+    Absent(String),
+}
+
+/// Compares one person's tier with the cluster's (R10).
+pub fn compare(
+    os_user: &str,
+    tier: Tier,
+    k8s_user: &str,
+    tiers: &BTreeMap<String, String>,
+) -> Compared {
+    if tier == Tier::Admin {
+        return Compared::Same;
+    }
+    let key = repr(k8s_user);
+    match tiers.get(k8s_user) {
+        Some(actual) if actual == tier.as_str() => Compared::Same,
+        Some(actual) => Compared::Differs(format!(
+            "{os_user}: roster tier {tier} != k8s_users tier {actual} for {key}"
+        )),
+        None => Compared::Absent(format!(
+            "{os_user}: tier {tier} but k8s_user {key} absent from k8s_users"
+        )),
+    }
 }
 
 /// Writes what a host must have, as JSON: accounts, dispatch, ports and the login map (R13–R20).
@@ -479,12 +504,16 @@ users:
     }
 
     #[test]
-    fn tiers_that_are_no_text_are_refused() {
+    fn a_tier_that_is_no_text_is_another_tier_and_a_list_is_no_map() {
+        let found = validated("{\"ali\": 1, \"bobk\": true, \"nobody\": []}", Absent::Warn);
+        assert_eq!(
+            found.errors,
+            [
+                "alice: roster tier power-user != k8s_users tier 1 for 'ali'",
+                "bob: roster tier namespace-owner != k8s_users tier True for 'bobk'"
+            ]
+        );
         let (roster, _) = read_roster("roster.yaml", G1.as_bytes()).unwrap();
-        assert!(matches!(
-            validate(&roster, b"{\"ali\": 1}", Absent::Warn),
-            Err(InputError::TierIsNoText(_))
-        ));
         assert!(matches!(
             validate(&roster, b"[]", Absent::Warn),
             Err(InputError::Json(_))

@@ -57,7 +57,7 @@ pub struct Wanted {
 /// Reads out of a state repository what it asks of the host that `policy` binds, as of `today`.
 pub fn for_host(repo: &StateRepo<'_>, policy: &Policy, today: Date) -> Desired {
     let host = repo.hosts.get(&policy.executor.host);
-    let mut people = BTreeMap::new();
+    let mut people = Vec::new();
     for person in &repo.roster.people {
         let tier = person.tier;
         if host
@@ -109,10 +109,11 @@ pub fn for_host(repo: &StateRepo<'_>, policy: &Policy, today: Date) -> Desired {
                 .collect(),
             claude_auth: parked.is_none() && person.claude_auth(),
         };
-        people.insert(person.os_user.clone().into_owned(), wanted);
+        people.push((person.os_user.clone().into_owned(), wanted));
     }
     Desired {
-        people,
+        // Sorted once and built from below: names mostly come in order already.
+        people: people.into_iter().collect(),
         anybody: !repo.roster.people.is_empty(),
     }
 }

@@ -16,7 +16,7 @@ use crate::step::{Step, StepId};
 use crate::time::Time;
 
 /// A run of subordinate ids: `first` and how many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IdRange {
     /// First id.
@@ -53,7 +53,7 @@ pub struct AccountIds {
 }
 
 /// Which directory a home is. Never the device number, which changes from boot to boot.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HomeId {
     /// Its inode number.
@@ -65,7 +65,7 @@ pub struct HomeId {
 }
 
 /// How an account came to be muster's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
     /// muster created it.
@@ -75,7 +75,7 @@ pub enum How {
 }
 
 /// Where a person stands on this executor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Everything runs.
@@ -91,7 +91,7 @@ pub enum Stage {
 }
 
 /// What a cut set aside and a way back has to restore.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SetAside {
     /// Password field, expiry and shell are saved.
@@ -115,7 +115,9 @@ impl SetAside {
 }
 
 /// What muster knows of one person here; after a cut, their tombstone. Never removed (invariant 10).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// What few people have is written only where it is: a ledger of many people is read at every start.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PersonFacts {
     /// The step that created or adopted the account.
@@ -125,6 +127,7 @@ pub struct PersonFacts {
     /// How often an account of this name was created here.
     pub generation: u32,
     /// How often it was cut.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub cuts: u32,
     /// Its uid.
     pub uid: u32,
@@ -133,8 +136,10 @@ pub struct PersonFacts {
     /// Its home directory.
     pub home: String,
     /// Subordinate uids, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subuid: Option<IdRange>,
     /// Subordinate gids, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subgid: Option<IdRange>,
     /// Identity login, as last released.
     pub authentik_user: String,
@@ -147,13 +152,21 @@ pub struct PersonFacts {
     /// Whether a home was made or found: an empty one is made only once.
     pub home_made: bool,
     /// Ports, by family.
+    #[serde(default, skip_serializing_if = "Ports::is_empty")]
     pub ports: Ports,
     /// Memberships that muster gave.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub given: BTreeSet<String>,
     /// What the cut set aside.
+    #[serde(default, skip_serializing_if = "SetAside::is_empty")]
     pub aside: SetAside,
     /// Names the account had before.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub formerly: BTreeSet<String>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A step that did not come out as meant.
@@ -188,7 +201,7 @@ pub struct Attempted {
 }
 
 /// Why an executor runs nothing but benign repairs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Frozen {
     /// The protected branch no longer descends from the adopted commit.

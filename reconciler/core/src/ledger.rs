@@ -87,13 +87,30 @@ const STATE: &str = "state.json";
 
 /// The files of a ledger that holds `facts`, up to journal record `through`.
 pub fn files(facts: &Facts, through: &Through) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::from([(STATE.to_owned(), state(facts, through))]);
+    for (user, person) in &facts.people {
+        files
+            .entry(shard(user))
+            .or_default()
+            .extend(line(user, person));
+    }
+    files
+}
+
+/// Whether `files` hold `facts` already. People change by journal records alone, so the last of them tells enough.
+pub fn holds(files: &BTreeMap<String, Vec<u8>>, facts: &Facts, through: &Through) -> bool {
+    files.get(STATE) == Some(&state(facts, through))
+}
+
+/// Everything but the people, as a file.
+fn state(facts: &Facts, through: &Through) -> Vec<u8> {
     let Facts {
         executor_id,
         name,
         adopted,
         attempted,
         frozen,
-        people,
+        people: _,
         begun,
         removals,
         failures,
@@ -120,14 +137,7 @@ pub fn files(facts: &Facts, through: &Through) -> BTreeMap<String, Vec<u8>> {
     };
     let mut text = serde_json::to_vec_pretty(&state).expect("plain records always serialise");
     text.push(b'\n');
-    let mut files = BTreeMap::from([(STATE.to_owned(), text)]);
-    for (user, person) in people {
-        files
-            .entry(shard(user))
-            .or_default()
-            .extend(line(user, person));
-    }
-    files
+    text
 }
 
 fn line(user: &str, person: &PersonFacts) -> Vec<u8> {

@@ -6,7 +6,7 @@ use crate::facts::{HomeId, IdRange};
 use crate::policy::Aggregate;
 
 /// A part of the world that was read, or could not be: nothing is planned on what is unknown.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reading<T> {
     /// Read.
     Known(T),
@@ -25,7 +25,7 @@ impl<T> Reading<T> {
 }
 
 /// What a host is asked. Says whom to look at, never what changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Question {
     /// Everybody the roster or the ledger names, and how closely to look.
     pub people: BTreeMap<String, Subject>,
@@ -59,7 +59,7 @@ impl Question {
 }
 
 /// One person to look at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Subject {
     /// Whether login traces are wanted: linger, keys, crontab, processes.
     pub traces: bool,
@@ -72,7 +72,7 @@ pub struct Subject {
 }
 
 /// The parts of a host that can be read on their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Parts {
     /// Account databases and login.defs.
     pub accounts: bool,
@@ -108,7 +108,7 @@ impl Parts {
 }
 
 /// A whole host. A part that was not asked for is [`Reading::Unknown`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Observed {
     /// The account databases.
     pub accounts: Reading<Accounts>,
@@ -118,12 +118,14 @@ pub struct Observed {
     pub environments: Reading<BTreeMap<String, String>>,
     /// The entries of each aggregate file; an absent file has none.
     pub aggregates: BTreeMap<Aggregate, Reading<BTreeMap<String, String>>>,
+    /// The cluster's tiers by k8s_user, where the host is told of them (R10–R12).
+    pub cluster_tiers: Option<Reading<BTreeMap<String, String>>>,
     /// Units of instances, by full unit name; one that is neither enabled nor active may be missing.
     pub units: Reading<Units>,
 }
 
 /// The account databases, and what the host's own settings say about new accounts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Accounts {
     /// By name.
     pub by_name: BTreeMap<String, Account>,
@@ -144,7 +146,7 @@ pub struct Accounts {
 }
 
 /// One local account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Account {
     /// Its uid.
     pub uid: u32,
@@ -169,7 +171,7 @@ pub struct Account {
 }
 
 /// A password field, without what is in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Password {
     /// Begins with `!` or `*`: no password opens it.
     Locked,
@@ -178,7 +180,7 @@ pub enum Password {
 }
 
 /// Ranges and places for new accounts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Defaults {
     /// UID_MIN and UID_MAX.
     pub uids: (u32, u32),
@@ -205,7 +207,7 @@ impl Default for Defaults {
 }
 
 /// What belongs to one person outside the account databases.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Person {
     /// The home directory.
     pub home: Reading<Home>,
@@ -214,7 +216,7 @@ pub struct Person {
 }
 
 /// A home directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Home {
     /// Nothing there.
     Absent,
@@ -225,7 +227,7 @@ pub enum Home {
 }
 
 /// What a login leaves behind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Traces {
     /// Whether user services outlive the session.
     pub linger: Reading<bool>,
@@ -240,7 +242,7 @@ pub struct Traces {
 }
 
 /// The state of units.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Units {
     /// Whether a service manager runs, or only its files are there (an image, a container).
     pub manager: Manager,
@@ -251,7 +253,7 @@ pub struct Units {
 }
 
 /// Whether units can run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Manager {
     /// systemd answers.
     Running,
@@ -261,7 +263,7 @@ pub enum Manager {
 }
 
 /// One unit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct UnitState {
     /// Started at boot.
     pub enabled: bool,

@@ -56,14 +56,15 @@ impl FromStr for StepId {
     type Err = NotAStepId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes = text.as_bytes();
-        if bytes.len() != 32 || !bytes.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(NotAStepId);
-        }
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Ok(byte - b'0'),
+            b'a'..=b'f' => Ok(byte - b'a' + 10),
+            _ => Err(NotAStepId),
+        };
+        let digits: &[u8; 32] = text.as_bytes().try_into().map_err(|_| NotAStepId)?;
         let mut id = [0; 16];
-        for (byte, pair) in id.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let digits = std::str::from_utf8(pair).map_err(|_| NotAStepId)?;
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| NotAStepId)?;
+        for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
         }
         Ok(Self(id))
     }
@@ -85,7 +86,14 @@ impl From<StepId> for String {
 
 impl fmt::Display for StepId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        // Ids are hashed into ids and stand in every record: one write, not one for each digit.
+        let mut text = [0; 32];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        f.write_str(std::str::from_utf8(&text).expect("hex digits are ASCII"))
     }
 }
 
@@ -189,13 +197,15 @@ impl Step {
 
     /// The words of the step: `user.archive_delete emo home=/home/emo uid=1004`. What is shown is what is signed.
     pub fn words(&self) -> String {
-        let mut out = format!(
-            "{} {}",
-            self.action.kind(),
-            percent_encode(self.action.user())
-        );
+        let mut out = String::with_capacity(128);
+        out.push_str(self.action.kind().word());
+        out.push(' ');
+        push_encoded(&mut out, self.action.user());
         for (name, value) in self.action.parameters() {
-            write!(out, " {name}={}", percent_encode(&value)).expect("a String takes everything");
+            out.push(' ');
+            out.push_str(name);
+            out.push('=');
+            push_encoded(&mut out, &value);
         }
         out
     }
@@ -204,6 +214,11 @@ impl Step {
 /// Writes a value so that it is one word of printable ASCII: all but `[A-Za-z0-9._/@:+-]` becomes `%XX`.
 pub fn percent_encode(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
+    push_encoded(&mut out, value);
+    out
+}
+
+fn push_encoded(out: &mut String, value: &str) {
     for byte in value.bytes() {
         match byte {
             b'A'..=b'Z'
@@ -221,7 +236,6 @@ pub fn percent_encode(value: &str) -> String {
             _ => write!(out, "%{byte:02X}").expect("a String takes everything"),
         }
     }
-    out
 }
 
 #[cfg(test)]

@@ -84,6 +84,7 @@ fn fresh_host() -> Observed {
         accounts: Reading::Known(accounts),
         people: BTreeMap::new(),
         environments: Reading::Known(BTreeMap::new()),
+        cluster_tiers: None,
         aggregates: Aggregate::ALL
             .map(|file| (file, Reading::Known(BTreeMap::new())))
             .into(),
@@ -884,4 +885,41 @@ fn a_tier_cannot_make_its_own_shell_harmless() {
     assert!(verdict.admitted.is_empty());
     assert_eq!(verdict.held[0].class, Class::Privileged);
     assert_eq!(verdict.held[0].reason, Reason::PendingSignature);
+}
+
+#[test]
+fn tiers_are_compared_with_the_cluster_where_the_host_knows_them() {
+    let (past, mut host) = emo_and_ann_are_here();
+    let newcomer =
+        format!("{EMO_AND_ANN}  zoe: {{authentik_user: z, k8s_user: zoe-k, tier: power-user}}\n");
+    let tiers = |list: &[(&str, &str)]| {
+        let map = list
+            .iter()
+            .map(|(user, tier)| ((*user).to_owned(), (*tier).to_owned()));
+        Some(Reading::Known(map.collect()))
+    };
+    // Not there yet: onboarding goes on, and says what is missing. Admins are not compared.
+    host.cluster_tiers = tiers(&[("emo-k", "power-user")]);
+    let plan = make(&roster(&newcomer), &host, &past.facts);
+    assert!(kinds_of(&plan, "zoe").contains(&Kind::UserCreate));
+    let notes: Vec<_> = plan.notes().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        notes,
+        [
+            "zoe: tier power-user but k8s_user 'zoe-k' absent from k8s_users (kubectl grant pending — add the entry)"
+        ]
+    );
+    // Another tier there: nobody new, and whoever is here stays as they are.
+    host.cluster_tiers = tiers(&[("emo-k", "namespace-owner"), ("zoe-k", "namespace-owner")]);
+    let plan = make(&roster(&newcomer), &host, &past.facts);
+    assert_eq!(words(&plan), Vec::<String>::new());
+    assert_eq!(refusals(&plan).len(), 2);
+    // Not to be read: nobody is compared, and it is said.
+    host.cluster_tiers = Some(Reading::Unknown("no such file".into()));
+    let plan = make(&roster(&newcomer), &host, &past.facts);
+    assert!(kinds_of(&plan, "zoe").contains(&Kind::UserCreate));
+    assert_eq!(
+        refusals(&plan),
+        ["k8s_users could not be read (no such file); nothing is planned on it"]
+    );
 }

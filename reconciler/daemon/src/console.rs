@@ -85,6 +85,12 @@ pub fn line(summary: &Summary) -> String {
     if held > 0 {
         write!(out, ", {held} held").expect("a String takes everything");
     }
+    match summary.unread() {
+        0 => {}
+        1 => out.push_str(", a part of this host could not be read"),
+        many => write!(out, ", {many} parts of this host could not be read")
+            .expect("a String takes everything"),
+    }
     if summary.attempted.is_some() {
         out.push_str(", a newer commit was refused");
     }

@@ -165,6 +165,12 @@ impl Summary {
     pub fn is_quiet(&self) -> bool {
         self.ran.is_empty() && self.recovered.is_empty() && self.told == 0
     }
+
+    /// How many parts of the world could not be read, so that nothing was planned on them.
+    pub fn unread(&self) -> usize {
+        let unread = |note: &&Note| matches!(note, Note::Unread { .. });
+        self.notes.iter().filter(unread).count()
+    }
 }
 
 /// Runs one cycle.
@@ -664,9 +670,10 @@ fn commit_ledger<S, W, J: Journal, L: Ledger, R>(
         return Ok(());
     }
     let through = outside.journal.through();
-    let files = ledger::files(memory.facts(), &through);
-    let changes = ledger::changes(&memory.ledger_files, &files);
-    if !changes.is_empty() {
+    // Whoever has just started does not know whether anything is new, and mostly nothing is.
+    if !ledger::holds(&memory.ledger_files, memory.facts(), &through) {
+        let files = ledger::files(memory.facts(), &through);
+        let changes = ledger::changes(&memory.ledger_files, &files);
         let message = tell::ledger_message(memory.facts(), summary);
         outside
             .ledger
@@ -738,10 +745,12 @@ fn tell_proposals<S: Source, W: World, J, L, R: ReportSink>(
             let observed = observe(outside, &question)?;
             let base = make_plan(memory, run, &memory.facts().adopted, desired, &observed);
             for (about, looked) in due {
-                let facts = &memory.replayed.facts;
-                if tell::proposal(
-                    &about, &looked, outside, facts, run, &base, &observed, summary,
-                ) {
+                let ground = tell::Ground {
+                    facts: &memory.replayed.facts,
+                    observed: &observed,
+                    base: &base,
+                };
+                if tell::proposal(&about, &looked, ground, outside, run, summary) {
                     memory.told.insert(about.head.clone(), premises.clone());
                 }
             }
@@ -770,9 +779,10 @@ fn world_fingerprint(observed: &Observed, facts: &Facts, today: Date) -> u64 {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     let mut hasher = DefaultHasher::new();
     today.hash(&mut hasher);
-    // Debug output names every field, so nothing that a plan reads is left out.
-    format!("{observed:?}").hash(&mut hasher);
-    format!("{:?}{:?}{:?}", facts.people, facts.frozen, facts.adopted).hash(&mut hasher);
+    observed.hash(&mut hasher);
+    facts.people.hash(&mut hasher);
+    facts.frozen.hash(&mut hasher);
+    facts.adopted.hash(&mut hasher);
     hasher.finish()
 }
 

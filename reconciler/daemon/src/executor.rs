@@ -1,11 +1,12 @@
 //! One executor at work: the real outside, what is remembered, and what it says of each cycle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use muster_core::facts::Facts;
 use muster_core::gate::Reason;
 use muster_core::journal::{Replayed, StepResult};
 use muster_core::policy::Policy;
@@ -58,6 +59,8 @@ pub struct Executor {
     console: Console,
     now: fn() -> Time,
     alive: Option<Time>,
+    /// What needs attention and was said in the last cycle.
+    warned: BTreeSet<String>,
 }
 
 impl Executor {
@@ -76,7 +79,11 @@ impl Executor {
     ) -> Result<Self, AssembleError> {
         let origin = settings.url.clone().ok_or(AssembleError::NoOrigin)?;
         let sink = match (settings.notes, &origin) {
-            (settings::Notes::Leave, Origin::Local(_)) => notes_sink(settings, &origin, now),
+            (settings::Notes::Leave, Origin::Local(_)) => notes_sink(
+                &pinned_policy(settings, &replayed.facts).executor,
+                &origin,
+                now,
+            ),
             _ => None,
         };
         // Without somebody to tell, proposals need not be read.
@@ -98,17 +105,18 @@ impl Executor {
                 ledger,
                 sink,
             },
+            policy: pinned_policy(settings, &replayed.facts),
             memory: Memory::new(replayed, files),
-            policy: settings.policy.clone(),
             watched: watched(settings),
             stamp: None,
             console,
             now,
             alive: None,
+            warned: BTreeSet::new(),
         })
     }
 
-    fn tell(&self, summary: &cycle::Summary) {
+    fn tell(&mut self, summary: &cycle::Summary) {
         for warning in &summary.warnings {
             tracing::warn!("{warning}");
         }
@@ -128,11 +136,13 @@ impl Executor {
                         }
                     }
                 }
-                if !summary.is_quiet() {
-                    for note in summary.notes.iter().filter(|it| it.needs_attention()) {
-                        tracing::warn!("{note}");
-                    }
+                // Once, not in every cycle; and again when it comes back.
+                let notes = summary.notes.iter().filter(|it| it.needs_attention());
+                let notes: BTreeSet<String> = notes.map(ToString::to_string).collect();
+                for note in notes.difference(&self.warned) {
+                    tracing::warn!("{note}");
                 }
+                self.warned = notes;
             }
         }
         if let Some(frozen) = &summary.frozen {
@@ -162,6 +172,14 @@ impl Executor {
     }
 }
 
+/// The policy, for the name that is pinned: another one in the settings freezes the executor, and must not have it plan
+/// as if it were another host.
+pub fn pinned_policy(settings: &Settings, facts: &Facts) -> Policy {
+    let mut policy = settings.policy.clone();
+    policy.executor.host.clone_from(&facts.name);
+    policy
+}
+
 /// Opens the host that `settings` describe.
 ///
 /// # Errors
@@ -181,11 +199,16 @@ pub fn open_host(settings: &Settings, state: &StateDir) -> Result<Host, HostErro
             .as_ref()
             .map(|it| text(&it.fill(settings::PathTemplate::PLACEHOLDER))),
         aggregates: files,
+        k8s_users: settings.k8s_users.as_deref().map(text),
         ..HostSettings::new(&settings.root, &state.saved())
     })
 }
 
-fn notes_sink(settings: &Settings, origin: &Origin, now: fn() -> Time) -> Option<NotesSink> {
+fn notes_sink(
+    executor: &muster_core::policy::Executor,
+    origin: &Origin,
+    now: fn() -> Time,
+) -> Option<NotesSink> {
     let writer = match std::env::current_exe() {
         Ok(exe) => notes::Writer::Child {
             exe,
@@ -194,7 +217,7 @@ fn notes_sink(settings: &Settings, origin: &Origin, now: fn() -> Time) -> Option
         Err(_) => notes::Writer::InProcess,
     };
     match Notes::open(origin, writer) {
-        Ok(notes) => Some(NotesSink::new(notes, settings.policy.executor.clone(), now)),
+        Ok(notes) => Some(NotesSink::new(notes, executor.clone(), now)),
         Err(error) => {
             tracing::warn!("No reports are left in the origin: {}.", chain(&error));
             None
@@ -283,7 +306,7 @@ impl Cycle for Executor {
                     .ran
                     .iter()
                     .any(|(_, result)| *result != StepResult::Done);
-                let health = if failed && console == Console::Person {
+                let health = if (failed || summary.unread() > 0) && console == Console::Person {
                     Health::Failed
                 } else {
                     Health::Well

@@ -23,3 +23,5 @@ pub const BUSY: u8 = 75;
 pub const NO_PERMISSION: u8 = 77;
 /// The settings cannot be used, or `muster init` was not run.
 pub const CONFIG: u8 = 78;
+/// A signal asked for the end of `muster demo`.
+pub const INTERRUPTED: u8 = 130;

@@ -31,6 +31,10 @@ use segment::{Appended, OnDisk, Segment, Tail};
 /// A segment that has grown beyond this many bytes is followed by a new one.
 pub const SEGMENT_BYTES: u64 = 8 << 20;
 
+/// A last segment that the ledger contains whole is replaced by an empty one when it is longer than this: every start
+/// reads what is there.
+pub const CONTAINED_BYTES: u64 = 256 << 10;
+
 /// The longest entry that is written or read.
 pub const ENTRY_LIMIT: usize = 256 << 20;
 
@@ -291,6 +295,23 @@ impl Journal {
         Ok(dropped)
     }
 
+    /// Begins a new last segment behind the present one.
+    fn begin_segment(&mut self) -> Result<(), JournalError> {
+        let end = self.last.end();
+        let number = self.last.number() + 1;
+        let next = Segment::create(
+            &self.dir,
+            number,
+            &Header {
+                first: end.sequence + 1,
+                chain: end,
+            },
+        )?;
+        let full = std::mem::replace(&mut self.last, next);
+        self.full.push((full.number(), full.end().sequence));
+        Ok(())
+    }
+
     fn append_entry(&mut self, entry: &Entry) -> Result<(), JournalError> {
         if self.poisoned {
             return Err(JournalError::Poisoned);
@@ -301,18 +322,7 @@ impl Journal {
         }
         // An outcome never waits for a new segment: room for it was kept in this one.
         if self.last.len() >= self.segment_bytes && !matches!(entry, Entry::Outcome { .. }) {
-            let end = self.last.end();
-            let number = self.last.number() + 1;
-            let next = Segment::create(
-                &self.dir,
-                number,
-                &Header {
-                    first: end.sequence + 1,
-                    chain: end,
-                },
-            )?;
-            let full = std::mem::replace(&mut self.last, next);
-            self.full.push((full.number(), full.end().sequence));
+            self.begin_segment()?;
         }
         let reserve = match entry {
             Entry::Intended { steps, .. } => RESERVE + RESERVE_PER_STEP * steps.len() as u64,
@@ -348,6 +358,10 @@ impl muster_core::world::Journal for Journal {
     }
 
     fn release(&mut self, through: &Through) -> Result<(), JournalError> {
+        let is_contained = self.open_in.is_none() && self.last.end().through() == *through;
+        if is_contained && self.last.len() > CONTAINED_BYTES {
+            self.begin_segment()?;
+        }
         self.truncate_through(through).map(drop)
     }
 }

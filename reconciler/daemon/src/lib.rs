@@ -18,4 +18,5 @@ pub mod outside;
 pub mod daemon;
 
 pub mod commands;
+pub mod demo;
 pub mod exit;

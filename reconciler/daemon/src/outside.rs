@@ -142,7 +142,7 @@ impl Source for StateSource {
     fn files(&mut self, commit: &CommitId) -> Result<Result<Files, Diagnostics>, OutsideError> {
         match self.mirror.files(commit) {
             Ok(files) => Ok(Ok(bytes_of(files))),
-            Err(error) => refused(error).map(Err),
+            Err(error) => refused(error).map(Err).map_err(OutsideError::new),
         }
     }
 
@@ -156,13 +156,16 @@ impl Source for StateSource {
             Ok(Merged::Unrelated) => Ok(Merge::Conflict(vec![
                 "(the branch has no commit in common with the protected one)".to_owned(),
             ])),
-            Err(MergeError::Read(error)) => refused(error).map(Merge::Refused),
+            Err(MergeError::Read(error)) => refused(error)
+                .map(Merge::Refused)
+                .map_err(OutsideError::new),
             Err(error) => Err(OutsideError::new(error)),
         }
     }
 }
 
-fn bytes_of(files: muster_git::Files) -> Files {
+/// The content of each file.
+pub(crate) fn bytes_of(files: muster_git::Files) -> Files {
     files
         .into_iter()
         .map(|(path, file)| (path, file.bytes))
@@ -170,7 +173,7 @@ fn bytes_of(files: muster_git::Files) -> Files {
 }
 
 /// Paths that hold something other than plain files are the repository's fault; all else is a failure to read.
-fn refused(error: ReadError) -> Result<Diagnostics, OutsideError> {
+pub(crate) fn refused(error: ReadError) -> Result<Diagnostics, ReadError> {
     let about = |file: String, problem: String| Diagnostic {
         file,
         at: None,
@@ -191,7 +194,7 @@ fn refused(error: ReadError) -> Result<Diagnostics, OutsideError> {
             vec![about("roster.yaml".to_owned(), error.to_string())],
             0,
         )),
-        other => Err(OutsideError::new(other)),
+        other => Err(other),
     }
 }
 

@@ -124,17 +124,31 @@ pub(crate) fn look<S: Source>(
     })
 }
 
+/// What a proposal's plan is made from, beside its own files.
+#[derive(Clone, Copy)]
+pub(crate) struct Ground<'a> {
+    /// What is known.
+    pub(crate) facts: &'a Facts,
+    /// What was read in the world.
+    pub(crate) observed: &'a Observed,
+    /// What would happen without the proposal.
+    pub(crate) base: &'a Plan,
+}
+
 /// Tells on a proposal's head what merging it would do. Returns whether the sink has it now.
 pub(crate) fn proposal<S, W, J, L, R: ReportSink>(
     about: &Proposal<'_>,
     looked: &Looked,
+    ground: Ground<'_>,
     outside: &mut Outside<S, W, J, L, R>,
-    facts: &Facts,
     run: &Run<'_>,
-    base: &Plan,
-    observed: &Observed,
     summary: &mut Summary,
 ) -> bool {
+    let Ground {
+        facts,
+        observed,
+        base,
+    } = ground;
     let header = About {
         head: about.head,
         protected: about.protected,

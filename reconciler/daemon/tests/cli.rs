@@ -316,7 +316,7 @@ fn an_executor_is_made_once_and_tells_how_it_stands() {
     says(
         &bench.muster(&["init", "--if-needed", "--non-interactive"]),
         exit::FAILED,
-        "valid, 3 people",
+        "    a <a@example.org>, 2026-11-22T00:00:00Z\n    a roster\n    valid, 3 people",
     );
     says(
         &bench.muster(&["init", "--adopt", &"a".repeat(40)]),
@@ -363,6 +363,85 @@ fn an_executor_is_made_once_and_tells_how_it_stands() {
 }
 
 #[test]
+fn check_reads_what_is_committed() {
+    let bench = Bench::new();
+    let good = bench.commit(ROSTER);
+    let bad = bench.commit(&ROSTER.replace("power-user", "poweruser"));
+    bench.git(&["branch", "old", &good]);
+    bench.git(&["tag", "--annotate", "--message=x", "v1", &good]);
+    let tree = bench.git(&["rev-parse", "old^{tree}"]).trim().to_owned();
+    // What lies in the work tree is nobody's business.
+    bench.write("origin/roster.yaml", "users: []\n");
+    for rev in [&*good, "old", "refs/heads/old", "refs/tags/v1", &tree] {
+        says(
+            &bench.muster(&["check", "--repo", "origin", "--rev", rev]),
+            exit::OK,
+            "",
+        );
+    }
+    for args in [
+        &["check", "--repo", "origin"][..],
+        &["check", "--repo", "origin/.git", "--rev", &bad],
+    ] {
+        says(&bench.muster(args), exit::FAILED, "roster.yaml:3:");
+    }
+    for rev in ["nonsense", "HEAD~1", "../HEAD", "-x", &"c".repeat(40)[..39]] {
+        says(
+            &bench.muster(&["check", "--repo=origin", &format!("--rev={rev}")]),
+            exit::NO_INPUT,
+            "by all digits of its id",
+        );
+    }
+    says(
+        &bench.muster(&["check", "--repo", "state"]),
+        exit::NO_INPUT,
+        "is no git repository",
+    );
+    fs::remove_file(bench.path("origin/roster.yaml")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", bench.path("origin/roster.yaml")).unwrap();
+    bench.git(&["add", "roster.yaml"]);
+    let tree = bench.git(&["write-tree"]).trim().to_owned();
+    let output = bench.muster(&[
+        "check", "--repo", "origin", "--rev", &tree, "--format", "json",
+    ]);
+    says(&output, exit::FAILED, "\"plain-file\"");
+}
+
+#[test]
+fn the_accounts_of_a_host_become_a_roster() {
+    let bench = Bench::new();
+    bench.write("root/etc/login.defs", "UID_MIN 1000\nUID_MAX 2000\n");
+    bench.write(
+        "root/etc/passwd",
+        "root:x:0:0::/root:/bin/bash\nzed:x:1002:1002::/home/zed:/bin/bash\nann:x:1001:1001::/home/ann:/bin/zsh\n\
+         daemon:x:1:1::/:/usr/sbin/nologin\nlate:x:2001:2001::/:/bin/sh\nnobody:x:1999:1999::/:/bin/false\n",
+    );
+    bench.write(
+        "root/etc/group",
+        "root:x:0:\nsudo:x:27:zed\nusers:x:100:ann,zed\n",
+    );
+    let output = bench.muster(&["import", "passwd", "--root", "root"]);
+    says(
+        &output,
+        exit::OK,
+        "  ann:\n    authentik_user: ann\n    k8s_user: ann\n    tier: namespace-owner\n    namespaces: [ann]\n    adopt: {uid: 1001}\n  zed:\n",
+    );
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.matches("adopt: {uid: ").count(), 2, "{text}");
+    assert!(
+        text.contains("tier: admin\n    adopt: {uid: 1002}\n"),
+        "{text}"
+    );
+    bench.write("repo/roster.yaml", &text);
+    says(&bench.muster(&["check", "repo"]), exit::OK, "");
+    says(
+        &bench.muster(&["import", "passwd", "--root", "nowhere"]),
+        exit::NO_INPUT,
+        "the accounts below nowhere cannot be read",
+    );
+}
+
+#[test]
 fn members_of_a_group_become_rows() {
     let bench = Bench::new();
     let roster = bench.write("r.yaml", ROSTER);
@@ -402,11 +481,36 @@ fn members_of_a_group_become_rows() {
 #[test]
 fn adopting_at_the_console_is_recorded() {
     let (bench, head) = Bench::initialised();
-    let sha = "b".repeat(40);
+    let broken = bench.commit("users: []\n");
+    bench.git(&["checkout", "--quiet", "--detach", &head]);
+    let aside = bench.commit(&ROSTER.replace("bob7", "bob8"));
+    bench.git(&["checkout", "--quiet", "main"]);
+    let sha = bench.commit(&ROSTER.replace("bob7", "bob9"));
     says(
         &bench.muster(&["adopt", &sha, "--reason", " "]),
         exit::USAGE,
         "not an empty one",
+    );
+    let absent = "b".repeat(40);
+    says(
+        &bench.muster(&["adopt", &absent, "--reason", "x"]),
+        exit::UNAVAILABLE,
+        &format!("the object {absent} is missing"),
+    );
+    says(
+        &bench.muster(&["adopt", &broken, "--reason", "x"]),
+        exit::FAILED,
+        "is not valid (1 problems",
+    );
+    says(
+        &bench.muster(&["adopt", &aside, "--reason", "x"]),
+        exit::OK,
+        "is no commit of refs/heads/main",
+    );
+    says(
+        &bench.muster(&["adopt", &head, "--reason", "and back"]),
+        exit::OK,
+        &format!("adopts {head}, in place of {aside}"),
     );
     says(
         &bench.muster(&["adopt", &sha, "--reason", "rewritten by mistake"]),

@@ -8,6 +8,7 @@
 //! muster's own. Reading goes through [`gix`]'s object database in process, and every object that is used is hashed
 //! again; git itself runs only in [`run`](mod@run), with a cleared environment and within limits.
 
+pub mod at;
 pub mod files;
 pub mod ledger;
 pub mod merge;
@@ -17,6 +18,7 @@ pub mod origin;
 pub mod owner;
 pub mod run;
 
+mod about;
 mod local;
 mod objects;
 mod pack;
@@ -25,6 +27,7 @@ mod remote;
 mod sync;
 mod wire;
 
+pub use about::About;
 pub use files::{BlobId, File, Files};
 
 pub use ledger::{Ledger, LedgerError, LedgerState};

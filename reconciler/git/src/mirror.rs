@@ -18,6 +18,7 @@ use gix::hash::{Kind, ObjectId};
 use gix::objs;
 use muster_core::commit::CommitId;
 
+use crate::about::About;
 use crate::files::{self, BlobId, FILE_LIMIT, Files, Listing, ReadError};
 use crate::objects::{Objects, Source, commit_id, object_id};
 use crate::origin::{LayoutError, Origin, Signature};
@@ -406,6 +407,11 @@ impl Mirror {
         self.own_or_view(|objects| {
             files::files_of(objects, objects.commit(&object_id(commit))?.tree)
         })
+    }
+
+    /// Who made a commit, when, and what it is called.
+    pub fn about(&self, commit: &CommitId) -> Result<About, ReadError> {
+        self.own_or_view(|objects| About::read(objects, &object_id(commit)))
     }
 
     /// Reads in the mirror, so that an adopted commit stays readable when the origin is gone; else in the origin.

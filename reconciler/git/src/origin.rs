@@ -369,14 +369,19 @@ fn extension(config: &[u8], key: &str) -> Option<String> {
 }
 
 fn common_dir(path: &Path) -> Result<PathBuf, LayoutError> {
+    dirs(path).map(|(_, common)| common)
+}
+
+/// The directory that holds a work tree's own HEAD, and the one that all work trees share; the same in most repositories.
+pub(crate) fn dirs(path: &Path) -> Result<(PathBuf, PathBuf), LayoutError> {
     let is_repository =
         |dir: &Path| dir.join("HEAD").symlink_metadata().is_ok() && dir.join("objects").is_dir();
     if is_repository(path) {
-        return Ok(path.to_owned());
+        return Ok((path.to_owned(), path.to_owned()));
     }
     let dot_git = path.join(".git");
     if is_repository(&dot_git) {
-        return Ok(dot_git);
+        return Ok((dot_git.clone(), dot_git));
     }
     let no_repository = || LayoutError::NoRepository(path.to_owned());
     let linked = |file: &Path| -> Result<Option<String>, LayoutError> {
@@ -394,13 +399,14 @@ fn common_dir(path: &Path) -> Result<PathBuf, LayoutError> {
     };
     let common = match linked(&git_dir.join("commondir"))? {
         Some(common) => git_dir.join(common),
-        None => git_dir,
+        None => git_dir.clone(),
     };
     if !is_repository(&common) {
         return Err(no_repository());
     }
     // `worktrees/x/../..` is made plain, so that everything names the repository in one way.
-    common.canonicalize().map_err(unreadable(&common))
+    let common = common.canonicalize().map_err(unreadable(&common))?;
+    Ok((git_dir, common))
 }
 
 /// How new a change may be for another one at nearly the same instant to go unseen: some filesystems' clocks tick every

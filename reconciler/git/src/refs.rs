@@ -108,6 +108,22 @@ pub(crate) fn read(common: &Path, name: &str, kind: Kind) -> Result<Option<Objec
     })
 }
 
+/// The object that HEAD of the work tree with this git directory points to; `None` when its branch has no commit yet.
+pub(crate) fn head(
+    git_dir: &Path,
+    common: &Path,
+    kind: Kind,
+) -> Result<Option<ObjectId>, RefError> {
+    match read_once(git_dir, "HEAD", kind)? {
+        None => Ok(None),
+        Some(Value::Id(id)) => Ok(Some(id)),
+        Some(Value::Symbolic(target)) => read(common, &target, kind),
+        Some(Value::Broken) => Err(RefError::Broken {
+            name: "HEAD".to_owned(),
+        }),
+    }
+}
+
 fn read_once(common: &Path, name: &str, kind: Kind) -> Result<Option<Value>, RefError> {
     let path = common.join(name);
     match read_regular(&path, 4_096) {

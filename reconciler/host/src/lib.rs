@@ -48,6 +48,8 @@ pub struct HostSettings {
     pub environment: Option<String>,
     /// The aggregate files this host keeps, as absolute paths.
     pub aggregates: BTreeMap<Aggregate, String>,
+    /// The cluster's map from k8s_user to tier, as JSON, if this host is told of it: an absolute path.
+    pub k8s_users: Option<String>,
     /// Where `sshd` looks for keys: relative to the home, or absolute; `%u` stands for the user, as in `sshd_config`.
     pub keys: Vec<String>,
     /// Where what a cut sets aside is kept, for root alone: a path of this machine, not inside [`Self::root`].
@@ -70,6 +72,7 @@ impl HostSettings {
             units: Vec::new(),
             environment: None,
             aggregates: BTreeMap::new(),
+            k8s_users: None,
             keys: [".ssh/authorized_keys", ".ssh/authorized_keys2"]
                 .map(str::to_owned)
                 .into(),
@@ -121,6 +124,9 @@ impl Host {
             why,
         };
         homes::check(&settings.nologin).map_err(|why| wrong("nologin", &settings.nologin, why))?;
+        if let Some(path) = &settings.k8s_users {
+            homes::check(path).map_err(|why| wrong("k8s_users", path, why))?;
+        }
         for path in settings.aggregates.values() {
             homes::check(path).map_err(|why| wrong("aggregates", path, why))?;
         }

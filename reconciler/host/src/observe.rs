@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use muster_core::action::Trace;
+use muster_core::compat;
 use muster_core::facts::IdRange;
 use muster_core::observed::{
     Account, Accounts, Defaults, Home, Observed, Password, Person, Question, Reading, Traces, Units,
@@ -84,7 +85,25 @@ impl Host {
             people,
             environments,
             aggregates,
+            cluster_tiers: self
+                .settings
+                .k8s_users
+                .as_deref()
+                .filter(|_| parts.files)
+                .map(|path| self.look_at_cluster_tiers(path)),
             units,
+        }
+    }
+
+    /// The cluster's tiers. A file that is not there is a source that did not answer, never an empty map (R12).
+    fn look_at_cluster_tiers(&self, path: &str) -> Reading<BTreeMap<String, String>> {
+        match self.root.read(path) {
+            Ok(Some(json)) => match compat::read_tiers(&json) {
+                Ok(tiers) => Reading::Known(tiers),
+                Err(error) => Reading::Unknown(format!("{path}: {error}")),
+            },
+            Ok(None) => Reading::Unknown(format!("{path} is not there")),
+            Err(error) => Reading::Unknown(error.to_string()),
         }
     }
 

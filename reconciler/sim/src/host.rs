@@ -170,6 +170,7 @@ impl SimHost {
                     (file, reading)
                 })
                 .collect(),
+            cluster_tiers: None,
             units: match gate("units", question.parts.units) {
                 Ok(()) => Reading::Known(Units {
                     manager: Manager::Running,

@@ -88,6 +88,13 @@ pub enum Note {
         /// Whom to ask, or nothing.
         contact: String,
     },
+    /// The cluster does not know a person yet; onboarding goes on (R11).
+    ClusterPending {
+        /// Whose.
+        user: String,
+        /// What is missing, and what to do.
+        what: String,
+    },
     /// A group that a tier gives does not exist here.
     NoSuchGroup {
         /// The group.
@@ -142,6 +149,7 @@ impl fmt::Display for Note {
                     write!(f, "; ask {contact}")
                 }
             }
+            Self::ClusterPending { user: _, what } => f.write_str(what),
             Self::NoSuchGroup { group, users } => {
                 write!(
                     f,

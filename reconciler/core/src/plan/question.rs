@@ -13,13 +13,17 @@ pub fn question(desired: &Desired, facts: &Facts) -> Question {
         parts: Parts::ALL,
         ..Question::default()
     };
+    // In the order of the names: a map is made of that far faster than entry by entry.
+    let mut people = Vec::with_capacity(desired.people.len());
     for (user, wanted) in &desired.people {
-        question.shells.insert(wanted.shell.clone());
+        if !question.shells.contains(&wanted.shell) {
+            question.shells.insert(wanted.shell.clone());
+        }
         let known = facts.people.get(user);
         if known.is_none() && wanted.uid.is_none() && wanted.adopt.is_none() {
             question.new += 1;
         }
-        question.people.insert(
+        people.push((
             user.clone(),
             Subject {
                 traces: known.is_some_and(|it| it.stage == Stage::Cut || !it.aside.is_empty()),
@@ -27,8 +31,9 @@ pub fn question(desired: &Desired, facts: &Facts) -> Question {
                 home: known.map(|it| it.home.clone()),
                 cuts: known.map_or(0, |it| it.cuts),
             },
-        );
+        ));
     }
+    question.people = people.into_iter().collect();
     let renamed: BTreeSet<&str> = desired
         .people
         .values()

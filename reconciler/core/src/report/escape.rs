@@ -133,7 +133,20 @@ pub(super) fn prose(out: &mut String, text: &str) {
     left_out(out, left);
 }
 
+/// A list in brackets stays together, as one code span.
 fn words(out: &mut String, text: &str) {
+    let mut rest = text;
+    while let Some((before, list)) = rest.split_once('[')
+        && let Some((list, after)) = list.split_once(']')
+    {
+        each_word(out, before);
+        code(out, &format!("[{list}]"));
+        rest = after;
+    }
+    each_word(out, rest);
+}
+
+fn each_word(out: &mut String, text: &str) {
     for (i, word) in text.split(' ').enumerate() {
         if i > 0 && !out.ends_with(' ') {
             out.push(' ');
@@ -150,12 +163,17 @@ fn words(out: &mut String, text: &str) {
     }
 }
 
+/// Whether a word means nothing to Markdown or to a forge: letters and digits, with single marks inside. A number of
+/// seven digits or seven hex digits would become a link to a commit, and `GH-7` one to an issue.
 fn is_plain_word(word: &str) -> bool {
     let number = word.len() <= 6 && word.bytes().all(|b| b.is_ascii_digit());
-    let letters = word
-        .split(['-', '\''])
-        .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphabetic()));
-    word == "%" || number || (letters && !is_like_a_commit(word) && !word.starts_with("www"))
+    let plain = word
+        .split(['-', '\'', '_'])
+        .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric()));
+    let begins = word.starts_with(|c: char| c.is_ascii_alphabetic());
+    let lower = word.to_ascii_lowercase();
+    let linked = is_like_a_commit(word) || lower.starts_with("www") || lower.starts_with("gh-");
+    word == "%" || number || (plain && begins && !linked)
 }
 
 #[cfg(test)]

@@ -67,6 +67,7 @@ impl World {
                 accounts: Reading::Known(accounts),
                 people: BTreeMap::new(),
                 environments: Reading::Known(BTreeMap::new()),
+                cluster_tiers: None,
                 aggregates: Aggregate::ALL
                     .map(|file| (file, Reading::Known(BTreeMap::new())))
                     .into(),

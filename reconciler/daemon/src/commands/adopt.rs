@@ -3,9 +3,12 @@
 use muster_core::commit::CommitId;
 use muster_core::journal::Entry;
 use muster_core::world::Journal as _;
+use muster_git::{Ancestry, Mirror, Proposals};
 
-use super::{CommandError, Common, Output, now, who};
+use super::{CommandError, Common, Output, init, now, output, who};
+use crate::cycle::chain;
 use crate::exit;
+use crate::settings::Settings;
 use crate::state_dir::{Lock, Purpose, StateDir, StateError};
 
 /// What is decided.
@@ -37,6 +40,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         state.read_ledger()?,
         now(),
     )?;
+    look_at(commit, &settings, &state, out)?;
     let facts = &opened.replayed.facts;
     let (before, at) = (facts.adopted.clone(), now().max(facts.latest));
     let entry = Entry::Reset {
@@ -51,4 +55,36 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         settings.policy.executor.host
     ))?;
     Ok(exit::OK)
+}
+
+/// Shows the commit, which must be one that a host can be kept by: a mistyped or invalid one would only freeze it again.
+/// An origin that does not answer is no obstacle as long as the mirror has the commit.
+fn look_at(
+    commit: &CommitId,
+    settings: &Settings,
+    state: &StateDir,
+    out: &mut Output,
+) -> Result<(), CommandError> {
+    let mut mirror = Mirror::open_or_create(&state.mirror()).map_err(CommandError::Mirror)?;
+    let branch = &settings.branch;
+    if let Some(origin) = &settings.url {
+        match mirror.fetch(origin, branch, Proposals::Ignore) {
+            Ok(heads) => {
+                let follows = |head| mirror.ancestry(commit, head);
+                if !matches!(
+                    heads.protected.as_ref().map(follows),
+                    Some(Ancestry::Same | Ancestry::Descends)
+                ) {
+                    output::note(&format!(
+                        "warning: {commit} is no commit of {branch} in {origin}: this host stays frozen until it is\n"
+                    ));
+                }
+            }
+            Err(error) => output::note(&format!(
+                "warning: {origin} did not answer, so this looks at what was fetched before: {}\n",
+                chain(&error)
+            )),
+        }
+    }
+    init::present(&mirror, commit, out)
 }

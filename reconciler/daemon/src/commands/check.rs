@@ -6,18 +6,35 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use clap::builder::ArgPredicate;
 use muster_core::diagnostic::{self, Diagnostics};
 use muster_core::repo::{self, HOSTS, ROSTER, TIERS};
+use muster_git::at::{self, AtError};
 
 use super::{CommandError, Output};
 use crate::exit;
+use crate::outside::{bytes_of, refused};
 
 /// What is checked.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// A directory that holds a state repository's files.
-    #[arg(default_value = ".")]
+    #[arg(default_value = ".", conflicts_with_all = ["repo", "rev"])]
     path: PathBuf,
+    /// A git repository, bare or with a work tree: what is committed there is checked, not what lies in the work tree.
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value_if("rev", ArgPredicate::IsPresent, Some("."))
+    )]
+    repo: Option<PathBuf>,
+    /// Which commit or tree: all digits of its id, a branch, HEAD, or a full reference name.
+    #[arg(
+        long,
+        value_name = "REVISION",
+        default_value_if("repo", ArgPredicate::IsPresent, Some("HEAD"))
+    )]
+    rev: Option<String>,
     /// How to say it.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -34,7 +51,16 @@ enum Format {
 }
 
 pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8, CommandError> {
-    let files = files_below(&args.path)?;
+    let files = match (&args.repo, &args.rev) {
+        (Some(repo), Some(rev)) => match committed(repo, rev)? {
+            Ok(files) => files,
+            Err(problems) => {
+                out.text(&render(args.format, &problems, &BTreeMap::new()))?;
+                return Ok(exit::FAILED);
+            }
+        },
+        _ => files_below(&args.path)?,
+    };
     let (problems, code) = match repo::read(&files) {
         Ok((_, warnings)) => (warnings, exit::OK),
         Err(problems) => (problems, exit::FAILED),
@@ -48,6 +74,24 @@ fn render(format: Format, problems: &Diagnostics, files: &BTreeMap<String, Vec<u
         Format::Human => diagnostic::human(problems, files),
         Format::Json => diagnostic::json(problems),
         Format::Github => diagnostic::github(problems),
+    }
+}
+
+/// The files of a commit or tree, or what is wrong with the paths there.
+fn committed(
+    repo: &Path,
+    rev: &str,
+) -> Result<Result<BTreeMap<String, Vec<u8>>, Diagnostics>, CommandError> {
+    match at::at(repo, rev) {
+        Ok(files) => Ok(Ok(bytes_of(files))),
+        Err(AtError::Objects { source, revision }) => match refused(source) {
+            Ok(problems) => Ok(Err(problems)),
+            Err(source) => Err(CommandError::Revision(AtError::Objects {
+                revision,
+                source,
+            })),
+        },
+        Err(error) => Err(CommandError::Revision(error)),
     }
 }
 

@@ -10,6 +10,7 @@ use muster_core::edit::EditError;
 use muster_core::edit::membership::GroupError;
 
 use crate::cycle::CycleError;
+use crate::demo::DemoError;
 use crate::executor::AssembleError;
 use crate::exit;
 use crate::settings::SettingsError;
@@ -90,6 +91,20 @@ pub enum CommandError {
         /// Why.
         source: muster_git::files::ReadError,
     },
+    /// A revision of a repository that was named.
+    #[error(transparent)]
+    Revision(muster_git::at::AtError),
+    /// The mirror of the state repository.
+    #[error("the mirror of the state repository cannot be used")]
+    Mirror(#[source] muster_git::FetchError),
+    /// The account databases of a tree that was named.
+    #[error("the accounts below {} cannot be read", root.display())]
+    Accounts {
+        /// The tree.
+        root: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The members of a group that were named.
     #[error("{} cannot be used", path.display())]
     Group {
@@ -114,6 +129,9 @@ pub enum CommandError {
         /// What the system said.
         source: io::Error,
     },
+    /// The demo.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
     /// Nobody confirmed.
     #[error("{0}")]
     NotConfirmed(String),
@@ -129,16 +147,18 @@ impl CommandError {
             Self::Usage(_) => exit::USAGE,
             Self::Settings(_) => exit::CONFIG,
             Self::State(error) => state_code(error),
+            Self::Demo(error) => error.exit_code(),
             // The numbers of the program that `validate` and `derive` replace (R25).
             Self::CompatInput { .. }
             | Self::Roster { .. }
             | Self::Json { .. }
             | Self::Derive(_)
             | Self::NotConfirmed(_) => exit::FAILED,
-            Self::Input { .. } => exit::NO_INPUT,
+            Self::Input { .. } | Self::Revision(_) | Self::Accounts { .. } => exit::NO_INPUT,
             Self::Assemble(AssembleError::NoOrigin) => exit::CONFIG,
             Self::Assemble(AssembleError::Repositories(_))
             | Self::Origin { .. }
+            | Self::Mirror(_)
             | Self::Commit { .. } => exit::UNAVAILABLE,
             Self::Assemble(AssembleError::Host(_)) | Self::Cycle(_) => exit::FAILED,
             Self::Group { .. } | Self::Edit { .. } => exit::FAILED,
@@ -150,6 +170,7 @@ impl CommandError {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::State(error) => error.help(),
+            Self::Demo(error) => error.help(),
             Self::Usage(_)
             | Self::Settings(_)
             | Self::Input { .. }
@@ -159,6 +180,9 @@ impl CommandError {
             | Self::Derive(_)
             | Self::Origin { .. }
             | Self::Commit { .. }
+            | Self::Revision(_)
+            | Self::Mirror(_)
+            | Self::Accounts { .. }
             | Self::Group { .. }
             | Self::Edit { .. }
             | Self::Write { .. }

@@ -2,10 +2,14 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use muster_core::edit::import::{self, ImportedAccount};
 use muster_core::edit::membership::{self, Report};
+use muster_host::accounts::{Databases, LoginDefs};
+use muster_host::root::{Ownership, Root};
 
 use super::{CommandError, Output, now, output, roster};
 use crate::exit;
@@ -21,6 +25,15 @@ pub(super) struct Args {
 enum From {
     /// From the members of one group of the identity provider: new ones get a row, rows of those who left become comments.
     Members(Members),
+    /// From the accounts of this host: a first roster, on standard output, that adopts every account of a person.
+    Passwd(Passwd),
+}
+
+#[derive(Debug, clap::Args)]
+struct Passwd {
+    /// The tree whose accounts are read; another one than / for a system that is not booted.
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    root: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -39,7 +52,43 @@ struct Members {
 pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8, CommandError> {
     match &args.from {
         From::Members(members) => import_members(members, out),
+        From::Passwd(Passwd { root }) => import_passwd(root, out),
     }
+}
+
+/// The accounts whose uids are those of people (UID_MIN to UID_MAX of login.defs), in the order of their uids.
+fn import_passwd(root: &Path, out: &mut Output) -> Result<u8, CommandError> {
+    let (databases, uids) = read_accounts(root).map_err(|source| CommandError::Accounts {
+        root: root.to_owned(),
+        source,
+    })?;
+    let memberships = databases.memberships();
+    let mut accounts: Vec<_> = databases
+        .accounts()
+        .filter(|account| uids.contains(&account.uid) && account.name != "nobody")
+        .map(|account| ImportedAccount {
+            name: account.name.to_owned(),
+            uid: account.uid,
+            groups: memberships
+                .get(account.name)
+                .into_iter()
+                .flatten()
+                .map(|group| (*group).to_owned())
+                .collect(),
+        })
+        .collect();
+    accounts.sort_by(|a, b| (a.uid, &a.name).cmp(&(b.uid, &b.name)));
+    out.text(&import::import_passwd(&accounts))?;
+    Ok(exit::OK)
+}
+
+fn read_accounts(
+    root: &Path,
+) -> Result<(Databases, RangeInclusive<u32>), Box<dyn std::error::Error + Send + Sync>> {
+    // Nothing is written: what would be done with owners does not matter.
+    let root = Root::open(root, Ownership::Recorded)?;
+    let (defs, _) = LoginDefs::read(&root)?;
+    Ok((Databases::read(&root)?, defs.uids))
 }
 
 /// Ends with 1 when somebody has to decide something; the rest has landed all the same (R30).

@@ -1,14 +1,16 @@
 //! `muster init`: the only command that makes state.
 
-use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 
 use muster_core::commit::CommitId;
+use muster_core::diagnostic::visible;
 use muster_core::repo;
-use muster_git::{Ancestry, Mirror, Origin, Proposals};
+use muster_core::time::Time;
+use muster_git::{About, Ancestry, Mirror, Origin, Proposals};
 
 use super::{CommandError, Common, Output, now};
 use crate::exit;
+use crate::outside::{bytes_of, refused};
 use crate::settings::Settings;
 use crate::state_dir::{Identity, Lock, Purpose, StateDir, StateError};
 
@@ -71,6 +73,46 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     Ok(exit::OK)
 }
 
+/// Shows a commit to the person who is to decide about it.
+///
+/// # Errors
+/// When it cannot be read, or is not a valid state repository.
+pub(super) fn present(
+    mirror: &Mirror,
+    commit: &CommitId,
+    out: &mut Output,
+) -> Result<(), CommandError> {
+    let unreadable = |source| CommandError::Commit {
+        commit: commit.clone(),
+        source,
+    };
+    let About {
+        author,
+        committed,
+        subject,
+    } = mirror.about(commit).map_err(unreadable)?;
+    out.line(format_args!(
+        "    {commit}\n    {}, {}\n    {}",
+        visible(&author),
+        Time(committed),
+        visible(&subject)
+    ))?;
+    let problems = match mirror.files(commit).map(bytes_of) {
+        Ok(files) => match repo::read(&files) {
+            Ok((state, _)) => {
+                let people = state.roster.people.len();
+                return out.line(format_args!("    valid, {people} people\n"));
+            }
+            Err(problems) => problems,
+        },
+        Err(error) => refused(error).map_err(unreadable)?,
+    };
+    Err(CommandError::NotConfirmed(format!(
+        "{commit} is not valid ({} problems; `muster check --rev {commit}` in a checkout shows them): mend it first",
+        problems.len()
+    )))
+}
+
 /// The commit to begin with: named, taken as it is, or confirmed by a person who has seen it.
 fn choose(
     args: &Args,
@@ -104,31 +146,10 @@ fn choose(
             "{commit} is no commit of {branch} in {origin}, which is at {head}"
         )));
     }
-    let files = mirror
-        .files(&commit)
-        .map_err(|source| CommandError::Commit {
-            commit: commit.clone(),
-            source,
-        })?;
-    let files: BTreeMap<String, Vec<u8>> = files
-        .into_iter()
-        .map(|(path, file)| (path, file.bytes))
-        .collect();
     out.line(format_args!(
-        "The first commit to adopt, of {branch} in {origin}:\n\n    {commit}"
+        "The first commit to adopt, of {branch} in {origin}:\n"
     ))?;
-    match repo::read(&files) {
-        Ok((state, _)) => out.line(format_args!(
-            "    valid, {} people\n",
-            state.roster.people.len()
-        ))?,
-        Err(problems) => {
-            return Err(CommandError::NotConfirmed(format!(
-                "{commit} is not valid ({} problems; `muster check` in a checkout shows them): mend it first",
-                problems.len()
-            )));
-        }
-    }
+    present(&mirror, &commit, out)?;
     if args.adopt.is_some() || args.yes {
         return Ok(commit);
     }

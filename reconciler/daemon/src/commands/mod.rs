@@ -28,6 +28,7 @@ pub use error::CommandError;
 pub use log::start as start_log;
 pub use output::Output;
 
+use crate::demo;
 use crate::exit;
 use crate::settings::{self, Ambient, Settings};
 
@@ -93,6 +94,8 @@ enum Command {
     Status(status::Args),
     /// Decides, at the console, which commit counts from here on.
     Adopt(adopt::Args),
+    /// Plays the story of a team and a host in a scratch directory; needs git, and nothing of this machine is changed.
+    Demo(demo::Args),
     /// Writes notes into an origin as its owner; muster starts this itself.
     #[command(hide = true)]
     NotesAsOwner,
@@ -122,6 +125,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
         Command::Init(args) => init::run(&args, &common, &mut out),
         Command::Run(args) => run::run(&args, &common),
         Command::Plan(args) => plan::run(&args, &common, &mut out),
+        Command::Demo(args) => demo::run(&args, &mut out),
         Command::NotesAsOwner => notes::run(),
         Command::Reconcile(args) => reconcile::run(&args, &common, &mut out),
         Command::Status(args) => status::run(&args, &common, &mut out),

@@ -12,7 +12,7 @@ use muster_git::Proposals;
 
 use super::{CommandError, Common, Output, now};
 use crate::cycle::{CycleError, Preview, preview};
-use crate::executor::{AssembleError, open_host};
+use crate::executor::{AssembleError, open_host, pinned_policy};
 use crate::exit;
 use crate::outside::StateSource;
 use crate::settings::Settings;
@@ -173,7 +173,7 @@ fn planned(
     out: &mut Output,
 ) -> Result<u8, CommandError> {
     let mut world = open_host(settings, state).map_err(AssembleError::Host)?;
-    let policy = &settings.policy;
+    let policy = &pinned_policy(settings, facts);
     let shown = match preview(facts, &mut world, policy, now, &subject.head, files) {
         Ok(shown) => shown,
         Err(CycleError::Repository { problems, .. }) => {

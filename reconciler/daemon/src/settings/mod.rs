@@ -44,6 +44,8 @@ pub struct Settings {
     pub root: PathBuf,
     /// Where each aggregate file is, seen from [`Settings::root`].
     pub files: BTreeMap<Aggregate, PathBuf>,
+    /// Where this host finds the cluster's map from k8s_user to tier, seen from [`Settings::root`] (R10–R12).
+    pub k8s_users: Option<PathBuf>,
     /// Where each person's environment file is, seen from [`Settings::root`].
     pub environment: Option<PathTemplate>,
     /// Whether reports are left as git notes.

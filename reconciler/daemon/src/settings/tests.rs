@@ -42,6 +42,82 @@ fn load_copy(text: &str) -> Result<Settings, SettingsError> {
     loaded
 }
 
+/// The settings that the package installs, and the same with every key in force.
+fn shipped() -> (String, String) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/muster.toml");
+    let text = fs::read_to_string(path).unwrap();
+    let key = |line: &&str| {
+        let word = line.strip_prefix("# ").and_then(|it| it.split_once(" = "));
+        word.is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
+    };
+    let in_force = text
+        .lines()
+        .map(|line| if key(&line) { &line[2..] } else { line })
+        .collect::<Vec<_>>()
+        .join("\n");
+    (text, in_force)
+}
+
+#[test]
+fn the_settings_of_the_package_show_every_key_with_its_default() {
+    let (text, in_force) = shipped();
+    assert_eq!(load_copy(&text).unwrap(), load_copy("").unwrap());
+
+    let mut problems = Vec::new();
+    let fragment = Fragment::read(&"muster.toml".into(), &in_force, &mut problems);
+    assert_eq!(problems, []);
+    // Taken apart without a rest, so that a new key has to be shown.
+    #[rustfmt::skip]
+    let Fragment {
+        url, branch, poll, drift, dir, name, root, shells, privileged_groups, protected, nologin, service_group,
+        declared_benign, units, environment, login_map, dispatch, admins, k8s_users, ports, removals, share, min_admins, notes, level,
+    } = fragment;
+    let texts = [
+        url,
+        branch,
+        poll,
+        drift,
+        dir,
+        name,
+        root,
+        nologin,
+        service_group,
+        environment,
+        login_map,
+        dispatch,
+        admins,
+        k8s_users,
+        level,
+    ];
+    let lists = [shells, privileged_groups, protected, declared_benign, units];
+    let numbers = [removals, share, min_admins];
+    assert!(texts.iter().all(Option::is_some), "{texts:?}");
+    assert!(lists.iter().all(Option::is_some), "{lists:?}");
+    assert!(numbers.iter().all(Option::is_some), "{numbers:?}");
+    assert!(notes.is_some());
+    assert_eq!(ports.len(), 2);
+
+    let (shown, default) = (
+        load_copy(&in_force).unwrap(),
+        load_copy("[instance]\nunits = [\"t3-serve@.service\"]\n").unwrap(),
+    );
+    assert!(shown.url.is_some());
+    let compared = |it: &Settings| {
+        let (branch, dir, root) = (it.branch.clone(), it.dir.clone(), it.root.clone());
+        let limits = (it.poll, it.drift, it.policy.limits, it.notes, it.level);
+        let shells = (it.policy.shells.clone(), it.policy.nologin.clone());
+        (
+            branch,
+            dir,
+            root,
+            limits,
+            shells,
+            it.policy.families.clone(),
+        )
+    };
+    assert_eq!(compared(&shown), compared(&default));
+}
+
 #[test]
 fn an_empty_file_gives_the_defaults() {
     let settings = load_copy("").unwrap();

@@ -55,6 +55,7 @@ pub(super) fn settings(
         login_map,
         dispatch,
         admins,
+        k8s_users,
         ports,
         removals,
         share,
@@ -104,6 +105,7 @@ pub(super) fn settings(
     policy.environment = environment.is_some();
     let files = aggregate_files([login_map, dispatch, admins], problems);
     policy.aggregates = files.keys().copied().collect();
+    let k8s_users = k8s_users.and_then(|it| path(&it, problems));
 
     let branch = branch.map_or_else(
         || Some("refs/heads/main".to_owned()),
@@ -121,6 +123,7 @@ pub(super) fn settings(
     host?;
     Some(Settings {
         policy,
+        k8s_users,
         url,
         branch: branch?,
         poll,

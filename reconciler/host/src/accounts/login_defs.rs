@@ -30,7 +30,7 @@ pub struct LoginDefs {
     pub subgid_count: u64,
     /// `UMASK`.
     pub umask: u32,
-    /// `HOME_MODE`; where it is not set, what the umask leaves of 0777.
+    /// `HOME_MODE`; where it is not set, 0700 (R37): stricter than the umask, since nobody asked for open homes.
     pub home_mode: u32,
     /// `USERGROUPS_ENAB`: whether `userdel` removes private groups.
     pub usergroups: bool,
@@ -152,7 +152,7 @@ impl LoginDefs {
             subgids: file.range("SUB_GID_MIN", 100_000, "SUB_GID_MAX", 600_100_000)?,
             subgid_count: file.number("SUB_GID_COUNT")?.unwrap_or(65_536),
             umask,
-            home_mode: file.mode("HOME_MODE")?.unwrap_or(0o777 & !umask),
+            home_mode: file.mode("HOME_MODE")?.unwrap_or(0o700),
             usergroups: file
                 .get("USERGROUPS_ENAB")
                 .is_some_and(|entry| entry.value.eq_ignore_ascii_case("yes")),
@@ -376,7 +376,7 @@ mod tests {
         );
         assert_eq!(
             (defs.umask, defs.home_mode, defs.usergroups),
-            (0o022, 0o755, false)
+            (0o022, 0o700, false)
         );
         assert_eq!(defs.aging, Aging::default());
         let useradd = UseraddDefaults::parse("").unwrap();

@@ -210,7 +210,7 @@ impl Bus {
             if !pending {
                 return;
             }
-            self.runtime.block_on(tokio::time::sleep(POLL));
+            pause(&self.runtime, POLL);
         }
     }
 
@@ -226,6 +226,11 @@ impl Bus {
     pub(crate) fn set_linger(&self, uid: u32, linger: bool) -> Result<(), String> {
         self.call(LOGIND, "SetUserLinger", &(uid, linger, false))
     }
+}
+
+/// The timer is made inside: outside of a runtime there is none to make it with.
+fn pause(runtime: &tokio::runtime::Runtime, length: Duration) {
+    runtime.block_on(async { tokio::time::sleep(length).await });
 }
 
 /// What enabling and disabling answer: kind, link and target of each change.
@@ -252,6 +257,15 @@ fn state(active: &str) -> UnitState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waiting_needs_no_runtime_around_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        pause(&runtime, Duration::ZERO);
+    }
 
     #[test]
     fn patterns_catch_every_instance_of_a_template() {

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::allocate::{Ids, PortTable};
 use super::{Input, Note, Plan, PlannedStep};
 use crate::action::{Action, Direction};
+use crate::compat::{Compared, compare};
 use crate::desired::Wanted;
 use crate::facts::{AccountIds, PersonFacts, Stage};
 use crate::observed::{Account, Accounts, Password, Reading};
@@ -162,6 +163,12 @@ impl<'a> Draft<'a> {
                 });
             }
         }
+        if let Some(why) = observed.cluster_tiers.as_ref().and_then(unread) {
+            self.notes.push(Note::Unread {
+                part: "k8s_users".to_owned(),
+                why: why.to_owned(),
+            });
+        }
         for file in &self.input.policy.aggregates {
             if let Some(why) = observed.aggregates.get(file).and_then(unread) {
                 self.notes.push(Note::Unread {
@@ -182,6 +189,17 @@ impl<'a> Draft<'a> {
                 contact: contact.clone(),
             });
         }
+        if self.differs_from_cluster(user, wanted) {
+            // Left as they are until somebody says which of the two is right.
+            let previously = wanted.previously.as_deref().unwrap_or_default();
+            let kept = people
+                .get_key_value(user)
+                .or_else(|| people.get_key_value(previously));
+            return kept.map(|(name, person)| {
+                self.keep_entries_of(name, person);
+                name.as_str()
+            });
+        }
         if let Some(person) = people.get(user) {
             self.keep_known(user, wanted, person);
             return Some(user);
@@ -198,6 +216,31 @@ impl<'a> Draft<'a> {
         }
         self.welcome(user, wanted);
         Some(user)
+    }
+
+    /// Whether the cluster has another tier for a person; says so, and says when it has none yet (R10, R11).
+    fn differs_from_cluster(&mut self, user: &str, wanted: &Wanted) -> bool {
+        let Some(Reading::Known(tiers)) = &self.input.observed.cluster_tiers else {
+            return false;
+        };
+        match compare(user, wanted.tier, &wanted.k8s_user, tiers) {
+            Compared::Same => false,
+            Compared::Absent(what) => {
+                self.notes.push(Note::ClusterPending {
+                    user: user.to_owned(),
+                    what: format!("{what} (kubectl grant pending — add the entry)"),
+                });
+                false
+            }
+            Compared::Differs(what) => {
+                let what = what.strip_prefix(&format!("{user}: ")).unwrap_or(&what);
+                self.refuse(
+                    user,
+                    format!("{what}; left as it is until one of them is changed"),
+                );
+                true
+            }
+        }
     }
 
     fn rename(&mut self, old: &'a str, user: &str, wanted: &Wanted, person: &PersonFacts) {

@@ -1,0 +1,158 @@
+//! The files of one commit or tree of a repository on this machine, wherever that is: a bare repository, a work tree, or
+//! the quarantine of a push.
+//!
+//! Nothing is fetched, copied or run. Objects may be borrowed from other repositories (`objects/info/alternates`), since
+//! whoever names the repository reads it with rights of their own; a daemon that reads for others uses a [`Mirror`].
+//!
+//! [`Mirror`]: crate::Mirror
+
+use std::path::{Path, PathBuf};
+
+use gix::hash::ObjectId;
+use gix::objs::{self, TagRefIter};
+
+use crate::files::{self, Files, ReadError};
+use crate::objects::{Objects, SMALL, Source};
+use crate::origin::{self, Layout, LayoutError, RefStorage};
+use crate::refs;
+
+/// Tags of tags that are followed to what they are about.
+const NESTED_TAGS: usize = 5;
+
+/// Why a revision's files cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum AtError {
+    /// The repository itself.
+    #[error("the repository {} cannot be read", path.display())]
+    Repository {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: LayoutError,
+    },
+    /// Nothing has that name.
+    #[error(
+        "{} has no {revision:?}; name a commit or a tree by all digits of its id, a branch, HEAD, or a full reference such as refs/heads/main",
+        path.display()
+    )]
+    Unknown {
+        /// Which repository.
+        path: PathBuf,
+        /// The name.
+        revision: String,
+    },
+    /// A name, where only ids can be used.
+    #[error(
+        "{} keeps its references in another format than files, so that {revision:?} cannot be looked up; name its id: `git rev-parse {revision}`",
+        path.display()
+    )]
+    Reftable {
+        /// Which repository.
+        path: PathBuf,
+        /// The name.
+        revision: String,
+    },
+    /// The reference that was named.
+    #[error("the reference {revision:?} cannot be read")]
+    Reference {
+        /// The name.
+        revision: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The objects.
+    #[error("the files of {revision:?} cannot be read")]
+    Objects {
+        /// The name.
+        revision: String,
+        /// Why.
+        source: ReadError,
+    },
+}
+
+/// The files of `revision` in the places that muster reads. A revision is all digits of the id of a commit, a tree or a
+/// tag, or `HEAD`, a branch, or a full reference name; no other way to name one is known.
+///
+/// # Errors
+/// When there is no such repository or revision, or its files are not plain ones ([`ReadError::Paths`]).
+pub fn at(repository: &Path, revision: &str) -> Result<Files, AtError> {
+    let unreadable = |source| AtError::Repository {
+        path: repository.to_owned(),
+        source,
+    };
+    let failed = |source| AtError::Objects {
+        revision: revision.to_owned(),
+        source,
+    };
+    let layout = Layout::of(repository).map_err(unreadable)?;
+    let id = resolve(repository, &layout, revision)?;
+    Objects::open(&layout.objects(), layout.kind)
+        .map_err(ReadError::Store)
+        .and_then(|objects| files::files_of(&objects, tree_of(&objects, id)?))
+        .map_err(failed)
+}
+
+fn resolve(repository: &Path, layout: &Layout, revision: &str) -> Result<ObjectId, AtError> {
+    let unknown = || AtError::Unknown {
+        path: repository.to_owned(),
+        revision: revision.to_owned(),
+    };
+    if revision.len() == layout.kind.len_in_hex()
+        && let Ok(id) = ObjectId::from_hex(revision.as_bytes())
+    {
+        return Ok(id);
+    }
+    let name = match revision {
+        "HEAD" => None,
+        full if full.starts_with("refs/") => Some(full.to_owned()),
+        branch => Some(format!("refs/heads/{branch}")),
+    };
+    if name.as_deref().is_some_and(|name| !refs::is_legal(name)) {
+        return Err(unknown());
+    }
+    if layout.refs == RefStorage::Reftable {
+        return Err(AtError::Reftable {
+            path: repository.to_owned(),
+            revision: revision.to_owned(),
+        });
+    }
+    let found = match name {
+        Some(name) => refs::read(&layout.common, &name, layout.kind),
+        None => {
+            let (git_dir, common) =
+                origin::dirs(repository).map_err(|source| AtError::Repository {
+                    path: repository.to_owned(),
+                    source,
+                })?;
+            refs::head(&git_dir, &common, layout.kind)
+        }
+    };
+    found
+        .map_err(|source| AtError::Reference {
+            revision: revision.to_owned(),
+            source: Box::new(source),
+        })?
+        .ok_or_else(unknown)
+}
+
+/// The tree that an id leads to.
+fn tree_of(objects: &Objects, mut id: ObjectId) -> Result<ObjectId, ReadError> {
+    for _ in 0..NESTED_TAGS {
+        match objects.tree(&id) {
+            Ok(_) => return Ok(id),
+            Err(ReadError::WrongKind { found, .. }) if found == "tag" => {
+                let bytes = objects.read(&id, objs::Kind::Tag, SMALL)?;
+                id = TagRefIter::from_bytes(&bytes, Source::kind(objects))
+                    .target_id()
+                    .map_err(|_| ReadError::Damaged { id: id.to_string() })?;
+            }
+            Err(ReadError::WrongKind { .. }) => return Ok(objects.commit(&id)?.tree),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(ReadError::WrongKind {
+        id: id.to_string(),
+        found: "tag".to_owned(),
+        expected: "commit".to_owned(),
+    })
+}
