@@ -39,7 +39,7 @@ impl fmt::Display for IdRange {
 }
 
 /// The ids of one account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccountIds {
     /// Its uid.
@@ -170,7 +170,7 @@ fn is_zero(number: &u32) -> bool {
 }
 
 /// A step that did not come out as meant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Failure {
     /// How often in a row.

@@ -781,6 +781,9 @@ fn world_fingerprint(observed: &Observed, facts: &Facts, today: Date) -> u64 {
     today.hash(&mut hasher);
     observed.hash(&mut hasher);
     facts.people.hash(&mut hasher);
+    facts.begun.hash(&mut hasher);
+    facts.failures.hash(&mut hasher);
+    facts.needs_operator.hash(&mut hasher);
     facts.frozen.hash(&mut hasher);
     facts.adopted.hash(&mut hasher);
     hasher.finish()
