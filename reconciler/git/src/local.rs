@@ -9,7 +9,9 @@ use gix::hash::ObjectId;
 use gix::objs;
 
 use crate::files::{FILE_LIMIT, Listing, ReadError};
-use crate::mirror::{FETCHED, FetchError, Heads, Mirror, Proposals, fetched_name, heads_of};
+use crate::mirror::{
+    FETCHED, FetchError, Heads, Mirror, Proposals, WantedTags, fetched_name, heads_of,
+};
 use crate::objects::{SMALL, Source, commit_id};
 use crate::origin::{Layout, RefStorage, Signature};
 use crate::refs::{self, Listed};
@@ -46,6 +48,9 @@ pub(crate) fn fetch(
         listed.found.retain(|name, _| name == protected);
         listed.unread.clear();
     }
+    if let Some(wanted) = &mirror.wanted_tags {
+        listed.found.extend(tags(&layout, wanted, mirror.limits)?);
+    }
     if layout.elsewhere {
         mirror.view = None;
         transfer(mirror, &layout, &listed.found)?;
@@ -58,7 +63,12 @@ pub(crate) fn fetch(
         }
     }
     let kept = match layout.elsewhere {
-        true => listed.found.clone(),
+        true => listed
+            .found
+            .iter()
+            .filter(|(name, _)| name.starts_with("refs/heads/"))
+            .map(|(name, id)| (name.clone(), *id))
+            .collect(),
         false => listed
             .found
             .iter()
@@ -102,6 +112,38 @@ fn branches(layout: &Layout, limits: Limits) -> Result<Listed, FetchError> {
                 }
             }
             Ok(listed)
+        }
+    }
+}
+
+/// The tags that are wanted: read here, or by the owner's git where the format is not ours to read.
+fn tags(
+    layout: &Layout,
+    wanted: &WantedTags,
+    limits: Limits,
+) -> Result<BTreeMap<String, ObjectId>, FetchError> {
+    match layout.refs {
+        RefStorage::Files if !layout.elsewhere => Ok(refs::list_flat(
+            &layout.common,
+            &wanted.below,
+            layout.kind,
+            |name| wanted.has(name),
+        )?),
+        RefStorage::Files | RefStorage::Reftable => {
+            let mut command = owners_git(layout)?;
+            command
+                .args(["for-each-ref", "--format=%(objectname) %(refname)"])
+                .args(&wanted.below);
+            let printed =
+                run::run(command, "git for-each-ref", b"", limits).map_err(git_failed(layout))?;
+            Ok(printed
+                .split(|byte| *byte == b'\n')
+                .filter_map(|line| std::str::from_utf8(line).ok()?.split_once(' '))
+                .filter(|(_, name)| refs::is_legal(name) && wanted.has(name))
+                .filter_map(|(hex, name)| {
+                    Some((name.to_owned(), ObjectId::from_hex(hex.as_bytes()).ok()?))
+                })
+                .collect())
         }
     }
 }

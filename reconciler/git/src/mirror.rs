@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use gix::hash::{Kind, ObjectId};
 use gix::objs;
-use muster_core::commit::CommitId;
+use muster_core::commit::{CommitId, TagId};
 
 use crate::about::About;
 use crate::files::{self, BlobId, FILE_LIMIT, Files, Listing, ReadError};
@@ -31,6 +31,50 @@ use crate::{local, remote, sync};
 /// Where the mirror keeps the branches it fetched: `refs/heads/x` becomes `refs/muster/fetched/heads/x`.
 pub(crate) const FETCHED: &str = "refs/muster/fetched/heads/";
 const HEADS: &str = "refs/heads/";
+
+/// Where the mirror keeps the tags it fetched: `refs/tags/x/y` becomes `refs/muster/fetched/tags/x/y`.
+pub(crate) const FETCHED_TAGS: &str = "refs/muster/fetched/tags/";
+const TAGS: &str = "refs/tags/";
+
+/// Which tags are looked at: by full name, and only direct children of the named directories. Anyone may push tags by the
+/// ten thousand, so what is not wanted is left out before anything of it is opened.
+#[derive(Debug, Clone)]
+pub struct WantedTags {
+    /// Directories such as `refs/tags/release/`, with the slash.
+    pub below: Vec<String>,
+    /// Whether the tag of this full name can matter.
+    pub wanted: fn(&str, &TagHorizon) -> bool,
+    /// What it is decided by.
+    pub horizon: TagHorizon,
+}
+
+/// What names of tags are compared with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TagHorizon {
+    /// The moment from which names matter, in seconds since 1970 (UTC).
+    pub since: i64,
+    /// The number from which names matter.
+    pub version: u64,
+}
+
+impl WantedTags {
+    /// Whether this reference, of a local repository or announced by a server, is one of them.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.below.iter().any(|dir| {
+            name.strip_prefix(dir.as_str())
+                .is_some_and(|rest| !rest.is_empty() && !rest.contains('/'))
+        }) && (self.wanted)(name, &self.horizon)
+    }
+}
+
+/// A tag's object as it is stored, whose hash is the id that it was asked for by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagObject {
+    /// `tag`, `commit`, `tree` or `blob`: a tag can point to anything.
+    pub kind: &'static str,
+    /// The raw bytes of an annotated tag; empty for any other kind.
+    pub bytes: Vec<u8>,
+}
 
 /// Whether branches other than the protected one are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +93,9 @@ pub struct Heads {
     /// Every other branch by its full name (`refs/heads/x`); empty with [`Proposals::Ignore`]. A name is whatever git
     /// allows, including quotes, `$(…)` and text that runs right to left.
     pub branches: BTreeMap<String, CommitId>,
-    /// Branches that could not be read, each with the reason: escaped, one line.
+    /// The tags that were asked for, by full name, and what each points to.
+    pub tags: BTreeMap<String, TagId>,
+    /// Branches and tags that could not be read, each with the reason: escaped, one line.
     pub unread: Vec<String>,
 }
 
@@ -147,6 +193,10 @@ pub struct Mirror {
     pub(crate) view: Option<Objects>,
     /// What the last copy from a local origin made sure of.
     pub(crate) copied: BTreeSet<ObjectId>,
+    /// Which tags are looked at; none unless asked for.
+    pub(crate) wanted_tags: Option<WantedTags>,
+    /// Tags of a remote origin that git refused to fetch, with what they pointed to.
+    pub(crate) given_up: BTreeSet<(String, ObjectId)>,
     seen: Option<Seen>,
     known: RefCell<BTreeMap<(CommitId, CommitId), Ancestry>>,
 }
@@ -182,6 +232,8 @@ impl Mirror {
             own,
             view: None,
             copied,
+            wanted_tags: None,
+            given_up: BTreeSet::new(),
             seen: None,
             known,
         })
@@ -191,6 +243,32 @@ impl Mirror {
     pub fn with_limits(mut self, limits: Limits) -> Mirror {
         self.limits = limits;
         self
+    }
+
+    /// Looks at these tags from the next fetch on. What was found and has not moved stays found: a horizon only ever
+    /// moves on.
+    pub fn want_tags(&mut self, wanted: WantedTags) {
+        self.wanted_tags = Some(wanted);
+    }
+
+    /// The object that a tag points to, of at most `limit` bytes; hashed again, and read once.
+    pub fn tag(&self, id: &TagId, limit: u64) -> Result<TagObject, ReadError> {
+        let id = ObjectId::from_hex(id.as_str().as_bytes())
+            .expect("invariant: a TagId is 40 or 64 hex digits");
+        self.own_or_view(|objects| {
+            let kind = objects.kind_of(&id)?;
+            let bytes = match kind {
+                objs::Kind::Tag => objects.read(&id, kind, limit)?,
+                _ => Vec::new(),
+            };
+            let kind = match kind {
+                objs::Kind::Tag => "tag",
+                objs::Kind::Commit => "commit",
+                objs::Kind::Tree => "tree",
+                objs::Kind::Blob => "blob",
+            };
+            Ok(TagObject { kind, bytes })
+        })
     }
 
     /// Throws everything away and begins with an empty mirror.
@@ -459,21 +537,36 @@ pub(crate) fn heads_of(
     protected: &str,
     unread: Vec<String>,
 ) -> Heads {
-    let mut branches: BTreeMap<_, _> = found
-        .iter()
-        .map(|(name, id)| (name.clone(), commit_id(id)))
-        .collect();
+    let mut branches = BTreeMap::new();
+    let mut tags = BTreeMap::new();
+    for (name, id) in found {
+        if name.starts_with(TAGS) {
+            tags.insert(name.clone(), tag_id(id));
+        } else {
+            branches.insert(name.clone(), commit_id(id));
+        }
+    }
     let protected = branches.remove(protected);
     Heads {
         protected,
         branches,
+        tags,
         unread,
     }
 }
 
-/// `refs/heads/x` as the mirror keeps it.
-pub(crate) fn fetched_name(head: &str) -> String {
-    format!("{FETCHED}{}", head.strip_prefix(HEADS).unwrap_or(head))
+fn tag_id(id: &ObjectId) -> TagId {
+    id.to_string()
+        .parse()
+        .expect("invariant: an object id prints as 40 or 64 lower-case hex digits")
+}
+
+/// `refs/heads/x` or `refs/tags/x` as the mirror keeps it.
+pub(crate) fn fetched_name(name: &str) -> String {
+    match name.strip_prefix(TAGS) {
+        Some(tag) => format!("{FETCHED_TAGS}{tag}"),
+        None => format!("{FETCHED}{}", name.strip_prefix(HEADS).unwrap_or(name)),
+    }
 }
 
 /// Settings of a repository that git may be run in: it runs nothing, fetches nothing by itself, and believes no

@@ -63,6 +63,18 @@ impl Objects {
             .is_ok_and(|found| found.is_some_and(|found| found.kind == kind && found.data == data))
     }
 
+    /// What the object says it is; its content is not looked at.
+    pub(crate) fn kind_of(&self, id: &oid) -> Result<objs::Kind, ReadError> {
+        use gix::odb::Header as _;
+        let header = self
+            .odb
+            .try_header(id)
+            .map_err(|_| ReadError::Damaged { id: id.to_string() })?;
+        header
+            .map(|header| header.kind())
+            .ok_or_else(|| ReadError::Missing { id: id.to_string() })
+    }
+
     /// Whether the object is there; its content is not looked at.
     pub(crate) fn has(&self, id: &oid) -> bool {
         use gix::odb::Header as _;

@@ -347,10 +347,19 @@ impl Layout {
             RefStorage::Files => {
                 let mut dirs = vec![self.common.clone()];
                 dirs.extend(refs::dirs_below(&self.common.join("refs/heads")));
+                dirs.extend(tag_dirs(&self.common).filter(|dir| dir.is_dir()));
                 dirs
             }
         }
     }
+}
+
+/// The directories in which tags that matter appear. Not what is below them: anyone may push tags of any depth, and a look
+/// must cost the same whatever they push.
+fn tag_dirs(common: &Path) -> impl Iterator<Item = PathBuf> {
+    let tags = common.join("refs/tags");
+    let below = ["release", "root", "reset"].map(|dir| tags.join(dir));
+    std::iter::once(tags).chain(below)
 }
 
 fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> LayoutError {
@@ -461,6 +470,7 @@ impl Signature {
             RefStorage::Files => {
                 let mut paths = vec![layout.common.join("packed-refs")];
                 paths.extend(refs::dirs_below(&layout.common.join("refs/heads")));
+                paths.extend(tag_dirs(&layout.common));
                 // A file that is rewritten in place instead of renamed leaves its directory as it is.
                 paths.push(layout.common.join(protected));
                 paths

@@ -172,6 +172,15 @@ pub(crate) fn is_legal(name: &str) -> bool {
 }
 
 fn packed(common: &Path, kind: Kind) -> Result<Listed, RefError> {
+    packed_where(common, kind, |_| true)
+}
+
+/// The packed references that are `wanted`; the others cost no more than being read over.
+fn packed_where(
+    common: &Path,
+    kind: Kind,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Listed, RefError> {
     let path = common.join("packed-refs");
     let bytes = read_regular(&path, PACKED_LIMIT)
         .map_err(RefError::io(&path))?
@@ -183,12 +192,16 @@ fn packed(common: &Path, kind: Kind) -> Result<Listed, RefError> {
         }
         let parsed = std::str::from_utf8(line).ok().and_then(|line| {
             let (hex, name) = line.split_once(' ')?;
-            Some((name, parse_id(hex, kind)?)).filter(|(name, _)| is_legal(name))
+            if !wanted(name) {
+                return Some(None);
+            }
+            Some(Some((name, parse_id(hex, kind)?))).filter(|_| is_legal(name))
         });
         match parsed {
-            Some((name, id)) => {
+            Some(Some((name, id))) => {
                 listed.found.insert(name.to_owned(), id);
             }
+            Some(None) => {}
             None => listed.unread.push(line.escape_ascii().to_string()),
         }
     }
@@ -238,6 +251,47 @@ pub(crate) fn list(common: &Path, prefix: &str, kind: Kind) -> Result<Listed, Re
     }
     listed.unread.append(&mut unread);
     Ok(listed)
+}
+
+/// The references directly below `dirs` (such as `refs/tags/release/`) that are `wanted`, by full name. Others are not
+/// opened. One that cannot be read is left out: nobody is promised anything by it.
+pub(crate) fn list_flat(
+    common: &Path,
+    dirs: &[String],
+    kind: Kind,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, ObjectId>, RefError> {
+    let mut loose = BTreeMap::new();
+    for dir in dirs {
+        let path = common.join(dir);
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                continue;
+            }
+            Err(source) => return Err(RefError::Io { path, source }),
+        };
+        for entry in entries {
+            let entry = entry.map_err(RefError::io(&path))?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str().map(|name| format!("{dir}{name}")) else {
+                continue;
+            };
+            if !wanted(&name) || !is_legal(&name) {
+                continue;
+            }
+            if let Ok(Some(bytes)) = read_regular(&entry.path(), 4_096)
+                && let Value::Id(id) = loose_value(&bytes, kind)
+            {
+                loose.insert(name, id);
+            }
+        }
+    }
+    let mut found = packed_where(common, kind, wanted)?.found;
+    found.append(&mut loose);
+    Ok(found)
 }
 
 /// The files below `root`, without lock files; a symbolic link counts as a file (and is not followed).

@@ -11,7 +11,9 @@ use gix::hash::{Kind, ObjectId};
 use nix::unistd::{User, geteuid};
 
 use crate::local::dir_size;
-use crate::mirror::{FETCHED, FetchError, Heads, Mirror, Proposals, fetched_name, heads_of};
+use crate::mirror::{
+    FETCHED, FETCHED_TAGS, FetchError, Heads, Mirror, Proposals, fetched_name, heads_of,
+};
 use crate::objects::Source;
 use crate::origin::RemoteUrl;
 use crate::refs;
@@ -38,6 +40,9 @@ const OVERRIDES: [&str; 15] = [
 /// How many branches are fetched one by one when they cannot be fetched together.
 const ONE_BY_ONE: usize = 50;
 
+/// How many tags that cannot be fetched are remembered.
+const GIVEN_UP: usize = 10_000;
+
 /// Reads the branches at `url` and fetches what is new.
 pub(crate) fn fetch(
     mirror: &mut Mirror,
@@ -58,8 +63,15 @@ pub(crate) fn fetch(
     if proposals == Proposals::Include {
         unread.extend(fetch_proposals(mirror, url, &there.found)?);
     }
+    unread.extend(fetch_tags(mirror, url, &there.found)?);
     // What arrived, not what was announced: a branch can move in between.
     let mut arrived = BTreeMap::new();
+    for (name, id) in refs::list(&mirror.dir, FETCHED_TAGS, mirror.own.kind())?.found {
+        let name = format!("refs/tags/{}", &name[FETCHED_TAGS.len()..]);
+        if there.found.contains_key(&name) {
+            arrived.insert(name, id);
+        }
+    }
     for (name, id) in refs::list(&mirror.dir, FETCHED, mirror.own.kind())?.found {
         let name = format!("refs/heads/{}", &name[FETCHED.len()..]);
         if name == protected || proposals == Proposals::Include && there.found.contains_key(&name) {
@@ -88,7 +100,16 @@ fn list(
         Proposals::Include => "refs/heads/*",
         Proposals::Ignore => protected,
     });
+    if let Some(wanted) = &mirror.wanted_tags {
+        command.args(wanted.below.iter().map(|dir| format!("{dir}*")));
+    }
     let printed = run::run(command, "git ls-remote", b"", mirror.limits).map_err(failed(url))?;
+    let is_wanted_tag = |name: &str| {
+        mirror
+            .wanted_tags
+            .as_ref()
+            .is_some_and(|wanted| wanted.has(name))
+    };
     let mut listed = refs::Listed::default();
     for line in printed
         .split(|byte| *byte == b'\n')
@@ -100,6 +121,9 @@ fn list(
         let id = parsed.and_then(|(hex, _)| ObjectId::from_hex(hex.as_bytes()).ok());
         match (parsed, id) {
             // A pattern also matches the end of a longer name.
+            (Some((_, name)), Some(id)) if is_wanted_tag(name) && refs::is_legal(name) => {
+                listed.found.insert(name.to_owned(), id);
+            }
             (Some((_, name)), Some(_)) if !name.starts_with("refs/heads/") => {}
             (Some((_, name)), Some(_)) if proposals == Proposals::Ignore && name != protected => {}
             (Some((_, name)), Some(id)) if refs::is_legal(name) => {
@@ -139,7 +163,7 @@ fn fetch_protected(
     {
         return Ok(());
     }
-    let fetched = run_fetch(mirror, url, &[&refspec], "fetch");
+    let fetched = run_fetch(mirror, url, &[&refspec]);
     let arrived = refs::read(&mirror.dir, &name, tip.kind()).ok().flatten();
     match fetched {
         Ok(()) if arrived.is_some_and(|id| is_readable(mirror, &id)) => Ok(()),
@@ -155,7 +179,7 @@ fn fetch_protected(
             }
             tracing::warn!(mirror = %mirror.dir.display(), "the mirror is damaged, it is fetched anew");
             mirror.start_over(tip.kind())?;
-            run_fetch(mirror, url, &[&refspec], "fetch")
+            run_fetch(mirror, url, &[&refspec])
         }
     }
 }
@@ -170,6 +194,7 @@ fn fetch_proposals(
     let here = refs::list(&mirror.dir, FETCHED, mirror.own.kind())?.found;
     let wanted: BTreeMap<_, _> = there
         .iter()
+        .filter(|(name, _)| name.starts_with("refs/heads/"))
         .map(|(name, id)| (fetched_name(name), (name, *id)))
         .collect();
     let gone = here.keys().any(|name| !wanted.contains_key(name));
@@ -181,7 +206,7 @@ fn fetch_proposals(
         return Ok(Vec::new());
     }
     let all = format!("+refs/heads/*:{FETCHED}*");
-    let Err(together) = run_fetch(mirror, url, &["--prune", &all], "fetch") else {
+    let Err(together) = run_fetch(mirror, url, &["--prune", &all]) else {
         return Ok(Vec::new());
     };
     if !matches!(
@@ -195,12 +220,63 @@ fn fetch_proposals(
     }
     let mut unread = Vec::new();
     for (kept, (name, _)) in changed.iter().take(ONE_BY_ONE) {
-        if let Err(error) = run_fetch(mirror, url, &[&format!("+{name}:{kept}")], "fetch") {
+        if let Err(error) = run_fetch(mirror, url, &[&format!("+{name}:{kept}")]) {
             unread.push(reason(name, &error));
         }
     }
     if changed.len() > ONE_BY_ONE {
         unread.push(reason("further branches", &together));
+    }
+    Ok(unread)
+}
+
+/// Fetches the tags that are wanted and new, and forgets those that are gone. One that cannot be fetched does not keep
+/// the others from arriving, and none of them keeps a branch from arriving.
+fn fetch_tags(
+    mirror: &mut Mirror,
+    url: &RemoteUrl,
+    there: &BTreeMap<String, ObjectId>,
+) -> Result<Vec<String>, FetchError> {
+    let here = refs::list(&mirror.dir, FETCHED_TAGS, mirror.own.kind())?.found;
+    let wanted: BTreeMap<_, _> = there
+        .iter()
+        .filter(|(name, _)| name.starts_with("refs/tags/"))
+        .map(|(name, id)| (fetched_name(name), (name, *id)))
+        .collect();
+    for name in here.keys().filter(|name| !wanted.contains_key(*name)) {
+        refs::forget(&mirror.dir, name).map_err(mirror.failed())?;
+    }
+    // A few at a time, and none twice that failed: however many tags somebody pushes, a poll costs a bounded number of
+    // conversations, and each tag has its turn.
+    let due: Vec<_> = wanted
+        .iter()
+        .filter(|(kept, (_, id))| here.get(*kept) != Some(id))
+        .filter(|(_, (name, id))| !mirror.given_up.contains(&((*name).clone(), *id)))
+        .take(ONE_BY_ONE)
+        .map(|(kept, (name, id))| ((*name).clone(), *id, format!("+{name}:{kept}")))
+        .collect();
+    let refspecs: Vec<_> = due.iter().map(|(.., refspec)| refspec.clone()).collect();
+    if due.is_empty() || run_fetch_all(mirror, url, &[], &refspecs).is_ok() {
+        return Ok(Vec::new());
+    }
+    let mut unread = Vec::new();
+    for (name, id, refspec) in due {
+        if let Err(error) = run_fetch_all(mirror, url, &[], &[refspec]) {
+            unread.push(reason(&name, &error));
+            // Only what git refuses is given up; a server that does not answer is asked again.
+            if matches!(
+                &error,
+                FetchError::Git {
+                    source: RunError::Failed { .. },
+                    ..
+                }
+            ) {
+                if mirror.given_up.len() >= GIVEN_UP {
+                    mirror.given_up.clear();
+                }
+                mirror.given_up.insert((name, id));
+            }
+        }
     }
     Ok(unread)
 }
@@ -217,14 +293,22 @@ fn run_fetch(
     mirror: &mut Mirror,
     url: &RemoteUrl,
     options_then_refspec: &[&str],
-    verb: &str,
 ) -> Result<(), FetchError> {
     let (refspec, options) = options_then_refspec
         .split_last()
         .expect("invariant: called with a refspec");
+    run_fetch_all(mirror, url, options, &[(*refspec).to_owned()])
+}
+
+fn run_fetch_all(
+    mirror: &mut Mirror,
+    url: &RemoteUrl,
+    options: &[&str],
+    refspecs: &[String],
+) -> Result<(), FetchError> {
     let mut command = git(mirror, url)?;
     command.args([
-        verb,
+        "fetch",
         "--quiet",
         "--no-write-fetch-head",
         "--no-tags",
@@ -233,7 +317,8 @@ fn run_fetch(
     ]);
     command
         .args(options)
-        .args(["--end-of-options", url.as_str(), refspec]);
+        .args(["--end-of-options", url.as_str()])
+        .args(refspecs);
     let packs = mirror.own.dir().join("pack");
     let mut used = || dir_size(&packs);
     let fetched =

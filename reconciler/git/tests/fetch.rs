@@ -686,7 +686,13 @@ fn the_signature_moves_with_every_kind_of_change_and_with_nothing_else() {
             tip.as_str()
         ]
     ))));
-    assert!(!moves(&|| drop(
-        scene.git("origin", &["tag", "v1", tip.as_str()])
+    // A release wakes; other tags at most have the names read again.
+    for name in ["release/a", "release/b"] {
+        assert!(moves(&|| drop(
+            scene.git("origin", &["tag", name, tip.as_str()])
+        )));
+    }
+    assert!(moves(&|| drop(
+        scene.git("origin", &["tag", "-d", "release/b"])
     )));
 }

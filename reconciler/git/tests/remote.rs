@@ -374,3 +374,58 @@ fn many_fetches_become_one_pack_and_lose_nothing() {
         "p3: {}\n"
     );
 }
+
+#[test]
+fn wanted_tags_arrive_and_vanish_and_a_bad_one_keeps_nothing_else_away() {
+    let scene = Scene::with_roster();
+    let daemon = Daemon::start(&scene);
+    let tag = |name: &str| scene.git("origin", &["tag", "-a", "-m", "words", name, MAIN]);
+    for name in ["release/a", "release/b", "release/deep/c", "other"] {
+        tag(name);
+    }
+    // git stores it when told not to look, and refuses to fetch it.
+    let main = scene.git("origin", &["rev-parse", MAIN]);
+    let broken = format!("object {main}\ntype commit\ntag release/bad\n\nno tagger\n");
+    let broken = scene.git_with_input(
+        "origin",
+        &["hash-object", "-t", "tag", "-w", "--literally", "--stdin"],
+        broken.replace("object ", "objekt ").as_bytes(),
+    );
+    std::fs::write(
+        scene.path("origin/refs/tags/release/bad"),
+        format!("{broken}\n"),
+    )
+    .unwrap();
+    let mut mirror = scene.mirror();
+    mirror.want_tags(muster_git::WantedTags {
+        below: vec!["refs/tags/release/".to_owned()],
+        wanted: |_, _| true,
+        horizon: muster_git::TagHorizon::default(),
+    });
+    let fetch = |mirror: &mut muster_git::Mirror| {
+        mirror
+            .fetch(&daemon.origin(), MAIN, Proposals::Include)
+            .unwrap()
+    };
+    let heads = fetch(&mut mirror);
+    assert!(heads.protected.is_some());
+    assert_eq!(
+        heads.tags.keys().collect::<Vec<_>>(),
+        ["refs/tags/release/a", "refs/tags/release/b"]
+    );
+    assert_eq!(heads.unread.len(), 1, "{:?}", heads.unread);
+    assert_eq!(
+        mirror
+            .tag(&heads.tags["refs/tags/release/a"], 1 << 20)
+            .unwrap()
+            .kind,
+        "tag"
+    );
+    // Told once, and not asked for again.
+    assert!(fetch(&mut mirror).unread.is_empty());
+    scene.git("origin", &["tag", "-d", "release/a"]);
+    assert_eq!(
+        fetch(&mut mirror).tags.keys().collect::<Vec<_>>(),
+        ["refs/tags/release/b"]
+    );
+}
