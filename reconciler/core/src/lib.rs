@@ -36,6 +36,8 @@ pub mod facts;
 pub mod action;
 pub mod step;
 
+pub mod release;
+
 pub mod plan;
 
 pub mod gate;
