@@ -27,7 +27,7 @@ use muster::state_dir::{Lock, Purpose, StateDir};
 use muster_core::commit::CommitId;
 use muster_core::desired::{self, Desired};
 use muster_core::facts::Facts;
-use muster_core::gate::judge;
+use muster_core::gate::{Approvals, judge};
 use muster_core::journal::Entry;
 use muster_core::ledger::Through;
 use muster_core::observed::{Accounts, Observed, Person, Reading, Units};
@@ -141,7 +141,14 @@ impl Bench {
                 || Ok(()),
                 |()| {
                     let plan = world.plan(&policy, &desired);
-                    let verdict = judge(&plan, &policy, &world.facts, &world.observed, NOW);
+                    let verdict = judge(
+                        &plan,
+                        &policy,
+                        &world.facts,
+                        &world.observed,
+                        &Approvals::none(),
+                        NOW,
+                    );
                     let hosts = [Host {
                         policy: &policy,
                         plan: &plan,

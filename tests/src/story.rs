@@ -303,6 +303,7 @@ fn word(result: &StepResult) -> String {
         StepResult::Done => "done".to_owned(),
         StepResult::NotBegun => "not begun".to_owned(),
         StepResult::Failed(reason) => format!("failed ({reason})"),
+        StepResult::Unfinished(reason) => format!("begun ({reason})"),
         StepResult::NeedsOperator(reason) => format!("needs operator ({reason})"),
     }
 }

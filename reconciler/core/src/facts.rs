@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, Identity, Leave, Parking, Trace};
 use crate::commit::CommitId;
-use crate::journal::{Entry, StepResult};
+use crate::journal::{Entry, Open, StepResult};
 use crate::policy::Ports;
+use crate::release::Nonce;
+use crate::release::claim::{Claim, Progress, REFUSED_LIMIT, RefusedRelease, TrustFacts};
 use crate::step::{Step, StepId};
 use crate::time::Time;
 
@@ -252,6 +254,9 @@ pub struct Recorded {
     pub step: Step,
     /// When.
     pub at: Time,
+    /// The release it ran by, if it needed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Nonce>,
 }
 
 /// How many done steps are kept word for word.
@@ -286,6 +291,14 @@ pub struct Facts {
     pub record_more: u64,
     /// The latest moment the journal has seen: no later one may be before it.
     pub latest: Time,
+    /// Which root of trust is in force, once there was one.
+    pub trust: Option<TrustFacts>,
+    /// Every release that was ever taken up here. Never removed (invariant 6).
+    pub claims: BTreeMap<Nonce, Claim>,
+    /// Nonces of signed resets. Never removed.
+    pub resets: BTreeSet<Nonce>,
+    /// Releases that operators signed and that were refused, oldest first; [`REFUSED_LIMIT`] of them.
+    pub refused: Vec<RefusedRelease>,
 }
 
 impl Facts {
@@ -305,11 +318,15 @@ impl Facts {
             record: Vec::new(),
             record_more: 0,
             latest: at,
+            trust: None,
+            claims: BTreeMap::new(),
+            resets: BTreeSet::new(),
+            refused: Vec::new(),
         }
     }
 
     /// Takes in one durable entry; `open` is the batch that the entry closes, if it closes one.
-    pub fn apply(&mut self, entry: &Entry, open: &[Step]) {
+    pub fn apply(&mut self, entry: &Entry, open: Option<&Open>) {
         self.latest = self.latest.max(entry.at());
         match entry {
             Entry::Genesis {
@@ -332,16 +349,44 @@ impl Facts {
                 });
             }
             Entry::Frozen { why, .. } => self.frozen = Some(why.clone()),
-            Entry::Reset { commit, .. } => {
+            Entry::Reset { commit, nonce, .. } => {
+                self.resets.extend(nonce);
                 self.adopt(commit);
                 self.frozen = None;
                 // Whoever resets an executor has looked at what was stuck.
                 self.needs_operator.clear();
             }
-            Entry::Intended { .. } => {}
+            Entry::Trusted { root, .. } => self.trust = Some(root.clone()),
+            Entry::Claimed { claim, .. } => {
+                self.refused.retain(|it| it.nonce != claim.nonce);
+                self.claims.insert(claim.nonce, claim.clone());
+            }
+            Entry::Finished { nonce, .. } => {
+                if let Some(claim) = self.claims.get_mut(nonce) {
+                    claim.finished = true;
+                }
+            }
+            Entry::Refused { release, .. } => {
+                self.refused.retain(|it| it.statement != release.statement);
+                if self.refused.len() >= REFUSED_LIMIT {
+                    self.refused.remove(0);
+                }
+                self.refused.push(release.clone());
+            }
+            Entry::Intended {
+                steps, authority, ..
+            } => {
+                for step in steps {
+                    if let Some(nonce) = authority.release_of(step.id) {
+                        self.progress(nonce, step.id, Progress::Begun);
+                    }
+                }
+            }
             Entry::Outcome { at, results } => {
-                for (step, result) in open.iter().zip(results) {
-                    self.apply_result(step, result, *at);
+                let open = open.expect("invariant: an outcome closes a batch");
+                for (step, result) in open.steps.iter().zip(results) {
+                    let by = open.authority.release_of(step.id);
+                    self.apply_result(step, result, *at, by);
                 }
                 self.removals.retain(|then| then.plus(86_400) > *at);
                 // A step that was not tried for a week is no longer planned, or is somebody's new concern.
@@ -351,7 +396,23 @@ impl Facts {
         }
     }
 
-    fn apply_result(&mut self, step: &Step, result: &StepResult, at: Time) {
+    fn progress(&mut self, nonce: Nonce, step: StepId, progress: Progress) {
+        let claim = self.claims.get_mut(&nonce);
+        if let Some(it) = claim.and_then(|claim| claim.steps.get_mut(&step)) {
+            *it = progress;
+        }
+    }
+
+    fn apply_result(&mut self, step: &Step, result: &StepResult, at: Time, by: Option<Nonce>) {
+        if let Some(nonce) = by {
+            let progress = match result {
+                StepResult::Done => Progress::Done,
+                StepResult::NotBegun => Progress::Waiting,
+                StepResult::Unfinished(_) => Progress::Begun,
+                StepResult::Failed(_) | StepResult::NeedsOperator(_) => Progress::Failed,
+            };
+            self.progress(nonce, step.id, progress);
+        }
         if let Action::CreateAccount {
             user,
             uid,
@@ -377,9 +438,9 @@ impl Facts {
             StepResult::Done => {
                 self.failures.remove(&step.id);
                 self.needs_operator.remove(&step.id);
-                self.apply_done(step, at);
+                self.apply_done(step, at, by);
             }
-            StepResult::Failed(reason) => {
+            StepResult::Failed(reason) | StepResult::Unfinished(reason) => {
                 let failure = self.failures.entry(step.id).or_insert(Failure {
                     times: 0,
                     last: at,
@@ -403,7 +464,7 @@ impl Facts {
         self.record_more = 0;
     }
 
-    fn apply_done(&mut self, step: &Step, at: Time) {
+    fn apply_done(&mut self, step: &Step, at: Time, by: Option<Nonce>) {
         if step.action.is_removal() {
             self.removals.push(at);
         }
@@ -411,6 +472,7 @@ impl Facts {
             self.record.push(Recorded {
                 step: step.clone(),
                 at,
+                by,
             });
         } else {
             self.record_more += 1;

@@ -11,8 +11,10 @@ use crate::commit::CommitId;
 use crate::facts::{Facts, Stage};
 use crate::journal::{Authority, Entry};
 use crate::observed::{Observed, Reading};
-use crate::plan::{Plan, PlannedStep};
+use crate::plan::Plan;
 use crate::policy::{ADMIN_GROUPS, Policy};
+use crate::release::Nonce;
+use crate::release::admit::Claimed;
 use crate::render::FileWrite;
 use crate::step::{Step, StepId};
 use crate::time::Time;
@@ -83,6 +85,62 @@ impl fmt::Display for Reason {
 pub struct Admitted {
     step: Step,
     needs: Vec<StepId>,
+    by: Option<Nonce>,
+}
+
+/// What releases permit in this cycle. Only a release whose nonce is durably claimed adds to it.
+///
+/// ```compile_fail
+/// let forged = muster_core::gate::Approvals { by: Default::default(), begun: Default::default() };
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Approvals {
+    by: BTreeMap<StepId, Nonce>,
+    begun: BTreeSet<StepId>,
+}
+
+impl Approvals {
+    /// None: all that is not benign waits.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// What claimed releases have begun, which is brought to an end whatever else changed.
+    pub fn of_begun(facts: &Facts) -> Self {
+        let mut approvals = Self::none();
+        for claim in facts.claims.values() {
+            for step in claim.begun() {
+                approvals.by.insert(step, claim.nonce);
+                approvals.begun.insert(step);
+            }
+        }
+        approvals
+    }
+
+    /// Adds what a claimed release permits.
+    pub fn add(&mut self, claimed: &Claimed) {
+        let by = claimed.steps().iter().map(|it| (*it, claimed.nonce()));
+        self.by.extend(by);
+    }
+
+    /// The same, with these steps as if `nonce` permitted them: to find out what the gate would say.
+    pub(crate) fn supposing(&self, steps: &BTreeSet<StepId>, nonce: Nonce) -> Self {
+        let mut supposed = self.clone();
+        supposed.by.extend(steps.iter().map(|it| (*it, nonce)));
+        supposed
+    }
+
+    /// Takes back what a release permits and has not begun: its key is no longer trusted, or its window is over.
+    pub fn withdraw(&mut self, nonce: Nonce) {
+        let begun = &self.begun;
+        self.by
+            .retain(|step, by| *by != nonce || begun.contains(step));
+    }
+
+    /// The release that permits a step, if one does.
+    pub fn release_of(&self, step: StepId) -> Option<Nonce> {
+        self.by.get(&step).copied()
+    }
 }
 
 impl Admitted {
@@ -119,69 +177,104 @@ pub fn judge(
     policy: &Policy,
     facts: &Facts,
     observed: &Observed,
+    approvals: &Approvals,
     now: Time,
 ) -> Verdict {
-    let limit =
-        removal_limit(plan, policy, facts, now).or_else(|| admin_limit(plan, policy, observed));
+    let limits = Limits {
+        admins: admin_limit(plan, policy, observed),
+        removals: removal_limit(plan, policy, facts, now)
+            .filter(|_| !permits_all_removals(plan, policy, approvals)),
+    };
     let mut verdict = Verdict::default();
     let mut held_ids: BTreeSet<StepId> = BTreeSet::new();
     for planned in plan.steps() {
-        let PlannedStep {
-            step,
-            needs,
-            blocked,
-        } = planned;
-        let class = step.action.class(policy);
-        let reason = guardrail(step, policy)
+        let class = planned.step.action.class(policy);
+        let needs = planned.needs.iter().find(|it| held_ids.contains(*it));
+        let reason = guardrail(&planned.step, policy)
             .map(Reason::Guardrail)
-            .or_else(|| {
-                needs
-                    .iter()
-                    .find(|need| held_ids.contains(*need))
-                    .map(|need| Reason::Needs(*need))
-            })
-            .or_else(|| blocked.clone().map(Reason::Precondition))
-            .or_else(|| {
-                limit
-                    .clone()
-                    .filter(|_| takes_away(&step.action))
-                    .map(Reason::Limit)
-            })
-            .or_else(|| {
-                (class != Class::Benign && facts.frozen.is_some()).then_some(Reason::Frozen)
-            })
-            .or_else(|| (class != Class::Benign).then_some(Reason::PendingSignature))
-            .or_else(|| {
-                facts
-                    .needs_operator
-                    .get(&step.id)
-                    .cloned()
-                    .map(Reason::NeedsOperator)
-            })
-            .or_else(|| {
-                let failure = facts.failures.get(&step.id)?;
-                let at = failure.retry_at();
-                (at > now).then(|| Reason::Retry {
-                    at,
-                    reason: failure.reason.clone(),
-                })
-            });
+            .or_else(|| needs.map(|need| Reason::Needs(*need)))
+            .or_else(|| planned.blocked.clone().map(Reason::Precondition))
+            .or_else(|| limits.hold(&planned.step, approvals))
+            .or_else(|| unapproved(planned.step.id, class, facts, approvals))
+            .or_else(|| earlier(planned.step.id, facts, approvals, now));
         match reason {
             Some(reason) => {
-                held_ids.insert(step.id);
+                held_ids.insert(planned.step.id);
                 verdict.held.push(Held {
-                    step: step.clone(),
+                    step: planned.step.clone(),
                     class,
                     reason,
                 });
             }
             None => verdict.admitted.push(Admitted {
-                step: step.clone(),
-                needs: needs.clone(),
+                step: planned.step.clone(),
+                needs: planned.needs.clone(),
+                by: approvals.release_of(planned.step.id),
             }),
         }
     }
     verdict
+}
+
+/// What the whole plan is over.
+struct Limits {
+    admins: Option<String>,
+    removals: Option<String>,
+}
+
+impl Limits {
+    /// Why they hold a step back. What is begun is brought to an end.
+    fn hold(&self, step: &Step, approvals: &Approvals) -> Option<Reason> {
+        if !takes_away(&step.action) || approvals.begun.contains(&step.id) {
+            return None;
+        }
+        let admins = self.admins.clone().map(Reason::Guardrail);
+        admins.or_else(|| self.removals.clone().map(Reason::Limit))
+    }
+}
+
+/// Whether releases name exactly the removals that would be benign otherwise: never a part of them. What only follows
+/// one of them is no choice of its own.
+fn permits_all_removals(plan: &Plan, policy: &Policy, approvals: &Approvals) -> bool {
+    let removals: BTreeSet<StepId> = plan
+        .steps()
+        .iter()
+        .filter(|it| takes_away(&it.step.action))
+        .filter(|it| it.step.action.class(policy) == Class::Benign)
+        .map(|it| it.step.id)
+        .collect();
+    plan.steps()
+        .iter()
+        .filter(|it| removals.contains(&it.step.id))
+        .filter(|it| !it.needs.iter().any(|need| removals.contains(need)))
+        .all(|it| approvals.by.contains_key(&it.step.id))
+}
+
+/// Why a step that needs a release has none that counts.
+fn unapproved(step: StepId, class: Class, facts: &Facts, approvals: &Approvals) -> Option<Reason> {
+    if class == Class::Benign {
+        None
+    } else if facts.frozen.is_some() {
+        Some(Reason::Frozen)
+    } else {
+        (!approvals.by.contains_key(&step)).then_some(Reason::PendingSignature)
+    }
+}
+
+/// Why a step that did not come out as meant before does not run now. A release is a new word on what failed.
+fn earlier(step: StepId, facts: &Facts, approvals: &Approvals, now: Time) -> Option<Reason> {
+    if approvals.by.contains_key(&step) && !approvals.begun.contains(&step) {
+        return None;
+    }
+    if let Some(why) = facts.needs_operator.get(&step) {
+        return Some(Reason::NeedsOperator(why.clone()));
+    }
+    let failure = facts.failures.get(&step)?;
+    let at = failure.retry_at();
+    (at > now).then(|| Reason::Retry {
+        at,
+        reason: failure.reason.clone(),
+    })
 }
 
 /// Whether the limits hold it back: removals, and the parts of a cut.
@@ -333,6 +426,20 @@ impl Batch {
         left.into_iter().map(|it| it.step.id).collect()
     }
 
+    /// The releases that some of its steps run by.
+    pub fn releases(&self) -> BTreeSet<Nonce> {
+        self.admitted.iter().filter_map(|it| it.by).collect()
+    }
+
+    /// Leaves out what runs by a release that no longer counts; returns what was left out. What is begun stays.
+    pub fn without_release(&mut self, nonce: Nonce, approvals: &Approvals) -> Vec<StepId> {
+        let (kept, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.admitted)
+            .into_iter()
+            .partition(|it| it.by != Some(nonce) || approvals.begun.contains(&it.step.id));
+        self.admitted = kept;
+        left.into_iter().map(|it| it.step.id).collect()
+    }
+
     /// Whether nothing is left to do.
     pub fn is_empty(&self) -> bool {
         self.admitted.is_empty()
@@ -351,9 +458,17 @@ impl Batch {
         writes: Vec<FileWrite>,
         append: impl FnOnce(&Entry) -> Result<(), E>,
     ) -> Result<Intent, E> {
+        let by: BTreeMap<StepId, Nonce> = self
+            .admitted
+            .iter()
+            .filter_map(|it| Some((it.step.id, it.by?)))
+            .collect();
         let steps: Vec<Step> = self.admitted.into_iter().map(|it| it.step).collect();
-        let authority = Authority::Benign {
-            commit: commit.clone(),
+        let commit = commit.clone();
+        let authority = if by.is_empty() {
+            Authority::Benign { commit }
+        } else {
+            Authority::Released { commit, by }
         };
         let entry = Entry::Intended {
             at,

@@ -3,11 +3,15 @@
 //! How they are kept on disk (length, checksum, chain) is the daemon's affair; what may follow what is decided here,
 //! by one function that guards the live path and replays the log.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::commit::CommitId;
 use crate::facts::{Facts, Frozen};
-use crate::step::Step;
+use crate::release::Nonce;
+use crate::release::claim::{Claim, RefusedRelease, TrustFacts};
+use crate::step::{Step, StepId};
 use crate::time::Time;
 
 /// One record.
@@ -58,6 +62,44 @@ pub enum Entry {
         who: String,
         /// Why, in their words.
         reason: String,
+        /// The nonce of the signed reset, when it was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nonce: Option<Nonce>,
+    },
+    /// Another root of trust is in force from here on.
+    Trusted {
+        /// When.
+        at: Time,
+        /// Which.
+        root: TrustFacts,
+        /// Who saw to it: principals who signed a rotation, or the one at the console.
+        by: Vec<String>,
+    },
+    /// A release is taken up: its nonce permits this run and no other (invariant 6).
+    Claimed {
+        /// When.
+        at: Time,
+        /// What it permits here.
+        claim: Claim,
+        /// What was signed, word for word.
+        statement: String,
+    },
+    /// A release is at its end; what it did not do needs a new one.
+    Finished {
+        /// When.
+        at: Time,
+        /// Which.
+        nonce: Nonce,
+        /// Why what is left does not run, when something is left.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// A release that an operator signed was refused.
+    Refused {
+        /// When.
+        at: Time,
+        /// Which, and why.
+        release: RefusedRelease,
     },
     /// A batch is about to run.
     Intended {
@@ -86,6 +128,10 @@ impl Entry {
             | Self::Attempted { at, .. }
             | Self::Frozen { at, .. }
             | Self::Reset { at, .. }
+            | Self::Trusted { at, .. }
+            | Self::Claimed { at, .. }
+            | Self::Finished { at, .. }
+            | Self::Refused { at, .. }
             | Self::Intended { at, .. }
             | Self::Outcome { at, .. } => *at,
         }
@@ -101,6 +147,23 @@ pub enum Authority {
         /// The adopted commit.
         commit: CommitId,
     },
+    /// Some steps are what a claimed release permits; the others are benign.
+    Released {
+        /// The adopted commit.
+        commit: CommitId,
+        /// Which step runs by which release.
+        by: BTreeMap<StepId, Nonce>,
+    },
+}
+
+impl Authority {
+    /// The release that a step runs by, if it needs one.
+    pub fn release_of(&self, step: StepId) -> Option<Nonce> {
+        match self {
+            Self::Benign { .. } => None,
+            Self::Released { by, .. } => by.get(&step).copied(),
+        }
+    }
 }
 
 /// How a step came out, as the world showed it.
@@ -113,6 +176,8 @@ pub enum StepResult {
     Failed(String),
     /// Nothing of it has happened; it may be planned again at once.
     NotBegun,
+    /// A part of it has happened, and it goes on from there: it is tried again until it is done.
+    Unfinished(String),
     /// Something of it has happened that the ordinary path does not finish.
     NeedsOperator(String),
 }
@@ -123,7 +188,16 @@ pub struct Replayed {
     /// What is known.
     pub facts: Facts,
     /// The one batch in doubt.
-    pub open: Option<Vec<Step>>,
+    pub open: Option<Open>,
+}
+
+/// A batch that has an intent and no outcome yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// Its steps, in order.
+    pub steps: Vec<Step>,
+    /// By what right it runs.
+    pub authority: Authority,
 }
 
 /// An entry that cannot follow the ones before it.
@@ -176,28 +250,40 @@ impl Replayed {
         match (entry, &self.open) {
             (Entry::Genesis { .. }, _) => return Err(OutOfOrder::Genesis),
             (Entry::Intended { .. }, Some(_)) => return Err(OutOfOrder::Intent),
-            (Entry::Intended { steps, .. }, None) => {
-                self.facts.apply(entry, &[]);
-                self.open = Some(steps.clone());
+            (
+                Entry::Intended {
+                    steps, authority, ..
+                },
+                None,
+            ) => {
+                self.facts.apply(entry, None);
+                self.open = Some(Open {
+                    steps: steps.clone(),
+                    authority: authority.clone(),
+                });
             }
             (Entry::Outcome { .. }, None) => return Err(OutOfOrder::Outcome),
-            (Entry::Outcome { results, .. }, Some(steps)) => {
-                if steps.len() != results.len() {
+            (Entry::Outcome { results, .. }, Some(open)) => {
+                if open.steps.len() != results.len() {
                     return Err(OutOfOrder::Results {
-                        steps: steps.len(),
+                        steps: open.steps.len(),
                         results: results.len(),
                     });
                 }
-                self.facts.apply(entry, steps);
+                self.facts.apply(entry, Some(open));
                 self.open = None;
             }
             (
                 Entry::Adopted { .. }
                 | Entry::Attempted { .. }
                 | Entry::Frozen { .. }
-                | Entry::Reset { .. },
+                | Entry::Reset { .. }
+                | Entry::Trusted { .. }
+                | Entry::Claimed { .. }
+                | Entry::Finished { .. }
+                | Entry::Refused { .. },
                 _,
-            ) => self.facts.apply(entry, &[]),
+            ) => self.facts.apply(entry, None),
         }
         Ok(())
     }

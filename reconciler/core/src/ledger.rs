@@ -3,13 +3,15 @@
 //! People lie in 256 shards of one JSON line each, so that a commit costs what changed and a load opens few files.
 //! Never a password hash, a key or a session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::commit::CommitId;
 use crate::facts::{AccountIds, Attempted, Facts, Failure, Frozen, PersonFacts, Recorded};
+use crate::release::Nonce;
+use crate::release::claim::{Claim, RefusedRelease, TrustFacts};
 use crate::step::StepId;
 use crate::time::Time;
 
@@ -35,6 +37,12 @@ struct State {
     record: Vec<Recorded>,
     record_more: u64,
     latest: Time,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    trust: Option<TrustFacts>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    resets: BTreeSet<Nonce>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    refused: Vec<RefusedRelease>,
     /// The last journal record that these facts contain, and the chain's value after it.
     through: Through,
 }
@@ -85,9 +93,20 @@ pub enum LedgerError {
 
 const STATE: &str = "state.json";
 
+/// One line of JSON for each release that was ever taken up.
+const RELEASES: &str = "releases.jsonl";
+
 /// The files of a ledger that holds `facts`, up to journal record `through`.
 pub fn files(facts: &Facts, through: &Through) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::from([(STATE.to_owned(), state(facts, through))]);
+    if !facts.claims.is_empty() {
+        let mut lines = Vec::new();
+        for claim in facts.claims.values() {
+            serde_json::to_writer(&mut lines, claim).expect("plain records always serialise");
+            lines.push(b'\n');
+        }
+        files.insert(RELEASES.to_owned(), lines);
+    }
     for (user, person) in &facts.people {
         files
             .entry(shard(user))
@@ -118,6 +137,10 @@ fn state(facts: &Facts, through: &Through) -> Vec<u8> {
         record,
         record_more,
         latest,
+        trust,
+        claims: _,
+        resets,
+        refused,
     } = facts;
     let state = State {
         format: FORMAT,
@@ -133,6 +156,9 @@ fn state(facts: &Facts, through: &Through) -> Vec<u8> {
         record: record.clone(),
         record_more: *record_more,
         latest: *latest,
+        trust: trust.clone(),
+        resets: resets.clone(),
+        refused: refused.clone(),
         through: through.clone(),
     };
     let mut text = serde_json::to_vec_pretty(&state).expect("plain records always serialise");
@@ -174,6 +200,12 @@ pub fn changes(
     written.chain(gone).collect()
 }
 
+/// The lines that are not empty, each with its place, from 0.
+fn lines_of(content: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let lines = content.split(|byte| *byte == b'\n').enumerate();
+    lines.filter(|(_, it)| !it.is_empty())
+}
+
 /// Reads a ledger.
 ///
 /// # Errors
@@ -196,11 +228,7 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
     let state: State = serde_json::from_slice(text).map_err(malformed)?;
     let mut people = BTreeMap::new();
     for (path, content) in files.iter().filter(|(path, _)| path.starts_with("people/")) {
-        for (index, line) in content
-            .split(|byte| *byte == b'\n')
-            .enumerate()
-            .filter(|(_, it)| !it.is_empty())
-        {
+        for (index, line) in lines_of(content) {
             let Line { user, person } =
                 serde_json::from_slice(line).map_err(|source| LedgerError::Malformed {
                     file: path.clone(),
@@ -224,8 +252,21 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         record,
         record_more,
         latest,
+        trust,
+        resets,
+        refused,
         through,
     } = state;
+    let mut claims = BTreeMap::new();
+    for (index, line) in lines_of(files.get(RELEASES).map_or(&[], Vec::as_slice)) {
+        let claim: Claim =
+            serde_json::from_slice(line).map_err(|source| LedgerError::Malformed {
+                file: RELEASES.to_owned(),
+                line: index + 1,
+                source,
+            })?;
+        claims.insert(claim.nonce, claim);
+    }
     let facts = Facts {
         executor_id,
         name,
@@ -240,6 +281,10 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         record,
         record_more,
         latest,
+        trust,
+        claims,
+        resets,
+        refused,
     };
     Ok((facts, through))
 }

@@ -1,13 +1,16 @@
 //! The traits of the outside, as a cycle needs them. `muster-sim` has the only implementations that pretend.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::commit::CommitId;
+use crate::commit::{CommitId, TagId};
 use crate::diagnostic::Diagnostics;
 use crate::gate::Intent;
 use crate::journal::Entry;
 use crate::ledger::Through;
 use crate::observed::{Observed, Question};
+use crate::release::root::Root;
+use crate::release::{ObjectKind, TagHorizon};
 use crate::step::StepId;
 
 /// A machine that is read and changed.
@@ -40,11 +43,17 @@ pub trait Source {
     /// Why it did not answer.
     type Error: std::error::Error + 'static;
 
-    /// The branches as they are now.
+    /// The branches as they are now, and the tags that matter at `horizon`.
     ///
     /// # Errors
     /// When the repository did not answer; the adopted commit is then enforced as before.
-    fn heads(&mut self) -> Result<Heads, Self::Error>;
+    fn heads(&mut self, horizon: &TagHorizon) -> Result<Heads, Self::Error>;
+
+    /// The object that a tag points to, read once by its id, of at most [`crate::release::tag::LIMIT`] bytes.
+    ///
+    /// # Errors
+    /// When it could not be read, or is larger.
+    fn tag(&mut self, id: &TagId) -> Result<RawTag, Self::Error>;
 
     /// How `new` relates to `old`.
     ///
@@ -76,6 +85,32 @@ pub struct Heads {
     pub protected: Option<CommitId>,
     /// Every other branch, by full ref name.
     pub proposals: BTreeMap<String, CommitId>,
+    /// Releases, rotations and resets, by full ref name.
+    pub tags: BTreeMap<String, TagId>,
+}
+
+/// What a tag points to, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawTag {
+    /// What kind of object.
+    pub kind: ObjectKind,
+    /// Its bytes, when it is an annotated tag.
+    pub bytes: Vec<u8>,
+}
+
+/// Where the root of trust lies: root-owned, outside every repository.
+pub trait TrustStore {
+    /// The root in force, or `None` where this host trusts no key.
+    ///
+    /// # Errors
+    /// When there is one that cannot be used, with the reason: no release counts then.
+    fn read(&mut self) -> Result<Option<Arc<Root>>, String>;
+
+    /// Puts another root in its place; durable when this returns.
+    ///
+    /// # Errors
+    /// When it may not be durable: the new one is not used then.
+    fn replace(&mut self, root: &Root) -> Result<(), String>;
 }
 
 /// How one commit relates to an older one.

@@ -6,7 +6,7 @@ use muster_core::action::{Class, Kind};
 use muster_core::commit::CommitId;
 use muster_core::desired::{self, Desired};
 use muster_core::facts::{Facts, PersonFacts, Stage};
-use muster_core::gate::{Reason, Verdict, judge};
+use muster_core::gate::{Approvals, Reason, Verdict, judge};
 use muster_core::journal::{Authority, Entry, Replayed, StepResult};
 use muster_core::observed::{
     Account, Accounts, Defaults, Home, Manager, Observed, Password, Person, Reading, Traces,
@@ -141,7 +141,7 @@ fn make(desired: &Desired, observed: &Observed, facts: &Facts) -> Plan {
 }
 
 fn verdict(plan: &Plan, observed: &Observed, facts: &Facts) -> Verdict {
-    judge(plan, &policy(), facts, observed, NOW)
+    judge(plan, &policy(), facts, observed, &Approvals::none(), NOW)
 }
 
 /// Plans, and takes everything planned as done, signed or not: the past of the tests below.
@@ -489,7 +489,7 @@ fn the_last_admin_is_not_cut() {
         .find(|it| it.step.action.kind() == Kind::UserCut)
         .expect("held");
     assert!(
-        matches!(&cut.reason, Reason::Limit(why) if why.starts_with("would leave 0 accounts")),
+        matches!(&cut.reason, Reason::Guardrail(why) if why.starts_with("would leave 0 accounts")),
         "{}",
         cut.reason
     );
@@ -548,7 +548,7 @@ fn many_removals_at_once_are_held_as_a_whole() {
     // Two of ten are few; three are more than a quarter.
     for (left, held) in [(2, 0), (3, 3)] {
         let plan = plan_of(&rows(left..10), &host, &past);
-        let verdict = judge(&plan, &policy, &past.facts, &host, NOW);
+        let verdict = judge(&plan, &policy, &past.facts, &host, &Approvals::none(), NOW);
         let limited = verdict
             .held
             .iter()
@@ -814,7 +814,7 @@ fn root_and_protected_names_are_refused_even_in_a_plan() {
     let mut policy = policy();
     policy.protected.insert("emo".into());
     let plan = make(&roster(ANN), &host, &past.facts);
-    let verdict = judge(&plan, &policy, &past.facts, &host, NOW);
+    let verdict = judge(&plan, &policy, &past.facts, &host, &Approvals::none(), NOW);
     assert!(
         verdict
             .admitted

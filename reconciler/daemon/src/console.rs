@@ -109,6 +109,7 @@ pub fn word(result: &StepResult) -> String {
         StepResult::Done => "done".to_owned(),
         StepResult::NotBegun => "not begun".to_owned(),
         StepResult::Failed(reason) => reason.clone(),
+        StepResult::Unfinished(reason) => format!("begun, and goes on: {reason}"),
         StepResult::NeedsOperator(reason) => format!("needs an operator: {reason}"),
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Generic over the traits of the outside (`muster_core::world`), so that the simulation runs exactly this code.
 
+mod releases;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::action::Action;
@@ -9,19 +11,20 @@ use muster_core::commit::CommitId;
 use muster_core::desired::{self, Desired};
 use muster_core::diagnostic::Diagnostics;
 use muster_core::facts::{Attempted, Facts, Frozen};
-use muster_core::gate::{Batch, Held, judge};
-use muster_core::journal::{Entry, OutOfOrder, Replayed, StepResult};
+use muster_core::gate::{Approvals, Batch, Held, Verdict, judge};
+use muster_core::journal::{Entry, Open, OutOfOrder, Replayed, StepResult};
 use muster_core::ledger;
 use muster_core::observed::{Observed, Parts, Question};
 use muster_core::plan::{self, Input, Note, Plan, question};
 use muster_core::policy::Policy;
+use muster_core::release::Refusal;
 use muster_core::render;
 use muster_core::repo;
 use muster_core::settle::settle;
 use muster_core::step::{Step, StepId};
 use muster_core::time::{Date, Time};
 use muster_core::world::{
-    Ancestry, Complaints, Files, Heads, Journal, Ledger, ReportSink, Source, World,
+    Ancestry, Complaints, Files, Heads, Journal, Ledger, ReportSink, Source, TrustStore, World,
 };
 
 use crate::tell;
@@ -54,6 +57,8 @@ pub struct Memory {
     told: BTreeMap<CommitId, Premises>,
     /// Whether this process has already dropped the reports of heads that are gone.
     pruned: bool,
+    /// Tags that were looked at.
+    seen: releases::Seen,
 }
 
 /// What a proposal's report was worked out from: as long as it stays, so does the report.
@@ -73,6 +78,7 @@ impl Memory {
             desired: None,
             told: BTreeMap::new(),
             pruned: false,
+            seen: releases::Seen::default(),
         }
     }
 
@@ -126,8 +132,14 @@ fn world_error<E: std::error::Error + 'static>(what: &str) -> impl FnOnce(E) -> 
 pub struct Run<'a> {
     /// What the host's administrator decided.
     pub policy: &'a Policy,
-    /// The moment of this cycle.
+    /// The moment of this cycle, which never goes back.
     pub now: Time,
+    /// The moment at its beginning by this host's clock, which can be set back.
+    pub wall: Time,
+    /// That clock: asked again before a step that a release permits.
+    pub clock: &'a dyn Fn() -> Time,
+    /// Whom this host trusts.
+    pub trust: &'a mut dyn TrustStore,
     /// Asked between batches: whether to leave the rest to the next cycle.
     pub stop: &'a dyn Fn() -> bool,
     /// Told about long batches: phase word, steps done, steps in all.
@@ -150,6 +162,12 @@ pub struct Summary {
     pub ran: Vec<(Step, StepResult)>,
     /// What waits, and why.
     pub held: Vec<Held>,
+    /// What became of releases, rotations and resets.
+    pub releases: Vec<String>,
+    /// Tags that nobody who may signed, by full name: told to the log alone, for anybody can push them.
+    pub unauthenticated: Vec<(String, Refusal)>,
+    /// How many tags were refused before their signature was good, of those that are there.
+    pub refused_tags: usize,
     /// What people should know beside.
     pub notes: Vec<Note>,
     /// What did not work without stopping the cycle: the origin did not answer, a report was not taken.
@@ -188,14 +206,24 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
 
     // Read.
     recover(memory, outside, &run, &mut summary)?;
-    let heads = adopt(memory, outside, &run, &mut summary)?;
+    let heads = heads(memory, outside, &run, &mut summary);
+    let trusted = releases::look(memory, outside, &mut run, heads.as_ref(), &mut summary)?;
+    if let Some(heads) = &heads {
+        adopt(memory, outside, &run, heads, &mut summary)?;
+    }
     let desired = desired_of_adopted(memory, outside, &run)?;
     let mut observed = observe(outside, &question(&desired, memory.facts()))?;
 
     for pass in 1.. {
         // Decide.
         let plan = make_plan(memory, &run, &memory.facts().adopted, &desired, &observed);
-        let verdict = judge(&plan, run.policy, memory.facts(), &observed, run.now);
+        let ground = releases::Ground {
+            trusted: &trusted,
+            plan: &plan,
+            observed: &observed,
+        };
+        let mut approvals = releases::approve(memory, outside, &run, &ground, &mut summary)?;
+        let verdict = verdict_of(&plan, memory, &run, &observed, &approvals);
         let (batches, held) = verdict.into_batches();
         summary.held = held;
         summary.notes = plan.notes().to_vec();
@@ -206,9 +234,9 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
             memory,
             outside,
             &mut run,
-            &plan,
-            &observed,
+            &ground,
             batches,
+            &mut approvals,
             &desired,
             &mut summary,
         )?;
@@ -216,6 +244,10 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
             .iter()
             .any(|(step, result)| *result == StepResult::Done && uncovers(&step.action));
         if !uncovered || summary.stopped || pass == PASSES {
+            if !summary.stopped {
+                let steps = plan.steps().iter().map(|it| it.step.id).collect();
+                releases::finish(memory, outside, &run, &steps, &mut summary)?;
+            }
             break;
         }
         observed = observe(outside, &question(&desired, memory.facts()))?;
@@ -229,7 +261,8 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
         } else {
             observed = observe(outside, &question(&desired, memory.facts()))?;
             let plan = make_plan(memory, &run, &memory.facts().adopted, &desired, &observed);
-            let verdict = judge(&plan, run.policy, memory.facts(), &observed, run.now);
+            let approvals = Approvals::of_begun(memory.facts());
+            let verdict = verdict_of(&plan, memory, &run, &observed, &approvals);
             Some((verdict.held, plan.notes().to_vec()))
         };
         let (held, notes) =
@@ -252,6 +285,7 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
             &mut summary,
         )?;
     }
+    summary.refused_tags = memory.seen.refused();
     summary.adopted = Some(memory.facts().adopted.clone());
     summary.attempted.clone_from(&memory.facts().attempted);
     summary.frozen.clone_from(&memory.facts().frozen);
@@ -337,6 +371,23 @@ fn make_plan(
     })
 }
 
+fn verdict_of(
+    plan: &Plan,
+    memory: &Memory,
+    run: &Run<'_>,
+    observed: &Observed,
+    approvals: &Approvals,
+) -> Verdict {
+    judge(
+        plan,
+        run.policy,
+        memory.facts(),
+        observed,
+        approvals,
+        run.now,
+    )
+}
+
 fn observe<S, W: World, J, L, R>(
     outside: &mut Outside<S, W, J, L, R>,
     question: &Question,
@@ -368,7 +419,7 @@ fn recover<S, W: World, J: Journal, L, R>(
     run: &Run<'_>,
     summary: &mut Summary,
 ) -> Result<(), CycleError> {
-    let Some(steps) = memory.replayed.open.clone() else {
+    let Some(Open { steps, .. }) = memory.replayed.open.clone() else {
         return Ok(());
     };
     let observed = observe(outside, &question_about(&steps, memory.facts(), Parts::ALL))?;
@@ -436,33 +487,42 @@ fn needs_traces(action: &Action) -> bool {
     )
 }
 
-/// Looks at the protected branch, and adopts its head when it is valid and descends from what was adopted
-/// (invariant 7). Returns the branches, if the origin answered.
-fn adopt<S: Source, W, J: Journal, L, R: ReportSink>(
-    memory: &mut Memory,
+/// The branches and tags, if the origin answered.
+fn heads<S: Source, W, J, L, R>(
+    memory: &Memory,
     outside: &mut Outside<S, W, J, L, R>,
     run: &Run<'_>,
     summary: &mut Summary,
-) -> Result<Option<Heads>, CycleError> {
-    let heads = match outside.source.heads() {
-        Ok(heads) => heads,
+) -> Option<Heads> {
+    match outside.source.heads(&releases::horizon(memory, run.wall)) {
+        Ok(heads) => Some(heads),
         Err(error) => {
             summary.warnings.push(format!(
                 "the state repository did not answer ({}); the adopted commit stays in force",
                 chain(&error)
             ));
-            return Ok(None);
+            None
         }
-    };
+    }
+}
+
+/// Adopts the head of the protected branch when it is valid and descends from what was adopted (invariant 7).
+fn adopt<S: Source, W, J: Journal, L, R: ReportSink>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+    heads: &Heads,
+    summary: &mut Summary,
+) -> Result<(), CycleError> {
     let Some(head) = heads.protected.clone() else {
         summary.warnings.push(
             "the protected branch is not there; the adopted commit stays in force".to_owned(),
         );
-        return Ok(Some(heads));
+        return Ok(());
     };
     let adopted = memory.facts().adopted.clone();
     if memory.facts().frozen.is_some() || head == adopted {
-        return Ok(Some(heads));
+        return Ok(());
     }
     let ancestry = match outside.source.ancestry(&adopted, &head) {
         Ok(ancestry) => ancestry,
@@ -471,7 +531,7 @@ fn adopt<S: Source, W, J: Journal, L, R: ReportSink>(
                 "the history of {head} could not be read ({})",
                 chain(&error)
             ));
-            return Ok(Some(heads));
+            return Ok(());
         }
     };
     match ancestry {
@@ -495,7 +555,7 @@ fn adopt<S: Source, W, J: Journal, L, R: ReportSink>(
                 .is_some_and(|it| it.commit == head) => {}
         Ancestry::Descends => consider(memory, outside, run, &head, summary)?,
     }
-    Ok(Some(heads))
+    Ok(())
 }
 
 /// Adopts a descendant if it is valid; otherwise records it as attempted, and tells why.
@@ -578,9 +638,9 @@ fn carry_out<S, W: World, J: Journal, L, R>(
     memory: &mut Memory,
     outside: &mut Outside<S, W, J, L, R>,
     run: &mut Run<'_>,
-    plan: &Plan,
-    observed: &Observed,
+    ground: &releases::Ground<'_>,
     batches: Vec<Batch>,
+    approvals: &mut Approvals,
     desired: &Desired,
     summary: &mut Summary,
 ) -> Result<(), CycleError> {
@@ -590,6 +650,9 @@ fn carry_out<S, W: World, J: Journal, L, R>(
             summary.stopped = true;
             return Ok(());
         }
+        let trusted = ground.trusted;
+        let left = releases::withdraw(memory, run, trusted, approvals, &mut batch, summary);
+        undone.extend(left);
         let left = batch.without_dependents_of(&undone);
         undone.extend(left);
         if batch.is_empty() {
@@ -597,7 +660,8 @@ fn carry_out<S, W: World, J: Journal, L, R>(
         }
         let writes = {
             let steps: Vec<&Step> = batch.steps().collect();
-            render::writes(&steps, observed, plan.environments(), plan.ports())
+            let plan = ground.plan;
+            render::writes(&steps, ground.observed, plan.environments(), plan.ports())
         };
         let commit = memory.facts().adopted.clone();
         let intent = batch.intend(&commit, run.now, writes, |entry| {
@@ -707,6 +771,7 @@ fn tell_proposals<S: Source, W: World, J, L, R: ReportSink>(
     let Some(Heads {
         protected: Some(protected),
         proposals,
+        tags: _,
     }) = heads
     else {
         return Ok(());

@@ -22,6 +22,7 @@ use crate::journal::Journal;
 use crate::outside::{LedgerRepository, NotesSink, OutsideError, StateSource};
 use crate::settings::{self, Settings};
 use crate::state_dir::StateDir;
+use crate::trust::TrustFile;
 
 /// How often an executor gives a sign of life, in seconds.
 const ALIVE_EVERY: i64 = 300;
@@ -54,6 +55,7 @@ pub struct Executor {
     outside: Outside<StateSource, Host, Journal, LedgerRepository, NotesSink>,
     memory: Memory,
     policy: Policy,
+    trust: TrustFile,
     watched: Vec<PathBuf>,
     stamp: Option<Stamp>,
     console: Console,
@@ -106,6 +108,7 @@ impl Executor {
                 sink,
             },
             policy: pinned_policy(settings, &replayed.facts),
+            trust: TrustFile::at(&settings.trust),
             memory: Memory::new(replayed, files),
             watched: watched(settings),
             stamp: None,
@@ -144,6 +147,9 @@ impl Executor {
                 }
                 self.warned = notes;
             }
+        }
+        for line in &summary.releases {
+            tracing::info!("Release: {line}.");
         }
         if let Some(frozen) = &summary.frozen {
             tracing::error!("Frozen: {frozen}.");
@@ -242,6 +248,7 @@ fn watched(settings: &Settings) -> Vec<PathBuf> {
         .iter()
         .map(|name| inside(&Path::new("/etc").join(name)))
         .collect();
+    watched.push(settings.trust.clone());
     watched.extend(settings.files.values().map(|path| inside(path)));
     watched.extend(settings.environment.as_ref().map(|it| inside(it.dir())));
     watched
@@ -286,6 +293,9 @@ impl Cycle for Executor {
             Run {
                 policy: &self.policy,
                 now,
+                wall: now,
+                clock: &self.now,
+                trust: &mut self.trust,
                 stop,
                 progress: &mut |phase, done, all| bar.show(phase, done, all),
             },
@@ -354,7 +364,7 @@ fn due_in(summary: &cycle::Summary, now: Time) -> Duration {
     let failed = summary
         .ran
         .iter()
-        .any(|(_, result)| matches!(result, StepResult::Failed(_)));
+        .any(|(_, result)| matches!(result, StepResult::Failed(_) | StepResult::Unfinished(_)));
     let again = summary
         .ran
         .iter()

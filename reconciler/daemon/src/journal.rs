@@ -21,7 +21,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use muster_core::facts::Facts;
-use muster_core::journal::{Entry, OutOfOrder, Replayed};
+use muster_core::journal::{Entry, Open, OutOfOrder, Replayed};
 use muster_core::ledger::Through;
 
 pub use format::FORMAT;
@@ -466,7 +466,14 @@ fn read_all(dir: &Path, ledger: Option<(Facts, Through)>) -> Result<Read, Journa
                 // The ledger has taken this in. Only whether a batch is open is not in its facts.
                 if let Some(replayed) = &mut replayed {
                     match &entry {
-                        Entry::Intended { steps, .. } => replayed.open = Some(steps.clone()),
+                        Entry::Intended {
+                            steps, authority, ..
+                        } => {
+                            replayed.open = Some(Open {
+                                steps: steps.clone(),
+                                authority: authority.clone(),
+                            });
+                        }
                         Entry::Outcome { .. } => replayed.open = None,
                         _ => {}
                     }

@@ -20,3 +20,4 @@ pub mod daemon;
 pub mod commands;
 pub mod demo;
 pub mod exit;
+pub mod trust;

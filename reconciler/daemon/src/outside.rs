@@ -5,14 +5,18 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::path::Path;
 
-use muster_core::commit::CommitId;
+use muster_core::commit::{CommitId, TagId};
 use muster_core::diagnostic::{Diagnostic, Diagnostics, Severity};
 use muster_core::ledger;
 use muster_core::policy::Executor;
+use muster_core::release::tag::MAX_TAG_BYTES;
+use muster_core::release::{ObjectKind, RELEASES, RESETS, ROTATIONS, TagHorizon};
 use muster_core::time::Time;
-use muster_core::world::{Ancestry, Files, Heads, Ledger, Merge, ReportSink, Source, Topic};
+use muster_core::world::{
+    Ancestry, Files, Heads, Ledger, Merge, RawTag, ReportSink, Source, Topic,
+};
 use muster_git::files::ReadError;
-use muster_git::{MergeError, Merged, Mirror, Notes, Origin, Proposals, Signature};
+use muster_git::{MergeError, Merged, Mirror, Notes, Origin, Proposals, Signature, WantedTags};
 
 /// What went wrong outside, with its causes.
 #[derive(Debug)]
@@ -98,13 +102,18 @@ impl StateSource {
 impl Source for StateSource {
     type Error = OutsideError;
 
-    fn heads(&mut self) -> Result<Heads, OutsideError> {
+    fn heads(&mut self, horizon: &TagHorizon) -> Result<Heads, OutsideError> {
         if let Some((signature, heads)) = &self.last
             && signature.still_holds()
         {
             return Ok(heads.clone());
         }
         self.last = None;
+        self.mirror.want_tags(WantedTags {
+            below: [RELEASES, ROTATIONS, RESETS].map(str::to_owned).into(),
+            wanted: TagHorizon::wants,
+            horizon: horizon.clone(),
+        });
         // Taken before the branches are read: what moves afterwards changes it.
         let signature = self
             .origin
@@ -121,9 +130,26 @@ impl Source for StateSource {
         let heads = Heads {
             protected: found.protected,
             proposals: found.branches,
+            tags: found.tags,
         };
         self.last = signature.map(|signature| (signature, heads.clone()));
         Ok(heads)
+    }
+
+    fn tag(&mut self, id: &TagId) -> Result<RawTag, OutsideError> {
+        let found = self
+            .mirror
+            .tag(id, MAX_TAG_BYTES as u64)
+            .map_err(OutsideError::new)?;
+        Ok(RawTag {
+            kind: match found.kind {
+                "tag" => ObjectKind::Tag,
+                "commit" => ObjectKind::Commit,
+                "tree" => ObjectKind::Tree,
+                _ => ObjectKind::Blob,
+            },
+            bytes: found.bytes,
+        })
     }
 
     fn ancestry(&mut self, old: &CommitId, new: &CommitId) -> Result<Ancestry, OutsideError> {

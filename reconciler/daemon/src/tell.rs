@@ -4,7 +4,7 @@ use muster_core::commit::CommitId;
 use muster_core::desired::{self, Desired};
 use muster_core::diagnostic::{Diagnostic, Diagnostics};
 use muster_core::facts::Facts;
-use muster_core::gate::{Held, judge};
+use muster_core::gate::{Approvals, Held, judge};
 use muster_core::journal::StepResult;
 use muster_core::observed::Observed;
 use muster_core::plan::{self, Input, Note, Plan};
@@ -178,7 +178,8 @@ pub(crate) fn proposal<S, W, J, L, R: ReportSink>(
                 observed,
                 facts,
             });
-            let verdict = judge(&plan, run.policy, facts, observed, run.now);
+            let approvals = Approvals::of_begun(facts);
+            let verdict = judge(&plan, run.policy, facts, observed, &approvals, run.now);
             let host = Host {
                 policy: run.policy,
                 plan: &plan,
@@ -251,7 +252,7 @@ pub(crate) fn ledger_message(facts: &Facts, summary: &Summary) -> String {
             .count()
     };
     let done = count(|it| *it == StepResult::Done);
-    let failed = count(|it| matches!(it, StepResult::Failed(_) | StepResult::NeedsOperator(_)));
+    let failed = count(|it| !matches!(it, StepResult::Done | StepResult::NotBegun));
     let mut message = format!("{}: {done} done", facts.adopted.short());
     if failed > 0 {
         message.push_str(&format!(", {failed} failed"));
@@ -265,9 +266,13 @@ pub(crate) fn ledger_message(facts: &Facts, summary: &Summary) -> String {
             StepResult::Done => "done".to_owned(),
             StepResult::Failed(reason) => format!("failed: {reason}"),
             StepResult::NotBegun => "not begun".to_owned(),
+            StepResult::Unfinished(reason) => format!("unfinished: {reason}"),
             StepResult::NeedsOperator(reason) => format!("needs operator: {reason}"),
         };
         message.push_str(&format!("{} {} ({word})\n", step.id, step.words()));
+    }
+    for line in &summary.releases {
+        message.push_str(&format!("{line}\n"));
     }
     for held in &summary.held {
         message.push_str(&format!(

@@ -32,9 +32,7 @@ pub use files::{BlobId, File, Files};
 
 pub use ledger::{Ledger, LedgerError, LedgerState};
 pub use merge::{MergeError, Merged};
-pub use mirror::{
-    Ancestry, FetchError, Heads, Mirror, Proposals, TagHorizon, TagObject, WantedTags,
-};
+pub use mirror::{Ancestry, FetchError, Heads, Mirror, Proposals, TagObject, WantedTags};
 
 pub use notes::{Notes, NotesError, Writer};
 pub use origin::{Origin, OriginError, Signature};

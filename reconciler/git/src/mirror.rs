@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use gix::hash::{Kind, ObjectId};
 use gix::objs;
 use muster_core::commit::{CommitId, TagId};
+use muster_core::release::TagHorizon;
 
 use crate::about::About;
 use crate::files::{self, BlobId, FILE_LIMIT, Files, Listing, ReadError};
@@ -43,18 +44,9 @@ pub struct WantedTags {
     /// Directories such as `refs/tags/release/`, with the slash.
     pub below: Vec<String>,
     /// Whether the tag of this full name can matter.
-    pub wanted: fn(&str, &TagHorizon) -> bool,
+    pub wanted: fn(&TagHorizon, &str) -> bool,
     /// What it is decided by.
     pub horizon: TagHorizon,
-}
-
-/// What names of tags are compared with.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TagHorizon {
-    /// The moment from which names matter, in seconds since 1970 (UTC).
-    pub since: i64,
-    /// The number from which names matter.
-    pub version: u64,
 }
 
 impl WantedTags {
@@ -63,7 +55,7 @@ impl WantedTags {
         self.below.iter().any(|dir| {
             name.strip_prefix(dir.as_str())
                 .is_some_and(|rest| !rest.is_empty() && !rest.contains('/'))
-        }) && (self.wanted)(name, &self.horizon)
+        }) && (self.wanted)(&self.horizon, name)
     }
 }
 

@@ -400,7 +400,7 @@ fn wanted_tags_arrive_and_vanish_and_a_bad_one_keeps_nothing_else_away() {
     mirror.want_tags(muster_git::WantedTags {
         below: vec!["refs/tags/release/".to_owned()],
         wanted: |_, _| true,
-        horizon: muster_git::TagHorizon::default(),
+        horizon: muster_core::release::TagHorizon::ALL,
     });
     let fetch = |mirror: &mut muster_git::Mirror| {
         mirror

@@ -4,8 +4,10 @@ mod support;
 
 use std::fs;
 
+use muster_core::release::TagHorizon;
+use muster_core::time::Time;
 use muster_git::files::ReadError;
-use muster_git::{Mirror, TagHorizon, WantedTags};
+use muster_git::{Mirror, WantedTags};
 use support::{MAIN, Scene};
 
 /// Names below `refs/tags/release/` from `2026` on.
@@ -15,14 +17,14 @@ fn wanted() -> WantedTags {
             "refs/tags/release/".to_owned(),
             "refs/tags/root/".to_owned(),
         ],
-        wanted: |name, horizon| {
+        wanted: |horizon, name| {
             name.rsplit('/')
                 .next()
                 .and_then(|last| last.get(..4)?.parse::<i64>().ok())
-                .is_none_or(|year| year >= horizon.since)
+                .is_none_or(|year| year >= horizon.since.0)
         },
         horizon: TagHorizon {
-            since: 2026,
+            since: Time(2026),
             version: 0,
         },
     }

@@ -11,7 +11,8 @@ use muster_core::action::{Action, Phase};
 use muster_core::commit::CommitId;
 use muster_core::desired::{Desired, for_host};
 use muster_core::facts::Facts;
-use muster_core::gate::judge;
+use muster_core::gate::{Approvals, judge};
+use muster_core::journal::{Authority, Open};
 use muster_core::observed::Parts;
 use muster_core::plan::{Input, plan, question};
 use muster_core::policy::{Aggregate, Policy, PortFamily};
@@ -114,7 +115,8 @@ fn onboard(directory: &Path, people: usize, homes: bool) {
         observed: &observed,
         facts: &facts,
     });
-    let (batches, _) = judge(&plan, &policy, &facts, &observed, NOW).into_batches();
+    let (batches, _) =
+        judge(&plan, &policy, &facts, &observed, &Approvals::none(), NOW).into_batches();
     for batch in batches {
         let phase = batch.phase();
         if phase == Phase::Homes && !homes {
@@ -140,7 +142,12 @@ fn onboard(directory: &Path, people: usize, homes: bool) {
             .collect();
         facts.apply(
             &muster_core::journal::Entry::Outcome { at: NOW, results },
-            &steps,
+            Some(&Open {
+                steps: steps.clone(),
+                authority: Authority::Benign {
+                    commit: commit.clone(),
+                },
+            }),
         );
         assert!(
             !steps

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use muster_core::commit::CommitId;
 use muster_core::desired;
-use muster_core::gate::judge;
+use muster_core::gate::{Approvals, judge};
 use muster_core::journal::{Entry, Replayed, StepResult};
 use muster_core::plan::{Input, Plan, plan, question};
 use muster_core::policy::{Aggregate, Policy, PortFamily};
@@ -144,6 +144,7 @@ impl Machine {
             &self.policy,
             &self.replayed.facts,
             &observed,
+            &Approvals::none(),
             self.now,
         );
         let (batches, _) = verdict.into_batches();
@@ -214,6 +215,7 @@ impl Machine {
             &self.policy,
             &self.replayed.facts,
             &observed,
+            &Approvals::none(),
             self.now,
         );
         let left: Vec<String> = verdict
@@ -613,8 +615,15 @@ fn an_aggregate_file_that_changes_in_between_keeps_what_the_other_wrote() {
     it.settles(EMO);
     it.now = it.now.plus(7_200);
     let (plan, observed) = it.plan(&format!("{EMO}{ADA}"));
-    let (batches, _) =
-        judge(&plan, &it.policy, &it.replayed.facts, &observed, it.now).into_batches();
+    let (batches, _) = judge(
+        &plan,
+        &it.policy,
+        &it.replayed.facts,
+        &observed,
+        &Approvals::none(),
+        it.now,
+    )
+    .into_batches();
     let batch = batches
         .into_iter()
         .find(|it| it.phase() == muster_core::action::Phase::Files)

@@ -9,9 +9,10 @@ mod repository;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use muster::cycle::{self, CycleError, Memory, Outside, Run, Summary};
-use muster_core::commit::CommitId;
+use muster_core::commit::{CommitId, TagId};
 use muster_core::diagnostic::Diagnostics;
 use muster_core::facts::Facts;
 use muster_core::gate::Intent;
@@ -19,9 +20,12 @@ use muster_core::journal::{Entry, Replayed};
 use muster_core::ledger::{self, Through};
 use muster_core::observed::{Observed, Question};
 use muster_core::policy::Policy;
+use muster_core::release::TagHorizon;
+use muster_core::release::root::Root;
 use muster_core::time::Time;
 use muster_core::world::{
-    Ancestry, Complaints, Files, Heads, Journal, Ledger, Merge, ReportSink, Source, Topic, World,
+    Ancestry, Complaints, Files, Heads, Journal, Ledger, Merge, RawTag, ReportSink, Source, Topic,
+    TrustStore, World,
 };
 
 pub use host::{SimAccount, SimHost, SimTraces};
@@ -73,6 +77,8 @@ pub struct Universe {
     pub told: BTreeMap<(Topic, CommitId), String>,
     /// What fails, when it fails.
     pub fuse: Fuse,
+    /// The root of trust, if the host has one.
+    pub trust: Option<Root>,
     /// Whether the origin answers.
     pub origin_is_down: bool,
     /// Intents acted on, in order: the ids of their steps.
@@ -101,6 +107,7 @@ impl Sim {
             ledger_log: Vec::new(),
             told: BTreeMap::new(),
             fuse: Fuse::default(),
+            trust: None,
             origin_is_down: false,
             acted: Vec::new(),
         })))
@@ -165,9 +172,13 @@ impl Sim {
             ledger: self.clone(),
             sink: Some(self.clone()),
         };
+        let mut trust = self.clone();
         let run = Run {
             policy,
             now,
+            wall: now,
+            clock: &|| now,
+            trust: &mut trust,
             stop: &|| false,
             progress: &mut |_, _, _| {},
         };
@@ -200,12 +211,17 @@ impl Sim {
 impl Source for Sim {
     type Error = SimError;
 
-    fn heads(&mut self) -> Result<Heads, SimError> {
+    fn heads(&mut self, horizon: &TagHorizon) -> Result<Heads, SimError> {
         let universe = self.0.borrow();
         if universe.origin_is_down {
             return Err(SimError::Down("no route to the origin".to_owned()));
         }
-        Ok(universe.repository.heads())
+        Ok(universe.repository.heads(horizon))
+    }
+
+    fn tag(&mut self, id: &TagId) -> Result<RawTag, SimError> {
+        let found = self.0.borrow().repository.tag(id);
+        found.ok_or_else(|| SimError::Down(format!("no object {id}")))
     }
 
     fn ancestry(&mut self, old: &CommitId, new: &CommitId) -> Result<Ancestry, SimError> {
@@ -218,6 +234,17 @@ impl Source for Sim {
 
     fn merge(&mut self, protected: &CommitId, head: &CommitId) -> Result<Merge, SimError> {
         Ok(self.0.borrow().repository.merge(protected, head))
+    }
+}
+
+impl TrustStore for Sim {
+    fn read(&mut self) -> Result<Option<Arc<Root>>, String> {
+        Ok(self.0.borrow().trust.clone().map(Arc::new))
+    }
+
+    fn replace(&mut self, root: &Root) -> Result<(), String> {
+        self.effect(|universe| universe.trust = Some(root.clone()))
+            .map_err(|error| error.to_string())
     }
 }
 

@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_core::commit::CommitId;
-use muster_core::world::{Ancestry, Files, Heads, Merge};
+use muster_core::commit::{CommitId, TagId};
+use muster_core::release::{ObjectKind, TagHorizon};
+use muster_core::world::{Ancestry, Files, Heads, Merge, RawTag};
 
 /// Commits in memory. Ids count up, so that a story reads the same each time it is told.
 #[derive(Clone, Debug, Default)]
 pub struct Repository {
     commits: BTreeMap<CommitId, Commit>,
     branches: BTreeMap<String, CommitId>,
+    tags: BTreeMap<String, TagId>,
+    objects: BTreeMap<TagId, RawTag>,
 }
 
 #[derive(Clone, Debug)]
@@ -77,11 +80,37 @@ impl Repository {
             .unwrap_or_default()
     }
 
-    pub(crate) fn heads(&self) -> Heads {
+    /// Pushes a tag, in place of one of that name; `raw` is the tag object's bytes.
+    pub fn push_tag(&mut self, name: &str, kind: ObjectKind, raw: Vec<u8>) -> TagId {
+        let id: TagId = format!("{:08x}{:032}", self.objects.len() + 1, 7)
+            .parse()
+            .expect("forty hex digits");
+        let object = RawTag { kind, bytes: raw };
+        self.objects.insert(id.clone(), object);
+        self.tags.insert(format!("refs/tags/{name}"), id.clone());
+        id
+    }
+
+    /// Deletes a tag.
+    pub fn delete_tag(&mut self, name: &str) {
+        self.tags.remove(&format!("refs/tags/{name}"));
+    }
+
+    pub(crate) fn tag(&self, id: &TagId) -> Option<RawTag> {
+        self.objects.get(id).cloned()
+    }
+
+    pub(crate) fn heads(&self, horizon: &TagHorizon) -> Heads {
         let mut proposals = self.branches.clone();
         Heads {
             protected: proposals.remove(MAIN),
             proposals,
+            tags: self
+                .tags
+                .iter()
+                .filter(|(name, _)| horizon.wants(name))
+                .map(|(name, id)| (name.clone(), id.clone()))
+                .collect(),
         }
     }
 

@@ -21,7 +21,7 @@ use crate::policy::Policy;
 use crate::time::Date;
 
 pub use markdown::comment;
-pub use outcome::{Outcome, Refused, outcome, refusal};
+pub use outcome::{Outcome, Refused, outcome, refusal, release_refused};
 pub use phrase::sentence;
 pub use terminal::{pending, summary, text};
 

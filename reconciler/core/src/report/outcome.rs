@@ -15,6 +15,7 @@ use crate::gate::Held;
 use crate::journal::StepResult;
 use crate::plan::Note;
 use crate::policy::Executor;
+use crate::release::claim::RefusedRelease;
 use crate::step::Step;
 use crate::time::Time;
 
@@ -65,6 +66,7 @@ pub fn outcome(outcome: &Outcome<'_>, limit: usize) -> Comment {
             StepResult::NeedsOperator(why) => {
                 undone.push((step, "stopped halfway; needs an operator", why))
             }
+            StepResult::Unfinished(why) => undone.push((step, "begun, and goes on", why)),
             StepResult::Failed(why) => undone.push((step, "failed", why)),
             StepResult::NotBegun => {
                 undone.push((step, "not begun", "tried again in the next cycle"))
@@ -158,4 +160,23 @@ pub fn refusal(
     let page = page::one_page(&head, &items, rest, &foot, limit);
     let line = format!("{executor} did not adopt {}: {line}", refused.short());
     Comment::new(vec![page], State::Failure, &line)
+}
+
+/// Tells on the commit that a signed release names why the release does not run.
+pub fn release_refused(executor: &Executor, refused: &RefusedRelease) -> String {
+    let RefusedRelease {
+        tag,
+        principals,
+        code,
+        why,
+        ..
+    } = refused;
+    let mut out = "**".to_owned();
+    escape::value(&mut out, &executor.to_string());
+    let _ = write!(out, " refuses the release `{tag}`**: `{code}`.\n\n");
+    escape::prose(&mut out, why);
+    out.push_str(".\n\nSigned by ");
+    escape::prose(&mut out, &principals.join(", "));
+    let _ = write!(out, ". `muster release verify {tag}` shows every check.\n");
+    out
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster_core::commit::CommitId;
 use muster_core::desired::{Desired, Wanted};
 use muster_core::facts::{Facts, How, PersonFacts, SetAside, Stage};
-use muster_core::gate::{Verdict, judge};
+use muster_core::gate::{Approvals, Verdict, judge};
 use muster_core::observed::{Account, Accounts, Manager, Observed, Password, Reading, Units};
 use muster_core::plan::{Input, Plan, plan};
 use muster_core::policy::{Aggregate, Policy, PortFamily};
@@ -177,7 +177,14 @@ impl World {
             observed: &self.observed,
             facts: &self.facts,
         });
-        let verdict = judge(&plan, &self.policy, &self.facts, &self.observed, NOW);
+        let verdict = judge(
+            &plan,
+            &self.policy,
+            &self.facts,
+            &self.observed,
+            &Approvals::none(),
+            NOW,
+        );
         Planned {
             policy: self.policy.clone(),
             plan,

@@ -48,6 +48,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         commit: commit.clone(),
         who: who(),
         reason: reason.clone(),
+        nonce: None,
     };
     opened.journal.append(&entry).map_err(StateError::Journal)?;
     out.line(format_args!(

@@ -3,8 +3,9 @@
 use clap::ValueEnum;
 use muster_core::commit::CommitId;
 use muster_core::facts::Facts;
-use muster_core::gate::judge;
+use muster_core::gate::{Approvals, judge};
 use muster_core::plan::Plan;
+use muster_core::release::TagHorizon;
 use muster_core::report::{self, About, Audience, FORGE_LIMIT, Host, Problem};
 use muster_core::time::Time;
 use muster_core::world::{Files, Merge, Source as _};
@@ -91,7 +92,7 @@ fn find(
     settings: &Settings,
 ) -> Result<Subject, CommandError> {
     let origin = |error| CommandError::from(AssembleError::Repositories(error));
-    let heads = source.heads().map_err(origin)?;
+    let heads = source.heads(&TagHorizon::NONE).map_err(origin)?;
     let protected = heads.protected.ok_or_else(|| {
         CommandError::NotConfirmed(format!(
             "the state repository has no branch {}",
@@ -189,7 +190,14 @@ fn planned(
         None => None,
     };
     let Preview { plan, observed } = &shown;
-    let verdict = judge(plan, policy, facts, observed, now);
+    let verdict = judge(
+        plan,
+        policy,
+        facts,
+        observed,
+        &Approvals::of_begun(facts),
+        now,
+    );
     let hosts = [Host {
         policy,
         plan,

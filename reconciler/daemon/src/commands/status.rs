@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let state = StateDir::at(&settings.dir);
     let replayed = state.look(&settings.policy.executor.host, state.read_ledger()?)?;
     let holder = Lock::holder(&state)?;
-    let in_doubt = replayed.open.map_or(0, |steps| steps.len());
+    let in_doubt = replayed.open.map_or(0, |open| open.steps.len());
     match args.format {
         Format::Text => out.text(&text(&replayed.facts, holder.as_ref(), in_doubt))?,
         Format::Json => out.line(format_args!(

@@ -138,7 +138,7 @@ fn an_open_batch_is_in_doubt_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), &story()[..3]);
     let replayed = read(dir.path(), None).unwrap();
-    assert_eq!(replayed.open.unwrap().len(), 2);
+    assert_eq!(replayed.open.unwrap().steps.len(), 2);
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn an_open_batch_keeps_its_segment_although_the_ledger_is_past_it() {
     journal.truncate_through(&reached[3]).unwrap();
     assert!(names(dir.path()).contains("00000002.log"));
     let replayed = read(dir.path(), Some((fold(&entries).facts, reached[3].clone()))).unwrap();
-    assert_eq!(replayed.open.unwrap().len(), 1);
+    assert_eq!(replayed.open.unwrap().steps.len(), 1);
 }
 
 #[test]

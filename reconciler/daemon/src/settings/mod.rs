@@ -21,6 +21,7 @@ use muster_git::Origin;
 use fragment::Fragment;
 use inputs::Inputs;
 pub use place::{Place, Problem};
+pub(crate) use source::read_guarded;
 
 /// Where the settings are unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/muster/muster.toml";
@@ -52,6 +53,8 @@ pub struct Settings {
     pub notes: Notes,
     /// What the log tells.
     pub level: Level,
+    /// Where the root of trust is: beside the settings, and not to be set elsewhere.
+    pub trust: PathBuf,
 }
 
 /// Whether reports are left as notes in a local state repository.
@@ -197,7 +200,10 @@ pub fn load(path: &Path, ambient: &Ambient) -> Result<Settings, SettingsError> {
         None
     };
     match settings {
-        Some(settings) if problems.is_empty() => Ok(settings),
+        Some(settings) if problems.is_empty() => Ok(Settings {
+            trust: path.with_file_name("trust").join("root.toml"),
+            ..settings
+        }),
         _ => {
             problems.sort();
             problems.dedup();

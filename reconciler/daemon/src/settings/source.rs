@@ -100,6 +100,38 @@ fn read(path: &Path) -> Result<String, Unusable> {
     })
 }
 
+/// Reads a file that only root, or the user muster runs as, could have put there; `None` when there is none.
+///
+/// # Errors
+/// What is wrong with the file or its directory, and what to do.
+pub(crate) fn read_guarded(path: &Path) -> Result<Option<String>, String> {
+    let refused = |path: &Path, Unusable(what, help): Unusable| {
+        Err(format!("{} {what}; {help}", path.display()))
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        _ => {}
+    }
+    // Who may write one of its directories may put another file in its place.
+    for dir in path.ancestors().skip(1).take(2) {
+        let meta = match fs::symlink_metadata(dir) {
+            Ok(meta) => meta,
+            Err(error) => return refused(dir, cannot_read(error)),
+        };
+        if !meta.is_dir() {
+            let help = "put the directory itself here".to_owned();
+            return refused(dir, Unusable("is no directory".into(), help));
+        }
+        if let Some(why) = written_by_others(&meta) {
+            let help = format!("chown root {0} && chmod go-w {0}", dir.display());
+            return refused(dir, Unusable(why, help));
+        }
+    }
+    read(path)
+        .map(Some)
+        .or_else(|unusable| refused(path, unusable))
+}
+
 fn cannot_read(error: io::Error) -> Unusable {
     Unusable(
         format!("cannot be read: {error}"),

@@ -137,6 +137,7 @@ pub(super) fn settings(
             _ => Notes::Leave,
         },
         level: level?,
+        trust: Default::default(),
     })
 }
 

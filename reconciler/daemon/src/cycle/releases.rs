@@ -1,0 +1,577 @@
+//! Releases in a cycle: which tags count, which are claimed, and when a claim is at its end.
+//!
+//! A sink that fails never changes a verdict, and what cannot be authenticated costs a bounded number of reads and one
+//! line of the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use muster_core::commit::TagId;
+use muster_core::facts::Frozen;
+use muster_core::gate::{Approvals, Batch};
+use muster_core::journal::Entry;
+use muster_core::observed::Observed;
+use muster_core::plan::Plan;
+use muster_core::release::admit::{
+    CommitStanding, Release, Standing, admit, admit_reset, in_window,
+};
+use muster_core::release::claim::{Progress, TrustFacts};
+use muster_core::release::reset::{self, SignedReset};
+use muster_core::release::root::Root;
+use muster_core::release::{
+    self, Code, Nonce, ObjectKind, RELEASES, RESETS, ROTATIONS, Refusal, Signed, authenticate,
+    rotation,
+};
+use muster_core::render;
+use muster_core::report;
+use muster_core::step::StepId;
+use muster_core::time::Time;
+use muster_core::world::{Ancestry, Heads, Journal, RawTag, ReportSink, Source, Topic};
+
+use super::{CycleError, Memory, Outside, Run, Summary, chain, record};
+
+/// How many tags that were not looked at before are read in one cycle. However many somebody pushes, each has its turn.
+const READS: usize = 1_000;
+
+/// What is remembered of tags from one cycle to the next. All of it can be lost: tags are then read again.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Tags whose signature was good when they were last looked at, as they were read: never read again (P6).
+    raw: BTreeMap<(String, TagId), RawTag>,
+    /// Tags that will not become good, with the version of the root by which that was found.
+    refused: BTreeMap<(String, TagId), u64>,
+}
+
+impl Seen {
+    /// How many tags were refused before their signature was good, of those that are there now.
+    pub(super) fn refused(&self) -> usize {
+        self.refused.len()
+    }
+}
+
+/// What counts in this cycle.
+#[derive(Debug, Default)]
+pub(super) struct Trusted {
+    /// Whom this host trusts, if anybody.
+    pub(super) root: Option<Arc<Root>>,
+    /// What they signed.
+    pub(super) releases: Vec<Release>,
+}
+
+/// Finds out whom this host trusts, follows rotations and resets, and gathers what was signed.
+pub(super) fn look<S: Source, W, J: Journal, L, R: ReportSink>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &mut Run<'_>,
+    heads: Option<&Heads>,
+    summary: &mut Summary,
+) -> Result<Trusted, CycleError> {
+    let Some(root) = root_in_force(memory, outside, run, summary)? else {
+        return Ok(Trusted::default());
+    };
+    let Some(heads) = heads else {
+        return Ok(Trusted {
+            root: Some(root),
+            releases: Vec::new(),
+        });
+    };
+    let root = rotate(memory, outside, run, heads, root, summary)?;
+    leave_freeze(memory, outside, run, heads, &root, summary)?;
+    let releases = gather(memory, outside, run, heads, &root, summary);
+    Ok(Trusted {
+        root: Some(root),
+        releases,
+    })
+}
+
+/// The root of trust, if it is one that may be used: never an older one, never another repository's, and never one that was
+/// changed without its version.
+fn root_in_force<S, W, J: Journal, L, R>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &mut Run<'_>,
+    summary: &mut Summary,
+) -> Result<Option<Arc<Root>>, CycleError> {
+    let known = memory.facts().trust.clone();
+    let root = match run.trust.read() {
+        Ok(Some(root)) => root,
+        Ok(None) => {
+            if known.is_some() {
+                summary.warnings.push(
+                    "the trust root is gone, so no release counts; put it back, or `muster trust install`"
+                        .to_owned(),
+                );
+            }
+            return Ok(None);
+        }
+        Err(why) => {
+            summary.warnings.push(format!(
+                "the trust root cannot be used, so no release counts: {why}"
+            ));
+            return Ok(None);
+        }
+    };
+    let found = facts_of(&root);
+    let wrong = known.as_ref().and_then(|known| {
+        if found == *known {
+            None
+        } else if found.repo != known.repo {
+            Some(format!(
+                "it is for the repository {}, and this host follows {}",
+                found.repo, known.repo
+            ))
+        } else if found.version < known.version {
+            Some(format!(
+                "it has version {}, and version {} was in force",
+                found.version, known.version
+            ))
+        } else if found.version == known.version {
+            Some(format!(
+                "it was changed, and still calls itself version {}",
+                found.version
+            ))
+        } else {
+            None
+        }
+    });
+    if let Some(wrong) = wrong {
+        summary.warnings.push(format!(
+            "the trust root is not taken, so no release counts: {wrong}; see `muster trust show`, and decide with \
+             `muster trust install`"
+        ));
+        return Ok(None);
+    }
+    if known.as_ref() != Some(&found) {
+        let by = vec!["root on this host".to_owned()];
+        record(
+            memory,
+            &mut outside.journal,
+            &Entry::Trusted {
+                at: run.now,
+                root: found,
+                by,
+            },
+        )?;
+    }
+    Ok(Some(root))
+}
+
+/// What is remembered of a root.
+pub(super) fn facts_of(root: &Root) -> TrustFacts {
+    TrustFacts {
+        version: root.version,
+        repo: root.repo,
+        digest: render::digest(&root.render()),
+    }
+}
+
+/// Walks from root to root, one version at a time; each is durable before it is used (P9).
+fn rotate<S: Source, W, J: Journal, L, R: ReportSink>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &mut Run<'_>,
+    heads: &Heads,
+    mut root: Arc<Root>,
+    summary: &mut Summary,
+) -> Result<Arc<Root>, CycleError> {
+    loop {
+        let next = format!("{ROTATIONS}{}-", root.version + 1);
+        let tags = read_all(outside, heads, &next);
+        let candidates: Vec<_> = tags
+            .iter()
+            .map(|(name, raw)| (name.as_str(), raw.bytes.as_slice()))
+            .collect();
+        let rotation = match rotation::next(&root, &candidates, run.wall) {
+            Ok(Some(rotation)) => rotation,
+            Ok(None) => return Ok(root),
+            Err(refused) => {
+                for it in refused.0 {
+                    tracing::warn!(
+                        "A rotation of the trust root is refused: {}: {}.",
+                        it.ref_name.escape_debug(),
+                        it.refusal
+                    );
+                    if it.refusal.authenticated {
+                        summary
+                            .warnings
+                            .push(format!("{} is refused: {}", it.ref_name, it.refusal));
+                    }
+                }
+                return Ok(root);
+            }
+        };
+        let version = rotation.root.version;
+        if let Err(why) = run.trust.replace(&rotation.root) {
+            summary.warnings.push(format!(
+                "version {version} of the trust root could not be written, so version {} stays in force: {why}",
+                root.version
+            ));
+            return Ok(root);
+        }
+        let by: Vec<String> = rotation.principals.into_iter().collect();
+        summary.releases.push(format!(
+            "version {version} of the trust root is in force, signed by {}",
+            by.join(", ")
+        ));
+        let entry = Entry::Trusted {
+            at: run.now,
+            root: facts_of(&rotation.root),
+            by,
+        };
+        record(memory, &mut outside.journal, &entry)?;
+        root = Arc::new(rotation.root);
+    }
+}
+
+/// The tags whose full name begins with `prefix`, each read once; what cannot be read is no tag.
+fn read_all<S: Source, W, J, L, R>(
+    outside: &mut Outside<S, W, J, L, R>,
+    heads: &Heads,
+    prefix: &str,
+) -> Vec<(String, RawTag)> {
+    let named = heads
+        .tags
+        .iter()
+        .filter(|(name, _)| name.starts_with(prefix));
+    named
+        .take(READS)
+        .filter_map(|(name, id)| Some((name.clone(), outside.source.tag(id).ok()?)))
+        .filter(|(_, raw)| raw.kind == ObjectKind::Tag)
+        .collect()
+}
+
+/// Leaves a freeze by a recovery-signed reset that names what was adopted and what counts from here on (P8).
+fn leave_freeze<S: Source, W, J: Journal, L, R>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+    heads: &Heads,
+    root: &Root,
+    summary: &mut Summary,
+) -> Result<(), CycleError> {
+    // A name is not changed back by a signature: whoever holds recovery keys cannot know what this host is called.
+    if !matches!(
+        memory.facts().frozen,
+        Some(Frozen::Rewritten { .. } | Frozen::Lost)
+    ) {
+        return Ok(());
+    }
+    let mut resets: BTreeMap<[u8; 32], Vec<SignedReset>> = BTreeMap::new();
+    for (name, raw) in read_all(outside, heads, RESETS) {
+        match reset::authenticate(&name, raw.kind, &raw.bytes, Some(root), run.wall) {
+            Ok(signed) => resets.entry(signed.digest).or_default().push(signed),
+            Err(refusal) => {
+                tracing::warn!("A reset is refused: {}: {refusal}.", name.escape_debug())
+            }
+        }
+    }
+    for signed in resets.values() {
+        let signed: Vec<&SignedReset> = signed.iter().collect();
+        let it = &signed[0].reset;
+        let admitted = admit_reset(&signed, root, memory.facts(), run.wall);
+        if let Err(refusal) = admitted {
+            summary
+                .warnings
+                .push(format!("{} is refused: {refusal}", signed[0].ref_name));
+            continue;
+        }
+        // A commit by which nothing can be kept would only freeze the host again.
+        let files = outside.source.files(&it.new).map_err(|error| chain(&error));
+        let valid = files.and_then(|files| {
+            files
+                .and_then(|files| super::read_host(&files, run.policy, run.now.date()))
+                .map_err(|problems| format!("it has {} errors", problems.len()))
+        });
+        if let Err(why) = valid {
+            summary.warnings.push(format!(
+                "{} is not followed: commit {} cannot be adopted: {why}",
+                signed[0].ref_name,
+                it.new.short()
+            ));
+            continue;
+        }
+        let who = reset::principals(signed.iter().copied());
+        let entry = Entry::Reset {
+            at: run.now,
+            commit: it.new.clone(),
+            who: who.into_iter().collect::<Vec<_>>().join(", "),
+            reason: it.reason.clone(),
+            nonce: Some(it.nonce),
+        };
+        record(memory, &mut outside.journal, &entry)?;
+        summary
+            .releases
+            .push(format!("a signed reset puts {} in force", it.new.short()));
+        return Ok(());
+    }
+    Ok(())
+}
+
+/// What operators signed, out of the tags that are there now.
+fn gather<S: Source, W, J, L, R>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+    heads: &Heads,
+    root: &Root,
+    summary: &mut Summary,
+) -> Vec<Release> {
+    let there = |key: &(String, TagId)| heads.tags.get(&key.0) == Some(&key.1);
+    memory.seen.raw.retain(|key, _| there(key));
+    memory
+        .seen
+        .refused
+        .retain(|key, version| there(key) && *version == root.version);
+    let mut reads = 0;
+    let mut signed: Vec<Signed> = Vec::new();
+    for (name, id) in heads
+        .tags
+        .iter()
+        .filter(|(name, _)| name.starts_with(RELEASES))
+    {
+        let key = (name.clone(), id.clone());
+        if memory.seen.refused.contains_key(&key) {
+            continue;
+        }
+        let raw = match memory.seen.raw.remove(&key) {
+            Some(raw) => raw,
+            None if reads == READS => continue,
+            None => {
+                reads += 1;
+                match outside.source.tag(id) {
+                    Ok(raw) => raw,
+                    Err(error) => {
+                        tracing::warn!(tag = %id, "A release could not be read: {}.", chain(&error));
+                        memory.seen.refused.insert(key, root.version);
+                        continue;
+                    }
+                }
+            }
+        };
+        match authenticate(name, raw.kind, &raw.bytes, Some(root), run.wall) {
+            Ok(it) => {
+                signed.push(it);
+                memory.seen.raw.insert(key, raw);
+            }
+            // A key's validity is a matter of time; all else stays as it is.
+            Err(refusal) if refusal.code == Code::KeyExpired => {
+                summary.unauthenticated.push((name.clone(), refusal));
+            }
+            Err(refusal) => {
+                tracing::warn!(tag = %id, "A release is refused: {refusal}.");
+                summary.unauthenticated.push((name.clone(), refusal));
+                memory.seen.refused.insert(key, root.version);
+            }
+        }
+    }
+    Release::group(signed)
+}
+
+/// What a decision about releases is made from.
+pub(super) struct Ground<'a> {
+    pub(super) trusted: &'a Trusted,
+    pub(super) plan: &'a Plan,
+    pub(super) observed: &'a Observed,
+}
+
+/// Claims every release that may run now, and gives what all of them permit. A release of other executors is none of
+/// ours, and is passed over in silence.
+pub(super) fn approve<S: Source, W, J: Journal, L, R: ReportSink>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+    ground: &Ground<'_>,
+    summary: &mut Summary,
+) -> Result<Approvals, CycleError> {
+    let mut approvals = Approvals::of_begun(memory.facts());
+    let Some(root) = &ground.trusted.root else {
+        return Ok(approvals);
+    };
+    let executor = run.policy.executor.to_string();
+    for release in &ground.trusted.releases {
+        let statement = &release.first().statement;
+        let Some(lines) = statement.blocks.get(&executor) else {
+            continue;
+        };
+        let known = memory.facts().claims.get(&release.nonce());
+        if known.is_some_and(|it| it.statement == release.digest() && !it.is_waiting()) {
+            continue;
+        }
+        // Two releases of one step: the first runs it, and the second finds it done.
+        let taken = |id: StepId| {
+            approvals
+                .release_of(id)
+                .is_some_and(|by| by != release.nonce())
+        };
+        if lines.iter().any(|line| taken(line.id)) {
+            continue;
+        }
+        let adopted = memory.facts().adopted.clone();
+        let commit = match outside.source.ancestry(&statement.commit, &adopted) {
+            Ok(Ancestry::Same | Ancestry::Descends) => CommitStanding::Adopted,
+            Ok(Ancestry::Diverged) => CommitStanding::NotAdopted,
+            Err(error) => CommitStanding::Unknown(chain(&error)),
+        };
+        let standing = Standing {
+            root,
+            policy: run.policy,
+            facts: memory.facts(),
+            observed: ground.observed,
+            plan: ground.plan,
+            approvals: &approvals,
+            wall: run.wall,
+        };
+        match admit(release, &commit, &standing) {
+            Ok(admission) => {
+                let steps = admission.claim_record().steps.len();
+                let at = run.now;
+                let claimed =
+                    admission.claim(at, |entry| record(memory, &mut outside.journal, entry))?;
+                approvals.add(&claimed);
+                summary.releases.push(format!(
+                    "{} is claimed: {steps} steps, signed by {}",
+                    release.tags()[0],
+                    release.principals().join(", ")
+                ));
+            }
+            Err(refusal) => refuse(memory, outside, run, release, &refusal, summary)?,
+        }
+    }
+    Ok(approvals)
+}
+
+/// Records and tells a refusal, once for each reason.
+fn refuse<S, W, J: Journal, L, R: ReportSink>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+    release: &Release,
+    refusal: &Refusal,
+    summary: &mut Summary,
+) -> Result<(), CycleError> {
+    let refused = release.refused(refusal);
+    let said = memory
+        .facts()
+        .refused
+        .iter()
+        .any(|it| it.statement == refused.statement && it.code == refused.code);
+    if said {
+        return Ok(());
+    }
+    let text = report::release_refused(&run.policy.executor, &refused);
+    let commit = refused.commit.clone();
+    summary
+        .releases
+        .push(format!("{} is refused: {refusal}", refused.tag));
+    let entry = Entry::Refused {
+        at: run.now,
+        release: refused,
+    };
+    record(memory, &mut outside.journal, &entry)?;
+    if let Some(sink) = &mut outside.sink {
+        match sink.tell(Topic::Refusal, &commit, &text) {
+            Ok(()) => summary.told += 1,
+            Err(error) => summary.warnings.push(format!(
+                "the refusal of a release could not be told on {} ({})",
+                commit.short(),
+                chain(&error)
+            )),
+        }
+    }
+    Ok(())
+}
+
+/// Asks once more, right before a batch gets its intent, whether the releases that some of it runs by still count (M63):
+/// takes out of the batch what does not, and returns it.
+pub(super) fn withdraw(
+    memory: &Memory,
+    run: &mut Run<'_>,
+    trusted: &Trusted,
+    approvals: &mut Approvals,
+    batch: &mut Batch,
+    summary: &mut Summary,
+) -> Vec<StepId> {
+    let mut left = Vec::new();
+    for nonce in batch.releases() {
+        if let Err(why) = still_counts(memory, run, trusted, nonce) {
+            summary.warnings.push(format!(
+                "what is left of release {nonce} does not run: {why}"
+            ));
+            approvals.withdraw(nonce);
+            left.extend(batch.without_release(nonce, approvals));
+        }
+    }
+    left
+}
+
+fn still_counts(
+    memory: &Memory,
+    run: &mut Run<'_>,
+    trusted: &Trusted,
+    nonce: Nonce,
+) -> Result<(), String> {
+    let Some(release) = trusted.releases.iter().find(|it| it.nonce() == nonce) else {
+        // Only what is begun runs without its tag.
+        return Ok(());
+    };
+    let wall = (run.clock)();
+    in_window(release, wall, memory.facts().latest).map_err(|refusal| refusal.to_string())?;
+    let root = run.trust.read()?;
+    for ((name, _), raw) in &memory.seen.raw {
+        if release.signed().iter().any(|it| it.ref_name == *name) {
+            let signed = authenticate(name, raw.kind, &raw.bytes, root.as_deref(), wall);
+            drop(signed.map_err(|refusal| refusal.to_string())?);
+        }
+    }
+    Ok(())
+}
+
+/// Ends the claims of which nothing is left to run in this process or a later one.
+pub(super) fn finish<S, W, J: Journal, L, R>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+    plan: &BTreeSet<StepId>,
+    summary: &mut Summary,
+) -> Result<(), CycleError> {
+    let open: Vec<(Nonce, Option<String>)> = memory
+        .facts()
+        .claims
+        .values()
+        .filter(|claim| !claim.finished)
+        // What is begun and still asked for goes on in the next cycle.
+        .filter(|claim| !claim.begun().any(|step| plan.contains(&step)))
+        .map(|claim| {
+            let count = |wanted: Progress| claim.steps.values().filter(|it| **it == wanted).count();
+            let (failed, left) = (
+                count(Progress::Failed),
+                count(Progress::Waiting) + count(Progress::Begun),
+            );
+            let why = (failed + left > 0).then(|| {
+                format!("{failed} steps failed and {left} did not run; they need a new release")
+            });
+            (claim.nonce, why)
+        })
+        .collect();
+    for (nonce, why) in open {
+        summary.releases.push(match &why {
+            None => format!("release {nonce} is done"),
+            Some(why) => format!("release {nonce} is at its end: {why}"),
+        });
+        let entry = Entry::Finished {
+            at: run.now,
+            nonce,
+            why,
+        };
+        record(memory, &mut outside.journal, &entry)?;
+    }
+    Ok(())
+}
+
+/// From which names on tags matter: a window is 72 hours at most, and an older root is never taken.
+pub(super) fn horizon(memory: &Memory, wall: Time) -> release::TagHorizon {
+    release::TagHorizon {
+        since: wall.plus(-release::statement::LONGEST_WINDOW),
+        version: memory.facts().trust.as_ref().map_or(0, |it| it.version),
+    }
+}
