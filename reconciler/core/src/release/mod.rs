@@ -22,7 +22,9 @@
 
 mod armor;
 mod code;
+pub mod reset;
 pub mod root;
+pub mod rotation;
 pub mod signature;
 pub mod statement;
 pub mod tag;
@@ -42,6 +44,7 @@ use signature::SshSig;
 use statement::Statement;
 use tag::{Tag, Tagger};
 
+use crate::commit::CommitId;
 use crate::time::Time;
 
 /// What every ref begins with that is read here.
@@ -218,30 +221,18 @@ pub fn authenticate(
     annotated(kind)?;
     let tag = Tag::parse(raw)?;
     let sig = SshSig::parse(&tag.armor)?;
-    let digest: [u8; 32] = Sha256::digest(tag.message).into();
-    names_agree(ref_name, &tag)?;
-    let hashes = format!("-{}", hashes(&digest, sig.key_blob()));
-    if !(tag.name.starts_with(statement::TAG_PREFIX) && tag.name.ends_with(&hashes)) {
-        return Err(misnamed(&tag, "what it contains"));
-    }
+    let named = Named::check(statement::TAG_PREFIX, ref_name, &tag, &sig)?;
     let statement = Statement::parse(tag.message)?;
-    if tag.name != statement::name(&digest, statement.not_before, sig.key_blob()) {
-        return Err(misnamed(&tag, "its not-before"));
-    }
-    if statement.commit.as_str() != tag.object {
-        return Err(Code::Malformed.because(format!(
-            "the statement is about commit {}, but the tag points to {}; tag the commit that the statement names",
-            statement.commit, tag.object
-        )));
-    }
+    named.since(statement.not_before)?;
+    named.tags(&statement.commit)?;
     let key = trusted(&sig, &tag, root, Role::Operational, now)?;
     Ok(Signed {
         statement,
-        digest,
+        digest: named.digest,
         principal: key.principal.clone(),
         key: sig.fingerprint(),
         ref_name: ref_name.to_owned(),
-        tagger: tag.tagger,
+        tagger: tag.tagger.clone(),
     })
 }
 
@@ -270,6 +261,57 @@ fn names_agree(ref_name: &str, tag: &Tag<'_>) -> Result<(), Refusal> {
     )))
 }
 
+/// A tag whose name fits its ref and what it contains.
+struct Named<'t> {
+    prefix: &'static str,
+    tag: &'t Tag<'t>,
+    signer_key_blob: &'t [u8],
+    digest: [u8; 32],
+}
+
+impl<'t> Named<'t> {
+    fn check(
+        prefix: &'static str,
+        ref_name: &str,
+        tag: &'t Tag<'t>,
+        sig: &SshSig<'t>,
+    ) -> Result<Self, Refusal> {
+        names_agree(ref_name, tag)?;
+        let digest = Sha256::digest(tag.message).into();
+        let signer_key_blob = sig.key_blob();
+        let end = format!("-{}", hashes(&digest, signer_key_blob));
+        if !(tag.name.starts_with(prefix) && tag.name.ends_with(&end)) {
+            return Err(misnamed(tag, "what it contains"));
+        }
+        Ok(Self {
+            prefix,
+            tag,
+            signer_key_blob,
+            digest,
+        })
+    }
+
+    /// The date in the name, once the message has told it.
+    fn since(&self, not_before: Time) -> Result<(), Refusal> {
+        if self.tag.name == dated_name(self.prefix, &self.digest, not_before, self.signer_key_blob)
+        {
+            return Ok(());
+        }
+        Err(misnamed(self.tag, "its not-before"))
+    }
+
+    /// The tag points to the commit that the message names.
+    fn tags(&self, commit: &CommitId) -> Result<(), Refusal> {
+        if commit.as_str() == self.tag.object {
+            return Ok(());
+        }
+        Err(Code::Malformed.because(format!(
+            "what was signed is about commit {commit}, but the tag points to {}; tag the commit that it names",
+            self.tag.object
+        )))
+    }
+}
+
 fn misnamed(tag: &Tag<'_>, what: &str) -> Refusal {
     Code::NameMismatch.because(format!(
         "the name {} does not follow from {what}; sign again under the name that was proposed for this statement and this key",
@@ -283,6 +325,13 @@ fn hashes(digest: &[u8; 32], signer_key_blob: &[u8]) -> String {
     format!("{}-{}", hex(&digest[..8]), hex(&key[..4]))
 }
 
+/// `<prefix><not-before>-<16 hex of what>-<8 hex of who>`.
+fn dated_name(prefix: &str, digest: &[u8; 32], not_before: Time, signer_key_blob: &[u8]) -> String {
+    let (date, time) = digits(not_before);
+    let hashes = hashes(digest, signer_key_blob);
+    format!("{prefix}{date}T{time}Z-{hashes}")
+}
+
 /// The key that made this signature, if it may act in `role` now and the signature is good.
 fn trusted<'r>(
     sig: &SshSig<'_>,
@@ -291,18 +340,28 @@ fn trusted<'r>(
     role: Role,
     now: Time,
 ) -> Result<&'r TrustedKey, Refusal> {
-    let key = entitled(sig, root, role, now)?;
+    let key = known(sig, root)?;
+    if key.role != role {
+        return Err(Code::RoleDenied.because(match role {
+            Role::Operational => format!(
+                "the key {} of {} is a recovery key, which signs rotations and resets only; sign with an operational key",
+                key.key.fingerprint(),
+                key.principal
+            ),
+            Role::Recovery => format!(
+                "the key {} of {} is an operational key; this needs recovery keys",
+                key.key.fingerprint(),
+                key.principal
+            ),
+        }));
+    }
+    key.valid_at(now)?;
     sig.verify(tag.signed, key.verify_required)?;
     Ok(key)
 }
 
-/// All of [`trusted`] but the signature itself.
-fn entitled<'r>(
-    sig: &SshSig<'_>,
-    root: Option<&'r Root>,
-    role: Role,
-    now: Time,
-) -> Result<&'r TrustedKey, Refusal> {
+/// The one trusted key that claims this signature, made for git.
+fn known<'r>(sig: &SshSig<'_>, root: Option<&'r Root>) -> Result<&'r TrustedKey, Refusal> {
     let root = root.filter(|it| !it.keys.is_empty()).ok_or_else(|| {
         Code::Inert.because(
             "this host trusts no key yet, so no release can be accepted; write its trust root with `muster trust init`",
@@ -310,32 +369,18 @@ fn entitled<'r>(
     })?;
     sig.namespace_is_git()?;
     let fingerprint = sig.fingerprint();
-    let Some(key) = root.key_with(sig.key_blob()) else {
+    root.key_with(sig.key_blob()).ok_or_else(|| {
+        let version = root.version;
         if root.revoked.contains(&fingerprint) {
-            return Err(Code::Revoked.because(format!(
-                "the key {fingerprint} was dropped from the trust root; sign with a key that is in version {}",
-                root.version
-            )));
+            Code::Revoked.because(format!(
+                "the key {fingerprint} was dropped from the trust root; sign with a key that is in version {version}"
+            ))
+        } else {
+            Code::UnknownSigner.because(format!(
+                "the key {fingerprint} is not in version {version} of the trust root; sign with one that is, or have it added by a rotation"
+            ))
         }
-        return Err(Code::UnknownSigner.because(format!(
-            "the key {fingerprint} is not in version {} of the trust root; sign with one that is, or have it added by a rotation",
-            root.version
-        )));
-    };
-    if key.role != role {
-        return Err(Code::RoleDenied.because(match role {
-            Role::Operational => format!(
-                "the key {fingerprint} of {} is a recovery key, which signs rotations and resets only; sign with an operational key",
-                key.principal
-            ),
-            Role::Recovery => format!(
-                "the key {fingerprint} of {} is an operational key; this needs recovery keys",
-                key.principal
-            ),
-        }));
-    }
-    key.valid_at(now)?;
-    Ok(key)
+    })
 }
 
 /// A few bytes that are not ours, as printable ASCII, whatever they are.
@@ -426,4 +471,3 @@ fn digits(moment: Time) -> (String, String) {
     let (date, time) = at.split_at(at.find('T').unwrap_or(at.len()));
     (keep(date), keep(time))
 }
-

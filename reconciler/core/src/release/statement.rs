@@ -23,7 +23,7 @@ use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Code, Nonce, Refusal, RepoId, digits, hashes, parse_time, shown};
+use super::{Code, Nonce, Refusal, RepoId, dated_name, parse_time, shown};
 use crate::commit::CommitId;
 use crate::repo::names::is_host_name;
 use crate::step::StepId;
@@ -80,21 +80,8 @@ impl Statement {
     ///
     /// Refused as [`Code::Malformed`], with the line.
     pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
-        if bytes.len() > MAX_BYTES {
-            return Err(malformed(format!(
-                "the statement has {} bytes and may have {MAX_BYTES}; release fewer steps at a time",
-                bytes.len()
-            )));
-        }
-        if let Some(at) = bytes.iter().position(|b| !matches!(b, b' '..=b'~' | b'\n')) {
-            let line = bytes[..at].iter().filter(|b| **b == b'\n').count() + 1;
-            return Err(malformed(format!(
-                "line {line} of the statement holds the byte {:#04x}; only printable ASCII and line feeds may stand in one",
-                bytes[at]
-            )));
-        }
-        let text = str::from_utf8(bytes).map_err(|_| malformed("the statement is not ASCII"))?;
-        let statement = Lines::of(text)?.statement()?;
+        let text = plain_text(bytes)?;
+        let statement = Lines::new(text, "the statement")?.statement()?;
         if statement.render() != text {
             // Nothing is known to get here; one spelling is the promise, so it is asked for and not inferred.
             return Err(malformed(
@@ -162,7 +149,7 @@ impl Statement {
 
     /// The tag's name when the key with this blob signs.
     pub fn tag_name(&self, signer_key_blob: &[u8]) -> String {
-        name(&self.digest(), self.not_before, signer_key_blob)
+        dated_name(TAG_PREFIX, &self.digest(), self.not_before, signer_key_blob)
     }
 
     /// How many steps it names, on all executors.
@@ -175,17 +162,30 @@ impl Statement {
 ///
 /// `signer_key_blob` is the decoded public key, whose SHA-256 is its fingerprint.
 pub fn tag_name(statement_bytes: &[u8], not_before: Time, signer_key_blob: &[u8]) -> String {
-    name(
+    dated_name(
+        TAG_PREFIX,
         &Sha256::digest(statement_bytes).into(),
         not_before,
         signer_key_blob,
     )
 }
 
-pub(super) fn name(digest: &[u8; 32], not_before: Time, signer_key_blob: &[u8]) -> String {
-    let (date, time) = digits(not_before);
-    let hashes = hashes(digest, signer_key_blob);
-    format!("{TAG_PREFIX}{date}T{time}Z-{hashes}")
+/// `bytes` as printable ASCII and line feeds, and not too many of them.
+pub(super) fn plain_text(bytes: &[u8]) -> Result<&str, Refusal> {
+    if bytes.len() > MAX_BYTES {
+        return Err(malformed(format!(
+            "the message has {} bytes and may have {MAX_BYTES}; release fewer steps at a time",
+            bytes.len()
+        )));
+    }
+    if let Some(at) = bytes.iter().position(|b| !matches!(b, b' '..=b'~' | b'\n')) {
+        let line = bytes[..at].iter().filter(|b| **b == b'\n').count() + 1;
+        return Err(malformed(format!(
+            "line {line} of the message holds the byte {:#04x}; only printable ASCII and line feeds may stand in one",
+            bytes[at]
+        )));
+    }
+    str::from_utf8(bytes).map_err(|_| malformed("the message is not ASCII"))
 }
 
 fn malformed(why: impl Into<String>) -> Refusal {
@@ -211,10 +211,6 @@ pub(super) struct Lines<'t> {
 }
 
 impl<'t> Lines<'t> {
-    fn of(text: &'t str) -> Result<Self, Refusal> {
-        Self::new(text, "the statement")
-    }
-
     /// The lines of `text`, each with its line feed; `what` is how refusals call it.
     pub(super) fn new(text: &'t str, what: &'static str) -> Result<Self, Refusal> {
         let body = text
@@ -273,6 +269,12 @@ impl<'t> Lines<'t> {
             .map_err(|error| self.wrong(format_args!("{error}, not {}", shown(text.as_bytes()))))
     }
 
+    /// A commit; its own refusal quotes what was found.
+    pub(super) fn commit(&mut self, key: &str) -> Result<CommitId, Refusal> {
+        let text = self.field(key)?;
+        text.parse().map_err(|error| self.wrong(error))
+    }
+
     /// Two moments, the second later.
     pub(super) fn window(&mut self) -> Result<(Time, Time), Refusal> {
         let not_before = self.moment("not-before")?;
@@ -321,9 +323,7 @@ impl<'t> Lines<'t> {
     fn statement(mut self) -> Result<Statement, Refusal> {
         self.exactly(FORMAT)?;
         let repo = self.parsed("repo")?;
-        // Its own message already quotes what was found.
-        let commit = self.field("commit")?;
-        let commit = commit.parse().map_err(|error| self.wrong(error))?;
+        let commit = self.commit("commit")?;
         let nonce = self.parsed("nonce")?;
         let (not_before, not_after) = self.window()?;
         let reason = self.reason()?;
