@@ -33,6 +33,9 @@ use muster_core::ledger::Through;
 use muster_core::observed::{Accounts, Observed, Person, Reading, Units};
 use muster_core::plan::{Input, Plan, plan};
 use muster_core::policy::{Aggregate, Policy, PortFamily};
+use muster_core::release::root::{Quorums, Role, Root as TrustRoot, TrustedKey};
+use muster_core::release::statement::{Line, Statement};
+use muster_core::release::{Nonce, ObjectKind, RepoId, authenticate};
 use muster_core::report::{self, About, Audience, FORGE_LIMIT, Host, Proposal};
 use muster_core::time::{Date, Time};
 use muster_core::world::{Files, Journal as _};
@@ -60,6 +63,7 @@ fn main() -> Result<()> {
     bench.derivation()?;
     bench.databases()?;
     bench.journal()?;
+    bench.releases()?;
     bench.cycles()
 }
 
@@ -257,6 +261,38 @@ impl Bench {
     }
 
     /// Cycles over a scratch root whose accounts, homes, journal, ledger and state repository are real.
+    /// Is somebody entitled to what this tag asks for? A hundred times each, good ones and bad.
+    fn releases(&self) -> Result<()> {
+        const TIMES: usize = 100;
+        for (part, steps) in [("release, 1 step", 1), ("release, 8,192 steps", 8_192)] {
+            let (ref_name, good, root) = release(self.people(steps))?;
+            let mut forged = good.clone();
+            let tagger = good.windows(4).position(|it| it == b" <e@");
+            forged[tagger.ok_or("no tagger")? - 1] ^= 1;
+            for (what, raw) in [("good", &good), ("forged", &forged)] {
+                self.measure(
+                    &format!("{part}, {what}, {TIMES} times"),
+                    20,
+                    || Ok(()),
+                    |()| {
+                        let mut taken = 0;
+                        for _ in 0..TIMES {
+                            let raw = black_box(raw);
+                            let judged =
+                                authenticate(&ref_name, ObjectKind::Tag, raw, Some(&root), NOW);
+                            taken += usize::from(judged.is_ok());
+                        }
+                        if taken != if what == "good" { TIMES } else { 0 } {
+                            return Err(format!("{taken} of {TIMES} {what} releases taken").into());
+                        }
+                        Ok(())
+                    },
+                )?;
+            }
+        }
+        Ok(())
+    }
+
     fn cycles(&self) -> Result<()> {
         if !self.wants("cycle") && !self.wants("tick") {
             return Ok(());
@@ -575,4 +611,84 @@ fn assemble(config: &Path) -> Result<Executor> {
         Console::Log,
         || NOW,
     )?)
+}
+
+/// A release of so many steps, made by git and OpenSSH: its ref, its bytes, and the root that trusts its key.
+fn release(steps: usize) -> Result<(String, Vec<u8>, TrustRoot)> {
+    let scratch = tempfile::tempdir()?;
+    let dir = scratch.path();
+    let run = |program: &str, arguments: &[&str]| -> Result<Vec<u8>> {
+        let output = Command::new(program)
+            .current_dir(dir)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", dir)
+            .args(arguments)
+            .output()?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+        }
+        Ok(output.stdout)
+    };
+    run(
+        "ssh-keygen",
+        &["-q", "-t", "ed25519", "-N", "", "-f", "key"],
+    )?;
+    let public = fs::read_to_string(dir.join("key.pub"))?;
+    let words: Vec<&str> = public.split_whitespace().take(2).collect();
+    let key = TrustedKey {
+        principal: "emo".into(),
+        role: Role::Operational,
+        key: words.join(" ").parse()?,
+        not_before: None,
+        not_after: None,
+        verify_required: Default::default(),
+        comment: String::new(),
+    };
+    run("git", &["init", "--quiet", "."])?;
+    for (name, value) in [
+        ("user.name", "Emo"),
+        ("user.email", "e@example.org"),
+        ("user.signingKey", "key"),
+        ("gpg.format", "ssh"),
+    ] {
+        run("git", &["config", name, value])?;
+    }
+    run(
+        "git",
+        &["commit", "--quiet", "--allow-empty", "--message=x"],
+    )?;
+    let commit = String::from_utf8(run("git", &["rev-parse", "HEAD"])?)?;
+    let lines: std::result::Result<Vec<Line>, _> = (0..steps)
+        .map(|at| {
+            Ok::<_, muster_core::step::NotAStepId>(Line {
+                id: format!("{at:032x}").parse()?,
+                words: format!(
+                    "user.archive_delete p{at} home=/home/p{at} uid={}",
+                    1_000 + at
+                ),
+            })
+        })
+        .collect();
+    let statement = Statement {
+        repo: RepoId([1; 16]),
+        commit: commit.trim().parse()?,
+        nonce: Nonce([2; 16]),
+        not_before: NOW,
+        not_after: NOW.plus(3_600),
+        reason: "bench".into(),
+        blocks: [("host/devvm".to_owned(), lines?)].into(),
+    };
+    fs::write(dir.join("statement"), statement.render())?;
+    let name = statement.tag_name(key.key.blob());
+    run("git", &["tag", "-s", "-F", "statement", &name])?;
+    let raw = run("git", &["cat-file", "tag", &name])?;
+    let root = TrustRoot {
+        version: 1,
+        repo: RepoId([1; 16]),
+        quorums: Quorums::default(),
+        keys: vec![key],
+        revoked: Default::default(),
+    };
+    Ok((format!("refs/tags/{name}"), raw, root))
 }
