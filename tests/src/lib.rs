@@ -2,5 +2,6 @@
 //!
 //! What lies here is shared by them; the tests are in `tests/`.
 
+pub mod signer;
 pub mod site;
 pub mod story;

@@ -8,6 +8,10 @@
 //! | `> day YYYY-MM-DD` | the day on which what follows happens |
 //! | `> by hand WHAT` | somebody changes the host behind muster's back; see `by_hand` |
 //! | `> declare KIND` | the host's settings declare a kind of privileged step benign |
+//! | `> trust NAME…` | the host trusts operational keys of these people, and a recovery key of ivo |
+//! | `> release NAME VERB…` | NAME signs a release of what the last cycle held of these verbs (all, without) |
+//! | `> cosign NAME` | NAME signs the last release too |
+//! | `> delete release` | the tags of the last release are deleted |
 //! | `> cycle` | a process starts, runs one cycle, and ends |
 //! | `> crash N before\|after` | as `cycle`, but the power goes out at effect N |
 //! | `> plan BRANCH` | what was told on the branch's head |
@@ -24,9 +28,14 @@ use muster_core::action::Kind;
 use muster_core::facts::IdRange;
 use muster_core::journal::StepResult;
 use muster_core::policy::{Aggregate, Policy, PortFamily};
+use muster_core::release::ObjectKind;
+use muster_core::release::statement::Statement;
+use muster_core::step::Step;
 use muster_core::time::{Date, Time};
 use muster_core::world::{Files, Topic};
 use muster_sim::{Repository, Sim, SimHost, SimTraces, Timing};
+
+use crate::signer::{self, Signer};
 
 /// The policy of the workstation in every story.
 pub fn policy() -> Policy {
@@ -74,6 +83,10 @@ struct Story {
     sim: Sim,
     policy: Policy,
     now: Time,
+    /// What the last cycle held.
+    held: Vec<Step>,
+    released: Option<Statement>,
+    releases: u8,
 }
 
 /// Runs a script and returns it with what came of each line.
@@ -86,6 +99,9 @@ pub fn tell(script: &str) -> String {
         sim,
         policy: policy(),
         now,
+        held: Vec::new(),
+        released: None,
+        releases: 0,
     };
     let mut out = String::new();
     let mut lines = script.lines().peekable();
@@ -162,8 +178,46 @@ impl Story {
                     .insert(kind.expect("a kind that can be declared"));
                 String::new()
             }
+            "trust" => {
+                let names: Vec<&str> = rest.split(' ').collect();
+                self.sim.with(|it| {
+                    let version = it.trust.as_ref().map_or(1, |root| root.version + 1);
+                    it.trust = Some(signer::root(version, &names));
+                });
+                String::new()
+            }
+            "release" => {
+                let mut words = rest.split(' ');
+                let who = words.next().expect("release NAME VERB…");
+                let verbs: Vec<&str> = words.collect();
+                let steps: Vec<Step> = self
+                    .held
+                    .iter()
+                    .filter(|it| verbs.is_empty() || verbs.contains(&it.action.kind().word()))
+                    .cloned()
+                    .collect();
+                let commit = self.sim.facts().adopted;
+                self.releases += 1;
+                let statement = signer::statement(&steps, &commit, self.releases, self.now);
+                self.released = Some(statement);
+                self.sign(who)
+            }
+            "cosign" => self.sign(rest),
+            "delete" => {
+                let statement = self.released.as_ref().expect("a release");
+                self.sim.with(|it| {
+                    for name in NAMES {
+                        let name = statement.tag_name(&Signer::named(name).blob);
+                        it.repository.delete_tag(&name);
+                    }
+                });
+                String::new()
+            }
             "cycle" => match self.sim.cycle(&self.policy, self.now) {
-                Ok(summary) => show(&summary),
+                Ok(summary) => {
+                    self.held = summary.held.iter().map(|it| it.step.clone()).collect();
+                    show(&summary)
+                }
                 Err(error) => format!("error: {}\n", muster::cycle::chain(&error)),
             },
             "crash" => {
@@ -207,6 +261,21 @@ impl Story {
         }
     }
 }
+
+impl Story {
+    /// Pushes somebody's tag of the last release.
+    fn sign(&mut self, who: &str) -> String {
+        let statement = self.released.as_ref().expect("a release");
+        let (name, raw) = Signer::named(who).release(statement);
+        self.sim
+            .with(|it| it.repository.push_tag(&name, ObjectKind::Tag, raw));
+        let steps = statement.steps();
+        format!("{name}: {steps} steps, signed by {who}\n")
+    }
+}
+
+/// Who signs in stories.
+const NAMES: [&str; 4] = ["emo", "ema", "ivo", "eve"];
 
 fn quote(text: &str) -> String {
     text.lines()
@@ -278,6 +347,12 @@ fn show(summary: &Summary) -> String {
     }
     for note in &summary.notes {
         line(format!("note: {note}"));
+    }
+    for release in &summary.releases {
+        line(format!("release: {release}"));
+    }
+    for (name, refusal) in &summary.unauthenticated {
+        line(format!("tag: {name}: {refusal}"));
     }
     for warning in &summary.warnings {
         line(format!("warning: {warning}"));
