@@ -25,13 +25,7 @@ fn killed_at(
     if !ran.is_ok() {
         return Err(format!("{points:?}: the run after it: {}", ran.said()));
     }
-    let mut host = site.host();
-    // A known gap: group and gshadow are two renames, and a membership that is in group alone is taken as done, so that
-    // a kill between them leaves gshadow without it for good. Take this mask out when that is mended.
-    if host["/etc/group"] == expected["/etc/group"] && site.uid("bob").is_some() {
-        host.insert("/etc/gshadow".into(), expected["/etc/gshadow"].clone());
-    }
-    let different = differences(expected, &host);
+    let different = differences(expected, &site.host());
     if !different.is_empty() {
         return Err(format!(
             "{points:?}: not as undisturbed: {different}\n{}",

@@ -157,6 +157,9 @@ pub struct PersonFacts {
     /// Memberships that muster gave.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub given: BTreeSet<String>,
+    /// Memberships that were begun and not seen whole: a half of one that is found is muster's to take back.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub joining: BTreeSet<String>,
     /// What the cut set aside.
     #[serde(default, skip_serializing_if = "SetAside::is_empty")]
     pub aside: SetAside,
@@ -373,6 +376,13 @@ impl Facts {
                 self.begun.insert(user.clone(), ids);
             }
         }
+        if let Action::JoinGroup { user, group, .. } = &step.action
+            && *result != StepResult::Done
+        {
+            self.on(user, |person| {
+                person.joining.insert(group.clone());
+            });
+        }
         match result {
             StepResult::Done => {
                 self.failures.remove(&step.id);
@@ -454,6 +464,7 @@ impl Facts {
                         home_made,
                         ports,
                         given: BTreeSet::new(),
+                        joining: BTreeSet::new(),
                         aside: SetAside::default(),
                         formerly,
                     },
@@ -486,6 +497,7 @@ impl Facts {
                         home_made: true,
                         ports: Ports::new(),
                         given: BTreeSet::new(),
+                        joining: BTreeSet::new(),
                         aside: SetAside::default(),
                         formerly: BTreeSet::new(),
                     },
@@ -509,10 +521,12 @@ impl Facts {
             }
             Action::JoinGroup { group, .. } => self.on(&user, |person| {
                 person.given.insert(group.clone());
+                person.joining.remove(group);
                 person.aside.groups.remove(group);
             }),
             Action::LeaveGroup { group, because, .. } => self.on(&user, |person| {
                 person.given.remove(group);
+                person.joining.remove(group);
                 if *because == Leave::Cut {
                     person.aside.groups.insert(group.clone());
                 }
