@@ -223,6 +223,20 @@ pub enum Frozen {
     },
     /// An executor id without its journal: what ran before is not known.
     Lost,
+    /// The journal was put back from an older copy: what ran after that copy is known as far as the ledger tells it.
+    Behind {
+        /// The last record of the journal.
+        journal: u64,
+        /// The last record that the ledger contains.
+        ledger: u64,
+    },
+    /// The ledger was put back from an older copy, and the journal no longer has the records after it.
+    Gap {
+        /// The first record of the journal.
+        journal: u64,
+        /// The last record that the ledger contains.
+        ledger: u64,
+    },
 }
 
 impl fmt::Display for Frozen {
@@ -242,6 +256,16 @@ impl fmt::Display for Frozen {
             ),
             Self::Lost => f.write_str(
                 "the journal of this executor id is gone, so what ran before is not known; `muster adopt SHA --reason …`",
+            ),
+            Self::Behind { journal, ledger } => write!(
+                f,
+                "the journal is an older copy: it ended with record {journal}, and the ledger contains {ledger}, so what ran last \
+                 is not known; look at what runs here, then `muster adopt SHA --reason …`"
+            ),
+            Self::Gap { journal, ledger } => write!(
+                f,
+                "the ledger is an older copy: it ends with record {ledger}, and the journal began with record {journal}, so what \
+                 ran between them is not known; look at what runs here, then `muster adopt SHA --reason …`"
             ),
         }
     }
