@@ -81,11 +81,12 @@ fn an_older_ledger_beside_a_journal_without_what_came_between_stops_it() {
     let _ = site.settles();
     copied(&site.path("state/ledger.git"), &site.path("kept"));
     let crowd: String = (0..400)
-        .map(|n| {
-            format!("  u{n}: {{authentik_user: u{n}.x, k8s_user: u{n}, tier: power-user}}\n")
-        })
+        .map(|n| format!("  u{n}: {{authentik_user: u{n}.x, k8s_user: u{n}, tier: power-user}}\n"))
         .collect();
-    site.commit(&format!("{ANN}{crowd}"), "bob leaves, and four hundred come");
+    site.commit(
+        &format!("{ANN}{crowd}"),
+        "bob leaves, and four hundred come",
+    );
     let _ = site.settles();
     assert!(
         !site.path("state/journal/00000001.log").exists(),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::{Action, Identity, Leave, Parking, Trace};
 use crate::commit::CommitId;
 use crate::journal::{Entry, StepResult};
-use crate::policy::Ports;
+use crate::policy::{Limits, Ports};
 use crate::step::{Step, StepId};
 use crate::time::Time;
 
@@ -185,11 +185,11 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// When the next try is due: after one minute, doubled each time, an hour at most.
-    pub fn retry_at(&self) -> Time {
-        self.last
-            .plus(60_i64 << self.times.saturating_sub(1).min(6))
-            .min(self.last.plus(3_600))
+    /// When the next try is due: after [`Limits::retry_after`], doubled each time, an hour at most.
+    pub fn retry_at(&self, limits: &Limits) -> Time {
+        let doublings = self.times.saturating_sub(1).min(12);
+        let wait = i64::from(limits.retry_after) << doublings;
+        self.last.plus(wait.min(3_600))
     }
 }
 

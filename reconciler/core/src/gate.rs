@@ -160,7 +160,7 @@ pub fn judge(
             })
             .or_else(|| {
                 let failure = facts.failures.get(&step.id)?;
-                let at = failure.retry_at();
+                let at = failure.retry_at(&policy.limits);
                 (at > now).then(|| Reason::Retry {
                     at,
                     reason: failure.reason.clone(),
