@@ -1,10 +1,14 @@
 //! The power goes out at every effect, before and after it, once and twice: the world must end where it would have
 //! ended anyway, with everything in the journal brought to an outcome.
 
+use std::sync::LazyLock;
+
 use muster_core::action::Kind;
+use muster_core::commit::CommitId;
 use muster_core::journal::{Entry, StepResult};
 use muster_core::policy::Policy;
 use muster_core::time::Time;
+use muster_core::world::Topic;
 use muster_sim::{Fuse, Repository, Sim, SimHost, SimTraces, Timing};
 use muster_tests::story::{self, noon, roster};
 
@@ -12,6 +16,7 @@ const BOTH: &str = "users:
   ann: {authentik_user: a.nn, k8s_user: ann-k, tier: admin}
   emo: {authentik_user: e.mo, k8s_user: emo-k, tier: power-user}
 ";
+static BOTH_ADMINS: LazyLock<String> = LazyLock::new(|| BOTH.replace("power-user", "admin"));
 const ANN: &str = "users:\n  ann: {authentik_user: a.nn, k8s_user: ann-k, tier: admin}\n";
 
 fn now() -> Time {
@@ -52,6 +57,9 @@ fn turning_points() -> Vec<(&'static str, Sim)> {
     let onboarding = Sim::new(empty, SimHost::debian(), "devvm", now());
     onboarding.with(|it| it.repository.commit("main", roster(BOTH)));
 
+    let joining = lived_in();
+    joining.with(|it| it.repository.commit("main", roster(&BOTH_ADMINS)));
+
     let parking = lived_in();
     let parked = BOTH.replace("power-user", "power-user, parked: true");
     parking.with(|it| it.repository.commit("main", roster(&parked)));
@@ -64,7 +72,21 @@ fn turning_points() -> Vec<(&'static str, Sim)> {
     returning.with(|it| it.repository.commit("main", roster(BOTH)));
 
     let proposing = lived_in();
-    proposing.with(|it| it.repository.commit("away", roster(ANN)));
+    proposing.with(|it| it.repository.commit("withdrawn", roster(ANN)));
+    let _ = proposing.cycle(&policy(), now()).expect("a proposal told");
+    proposing.with(|it| {
+        it.repository.delete("withdrawn");
+        for (branch, text) in [
+            ("admins", BOTH_ADMINS.as_str()),
+            ("away", ANN),
+            ("empty", "users: {}\n"),
+            ("invalid", "users: {Ann: 1}\n"),
+            ("parked", &BOTH.replace("admin", "admin, parked: true")),
+            ("unfinished", "users:\n  ann: {\n"),
+        ] {
+            it.repository.commit(branch, roster(text));
+        }
+    });
 
     let renaming = lived_in();
     let renamed = BOTH.replace("emo: {", "emil: {previously: emo, ");
@@ -73,6 +95,7 @@ fn turning_points() -> Vec<(&'static str, Sim)> {
     vec![
         ("renaming", renaming),
         ("onboarding", onboarding),
+        ("joining", joining),
         ("parking", parking),
         ("cutting", cutting),
         ("returning", returning),
@@ -94,7 +117,7 @@ fn settle(sim: &Sim) {
 }
 
 /// How the world is, apart from how often it was told so.
-fn outcome(sim: &Sim) -> (SimHost, String, usize) {
+fn outcome(sim: &Sim) -> (SimHost, String, usize, Vec<CommitId>) {
     let facts = sim.facts();
     let held = sim
         .cycle(&policy(), now())
@@ -116,7 +139,9 @@ fn outcome(sim: &Sim) -> (SimHost, String, usize) {
                 format!("{user}: {person:?}")
             })
             .collect();
-        (host, people.join("\n"), held)
+        let plans = it.told.keys().filter(|(topic, _)| *topic == Topic::Plan);
+        let planned = plans.map(|(_, head)| head.clone()).collect();
+        (host, people.join("\n"), held, planned)
     })
 }
 
@@ -255,6 +280,16 @@ fn crashing_twice_while_onboarding() {
 }
 
 #[test]
+fn crashing_twice_while_joining_a_group() {
+    crash_twice("joining");
+}
+
+#[test]
+fn crashing_twice_while_proposing() {
+    crash_twice("proposing");
+}
+
+#[test]
 fn crashing_twice_while_parking() {
     crash_twice("parking");
 }
@@ -267,6 +302,64 @@ fn crashing_twice_while_cutting() {
 #[test]
 fn crashing_twice_while_returning() {
     crash_twice("returning");
+}
+
+/// The power goes out while emo joins a group, and before it is back nobody asks for that any more: of what was begun
+/// nothing stays.
+#[test]
+fn a_membership_that_was_begun_is_taken_back_when_it_is_no_longer_asked_for() {
+    let asked = lived_in();
+    let calm = outcome(&asked).0;
+    asked.with(|it| it.repository.commit("main", roster(&BOTH_ADMINS)));
+    let mut halves = 0;
+    for timing in [Timing::Before, Timing::After] {
+        for at in 0.. {
+            let sim = asked.fork();
+            blow_at(&sim, at, timing);
+            let survived = sim.cycle(&policy(), now()).is_ok();
+            let effects = sim.with(|it| it.fuse.effects);
+            mend(&sim);
+            if survived && effects <= at {
+                break;
+            }
+            halves += usize::from(sim.with(|it| !it.host.half.is_empty()));
+            sim.with(|it| it.repository.commit("main", roster(BOTH)));
+            settle(&sim);
+            let host = outcome(&sim).0;
+            assert_eq!(host.groups, calm.groups, "{timing:?} effect {at}");
+            assert_eq!(host.half, calm.half, "{timing:?} effect {at}");
+        }
+    }
+    assert!(halves > 0, "no crash came between group and gshadow");
+}
+
+/// Somebody edited one of the two files by hand.
+#[test]
+fn half_a_membership_is_made_whole_if_it_is_asked_for_and_left_alone_if_not() {
+    let sim = lived_in();
+    sim.with(|it| {
+        let by_hand = ["code-shared", "by-hand"].map(str::to_owned);
+        it.host
+            .groups
+            .insert("by-hand".into(), (990, ["emo".to_owned()].into()));
+        let members = &mut it.host.groups.get_mut("code-shared").expect("a group").1;
+        members.insert("emo".into());
+        it.host.half = by_hand
+            .map(|group| (group, ["emo".into(), "ann".into()].into()))
+            .into();
+    });
+    settle(&sim);
+    let halves = |group: &str| {
+        let group = group.to_owned();
+        sim.with(move |it| it.host.half.get(&group).cloned().unwrap_or_default())
+    };
+    assert!(
+        !halves("code-shared").contains("ann"),
+        "ann's row asks for it"
+    );
+    assert!(halves("code-shared").contains("emo"), "emo's does not");
+    assert!(halves("by-hand").contains("emo"), "nobody's does");
+    assert_sound(&sim, "halves");
 }
 
 #[test]

@@ -3,86 +3,42 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use muster_tests::site::{
-    ANN, ANN_AND_BOB, Fault, Point, Site, differences, for_each_in_parallel, needs, wait_until,
+    ANN, ANN_AND_BOB, Fault, Point, Site, differences, for_each_in_parallel, needs,
 };
 
-/// Calls whose failure is looked at; the others fail in the same code.
-const CALLS: [&str; 12] = [
-    "write",
-    "fsync",
-    "fdatasync",
-    "rename",
-    "renameat",
-    "renameat2",
-    "mkdir",
-    "mkdirat",
-    "linkat",
-    "symlinkat",
-    "fchmod",
-    "ftruncate",
-];
+/// Settings under which every cycle tries again what failed.
+const AT_ONCE: &str = "retry_after = \"0s\"\n";
 
-/// After a failed step muster waits a minute before it tries again.
-fn wait_for_the_next_try(sites: &[&Site]) {
-    let due = sites
-        .iter()
-        .flat_map(|site| {
-            let failures = site.status()["failures"]
-                .as_object()
-                .cloned()
-                .unwrap_or_default();
-            failures
-                .into_iter()
-                .map(|(_, it)| it["retry_at"].as_str().unwrap_or_default().to_owned())
-        })
-        .max();
-    let Some(due) = due else { return };
-    // Timestamps of one form compare as text does.
-    wait_until("the time of the next try", || now() > due);
-}
-
-fn now() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let stamp = jiff::Timestamp::from_second(since.as_secs().try_into().unwrap()).unwrap();
-    stamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-fn all_made_good(before: &Site, every: usize) {
+/// Lets each writing call of a cycle fail, one in each run: the run says so, and one with a sound disk makes it good.
+fn all_made_good(before: &Site) {
     let undisturbed = before.copy();
-    let points: Vec<Point> = undisturbed
-        .points_of_a_cycle()
-        .into_iter()
-        .filter(|it| CALLS.contains(&it.call))
-        .filter(|it| it.nth % every == 1 || every == 1)
-        .collect();
+    let points = undisturbed.points_of_a_cycle();
+    assert!(points.len() > 150, "so few: {points:?}");
     let expected = undisturbed.host();
-    let cases: Vec<(Point, &str, Site)> = points
+    let cases: Vec<(Point, &str)> = points
         .into_iter()
         .zip(["ENOSPC", "EIO"].into_iter().cycle())
-        .map(|(point, error)| (point, error, before.copy()))
         .collect();
-    let mut wrong = for_each_in_parallel(&cases, |(point, error, site)| {
+    let wrong = for_each_in_parallel(&cases, |(point, error)| {
+        let site = before.copy();
         let ran = site.once_with(Fault::Error(error), *point);
         let silent = ran.is_ok()
             && !differences(&expected, &site.host()).is_empty()
             && !ran.said().contains("WARN");
-        match ran.signal {
-            Some(signal) => Err(format!(
+        if let Some(signal) = ran.signal {
+            return Err(format!(
                 "{point:?} {error}: died of {signal}: {}",
                 ran.said()
-            )),
-            None if silent => Err(format!("{point:?} {error}: nothing said: {}", ran.said())),
-            None => Ok(()),
+            ));
         }
+        if silent {
+            return Err(format!("{point:?} {error}: nothing said: {}", ran.said()));
+        }
+        made_good(&site, &expected)
+            .map_err(|why| format!("{point:?} {error}: {why}\nafter: {}", ran.said()))
     });
-    let sites: Vec<&Site> = cases.iter().map(|(_, _, site)| site).collect();
-    wait_for_the_next_try(&sites);
-    wrong.extend(for_each_in_parallel(&cases, |(point, error, site)| {
-        made_good(site, &expected).map_err(|why| format!("{point:?} {error}: {why}"))
-    }));
     assert!(
         wrong.is_empty(),
         "{} of {}:\n{}",
@@ -90,6 +46,13 @@ fn all_made_good(before: &Site, every: usize) {
         cases.len(),
         wrong.join("\n\n")
     );
+}
+
+/// A site on which a failed step is tried again by the next cycle.
+fn tireless() -> Site {
+    let site = Site::bare(AT_ONCE);
+    site.init();
+    site
 }
 
 fn made_good(site: &Site, expected: &BTreeMap<String, String>) -> Result<(), String> {
@@ -106,20 +69,20 @@ fn made_good(site: &Site, expected: &BTreeMap<String, String>) -> Result<(), Str
 #[test]
 fn an_onboarding_onto_a_failing_disk_is_made_good() {
     needs(&["strace", "git"]);
-    let site = Site::new();
+    let site = tireless();
     site.commit(ANN_AND_BOB, "ann and bob");
-    all_made_good(&site, 5);
+    all_made_good(&site);
 }
 
 #[test]
 fn a_cut_on_a_failing_disk_is_made_good() {
     needs(&["strace", "git"]);
-    let site = Site::new();
+    let site = tireless();
     site.commit(ANN_AND_BOB, "ann and bob");
     let _ = site.settles();
     site.live_in("bob");
     site.commit(ANN, "bob leaves");
-    all_made_good(&site, 5);
+    all_made_good(&site);
 }
 
 /// A small file system over a directory of a site, taken away again at the end.
@@ -187,7 +150,7 @@ impl Drop for Small {
 #[test]
 fn a_full_or_read_only_file_system_is_waited_out() {
     needs(&["git", "mount"]);
-    let sites: Vec<(&str, Site)> = ["state", "root/etc"].map(|part| (part, Site::new())).into();
+    let sites: Vec<(&str, Site)> = ["state", "root/etc"].map(|part| (part, tireless())).into();
     for (part, site) in &sites {
         let small = Small::over(site.path(part), "size=2m,mode=755");
         if *part == "state" {
@@ -216,14 +179,45 @@ fn a_full_or_read_only_file_system_is_waited_out() {
         small.empty();
         small.remount("ro");
         let ran = site.once();
-        // Steps that failed on the full disk are not due yet: said, and not tried.
-        let waits = ran.out.contains("next try at");
-        assert!(!ran.is_ok() || waits, "{part} is read-only: {}", ran.said());
+        assert!(!ran.is_ok(), "{part} is read-only: {}", ran.said());
+        assert!(
+            ran.said().contains("Read-only"),
+            "{part} is read-only: {}",
+            ran.said()
+        );
         assert_eq!(before, site.text_on_host("etc/passwd"));
         small.remount("rw");
-        wait_for_the_next_try(&[site]);
         let ran = site.once().ok();
         assert_eq!(undisturbed.host(), site.host(), "{}", ran.said());
         site.is_still().unwrap();
     }
+}
+
+#[test]
+fn a_root_that_is_read_only_as_a_whole_is_said_and_waited_out() {
+    needs(&["git", "mount"]);
+    let site = tireless();
+    let small = Small::over(site.path("root"), "size=16m,mode=755");
+    site.commit(ANN_AND_BOB, "ann and bob");
+    let _ = site.settles();
+    site.live_in("bob");
+    site.commit(ANN, "bob leaves");
+    let undisturbed = site.copy();
+    let _ = undisturbed.settles();
+    let before = site.host();
+    small.remount("ro");
+    for _ in 0..2 {
+        let ran = site.once();
+        assert_eq!(ran.signal, None, "{}", ran.said());
+        assert!(
+            ran.said().contains("Read-only file system"),
+            "{}",
+            ran.said()
+        );
+        assert_eq!(before, site.host());
+    }
+    small.remount("rw");
+    let ran = site.once().ok();
+    assert_eq!(undisturbed.host(), site.host(), "{}", ran.said());
+    site.is_still().unwrap();
 }

@@ -283,6 +283,8 @@ fn links_lead_nowhere() {
             "bob is shut out all the same: {}",
             ran.said()
         );
+        site.is_still()
+            .unwrap_or_else(|wrong| panic!("{target}: {wrong}"));
     }
     let home = site.on_host("home/bob");
     fs::rename(&home, site.path("bobs")).unwrap();
@@ -317,4 +319,5 @@ fn links_lead_nowhere() {
         String::from_utf8_lossy(&untouched.stdout).lines().count(),
         1
     );
+    site.is_still().unwrap();
 }

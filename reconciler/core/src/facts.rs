@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::{Action, Identity, Leave, Parking, Trace};
 use crate::commit::CommitId;
 use crate::journal::{Entry, Open, StepResult};
-use crate::policy::Ports;
+use crate::policy::{Limits, Ports};
 use crate::release::Nonce;
 use crate::release::claim::{Claim, Progress, REFUSED_LIMIT, RefusedRelease, TrustFacts};
 use crate::step::{Step, StepId};
@@ -159,6 +159,9 @@ pub struct PersonFacts {
     /// Memberships that muster gave.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub given: BTreeSet<String>,
+    /// Memberships that were begun and not seen whole: a half of one that is found is muster's to take back.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub joining: BTreeSet<String>,
     /// What the cut set aside.
     #[serde(default, skip_serializing_if = "SetAside::is_empty")]
     pub aside: SetAside,
@@ -184,11 +187,11 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// When the next try is due: after one minute, doubled each time, an hour at most.
-    pub fn retry_at(&self) -> Time {
-        self.last
-            .plus(60_i64 << self.times.saturating_sub(1).min(6))
-            .min(self.last.plus(3_600))
+    /// When the next try is due: after [`Limits::retry_after`], doubled each time, an hour at most.
+    pub fn retry_at(&self, limits: &Limits) -> Time {
+        let doublings = self.times.saturating_sub(1).min(12);
+        let wait = i64::from(limits.retry_after) << doublings;
+        self.last.plus(wait.min(3_600))
     }
 }
 
@@ -222,6 +225,20 @@ pub enum Frozen {
     },
     /// An executor id without its journal: what ran before is not known.
     Lost,
+    /// The journal was put back from an older copy: what ran after that copy is known as far as the ledger tells it.
+    Behind {
+        /// The last record of the journal.
+        journal: u64,
+        /// The last record that the ledger contains.
+        ledger: u64,
+    },
+    /// The ledger was put back from an older copy, and the journal no longer has the records after it.
+    Gap {
+        /// The first record of the journal.
+        journal: u64,
+        /// The last record that the ledger contains.
+        ledger: u64,
+    },
 }
 
 impl fmt::Display for Frozen {
@@ -241,6 +258,16 @@ impl fmt::Display for Frozen {
             ),
             Self::Lost => f.write_str(
                 "the journal of this executor id is gone, so what ran before is not known; `muster adopt SHA --reason …`",
+            ),
+            Self::Behind { journal, ledger } => write!(
+                f,
+                "the journal is an older copy: it ended with record {journal}, and the ledger contains {ledger}, so what ran last \
+                 is not known; look at what runs here, then `muster adopt SHA --reason …`"
+            ),
+            Self::Gap { journal, ledger } => write!(
+                f,
+                "the ledger is an older copy: it ends with record {ledger}, and the journal began with record {journal}, so what \
+                 ran between them is not known; look at what runs here, then `muster adopt SHA --reason …`"
             ),
         }
     }
@@ -434,6 +461,13 @@ impl Facts {
                 self.begun.insert(user.clone(), ids);
             }
         }
+        if let Action::JoinGroup { user, group, .. } = &step.action
+            && *result != StepResult::Done
+        {
+            self.on(user, |person| {
+                person.joining.insert(group.clone());
+            });
+        }
         match result {
             StepResult::Done => {
                 self.failures.remove(&step.id);
@@ -516,6 +550,7 @@ impl Facts {
                         home_made,
                         ports,
                         given: BTreeSet::new(),
+                        joining: BTreeSet::new(),
                         aside: SetAside::default(),
                         formerly,
                     },
@@ -548,6 +583,7 @@ impl Facts {
                         home_made: true,
                         ports: Ports::new(),
                         given: BTreeSet::new(),
+                        joining: BTreeSet::new(),
                         aside: SetAside::default(),
                         formerly: BTreeSet::new(),
                     },
@@ -571,10 +607,12 @@ impl Facts {
             }
             Action::JoinGroup { group, .. } => self.on(&user, |person| {
                 person.given.insert(group.clone());
+                person.joining.remove(group);
                 person.aside.groups.remove(group);
             }),
             Action::LeaveGroup { group, because, .. } => self.on(&user, |person| {
                 person.given.remove(group);
+                person.joining.remove(group);
                 if *because == Leave::Cut {
                     person.aside.groups.insert(group.clone());
                 }

@@ -180,7 +180,7 @@ pub fn judge(
     approvals: &Approvals,
     now: Time,
 ) -> Verdict {
-    let limits = Limits {
+    let limits = Over {
         admins: admin_limit(plan, policy, observed),
         removals: removal_limit(plan, policy, facts, now)
             .filter(|_| !permits_all_removals(plan, policy, approvals)),
@@ -196,7 +196,7 @@ pub fn judge(
             .or_else(|| planned.blocked.clone().map(Reason::Precondition))
             .or_else(|| limits.hold(&planned.step, approvals))
             .or_else(|| unapproved(planned.step.id, class, facts, approvals))
-            .or_else(|| earlier(planned.step.id, facts, approvals, now));
+            .or_else(|| earlier(planned.step.id, facts, policy, approvals, now));
         match reason {
             Some(reason) => {
                 held_ids.insert(planned.step.id);
@@ -217,12 +217,12 @@ pub fn judge(
 }
 
 /// What the whole plan is over.
-struct Limits {
+struct Over {
     admins: Option<String>,
     removals: Option<String>,
 }
 
-impl Limits {
+impl Over {
     /// Why they hold a step back. What is begun is brought to an end.
     fn hold(&self, step: &Step, approvals: &Approvals) -> Option<Reason> {
         if !takes_away(&step.action) || approvals.begun.contains(&step.id) {
@@ -262,7 +262,13 @@ fn unapproved(step: StepId, class: Class, facts: &Facts, approvals: &Approvals) 
 }
 
 /// Why a step that did not come out as meant before does not run now. A release is a new word on what failed.
-fn earlier(step: StepId, facts: &Facts, approvals: &Approvals, now: Time) -> Option<Reason> {
+fn earlier(
+    step: StepId,
+    facts: &Facts,
+    policy: &Policy,
+    approvals: &Approvals,
+    now: Time,
+) -> Option<Reason> {
     if approvals.by.contains_key(&step) && !approvals.begun.contains(&step) {
         return None;
     }
@@ -270,7 +276,7 @@ fn earlier(step: StepId, facts: &Facts, approvals: &Approvals, now: Time) -> Opt
         return Some(Reason::NeedsOperator(why.clone()));
     }
     let failure = facts.failures.get(&step)?;
-    let at = failure.retry_at();
+    let at = failure.retry_at(&policy.limits);
     (at > now).then(|| Reason::Retry {
         at,
         reason: failure.reason.clone(),

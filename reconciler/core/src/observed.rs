@@ -162,6 +162,9 @@ pub struct Account {
     pub expires: Option<i64>,
     /// Supplementary groups, by group and gshadow alike.
     pub groups: BTreeSet<String>,
+    /// Those of them that only one of group and gshadow lists, where gshadow has the group: what is left when the
+    /// machine goes down between the two files, or when somebody edits one of them.
+    pub half_groups: BTreeSet<String>,
     /// Its subordinate uids.
     pub subuid: Option<IdRange>,
     /// Its subordinate gids.

@@ -66,6 +66,9 @@ pub struct Limits {
     pub share: usize,
     /// Accounts that must remain able to become root.
     pub min_admins: usize,
+    /// How many seconds after its first failure a step is tried again; doubled with each further one, an hour at most.
+    /// With 0 every cycle tries it.
+    pub retry_after: u32,
 }
 
 impl Default for Limits {
@@ -74,6 +77,7 @@ impl Default for Limits {
             removals: 3,
             share: 25,
             min_admins: 1,
+            retry_after: 60,
         }
     }
 }

@@ -81,7 +81,10 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
             when(found.is_some_and(|it| it.password == Password::Locked))
         }),
         Action::JoinGroup { user, group, .. } => account(observed, user, |found| {
-            when(found.is_some_and(|it| it.groups.contains(group)))
+            when(
+                found
+                    .is_some_and(|it| it.groups.contains(group) && !it.half_groups.contains(group)),
+            )
         }),
         Action::LeaveGroup { user, group, .. } => account(observed, user, |found| {
             when(!found.is_some_and(|it| it.groups.contains(group)))

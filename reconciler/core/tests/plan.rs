@@ -108,6 +108,7 @@ fn account(uid: u32, groups: &[&str]) -> Account {
         subuid: None,
         subgid: None,
         renaming_from: None,
+        half_groups: BTreeSet::new(),
     }
 }
 

@@ -20,8 +20,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use muster_core::commit::CommitId;
 use muster_core::facts::Facts;
-use muster_core::journal::{Entry, Open, OutOfOrder, Replayed};
+use muster_core::journal::{Authority, Entry, Open, OutOfOrder, Replayed};
 use muster_core::ledger::Through;
 
 pub use format::FORMAT;
@@ -159,7 +160,12 @@ impl JournalError {
             ),
             Self::Newer { .. } | Self::NotUnderstood { .. } => "install that version; this one changes nothing here".into(),
             Self::OutOfOrder { .. } => "keep a copy and report it: muster never writes that".into(),
-            Self::Behind { dir, .. } | Self::Gap { dir, .. } | Self::Forked { dir, .. } => format!(
+            Self::Gap { dir, .. } => format!(
+                "put a newer ledger.git back, from its remote or a backup: what ran since is in neither of the two. With {0} moved \
+                 away muster would go on from what the ledger says, and bring back whoever left since",
+                dir.display()
+            ),
+            Self::Behind { dir, .. } | Self::Forked { dir, .. } => format!(
                 "was {0} put back from a backup? Move it away: muster then goes on from the ledger and holds everything that is not benign",
                 dir.display()
             ),
@@ -384,6 +390,42 @@ pub fn has_no_history(dir: &Path) -> Result<bool, JournalError> {
         Err(JournalError::Absent(_)) => Ok(true),
         Err(error) => Err(error),
     }
+}
+
+/// The commit that was enforced last, as far as the journal in `dir` tells of one. Asks for no ledger: for a journal that
+/// does not fit the one there is.
+///
+/// # Errors
+/// [`JournalError`] when a record cannot be read.
+pub fn latest_commit(dir: &Path) -> Result<Option<CommitId>, JournalError> {
+    let mut latest = None;
+    let listed = list(dir)?;
+    let last_number = listed.last().map(|(number, _)| *number);
+    for (number, path) in listed {
+        let on_disk = OnDisk::read(&path)?;
+        let mut records = on_disk.records(on_disk.header()?);
+        while let Some(record) = records.next_record(Some(number) == last_number)? {
+            let entry = serde_json::from_slice(record.payload).map_err(|source| {
+                JournalError::NotUnderstood {
+                    path: path.clone(),
+                    offset: record.offset,
+                    sequence: record.chain.sequence,
+                    source,
+                }
+            })?;
+            match entry {
+                Entry::Genesis { adopt: commit, .. }
+                | Entry::Adopted { commit, .. }
+                | Entry::Reset { commit, .. }
+                | Entry::Intended {
+                    authority: Authority::Benign { commit },
+                    ..
+                } => latest = Some(commit),
+                _ => {}
+            }
+        }
+    }
+    Ok(latest)
 }
 
 /// Whether there is a journal in `dir`.

@@ -19,8 +19,9 @@ use muster_core::facts::{Facts, Frozen};
 use muster_core::journal::{Entry, Replayed};
 use muster_core::ledger::Through;
 use muster_core::time::Time;
+use muster_core::world::Journal as _;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, RenameFlags, renameat2};
 use serde::{Deserialize, Serialize};
 
 use crate::journal::{self, Journal, JournalError, Opened};
@@ -349,11 +350,7 @@ impl StateDir {
         }
         self.clear_unfinished()?;
         let path = self.journal();
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&path)
-            .map_err(StateError::io("create", &path))?;
+        make_private(&path)?;
         let genesis = Entry::Genesis {
             at,
             executor_id: identity.id.clone(),
@@ -399,9 +396,19 @@ impl StateDir {
         self.same_executor(&identity, "ledger", ledger.as_ref().map(|(facts, _)| facts))?;
         let path = self.journal();
         let mut opened = if journal::exists(&path).map_err(StateError::Journal)? {
-            Journal::open(&path, ledger).map_err(StateError::Journal)?
+            match (Journal::open(&path, ledger.clone()), ledger) {
+                (Ok(opened), _) => opened,
+                (Err(error), Some(ledger)) => match self.misfit(&error)? {
+                    Some(misfit) => self.begin_beside(&misfit, ledger, at)?,
+                    None => return Err(StateError::Journal(error)),
+                },
+                (Err(error), None) => return Err(StateError::Journal(error)),
+            }
         } else {
-            self.begin_after_loss(&identity, ledger, at)?
+            let ledger = ledger.ok_or_else(|| StateError::Lost {
+                id: identity.id.clone(),
+            })?;
+            self.begin_after_loss(ledger, at)?
         };
         self.same_executor(&identity, "journal", Some(&opened.replayed.facts))?;
         pin_name(&mut opened.replayed.facts, name);
@@ -417,7 +424,14 @@ impl StateDir {
         self.same_executor(&identity, "ledger", ledger.as_ref().map(|(facts, _)| facts))?;
         let path = self.journal();
         let mut replayed = if journal::exists(&path).map_err(StateError::Journal)? {
-            journal::read(&path, ledger).map_err(StateError::Journal)?
+            match (journal::read(&path, ledger.clone()), ledger) {
+                (Ok(replayed), _) => replayed,
+                (Err(error), Some((facts, _))) => match self.misfit(&error)? {
+                    Some(misfit) => misfit.frozen(facts, Time(0)).0,
+                    None => return Err(StateError::Journal(error)),
+                },
+                (Err(error), None) => return Err(StateError::Journal(error)),
+            }
         } else {
             let (mut facts, _) = ledger.ok_or_else(|| StateError::Lost {
                 id: identity.id.clone(),
@@ -430,22 +444,80 @@ impl StateDir {
         Ok(replayed)
     }
 
+    /// Whether the journal cannot be used because it, or the ledger, is an older copy. Damage is something else, and so is
+    /// an older ledger beside a journal that does not tell what was enforced since: there is nothing to go on from.
+    fn misfit(&self, error: &JournalError) -> Result<Option<Misfit>, StateError> {
+        Ok(match *error {
+            JournalError::Behind {
+                journal, ledger, ..
+            } => Some(Misfit {
+                why: Frozen::Behind { journal, ledger },
+                enforced: None,
+            }),
+            JournalError::Gap {
+                journal, ledger, ..
+            } => {
+                let enforced =
+                    journal::latest_commit(&self.journal()).map_err(StateError::Journal)?;
+                enforced.map(|enforced| Misfit {
+                    why: Frozen::Gap { journal, ledger },
+                    enforced: Some(enforced),
+                })
+            }
+            _ => None,
+        })
+    }
+
+    /// Goes on from the ledger, frozen, with a new journal behind it. The one that does not fit is kept beside it, for
+    /// whoever wants to know what it says.
+    fn begin_beside(
+        &self,
+        misfit: &Misfit,
+        (facts, through): LedgerFacts,
+        at: Time,
+    ) -> Result<Opened, StateError> {
+        let path = self.journal();
+        let aside = (1_u32..)
+            .map(|number| self.dir.join(format!("journal.old-{number}")))
+            .find(|it| !it.exists())
+            .expect("BUG: more directories than a file system has");
+        make_private(&aside)?;
+        let (_, entries) = misfit.frozen(facts.clone(), at);
+        let mut begun: Option<Journal> = None;
+        for entry in &entries {
+            match &mut begun {
+                None => {
+                    begun = Some(
+                        Journal::create(&aside, &through, entry).map_err(StateError::Journal)?,
+                    )
+                }
+                Some(journal) => journal.append(entry).map_err(StateError::Journal)?,
+            }
+        }
+        drop(begun);
+        // In one step, so that there is a journal at every instant, and never one that forgot why.
+        renameat2(
+            AT_FDCWD,
+            &aside,
+            AT_FDCWD,
+            &path,
+            RenameFlags::RENAME_EXCHANGE,
+        )
+        .map_err(|errno| StateError::io("put in place", &path)(errno.into()))?;
+        File::open(&self.dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(StateError::io("make durable", &self.dir))?;
+        Journal::open(&path, Some((facts, through))).map_err(StateError::Journal)
+    }
+
     /// An executor id without its journal: goes on from the ledger, frozen, with a journal that begins behind it.
     fn begin_after_loss(
         &self,
-        identity: &Identity,
-        ledger: Option<LedgerFacts>,
+        (facts, through): LedgerFacts,
         at: Time,
     ) -> Result<Opened, StateError> {
-        let (facts, through) = ledger.ok_or_else(|| StateError::Lost {
-            id: identity.id.clone(),
-        })?;
         let path = self.journal();
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&path)
-            .map_err(StateError::io("create", &path))?;
+        make_private(&path)?;
         let first = Entry::Frozen {
             at: at.max(facts.latest),
             why: Frozen::Lost,
@@ -486,6 +558,47 @@ impl StateDir {
             _ => Ok(()),
         }
     }
+}
+
+/// A journal and a ledger of which one is an older copy.
+#[derive(Debug)]
+struct Misfit {
+    why: Frozen,
+    /// What the journal says was enforced last, where the ledger is the older one: an older commit would bring back
+    /// whoever left since.
+    enforced: Option<CommitId>,
+}
+
+impl Misfit {
+    /// What is known from here on, and the records that say so.
+    fn frozen(&self, facts: Facts, at: Time) -> (Replayed, Vec<Entry>) {
+        let Self { why, enforced } = self;
+        let at = at.max(facts.latest);
+        let adopted = enforced
+            .iter()
+            .filter(|commit| **commit != facts.adopted)
+            .map(|commit| Entry::Adopted {
+                at,
+                commit: commit.clone(),
+            });
+        let why = why.clone();
+        let entries: Vec<Entry> = adopted.chain([Entry::Frozen { at, why }]).collect();
+        let mut replayed = Replayed { facts, open: None };
+        for entry in &entries {
+            replayed
+                .apply(entry)
+                .expect("BUG: a freeze can stand anywhere");
+        }
+        (replayed, entries)
+    }
+}
+
+fn make_private(dir: &Path) -> Result<(), StateError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(StateError::io("create", dir))
 }
 
 /// A changed name freezes for as long as it is changed: no record of it, since the settings say so at every start.

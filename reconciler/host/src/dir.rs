@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, symlinkat, unlinkat};
 use rustix::fs::{AtFlags, RenameFlags, StatxFlags, renameat_with, statx};
 
 use crate::root::RootError;
@@ -201,11 +201,10 @@ impl Dir {
         } else {
             self.below_made(parent)?
         };
-        match parent.make_dir(name, 0o755) {
+        match parent.make_whole_dir(name, 0o755, None) {
             Err(error) if error.source.kind() == io::ErrorKind::AlreadyExists => {}
             made => {
                 made?;
-                parent.sync()?;
             }
         }
         self.below_trusted(path)
@@ -359,6 +358,36 @@ impl Dir {
         let made = self.dir(name)?;
         // Whatever the umask of this process is.
         made.set_mode(mode)?;
+        Ok(made)
+    }
+
+    /// Makes a directory that was not there, durably, and opens it. It has its mode and its owner before it has its
+    /// name: whatever interrupts this leaves none that somebody takes for finished.
+    pub(crate) fn make_whole_dir(
+        &self,
+        name: impl AsRef<OsStr>,
+        mode: u32,
+        owner: Option<(Uid, Gid)>,
+    ) -> Result<Self, RootError> {
+        let name = one(name.as_ref())?;
+        let mut temporary = OsString::from(".");
+        temporary.push(name);
+        temporary.push(".muster-new");
+        // What an interrupted cycle left under that name is ours.
+        self.remove_tree(&temporary)?;
+        let mut made = self.make_dir(&temporary, mode)?;
+        let placed = match owner {
+            Some((uid, gid)) => nix::unistd::fchown(&made, Some(uid), Some(gid))
+                .map_err(|errno| failed("change the owner of", made.path(), errno)),
+            None => Ok(()),
+        }
+        .and_then(|()| self.place(&temporary, name));
+        if let Err(error) = placed {
+            let _ = self.remove_tree(&temporary);
+            return Err(error);
+        }
+        made.path = self.path_of(name);
+        self.sync()?;
         Ok(made)
     }
 
@@ -562,6 +591,27 @@ mod tests {
             std::fs::read(scratch.path().join("kept/file")).unwrap(),
             b"text"
         );
+    }
+
+    #[test]
+    fn a_directory_has_its_mode_before_its_name() {
+        use std::os::unix::fs::PermissionsExt;
+        let scratch = tempfile::tempdir().unwrap();
+        // Left by a process that died between making one and giving it its mode.
+        let left = scratch.path().join(".units.muster-new");
+        std::fs::create_dir(&left).unwrap();
+        std::fs::set_permissions(&left, PermissionsExt::from_mode(0o700)).unwrap();
+        std::fs::write(left.join("half"), "").unwrap();
+        let root = Dir::open(scratch.path()).unwrap();
+        let made = root.make_whole_dir("units", 0o755, None).unwrap();
+        assert_eq!(made.path(), scratch.path().join("units"));
+        assert_eq!(made.itself().unwrap().mode & 0o7777, 0o755);
+        assert!(made.names().unwrap().is_empty());
+        assert_eq!(root.names().unwrap(), ["units"]);
+        let error = root.make_whole_dir("units", 0o700, None).unwrap_err();
+        assert_eq!(error.source.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(root.names().unwrap(), ["units"]);
+        assert_eq!(made.itself().unwrap().mode & 0o7777, 0o755);
     }
 
     #[test]

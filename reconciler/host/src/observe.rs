@@ -154,6 +154,7 @@ impl Host {
                     .insert(group.to_owned());
             }
         }
+        let mut halves = databases.half_memberships();
         let subuids: HashMap<&str, IdRange> = ranges(databases.subuids()).rev().collect();
         let subgids: HashMap<&str, IdRange> = ranges(databases.subgids()).rev().collect();
         let renaming = unfinished_renames(databases);
@@ -172,6 +173,12 @@ impl Host {
                     },
                     expires: found.expires,
                     groups: memberships.remove(found.name).unwrap_or_default(),
+                    half_groups: halves
+                        .remove(found.name)
+                        .into_iter()
+                        .flatten()
+                        .map(str::to_owned)
+                        .collect(),
                     subuid: subuids.get(found.name).copied(),
                     subgid: subgids.get(found.name).copied(),
                     renaming_from: renaming.get(found.name).cloned(),

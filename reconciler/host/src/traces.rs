@@ -255,15 +255,9 @@ fn make_private(
     whose: &Whose<'_>,
     ownership: Ownership,
 ) -> Result<Dir, RootError> {
-    let made = home.make_dir(name, 0o700)?;
-    if ownership == Ownership::Performed {
-        nix::unistd::fchown(
-            &made,
-            Some(Uid::from_raw(whose.uid)),
-            Some(Gid::from_raw(whose.gid)),
-        )
-        .map_err(|errno| crate::dir::failed("change the owner of", made.path(), errno))?;
-    }
-    home.sync()?;
-    Ok(made)
+    let owner = match ownership {
+        Ownership::Performed => Some((Uid::from_raw(whose.uid), Gid::from_raw(whose.gid))),
+        Ownership::Recorded => None,
+    };
+    home.make_whole_dir(name, 0o700, owner)
 }

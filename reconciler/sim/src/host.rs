@@ -21,6 +21,8 @@ pub struct SimHost {
     pub accounts: BTreeMap<String, SimAccount>,
     /// Gids of groups, and their members.
     pub groups: BTreeMap<String, (u32, BTreeSet<String>)>,
+    /// Memberships that only one of the two group files has, by group.
+    pub half: BTreeMap<String, BTreeSet<String>>,
     /// Homes, with the uid they belong to.
     pub homes: BTreeMap<String, u32>,
     /// Shells that are installed.
@@ -209,6 +211,12 @@ impl SimHost {
                     },
                     expires: it.expires,
                     groups,
+                    half_groups: self
+                        .half
+                        .iter()
+                        .filter(|(_, members)| members.contains(name))
+                        .map(|(group, _)| group.clone())
+                        .collect(),
                     subuid: it.ranges.0,
                     subgid: it.ranges.1,
                     renaming_from: twin.map(|(other, _)| other.clone()),
@@ -305,6 +313,7 @@ impl SimHost {
                 for file in [
                     Database::Saved,
                     Database::Group,
+                    Database::Gshadow,
                     Database::Shadow,
                     Database::Passwd,
                 ] {
@@ -373,15 +382,36 @@ impl SimHost {
                 };
                 self.accounts.insert(user.clone(), account);
             }
+            // A membership stands in two files, and one is renamed before the other.
             (Action::JoinGroup { user, group, .. }, Database::Group) => {
-                if let Some((_, members)) = self.groups.get_mut(group) {
-                    members.insert(user.clone());
+                if let Some((_, members)) = self.groups.get_mut(group)
+                    && members.insert(user.clone())
+                {
+                    self.half
+                        .entry(group.clone())
+                        .or_default()
+                        .insert(user.clone());
                 }
             }
-            (Action::LeaveGroup { user, group, .. }, Database::Group) => {
+            (Action::LeaveGroup { user, group, .. }, Database::Group)
+                if self
+                    .groups
+                    .get(group)
+                    .is_some_and(|(_, it)| it.contains(user)) =>
+            {
+                self.half
+                    .entry(group.clone())
+                    .or_default()
+                    .insert(user.clone());
+            }
+            (Action::JoinGroup { user, group, .. }, Database::Gshadow) => {
+                self.make_whole(user, group);
+            }
+            (Action::LeaveGroup { user, group, .. }, Database::Gshadow) => {
                 if let Some((_, members)) = self.groups.get_mut(group) {
                     members.remove(user);
                 }
+                self.make_whole(user, group);
             }
             (Action::LockLogin { user, .. }, Database::Saved) => {
                 if let Some(it) = self.accounts.get(user) {
@@ -499,6 +529,16 @@ impl SimHost {
         }
     }
 
+    /// Both group files say the same of this membership.
+    fn make_whole(&mut self, user: &str, group: &str) {
+        if let Some(members) = self.half.get_mut(group) {
+            members.remove(user);
+            if members.is_empty() {
+                self.half.remove(group);
+            }
+        }
+    }
+
     fn move_trace(&mut self, user: &str, trace: Trace, direction: Direction) {
         let left = self.traces.entry(user.to_owned()).or_default();
         let saved = &mut self.saved.entry(user.to_owned()).or_default().traces;
@@ -532,6 +572,7 @@ impl SimHost {
 enum Database {
     Saved,
     Group,
+    Gshadow,
     Shadow,
     Passwd,
 }

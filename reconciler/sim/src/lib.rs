@@ -333,11 +333,16 @@ impl ReportSink for Sim {
     }
 
     fn forget_plans_except(&mut self, heads: &[CommitId]) -> Result<(), SimError> {
-        self.with(|universe| {
+        let stays =
+            |topic: Topic, commit: &CommitId| topic != Topic::Plan || heads.contains(commit);
+        let all_stay = self.with(|it| it.told.keys().all(|(topic, it)| stays(*topic, it)));
+        if all_stay {
+            return Ok(());
+        }
+        self.effect(|universe| {
             universe
                 .told
-                .retain(|(topic, commit), _| *topic != Topic::Plan || heads.contains(commit));
-        });
-        Ok(())
+                .retain(|(topic, commit), _| stays(*topic, commit));
+        })
     }
 }

@@ -134,6 +134,7 @@ impl World {
             subuid: None,
             subgid: None,
             renaming_from: None,
+            half_groups: BTreeSet::new(),
         };
         let action = muster_core::action::Action::LockPassword {
             user: user.to_owned(),
@@ -161,6 +162,7 @@ impl World {
             home_made: true,
             ports: BTreeMap::new(),
             given: BTreeSet::new(),
+            joining: BTreeSet::new(),
             aside: SetAside::default(),
             formerly: BTreeSet::new(),
         };

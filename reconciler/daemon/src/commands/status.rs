@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use clap::ValueEnum;
 use muster_core::diagnostic::visible;
 use muster_core::facts::{Facts, Stage};
+use muster_core::policy::Limits;
+
 use serde_json::json;
 
 use super::{CommandError, Common, Output};
@@ -33,11 +35,12 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let replayed = state.look(&settings.policy.executor.host, state.read_ledger()?)?;
     let holder = Lock::holder(&state)?;
     let in_doubt = replayed.open.map_or(0, |open| open.steps.len());
+    let (facts, limits) = (&replayed.facts, &settings.policy.limits);
     match args.format {
-        Format::Text => out.text(&text(&replayed.facts, holder.as_ref(), in_doubt))?,
+        Format::Text => out.text(&text(facts, limits, holder.as_ref(), in_doubt))?,
         Format::Json => out.line(format_args!(
             "{:#}",
-            as_json(&replayed.facts, holder.as_ref(), in_doubt)
+            as_json(facts, limits, holder.as_ref(), in_doubt)
         ))?,
     }
     Ok(exit::OK)
@@ -61,7 +64,7 @@ fn word(stage: Stage) -> &'static str {
     }
 }
 
-fn text(facts: &Facts, holder: Option<&Holder>, in_doubt: usize) -> String {
+fn text(facts: &Facts, limits: &Limits, holder: Option<&Holder>, in_doubt: usize) -> String {
     let mut lines = vec![
         format!("executor  host/{} ({})", facts.name, facts.executor_id),
         format!("adopted   {}", facts.adopted),
@@ -96,7 +99,7 @@ fn text(facts: &Facts, holder: Option<&Holder>, in_doubt: usize) -> String {
             "failed    {step}: {} ({} times, next try at {})",
             visible(&failure.reason),
             failure.times,
-            failure.retry_at()
+            failure.retry_at(limits)
         ));
     }
     if in_doubt > 0 {
@@ -112,7 +115,12 @@ fn text(facts: &Facts, holder: Option<&Holder>, in_doubt: usize) -> String {
     lines.join("\n") + "\n"
 }
 
-fn as_json(facts: &Facts, holder: Option<&Holder>, in_doubt: usize) -> serde_json::Value {
+fn as_json(
+    facts: &Facts,
+    limits: &Limits,
+    holder: Option<&Holder>,
+    in_doubt: usize,
+) -> serde_json::Value {
     json!({
         "format": 1,
         "executor": format!("host/{}", facts.name),
@@ -123,7 +131,7 @@ fn as_json(facts: &Facts, holder: Option<&Holder>, in_doubt: usize) -> serde_jso
         "people": by_stage(facts),
         "needs_operator": facts.needs_operator.iter().map(|(step, why)| (step.to_string(), why)).collect::<BTreeMap<_, _>>(),
         "failures": facts.failures.iter().map(|(step, it)| {
-            (step.to_string(), json!({ "times": it.times, "reason": it.reason, "retry_at": it.retry_at().to_string() }))
+            (step.to_string(), json!({ "times": it.times, "reason": it.reason, "retry_at": it.retry_at(limits).to_string() }))
         }).collect::<BTreeMap<_, _>>(),
         "in_doubt": in_doubt,
         "at_work": holder.map(|it| json!({ "pid": it.pid, "command": it.command })),

@@ -284,6 +284,10 @@ fn names(dir: &Path) -> BTreeSet<String> {
         .collect()
 }
 
+fn only(name: &str) -> BTreeSet<String> {
+    [name.to_owned()].into()
+}
+
 #[test]
 fn segments_follow_one_another_and_an_outcome_stays_with_its_intent() {
     let dir = tempfile::tempdir().unwrap();
@@ -602,4 +606,69 @@ proptest! {
         prop_assert_eq!(opened.replayed, fold(&entries));
         prop_assert_eq!(opened.journal.through(), reached[entries.len() - 1].clone());
     }
+}
+
+#[test]
+fn a_long_segment_that_the_ledger_contains_is_replaced_whatever_interrupts_it() {
+    let long = "x".repeat(2 * CONTAINED_BYTES as usize);
+    let entries = [genesis(), attempted(1_001, &long), adopted(1_002)];
+    let facts = fold(&entries).facts;
+    let built = || {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = write(dir.path(), &entries);
+        (dir, journal)
+    };
+    let (dir, mut journal) = built();
+    let ledger = journal.through();
+    journal.release(&ledger).unwrap();
+    assert_eq!(names(dir.path()), only("00000002.log"));
+    let whole = fs::read(dir.path().join("00000002.log")).unwrap();
+    assert!(whole.len() < 1_000, "it holds no record");
+
+    // What a process leaves that dies after so many of its effects: the file begun, written, named, the old one removed.
+    let begun = (0..=whole.len()).map(|len| ("00000002.log.new", len, true));
+    let left = begun.chain([
+        ("00000002.log", whole.len(), true),
+        ("00000002.log", whole.len(), false),
+    ]);
+    for (name, len, old_stays) in left {
+        let (dir, journal) = built();
+        drop(journal);
+        fs::write(dir.path().join(name), &whole[..len]).unwrap();
+        if !old_stays {
+            fs::remove_file(only_segment(dir.path())).unwrap();
+        }
+        let ledger = (facts.clone(), ledger.clone());
+        let mut opened = Journal::open(dir.path(), Some(ledger.clone()))
+            .unwrap_or_else(|error| panic!("{name}, {len} bytes: {error}"));
+        assert_eq!(opened.replayed.facts, facts, "{name}, {len} bytes");
+        assert_eq!(opened.journal.through(), ledger.1);
+        opened.journal.release(&ledger.1).unwrap();
+        assert_eq!(
+            names(dir.path()),
+            only("00000002.log"),
+            "{name}, {len} bytes"
+        );
+        opened.journal.append(&adopted(1_003)).unwrap();
+        let after = read(dir.path(), Some(ledger)).unwrap();
+        assert_eq!(after.facts.latest, Time(1_003));
+    }
+
+    // Neither a ledger that is not as far, nor one with a batch in doubt behind it, nor a short segment is a reason.
+    let (dir, mut journal) = built();
+    let earlier = Through {
+        sequence: 2,
+        ..ledger.clone()
+    };
+    journal.release(&earlier).unwrap();
+    assert_eq!(names(dir.path()), only("00000001.log"));
+    journal.append(&intended(1_003, 1)).unwrap();
+    let through = journal.through();
+    journal.release(&through).unwrap();
+    assert_eq!(names(dir.path()), only("00000001.log"));
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = write(dir.path(), &story());
+    let through = journal.through();
+    journal.release(&through).unwrap();
+    assert_eq!(names(dir.path()), only("00000001.log"));
 }

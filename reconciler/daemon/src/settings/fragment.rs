@@ -35,6 +35,7 @@ pub(super) struct Fragment {
     pub(super) removals: Option<At<i64>>,
     pub(super) share: Option<At<i64>>,
     pub(super) min_admins: Option<At<i64>>,
+    pub(super) retry_after: Option<At<String>>,
     pub(super) notes: Option<At<bool>>,
     pub(super) level: Option<At<String>>,
 }
@@ -90,6 +91,7 @@ impl Fragment {
             removals: limits.take(&mut reader, "removals", integer),
             share: limits.take(&mut reader, "share", integer),
             min_admins: limits.take(&mut reader, "min_admins", integer),
+            retry_after: limits.take(&mut reader, "retry_after", string),
             notes: report.take(&mut reader, "notes", boolean),
             level: log.take(&mut reader, "level", string),
         };

@@ -33,6 +33,7 @@ impl Inputs {
             removals,
             share,
             min_admins,
+            retry_after,
             notes,
             level,
         } = later;
@@ -60,6 +61,7 @@ impl Inputs {
             removals: removals.or(earlier.removals),
             share: share.or(earlier.share),
             min_admins: min_admins.or(earlier.min_admins),
+            retry_after: retry_after.or(earlier.retry_after),
             notes: notes.or(earlier.notes),
             level: level.or(earlier.level),
         })

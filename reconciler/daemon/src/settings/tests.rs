@@ -74,7 +74,7 @@ fn the_settings_of_the_package_show_every_key_with_its_default() {
     #[rustfmt::skip]
     let Fragment {
         url, branch, poll, drift, dir, name, root, shells, privileged_groups, protected, nologin, service_group,
-        declared_benign, units, environment, login_map, dispatch, admins, k8s_users, ports, removals, share, min_admins, notes, level,
+        declared_benign, units, environment, login_map, dispatch, admins, k8s_users, ports, removals, share, min_admins, retry_after, notes, level,
     } = fragment;
     let texts = [
         url,
@@ -91,6 +91,7 @@ fn the_settings_of_the_package_show_every_key_with_its_default() {
         dispatch,
         admins,
         k8s_users,
+        retry_after,
         level,
     ];
     let lists = [shells, privileged_groups, protected, declared_benign, units];

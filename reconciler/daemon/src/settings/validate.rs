@@ -60,6 +60,7 @@ pub(super) fn settings(
         removals,
         share,
         min_admins,
+        retry_after,
         notes,
         level,
     }) = inputs;
@@ -89,6 +90,8 @@ pub(super) fn settings(
     policy.units = unit_list(units, problems);
     policy.families = families(ports, policy.runs_instances(), problems);
     policy.limits = limits(removals, share, min_admins, problems);
+    let retry_after = duration(retry_after, "retry_after", 60, 0..=3_600, problems).as_secs();
+    policy.limits.retry_after = u32::try_from(retry_after).expect("BUG: an hour at most");
 
     let environment = environment.and_then(|it| {
         if !policy.runs_instances() {
@@ -464,6 +467,7 @@ fn limits(
             0..=100_000,
             "0 lets the last admin go, for a host that is administered in another way",
         ),
+        ..default
     }
 }
 

@@ -236,3 +236,91 @@ fn a_directory_that_is_open_to_others_is_refused() {
         "{error}"
     );
 }
+
+fn adopting(digit: char, at: i64) -> Entry {
+    Entry::Adopted {
+        at: Time(at),
+        commit: commit(digit),
+    }
+}
+
+/// What the journal of `it` says so far, as the ledger would have it.
+fn ledger_of(it: &Fixture, lock: &Lock, ledger: Option<LedgerFacts>) -> LedgerFacts {
+    let opened = it.state.open(lock, "devvm", ledger, Time(1)).unwrap();
+    (opened.replayed.facts, opened.journal.through())
+}
+
+#[test]
+fn an_older_copy_of_the_journal_freezes_on_what_the_ledger_says() {
+    let (it, lock, _) = initialised();
+    let segment = it.state.journal().join("00000001.log");
+    let old = fs::read(&segment).unwrap();
+    let mut opened = it.state.open(&lock, "devvm", None, Time(1)).unwrap();
+    opened.journal.append(&adopting('b', 1_001)).unwrap();
+    drop(opened);
+    let ledger = ledger_of(&it, &lock, None);
+    fs::write(&segment, &old).unwrap();
+    let why = Some(Frozen::Behind {
+        journal: 1,
+        ledger: 2,
+    });
+    let looked = it.state.look("devvm", Some(ledger.clone())).unwrap();
+    assert_eq!(looked.facts.frozen, why);
+    assert_eq!(fs::read(&segment).unwrap(), old, "a look changes nothing");
+    for _ in 0..2 {
+        let ledger = Some(ledger.clone());
+        let opened = it.state.open(&lock, "devvm", ledger, Time(2_000)).unwrap();
+        let facts = &opened.replayed.facts;
+        assert_eq!((&facts.frozen, &facts.adopted), (&why, &commit('b')));
+        assert_eq!(opened.journal.through().sequence, 3);
+    }
+    let aside = it.state.path().join("journal.old-1");
+    assert_eq!(fs::read(aside.join("00000001.log")).unwrap(), old);
+    assert!(!it.state.path().join("journal.old-2").exists());
+}
+
+#[test]
+fn an_older_copy_of_the_ledger_freezes_on_the_commit_that_the_journal_says() {
+    let (it, lock, _) = initialised();
+    let old = ledger_of(&it, &lock, None);
+    let mut opened = it.state.open(&lock, "devvm", None, Time(1)).unwrap();
+    opened.journal.append(&adopting('b', 1_001)).unwrap();
+    drop(opened);
+    let newer = ledger_of(&it, &lock, None);
+    // While the journal has it all, an older ledger costs nothing.
+    let whole = it.state.look("devvm", Some(old.clone())).unwrap();
+    assert_eq!(whole.facts, newer.0);
+
+    // What the ledger had taken in is gone from the journal, which says nothing more: not to be guessed.
+    fs::remove_dir_all(it.state.journal()).unwrap();
+    make_private(&it.state.journal()).unwrap();
+    let behind = Entry::Attempted {
+        at: Time(1_002),
+        commit: commit('c'),
+        problem: "no".into(),
+    };
+    let mut journal = Journal::create(&it.state.journal(), &newer.1, &behind).unwrap();
+    let error = it
+        .state
+        .open(&lock, "devvm", Some(old.clone()), Time(1))
+        .unwrap_err();
+    assert!(
+        matches!(error, StateError::Journal(JournalError::Gap { .. })),
+        "{error}"
+    );
+    assert!(error.help().unwrap().contains("ledger.git"), "{error}");
+
+    // It tells what was enforced last, and that goes on.
+    journal.append(&adopting('d', 1_003)).unwrap();
+    drop(journal);
+    let why = Some(Frozen::Gap {
+        journal: 3,
+        ledger: 1,
+    });
+    let looked = it.state.look("devvm", Some(old.clone())).unwrap().facts;
+    assert_eq!((looked.frozen, looked.adopted), (why.clone(), commit('d')));
+    for _ in 0..2 {
+        let facts = ledger_of(&it, &lock, Some(old.clone())).0;
+        assert_eq!((facts.frozen, facts.adopted), (why.clone(), commit('d')));
+    }
+}

@@ -52,7 +52,7 @@ mod table;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 pub use commit::{CommitError, Committed, forget_cached};
@@ -64,7 +64,7 @@ pub use saved::{SavedLogin, SavedLoginError};
 
 use crate::root::{Root, RootError};
 use commit::Stamp;
-use fields::{EXPIRE, Group as GroupLine, Passwd, Shadow, is_nis};
+use fields::{EXPIRE, Group as GroupLine, Gshadow, Passwd, Shadow, is_nis};
 use subordinate::Ranges;
 use table::{Found, LineId, Table};
 
@@ -375,6 +375,39 @@ impl Databases {
         memberships
     }
 
+    /// For everybody whom only one of group and gshadow lists as a member, although both have the group: those groups.
+    /// Groups with several lines are left out, as nothing here would edit them.
+    #[must_use]
+    pub fn half_memberships(&self) -> BTreeMap<&str, BTreeSet<&str>> {
+        let mut halves: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        let listed: HashMap<&str, BTreeSet<&str>> = self
+            .groups()
+            .filter(|group| !group.members.is_empty())
+            .map(|group| (group.name, group.members.into_iter().collect()))
+            .collect();
+        let nobody = BTreeSet::new();
+        for (_, line) in self.gshadow.lines().filter(|(_, line)| !is_nis(line)) {
+            let Some(group) = Gshadow::parse(line) else {
+                continue;
+            };
+            let in_group = listed.get(group.name).unwrap_or(&nobody);
+            if in_group.is_empty() && group.members.is_empty() {
+                continue; // as nearly every group: somebody's own
+            }
+            let in_gshadow: BTreeSet<&str> = group.members.into_iter().collect();
+            let mut halved = in_group.symmetric_difference(&in_gshadow).peekable();
+            if halved.peek().is_some()
+                && let Some(known) = self.group(group.name)
+                && self.gshadow.entry(group.name).is_some()
+            {
+                for member in halved {
+                    halves.entry(member).or_default().insert(known.name);
+                }
+            }
+        }
+        halves
+    }
+
     /// Owner and range of every line of subuid. An owner is a name or a uid in digits.
     pub fn subuids(&self) -> impl Iterator<Item = (&str, IdRange)> {
         self.subuid.ranges()
@@ -522,6 +555,37 @@ mod tests {
         }
         assert!(databases.account("twice").is_none() && databases.account("+nis").is_none());
         assert_eq!(databases.memberships()["late"], ["root", "staff"]);
+    }
+
+    #[test]
+    fn finds_memberships_that_one_of_group_and_gshadow_lacks() {
+        let scratch = tempfile::tempdir().unwrap();
+        let etc = scratch.path().join("etc");
+        std::fs::create_dir(&etc).unwrap();
+        let group = "root:x:0:\nsudo:x:27:ann,bob\ndocker:x:28:\nt3:x:96:ann\ntwice:x:30:ann\nalone:x:31:ann\nann:x:1000:\n";
+        let gshadow = "root:*::\ndocker:!:eve:bob,bob\nsudo:!::bob\nt3:!:ann:ann\ntwice:!::\ntwice:!::\nann:!::\n#alone:!::\n";
+        for (file, text) in [("passwd", ""), ("group", group), ("gshadow", gshadow)] {
+            std::fs::write(etc.join(file), text).unwrap();
+        }
+        let root = Root::open(scratch.path(), Ownership::Performed).unwrap();
+        let read = || Databases::read(&root).unwrap();
+        let halves: Vec<(String, String)> = read()
+            .half_memberships()
+            .into_iter()
+            .map(|(user, groups)| (user.to_owned(), Vec::from_iter(groups).join(",")))
+            .collect();
+        let expected = [("ann", "sudo"), ("bob", "docker")];
+        assert_eq!(halves, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+        // What makes one whole leaves none.
+        let mut databases = read();
+        databases
+            .gshadow
+            .push_member(databases.gshadow.entry("sudo").unwrap(), "ann");
+        databases.leave_group("bob", "docker").unwrap();
+        assert!(databases.half_memberships().is_empty());
+        // Without gshadow there is one file only.
+        std::fs::remove_file(etc.join("gshadow")).unwrap();
+        assert!(read().half_memberships().is_empty());
     }
 
     #[test]

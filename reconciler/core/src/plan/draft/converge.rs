@@ -148,7 +148,8 @@ impl<'a> Draft<'a> {
             asked.extend(self.input.policy.service_group.as_deref());
         }
         for group in &asked {
-            if account.groups.contains(*group) {
+            // In one file of two, a membership counts for some programs and not for others: it is given again, whole.
+            if account.groups.contains(*group) && !account.half_groups.contains(*group) {
                 continue;
             }
             match self.accounts.groups.get(*group) {
@@ -172,7 +173,11 @@ impl<'a> Draft<'a> {
             .iter()
             .filter(|it| !asked.contains(it.as_str()))
         {
-            if person.is_some_and(|it| it.given.contains(group)) {
+            let is_ours = |it: &PersonFacts| {
+                it.given.contains(group)
+                    || (account.half_groups.contains(group) && it.joining.contains(group))
+            };
+            if person.is_some_and(is_ours) {
                 let action = Action::LeaveGroup {
                     user: user.to_owned(),
                     group: group.clone(),

@@ -458,6 +458,7 @@ impl<'a> Draft<'a> {
             password: Password::Locked,
             expires: None,
             groups: BTreeSet::new(),
+            half_groups: BTreeSet::new(),
             subuid: ids.subuid,
             subgid: ids.subgid,
             renaming_from: None,

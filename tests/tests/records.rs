@@ -1,0 +1,131 @@
+//! Journal and ledger of which one is an older copy, or damaged: what is not known is not guessed, and what needs no
+//! knowledge goes on.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use muster_tests::site::{ANN, ANN_AND_BOB, Site, needs};
+
+fn copied(from: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    let done = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(done.expect("cp").success());
+}
+
+/// Ann and bob are here; `kept` is `part` of the state directory as it was before they came.
+fn lived_in(part: &str) -> Site {
+    let site = Site::new();
+    let _ = site.settles();
+    copied(&site.path("state").join(part), &site.path("kept"));
+    site.commit(ANN_AND_BOB, "ann and bob");
+    let _ = site.settles();
+    site
+}
+
+fn put_back(site: &Site, part: &str) {
+    copied(&site.path("kept"), &site.path("state").join(part));
+}
+
+#[test]
+fn an_older_journal_freezes_until_somebody_has_looked() {
+    needs(&["git"]);
+    let site = lived_in("journal");
+    put_back(&site, "journal");
+    let looked = site.status();
+    assert!(
+        looked["frozen"].as_str().unwrap().contains("older copy"),
+        "{looked:#}"
+    );
+    // What was given by hand is put right again; what the branch asks for since is not looked at.
+    let map = site.text_on_host("etc/ttyd-user-map");
+    site.write_on_host("etc/ttyd-user-map", "", 0o644);
+    let adopted = site.commit(ANN, "bob leaves");
+    let ran = site.once().ok();
+    assert!(ran.said().contains("Frozen"), "{}", ran.said());
+    assert_eq!(site.text_on_host("etc/ttyd-user-map"), map);
+    assert_eq!(site.status()["people"]["active"], 2);
+    assert!(site.path("state/journal.old-1/00000001.log").exists());
+    site.is_still().unwrap();
+    let _ = site
+        .muster(&["adopt", &adopted, "--reason", "looked at it"])
+        .ok();
+    assert_eq!(site.status()["frozen"], serde_json::Value::Null);
+    let _ = site.settles();
+    assert_eq!(site.status()["people"]["cut"], 1);
+}
+
+#[test]
+fn an_older_ledger_costs_nothing_while_the_journal_has_it_all() {
+    needs(&["git"]);
+    let site = lived_in("ledger.git");
+    let before = site.status();
+    put_back(&site, "ledger.git");
+    assert_eq!(site.status()["people"], before["people"]);
+    let ran = site.once().ok();
+    assert_eq!(
+        site.status()["frozen"],
+        serde_json::Value::Null,
+        "{}",
+        ran.said()
+    );
+    assert_eq!(site.status()["adopted"], before["adopted"]);
+    site.is_still().unwrap();
+}
+
+#[test]
+fn an_older_ledger_beside_a_journal_without_what_came_between_stops_it() {
+    needs(&["git"]);
+    let site = Site::new();
+    site.commit(ANN_AND_BOB, "ann and bob");
+    let _ = site.settles();
+    copied(&site.path("state/ledger.git"), &site.path("kept"));
+    let crowd: String = (0..400)
+        .map(|n| format!("  u{n}: {{authentik_user: u{n}.x, k8s_user: u{n}, tier: power-user}}\n"))
+        .collect();
+    site.commit(
+        &format!("{ANN}{crowd}"),
+        "bob leaves, and four hundred come",
+    );
+    let _ = site.settles();
+    assert!(
+        !site.path("state/journal/00000001.log").exists(),
+        "a long journal that the ledger contains is not kept: {:?} bytes",
+        fs::metadata(site.path("state/journal/00000001.log")).map(|it| it.len())
+    );
+    put_back(&site, "ledger.git");
+    let host = site.host();
+    let ran = site.once();
+    assert_eq!(ran.code, Some(70), "{}", ran.said());
+    assert!(
+        ran.said().contains("put a newer ledger.git back"),
+        "{}",
+        ran.said()
+    );
+    // Above all, bob is not let in again.
+    assert_eq!(host, site.host());
+}
+
+#[test]
+fn a_damaged_journal_stops_it_and_says_what_to_do() {
+    needs(&["git"]);
+    let site = lived_in("journal");
+    let segment = site.path("state/journal/00000001.log");
+    let mut bytes = fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&segment, &bytes).unwrap();
+    site.commit(ANN, "bob leaves");
+    let host = site.host();
+    let ran = site.once();
+    assert!(!ran.is_ok(), "{}", ran.said());
+    for word in ["damaged", "00000001.log", "put", "back from a backup"] {
+        assert!(ran.said().contains(word), "{word}: {}", ran.said());
+    }
+    assert_eq!(host, site.host());
+    assert_eq!(
+        bytes,
+        fs::read(&segment).unwrap(),
+        "evidence stays as it is"
+    );
+}
