@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::action::{Action, Class, Leave, Phase};
 use crate::commit::CommitId;
-use crate::facts::{Facts, Stage};
+use crate::facts::{Facts, Stage, Suspended};
 use crate::journal::{Authority, Entry};
 use crate::observed::{Observed, Reading};
 use crate::plan::{Plan, PlannedStep};
@@ -41,6 +41,8 @@ pub enum Reason {
     NeedsOperator(String),
     /// The executor is frozen: `frozen`.
     Frozen,
+    /// Nothing else holds it; somebody suspended the executor: `suspended`.
+    Suspended(Suspended),
 }
 
 impl Reason {
@@ -54,6 +56,7 @@ impl Reason {
             Self::Retry { .. } => "retry",
             Self::NeedsOperator(_) => "needs_operator",
             Self::Frozen => "frozen",
+            Self::Suspended(_) => "suspended",
         }
     }
 }
@@ -67,6 +70,7 @@ impl fmt::Display for Reason {
             Self::Retry { at, reason } => write!(f, "failed: {reason}; next try at {at}"),
             Self::NeedsOperator(why) => write!(f, "needs an operator: {why}"),
             Self::Frozen => f.write_str("this executor is frozen"),
+            Self::Suspended(suspended) => suspended.fmt(f),
         }
     }
 }
@@ -123,6 +127,7 @@ pub fn judge(
 ) -> Verdict {
     let limit =
         removal_limit(plan, policy, facts, now).or_else(|| admin_limit(plan, policy, observed));
+    let suspended = facts.suspension_at(now);
     let mut verdict = Verdict::default();
     let mut held_ids: BTreeSet<StepId> = BTreeSet::new();
     for planned in plan.steps() {
@@ -166,9 +171,12 @@ pub fn judge(
                     reason: failure.reason.clone(),
                 })
             });
-        match reason {
+        if reason.is_some() {
+            held_ids.insert(step.id);
+        }
+        // Last, so that what waits for something else says so; whatever would have run says who keeps it from running.
+        match reason.or_else(|| suspended.cloned().map(Reason::Suspended)) {
             Some(reason) => {
-                held_ids.insert(step.id);
                 verdict.held.push(Held {
                     step: step.clone(),
                     class,

@@ -59,6 +59,27 @@ pub enum Entry {
         /// Why, in their words.
         reason: String,
     },
+    /// A person at the console decided that nothing runs from here on.
+    Suspended {
+        /// When.
+        at: Time,
+        /// Who, as the console knew them.
+        who: String,
+        /// Why, in their words.
+        reason: String,
+        /// The first moment at which it no longer holds, if it ends by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Time>,
+    },
+    /// What was suspended goes on: a person decided so, or its time was over.
+    Resumed {
+        /// When.
+        at: Time,
+        /// Who; `muster` itself when the time was over.
+        who: String,
+        /// Why, in their words.
+        reason: String,
+    },
     /// A batch is about to run.
     Intended {
         /// When.
@@ -86,6 +107,8 @@ impl Entry {
             | Self::Attempted { at, .. }
             | Self::Frozen { at, .. }
             | Self::Reset { at, .. }
+            | Self::Suspended { at, .. }
+            | Self::Resumed { at, .. }
             | Self::Intended { at, .. }
             | Self::Outcome { at, .. } => *at,
         }
@@ -195,7 +218,9 @@ impl Replayed {
                 Entry::Adopted { .. }
                 | Entry::Attempted { .. }
                 | Entry::Frozen { .. }
-                | Entry::Reset { .. },
+                | Entry::Reset { .. }
+                | Entry::Suspended { .. }
+                | Entry::Resumed { .. },
                 _,
             ) => self.facts.apply(entry, &[]),
         }

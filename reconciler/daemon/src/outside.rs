@@ -211,15 +211,17 @@ impl LedgerRepository {
     /// # Errors
     /// When there is a ledger that cannot be read: corrupt is not absent.
     pub fn open(dir: &Path, reference: &str) -> Result<(Self, Files), OutsideError> {
-        let ledger =
+        let repository =
             muster_git::Ledger::open_or_create(dir, reference).map_err(OutsideError::new)?;
-        let state = ledger.load().map_err(OutsideError::new)?;
+        let state = repository
+            .load_only(ledger::is_of_facts)
+            .map_err(OutsideError::new)?;
         let (head, files) = state.map_or((None, Files::new()), |state| {
             (Some(state.commit), state.files)
         });
         Ok((
             Self {
-                ledger,
+                ledger: repository,
                 head,
                 commits: 0,
             },
@@ -282,6 +284,10 @@ impl Ledger for LedgerRepository {
         }
         self.commits += 1;
         Ok(())
+    }
+
+    fn read(&mut self, path: &str) -> Result<Option<Vec<u8>>, OutsideError> {
+        self.ledger.file(path).map_err(OutsideError::new)
     }
 }
 

@@ -2,10 +2,10 @@
 
 use muster_core::commit::CommitId;
 use muster_core::desired::{self, Desired};
-use muster_core::diagnostic::{Diagnostic, Diagnostics};
-use muster_core::facts::Facts;
+use muster_core::diagnostic::{Diagnostic, Diagnostics, visible};
+use muster_core::facts::{Facts, Suspended};
 use muster_core::gate::{Held, judge};
-use muster_core::journal::StepResult;
+use muster_core::journal::{Entry, StepResult};
 use muster_core::observed::Observed;
 use muster_core::plan::{self, Input, Note, Plan};
 use muster_core::policy::Policy;
@@ -240,8 +240,52 @@ fn tell<S, W, J, L, R: ReportSink>(
     }
 }
 
+/// What an entry decided, in a line for the message of a ledger commit; what was done stands there step by step.
+pub(crate) fn decision(entry: &Entry) -> Option<String> {
+    let line = match entry {
+        Entry::Genesis { adopt, .. } => format!("began with {adopt}"),
+        Entry::Adopted { commit, .. } => format!("adopted {commit}"),
+        Entry::Attempted {
+            commit, problem, ..
+        } => format!("refused {commit}: {problem}"),
+        Entry::Frozen { why, .. } => format!("frozen: {why}"),
+        Entry::Reset {
+            commit,
+            who,
+            reason,
+            ..
+        } => format!("{who} decided for {commit}: {reason}"),
+        Entry::Suspended {
+            at,
+            who,
+            reason,
+            until,
+        } => Suspended {
+            who: who.clone(),
+            reason: reason.clone(),
+            since: *at,
+            until: *until,
+        }
+        .to_string(),
+        Entry::Resumed { who, reason, .. } => format!("resumed by {who}: {reason}"),
+        Entry::Intended { .. } | Entry::Outcome { .. } => return None,
+    };
+    Some(visible(&line))
+}
+
 /// The message of a ledger commit: `git log` on the ledger is the audit trail.
-pub(crate) fn ledger_message(facts: &Facts, summary: &Summary) -> String {
+///
+/// ```text
+/// 0123456789ab: 2 done, 1 held
+///
+/// * suspended by root until `muster resume`: a disk is being changed
+/// <step id> <words> (done)
+/// <step id> <words> (failed: why)
+/// <step id> <words> (held: pending_signature)
+///
+/// Commit: <the adopted commit>
+/// ```
+pub(crate) fn ledger_message(facts: &Facts, decided: &[String], summary: &Summary) -> String {
     let count = |wanted: fn(&StepResult) -> bool| {
         summary
             .ran
@@ -260,6 +304,9 @@ pub(crate) fn ledger_message(facts: &Facts, summary: &Summary) -> String {
         message.push_str(&format!(", {} held", summary.held.len()));
     }
     message.push_str("\n\n");
+    for decision in decided {
+        message.push_str(&format!("* {decision}\n"));
+    }
     for (step, result) in summary.recovered.iter().chain(&summary.ran) {
         let word = match result {
             StepResult::Done => "done".to_owned(),
@@ -267,6 +314,8 @@ pub(crate) fn ledger_message(facts: &Facts, summary: &Summary) -> String {
             StepResult::NotBegun => "not begun".to_owned(),
             StepResult::NeedsOperator(reason) => format!("needs operator: {reason}"),
         };
+        // A reason must not look like another line.
+        let word = visible(&word);
         message.push_str(&format!("{} {} ({word})\n", step.id, step.words()));
     }
     for held in &summary.held {

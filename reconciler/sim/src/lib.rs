@@ -168,6 +168,7 @@ impl Sim {
         let run = Run {
             policy,
             now,
+            inventory: cycle::Inventory::WithFacts,
             stop: &|| false,
             progress: &mut |_, _, _| {},
         };
@@ -287,6 +288,10 @@ impl Ledger for Sim {
             }
             universe.ledger_log.push(message.to_owned());
         })
+    }
+
+    fn read(&mut self, path: &str) -> Result<Option<Vec<u8>>, SimError> {
+        Ok(self.0.borrow().ledger.get(path).cloned())
     }
 }
 
