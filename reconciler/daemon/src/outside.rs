@@ -58,13 +58,31 @@ impl StateSource {
         proposals: Proposals,
     ) -> Result<Self, OutsideError> {
         let mirror = Mirror::open_or_create(dir).map_err(OutsideError::new)?;
-        Ok(Self {
+        Ok(Self::through(mirror, origin, protected, proposals))
+    }
+
+    /// The same for one look: what a local origin has is read there, and not copied into `dir`.
+    ///
+    /// # Errors
+    /// As for [`StateSource::open`].
+    pub fn for_one_look(
+        dir: &Path,
+        origin: Origin,
+        protected: &str,
+        proposals: Proposals,
+    ) -> Result<Self, OutsideError> {
+        let mirror = Mirror::for_one_look(dir).map_err(OutsideError::new)?;
+        Ok(Self::through(mirror, origin, protected, proposals))
+    }
+
+    fn through(mirror: Mirror, origin: Origin, protected: &str, proposals: Proposals) -> Self {
+        Self {
             mirror,
             origin,
             protected: protected.to_owned(),
             proposals,
             last: None,
-        })
+        }
     }
 
     /// Whether the branches may have moved since they were last read. Always, for a remote origin.

@@ -526,7 +526,8 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    fn word(self) -> &'static str {
+    /// How it is called in the lock.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Run => "run",
             Self::Other(word) => word,

@@ -9,7 +9,9 @@ use gix::hash::ObjectId;
 use gix::objs;
 
 use crate::files::{FILE_LIMIT, Listing, ReadError};
-use crate::mirror::{FETCHED, FetchError, Heads, Mirror, Proposals, fetched_name, heads_of};
+use crate::mirror::{
+    Copies, FETCHED, FetchError, Heads, Mirror, Proposals, fetched_name, heads_of,
+};
 use crate::objects::{SMALL, Source, commit_id};
 use crate::origin::{Layout, RefStorage, Signature};
 use crate::refs::{self, Listed};
@@ -53,7 +55,9 @@ pub(crate) fn fetch(
         mirror
             .look_into(&layout.objects())
             .map_err(mirror.failed())?;
-        if let Some(tip) = listed.found.get(protected) {
+        if let Some(tip) = listed.found.get(protected)
+            && mirror.copies == Copies::Make
+        {
             copy(mirror, tip)?;
         }
     }
@@ -62,7 +66,8 @@ pub(crate) fn fetch(
         false => listed
             .found
             .iter()
-            .filter(|(name, _)| *name == protected)
+            // A reference must not lead to what is not there.
+            .filter(|(name, _)| *name == protected && mirror.copies == Copies::Make)
             .map(|(name, id)| (name.clone(), *id))
             .collect(),
     };

@@ -41,6 +41,15 @@ pub enum Proposals {
     Ignore,
 }
 
+/// Whether the protected branch's tip is copied from a local origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Copies {
+    /// So that it stays readable when the origin is gone.
+    Make,
+    /// It is read in the origin.
+    Omit,
+}
+
 /// What the branches of the origin point to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Heads {
@@ -147,6 +156,7 @@ pub struct Mirror {
     pub(crate) view: Option<Objects>,
     /// What the last copy from a local origin made sure of.
     pub(crate) copied: BTreeSet<ObjectId>,
+    pub(crate) copies: Copies,
     seen: Option<Seen>,
     known: RefCell<BTreeMap<(CommitId, CommitId), Ancestry>>,
 }
@@ -182,9 +192,18 @@ impl Mirror {
             own,
             view: None,
             copied,
+            copies: Copies::Make,
             seen: None,
             known,
         })
+    }
+
+    /// Opens the mirror for one look that nobody will want to repeat when the origin is gone: what a local origin has is
+    /// read there, by the same isolated view as its history, and not copied.
+    pub fn for_one_look(dir: &Path) -> Result<Mirror, FetchError> {
+        let mut mirror = Mirror::open_or_create(dir)?;
+        mirror.copies = Copies::Omit;
+        Ok(mirror)
     }
 
     /// Sets what a fetch may use.

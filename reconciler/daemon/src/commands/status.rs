@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use clap::ValueEnum;
 use muster_core::diagnostic::visible;
 use muster_core::facts::{Facts, Stage};
+use muster_core::time::Time;
 use serde_json::json;
 
-use super::{CommandError, Common, Output};
+use super::{CommandError, Common, Output, now};
 use crate::exit;
 use crate::state_dir::{Holder, Lock, StateDir};
 
@@ -15,14 +16,16 @@ use crate::state_dir::{Holder, Lock, StateDir};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// For people or for programs.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
+    #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
 }
 
+/// For whom something is said.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// For people.
-    Text,
+    #[value(alias = "text")]
+    Human,
     /// For programs.
     Json,
 }
@@ -32,12 +35,13 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let state = StateDir::at(&settings.dir);
     let replayed = state.look(&settings.policy.executor.host, state.read_ledger()?)?;
     let holder = Lock::holder(&state)?;
+    let now = now().max(replayed.facts.latest);
     let in_doubt = replayed.open.map_or(0, |steps| steps.len());
     match args.format {
-        Format::Text => out.text(&text(&replayed.facts, holder.as_ref(), in_doubt))?,
+        Format::Human => out.text(&text(&replayed.facts, now, holder.as_ref(), in_doubt))?,
         Format::Json => out.line(format_args!(
             "{:#}",
-            as_json(&replayed.facts, holder.as_ref(), in_doubt)
+            as_json(&replayed.facts, now, holder.as_ref(), in_doubt)
         ))?,
     }
     Ok(exit::OK)
@@ -61,7 +65,7 @@ fn word(stage: Stage) -> &'static str {
     }
 }
 
-fn text(facts: &Facts, holder: Option<&Holder>, in_doubt: usize) -> String {
+fn text(facts: &Facts, now: Time, holder: Option<&Holder>, in_doubt: usize) -> String {
     let mut lines = vec![
         format!("executor  host/{} ({})", facts.name, facts.executor_id),
         format!("adopted   {}", facts.adopted),
@@ -75,6 +79,13 @@ fn text(facts: &Facts, holder: Option<&Holder>, in_doubt: usize) -> String {
     }
     if let Some(frozen) = &facts.frozen {
         lines.push(format!("frozen    {frozen}"));
+    }
+    if let Some(suspended) = facts.suspension_at(now) {
+        lines.push(format!(
+            "suspended since {}, {}",
+            suspended.since,
+            visible(&suspended.to_string())
+        ));
     }
     let people: Vec<String> = by_stage(facts)
         .into_iter()
@@ -112,7 +123,12 @@ fn text(facts: &Facts, holder: Option<&Holder>, in_doubt: usize) -> String {
     lines.join("\n") + "\n"
 }
 
-fn as_json(facts: &Facts, holder: Option<&Holder>, in_doubt: usize) -> serde_json::Value {
+fn as_json(
+    facts: &Facts,
+    now: Time,
+    holder: Option<&Holder>,
+    in_doubt: usize,
+) -> serde_json::Value {
     json!({
         "format": 1,
         "executor": format!("host/{}", facts.name),
@@ -120,6 +136,12 @@ fn as_json(facts: &Facts, holder: Option<&Holder>, in_doubt: usize) -> serde_jso
         "adopted": facts.adopted.as_str(),
         "attempted": facts.attempted.as_ref().map(|it| json!({ "commit": it.commit.as_str(), "problem": it.problem })),
         "frozen": facts.frozen.as_ref().map(ToString::to_string),
+        "suspended": facts.suspension_at(now).map(|it| json!({
+            "who": it.who,
+            "reason": it.reason,
+            "since": it.since.to_string(),
+            "until": it.until.map(|until| until.to_string()),
+        })),
         "people": by_stage(facts),
         "needs_operator": facts.needs_operator.iter().map(|(step, why)| (step.to_string(), why)).collect::<BTreeMap<_, _>>(),
         "failures": facts.failures.iter().map(|(step, it)| {

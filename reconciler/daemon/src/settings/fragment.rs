@@ -37,6 +37,7 @@ pub(super) struct Fragment {
     pub(super) min_admins: Option<At<i64>>,
     pub(super) notes: Option<At<bool>>,
     pub(super) level: Option<At<String>>,
+    pub(super) log_format: Option<At<String>>,
 }
 
 impl Fragment {
@@ -92,6 +93,7 @@ impl Fragment {
             min_admins: limits.take(&mut reader, "min_admins", integer),
             notes: report.take(&mut reader, "notes", boolean),
             level: log.take(&mut reader, "level", string),
+            log_format: log.take(&mut reader, "format", string),
         };
         for section in [
             top, state, host, accounts, instance, files, limits, report, log,

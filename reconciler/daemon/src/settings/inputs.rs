@@ -35,6 +35,7 @@ impl Inputs {
             min_admins,
             notes,
             level,
+            log_format,
         } = later;
         Self(Fragment {
             url: url.or(earlier.url),
@@ -62,6 +63,7 @@ impl Inputs {
             min_admins: min_admins.or(earlier.min_admins),
             notes: notes.or(earlier.notes),
             level: level.or(earlier.level),
+            log_format: log_format.or(earlier.log_format),
         })
     }
 }

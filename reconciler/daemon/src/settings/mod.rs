@@ -52,6 +52,8 @@ pub struct Settings {
     pub notes: Notes,
     /// What the log tells.
     pub level: Level,
+    /// How it is written; as its reader can best use it, when nobody said.
+    pub log_format: Option<LogFormat>,
 }
 
 /// Whether reports are left as notes in a local state repository.
@@ -96,6 +98,31 @@ impl Level {
             Self::Info => "info",
             Self::Debug => "debug",
             Self::Trace => "trace",
+        }
+    }
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people, on standard error.
+    Human,
+    /// A JSON object in each line, on standard error.
+    Json,
+    /// Fields of the journal; as for people, where there is no journal.
+    Journald,
+}
+
+impl LogFormat {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Human, Self::Json, Self::Journald];
+
+    /// The word in the settings.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Json => "json",
+            Self::Journald => "journald",
         }
     }
 }
