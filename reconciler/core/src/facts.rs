@@ -273,6 +273,43 @@ impl fmt::Display for Frozen {
     }
 }
 
+/// A person at the console decided that an executor acts on nothing for a while: it looks, plans and tells, no more.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suspended {
+    /// Who, as the console knew them.
+    pub who: String,
+    /// Why, in their words.
+    pub reason: String,
+    /// Since when.
+    pub since: Time,
+    /// The first moment at which it no longer holds; without one, until somebody resumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+}
+
+impl Suspended {
+    /// Whether it holds at a moment.
+    pub fn holds_at(&self, now: Time) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+impl fmt::Display for Suspended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            who,
+            reason,
+            since: _,
+            until,
+        } = self;
+        match until {
+            Some(until) => write!(f, "suspended by {who} until {until}: {reason}"),
+            None => write!(f, "suspended by {who} until `muster resume`: {reason}"),
+        }
+    }
+}
+
 /// A step that was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -302,6 +339,8 @@ pub struct Facts {
     pub attempted: Option<Attempted>,
     /// Why only benign repairs run.
     pub frozen: Option<Frozen>,
+    /// Why nothing runs, as long as [`Suspended::holds_at`] says so.
+    pub suspended: Option<Suspended>,
     /// Everybody ever kept here, by name.
     pub people: BTreeMap<String, PersonFacts>,
     /// Ids of accounts whose creation was begun and not seen done: theirs when it is tried again, and nobody else's.
@@ -337,6 +376,7 @@ impl Facts {
             adopted: adopt,
             attempted: None,
             frozen: None,
+            suspended: None,
             people: BTreeMap::new(),
             begun: BTreeMap::new(),
             removals: Vec::new(),
@@ -350,6 +390,11 @@ impl Facts {
             resets: BTreeSet::new(),
             refused: Vec::new(),
         }
+    }
+
+    /// The suspension that holds at a moment, if one does.
+    pub fn suspension_at(&self, now: Time) -> Option<&Suspended> {
+        self.suspended.as_ref().filter(|it| it.holds_at(now))
     }
 
     /// Takes in one durable entry; `open` is the batch that the entry closes, if it closes one.
@@ -409,6 +454,20 @@ impl Facts {
                     }
                 }
             }
+            Entry::Suspended {
+                at,
+                who,
+                reason,
+                until,
+            } => {
+                self.suspended = Some(Suspended {
+                    who: who.clone(),
+                    reason: reason.clone(),
+                    since: *at,
+                    until: *until,
+                });
+            }
+            Entry::Resumed { .. } => self.suspended = None,
             Entry::Outcome { at, results } => {
                 let open = open.expect("invariant: an outcome closes a batch");
                 for (step, result) in open.steps.iter().zip(results) {

@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::action::{Action, Class, Leave, Phase};
 use crate::commit::CommitId;
-use crate::facts::{Facts, Stage};
+use crate::facts::{Facts, Stage, Suspended};
 use crate::journal::{Authority, Entry};
 use crate::observed::{Observed, Reading};
 use crate::plan::Plan;
@@ -43,6 +43,8 @@ pub enum Reason {
     NeedsOperator(String),
     /// The executor is frozen: `frozen`.
     Frozen,
+    /// Nothing else holds it; somebody suspended the executor: `suspended`.
+    Suspended(Suspended),
 }
 
 impl Reason {
@@ -56,6 +58,7 @@ impl Reason {
             Self::Retry { .. } => "retry",
             Self::NeedsOperator(_) => "needs_operator",
             Self::Frozen => "frozen",
+            Self::Suspended(_) => "suspended",
         }
     }
 }
@@ -69,6 +72,7 @@ impl fmt::Display for Reason {
             Self::Retry { at, reason } => write!(f, "failed: {reason}; next try at {at}"),
             Self::NeedsOperator(why) => write!(f, "needs an operator: {why}"),
             Self::Frozen => f.write_str("this executor is frozen"),
+            Self::Suspended(suspended) => suspended.fmt(f),
         }
     }
 }
@@ -185,6 +189,7 @@ pub fn judge(
         removals: removal_limit(plan, policy, facts, now)
             .filter(|_| !permits_all_removals(plan, policy, approvals)),
     };
+    let suspended = facts.suspension_at(now);
     let mut verdict = Verdict::default();
     let mut held_ids: BTreeSet<StepId> = BTreeSet::new();
     for planned in plan.steps() {
@@ -197,9 +202,12 @@ pub fn judge(
             .or_else(|| limits.hold(&planned.step, approvals))
             .or_else(|| unapproved(planned.step.id, class, facts, approvals))
             .or_else(|| earlier(planned.step.id, facts, policy, approvals, now));
-        match reason {
+        if reason.is_some() {
+            held_ids.insert(planned.step.id);
+        }
+        // Last, so that what waits for something else says so; whatever would have run says who keeps it from running.
+        match reason.or_else(|| suspended.cloned().map(Reason::Suspended)) {
             Some(reason) => {
-                held_ids.insert(planned.step.id);
                 verdict.held.push(Held {
                     step: planned.step.clone(),
                     class,

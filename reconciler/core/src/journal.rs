@@ -101,6 +101,27 @@ pub enum Entry {
         /// Which, and why.
         release: RefusedRelease,
     },
+    /// A person at the console decided that nothing runs from here on.
+    Suspended {
+        /// When.
+        at: Time,
+        /// Who, as the console knew them.
+        who: String,
+        /// Why, in their words.
+        reason: String,
+        /// The first moment at which it no longer holds, if it ends by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Time>,
+    },
+    /// What was suspended goes on: a person decided so, or its time was over.
+    Resumed {
+        /// When.
+        at: Time,
+        /// Who; `muster` itself when the time was over.
+        who: String,
+        /// Why, in their words.
+        reason: String,
+    },
     /// A batch is about to run.
     Intended {
         /// When.
@@ -132,6 +153,8 @@ impl Entry {
             | Self::Claimed { at, .. }
             | Self::Finished { at, .. }
             | Self::Refused { at, .. }
+            | Self::Suspended { at, .. }
+            | Self::Resumed { at, .. }
             | Self::Intended { at, .. }
             | Self::Outcome { at, .. } => *at,
         }
@@ -281,7 +304,9 @@ impl Replayed {
                 | Entry::Trusted { .. }
                 | Entry::Claimed { .. }
                 | Entry::Finished { .. }
-                | Entry::Refused { .. },
+                | Entry::Refused { .. }
+                | Entry::Suspended { .. }
+                | Entry::Resumed { .. },
                 _,
             ) => self.facts.apply(entry, None),
         }

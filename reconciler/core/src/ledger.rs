@@ -3,13 +3,18 @@
 //! People lie in 256 shards of one JSON line each, so that a commit costs what changed and a load opens few files.
 //! Never a password hash, a key or a session.
 
+pub mod held;
+pub mod inventory;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::commit::CommitId;
-use crate::facts::{AccountIds, Attempted, Facts, Failure, Frozen, PersonFacts, Recorded};
+use crate::facts::{
+    AccountIds, Attempted, Facts, Failure, Frozen, PersonFacts, Recorded, Suspended,
+};
 use crate::release::Nonce;
 use crate::release::claim::{Claim, RefusedRelease, TrustFacts};
 use crate::step::StepId;
@@ -30,6 +35,8 @@ struct State {
     attempted: Option<Attempted>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     frozen: Option<Frozen>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    suspended: Option<Suspended>,
     begun: BTreeMap<String, AccountIds>,
     removals: Vec<Time>,
     failures: BTreeMap<StepId, Failure>,
@@ -89,12 +96,52 @@ pub enum LedgerError {
         /// The format found.
         found: u32,
     },
+    /// A step that is not what its id or its words say.
+    #[error("{} says of step {step} what is not in its id", held::FILE)]
+    NotItsOwn {
+        /// Which.
+        step: StepId,
+    },
+    /// An executor of a kind this version does not know.
+    #[error("{found:?} is no executor that this version of muster knows; it knows host/<name>")]
+    Executor {
+        /// What was found.
+        found: String,
+    },
+}
+
+fn malformed(file: &str, source: serde_json::Error) -> LedgerError {
+    LedgerError::Malformed {
+        file: file.to_owned(),
+        line: source.line(),
+        source,
+    }
+}
+
+/// Refuses what a newer version wrote before it is read any further.
+fn check_format(file: &str, bytes: &[u8], newest: u32) -> Result<(), LedgerError> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let Format { format } =
+        serde_json::from_slice(bytes).map_err(|source| malformed(file, source))?;
+    if format > newest {
+        return Err(LedgerError::Newer { found: format });
+    }
+    Ok(())
 }
 
 const STATE: &str = "state.json";
 
 /// One line of JSON for each release that was ever taken up.
 const RELEASES: &str = "releases.jsonl";
+
+/// Whether a file of a ledger holds facts. The others tell those who look at it from outside, and nobody who runs needs
+/// them: [`held::FILE`] and [`inventory::FILE`].
+pub fn is_of_facts(path: &str) -> bool {
+    path == STATE || path == RELEASES || path.starts_with("people/")
+}
 
 /// The files of a ledger that holds `facts`, up to journal record `through`.
 pub fn files(facts: &Facts, through: &Through) -> BTreeMap<String, Vec<u8>> {
@@ -129,6 +176,7 @@ fn state(facts: &Facts, through: &Through) -> Vec<u8> {
         adopted,
         attempted,
         frozen,
+        suspended,
         people: _,
         begun,
         removals,
@@ -149,6 +197,7 @@ fn state(facts: &Facts, through: &Through) -> Vec<u8> {
         adopted: adopted.clone(),
         attempted: attempted.clone(),
         frozen: frozen.clone(),
+        suspended: suspended.clone(),
         begun: begun.clone(),
         removals: removals.clone(),
         failures: failures.clone(),
@@ -245,6 +294,7 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         adopted,
         attempted,
         frozen,
+        suspended,
         begun,
         removals,
         failures,
@@ -273,6 +323,7 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         adopted,
         attempted,
         frozen,
+        suspended,
         people,
         begun,
         removals,

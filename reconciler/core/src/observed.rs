@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::facts::{HomeId, IdRange};
 use crate::policy::Aggregate;
 
 /// A part of the world that was read, or could not be: nothing is planned on what is unknown.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reading<T> {
     /// Read.
     Known(T),
@@ -146,7 +149,8 @@ pub struct Accounts {
 }
 
 /// One local account.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Account {
     /// Its uid.
     pub uid: u32,
@@ -159,22 +163,28 @@ pub struct Account {
     /// Whether a password opens it.
     pub password: Password,
     /// Whether the account has expired by `shadow(5)`, as the day it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<i64>,
     /// Supplementary groups, by group and gshadow alike.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub groups: BTreeSet<String>,
     /// Those of them that only one of group and gshadow lists, where gshadow has the group: what is left when the
     /// machine goes down between the two files, or when somebody edits one of them.
     pub half_groups: BTreeSet<String>,
     /// Its subordinate uids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subuid: Option<IdRange>,
     /// Its subordinate gids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subgid: Option<IdRange>,
     /// Whether a rename of this account was begun and not finished: the name it still has beside this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renaming_from: Option<String>,
 }
 
 /// A password field, without what is in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Password {
     /// Begins with `!` or `*`: no password opens it.
     Locked,
@@ -183,7 +193,8 @@ pub enum Password {
 }
 
 /// Ranges and places for new accounts.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Defaults {
     /// UID_MIN and UID_MAX.
     pub uids: (u32, u32),
@@ -210,16 +221,19 @@ impl Default for Defaults {
 }
 
 /// What belongs to one person outside the account databases.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Person {
     /// The home directory.
     pub home: Reading<Home>,
     /// Traces of a login; `None` when they were not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traces: Option<Traces>,
 }
 
 /// A home directory.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Home {
     /// Nothing there.
     Absent,
@@ -230,7 +244,8 @@ pub enum Home {
 }
 
 /// What a login leaves behind.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Traces {
     /// Whether user services outlive the session.
     pub linger: Reading<bool>,
@@ -238,14 +253,16 @@ pub struct Traces {
     pub keys: Reading<bool>,
     /// Whether there is a crontab.
     pub crontab: Reading<bool>,
-    /// Processes that run under the uid.
+    /// Processes that run under the uid. Written down as whether there are any: how many is nobody's business.
+    #[serde(with = "some_or_none")]
     pub processes: Reading<usize>,
     /// Whether a login that a cut saved has not been put back in full.
     pub login_saved: Reading<bool>,
 }
 
 /// The state of units.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Units {
     /// Whether a service manager runs, or only its files are there (an image, a container).
     pub manager: Manager,
@@ -256,7 +273,8 @@ pub struct Units {
 }
 
 /// Whether units can run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Manager {
     /// systemd answers.
     Running,
@@ -266,7 +284,8 @@ pub enum Manager {
 }
 
 /// One unit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct UnitState {
     /// Started at boot.
     pub enabled: bool,
@@ -274,4 +293,31 @@ pub struct UnitState {
     pub active: bool,
     /// Gave up.
     pub failed: bool,
+}
+
+/// A count that is kept as 0 or 1.
+mod some_or_none {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use super::Reading;
+
+    pub(super) fn serialize<S: Serializer>(
+        count: &Reading<usize>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match count {
+            Reading::Known(count) => Reading::Known(*count > 0),
+            Reading::Unknown(why) => Reading::Unknown(why.clone()),
+        }
+        .serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Reading<usize>, D::Error> {
+        Ok(match Reading::<bool>::deserialize(from)? {
+            Reading::Known(some) => Reading::Known(usize::from(some)),
+            Reading::Unknown(why) => Reading::Unknown(why),
+        })
+    }
 }

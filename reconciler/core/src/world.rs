@@ -173,6 +173,12 @@ pub trait Ledger {
         message: &str,
         at: crate::time::Time,
     ) -> Result<(), Self::Error>;
+
+    /// One file as last committed; `None` when there is none.
+    ///
+    /// # Errors
+    /// When there is one and it cannot be read.
+    fn read(&mut self, path: &str) -> Result<Option<Vec<u8>>, Self::Error>;
 }
 
 /// Where reports go. The only writer that reporting holds (invariant 4).

@@ -57,6 +57,12 @@ pub fn text(summary: &Summary) -> String {
     if let Some(frozen) = &summary.frozen {
         put(format_args!("frozen     {frozen}"));
     }
+    if let Some(suspended) = &summary.suspended {
+        put(format_args!(
+            "suspended  {}",
+            visible(&suspended.to_string())
+        ));
+    }
     put(format_args!("{}", line(summary)));
     out
 }
@@ -96,6 +102,9 @@ pub fn line(summary: &Summary) -> String {
     }
     if summary.frozen.is_some() {
         out.push_str(", frozen");
+    }
+    if summary.suspended.is_some() {
+        out.push_str(", suspended");
     }
     if summary.stopped {
         out.push_str(", stopped before the end");

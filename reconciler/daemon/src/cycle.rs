@@ -10,10 +10,11 @@ use muster_core::action::Action;
 use muster_core::commit::CommitId;
 use muster_core::desired::{self, Desired};
 use muster_core::diagnostic::Diagnostics;
-use muster_core::facts::{Attempted, Facts, Frozen};
+use muster_core::facts::{Attempted, Facts, Frozen, Suspended};
 use muster_core::gate::{Approvals, Batch, Held, Verdict, judge};
 use muster_core::journal::{Entry, Open, OutOfOrder, Replayed, StepResult};
-use muster_core::ledger;
+use muster_core::ledger::held::{self, HeldSteps};
+use muster_core::ledger::{self, inventory};
 use muster_core::observed::{Observed, Parts, Question};
 use muster_core::plan::{self, Input, Note, Plan, question};
 use muster_core::policy::Policy;
@@ -53,12 +54,30 @@ pub struct Memory {
     ledger_files: Files,
     /// Whether an entry was written since.
     dirty: bool,
+    /// What was decided since, in words, for the message of the next commit.
+    decided: Vec<String>,
+    /// What this process last wrote beside the facts.
+    kept: Option<Kept>,
     desired: Option<(CommitId, Date, Desired)>,
     told: BTreeMap<CommitId, Premises>,
     /// Whether this process has already dropped the reports of heads that are gone.
     pruned: bool,
     /// Tags that were looked at.
     seen: releases::Seen,
+}
+
+/// What was last written into the ledger beside the facts.
+#[derive(Debug)]
+struct Kept {
+    fingerprint: u64,
+    since: BTreeMap<StepId, Time>,
+}
+
+/// How things stand at the end of a cycle.
+struct Standing {
+    observed: Observed,
+    plan: Plan,
+    held: Vec<Held>,
 }
 
 /// What a proposal's report was worked out from: as long as it stays, so does the report.
@@ -73,8 +92,14 @@ impl Memory {
     pub fn new(replayed: Replayed, ledger_files: Files) -> Self {
         Self {
             replayed,
-            ledger_files,
+            // The others are never compared, so that nobody has to have read them.
+            ledger_files: ledger_files
+                .into_iter()
+                .filter(|(path, _)| ledger::is_of_facts(path))
+                .collect(),
             dirty: true,
+            decided: Vec::new(),
+            kept: None,
             desired: None,
             told: BTreeMap::new(),
             pruned: false,
@@ -140,10 +165,21 @@ pub struct Run<'a> {
     pub clock: &'a dyn Fn() -> Time,
     /// Whom this host trusts.
     pub trust: &'a mut dyn TrustStore,
+    /// When the ledger is told what was read on the host and what waits.
+    pub inventory: Inventory,
     /// Asked between batches: whether to leave the rest to the next cycle.
     pub stop: &'a dyn Fn() -> bool,
     /// Told about long batches: phase word, steps done, steps in all.
     pub progress: &'a mut dyn FnMut(&str, usize, usize),
+}
+
+/// When the ledger is told what was read on the host and what waits, beside the facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inventory {
+    /// Together with facts that changed: a cycle in which nothing happened costs nothing.
+    WithFacts,
+    /// Also when it is not what this process wrote last.
+    Current,
 }
 
 /// What a cycle came to.
@@ -156,6 +192,8 @@ pub struct Summary {
     pub attempted: Option<Attempted>,
     /// Why only benign repairs run.
     pub frozen: Option<Frozen>,
+    /// Why nothing runs.
+    pub suspended: Option<Suspended>,
     /// What was left open by a process that died, as the world showed it.
     pub recovered: Vec<(Step, StepResult)>,
     /// What ran, and how it came out.
@@ -205,6 +243,7 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
     let mut summary = Summary::default();
 
     // Read.
+    end_suspension(memory, outside, &run)?;
     recover(memory, outside, &run, &mut summary)?;
     let heads = heads(memory, outside, &run, &mut summary);
     let trusted = releases::look(memory, outside, &mut run, heads.as_ref(), &mut summary)?;
@@ -212,9 +251,10 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
         adopt(memory, outside, &run, heads, &mut summary)?;
     }
     let desired = desired_of_adopted(memory, outside, &run)?;
-    let mut observed = observe(outside, &question(&desired, memory.facts()))?;
+    let mut observed = observe(outside, &everything(&desired, memory.facts(), run.policy))?;
 
-    for pass in 1.. {
+    let mut pass = 1;
+    let plan = loop {
         // Decide.
         let plan = make_plan(memory, &run, &memory.facts().adopted, &desired, &observed);
         let ground = releases::Ground {
@@ -248,31 +288,46 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
                 let steps = plan.steps().iter().map(|it| it.step.id).collect();
                 releases::finish(memory, outside, &run, &steps, &mut summary)?;
             }
-            break;
+            break plan;
         }
-        observed = observe(outside, &question(&desired, memory.facts()))?;
-    }
-    commit_ledger(memory, outside, run.now, &summary)?;
+        pass += 1;
+        observed = observe(outside, &everything(&desired, memory.facts(), run.policy))?;
+    };
 
-    // Tell what waits now, which is not what waited before acting.
-    if outside.sink.is_some() {
-        let waiting = if summary.ran.is_empty() {
-            None
-        } else {
-            observed = observe(outside, &question(&desired, memory.facts()))?;
+    // Keep and tell what waits now, which is not what waited before acting.
+    let standing = if summary.ran.is_empty() {
+        let held = summary.held.clone();
+        Ok(Standing {
+            observed,
+            plan,
+            held,
+        })
+    } else {
+        observe(outside, &everything(&desired, memory.facts(), run.policy)).map(|observed| {
             let plan = make_plan(memory, &run, &memory.facts().adopted, &desired, &observed);
             let approvals = Approvals::of_begun(memory.facts());
-            let verdict = verdict_of(&plan, memory, &run, &observed, &approvals);
-            Some((verdict.held, plan.notes().to_vec()))
-        };
-        let (held, notes) =
-            waiting.unwrap_or_else(|| (summary.held.clone(), summary.notes.clone()));
+            let held = verdict_of(&plan, memory, &run, &observed, &approvals).held;
+            Standing {
+                observed,
+                plan,
+                held,
+            }
+        })
+    };
+    // What was done is kept even where nothing can be read any more.
+    commit_ledger(memory, outside, &run, &summary, standing.as_ref().ok())?;
+    if outside.sink.is_some() {
+        let Standing {
+            observed,
+            plan,
+            held,
+        } = &standing?;
         tell::outcome(
             memory.facts(),
             outside,
             run.policy,
-            &held,
-            &notes,
+            held,
+            plan.notes(),
             &mut summary,
         );
         tell_proposals(
@@ -281,7 +336,7 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
             &run,
             &heads,
             &desired,
-            &observed,
+            observed,
             &mut summary,
         )?;
     }
@@ -289,6 +344,7 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
     summary.adopted = Some(memory.facts().adopted.clone());
     summary.attempted.clone_from(&memory.facts().attempted);
     summary.frozen.clone_from(&memory.facts().frozen);
+    summary.suspended = memory.facts().suspension_at(run.now).cloned();
     memory.desired = Some((memory.facts().adopted.clone(), run.now.date(), desired));
     Ok(summary)
 }
@@ -398,6 +454,45 @@ fn observe<S, W: World, J, L, R>(
         .map_err(world_error("the host could not be observed"))
 }
 
+/// What an executor is asked, beside what a plan needs: whether the shells that anybody may be given are installed, so that
+/// the inventory serves for plans that give them.
+fn everything(desired: &Desired, facts: &Facts, policy: &Policy) -> Question {
+    let mut question = question(desired, facts);
+    question.shells.extend(policy.shells.iter().cloned());
+    question
+}
+
+/// Records that a suspension is over, once its time is.
+fn end_suspension<S, W, J: Journal, L, R>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+) -> Result<(), CycleError> {
+    match &memory.facts().suspended {
+        Some(over) if !over.holds_at(run.now) => {
+            let entry = Entry::Resumed {
+                at: run.now,
+                who: "muster".to_owned(),
+                reason: "the time was over".to_owned(),
+            };
+            record(memory, &mut outside.journal, &entry)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes down what a person decided at the console of a daemon at work.
+///
+/// # Errors
+/// [`CycleError::Records`] when the journal did not take it; nothing has changed then.
+pub fn take_decision<J: Journal>(
+    memory: &mut Memory,
+    journal: &mut J,
+    decision: &Entry,
+) -> Result<(), CycleError> {
+    record(memory, journal, decision)
+}
+
 /// Writes one entry, and takes it in once it is durable.
 fn record<J: Journal>(
     memory: &mut Memory,
@@ -409,6 +504,7 @@ fn record<J: Journal>(
         source: Box::new(error),
     })?;
     memory.dirty = true;
+    memory.decided.extend(tell::decision(entry));
     memory.replayed.apply(entry).map_err(CycleError::Order)
 }
 
@@ -723,30 +819,42 @@ fn parts_of(phase: muster_core::action::Phase) -> Parts {
     }
 }
 
-/// Commits to the ledger what the journal gained, and lets the journal go of it.
+/// Commits to the ledger what the journal gained and how things stand, and lets the journal go of what it has.
 fn commit_ledger<S, W, J: Journal, L: Ledger, R>(
     memory: &mut Memory,
     outside: &mut Outside<S, W, J, L, R>,
-    now: Time,
+    run: &Run<'_>,
     summary: &Summary,
+    standing: Option<&Standing>,
 ) -> Result<(), CycleError> {
-    if !memory.dirty {
-        return Ok(());
-    }
     let through = outside.journal.through();
     // Whoever has just started does not know whether anything is new, and mostly nothing is.
-    if !ledger::holds(&memory.ledger_files, memory.facts(), &through) {
-        let files = ledger::files(memory.facts(), &through);
-        let changes = ledger::changes(&memory.ledger_files, &files);
-        let message = tell::ledger_message(memory.facts(), summary);
+    let learned = memory.dirty && !ledger::holds(&memory.ledger_files, memory.facts(), &through);
+    let mut changes = Changes::new();
+    let files = learned.then(|| ledger::files(memory.facts(), &through));
+    if let Some(files) = &files {
+        changes = ledger::changes(&memory.ledger_files, files);
+    }
+    let kept = standing
+        .filter(|_| learned || run.inventory == Inventory::Current)
+        .and_then(|standing| keep(memory, outside, run, standing, &mut changes));
+    if !changes.is_empty() {
+        let message = tell::ledger_message(memory.facts(), &memory.decided, summary);
         outside
             .ledger
-            .commit(changes, &message, now)
+            .commit(changes, &message, run.now)
             .map_err(|error| CycleError::Records {
                 what: "the ledger could not be written; what was done is in the journal".to_owned(),
                 source: Box::new(error),
             })?;
-        memory.ledger_files = files;
+        memory.decided.clear();
+    }
+    memory.ledger_files = files.unwrap_or_else(|| std::mem::take(&mut memory.ledger_files));
+    if kept.is_some() {
+        memory.kept = kept;
+    }
+    if !memory.dirty {
+        return Ok(());
     }
     memory.dirty = false;
     outside
@@ -756,6 +864,75 @@ fn commit_ledger<S, W, J: Journal, L: Ledger, R>(
             what: "old journal segments could not be removed".to_owned(),
             source: Box::new(error),
         })
+}
+
+/// New contents of files by their path; `None` for one that is gone.
+type Changes = BTreeMap<String, Option<Vec<u8>>>;
+
+/// Adds to `changes` what was read on the host and what waits, unless this process wrote just that before.
+fn keep<S, W, J, L: Ledger, R>(
+    memory: &Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+    standing: &Standing,
+    changes: &mut Changes,
+) -> Option<Kept> {
+    let Standing {
+        observed,
+        plan,
+        held,
+    } = standing;
+    let fingerprint = standing_fingerprint(observed, held, &memory.facts().adopted);
+    let written = memory.kept.as_ref().map(|it| it.fingerprint);
+    if written == Some(fingerprint) {
+        return None;
+    }
+    let before = match &memory.kept {
+        Some(kept) => kept.since.clone(),
+        // Another process may have written what waits. Since when is worth no failure.
+        None => outside
+            .ledger
+            .read(held::FILE)
+            .ok()
+            .flatten()
+            .and_then(|bytes| HeldSteps::read(&bytes).ok())
+            .map_or_else(BTreeMap::new, |it| it.since()),
+    };
+    let waits: BTreeSet<StepId> = held.iter().map(|it| it.step.id).collect();
+    let needs: BTreeMap<StepId, &[StepId]> = plan
+        .steps()
+        .iter()
+        .filter(|it| waits.contains(&it.step.id))
+        .map(|it| (it.step.id, it.needs.as_slice()))
+        .collect();
+    let waiting = HeldSteps::now(
+        &run.policy.executor,
+        &memory.facts().adopted,
+        held,
+        |id| needs.get(&id).map_or_else(Vec::new, |it| it.to_vec()),
+        &before,
+        run.now,
+    );
+    changes.insert(held::FILE.to_owned(), Some(waiting.to_bytes()));
+    let inventory = inventory::Inventory::bytes_in_ledger(&run.policy.executor, observed);
+    changes.insert(inventory::FILE.to_owned(), Some(inventory));
+    Some(Kept {
+        fingerprint,
+        since: waiting.since(),
+    })
+}
+
+/// A number that differs when what was read or what waits does.
+fn standing_fingerprint(observed: &Observed, held: &[Held], adopted: &CommitId) -> u64 {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    observed.hash(&mut hasher);
+    adopted.hash(&mut hasher);
+    for held in held {
+        held.step.id.hash(&mut hasher);
+        held.reason.to_string().hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// Tells each proposal what its merge would do. All of them are planned against one observation.

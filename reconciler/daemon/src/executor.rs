@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use muster_core::facts::Facts;
+use muster_core::facts::{Facts, Suspended};
 use muster_core::gate::Reason;
 use muster_core::journal::{Replayed, StepResult};
 use muster_core::policy::Policy;
@@ -22,6 +22,7 @@ use crate::journal::Journal;
 use crate::outside::{LedgerRepository, NotesSink, OutsideError, StateSource};
 use crate::settings::{self, Settings};
 use crate::state_dir::StateDir;
+use crate::suspension;
 use crate::trust::TrustFile;
 
 /// How often an executor gives a sign of life, in seconds.
@@ -56,6 +57,7 @@ pub struct Executor {
     memory: Memory,
     policy: Policy,
     trust: TrustFile,
+    state: StateDir,
     watched: Vec<PathBuf>,
     stamp: Option<Stamp>,
     console: Console,
@@ -110,6 +112,7 @@ impl Executor {
             policy: pinned_policy(settings, &replayed.facts),
             trust: TrustFile::at(&settings.trust),
             memory: Memory::new(replayed, files),
+            state: state.clone(),
             watched: watched(settings),
             stamp: None,
             console,
@@ -154,6 +157,20 @@ impl Executor {
         if let Some(frozen) = &summary.frozen {
             tracing::error!("Frozen: {frozen}.");
         }
+    }
+
+    /// Takes in what somebody asked at the console since: first the journal, then the request goes.
+    fn take_requests(&mut self, now: Time) -> Result<(), CycleError> {
+        for (path, request) in suspension::asked(&self.state) {
+            let entry = request.entry(now.max(self.memory.facts().latest));
+            cycle::take_decision(&mut self.memory, &mut self.outside.journal, &entry)?;
+            suspension::forget(&path);
+            match &self.memory.facts().suspended {
+                Some(suspended) => tracing::warn!("From here on, nothing is done: {suspended}."),
+                None => tracing::info!("Resumed."),
+            }
+        }
+        Ok(())
     }
 
     fn give_sign_of_life(&mut self, now: Time, line: &str) {
@@ -285,6 +302,18 @@ impl Cycle for Executor {
         tracing::debug!(?why, "A cycle begins.");
         let now = (self.now)();
         self.stamp = Some(Stamp::take(&self.watched));
+        if let Err(error) = self.take_requests(now) {
+            let line = chain(&error);
+            tracing::error!("{line}.");
+            return Summary {
+                health: Health::Broken,
+                line,
+                due_in: None,
+            };
+        }
+        // Who asks at the console while a cycle runs is heard between two batches.
+        let state = self.state.clone();
+        let stop = || stop() || suspension::is_asked(&state);
         let console = self.console;
         let mut bar = console::Bar::new(console == Console::Person);
         let result = cycle::cycle(
@@ -296,7 +325,11 @@ impl Cycle for Executor {
                 wall: now,
                 clock: &self.now,
                 trust: &mut self.trust,
-                stop,
+                inventory: match console {
+                    Console::Log => cycle::Inventory::Current,
+                    Console::Person => cycle::Inventory::WithFacts,
+                },
+                stop: &stop,
                 progress: &mut |phase, done, all| bar.show(phase, done, all),
             },
         );
@@ -356,8 +389,9 @@ impl Cycle for Executor {
 /// When something is due although nothing moves: a step to be tried again, or the next day, when somebody may expire.
 fn due_in(summary: &cycle::Summary, now: Time) -> Duration {
     let midnight = (now.days() + 1) * 86_400;
-    let retry = summary.held.iter().filter_map(|held| match held.reason {
+    let retry = summary.held.iter().filter_map(|held| match &held.reason {
         Reason::Retry { at, .. } => Some(at.0),
+        Reason::Suspended(Suspended { until, .. }) => until.as_ref().map(|it| it.0),
         _ => None,
     });
     // What failed just now is due in a minute at the earliest.

@@ -5,6 +5,8 @@ pub const OK: u8 = 0;
 /// The command did its work, and what it looked at is not in order; or it could not do its work for a reason that has no
 /// number of its own.
 pub const FAILED: u8 = 1;
+/// `muster plan` has something to show: steps, whether they would run or wait.
+pub const CHANGES: u8 = 2;
 /// A wrong command line of `validate` and `derive`, which keep the numbers of the program they replace (R25).
 pub const USAGE_COMPAT: u8 = 2;
 /// A wrong command line. The unit does not restart after it.

@@ -418,7 +418,7 @@ pub fn latest_commit(dir: &Path) -> Result<Option<CommitId>, JournalError> {
                 | Entry::Adopted { commit, .. }
                 | Entry::Reset { commit, .. }
                 | Entry::Intended {
-                    authority: Authority::Benign { commit },
+                    authority: Authority::Benign { commit } | Authority::Released { commit, .. },
                     ..
                 } => latest = Some(commit),
                 _ => {}

@@ -7,6 +7,7 @@ pub mod settings;
 
 pub mod journal;
 pub mod state_dir;
+pub mod suspension;
 
 pub mod cycle;
 mod tell;

@@ -62,13 +62,31 @@ impl StateSource {
         proposals: Proposals,
     ) -> Result<Self, OutsideError> {
         let mirror = Mirror::open_or_create(dir).map_err(OutsideError::new)?;
-        Ok(Self {
+        Ok(Self::through(mirror, origin, protected, proposals))
+    }
+
+    /// The same for one look: what a local origin has is read there, and not copied into `dir`.
+    ///
+    /// # Errors
+    /// As for [`StateSource::open`].
+    pub fn for_one_look(
+        dir: &Path,
+        origin: Origin,
+        protected: &str,
+        proposals: Proposals,
+    ) -> Result<Self, OutsideError> {
+        let mirror = Mirror::for_one_look(dir).map_err(OutsideError::new)?;
+        Ok(Self::through(mirror, origin, protected, proposals))
+    }
+
+    fn through(mirror: Mirror, origin: Origin, protected: &str, proposals: Proposals) -> Self {
+        Self {
             mirror,
             origin,
             protected: protected.to_owned(),
             proposals,
             last: None,
-        })
+        }
     }
 
     /// Whether the branches may have moved since they were last read. Always, for a remote origin.
@@ -237,15 +255,17 @@ impl LedgerRepository {
     /// # Errors
     /// When there is a ledger that cannot be read: corrupt is not absent.
     pub fn open(dir: &Path, reference: &str) -> Result<(Self, Files), OutsideError> {
-        let ledger =
+        let repository =
             muster_git::Ledger::open_or_create(dir, reference).map_err(OutsideError::new)?;
-        let state = ledger.load().map_err(OutsideError::new)?;
+        let state = repository
+            .load_only(ledger::is_of_facts)
+            .map_err(OutsideError::new)?;
         let (head, files) = state.map_or((None, Files::new()), |state| {
             (Some(state.commit), state.files)
         });
         Ok((
             Self {
-                ledger,
+                ledger: repository,
                 head,
                 commits: 0,
             },
@@ -308,6 +328,10 @@ impl Ledger for LedgerRepository {
         }
         self.commits += 1;
         Ok(())
+    }
+
+    fn read(&mut self, path: &str) -> Result<Option<Vec<u8>>, OutsideError> {
+        self.ledger.file(path).map_err(OutsideError::new)
     }
 }
 

@@ -7,6 +7,7 @@
 //! ledger.git      the ledger, for this host to keep
 //! state.git       a copy of the state repository; can be made again at any time
 //! saved/          what a cut set aside
+//! requests/       what people at the console ask of a daemon at work; empty but for a moment
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -221,6 +222,11 @@ impl StateDir {
         self.dir.join("state.git")
     }
 
+    /// What people at the console ask of a daemon at work.
+    pub fn requests(&self) -> PathBuf {
+        self.dir.join("requests")
+    }
+
     /// What cuts set aside.
     pub fn saved(&self) -> PathBuf {
         self.dir.join("saved")
@@ -290,7 +296,8 @@ impl StateDir {
             Err(muster_git::LedgerError::Absent(_)) => return Ok(None),
             Err(error) => return Err(StateError::Ledger(error)),
         };
-        let Some(held) = ledger.load().map_err(StateError::Ledger)? else {
+        let wanted = muster_core::ledger::is_of_facts;
+        let Some(held) = ledger.load_only(wanted).map_err(StateError::Ledger)? else {
             return Ok(None);
         };
         muster_core::ledger::facts(&held.files)
@@ -632,7 +639,8 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    fn word(self) -> &'static str {
+    /// How it is called in the lock.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Run => "run",
             Self::Other(word) => word,

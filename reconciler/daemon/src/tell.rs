@@ -2,10 +2,10 @@
 
 use muster_core::commit::CommitId;
 use muster_core::desired::{self, Desired};
-use muster_core::diagnostic::{Diagnostic, Diagnostics};
-use muster_core::facts::Facts;
+use muster_core::diagnostic::{Diagnostic, Diagnostics, visible};
+use muster_core::facts::{Facts, Suspended};
 use muster_core::gate::{Approvals, Held, judge};
-use muster_core::journal::StepResult;
+use muster_core::journal::{Entry, StepResult};
 use muster_core::observed::Observed;
 use muster_core::plan::{self, Input, Note, Plan};
 use muster_core::policy::Policy;
@@ -241,8 +241,71 @@ fn tell<S, W, J, L, R: ReportSink>(
     }
 }
 
+/// What an entry decided, in a line for the message of a ledger commit; what was done stands there step by step.
+pub(crate) fn decision(entry: &Entry) -> Option<String> {
+    let line = match entry {
+        Entry::Genesis { adopt, .. } => format!("began with {adopt}"),
+        Entry::Adopted { commit, .. } => format!("adopted {commit}"),
+        Entry::Attempted {
+            commit, problem, ..
+        } => format!("refused {commit}: {problem}"),
+        Entry::Frozen { why, .. } => format!("frozen: {why}"),
+        Entry::Reset {
+            commit,
+            who,
+            reason,
+            ..
+        } => format!("{who} decided for {commit}: {reason}"),
+        Entry::Suspended {
+            at,
+            who,
+            reason,
+            until,
+        } => Suspended {
+            who: who.clone(),
+            reason: reason.clone(),
+            since: *at,
+            until: *until,
+        }
+        .to_string(),
+        Entry::Resumed { who, reason, .. } => format!("resumed by {who}: {reason}"),
+        Entry::Trusted { root, by, .. } => format!(
+            "version {} of the trust root in force, by {}",
+            root.version,
+            by.join(", ")
+        ),
+        Entry::Claimed { claim, .. } => format!(
+            "release {} claimed: {} steps, signed by {}: {}",
+            claim.nonce,
+            claim.steps.len(),
+            claim.principals.join(", "),
+            claim.reason
+        ),
+        Entry::Finished { nonce, why, .. } => match why {
+            None => format!("release {nonce} done"),
+            Some(why) => format!("release {nonce} at its end: {why}"),
+        },
+        Entry::Refused { release, .. } => {
+            format!("{} refused: {}: {}", release.tag, release.code, release.why)
+        }
+        Entry::Intended { .. } | Entry::Outcome { .. } => return None,
+    };
+    Some(visible(&line))
+}
+
 /// The message of a ledger commit: `git log` on the ledger is the audit trail.
-pub(crate) fn ledger_message(facts: &Facts, summary: &Summary) -> String {
+///
+/// ```text
+/// 0123456789ab: 2 done, 1 held
+///
+/// * suspended by root until `muster resume`: a disk is being changed
+/// <step id> <words> (done)
+/// <step id> <words> (failed: why)
+/// <step id> <words> (held: pending_signature)
+///
+/// Commit: <the adopted commit>
+/// ```
+pub(crate) fn ledger_message(facts: &Facts, decided: &[String], summary: &Summary) -> String {
     let count = |wanted: fn(&StepResult) -> bool| {
         summary
             .ran
@@ -261,6 +324,9 @@ pub(crate) fn ledger_message(facts: &Facts, summary: &Summary) -> String {
         message.push_str(&format!(", {} held", summary.held.len()));
     }
     message.push_str("\n\n");
+    for decision in decided {
+        message.push_str(&format!("* {decision}\n"));
+    }
     for (step, result) in summary.recovered.iter().chain(&summary.ran) {
         let word = match result {
             StepResult::Done => "done".to_owned(),
@@ -269,10 +335,9 @@ pub(crate) fn ledger_message(facts: &Facts, summary: &Summary) -> String {
             StepResult::Unfinished(reason) => format!("unfinished: {reason}"),
             StepResult::NeedsOperator(reason) => format!("needs operator: {reason}"),
         };
+        // A reason must not look like another line.
+        let word = visible(&word);
         message.push_str(&format!("{} {} ({word})\n", step.id, step.words()));
-    }
-    for line in &summary.releases {
-        message.push_str(&format!("{line}\n"));
     }
     for held in &summary.held {
         message.push_str(&format!(

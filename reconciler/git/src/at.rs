@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use gix::hash::ObjectId;
 use gix::objs::{self, TagRefIter};
+use muster_core::commit::CommitId;
 
 use crate::files::{self, Files, ReadError};
-use crate::objects::{Objects, SMALL, Source};
+use crate::objects::{Objects, SMALL, Source, commit_id};
 use crate::origin::{self, Layout, LayoutError, RefStorage};
 use crate::refs;
 
@@ -92,6 +93,28 @@ pub fn at(repository: &Path, revision: &str) -> Result<Files, AtError> {
         .map_err(failed)
 }
 
+/// The commit that `revision` names, in the same ways as for [`at`]; a tag leads to what it is about.
+///
+/// # Errors
+/// When there is no such repository or revision, or it is no commit's.
+pub fn commit_at(repository: &Path, revision: &str) -> Result<CommitId, AtError> {
+    let layout = Layout::of(repository).map_err(|source| AtError::Repository {
+        path: repository.to_owned(),
+        source,
+    })?;
+    let id = resolve(repository, &layout, revision)?;
+    Objects::open(&layout.objects(), layout.kind)
+        .map_err(ReadError::Store)
+        .and_then(|objects| {
+            let commit = peeled(&objects, id)?;
+            objects.commit(&commit).map(|_| commit_id(&commit))
+        })
+        .map_err(|source| AtError::Objects {
+            revision: revision.to_owned(),
+            source,
+        })
+}
+
 fn resolve(repository: &Path, layout: &Layout, revision: &str) -> Result<ObjectId, AtError> {
     let unknown = || AtError::Unknown {
         path: repository.to_owned(),
@@ -136,19 +159,25 @@ fn resolve(repository: &Path, layout: &Layout, revision: &str) -> Result<ObjectI
 }
 
 /// The tree that an id leads to.
-fn tree_of(objects: &Objects, mut id: ObjectId) -> Result<ObjectId, ReadError> {
+fn tree_of(objects: &Objects, id: ObjectId) -> Result<ObjectId, ReadError> {
+    let id = peeled(objects, id)?;
+    match objects.tree(&id) {
+        Err(ReadError::WrongKind { .. }) => Ok(objects.commit(&id)?.tree),
+        found => found.map(|_| id),
+    }
+}
+
+/// What a tag is about, or the object itself.
+fn peeled(objects: &Objects, mut id: ObjectId) -> Result<ObjectId, ReadError> {
     for _ in 0..NESTED_TAGS {
-        match objects.tree(&id) {
-            Ok(_) => return Ok(id),
-            Err(ReadError::WrongKind { found, .. }) if found == "tag" => {
-                let bytes = objects.read(&id, objs::Kind::Tag, SMALL)?;
-                id = TagRefIter::from_bytes(&bytes, Source::kind(objects))
-                    .target_id()
-                    .map_err(|_| ReadError::Damaged { id: id.to_string() })?;
-            }
-            Err(ReadError::WrongKind { .. }) => return Ok(objects.commit(&id)?.tree),
+        let bytes = match objects.read(&id, objs::Kind::Tag, SMALL) {
+            Ok(bytes) => bytes,
+            Err(ReadError::WrongKind { .. }) => return Ok(id),
             Err(error) => return Err(error),
-        }
+        };
+        id = TagRefIter::from_bytes(&bytes, Source::kind(objects))
+            .target_id()
+            .map_err(|_| ReadError::Damaged { id: id.to_string() })?;
     }
     Err(ReadError::WrongKind {
         id: id.to_string(),

@@ -22,6 +22,9 @@ use crate::refs::{self, RefError};
 use crate::run::RunError;
 use crate::sync::{self, Durability, EmptyRefs, ObjectWriter, sync_dir};
 
+/// Where the ledgers of hosts are.
+const HOSTS: &str = "refs/muster/host/";
+
 /// A ledger, open for reading; its one writer also commits.
 pub struct Ledger {
     dir: PathBuf,
@@ -155,8 +158,43 @@ impl Ledger {
         self.load_reference(&self.reference)
     }
 
+    /// The same without the files that `wanted` does not want: they are not even opened.
+    pub fn load_only(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Option<LedgerState>, LedgerError> {
+        self.load_some(&self.reference, wanted)
+    }
+
     /// Everything that another reference of this repository holds, such as `refs/muster/alive/host/<name>`.
     pub fn load_reference(&self, reference: &str) -> Result<Option<LedgerState>, LedgerError> {
+        self.load_some(reference, |_| true)
+    }
+
+    /// One file, as it stands now; `None` when there is none.
+    pub fn file(&self, path: &str) -> Result<Option<Vec<u8>>, LedgerError> {
+        let held = self.load_only(|it| it == path)?;
+        Ok(held.and_then(|mut it| it.files.remove(path)))
+    }
+
+    /// The references of the executors that keep their ledger in the repository in `dir`: `refs/muster/host/<name>`.
+    pub fn references(dir: &Path) -> Result<Vec<String>, LedgerError> {
+        if !dir.join("objects").is_dir() {
+            return Err(LedgerError::Absent(dir.to_owned()));
+        }
+        let listed = refs::list(dir, HOSTS, Kind::Sha1).map_err(|source| LedgerError::Broken {
+            dir: dir.to_owned(),
+            reference: HOSTS.to_owned(),
+            source: Box::new(source),
+        })?;
+        Ok(listed.found.into_keys().collect())
+    }
+
+    fn load_some(
+        &self,
+        reference: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Option<LedgerState>, LedgerError> {
         let Some(tip) = self.tip(reference)? else {
             return Ok(None);
         };
@@ -171,7 +209,7 @@ impl Ledger {
                 let path = format!("{prefix}{}", entry.name.escape_ascii());
                 if entry.mode == 0o040000 {
                     todo.push((path + "/", entry.id));
-                } else {
+                } else if wanted(&path) {
                     let bytes = self
                         .objects
                         .read(&entry.id, objs::Kind::Blob, FILE_LIMIT)

@@ -10,7 +10,7 @@ use gix::objs;
 
 use crate::files::{FILE_LIMIT, Listing, ReadError};
 use crate::mirror::{
-    FETCHED, FetchError, Heads, Mirror, Proposals, WantedTags, fetched_name, heads_of,
+    Copies, FETCHED, FetchError, Heads, Mirror, Proposals, WantedTags, fetched_name, heads_of,
 };
 use crate::objects::{SMALL, Source, commit_id};
 use crate::origin::{Layout, RefStorage, Signature};
@@ -58,7 +58,9 @@ pub(crate) fn fetch(
         mirror
             .look_into(&layout.objects())
             .map_err(mirror.failed())?;
-        if let Some(tip) = listed.found.get(protected) {
+        if let Some(tip) = listed.found.get(protected)
+            && mirror.copies == Copies::Make
+        {
             copy(mirror, tip)?;
         }
     }
@@ -72,7 +74,8 @@ pub(crate) fn fetch(
         false => listed
             .found
             .iter()
-            .filter(|(name, _)| *name == protected)
+            // A reference must not lead to what is not there.
+            .filter(|(name, _)| *name == protected && mirror.copies == Copies::Make)
             .map(|(name, id)| (name.clone(), *id))
             .collect(),
     };

@@ -77,6 +77,15 @@ pub enum Proposals {
     Ignore,
 }
 
+/// Whether the protected branch's tip is copied from a local origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Copies {
+    /// So that it stays readable when the origin is gone.
+    Make,
+    /// It is read in the origin.
+    Omit,
+}
+
 /// What the branches of the origin point to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Heads {
@@ -189,6 +198,7 @@ pub struct Mirror {
     pub(crate) wanted_tags: Option<WantedTags>,
     /// Tags of a remote origin that git refused to fetch, with what they pointed to.
     pub(crate) given_up: BTreeSet<(String, ObjectId)>,
+    pub(crate) copies: Copies,
     seen: Option<Seen>,
     known: RefCell<BTreeMap<(CommitId, CommitId), Ancestry>>,
 }
@@ -226,9 +236,18 @@ impl Mirror {
             copied,
             wanted_tags: None,
             given_up: BTreeSet::new(),
+            copies: Copies::Make,
             seen: None,
             known,
         })
+    }
+
+    /// Opens the mirror for one look that nobody will want to repeat when the origin is gone: what a local origin has is
+    /// read there, by the same isolated view as its history, and not copied.
+    pub fn for_one_look(dir: &Path) -> Result<Mirror, FetchError> {
+        let mut mirror = Mirror::open_or_create(dir)?;
+        mirror.copies = Copies::Omit;
+        Ok(mirror)
     }
 
     /// Sets what a fetch may use.

@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod root;
 pub mod run;
+pub mod survey;
 
 mod act;
 mod dir;

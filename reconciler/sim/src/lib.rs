@@ -179,6 +179,7 @@ impl Sim {
             wall: now,
             clock: &|| now,
             trust: &mut trust,
+            inventory: cycle::Inventory::WithFacts,
             stop: &|| false,
             progress: &mut |_, _, _| {},
         };
@@ -314,6 +315,10 @@ impl Ledger for Sim {
             }
             universe.ledger_log.push(message.to_owned());
         })
+    }
+
+    fn read(&mut self, path: &str) -> Result<Option<Vec<u8>>, SimError> {
+        Ok(self.0.borrow().ledger.get(path).cloned())
     }
 }
 

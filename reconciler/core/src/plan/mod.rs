@@ -175,6 +175,20 @@ impl fmt::Display for Note {
 }
 
 impl Note {
+    /// The word for it, for programs.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Refused { .. } => "refused",
+            Self::Unread { .. } => "unread",
+            Self::EmptyRoster { .. } => "empty_roster",
+            Self::Expiring { .. } => "expiring",
+            Self::ClusterPending { .. } => "cluster_pending",
+            Self::NoSuchGroup { .. } => "no_such_group",
+            Self::NotFromRoster { .. } => "not_from_roster",
+            Self::ForeignEntry { .. } => "foreign_entry",
+        }
+    }
+
     /// Whether somebody has to act on it.
     pub fn needs_attention(&self) -> bool {
         matches!(

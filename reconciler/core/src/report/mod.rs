@@ -6,6 +6,8 @@
 //! here are the words that are signed and run.
 
 mod escape;
+mod explain;
+mod json;
 mod markdown;
 mod outcome;
 mod page;
@@ -20,6 +22,8 @@ use crate::plan::{Note, Plan};
 use crate::policy::Policy;
 use crate::time::Date;
 
+pub use explain::{released_by, undone_by, why_class};
+pub use json::{Basis, PolicyFrom, Recorded, invalid_plan as invalid_json, plan as json};
 pub use markdown::comment;
 pub use outcome::{Outcome, Refused, outcome, refusal, release_refused};
 pub use phrase::sentence;

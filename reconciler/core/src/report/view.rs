@@ -234,7 +234,8 @@ pub(super) fn commands<'a>(
             | Reason::Precondition(_)
             | Reason::Retry { .. }
             | Reason::NeedsOperator(_)
-            | Reason::Frozen => continue,
+            | Reason::Frozen
+            | Reason::Suspended(_) => continue,
         }
         releasable.insert(step.id);
         let key = (std::cmp::Reverse(class), step.action.user());

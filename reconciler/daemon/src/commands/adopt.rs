@@ -23,11 +23,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
     let Args { commit, reason } = args;
-    if reason.trim().is_empty() || reason.len() > 1_000 || reason.chars().any(char::is_control) {
-        return Err(CommandError::Usage(
-            "--reason takes one line of at most 1000 bytes, and not an empty one".into(),
-        ));
-    }
+    super::check_reason(reason)?;
     let settings = common.settings()?;
     let state = StateDir::at(&settings.dir);
     if state.identity()?.is_none() {

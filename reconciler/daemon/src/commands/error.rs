@@ -9,6 +9,7 @@ use muster_core::diagnostic::Diagnostics;
 use muster_core::edit::EditError;
 use muster_core::edit::membership::GroupError;
 
+use super::plan::InventoryError;
 use crate::cycle::CycleError;
 use crate::demo::DemoError;
 use crate::executor::AssembleError;
@@ -94,6 +95,25 @@ pub enum CommandError {
     /// A revision of a repository that was named.
     #[error(transparent)]
     Revision(muster_git::at::AtError),
+    /// A recorded inventory.
+    #[error(transparent)]
+    Inventory(InventoryError),
+    /// A ledger that was named or is this host's.
+    #[error("the ledger in {} cannot be read", path.display())]
+    Ledger {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: muster_git::LedgerError,
+    },
+    /// A file of a ledger.
+    #[error("the ledger in {} cannot be used", path.display())]
+    LedgerFile {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: muster_core::ledger::LedgerError,
+    },
     /// The mirror of the state repository.
     #[error("the mirror of the state repository cannot be used")]
     Mirror(#[source] muster_git::FetchError),
@@ -154,7 +174,14 @@ impl CommandError {
             | Self::Json { .. }
             | Self::Derive(_)
             | Self::NotConfirmed(_) => exit::FAILED,
-            Self::Input { .. } | Self::Revision(_) | Self::Accounts { .. } => exit::NO_INPUT,
+            Self::Ledger {
+                source: muster_git::LedgerError::Absent(_),
+                ..
+            } => exit::NO_INPUT,
+            Self::Ledger { .. } | Self::LedgerFile { .. } => exit::STATE,
+            Self::Input { .. } | Self::Inventory(_) | Self::Revision(_) | Self::Accounts { .. } => {
+                exit::NO_INPUT
+            }
             Self::Assemble(AssembleError::NoOrigin) => exit::CONFIG,
             Self::Assemble(AssembleError::Repositories(_))
             | Self::Origin { .. }
@@ -171,8 +198,17 @@ impl CommandError {
         match self {
             Self::State(error) => error.help(),
             Self::Demo(error) => error.help(),
+            Self::Ledger {
+                source: muster_git::LedgerError::Absent(_),
+                ..
+            } => Some(
+                "the first cycle makes it: `muster run --once`; or name another with --ledger"
+                    .to_owned(),
+            ),
             Self::Usage(_)
             | Self::Settings(_)
+            | Self::Ledger { .. }
+            | Self::LedgerFile { .. }
             | Self::Input { .. }
             | Self::CompatInput { .. }
             | Self::Roster { .. }
@@ -181,6 +217,7 @@ impl CommandError {
             | Self::Origin { .. }
             | Self::Commit { .. }
             | Self::Revision(_)
+            | Self::Inventory(_)
             | Self::Mirror(_)
             | Self::Accounts { .. }
             | Self::Group { .. }

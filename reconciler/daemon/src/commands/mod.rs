@@ -4,17 +4,23 @@ mod adopt;
 mod check;
 mod derive;
 mod error;
+mod explain;
+mod history;
 mod import;
 mod init;
+mod ledgers;
 mod log;
 mod notes;
 mod output;
+mod paint;
+mod pending;
 mod plan;
 mod reconcile;
 mod roster;
 pub mod run;
 mod schema;
 mod status;
+mod suspend;
 mod validate;
 
 use std::ffi::{OsStr, OsString};
@@ -27,10 +33,11 @@ use muster_core::time::Time;
 pub use error::CommandError;
 pub use log::start as start_log;
 pub use output::Output;
+pub use plan::InventoryError;
 
 use crate::demo;
 use crate::exit;
-use crate::settings::{self, Ambient, Settings};
+use crate::settings::{self, Ambient, LogFormat, Settings};
 
 /// Keeps people and machines as a git repository says they should be.
 #[derive(Debug, Parser)]
@@ -56,6 +63,9 @@ pub struct Common {
     /// Tell more in the log; twice for everything.
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// How the log is written, in place of what the settings say.
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
 }
 
 impl Common {
@@ -92,6 +102,16 @@ enum Command {
     Reconcile(reconcile::Args),
     /// Says how this executor stands.
     Status(status::Args),
+    /// Lists what waits, and for what.
+    Pending(pending::Args),
+    /// Tells what was done, when, and by what right.
+    History(history::Args),
+    /// Tells all about one step: why it is of its class, why it waits or when it was done, how it is undone.
+    Explain(explain::Args),
+    /// Has this host look, plan and tell, and do nothing, for a while or until it is resumed.
+    Suspend(suspend::SuspendArgs),
+    /// Ends a suspension.
+    Resume(suspend::ResumeArgs),
     /// Decides, at the console, which commit counts from here on.
     Adopt(adopt::Args),
     /// Plays the story of a team and a host in a scratch directory; needs git, and nothing of this machine is changed.
@@ -116,6 +136,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
         }
     };
     let mut out = Output::stdout();
+    let is_plan = matches!(command, Command::Plan(_));
     let result = match command {
         Command::Check(args) => check::run(&args, &mut out),
         Command::Schema(args) => schema::run(&args, &mut out),
@@ -129,6 +150,11 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
         Command::NotesAsOwner => notes::run(),
         Command::Reconcile(args) => reconcile::run(&args, &common, &mut out),
         Command::Status(args) => status::run(&args, &common, &mut out),
+        Command::Pending(args) => pending::run(&args, &common, &mut out),
+        Command::History(args) => history::run(&args, &common, &mut out),
+        Command::Explain(args) => explain::run(&args, &common, &mut out),
+        Command::Suspend(args) => suspend::suspend(&args, &common, &mut out),
+        Command::Resume(args) => suspend::resume(&args, &common, &mut out),
         Command::Adopt(args) => adopt::run(&args, &common, &mut out),
     };
     match result.and_then(|code| out.finish().map(|()| code)) {
@@ -139,7 +165,12 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
         }
         Err(error) => {
             output::complain(&error);
-            error.exit_code()
+            match error {
+                CommandError::Usage(_) => exit::USAGE,
+                // Whoever asks whether there is something to do gets one of three answers.
+                _ if is_plan => exit::FAILED,
+                _ => error.exit_code(),
+            }
         }
     }
 }
@@ -160,6 +191,16 @@ fn usage_code(args: &[OsString]) -> u8 {
 pub fn now() -> Time {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     Time(since.map_or(0, |it| i64::try_from(it.as_secs()).unwrap_or(i64::MAX)))
+}
+
+/// A reason is for those who read the record: something, and in one line.
+fn check_reason(reason: &str) -> Result<(), CommandError> {
+    if reason.trim().is_empty() || reason.len() > 1_000 || reason.chars().any(char::is_control) {
+        return Err(CommandError::Usage(
+            "--reason takes one line of at most 1000 bytes, and not an empty one".into(),
+        ));
+    }
+    Ok(())
 }
 
 /// Who sits at the console, for the record: the login that began the session, even behind `sudo`.

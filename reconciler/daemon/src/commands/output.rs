@@ -25,9 +25,15 @@ impl Output {
     /// # Errors
     /// When nobody reads it any more, or the file it goes to is full.
     pub fn text(&mut self, text: &str) -> Result<(), CommandError> {
-        self.stdout
-            .write_all(text.as_bytes())
-            .map_err(CommandError::Output)
+        self.bytes(text.as_bytes())
+    }
+
+    /// Writes `bytes`.
+    ///
+    /// # Errors
+    /// As for [`Output::text`].
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), CommandError> {
+        self.stdout.write_all(bytes).map_err(CommandError::Output)
     }
 
     /// Writes one line.

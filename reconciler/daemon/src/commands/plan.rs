@@ -1,42 +1,74 @@
 //! `muster plan`: what a cycle would do, and nothing of it. Needs no lock, and holds readers only (invariant 4).
 
+mod recorded;
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
 use clap::ValueEnum;
 use muster_core::commit::CommitId;
+use muster_core::diagnostic::{Diagnostics, visible};
 use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, judge};
-use muster_core::plan::Plan;
+use muster_core::ledger::inventory::Inventory;
+use muster_core::plan::{Note, Plan};
+use muster_core::policy::Policy;
 use muster_core::release::TagHorizon;
-use muster_core::report::{self, About, Audience, FORGE_LIMIT, Host, Problem};
+use muster_core::report::{
+    self, About, Audience, Basis, FORGE_LIMIT, Host, PolicyFrom, Problem, Recorded,
+};
+use muster_core::step::{Step, StepId};
 use muster_core::time::Time;
-use muster_core::world::{Files, Merge, Source as _};
-use muster_git::Proposals;
+use muster_core::world::{Files, Merge, Source as _, World};
+use muster_git::{Origin, Proposals, at};
 
-use super::{CommandError, Common, Output, now};
+pub use recorded::InventoryError;
+
+use super::{CommandError, Common, Output, now, output};
 use crate::cycle::{CycleError, Preview, preview};
 use crate::executor::{AssembleError, open_host, pinned_policy};
 use crate::exit;
 use crate::outside::StateSource;
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::state_dir::StateDir;
 
 /// What to plan.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Plan the merge of this branch into the protected one.
-    #[arg(long, value_name = "BRANCH", conflicts_with = "commit")]
+    #[arg(long, value_name = "BRANCH", conflicts_with_all = ["commit", "rev"])]
     branch: Option<String>,
     /// Plan this commit, all digits of it, as if it were adopted.
-    #[arg(long, value_name = "SHA")]
+    #[arg(long, value_name = "SHA", conflicts_with = "rev")]
     commit: Option<CommitId>,
-    /// For a terminal, or as it is told on a proposal.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
+    /// Plan this revision as if it were adopted: all digits of a commit, a branch, or a full reference name.
+    #[arg(long, value_name = "REV")]
+    rev: Option<String>,
+    /// Read this repository in place of the one in the settings: its HEAD, unless told otherwise.
+    #[arg(long, value_name = "DIR")]
+    repo: Option<PathBuf>,
+    /// Plan for a host as it was recorded: in a file of `--record`, on standard input (`-`), or in a ledger (a directory).
+    #[arg(long, value_name = "FILE")]
+    inventory: Option<PathBuf>,
+    /// Whose inventory, where a ledger holds several.
+    #[arg(long, value_name = "NAME", requires = "inventory")]
+    host: Option<String>,
+    /// Write down what was read on this host, for `--inventory` elsewhere; with `-`, on standard output and without a plan.
+    #[arg(long, value_name = "FILE", conflicts_with = "inventory")]
+    record: Option<PathBuf>,
+    /// For people, for programs, or as it is told on a proposal.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
     /// Lines for a terminal.
-    Text,
+    #[value(alias = "text")]
+    Human,
+    /// For programs; see the page on running a host.
+    Json,
     /// The comment on a proposal.
     Markdown,
 }
@@ -49,79 +81,198 @@ struct Subject {
     base: Option<Files>,
 }
 
+/// What a plan is made for.
+struct Ground {
+    facts: Facts,
+    policy: Policy,
+    policy_from: PolicyFrom,
+    recorded: Recorded,
+    now: Time,
+}
+
 pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
+    match &args.inventory {
+        Some(inventory) => for_a_recorded_host(inventory, args, common, out),
+        None => for_this_host(args, common, out),
+    }
+}
+
+fn for_this_host(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
     let settings = common.settings()?;
-    super::start_log(settings.level, common.verbose);
+    super::start_log(&settings, common);
     let state = StateDir::at(&settings.dir);
     let facts = state
         .look(&settings.policy.executor.host, state.read_ledger()?)?
         .facts;
-    // A mirror of its own, so that a daemon at work on the other is not disturbed.
-    let scratch = tempfile::tempdir().map_err(CommandError::Runtime)?;
-    let origin = settings.url.clone().ok_or(AssembleError::NoOrigin)?;
-    let mut source = StateSource::open(
-        &scratch.path().join("mirror.git"),
-        origin,
-        &settings.branch,
-        Proposals::Include,
-    )
-    .map_err(AssembleError::Repositories)?;
-    let subject = find(args, &facts, &mut source, &settings)?;
-    let now = now().max(facts.latest);
-    let code = match &subject.files {
-        Ok(files) => planned(args, &settings, &state, &facts, &subject, files, now, out)?,
-        Err(problems) => {
-            let comment = report::comment(
-                &about(&subject, now),
-                &report::Proposal::Invalid(problems),
-                FORGE_LIMIT,
-            );
-            for page in comment.pages {
-                out.line(page)?;
-            }
-            exit::FAILED
-        }
+    let ground = Ground {
+        policy: pinned_policy(&settings, &facts),
+        policy_from: PolicyFrom::Settings,
+        recorded: Recorded::Live,
+        now: now().max(facts.latest),
+        facts,
     };
-    Ok(code)
+    let subject = find(args, &ground.facts, settings.url.as_ref(), &settings.branch)?;
+    let mut world = open_host(&settings, &state).map_err(AssembleError::Host)?;
+    planned(args, &ground, &subject, &mut world, out)
+}
+
+fn for_a_recorded_host(
+    inventory: &Path,
+    args: &Args,
+    common: &Common,
+    out: &mut Output,
+) -> Result<u8, CommandError> {
+    let settings = settings_if_any(common)?;
+    if let Some(settings) = &settings {
+        super::start_log(settings, common);
+    }
+    let mut world =
+        recorded::read(inventory, args.host.as_deref()).map_err(CommandError::Inventory)?;
+    let name = world.executor.clone();
+    let (policy, policy_from) = match &settings {
+        Some(settings) => {
+            let executor = name.clone();
+            let policy = settings.policy.clone();
+            (Policy { executor, ..policy }, PolicyFrom::Settings)
+        }
+        None => (Policy::for_host(&name.host), PolicyFrom::BuiltIn),
+    };
+    let ground = Ground {
+        policy,
+        policy_from,
+        recorded: Recorded::At(world.at),
+        now: now().max(world.at),
+        facts: world.facts.clone(),
+    };
+    let from = match policy_from {
+        PolicyFrom::Settings => format!("the policy of {}", common.config.display()),
+        PolicyFrom::BuiltIn => format!(
+            "the built-in policy, since there is no {}",
+            common.config.display()
+        ),
+    };
+    let host = visible(&name.to_string());
+    output::note(&format!(
+        "note: planned for {host} as it was recorded at {}, by {from}\n",
+        world.at
+    ));
+    let (url, branch) = match &settings {
+        Some(settings) => (settings.url.as_ref(), settings.branch.as_str()),
+        None => (None, "refs/heads/main"),
+    };
+    let subject = find(args, &ground.facts, url, branch)?;
+    planned(args, &ground, &subject, &mut world, out)
+}
+
+/// The steps of the plan that a cycle would make now, each with those that it needs.
+pub(super) fn steps_now(settings: &Settings) -> Result<Vec<(Step, Vec<StepId>)>, CommandError> {
+    let state = StateDir::at(&settings.dir);
+    let facts = state
+        .look(&settings.policy.executor.host, state.read_ledger()?)?
+        .facts;
+    let what = Args {
+        branch: None,
+        commit: None,
+        rev: None,
+        repo: None,
+        inventory: None,
+        host: None,
+        record: None,
+        format: Format::Human,
+    };
+    let Subject { head, files, .. } = find(&what, &facts, settings.url.as_ref(), &settings.branch)?;
+    // What cannot be planned has no steps.
+    let Ok(files) = files else {
+        return Ok(Vec::new());
+    };
+    let mut world = open_host(settings, &state).map_err(AssembleError::Host)?;
+    let policy = pinned_policy(settings, &facts);
+    let now = now().max(facts.latest);
+    match preview(&facts, &mut world, &policy, now, &head, &files) {
+        Ok(Preview { plan, .. }) => {
+            let steps = plan.steps().iter();
+            Ok(steps
+                .map(|it| (it.step.clone(), it.needs.clone()))
+                .collect())
+        }
+        Err(CycleError::Repository { .. }) => Ok(Vec::new()),
+        Err(error) => Err(CommandError::Cycle(error)),
+    }
+}
+
+/// The settings, unless nobody asked for a file and there is none that this user may read.
+fn settings_if_any(common: &Common) -> Result<Option<Settings>, CommandError> {
+    if common.config == Path::new(settings::DEFAULT_PATH)
+        && let Err(error) = File::open(&common.config)
+        && matches!(
+            error.kind(),
+            ErrorKind::NotFound | ErrorKind::PermissionDenied
+        )
+    {
+        return Ok(None);
+    }
+    common.settings().map(Some)
+}
+
+fn problems_of(diagnostics: &Diagnostics) -> Vec<Problem> {
+    diagnostics.iter().map(Problem::from).collect()
 }
 
 fn find(
     args: &Args,
     facts: &Facts,
-    source: &mut StateSource,
-    settings: &Settings,
+    url: Option<&Origin>,
+    protected_branch: &str,
 ) -> Result<Subject, CommandError> {
-    let origin = |error| CommandError::from(AssembleError::Repositories(error));
-    let heads = source.heads(&TagHorizon::NONE).map_err(origin)?;
-    let protected = heads.protected.ok_or_else(|| {
+    let failed = |error| CommandError::from(AssembleError::Repositories(error));
+    let origin = match &args.repo {
+        Some(dir) => Origin::Local(std::path::absolute(dir).map_err(CommandError::Runtime)?),
+        None => url.cloned().ok_or(AssembleError::NoOrigin)?,
+    };
+    let named = args.rev.clone().or_else(|| {
+        // Whoever names a repository means what lies there.
+        (args.repo.is_some() && args.branch.is_none() && args.commit.is_none())
+            .then(|| "HEAD".to_owned())
+    });
+    // A repository of its own, so that a daemon at work on the mirror is not disturbed.
+    let scratch = tempfile::tempdir().map_err(CommandError::Runtime)?;
+    let wanted = if args.branch.is_some() || named.is_some() {
+        Proposals::Include
+    } else {
+        Proposals::Ignore
+    };
+    let dir = scratch.path().join("mirror.git");
+    let mut source = StateSource::for_one_look(&dir, origin.clone(), protected_branch, wanted)
+        .map_err(failed)?;
+    let heads = source.heads(&TagHorizon::NONE).map_err(failed)?;
+    let no_branch = |name: &str| {
         CommandError::NotConfirmed(format!(
-            "the state repository has no branch {}",
-            settings.branch
+            "the state repository {origin} has no branch {name}"
         ))
-    })?;
-    let problems = |diagnostics: muster_core::diagnostic::Diagnostics| {
-        diagnostics.iter().map(Problem::from).collect::<Vec<_>>()
     };
     if let Some(branch) = &args.branch {
-        let full = if branch.starts_with("refs/") {
-            branch.clone()
+        let protected = heads.protected.ok_or_else(|| no_branch(protected_branch))?;
+        let full = full_name(branch);
+        let head = if full == protected_branch {
+            protected.clone()
         } else {
-            format!("refs/heads/{branch}")
+            let found = heads.proposals.get(&full).cloned();
+            found.ok_or_else(|| no_branch(&full))?
         };
-        let head = heads.proposals.get(&full).cloned().ok_or_else(|| {
-            CommandError::NotConfirmed(format!("the state repository has no branch {full}"))
-        })?;
-        let base = source.files(&protected).map_err(origin)?.ok();
-        let files = match source.merge(&protected, &head).map_err(origin)? {
+        let base = source.files(&protected).map_err(failed)?.ok();
+        let files = match source.merge(&protected, &head).map_err(failed)? {
             Merge::Clean(files) => Ok(files),
-            Merge::Contained => source.files(&protected).map_err(origin)?.map_err(problems),
-            Merge::Refused(diagnostics) => Err(problems(diagnostics)),
+            Merge::Contained => source
+                .files(&protected)
+                .map_err(failed)?
+                .map_err(|it| problems_of(&it)),
+            Merge::Refused(diagnostics) => Err(problems_of(&diagnostics)),
             Merge::Conflict(paths) => Err(paths
                 .into_iter()
                 .map(|path| Problem {
                     place: path,
                     rule: "merge-conflict".to_owned(),
-                    text: format!("cannot be merged into {} by itself", settings.branch),
+                    text: format!("cannot be merged into {protected_branch} by itself"),
                     help: Some("rebase the branch".to_owned()),
                 })
                 .collect()),
@@ -133,70 +284,135 @@ fn find(
             base,
         });
     }
-    // A frozen executor enforces what it adopted, whatever the branch shows.
-    let shown = if facts.frozen.is_some() {
-        facts.adopted.clone()
-    } else {
-        protected.clone()
+    let head = match (&args.commit, &named) {
+        (Some(commit), _) => commit.clone(),
+        (None, Some(rev)) => {
+            let full = full_name(rev);
+            let known = rev
+                .parse()
+                .ok()
+                .or_else(|| heads.proposals.get(&full).cloned())
+                .or_else(|| heads.protected.clone().filter(|_| full == protected_branch));
+            match (known, &origin) {
+                (Some(commit), _) => commit,
+                (None, Origin::Local(path)) => {
+                    at::commit_at(path, rev).map_err(CommandError::Revision)?
+                }
+                (None, Origin::Remote(_)) => return Err(no_branch(&full)),
+            }
+        }
+        // A frozen executor enforces what it adopted, whatever the branch shows.
+        (None, None) if facts.frozen.is_some() => facts.adopted.clone(),
+        (None, None) => heads
+            .protected
+            .clone()
+            .ok_or_else(|| no_branch(protected_branch))?,
     };
-    let head = args.commit.clone().unwrap_or(shown);
-    let files = source.files(&head).map_err(origin)?.map_err(problems);
+    let files = source
+        .files(&head)
+        .map_err(failed)?
+        .map_err(|it| problems_of(&it));
     Ok(Subject {
+        protected: heads.protected.unwrap_or_else(|| head.clone()),
         head,
-        protected,
         files,
         base: None,
     })
 }
 
-fn about<'a>(subject: &'a Subject, now: Time) -> About<'a> {
-    About {
+fn full_name(branch: &str) -> String {
+    if branch.starts_with("refs/") {
+        branch.to_owned()
+    } else {
+        format!("refs/heads/{branch}")
+    }
+}
+
+fn planned<W: World>(
+    args: &Args,
+    ground: &Ground,
+    subject: &Subject,
+    world: &mut W,
+    out: &mut Output,
+) -> Result<u8, CommandError> {
+    let Ground {
+        facts,
+        policy,
+        policy_from,
+        recorded,
+        now,
+    } = ground;
+    let basis = Basis {
+        commit: &subject.head,
+        today: now.date(),
+        recorded: *recorded,
+        policy: *policy_from,
+        now: *now,
+    };
+    let about = About {
         head: &subject.head,
         protected: &subject.protected,
         branch: None,
         today: now.date(),
         audience: Audience::Team,
-    }
-}
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "everything a plan is made from, once"
-)]
-fn planned(
-    args: &Args,
-    settings: &Settings,
-    state: &StateDir,
-    facts: &Facts,
-    subject: &Subject,
-    files: &Files,
-    now: Time,
-    out: &mut Output,
-) -> Result<u8, CommandError> {
-    let mut world = open_host(settings, state).map_err(AssembleError::Host)?;
-    let policy = &pinned_policy(settings, facts);
-    let shown = match preview(facts, &mut world, policy, now, &subject.head, files) {
-        Ok(shown) => shown,
-        Err(CycleError::Repository { problems, .. }) => {
-            out.text(&muster_core::diagnostic::human(&problems, files))?;
-            return Ok(exit::FAILED);
+    };
+    let comment = |proposal: &report::Proposal<'_>, out: &mut Output| {
+        report::comment(&about, proposal, FORGE_LIMIT)
+            .pages
+            .into_iter()
+            .try_for_each(|page| out.line(page))
+    };
+    let invalid = |problems: &[Problem], out: &mut Output| {
+        match args.format {
+            Format::Json => out.text(&report::invalid_json(&basis, &policy.executor, problems))?,
+            Format::Human | Format::Markdown => {
+                comment(&report::Proposal::Invalid(problems), out)?;
+            }
         }
+        Ok(exit::FAILED)
+    };
+    let files = match &subject.files {
+        Ok(files) => files,
+        Err(problems) => return invalid(problems, out),
+    };
+    let shown = match preview(facts, world, policy, *now, &subject.head, files) {
+        Ok(shown) => shown,
+        Err(CycleError::Repository { problems, .. }) => match args.format {
+            Format::Human => {
+                out.text(&muster_core::diagnostic::human(&problems, files))?;
+                return Ok(exit::FAILED);
+            }
+            Format::Json | Format::Markdown => return invalid(&problems_of(&problems), out),
+        },
         Err(error) => return Err(CommandError::Cycle(error)),
     };
     let base: Option<Plan> = match &subject.base {
-        Some(files) => preview(facts, &mut world, policy, now, &subject.protected, files)
+        Some(files) => preview(facts, world, policy, *now, &subject.protected, files)
             .ok()
             .map(|it| it.plan),
         None => None,
     };
     let Preview { plan, observed } = &shown;
+    if let Some(path) = &args.record {
+        let inventory = Inventory {
+            executor: policy.executor.clone(),
+            recorded: Some(*now),
+            observed: observed.clone(),
+            facts: Some(facts.clone()),
+        };
+        if path == Path::new("-") {
+            out.bytes(&inventory.to_bytes())?;
+            return Ok(exit::OK);
+        }
+        recorded::write(path, &inventory)?;
+    }
     let verdict = judge(
         plan,
         policy,
         facts,
         observed,
         &Approvals::of_begun(facts),
-        now,
+        *now,
     );
     let hosts = [Host {
         policy,
@@ -205,16 +421,23 @@ fn planned(
         base: base.as_ref(),
     }];
     match args.format {
-        Format::Text => out.text(&report::text(&hosts))?,
+        Format::Human => out.text(&report::text(&hosts))?,
+        Format::Json => out.text(&report::json(&basis, &hosts[0], facts))?,
         Format::Markdown => {
             let proposal = report::Proposal::Planned {
                 hosts: &hosts,
                 warnings: &[],
             };
-            for page in report::comment(&about(subject, now), &proposal, FORGE_LIMIT).pages {
-                out.line(page)?;
-            }
+            comment(&proposal, out)?;
         }
     }
-    Ok(exit::OK)
+    let unread = |note: &Note| matches!(note, Note::Unread { .. });
+    Ok(if !plan.steps().is_empty() {
+        exit::CHANGES
+    } else if plan.notes().iter().any(unread) {
+        // Nothing is planned on what could not be read, which is not the same as nothing to do.
+        exit::FAILED
+    } else {
+        exit::OK
+    })
 }

@@ -60,7 +60,7 @@ fn run_with(
     ) -> Result<Box<dyn Cycle>, CommandError>,
 ) -> Result<u8, CommandError> {
     let settings = common.settings()?;
-    super::start_log(settings.level, common.verbose);
+    super::start_log(&settings, common);
     let state = StateDir::at(&settings.dir);
     // Looked at first, since a lock in a directory that nobody initialised would be state.
     let Some(identity) = state.identity()? else {
@@ -190,7 +190,11 @@ mod tests {
         );
         fs::write(&config, text).unwrap();
         fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
-        let common = Common { config, verbose: 0 };
+        let common = Common {
+            config,
+            verbose: 0,
+            log_format: None,
+        };
         run_with(&Args { once: true }, &common, |_, state, opened, _| {
             assert!(
                 matches!(

@@ -6,10 +6,10 @@ use clap::ValueEnum;
 use muster_core::diagnostic::visible;
 use muster_core::facts::{Facts, Stage};
 use muster_core::policy::Limits;
-
+use muster_core::time::Time;
 use serde_json::json;
 
-use super::{CommandError, Common, Output};
+use super::{CommandError, Common, Output, now};
 use crate::exit;
 use crate::state_dir::{Holder, Lock, StateDir};
 
@@ -17,14 +17,16 @@ use crate::state_dir::{Holder, Lock, StateDir};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// For people or for programs.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
+    #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
 }
 
+/// For whom something is said.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// For people.
-    Text,
+    #[value(alias = "text")]
+    Human,
     /// For programs.
     Json,
 }
@@ -34,13 +36,14 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let state = StateDir::at(&settings.dir);
     let replayed = state.look(&settings.policy.executor.host, state.read_ledger()?)?;
     let holder = Lock::holder(&state)?;
+    let now = now().max(replayed.facts.latest);
     let in_doubt = replayed.open.map_or(0, |open| open.steps.len());
     let (facts, limits) = (&replayed.facts, &settings.policy.limits);
     match args.format {
-        Format::Text => out.text(&text(facts, limits, holder.as_ref(), in_doubt))?,
+        Format::Human => out.text(&text(facts, limits, now, holder.as_ref(), in_doubt))?,
         Format::Json => out.line(format_args!(
             "{:#}",
-            as_json(facts, limits, holder.as_ref(), in_doubt)
+            as_json(facts, limits, now, holder.as_ref(), in_doubt)
         ))?,
     }
     Ok(exit::OK)
@@ -64,7 +67,13 @@ fn word(stage: Stage) -> &'static str {
     }
 }
 
-fn text(facts: &Facts, limits: &Limits, holder: Option<&Holder>, in_doubt: usize) -> String {
+fn text(
+    facts: &Facts,
+    limits: &Limits,
+    now: Time,
+    holder: Option<&Holder>,
+    in_doubt: usize,
+) -> String {
     let mut lines = vec![
         format!("executor  host/{} ({})", facts.name, facts.executor_id),
         format!("adopted   {}", facts.adopted),
@@ -78,6 +87,13 @@ fn text(facts: &Facts, limits: &Limits, holder: Option<&Holder>, in_doubt: usize
     }
     if let Some(frozen) = &facts.frozen {
         lines.push(format!("frozen    {frozen}"));
+    }
+    if let Some(suspended) = facts.suspension_at(now) {
+        lines.push(format!(
+            "suspended since {}, {}",
+            suspended.since,
+            visible(&suspended.to_string())
+        ));
     }
     let people: Vec<String> = by_stage(facts)
         .into_iter()
@@ -118,6 +134,7 @@ fn text(facts: &Facts, limits: &Limits, holder: Option<&Holder>, in_doubt: usize
 fn as_json(
     facts: &Facts,
     limits: &Limits,
+    now: Time,
     holder: Option<&Holder>,
     in_doubt: usize,
 ) -> serde_json::Value {
@@ -128,6 +145,12 @@ fn as_json(
         "adopted": facts.adopted.as_str(),
         "attempted": facts.attempted.as_ref().map(|it| json!({ "commit": it.commit.as_str(), "problem": it.problem })),
         "frozen": facts.frozen.as_ref().map(ToString::to_string),
+        "suspended": facts.suspension_at(now).map(|it| json!({
+            "who": it.who,
+            "reason": it.reason,
+            "since": it.since.to_string(),
+            "until": it.until.map(|until| until.to_string()),
+        })),
         "people": by_stage(facts),
         "needs_operator": facts.needs_operator.iter().map(|(step, why)| (step.to_string(), why)).collect::<BTreeMap<_, _>>(),
         "failures": facts.failures.iter().map(|(step, it)| {

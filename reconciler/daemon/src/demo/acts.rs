@@ -347,7 +347,7 @@ fn somebody_leaves(play: &mut Play<'_>) -> Act {
         play.stage.has("root/home/teo/.profile"),
         "the home of teo should stay",
     )?;
-    let again = play.muster(&["plan"], exit::OK, &|line| {
+    let again = play.muster(&["plan"], exit::CHANGES, &|line| {
         line.contains("teo") || line.starts_with("this plan")
     })?;
     let id = play.held(&output, "user.archive_delete teo")?;

@@ -38,6 +38,7 @@ pub(super) struct Fragment {
     pub(super) retry_after: Option<At<String>>,
     pub(super) notes: Option<At<bool>>,
     pub(super) level: Option<At<String>>,
+    pub(super) log_format: Option<At<String>>,
 }
 
 impl Fragment {
@@ -94,6 +95,7 @@ impl Fragment {
             retry_after: limits.take(&mut reader, "retry_after", string),
             notes: report.take(&mut reader, "notes", boolean),
             level: log.take(&mut reader, "level", string),
+            log_format: log.take(&mut reader, "format", string),
         };
         for section in [
             top, state, host, accounts, instance, files, limits, report, log,

@@ -36,6 +36,7 @@ impl Inputs {
             retry_after,
             notes,
             level,
+            log_format,
         } = later;
         Self(Fragment {
             url: url.or(earlier.url),
@@ -64,6 +65,7 @@ impl Inputs {
             retry_after: retry_after.or(earlier.retry_after),
             notes: notes.or(earlier.notes),
             level: level.or(earlier.level),
+            log_format: log_format.or(earlier.log_format),
         })
     }
 }

@@ -55,6 +55,8 @@ pub struct Settings {
     pub level: Level,
     /// Where the root of trust is: beside the settings, and not to be set elsewhere.
     pub trust: PathBuf,
+    /// How it is written; as its reader can best use it, when nobody said.
+    pub log_format: Option<LogFormat>,
 }
 
 /// Whether reports are left as notes in a local state repository.
@@ -99,6 +101,31 @@ impl Level {
             Self::Info => "info",
             Self::Debug => "debug",
             Self::Trace => "trace",
+        }
+    }
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people, on standard error.
+    Human,
+    /// A JSON object in each line, on standard error.
+    Json,
+    /// Fields of the journal; as for people, where there is no journal.
+    Journald,
+}
+
+impl LogFormat {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Human, Self::Json, Self::Journald];
+
+    /// The word in the settings.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Json => "json",
+            Self::Journald => "journald",
         }
     }
 }

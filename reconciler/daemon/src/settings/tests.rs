@@ -74,7 +74,7 @@ fn the_settings_of_the_package_show_every_key_with_its_default() {
     #[rustfmt::skip]
     let Fragment {
         url, branch, poll, drift, dir, name, root, shells, privileged_groups, protected, nologin, service_group,
-        declared_benign, units, environment, login_map, dispatch, admins, k8s_users, ports, removals, share, min_admins, retry_after, notes, level,
+        declared_benign, units, environment, login_map, dispatch, admins, k8s_users, ports, removals, share, min_admins, retry_after, notes, level, log_format,
     } = fragment;
     let texts = [
         url,
@@ -93,6 +93,7 @@ fn the_settings_of_the_package_show_every_key_with_its_default() {
         k8s_users,
         retry_after,
         level,
+        log_format,
     ];
     let lists = [shells, privileged_groups, protected, declared_benign, units];
     let numbers = [removals, share, min_admins];
@@ -207,6 +208,7 @@ fn a_full_file_reaches_every_field() {
     assert_eq!(settings.policy.aggregates.len(), 3);
     assert_eq!(settings.notes, Notes::Omit);
     assert_eq!(settings.level, Level::Debug);
+    assert_eq!(settings.log_format, Some(LogFormat::Json));
     assert_eq!(settings.policy.limits.min_admins, 0);
     assert!(
         settings.policy.is_privileged_group("deploy")

@@ -13,7 +13,7 @@ use muster_git::Origin;
 use super::fragment::Fragment;
 use super::inputs::Inputs;
 use super::place::{At, Problem};
-use super::{Ambient, Level, Notes, PathTemplate, Settings};
+use super::{Ambient, Level, LogFormat, Notes, PathTemplate, Settings};
 
 /// Families of a host that runs instances and names none (R13, R28).
 const FAMILIES: [(&str, u16, u16); 2] = [("t3", 3_773, 8_930), ("playwright", 8_931, 14_000)];
@@ -63,6 +63,7 @@ pub(super) fn settings(
         retry_after,
         notes,
         level,
+        log_format,
     }) = inputs;
 
     let host = host_name(name, ambient, problems);
@@ -122,7 +123,12 @@ pub(super) fn settings(
     let url = url.and_then(|it| origin(it, problems));
     let poll = duration(poll, "poll", 30, 1..=3_600, problems);
     let drift = duration(drift, "drift", 300, 10..=86_400, problems);
-    let level = level.map_or(Some(Level::Info), |it| one_of(&it, "level", problems));
+    let level = level.map_or(Some(Level::Info), |it| {
+        one_of(&it, "level", Level::ALL, Level::word, problems)
+    });
+    let log_format = log_format
+        .map(|it| one_of(&it, "format", LogFormat::ALL, LogFormat::word, problems))
+        .map_or(Some(None), |it| it.map(Some));
     host?;
     Some(Settings {
         policy,
@@ -140,6 +146,7 @@ pub(super) fn settings(
             _ => Notes::Leave,
         },
         level: level?,
+        log_format: log_format?,
         trust: Default::default(),
     })
 }
@@ -651,15 +658,21 @@ fn duration(
     }
 }
 
-fn one_of(word: &At<String>, key: &str, problems: &mut Vec<Problem>) -> Option<Level> {
-    let words = Level::ALL.map(Level::word);
-    let found = Level::ALL.into_iter().find(|it| it.word() == word.value);
+fn one_of<T: Copy, const N: usize>(
+    word: &At<String>,
+    key: &str,
+    all: [T; N],
+    word_of: fn(T) -> &'static str,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    let found = all.into_iter().find(|it| word_of(*it) == word.value);
     if found.is_none() {
         let problem = Problem::new(
             word.place.clone(),
             format!("`{}` is no {key}", word.value.escape_debug()),
         );
-        problems.push(problem.help(format!("it is one of: {}", words.join(", "))));
+        let words = all.map(word_of).join(", ");
+        problems.push(problem.help(format!("it is one of: {words}")));
     }
     found
 }

@@ -1,0 +1,121 @@
+//! What waits, as a file of the ledger: for people who look from outside, and while the daemon runs.
+//!
+//! The executor itself never reads it back to decide anything: what is held is worked out anew in each cycle. Only since
+//! when a step waits is carried from one file to the next.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::LedgerError;
+use crate::action::Class;
+use crate::commit::CommitId;
+use crate::gate;
+use crate::policy::Executor;
+use crate::step::{Step, StepId};
+use crate::time::Time;
+
+/// Its path in the ledger.
+pub const FILE: &str = "held.json";
+
+/// The format this version writes.
+const FORMAT: u32 = 1;
+
+/// A step that waits, since when, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Waiting {
+    /// The step.
+    pub step: Step,
+    /// Its words, as they are shown and signed; always those of `step`.
+    pub words: String,
+    /// Its class by the policy of the host that wrote this.
+    pub class: Class,
+    /// The code of the reason, such as `pending_signature`.
+    pub reason: String,
+    /// The reason in words.
+    pub text: String,
+    /// Steps that must be done before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<StepId>,
+    /// Since when it waits without a break.
+    pub since: Time,
+}
+
+/// Everything that waits on one executor, in the order of the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldSteps {
+    format: u32,
+    /// The executor, such as `host/devvm`.
+    pub executor: String,
+    /// The commit whose plan it is.
+    pub commit: CommitId,
+    /// The steps.
+    pub held: Vec<Waiting>,
+}
+
+impl HeldSteps {
+    /// What waits now. Whatever waited `before` keeps its time; the rest waits since `now`. `needs` says for a step which
+    /// others must be done first.
+    pub fn now(
+        executor: &Executor,
+        commit: &CommitId,
+        held: &[gate::Held],
+        needs: impl Fn(StepId) -> Vec<StepId>,
+        before: &BTreeMap<StepId, Time>,
+        now: Time,
+    ) -> Self {
+        let held = held.iter().map(|it| Waiting {
+            step: it.step.clone(),
+            words: it.step.words(),
+            class: it.class,
+            reason: it.reason.code().to_owned(),
+            text: it.reason.to_string(),
+            needs: needs(it.step.id),
+            since: before.get(&it.step.id).copied().unwrap_or(now),
+        });
+        Self {
+            format: FORMAT,
+            executor: executor.to_string(),
+            commit: commit.clone(),
+            held: held.collect(),
+        }
+    }
+
+    /// Since when each of the steps waits.
+    pub fn since(&self) -> BTreeMap<StepId, Time> {
+        self.held.iter().map(|it| (it.step.id, it.since)).collect()
+    }
+
+    /// The file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut text = serde_json::to_vec_pretty(self).expect("plain records always serialise");
+        text.push(b'\n');
+        text
+    }
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// When it is of a newer format, not what was written, or a step's words or id are not its own.
+    pub fn read(bytes: &[u8]) -> Result<Self, LedgerError> {
+        super::check_format(FILE, bytes, FORMAT)?;
+        let read: Self =
+            serde_json::from_slice(bytes).map_err(|source| super::malformed(FILE, source))?;
+        let host = read.executor.strip_prefix("host/").unwrap_or_default();
+        let executor = Executor {
+            host: host.to_owned(),
+        };
+        for waiting in &read.held {
+            let Waiting { step, words, .. } = waiting;
+            // Shown = signed = run: what is shown out of this file is what the id binds.
+            if *words != step.words()
+                || step.id != StepId::of(&executor, &step.action, &step.incarnation)
+            {
+                return Err(LedgerError::NotItsOwn { step: step.id });
+            }
+        }
+        Ok(read)
+    }
+}

@@ -1,0 +1,264 @@
+//! What the ledger holds beside the facts: reads back as it was, and has no room for a secret.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_core::action::{Action, Class};
+use muster_core::commit::CommitId;
+use muster_core::facts::{Facts, HomeId, IdRange};
+use muster_core::gate::{Held, Reason};
+use muster_core::ledger::held::HeldSteps;
+use muster_core::ledger::inventory::Inventory;
+use muster_core::observed::{
+    Account, Accounts, Defaults, Home, Manager, Observed, Password, Person, Reading, Traces,
+    UnitState, Units,
+};
+use muster_core::policy::{Aggregate, Executor};
+use muster_core::step::{Incarnation, Step};
+use muster_core::time::Time;
+
+fn devvm() -> Executor {
+    Executor {
+        host: "devvm".into(),
+    }
+}
+
+fn commit() -> CommitId {
+    "a".repeat(40).parse().unwrap()
+}
+
+fn observed(processes: usize) -> Observed {
+    let range = IdRange {
+        first: 100_000,
+        count: 65_536,
+    };
+    let ann = Account {
+        uid: 1000,
+        gid: 1000,
+        home: "/home/ann".into(),
+        shell: "/bin/bash".into(),
+        password: Password::Usable,
+        expires: Some(20_000),
+        groups: BTreeSet::from(["t3".into()]),
+        half_groups: BTreeSet::new(),
+        subuid: Some(range),
+        subgid: None,
+        renaming_from: None,
+    };
+    let traces = Traces {
+        linger: Reading::Known(true),
+        keys: Reading::Known(true),
+        crontab: Reading::Unknown("no such\n\"thing\"".into()),
+        processes: Reading::Known(processes),
+        login_saved: Reading::Known(false),
+    };
+    let home = HomeId {
+        inode: 7,
+        born: 8,
+        filesystem: "uuid".into(),
+    };
+    Observed {
+        accounts: Reading::Known(Accounts {
+            by_name: BTreeMap::from([("ann".into(), ann)]),
+            groups: BTreeMap::from([("t3".into(), 996)]),
+            subuids: vec![range],
+            subgids: vec![],
+            foreign: BTreeMap::from([("zoe".into(), 9_000)]),
+            foreign_uids: BTreeSet::from([1_007]),
+            defaults: Defaults::default(),
+            shells: BTreeSet::from(["/bin/bash".into()]),
+        }),
+        people: BTreeMap::from([
+            (
+                "ann".into(),
+                Person {
+                    home: Reading::Known(Home::Directory(home)),
+                    traces: Some(traces),
+                },
+            ),
+            (
+                "bob".into(),
+                Person {
+                    home: Reading::Known(Home::Odd("a link".into())),
+                    traces: None,
+                },
+            ),
+        ]),
+        environments: Reading::Known(BTreeMap::from([("ann".into(), "ab".repeat(32))])),
+        aggregates: BTreeMap::from([(
+            Aggregate::LoginMap,
+            Reading::Known(BTreeMap::from([("ann.x".into(), "ann".into())])),
+        )]),
+        cluster_tiers: Some(Reading::Unknown("not there".into())),
+        units: Reading::Known(Units {
+            manager: Manager::Running,
+            by_name: BTreeMap::from([("t3@ann.service".into(), UnitState::default())]),
+            templates: BTreeSet::from(["t3@.service".into()]),
+        }),
+    }
+}
+
+#[test]
+fn an_inventory_reads_back_as_it_was_and_so_do_the_facts_in_it() {
+    let facts = Facts::genesis(&"0".repeat(32), "devvm", commit(), Time(5));
+    let inventory = Inventory {
+        executor: devvm(),
+        recorded: Some(Time(9)),
+        observed: observed(1),
+        facts: Some(facts),
+    };
+    let bytes = inventory.to_bytes();
+    assert_eq!(Inventory::read(&bytes).unwrap(), inventory);
+    let unread = Observed {
+        accounts: Reading::Unknown("no".into()),
+        cluster_tiers: None,
+        ..observed(0)
+    };
+    let bytes = Inventory::bytes_in_ledger(&devvm(), &unread);
+    let read = Inventory::read(&bytes).unwrap();
+    assert_eq!((read.observed, read.facts), (unread, None));
+    for wrong in [
+        String::from_utf8(bytes.clone())
+            .unwrap()
+            .replace("\"format\":1", "\"format\":2"),
+        String::from_utf8(bytes.clone())
+            .unwrap()
+            .replace("host/devvm", "moon/devvm"),
+        String::from_utf8(bytes)
+            .unwrap()
+            .replace("\"people\"", "\"persons\""),
+    ] {
+        assert!(Inventory::read(wrong.as_bytes()).is_err(), "{wrong}");
+    }
+}
+
+/// Every name that an inventory can have. Whoever adds one says here that it holds no password hash, key or session.
+const NAMES: [&str; 57] = [
+    "absent",
+    "accounts",
+    "active",
+    "aggregates",
+    "ann",
+    "ann.x",
+    "bob",
+    "born",
+    "by_name",
+    "cluster_tiers",
+    "count",
+    "crontab",
+    "databases",
+    "defaults",
+    "directory",
+    "enabled",
+    "environments",
+    "executor",
+    "expires",
+    "failed",
+    "filesystem",
+    "first",
+    "foreign",
+    "foreign_uids",
+    "format",
+    "gid",
+    "gids",
+    "groups",
+    "home",
+    "home_base",
+    "inode",
+    "keys",
+    "known",
+    "linger",
+    "login_map",
+    "login_saved",
+    "manager",
+    "odd",
+    "password",
+    "people",
+    "processes",
+    "shell",
+    "shells",
+    "subgid",
+    "subgids",
+    "subuid",
+    "subuids",
+    "t3",
+    "t3@ann.service",
+    "templates",
+    "traces",
+    "uid",
+    "uids",
+    "units",
+    "unknown",
+    "zoe",
+    "renaming_from",
+];
+
+#[test]
+fn an_inventory_has_no_room_for_a_password_a_key_or_a_session() {
+    fn names(value: &serde_json::Value, found: &mut BTreeSet<String>) {
+        match value {
+            serde_json::Value::Object(map) => map.iter().for_each(|(name, value)| {
+                found.insert(name.clone());
+                names(value, found);
+            }),
+            serde_json::Value::Array(list) => list.iter().for_each(|it| names(it, found)),
+            _ => {}
+        }
+    }
+    let bytes = Inventory::bytes_in_ledger(&devvm(), &observed(3));
+    let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    let mut found = BTreeSet::new();
+    names(&value, &mut found);
+    for name in &found {
+        assert!(NAMES.contains(&name.as_str()), "{name} is new");
+    }
+    // Of a password field, whether something opens it; of keys, whether there are any; of sessions, whether some run.
+    assert_eq!(value["accounts"]["ann"]["password"], "usable");
+    let traces = &value["people"]["ann"]["traces"];
+    assert_eq!(traces["keys"]["known"], true);
+    assert_eq!(traces["processes"]["known"], true);
+    let more = Inventory::bytes_in_ledger(&devvm(), &observed(4));
+    assert_eq!(bytes, more, "how many processes run is not written down");
+}
+
+#[test]
+fn a_held_step_keeps_its_time_and_cannot_be_made_to_look_like_another() {
+    let action = Action::ArchiveDelete {
+        user: "emo".into(),
+        uid: 1004,
+        home: "/home/emo".into(),
+        home_id: None,
+    };
+    let incarnation = Incarnation::Found { uid: 1004 };
+    let held = [Held {
+        step: Step::new(&devvm(), action, incarnation),
+        class: Class::Destructive,
+        reason: Reason::PendingSignature,
+    }];
+    let none = BTreeMap::new();
+    let first = HeldSteps::now(&devvm(), &commit(), &held, |_| vec![], &none, Time(3));
+    let later = HeldSteps::now(
+        &devvm(),
+        &commit(),
+        &held,
+        |_| vec![],
+        &first.since(),
+        Time(9),
+    );
+    assert_eq!(first, later);
+    let bytes = later.to_bytes();
+    assert_eq!(HeldSteps::read(&bytes).unwrap(), later);
+    let text = String::from_utf8(bytes).unwrap();
+    for (from, to) in [
+        (
+            "\"words\": \"user.archive_delete emo",
+            "\"words\": \"user.archive_delete ann",
+        ),
+        ("\"user\": \"emo\"", "\"user\": \"ann\""),
+        ("host/devvm", "host/other"),
+        ("\"format\": 1", "\"format\": 2"),
+    ] {
+        let changed = text.replace(from, to);
+        assert_ne!(changed, text, "{from}");
+        assert!(HeldSteps::read(changed.as_bytes()).is_err(), "{from}");
+    }
+}

@@ -1,0 +1,281 @@
+//! `muster history`: what was done, out of the ledger's own history, which nobody can rewrite unseen.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use muster_core::step::StepId;
+use muster_core::time::{Counted, Time};
+use muster_git::ledger::LogEntry;
+use serde_json::{Value, json};
+
+use super::ledgers::Shelf;
+use super::paint::Paint;
+use super::status::Format;
+use super::{CommandError, Common, Output, ledgers, now};
+use crate::exit;
+
+/// What is told of.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// At most so many, the newest.
+    #[arg(short = 'n', value_name = "NUMBER", default_value_t = 20)]
+    number: usize,
+    /// Nothing older: a date, a time, or a length of time such as 8h or 3d.
+    #[arg(long, value_name = "DATE|DURATION")]
+    since: Option<String>,
+    /// Only what was done for this person.
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Look into this ledger, at every host it has, in place of this host's.
+    #[arg(long, value_name = "PATH")]
+    ledger: Option<PathBuf>,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
+    let since = args
+        .since
+        .as_deref()
+        .map(|text| Time::from_words(text, now(), Counted::Back))
+        .transpose()
+        .map_err(|error| CommandError::Usage(format!("--since: {error}")))?;
+    let shelves = ledgers::open(args.ledger.as_deref(), common)?;
+    let mut told: Vec<(&str, Event)> = Vec::new();
+    for shelf in &shelves.all {
+        let events = newest(shelf, args, since)?;
+        told.extend(events.into_iter().map(|it| (shelf.executor.as_str(), it)));
+    }
+    // Several hosts' in one; of one moment, in the order of the hosts.
+    told.sort_by_key(|(_, event)| std::cmp::Reverse(event.at));
+    told.truncate(args.number);
+    match args.format {
+        Format::Human if told.is_empty() => out.line("Nothing was done.")?,
+        Format::Human => {
+            for (executor, event) in &told {
+                out.text(&text(executor, event, Paint::out()))?;
+            }
+        }
+        Format::Json => {
+            let events: Vec<Value> = told.iter().map(|(who, it)| as_json(who, it)).collect();
+            out.line(format_args!(
+                "{:#}",
+                json!({ "format": 1, "events": events })
+            ))?;
+        }
+    }
+    Ok(exit::OK)
+}
+
+/// The events of one ledger that are asked for, newest first. More of the log is read until there are enough.
+fn newest(shelf: &Shelf, args: &Args, since: Option<Time>) -> Result<Vec<Event>, CommandError> {
+    let mut limit = args.number.saturating_mul(4).max(64);
+    loop {
+        let log = shelf.log(limit)?;
+        let all = log.len() < limit;
+        let late = |it: &&LogEntry| since.is_none_or(|since| it.time >= since.0);
+        let over = log.iter().any(|it| !late(&it));
+        let events: Vec<Event> = log
+            .iter()
+            .take_while(late)
+            .filter_map(|it| Event::read(it).about(args.user.as_deref()))
+            .take(args.number)
+            .collect();
+        if all || over || events.len() >= args.number {
+            return Ok(events);
+        }
+        limit = limit.saturating_mul(4);
+    }
+}
+
+/// What one commit of the ledger tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Event {
+    pub(super) at: Time,
+    pub(super) ledger_commit: String,
+    /// The adopted commit.
+    pub(super) commit: String,
+    pub(super) decisions: Vec<String>,
+    pub(super) steps: Vec<Told>,
+    pub(super) held: usize,
+}
+
+/// What it tells of one step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) id: StepId,
+    pub(super) words: String,
+    pub(super) result: String,
+    pub(super) why: Option<String>,
+}
+
+impl Told {
+    pub(super) fn verb(&self) -> &str {
+        self.words.split(' ').next().unwrap_or_default()
+    }
+
+    fn user(&self) -> &str {
+        self.words.split(' ').nth(1).unwrap_or_default()
+    }
+
+    /// `<id> <words> (<result>: <why>)`; words have neither brackets nor more spaces than there are parameters.
+    fn read(line: &str) -> Option<Self> {
+        let (id, rest) = line.split_once(' ')?;
+        let (words, result) = rest.split_once(" (")?;
+        let result = result.strip_suffix(')')?;
+        let (result, why) = match result.split_once(": ") {
+            Some((result, why)) => (result, Some(why.to_owned())),
+            None => (result, None),
+        };
+        Some(Self {
+            id: id.parse().ok()?,
+            words: words.to_owned(),
+            result: result.to_owned(),
+            why,
+        })
+    }
+}
+
+impl Event {
+    pub(super) fn read(entry: &LogEntry) -> Self {
+        let mut event = Self {
+            at: Time(entry.time),
+            ledger_commit: entry.commit.as_str().to_owned(),
+            commit: String::new(),
+            decisions: Vec::new(),
+            steps: Vec::new(),
+            held: 0,
+        };
+        for line in entry.message.lines() {
+            if let Some(decision) = line.strip_prefix("* ") {
+                event.decisions.push(decision.to_owned());
+            } else if let Some(commit) = line.strip_prefix("Commit: ") {
+                event.commit = commit.to_owned();
+            } else if let Some(told) = Told::read(line) {
+                if told.result == "held" {
+                    event.held += 1;
+                } else {
+                    event.steps.push(told);
+                }
+            }
+        }
+        event
+    }
+
+    /// The part about one person; nothing, when nothing was decided or done.
+    fn about(mut self, user: Option<&str>) -> Option<Self> {
+        if let Some(user) = user {
+            self.steps.retain(|it| it.user() == user);
+            self.decisions.clear();
+        }
+        (!self.steps.is_empty() || !self.decisions.is_empty()).then_some(self)
+    }
+
+    /// By what right the steps ran.
+    pub(super) fn authority(&self) -> String {
+        match self.commit.get(..12) {
+            Some(short) => format!("asked for by commit {short}"),
+            None => "not recorded".to_owned(),
+        }
+    }
+
+    fn count(&self, result: impl Fn(&str) -> bool) -> usize {
+        self.steps.iter().filter(|it| result(&it.result)).count()
+    }
+}
+
+fn as_json(executor: &str, event: &Event) -> Value {
+    let steps = event.steps.iter().map(|it| {
+        json!({
+            "id": it.id,
+            "verb": it.verb(),
+            "user": it.user(),
+            "words": it.words,
+            "result": it.result,
+            "why": it.why,
+        })
+    });
+    json!({
+        "at": event.at.to_string(),
+        "executor": executor,
+        "ledger_commit": event.ledger_commit,
+        "commit": event.commit,
+        "authority": event.authority(),
+        "decisions": event.decisions,
+        "done": event.count(|it| it == "done"),
+        "failed": event.count(|it| it != "done"),
+        "held": event.held,
+        "steps": steps.collect::<Vec<_>>(),
+    })
+}
+
+fn text(executor: &str, event: &Event, paint: Paint) -> String {
+    let mut out = String::new();
+    let failed = event.count(|it| it != "done");
+    let mut counts = format!("{} done", event.count(|it| it == "done"));
+    if failed > 0 {
+        let words = paint.alarm(&format!("{failed} failed"));
+        let _ = write!(counts, ", {words}");
+    }
+    if event.held > 0 {
+        let _ = write!(counts, ", {} held", event.held);
+    }
+    let _ = writeln!(out, "{}  {executor}  {counts}", event.at);
+    for decision in &event.decisions {
+        let _ = writeln!(out, "  decided  {decision}");
+    }
+    if !event.steps.is_empty() {
+        let _ = writeln!(out, "  by       {}", event.authority());
+    }
+    for step in &event.steps {
+        let Told {
+            id,
+            words,
+            result,
+            why,
+        } = step;
+        let id = &id.to_string()[..8];
+        let _ = match (result.as_str(), why) {
+            ("done", _) => writeln!(out, "  done     {id} {words}"),
+            (_, Some(why)) => writeln!(out, "  {}   {id} {words}: {why}", paint.alarm("failed")),
+            (other, None) => writeln!(out, "  {}   {id} {words}: {other}", paint.alarm("failed")),
+        };
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_of_the_ledger_is_read_back() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let message = format!(
+            "aaaaaaaaaaaa: 1 done, 1 failed, 1 held\n\n* adopted {0}\n{id} user.create ann uid=1000 (done)\n\
+             {id} home.create ann home=/home/ann (failed: no (more) room: none)\n\
+             {id} user.archive_delete bob uid=1 (held: pending_signature)\n\nCommit: {0}\n",
+            "a".repeat(40)
+        );
+        let entry = LogEntry {
+            commit: "b".repeat(40).parse().unwrap(),
+            time: 1_795_361_159,
+            message,
+        };
+        let event = Event::read(&entry);
+        assert_eq!(event.steps.len(), 2);
+        assert_eq!(event.steps[1].why.as_deref(), Some("no (more) room: none"));
+        assert_eq!(
+            text("host/devvm", &event, Paint::Plain),
+            format!(
+                "2026-11-22T15:25:59Z  host/devvm  1 done, 1 failed, 1 held\n  decided  adopted {}\n  \
+                 by       asked for by commit aaaaaaaaaaaa\n  done     01234567 user.create ann uid=1000\n  \
+                 failed   01234567 home.create ann home=/home/ann: no (more) room: none\n",
+                "a".repeat(40)
+            )
+        );
+        assert_eq!(event.clone().about(Some("bob")), None);
+        assert_eq!(event.about(Some("ann")).unwrap().decisions.len(), 0);
+    }
+}

@@ -1,0 +1,217 @@
+//! `muster pending`: what waits, out of the ledger, so that it works while the daemon does.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use muster_core::action::{Action, Class};
+use muster_core::diagnostic::visible;
+use muster_core::ledger::held::{HeldSteps, Waiting};
+use muster_core::report::sentence;
+use muster_core::time::Time;
+use muster_host::survey;
+use serde_json::{Value, json};
+
+use super::paint::Paint;
+use super::status::Format;
+use super::{CommandError, Common, Output, ledgers};
+use crate::exit;
+
+/// Entries of a home that are counted before it is called "at least".
+const WALK_AT_MOST: u64 = 200_000;
+
+/// Whose, and how.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Look into this ledger, at every host it has, in place of this host's.
+    #[arg(long, value_name = "PATH")]
+    ledger: Option<PathBuf>,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
+    let shelves = ledgers::open(args.ledger.as_deref(), common)?;
+    let root = shelves.here.as_ref().map(|it| it.root.as_path());
+    let mut executors = Vec::new();
+    for shelf in &shelves.all {
+        let held = shelf.held()?;
+        let steps = held.as_ref().map_or(&[][..], |it| &it.held);
+        let losses = steps.iter().map(|it| loss(it, root)).collect::<Vec<_>>();
+        match args.format {
+            Format::Human => out.text(&text(&shelf.executor, held.as_ref(), &losses, Paint::out()))?,
+            Format::Json => executors.push(json!({
+                "executor": shelf.executor,
+                "commit": held.as_ref().map(|it| it.commit.as_str()),
+                "held": steps.iter().zip(&losses).map(|(it, loss)| as_json(it, loss.as_ref())).collect::<Vec<_>>(),
+            })),
+        }
+    }
+    if matches!(args.format, Format::Json) {
+        let all = json!({ "format": 1, "executors": executors });
+        out.line(format_args!("{all:#}"))?;
+    }
+    Ok(exit::OK)
+}
+
+/// What a step would destroy, as far as can be seen from here.
+pub(super) struct Loss {
+    path: String,
+    size: Option<survey::Size>,
+    last_login: Option<Time>,
+}
+
+/// What `waiting` would destroy, if anything; `root` is the host's root directory, where it is this host.
+pub(super) fn loss(waiting: &Waiting, root: Option<&Path>) -> Option<Loss> {
+    let Action::ArchiveDelete {
+        user, uid, home, ..
+    } = &waiting.step.action
+    else {
+        return None;
+    };
+    Some(Loss {
+        path: home.clone(),
+        size: root.and_then(|root| survey::size_of(root, home, WALK_AT_MOST).ok()),
+        last_login: root
+            .and_then(|root| survey::last_login(root, user, *uid))
+            .map(Time),
+    })
+}
+
+impl Loss {
+    /// In words.
+    pub(super) fn words(&self) -> String {
+        let Self {
+            path,
+            size,
+            last_login,
+        } = self;
+        let size = match size {
+            None => "size unknown".to_owned(),
+            Some(size) => format!(
+                "{}{} in {} files",
+                if size.complete { "" } else { "at least " },
+                bytes(size.bytes),
+                size.files
+            ),
+        };
+        let login = last_login.map_or("unknown".to_owned(), |at| at.to_string());
+        format!("{}, {size}; last login {login}", visible(path))
+    }
+
+    /// For programs.
+    pub(super) fn json(&self) -> Value {
+        let size = self.size.as_ref();
+        json!({
+            "path": self.path,
+            "bytes": size.map(|it| it.bytes),
+            "files": size.map(|it| it.files),
+            "complete": size.map(|it| it.complete),
+            "last_login": self.last_login.map(|it| it.to_string()),
+        })
+    }
+}
+
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut tenths = count.saturating_mul(10);
+    let mut unit = "B";
+    for next in UNITS {
+        if tenths < 10_240 {
+            break;
+        }
+        tenths /= 1_024;
+        unit = next;
+    }
+    match unit {
+        "B" => format!("{count} B"),
+        _ => format!("{}.{} {unit}", tenths / 10, tenths % 10),
+    }
+}
+
+fn as_json(waiting: &Waiting, loss: Option<&Loss>) -> Value {
+    let Waiting {
+        step,
+        words,
+        class,
+        reason,
+        text,
+        needs,
+        since,
+    } = waiting;
+    json!({
+        "id": step.id,
+        "verb": step.action.kind(),
+        "user": step.action.user(),
+        "parameters": step.action.parameters(),
+        "words": words,
+        "class": class,
+        "reason": reason,
+        "text": text,
+        "needs": needs,
+        "since": since.to_string(),
+        "destroys": loss.map(Loss::json),
+    })
+}
+
+fn text(executor: &str, held: Option<&HeldSteps>, losses: &[Option<Loss>], paint: Paint) -> String {
+    let mut out = String::new();
+    let executor = visible(executor);
+    let Some(held) = held else {
+        return format!("{executor}: no cycle has said yet what waits\n");
+    };
+    let number = match held.held.len() {
+        0 => return format!("{executor}: nothing waits\n"),
+        1 => "1 step waits".to_owned(),
+        many => format!("{many} steps wait"),
+    };
+    let _ = writeln!(
+        out,
+        "{executor}: {number}, of commit {}",
+        held.commit.short()
+    );
+    // The worst first; otherwise in the order of the plan.
+    let mut order: Vec<(&Waiting, &Option<Loss>)> = held.held.iter().zip(losses).collect();
+    order.sort_by_key(|(it, _)| std::cmp::Reverse(it.class));
+    for (waiting, loss) in order {
+        let class = waiting.class.to_string();
+        let class = match waiting.class {
+            Class::Destructive => paint.alarm(&class),
+            Class::Privileged => paint.warn(&class),
+            Class::Benign => class,
+        };
+        let _ = writeln!(
+            out,
+            "\n  {}  {class}, since {}",
+            waiting.step.id, waiting.since
+        );
+        let mut line = |name: &str, value: &str| {
+            let _ = writeln!(out, "    {name:<9} {value}");
+        };
+        line("would", &sentence(&waiting.step.action));
+        line("step", &waiting.words);
+        line("waits", &visible(&waiting.text));
+        if let Some(loss) = loss {
+            line("destroys", &loss.words());
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_as_people_say_them() {
+        for (count, words) in [
+            (0, "0 B"),
+            (1_023, "1023 B"),
+            (1_024, "1.0 KiB"),
+            (1_536, "1.5 KiB"),
+            (5 << 30, "5.0 GiB"),
+        ] {
+            assert_eq!(bytes(count), words);
+        }
+    }
+}

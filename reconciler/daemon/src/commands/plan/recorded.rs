@@ -1,0 +1,248 @@
+//! A host as it was written down: in a file of `muster plan --record`, or in a ledger.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use muster_core::facts::Facts;
+use muster_core::gate::Intent;
+use muster_core::ledger::inventory::{FILE, Inventory};
+use muster_core::ledger::{self, LedgerError};
+use muster_core::observed::{Home, Observed, Person, Question, Reading, Traces};
+use muster_core::policy::Executor;
+use muster_core::time::Time;
+use muster_core::world::{Complaints, World};
+
+use super::CommandError;
+
+/// No inventory is larger: a million accounts take less.
+const LIMIT: u64 = 1 << 30;
+
+/// What was written down, and when.
+pub(super) struct Recorded {
+    pub(super) executor: Executor,
+    pub(super) facts: Facts,
+    pub(super) at: Time,
+    pub(super) observed: Observed,
+}
+
+/// Why an inventory cannot be planned on.
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    /// It cannot be read.
+    #[error("the inventory {} cannot be read", path.display())]
+    Io {
+        /// Where it is.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is not what was written.
+    #[error("{} is no inventory that can be used", path.display())]
+    Content {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong.
+        source: LedgerError,
+    },
+    /// The ledger that holds it.
+    #[error("the ledger in {} cannot be read", path.display())]
+    Ledger {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong.
+        source: muster_git::LedgerError,
+    },
+    /// It says what was seen, and not what muster did before.
+    #[error(
+        "{} was taken out of a ledger without the facts beside it: name the ledger's directory instead, or a file of `muster plan --record`",
+        .0.display()
+    )]
+    NoFacts(PathBuf),
+    /// There is none, or there are several.
+    #[error("{} holds {}: say which with --host NAME", path.display(), several(names))]
+    Which {
+        /// The ledger.
+        path: PathBuf,
+        /// The hosts it has.
+        names: Vec<String>,
+    },
+    /// It is of another host.
+    #[error("{} is the inventory of host/{found}, not of host/{wanted}", path.display())]
+    Other {
+        /// Where it is.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        wanted: String,
+    },
+}
+
+fn several(names: &[String]) -> String {
+    match names {
+        [] => "no host's ledger".to_owned(),
+        names => format!("the hosts {}", names.join(", ")),
+    }
+}
+
+/// Reads the inventory at `path`: a file, `-` for standard input, or a directory that is a ledger.
+pub(super) fn read(path: &Path, host: Option<&str>) -> Result<Recorded, InventoryError> {
+    let io = |source| InventoryError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    if path.is_dir() {
+        return from_ledger(path, host);
+    }
+    let mut text = Vec::new();
+    if path == Path::new("-") {
+        io::stdin().lock().take(LIMIT).read_to_end(&mut text)
+    } else {
+        File::open(path).and_then(|file| file.take(LIMIT).read_to_end(&mut text))
+    }
+    .map_err(io)?;
+    let content = |source| InventoryError::Content {
+        path: path.to_owned(),
+        source,
+    };
+    let Inventory {
+        executor,
+        recorded,
+        observed,
+        facts,
+    } = Inventory::read(&text).map_err(content)?;
+    if let Some(wanted) = host.filter(|it| *it != executor.host) {
+        return Err(InventoryError::Other {
+            path: path.to_owned(),
+            found: executor.host,
+            wanted: wanted.to_owned(),
+        });
+    }
+    let facts = facts.ok_or_else(|| InventoryError::NoFacts(path.to_owned()))?;
+    Ok(Recorded {
+        executor,
+        at: recorded.unwrap_or(facts.latest),
+        facts,
+        observed,
+    })
+}
+
+fn from_ledger(path: &Path, host: Option<&str>) -> Result<Recorded, InventoryError> {
+    let unreadable = |source| InventoryError::Ledger {
+        path: path.to_owned(),
+        source,
+    };
+    let content = |source| InventoryError::Content {
+        path: path.to_owned(),
+        source,
+    };
+    let references = muster_git::Ledger::references(path).map_err(unreadable)?;
+    let name = |it: &String| it.rsplit('/').next().unwrap_or_default().to_owned();
+    let mut names: Vec<String> = references.iter().map(name).collect();
+    let found = match (host, names.as_slice()) {
+        (Some(host), names) => names.iter().position(|it| it == host),
+        (None, [_]) => Some(0),
+        (None, _) => None,
+    };
+    let Some(found) = found else {
+        return Err(InventoryError::Which {
+            path: path.to_owned(),
+            names,
+        });
+    };
+    let host = names.swap_remove(found);
+    let ledger = muster_git::Ledger::open(path, &references[found]).map_err(unreadable)?;
+    let held = ledger.load().map_err(unreadable)?;
+    let files = held.map(|it| it.files).unwrap_or_default();
+    let (facts, _) = ledger::facts(&files).map_err(content)?;
+    let text = files
+        .get(FILE)
+        .ok_or_else(|| content(LedgerError::Missing(FILE)))?;
+    let Inventory {
+        executor, observed, ..
+    } = Inventory::read(text).map_err(content)?;
+    let newest = ledger.log(1).map_err(unreadable)?;
+    let at = newest.first().map_or(facts.latest, |it| Time(it.time));
+    if executor.host != host {
+        return Err(InventoryError::Other {
+            path: path.to_owned(),
+            found: executor.host,
+            wanted: host,
+        });
+    }
+    Ok(Recorded {
+        executor,
+        facts,
+        at,
+        observed,
+    })
+}
+
+/// Writes an inventory to `path`, for its owner alone: it names everybody who has an account.
+pub(super) fn write(path: &Path, inventory: &Inventory) -> Result<(), CommandError> {
+    let failed = |source| CommandError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
+    file.write_all(&inventory.to_bytes()).map_err(failed)?;
+    file.persist(path)
+        .map(drop)
+        .map_err(|error| failed(error.error))
+}
+
+/// A recorded host was asked to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a recorded host cannot be changed")]
+pub(super) struct OnlyRecorded;
+
+impl World for Recorded {
+    type Error = OnlyRecorded;
+
+    /// What was recorded. Of somebody who was not looked at closely enough then, that is said, so that nothing is planned
+    /// on what is not known.
+    fn observe(&mut self, question: &Question) -> Result<Observed, OnlyRecorded> {
+        let mut observed = self.observed.clone();
+        let unknown = || "it is not in the recorded inventory".to_owned();
+        for (user, subject) in &question.people {
+            let has_account = observed
+                .accounts
+                .known()
+                .is_some_and(|it| it.by_name.contains_key(user));
+            let person = observed
+                .people
+                .entry(user.clone())
+                .or_insert_with(|| Person {
+                    home: if has_account {
+                        Reading::Unknown(unknown())
+                    } else {
+                        Reading::Known(Home::Absent)
+                    },
+                    traces: None,
+                });
+            if subject.traces && person.traces.is_none() {
+                person.traces = Some(Traces {
+                    linger: Reading::Unknown(unknown()),
+                    keys: Reading::Unknown(unknown()),
+                    crontab: Reading::Unknown(unknown()),
+                    processes: Reading::Unknown(unknown()),
+                    login_saved: Reading::Unknown(unknown()),
+                });
+            }
+        }
+        Ok(observed)
+    }
+
+    fn act(
+        &mut self,
+        _: &Intent,
+        _: &mut dyn FnMut(usize, usize),
+    ) -> Result<Complaints, OnlyRecorded> {
+        Err(OnlyRecorded)
+    }
+}

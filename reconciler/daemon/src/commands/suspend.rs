@@ -1,0 +1,227 @@
+//! `muster suspend` and `muster resume`: for root at the console, also while the daemon runs.
+
+use std::time::{Duration, Instant};
+
+use muster_core::facts::Suspended;
+use muster_core::journal::Entry;
+use muster_core::ledger;
+use muster_core::time::{Counted, Time};
+use muster_core::world::{Journal as _, Ledger as _};
+
+use super::{CommandError, Common, Output, now, output, who};
+use crate::cycle::chain;
+use crate::executor::AssembleError;
+use crate::exit;
+use crate::outside::LedgerRepository;
+use crate::settings::Settings;
+use crate::state_dir::{Holder, Identity, Lock, Purpose, StateDir, StateError, poke};
+use crate::suspension::{self, Decision, Request};
+use crate::tell;
+
+/// How long a daemon at work is waited for: it answers between two batches.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// For how long, and why.
+#[derive(Debug, clap::Args)]
+pub(super) struct SuspendArgs {
+    /// Why, for those who read the record later.
+    #[arg(long)]
+    reason: String,
+    /// When it ends by itself: a date (its first moment in UTC), a time, or a length such as 8h or 3d.
+    #[arg(long, value_name = "DATE|DURATION")]
+    until: Option<String>,
+}
+
+/// Why.
+#[derive(Debug, clap::Args)]
+pub(super) struct ResumeArgs {
+    /// Why, for those who read the record later.
+    #[arg(long, default_value = "resumed at the console")]
+    reason: String,
+}
+
+pub(super) fn suspend(
+    args: &SuspendArgs,
+    common: &Common,
+    out: &mut Output,
+) -> Result<u8, CommandError> {
+    let SuspendArgs { reason, until } = args;
+    let now = now();
+    let until = until
+        .as_deref()
+        .map(|text| Time::from_words(text, now, Counted::Ahead))
+        .transpose()
+        .map_err(|error| CommandError::Usage(format!("--until: {error}")))?;
+    if let Some(until) = until.filter(|it| *it <= now) {
+        return Err(CommandError::Usage(format!(
+            "--until: {until} is over already"
+        )));
+    }
+    decide(reason, Decision::Suspend { until }, common, out)
+}
+
+pub(super) fn resume(
+    args: &ResumeArgs,
+    common: &Common,
+    out: &mut Output,
+) -> Result<u8, CommandError> {
+    decide(&args.reason, Decision::Resume, common, out)
+}
+
+fn decide(
+    reason: &str,
+    decision: Decision,
+    common: &Common,
+    out: &mut Output,
+) -> Result<u8, CommandError> {
+    super::check_reason(reason)?;
+    let settings = common.settings()?;
+    let state = StateDir::at(&settings.dir);
+    let Some(identity) = state.identity()? else {
+        return Err(StateError::NotInitialised(settings.dir).into());
+    };
+    let name = &identity.name;
+    let request = Request {
+        who: who(),
+        reason: reason.to_owned(),
+        decision,
+    };
+    let entry = request.entry(now());
+    match Lock::take(&state, Purpose::Other("suspend")) {
+        Ok(lock) => {
+            let before = record(&settings, &state, &identity, &lock, vec![entry.clone()])?;
+            if before.is_none() && matches!(entry, Entry::Resumed { .. }) {
+                out.line(format_args!("host/{name} was not suspended."))?;
+                return Ok(exit::OK);
+            }
+        }
+        Err(StateError::Held {
+            holder: Holder { command, .. },
+        }) if command == Purpose::Run.word() => {
+            if !ask(&settings, &state, &identity, &request)? {
+                out.line(format_args!(
+                    "The daemon of host/{name} was told, and has not answered yet: it will before its next batch. \
+                     `muster status` shows when."
+                ))?;
+                return Ok(exit::OK);
+            }
+        }
+        Err(error) => return Err(error.into()),
+    }
+    match entry {
+        Entry::Suspended { .. } => out.line(format_args!(
+            "host/{name} is {}. It goes on looking, planning and telling; `muster resume` ends it.",
+            shown(&entry)
+        ))?,
+        _ => out.line(format_args!("host/{name} goes on."))?,
+    }
+    Ok(exit::OK)
+}
+
+fn shown(entry: &Entry) -> String {
+    match entry {
+        Entry::Suspended {
+            at,
+            who,
+            reason,
+            until,
+        } => Suspended {
+            who: who.clone(),
+            reason: reason.clone(),
+            since: *at,
+            until: *until,
+        }
+        .to_string(),
+        _ => String::new(),
+    }
+}
+
+/// Leaves a request with the daemon, and waits until it is in the journal; false when that takes long. A daemon that ends
+/// meanwhile leaves the lock to us.
+fn ask(
+    settings: &Settings,
+    state: &StateDir,
+    identity: &Identity,
+    request: &Request,
+) -> Result<bool, CommandError> {
+    let left = suspension::ask(state, request, now())?;
+    // Whoever ended in this moment is found out below.
+    let _ = poke(state);
+    let began = Instant::now();
+    while left.exists() {
+        match Lock::take(state, Purpose::Other("suspend")) {
+            Ok(lock) => {
+                let waiting = suspension::asked(state);
+                let entries = waiting.iter().map(|(_, it)| it.entry(now())).collect();
+                record(settings, state, identity, &lock, entries)?;
+                waiting
+                    .iter()
+                    .for_each(|(path, _)| suspension::forget(path));
+                return Ok(true);
+            }
+            Err(StateError::Held { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if began.elapsed() > PATIENCE {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(true)
+}
+
+/// Writes decisions into the journal, and into the ledger's history; gives what was in force before.
+fn record(
+    settings: &Settings,
+    state: &StateDir,
+    identity: &Identity,
+    lock: &Lock,
+    entries: Vec<Entry>,
+) -> Result<Option<Suspended>, CommandError> {
+    let host = &settings.policy.executor.host;
+    let mut opened = state.open(lock, host, state.read_ledger()?, now())?;
+    let before = opened.replayed.facts.suspended.clone();
+    let mut decided = Vec::new();
+    for entry in entries {
+        if before.is_none() && matches!(entry, Entry::Resumed { .. }) && decided.is_empty() {
+            continue;
+        }
+        let entry = not_before(entry, opened.replayed.facts.latest);
+        opened.journal.append(&entry).map_err(StateError::Journal)?;
+        decided.extend(tell::decision(&entry));
+        opened
+            .replayed
+            .apply(&entry)
+            .expect("BUG: a decision can stand anywhere");
+    }
+    if decided.is_empty() {
+        return Ok(before);
+    }
+    // A ledger ends where nothing is in doubt: what a process left open is looked at by the next cycle.
+    if opened.replayed.open.is_some() {
+        return Ok(before);
+    }
+    // The journal has it. Should the ledger not take it, the next cycle brings it there, without the words.
+    let kept = LedgerRepository::open(&state.ledger(), &identity.ledger_ref()).and_then(
+        |(mut repository, files)| {
+            let facts = &opened.replayed.facts;
+            let after = ledger::files(facts, &opened.journal.through());
+            let message = tell::ledger_message(facts, &decided, &crate::cycle::Summary::default());
+            repository.commit(ledger::changes(&files, &after), &message, now())
+        },
+    );
+    if let Err(error) = kept.map_err(AssembleError::Repositories) {
+        output::note(&format!(
+            "warning: the ledger could not be told yet: {}\n",
+            chain(&error)
+        ));
+    }
+    Ok(before)
+}
+
+fn not_before(mut entry: Entry, latest: Time) -> Entry {
+    if let Entry::Suspended { at, .. } | Entry::Resumed { at, .. } = &mut entry {
+        *at = (*at).max(latest);
+    }
+    entry
+}

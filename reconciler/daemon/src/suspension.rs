@@ -1,0 +1,183 @@
+//! Suspending and resuming, from the console into the journal.
+//!
+//! Whoever holds the lock writes the journal. Where that is a daemon at work, the console leaves a *request*, a file that
+//! appears whole or not at all, and wakes the daemon, which takes it in before its next batch. A request that nobody has
+//! taken in yet is not lost: whoever opens the journal next finds it.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use muster_core::journal::Entry;
+use muster_core::time::Time;
+use serde::{Deserialize, Serialize};
+
+use crate::cycle::chain;
+use crate::state_dir::{StateDir, StateError};
+
+/// What a person at the console decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Who, as the console knew them.
+    pub who: String,
+    /// Why, in their words.
+    pub reason: String,
+    /// What.
+    pub decision: Decision,
+}
+
+/// What can be decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Decision {
+    /// Nothing runs from here on.
+    Suspend {
+        /// The first moment at which that no longer holds, if it ends by itself.
+        until: Option<Time>,
+    },
+    /// It goes on.
+    Resume,
+}
+
+impl Request {
+    /// The record of it.
+    pub fn entry(&self, at: Time) -> Entry {
+        let Self {
+            who,
+            reason,
+            decision,
+        } = self.clone();
+        match decision {
+            Decision::Suspend { until } => Entry::Suspended {
+                at,
+                who,
+                reason,
+                until,
+            },
+            Decision::Resume => Entry::Resumed { at, who, reason },
+        }
+    }
+}
+
+const ENDING: &str = "json";
+
+/// Leaves a request for the process that holds the lock; gives the file, which is gone once the request is in the journal.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn ask(state: &StateDir, request: &Request, now: Time) -> Result<PathBuf, StateError> {
+    let dir = state.requests();
+    let failed = |act: &'static str, path: &Path| {
+        let path = path.to_owned();
+        move |source| StateError::Io { act, path, source }
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&dir)
+        .map_err(failed("create", &dir))?;
+    let text = serde_json::to_vec(request).expect("plain records always serialise");
+    // Taken in by the order of the names.
+    let path = dir.join(format!("{:020}-{}.{ENDING}", now.0, std::process::id()));
+    let mut file = tempfile::NamedTempFile::new_in(&dir).map_err(failed("write", &path))?;
+    file.write_all(&text)
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(failed("write", &path))?;
+    file.persist(&path)
+        .map_err(|error| failed("write", &path)(error.error))?;
+    fs::File::open(&dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(failed("write", &path))?;
+    Ok(path)
+}
+
+/// Whether a request waits.
+pub fn is_asked(state: &StateDir) -> bool {
+    !paths(state).is_empty()
+}
+
+/// The requests that wait, oldest first. One that cannot be read is put aside, and said.
+pub fn asked(state: &StateDir) -> Vec<(PathBuf, Request)> {
+    let mut found = Vec::new();
+    for path in paths(state) {
+        let read = fs::read(&path).and_then(|text| {
+            serde_json::from_slice(&text)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        });
+        match read {
+            Ok(request) => found.push((path, request)),
+            Err(error) => {
+                tracing::error!(
+                    "The request {} cannot be read ({}); it is put aside.",
+                    path.display(),
+                    chain(&error)
+                );
+                let _ = fs::rename(&path, path.with_extension("bad"));
+            }
+        }
+    }
+    found
+}
+
+/// Removes a request that is in the journal. Should that fail, it is taken in once more, which changes nothing.
+pub fn forget(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!("{} cannot be removed: {error}.", path.display());
+    }
+}
+
+fn paths(state: &StateDir) -> Vec<PathBuf> {
+    let entries = fs::read_dir(state.requests()).into_iter().flatten();
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|it| it == ENDING))
+        .collect();
+    paths.sort();
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_found_in_order_and_a_broken_one_is_put_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        assert!(!is_asked(&state));
+        let request = |decision| Request {
+            who: "root".into(),
+            reason: "a disk is changed".into(),
+            decision,
+        };
+        let until = Some(Time(99));
+        let suspend = request(Decision::Suspend { until });
+        let second = ask(&state, &request(Decision::Resume), Time(20)).unwrap();
+        let first = ask(&state, &suspend, Time(3)).unwrap();
+        fs::write(state.requests().join("1.json"), "{").unwrap();
+        let found = asked(&state);
+        assert_eq!(
+            found.iter().map(|it| &it.0).collect::<Vec<_>>(),
+            [&first, &second]
+        );
+        assert_eq!(found[0].1, suspend);
+        assert_eq!(
+            found[0].1.entry(Time(5)),
+            Entry::Suspended {
+                at: Time(5),
+                who: "root".into(),
+                reason: "a disk is changed".into(),
+                until
+            }
+        );
+        assert!(state.requests().join("1.bad").exists());
+        forget(&first);
+        forget(&first);
+        forget(&second);
+        assert!(!is_asked(&state));
+    }
+}
