@@ -195,6 +195,8 @@ impl Ran {
 pub enum Fault {
     /// The process dies before it.
     Kill,
+    /// The process is told to stop.
+    Terminate,
     /// The kernel answers this instead of doing it.
     Error(&'static str),
 }
@@ -478,12 +480,28 @@ impl Site {
     /// # Panics
     /// When it cannot be started.
     pub fn once_with(&self, fault: Fault, at: Point) -> Ran {
+        let mut strace = self.traced(&[], fault, at, &["run", "--once"]);
+        Ran::from(strace.stdin(Stdio::null()).output().expect("strace"))
+    }
+
+    /// Starts the daemon, to which something happens at one system call.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn daemon_with(&self, fault: Fault, at: Point) -> Daemon {
+        // The daemon is our child then, and strace is not.
+        self.started(self.traced(&["-D"], fault, at, &["run"]))
+    }
+
+    fn traced(&self, how: &[&str], fault: Fault, at: Point, args: &[&str]) -> Command {
         let what = match fault {
             Fault::Kill => "signal=SIGKILL".to_owned(),
+            Fault::Terminate => "signal=SIGTERM".to_owned(),
             Fault::Error(name) => format!("error={name}"),
         };
         let mut strace = hermetic("strace");
         strace
+            .args(how)
             .args(["-f", "--seccomp-bpf", "-qqq", "-o", "/dev/null", "-e"])
             .arg(format!("trace={}", at.call));
         strace
@@ -493,8 +511,8 @@ impl Site {
             .arg(program())
             .arg("--config")
             .arg(self.path("muster.toml"))
-            .args(["run", "--once"]);
-        Ran::from(strace.stdin(Stdio::null()).output().expect("strace"))
+            .args(args);
+        strace
     }
 
     /// Every writing system call that one cycle makes here, in no order that matters. Runs that cycle.
@@ -542,13 +560,17 @@ impl Site {
     /// # Panics
     /// When it cannot be started.
     pub fn daemon(&self) -> Daemon {
+        self.started(self.command(&["run"]))
+    }
+
+    fn started(&self, mut command: Command) -> Daemon {
         let log = fs::File::options()
             .append(true)
             .create(true)
             .open(self.path("log"))
             .expect("a log");
-        let child = self
-            .command(&["run"])
+        let child = command
+            .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)
             .spawn();
@@ -784,7 +806,9 @@ impl Daemon {
     /// Tells it to stop, and gives its exit code.
     #[track_caller]
     pub fn stop(&mut self) -> Option<i32> {
-        self.signal(nix::sys::signal::Signal::SIGTERM);
+        if self.is_running() {
+            self.signal(nix::sys::signal::Signal::SIGTERM);
+        }
         self.ended()
     }
 }

@@ -2,7 +2,9 @@
 
 use std::process::{Command, Stdio};
 
-use muster_tests::site::{ANN, ANN_AND_BOB, Site, needs, wait_until};
+use muster_tests::site::{
+    ANN, ANN_AND_BOB, Fault, Point, Site, differences, for_each_in_parallel, needs, wait_until,
+};
 use nix::sys::signal::Signal;
 
 /// The exit code of whoever finds the lock taken.
@@ -73,28 +75,41 @@ fn a_commit_is_noticed_by_itself_and_a_poke_finds_drift() {
 
 #[test]
 fn told_to_stop_at_any_moment_it_ends_well() {
-    needs(&["git"]);
+    needs(&["git", "strace"]);
     let site = Site::new();
     site.commit(ANN_AND_BOB, "ann and bob");
     let undisturbed = site.copy();
-    let _ = undisturbed.settles();
-    for milliseconds in [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89] {
+    let points: Vec<Point> = undisturbed
+        .points_of_a_cycle()
+        .into_iter()
+        .filter(|it| ["fdatasync", "fsync", "renameat", "mkdirat"].contains(&it.call))
+        .collect();
+    undisturbed.is_still().unwrap();
+    let expected = undisturbed.host();
+    let wrong = for_each_in_parallel(&points, |point| {
         let site = site.copy();
-        let mut daemon = site.daemon();
-        // Before it has taken the lock it has no ear for signals, and dies of them as any program does.
-        wait_until("it is at work", || {
-            !daemon.is_running() || site.status()["at_work"].is_object()
+        let mut daemon = site.daemon_with(Fault::Terminate, *point);
+        wait_until("it ends, or has nothing left to do", || {
+            let refs = || site.git(&["for-each-ref", "--format=%(refname)", "refs/notes"]);
+            !daemon.is_running() || refs().contains("outcome")
         });
-        std::thread::sleep(std::time::Duration::from_millis(milliseconds));
-        assert_eq!(
-            daemon.stop(),
-            Some(0),
-            "after {milliseconds} ms: {}",
-            daemon.log()
-        );
-        let _ = site.settles();
-        assert_eq!(undisturbed.host(), site.host(), "after {milliseconds} ms");
-    }
+        // The call was another thread's this time, and was not reached: it is told by hand.
+        if daemon.stop() != Some(0) {
+            return Err(format!("{point:?}: {}", daemon.log()));
+        }
+        let ran = site.once();
+        match differences(&expected, &site.host()) {
+            none if ran.is_ok() && none.is_empty() => site.is_still(),
+            some => Err(format!("{point:?}: {some}\n{}", ran.said())),
+        }
+    });
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        points.len(),
+        wrong.join("\n\n")
+    );
 }
 
 #[test]
