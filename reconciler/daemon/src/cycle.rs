@@ -12,7 +12,7 @@ use muster_core::facts::{Attempted, Facts, Frozen};
 use muster_core::gate::{Batch, Held, judge};
 use muster_core::journal::{Entry, OutOfOrder, Replayed, StepResult};
 use muster_core::ledger;
-use muster_core::observed::{Observed, Parts, Question};
+use muster_core::observed::{AccountsOf, Observed, Parts, Question};
 use muster_core::plan::{self, Input, Note, Plan, question};
 use muster_core::policy::Policy;
 use muster_core::render;
@@ -48,6 +48,9 @@ pub struct Memory {
     pub replayed: Replayed,
     /// The files of the ledger as last committed.
     ledger_files: Files,
+    /// Whose facts may differ from those files; nobody knows before the first commit, or the first look that finds none
+    /// due.
+    touched: Option<BTreeSet<String>>,
     /// Whether an entry was written since.
     dirty: bool,
     desired: Option<(CommitId, Date, Desired)>,
@@ -69,6 +72,7 @@ impl Memory {
         Self {
             replayed,
             ledger_files,
+            touched: None,
             dirty: true,
             desired: None,
             told: BTreeMap::new(),
@@ -186,6 +190,16 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
     run.now = run.now.max(memory.facts().latest);
     let mut summary = Summary::default();
 
+    if memory.touched.is_none()
+        && ledger::holds(
+            &memory.ledger_files,
+            memory.facts(),
+            &outside.journal.through(),
+        )
+    {
+        memory.touched = Some(BTreeSet::new());
+    }
+
     // Read.
     recover(memory, outside, &run, &mut summary)?;
     let heads = adopt(memory, outside, &run, &mut summary)?;
@@ -209,7 +223,6 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
             &plan,
             &observed,
             batches,
-            &desired,
             &mut summary,
         )?;
         let uncovered = summary.ran[before..]
@@ -227,7 +240,7 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
         let waiting = if summary.ran.is_empty() {
             None
         } else {
-            observed = observe(outside, &question(&desired, memory.facts()))?;
+            look_again(memory, outside, &desired, &mut observed, &summary)?;
             let plan = make_plan(memory, &run, &memory.facts().adopted, &desired, &observed);
             let verdict = judge(&plan, run.policy, memory.facts(), &observed, run.now);
             Some((verdict.held, plan.notes().to_vec()))
@@ -257,6 +270,30 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
     summary.frozen.clone_from(&memory.facts().frozen);
     memory.desired = Some((memory.facts().adopted.clone(), run.now.date(), desired));
     Ok(summary)
+}
+
+/// Looks at what the batches of this cycle changed. Everybody else was looked at in this very cycle.
+fn look_again<S, W: World, J, L, R>(
+    memory: &Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    desired: &Desired,
+    observed: &mut Observed,
+    summary: &Summary,
+) -> Result<(), CycleError> {
+    let mut question = question(desired, memory.facts());
+    let mut ran = summary.ran.iter().map(|(step, _)| step);
+    if ran.clone().any(|step| uncovers(&step.action)) {
+        *observed = observe(outside, &question)?;
+        return Ok(());
+    }
+    let mut touched = BTreeSet::new();
+    touch(&mut touched, &mut ran);
+    question.people.retain(|user, _| touched.contains(user));
+    question.accounts_of = AccountsOf::Asked;
+    question.new = 0;
+    let newer = observe(outside, &question)?;
+    observed.renew(&question, newer);
+    Ok(())
 }
 
 /// A step that uncovers what was hidden is followed by one more look within the cycle.
@@ -358,7 +395,30 @@ fn record<J: Journal>(
         source: Box::new(error),
     })?;
     memory.dirty = true;
+    if let Some(touched) = &mut memory.touched {
+        match entry {
+            // Its steps are those of the batch that is open.
+            Entry::Outcome { .. } => touch(touched, memory.replayed.open.iter().flatten()),
+            // Everybody's facts begin anew.
+            Entry::Genesis { .. } => memory.touched = None,
+            Entry::Adopted { .. }
+            | Entry::Attempted { .. }
+            | Entry::Frozen { .. }
+            | Entry::Reset { .. }
+            | Entry::Intended { .. } => {}
+        }
+    }
     memory.replayed.apply(entry).map_err(CycleError::Order)
+}
+
+/// Adds whom the outcome of `steps` can change in the facts.
+fn touch<'a>(touched: &mut BTreeSet<String>, steps: impl Iterator<Item = &'a Step>) {
+    for step in steps {
+        touched.insert(step.action.user().to_owned());
+        if let Action::RenameAccount { from, .. } = &step.action {
+            touched.insert(from.clone());
+        }
+    }
 }
 
 /// Brings the one batch in doubt to an outcome, by looking.
@@ -412,10 +472,14 @@ fn close<S, W, J: Journal, L, R>(
 fn question_about(steps: &[Step], facts: &Facts, parts: Parts) -> Question {
     let mut question = Question {
         parts,
+        accounts_of: AccountsOf::Asked,
         ..Question::default()
     };
     for step in steps {
         let user = step.action.user();
+        if let Action::RenameAccount { from, .. } = &step.action {
+            question.people.entry(from.clone()).or_default();
+        }
         let subject = question.people.entry(user.to_owned()).or_default();
         subject.traces |= needs_traces(&step.action);
         let known = facts.people.get(user);
@@ -581,7 +645,6 @@ fn carry_out<S, W: World, J: Journal, L, R>(
     plan: &Plan,
     observed: &Observed,
     batches: Vec<Batch>,
-    desired: &Desired,
     summary: &mut Summary,
 ) -> Result<(), CycleError> {
     let mut undone: BTreeSet<StepId> = BTreeSet::new();
@@ -618,8 +681,7 @@ fn carry_out<S, W: World, J: Journal, L, R>(
         };
         let mut parts = parts_of(intent.phase());
         parts.homes |= intent.steps().iter().any(|step| needs_traces(&step.action));
-        let mut question = question_about(intent.steps(), memory.facts(), parts);
-        question.shells = desired.people.values().map(|it| it.shell.clone()).collect();
+        let question = question_about(intent.steps(), memory.facts(), parts);
         let after = observe(outside, &question)?;
         let results = close(memory, outside, run, intent.steps(), &after, &complaints)?;
         for (step, result) in intent.steps().iter().zip(results) {
@@ -672,18 +734,29 @@ fn commit_ledger<S, W, J: Journal, L: Ledger, R>(
     let through = outside.journal.through();
     // Whoever has just started does not know whether anything is new, and mostly nothing is.
     if !ledger::holds(&memory.ledger_files, memory.facts(), &through) {
-        let files = ledger::files(memory.facts(), &through);
-        let changes = ledger::changes(&memory.ledger_files, &files);
+        let changes = match &memory.touched {
+            Some(touched) => ledger::files_of(memory.facts(), &through, touched),
+            None => ledger::changes(
+                &memory.ledger_files,
+                &ledger::files(memory.facts(), &through),
+            ),
+        };
         let message = tell::ledger_message(memory.facts(), summary);
         outside
             .ledger
-            .commit(changes, &message, now)
+            .commit(&changes, &message, now)
             .map_err(|error| CycleError::Records {
                 what: "the ledger could not be written; what was done is in the journal".to_owned(),
                 source: Box::new(error),
             })?;
-        memory.ledger_files = files;
+        for (path, content) in changes {
+            match content {
+                Some(content) => memory.ledger_files.insert(path, content),
+                None => memory.ledger_files.remove(&path),
+            };
+        }
     }
+    memory.touched = Some(BTreeSet::new());
     memory.dirty = false;
     outside
         .journal
