@@ -634,10 +634,6 @@ fn desired_of_adopted<S: Source, W, J, L, R>(
 }
 
 /// Runs the batches, one intent at a time, and observes after each.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the one place where everything read meets everything decided"
-)]
 fn carry_out<S, W: World, J: Journal, L, R>(
     memory: &mut Memory,
     outside: &mut Outside<S, W, J, L, R>,
