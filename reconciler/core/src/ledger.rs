@@ -133,6 +133,7 @@ fn check_format(file: &str, bytes: &[u8], newest: u32) -> Result<(), LedgerError
 }
 
 const STATE: &str = "state.json";
+const PEOPLE: &str = "people/";
 
 /// One line of JSON for each release that was ever taken up.
 const RELEASES: &str = "releases.jsonl";
@@ -146,14 +147,7 @@ pub fn is_of_facts(path: &str) -> bool {
 /// The files of a ledger that holds `facts`, up to journal record `through`.
 pub fn files(facts: &Facts, through: &Through) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::from([(STATE.to_owned(), state(facts, through))]);
-    if !facts.claims.is_empty() {
-        let mut lines = Vec::new();
-        for claim in facts.claims.values() {
-            serde_json::to_writer(&mut lines, claim).expect("plain records always serialise");
-            lines.push(b'\n');
-        }
-        files.insert(RELEASES.to_owned(), lines);
-    }
+    files.extend(releases(facts).map(|lines| (RELEASES.to_owned(), lines)));
     for (user, person) in &facts.people {
         files
             .entry(shard(user))
@@ -161,6 +155,40 @@ pub fn files(facts: &Facts, through: &Through) -> BTreeMap<String, Vec<u8>> {
             .extend(line(user, person));
     }
     files
+}
+
+/// What of [`files`] is other than before, when nothing but `users` changed in the people: a commit then costs what
+/// changed. `None` is a file that is gone.
+pub fn files_of(
+    facts: &Facts,
+    through: &Through,
+    users: &BTreeSet<String>,
+) -> BTreeMap<String, Option<Vec<u8>>> {
+    let shards: BTreeSet<u8> = users.iter().map(|user| shard_number(user)).collect();
+    let mut files: BTreeMap<String, Option<Vec<u8>>> =
+        BTreeMap::from([(STATE.to_owned(), Some(state(facts, through)))]);
+    files.extend(releases(facts).map(|lines| (RELEASES.to_owned(), Some(lines))));
+    files.extend(shards.iter().map(|number| (shard_path(*number), None)));
+    if !shards.is_empty() {
+        for (user, person) in &facts.people {
+            let number = shard_number(user);
+            if shards.contains(&number) {
+                let file = files.entry(shard_path(number)).or_default();
+                file.get_or_insert_default().extend(line(user, person));
+            }
+        }
+    }
+    files
+}
+
+/// A line for each release that was taken up, if there was one.
+fn releases(facts: &Facts) -> Option<Vec<u8>> {
+    let mut lines = Vec::new();
+    for claim in facts.claims.values() {
+        serde_json::to_writer(&mut lines, claim).expect("plain records always serialise");
+        lines.push(b'\n');
+    }
+    (!lines.is_empty()).then_some(lines)
 }
 
 /// Whether `files` hold `facts` already. People change by journal records alone, so the last of them tells enough.
@@ -230,7 +258,15 @@ fn line(user: &str, person: &PersonFacts) -> Vec<u8> {
 
 /// The file that a person's line is in.
 pub fn shard(user: &str) -> String {
-    format!("people/{:02x}.jsonl", Sha256::digest(user.as_bytes())[0])
+    shard_path(shard_number(user))
+}
+
+fn shard_number(user: &str) -> u8 {
+    Sha256::digest(user.as_bytes())[0]
+}
+
+fn shard_path(number: u8) -> String {
+    format!("{PEOPLE}{number:02x}.jsonl")
 }
 
 /// What changed from one set of files to the next: new contents, or `None` for a file that is gone.
@@ -275,8 +311,9 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         return Err(LedgerError::Newer { found: format });
     }
     let state: State = serde_json::from_slice(text).map_err(malformed)?;
-    let mut people = BTreeMap::new();
-    for (path, content) in files.iter().filter(|(path, _)| path.starts_with("people/")) {
+    // Gathered first: a map is made of names in their order far faster than shard by shard.
+    let mut people = Vec::new();
+    for (path, content) in files.iter().filter(|(path, _)| path.starts_with(PEOPLE)) {
         for (index, line) in lines_of(content) {
             let Line { user, person } =
                 serde_json::from_slice(line).map_err(|source| LedgerError::Malformed {
@@ -284,9 +321,10 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
                     line: index + 1,
                     source,
                 })?;
-            people.insert(user, person);
+            people.push((user, person));
         }
     }
+    people.sort_by(|(a, _): &(String, PersonFacts), (b, _)| a.cmp(b));
     let State {
         format: _,
         executor_id,
@@ -324,7 +362,7 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         attempted,
         frozen,
         suspended,
-        people,
+        people: people.into_iter().collect(),
         begun,
         removals,
         failures,
@@ -338,4 +376,69 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         refused,
     };
     Ok((facts, through))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::{How, SetAside, Stage};
+    use crate::policy::Ports;
+
+    fn person(uid: u32) -> PersonFacts {
+        PersonFacts {
+            entry: "0123456789abcdef0123456789abcdef".parse().unwrap(),
+            how: How::Created,
+            generation: 1,
+            cuts: 0,
+            uid,
+            gid: uid,
+            home: String::new(),
+            subuid: None,
+            subgid: None,
+            authentik_user: String::new(),
+            k8s_user: String::new(),
+            stage: Stage::Active,
+            since: Time(0),
+            home_made: true,
+            ports: Ports::new(),
+            given: BTreeSet::new(),
+            aside: SetAside::default(),
+            formerly: BTreeSet::new(),
+            joining: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn what_changed_in_some_people_makes_the_same_files_as_everybody() {
+        let mut facts = Facts::genesis("id", "devvm", "a".repeat(40).parse().unwrap(), Time(0));
+        for uid in 0..300 {
+            facts.people.insert(format!("user{uid}"), person(uid));
+        }
+        let before = files(&facts, &Through::default());
+        // Somebody alone in a shard, who leaves it.
+        let lonely = (0..)
+            .map(|number| format!("lonely{number}"))
+            .find(|user| !before.contains_key(&shard(user)))
+            .unwrap();
+        facts.people.insert(lonely.clone(), person(7));
+        let mut kept = files(&facts, &Through::default());
+
+        let through = Through {
+            sequence: 9,
+            chain: "c".to_owned(),
+        };
+        facts.people.remove(&lonely);
+        facts.people.insert("new".to_owned(), person(301));
+        facts.people.get_mut("user7").unwrap().cuts = 3;
+        let touched = [lonely, "new".to_owned(), "user7".to_owned()].into();
+        for (path, content) in files_of(&facts, &through, &touched) {
+            assert!(is_of_facts(&path));
+            match content {
+                Some(content) => kept.insert(path, content),
+                None => kept.remove(&path),
+            };
+        }
+        assert_eq!(kept, files(&facts, &through));
+        assert_eq!(super::facts(&kept).unwrap(), (facts, through));
+    }
 }

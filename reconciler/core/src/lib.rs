@@ -31,6 +31,8 @@ pub mod policy;
 pub mod desired;
 pub mod observed;
 
+pub mod lockstep;
+
 pub mod facts;
 
 pub mod action;

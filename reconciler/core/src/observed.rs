@@ -38,6 +38,18 @@ pub struct Question {
     pub shells: BTreeSet<String>,
     /// Which parts to read.
     pub parts: Parts,
+    /// Whose accounts to tell of.
+    pub accounts_of: AccountsOf,
+}
+
+/// Whose accounts a host is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AccountsOf {
+    /// Everybody's, whoever made them: a plan needs them all.
+    #[default]
+    Everybody,
+    /// At least those of [`Question::people`]: enough to see how a batch came out, and it costs what changed.
+    Asked,
 }
 
 impl Question {
@@ -48,6 +60,7 @@ impl Question {
             new,
             shells,
             parts: _,
+            accounts_of: _,
         } = other;
         for (user, more) in people {
             let subject = self.people.entry(user).or_default();
@@ -125,6 +138,63 @@ pub struct Observed {
     pub cluster_tiers: Option<Reading<BTreeMap<String, String>>>,
     /// Units of instances, by full unit name; one that is neither enabled nor active may be missing.
     pub units: Reading<Units>,
+}
+
+impl Observed {
+    /// Takes in a later look at some of the people: what it tells of them and of everything that is not anybody's own
+    /// takes the place of what was known. `asked` is whom that look was about, of whose accounts alone it may tell.
+    pub fn renew(&mut self, asked: &Question, newer: Self) {
+        let Self {
+            accounts,
+            people,
+            environments,
+            aggregates,
+            cluster_tiers,
+            units,
+        } = newer;
+        match (&mut self.accounts, accounts) {
+            (Reading::Known(known), Reading::Known(mut newer)) => {
+                for user in asked.people.keys() {
+                    match newer.by_name.remove(user) {
+                        Some(account) => known.by_name.insert(user.clone(), account),
+                        None => known.by_name.remove(user),
+                    };
+                }
+                let Accounts {
+                    by_name: _,
+                    groups,
+                    subuids,
+                    subgids,
+                    // Name services and shells are no part of what was changed.
+                    foreign: _,
+                    foreign_uids: _,
+                    defaults,
+                    shells: _,
+                } = newer;
+                (known.groups, known.subuids, known.subgids) = (groups, subuids, subgids);
+                known.defaults = defaults;
+            }
+            // A few accounts are not all of them.
+            (Reading::Unknown(_), Reading::Known(_)) => {}
+            (known, unknown @ Reading::Unknown(_)) => *known = unknown,
+        }
+        self.people.extend(people);
+        match (&mut self.environments, environments) {
+            (Reading::Known(known), Reading::Known(mut newer)) => {
+                for user in asked.people.keys() {
+                    match newer.remove(user) {
+                        Some(digest) => known.insert(user.clone(), digest),
+                        None => known.remove(user),
+                    };
+                }
+            }
+            (Reading::Unknown(_), Reading::Known(_)) => {}
+            (known, unknown @ Reading::Unknown(_)) => *known = unknown,
+        }
+        self.aggregates = aggregates;
+        self.cluster_tiers = cluster_tiers;
+        self.units = units;
+    }
 }
 
 /// The account databases, and what the host's own settings say about new accounts.
@@ -319,5 +389,64 @@ mod some_or_none {
             Reading::Known(some) => Reading::Known(usize::from(some)),
             Reading::Unknown(why) => Reading::Unknown(why),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(uid: u32) -> Account {
+        Account {
+            uid,
+            gid: uid,
+            home: String::new(),
+            shell: String::new(),
+            password: Password::Locked,
+            expires: None,
+            groups: BTreeSet::new(),
+            half_groups: BTreeSet::new(),
+            subuid: None,
+            subgid: None,
+            renaming_from: None,
+        }
+    }
+
+    fn observed(accounts: &[(&str, u32)]) -> Observed {
+        let by_name = accounts
+            .iter()
+            .map(|(name, uid)| ((*name).to_owned(), account(*uid)));
+        Observed {
+            accounts: Reading::Known(Accounts {
+                by_name: by_name.collect(),
+                ..Accounts::default()
+            }),
+            people: BTreeMap::new(),
+            environments: Reading::Known(BTreeMap::new()),
+            aggregates: BTreeMap::new(),
+            cluster_tiers: None,
+            units: Reading::Known(Units::default()),
+        }
+    }
+
+    #[test]
+    fn a_later_look_at_some_leaves_the_others_as_they_were_seen() {
+        let question = Question {
+            people: ["ann", "emo"]
+                .map(|user| (user.to_owned(), Subject::default()))
+                .into(),
+            ..Question::default()
+        };
+        let mut known = observed(&[("ann", 1), ("bob", 2)]);
+        known.renew(&question, observed(&[("emo", 3), ("eve", 4)]));
+        assert_eq!(known, observed(&[("bob", 2), ("emo", 3)]));
+
+        let mut nothing = observed(&[]);
+        nothing.accounts = Reading::Unknown("locked".to_owned());
+        let mut unknown = nothing.clone();
+        unknown.renew(&question, observed(&[("emo", 3)]));
+        assert_eq!(unknown, nothing, "a few accounts are not all of them");
+        known.renew(&question, nothing.clone());
+        assert_eq!(known, nothing);
     }
 }

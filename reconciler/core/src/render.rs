@@ -1,8 +1,8 @@
 //! The files muster keeps: pure text from facts, and back.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
@@ -38,21 +38,21 @@ pub enum FileWrite {
 
 /// SHA-256, as 64 hex digits.
 pub fn digest(content: &str) -> String {
-    let mut out = String::with_capacity(64);
-    for byte in Sha256::digest(content.as_bytes()) {
-        write!(out, "{byte:02x}").expect("a String takes everything");
-    }
-    out
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).expect("half a byte is a digit");
+    let digest = Sha256::digest(content.as_bytes());
+    let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(digit).collect()
 }
 
 /// The environment file of a person's instance (R26–R28): `EnvironmentFile=` of systemd reads it.
 pub fn environment(user: &str, wanted: &Wanted, ports: &Ports) -> String {
     let mut out = HEADER.to_owned();
+    out.reserve(512);
+    // One of these is made for everybody in each cycle.
     let mut put = |name: &str, value: &str| {
-        if value.contains(' ') {
-            writeln!(out, "{name}=\"{value}\"").expect("a String takes everything");
-        } else {
-            writeln!(out, "{name}={value}").expect("a String takes everything");
+        let quote = if value.contains(' ') { "\"" } else { "" };
+        for part in [name, "=", quote, value, quote, "\n"] {
+            out.push_str(part);
         }
     };
     put("MUSTER_USER", user);
@@ -84,10 +84,16 @@ pub fn environment(user: &str, wanted: &Wanted, ports: &Ports) -> String {
 
 /// The value of a person's entry in `dispatch.json`.
 pub fn dispatch_value(user: &str, port: u16) -> String {
-    let mut value = Map::new();
-    value.insert("os_user".to_owned(), user.into());
-    value.insert("port".to_owned(), port.into());
-    Value::Object(value).to_string()
+    #[derive(Serialize)]
+    struct Entry<'a> {
+        os_user: &'a str,
+        port: u16,
+    }
+    let entry = Entry {
+        os_user: user,
+        port,
+    };
+    serde_json::to_string(&entry).expect("plain records always serialise")
 }
 
 /// Reads the entries of an aggregate file.
@@ -171,10 +177,13 @@ pub fn aggregate(
 
 /// The port in an entry of `dispatch.json`, and whose it is.
 pub fn dispatch_entry(value: &str) -> Option<(String, u16)> {
-    let value: Value = serde_json::from_str(value).ok()?;
-    let user = value.get("os_user")?.as_str()?.to_owned();
-    let port = u16::try_from(value.get("port")?.as_u64()?).ok()?;
-    Some((user, port))
+    #[derive(Deserialize)]
+    struct Entry {
+        os_user: String,
+        port: u16,
+    }
+    let Entry { os_user, port } = serde_json::from_str(value).ok()?;
+    Some((os_user, port))
 }
 
 /// The entries of an aggregate file before and after a batch.

@@ -169,7 +169,7 @@ pub trait Ledger {
     /// When the commit may not be durable, or the ledger is not where it was left.
     fn commit(
         &mut self,
-        changes: BTreeMap<String, Option<Vec<u8>>>,
+        changes: &BTreeMap<String, Option<Vec<u8>>>,
         message: &str,
         at: crate::time::Time,
     ) -> Result<(), Self::Error>;

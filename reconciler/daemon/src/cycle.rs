@@ -15,7 +15,7 @@ use muster_core::gate::{Approvals, Batch, Held, Verdict, judge};
 use muster_core::journal::{Entry, Open, OutOfOrder, Replayed, StepResult};
 use muster_core::ledger::held::{self, HeldSteps};
 use muster_core::ledger::{self, inventory};
-use muster_core::observed::{Observed, Parts, Question};
+use muster_core::observed::{AccountsOf, Observed, Parts, Question};
 use muster_core::plan::{self, Input, Note, Plan, question};
 use muster_core::policy::Policy;
 use muster_core::release::Refusal;
@@ -52,6 +52,9 @@ pub struct Memory {
     pub replayed: Replayed,
     /// The files of the ledger as last committed.
     ledger_files: Files,
+    /// Whose facts may differ from those files; nobody knows before the first commit, or the first look that finds none
+    /// due.
+    touched: Option<BTreeSet<String>>,
     /// Whether an entry was written since.
     dirty: bool,
     /// What was decided since, in words, for the message of the next commit.
@@ -97,6 +100,7 @@ impl Memory {
                 .into_iter()
                 .filter(|(path, _)| ledger::is_of_facts(path))
                 .collect(),
+            touched: None,
             dirty: true,
             decided: Vec::new(),
             kept: None,
@@ -242,6 +246,16 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
     run.now = run.now.max(memory.facts().latest);
     let mut summary = Summary::default();
 
+    if memory.touched.is_none()
+        && ledger::holds(
+            &memory.ledger_files,
+            memory.facts(),
+            &outside.journal.through(),
+        )
+    {
+        memory.touched = Some(BTreeSet::new());
+    }
+
     // Read.
     end_suspension(memory, outside, &run)?;
     recover(memory, outside, &run, &mut summary)?;
@@ -277,7 +291,6 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
             &ground,
             batches,
             &mut approvals,
-            &desired,
             &mut summary,
         )?;
         let uncovered = summary.ran[before..]
@@ -295,15 +308,27 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
     };
 
     // Keep and tell what waits now, which is not what waited before acting.
-    let standing = if summary.ran.is_empty() {
-        let held = summary.held.clone();
-        Ok(Standing {
-            observed,
-            plan,
-            held,
-        })
+    let looked = if summary.ran.is_empty() {
+        Ok(())
     } else {
-        observe(outside, &everything(&desired, memory.facts(), run.policy)).map(|observed| {
+        look_again(
+            memory,
+            outside,
+            &desired,
+            run.policy,
+            &mut observed,
+            &summary,
+        )
+    };
+    let standing = looked.map(|()| {
+        if summary.ran.is_empty() {
+            let held = summary.held.clone();
+            Standing {
+                observed,
+                plan,
+                held,
+            }
+        } else {
             let plan = make_plan(memory, &run, &memory.facts().adopted, &desired, &observed);
             let approvals = Approvals::of_begun(memory.facts());
             let held = verdict_of(&plan, memory, &run, &observed, &approvals).held;
@@ -312,8 +337,8 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
                 plan,
                 held,
             }
-        })
-    };
+        }
+    });
     // What was done is kept even where nothing can be read any more.
     commit_ledger(memory, outside, &run, &summary, standing.as_ref().ok())?;
     if outside.sink.is_some() {
@@ -347,6 +372,31 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
     summary.suspended = memory.facts().suspension_at(run.now).cloned();
     memory.desired = Some((memory.facts().adopted.clone(), run.now.date(), desired));
     Ok(summary)
+}
+
+/// Looks at what the batches of this cycle changed. Everybody else was looked at in this very cycle.
+fn look_again<S, W: World, J, L, R>(
+    memory: &Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    desired: &Desired,
+    policy: &Policy,
+    observed: &mut Observed,
+    summary: &Summary,
+) -> Result<(), CycleError> {
+    let mut question = everything(desired, memory.facts(), policy);
+    let mut ran = summary.ran.iter().map(|(step, _)| step);
+    if ran.clone().any(|step| uncovers(&step.action)) {
+        *observed = observe(outside, &question)?;
+        return Ok(());
+    }
+    let mut touched = BTreeSet::new();
+    touch(&mut touched, &mut ran);
+    question.people.retain(|user, _| touched.contains(user));
+    question.accounts_of = AccountsOf::Asked;
+    question.new = 0;
+    let newer = observe(outside, &question)?;
+    observed.renew(&question, newer);
+    Ok(())
 }
 
 /// A step that uncovers what was hidden is followed by one more look within the cycle.
@@ -505,7 +555,39 @@ fn record<J: Journal>(
     })?;
     memory.dirty = true;
     memory.decided.extend(tell::decision(entry));
+    if let Some(touched) = &mut memory.touched {
+        match entry {
+            // Its steps are those of the batch that is open.
+            Entry::Outcome { .. } => touch(
+                touched,
+                memory.replayed.open.iter().flat_map(|it| &it.steps),
+            ),
+            // Everybody's facts begin anew.
+            Entry::Genesis { .. } => memory.touched = None,
+            Entry::Adopted { .. }
+            | Entry::Attempted { .. }
+            | Entry::Frozen { .. }
+            | Entry::Reset { .. }
+            | Entry::Suspended { .. }
+            | Entry::Resumed { .. }
+            | Entry::Trusted { .. }
+            | Entry::Claimed { .. }
+            | Entry::Finished { .. }
+            | Entry::Refused { .. }
+            | Entry::Intended { .. } => {}
+        }
+    }
     memory.replayed.apply(entry).map_err(CycleError::Order)
+}
+
+/// Adds whom the outcome of `steps` can change in the facts.
+fn touch<'a>(touched: &mut BTreeSet<String>, steps: impl Iterator<Item = &'a Step>) {
+    for step in steps {
+        touched.insert(step.action.user().to_owned());
+        if let Action::RenameAccount { from, .. } = &step.action {
+            touched.insert(from.clone());
+        }
+    }
 }
 
 /// Brings the one batch in doubt to an outcome, by looking.
@@ -559,10 +641,14 @@ fn close<S, W, J: Journal, L, R>(
 fn question_about(steps: &[Step], facts: &Facts, parts: Parts) -> Question {
     let mut question = Question {
         parts,
+        accounts_of: AccountsOf::Asked,
         ..Question::default()
     };
     for step in steps {
         let user = step.action.user();
+        if let Action::RenameAccount { from, .. } = &step.action {
+            question.people.entry(from.clone()).or_default();
+        }
         let subject = question.people.entry(user.to_owned()).or_default();
         subject.traces |= needs_traces(&step.action);
         let known = facts.people.get(user);
@@ -726,10 +812,6 @@ fn desired_of_adopted<S: Source, W, J, L, R>(
 }
 
 /// Runs the batches, one intent at a time, and observes after each.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the one place where everything read meets everything decided"
-)]
 fn carry_out<S, W: World, J: Journal, L, R>(
     memory: &mut Memory,
     outside: &mut Outside<S, W, J, L, R>,
@@ -737,7 +819,6 @@ fn carry_out<S, W: World, J: Journal, L, R>(
     ground: &releases::Ground<'_>,
     batches: Vec<Batch>,
     approvals: &mut Approvals,
-    desired: &Desired,
     summary: &mut Summary,
 ) -> Result<(), CycleError> {
     let mut undone: BTreeSet<StepId> = BTreeSet::new();
@@ -778,8 +859,7 @@ fn carry_out<S, W: World, J: Journal, L, R>(
         };
         let mut parts = parts_of(intent.phase());
         parts.homes |= intent.steps().iter().any(|step| needs_traces(&step.action));
-        let mut question = question_about(intent.steps(), memory.facts(), parts);
-        question.shells = desired.people.values().map(|it| it.shell.clone()).collect();
+        let question = question_about(intent.steps(), memory.facts(), parts);
         let after = observe(outside, &question)?;
         let results = close(memory, outside, run, intent.steps(), &after, &complaints)?;
         for (step, result) in intent.steps().iter().zip(results) {
@@ -830,11 +910,14 @@ fn commit_ledger<S, W, J: Journal, L: Ledger, R>(
     let through = outside.journal.through();
     // Whoever has just started does not know whether anything is new, and mostly nothing is.
     let learned = memory.dirty && !ledger::holds(&memory.ledger_files, memory.facts(), &through);
-    let mut changes = Changes::new();
-    let files = learned.then(|| ledger::files(memory.facts(), &through));
-    if let Some(files) = &files {
-        changes = ledger::changes(&memory.ledger_files, files);
-    }
+    let mut changes = match &memory.touched {
+        _ if !learned => Changes::new(),
+        Some(touched) => ledger::files_of(memory.facts(), &through, touched),
+        None => ledger::changes(
+            &memory.ledger_files,
+            &ledger::files(memory.facts(), &through),
+        ),
+    };
     let kept = standing
         .filter(|_| learned || run.inventory == Inventory::Current)
         .and_then(|standing| keep(memory, outside, run, standing, &mut changes));
@@ -842,20 +925,28 @@ fn commit_ledger<S, W, J: Journal, L: Ledger, R>(
         let message = tell::ledger_message(memory.facts(), &memory.decided, summary);
         outside
             .ledger
-            .commit(changes, &message, run.now)
+            .commit(&changes, &message, run.now)
             .map_err(|error| CycleError::Records {
                 what: "the ledger could not be written; what was done is in the journal".to_owned(),
                 source: Box::new(error),
             })?;
         memory.decided.clear();
+        for (path, content) in changes {
+            match content {
+                // The others are never compared, so that nobody has to have read them.
+                _ if !ledger::is_of_facts(&path) => None,
+                Some(content) => memory.ledger_files.insert(path, content),
+                None => memory.ledger_files.remove(&path),
+            };
+        }
     }
-    memory.ledger_files = files.unwrap_or_else(|| std::mem::take(&mut memory.ledger_files));
     if kept.is_some() {
         memory.kept = kept;
     }
     if !memory.dirty {
         return Ok(());
     }
+    memory.touched = Some(BTreeSet::new());
     memory.dirty = false;
     outside
         .journal

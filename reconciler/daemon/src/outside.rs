@@ -250,7 +250,7 @@ pub struct LedgerRepository {
 }
 
 impl LedgerRepository {
-    /// Opens the ledger in `dir` at a full ref name, and reads what it holds.
+    /// Opens the ledger in `dir` at a full ref name, and reads what a start needs of it.
     ///
     /// # Errors
     /// When there is a ledger that cannot be read: corrupt is not absent.
@@ -258,7 +258,7 @@ impl LedgerRepository {
         let repository =
             muster_git::Ledger::open_or_create(dir, reference).map_err(OutsideError::new)?;
         let state = repository
-            .load_only(ledger::is_of_facts)
+            .load_where(ledger::is_of_facts)
             .map_err(OutsideError::new)?;
         let (head, files) = state.map_or((None, Files::new()), |state| {
             (Some(state.commit), state.files)
@@ -309,13 +309,13 @@ impl Ledger for LedgerRepository {
 
     fn commit(
         &mut self,
-        changes: BTreeMap<String, Option<Vec<u8>>>,
+        changes: &BTreeMap<String, Option<Vec<u8>>>,
         message: &str,
         at: Time,
     ) -> Result<(), OutsideError> {
         let head = self
             .ledger
-            .commit(self.head.as_ref(), &changes, message, at.0)
+            .commit(self.head.as_ref(), changes, message, at.0)
             .map_err(OutsideError::new)?;
         self.head = Some(head);
         if self.commits.is_multiple_of(PACK_EVERY)

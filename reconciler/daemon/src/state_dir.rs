@@ -297,7 +297,7 @@ impl StateDir {
             Err(error) => return Err(StateError::Ledger(error)),
         };
         let wanted = muster_core::ledger::is_of_facts;
-        let Some(held) = ledger.load_only(wanted).map_err(StateError::Ledger)? else {
+        let Some(held) = ledger.load_where(wanted).map_err(StateError::Ledger)? else {
             return Ok(None);
         };
         muster_core::ledger::facts(&held.files)

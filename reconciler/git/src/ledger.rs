@@ -24,6 +24,9 @@ use crate::sync::{self, Durability, EmptyRefs, ObjectWriter, sync_dir};
 
 /// Where the ledgers of hosts are.
 const HOSTS: &str = "refs/muster/host/";
+/// From how many loose objects on the first pack is made: the first commit of a host with many people leaves a file for
+/// each shard, and every start would open them all.
+const FIRST_PACK: usize = 200;
 
 /// A ledger, open for reading; its one writer also commits.
 pub struct Ledger {
@@ -155,25 +158,25 @@ impl Ledger {
 
     /// Everything that the ledger holds; `None` before the first commit.
     pub fn load(&self) -> Result<Option<LedgerState>, LedgerError> {
-        self.load_reference(&self.reference)
+        self.load_where(|_| true)
     }
 
-    /// The same without the files that `wanted` does not want: they are not even opened.
-    pub fn load_only(
+    /// Those files of the ledger whose path is `wanted`; the others are not even opened.
+    pub fn load_where(
         &self,
         wanted: impl Fn(&str) -> bool,
     ) -> Result<Option<LedgerState>, LedgerError> {
-        self.load_some(&self.reference, wanted)
+        self.load_from(&self.reference, wanted)
     }
 
     /// Everything that another reference of this repository holds, such as `refs/muster/alive/host/<name>`.
     pub fn load_reference(&self, reference: &str) -> Result<Option<LedgerState>, LedgerError> {
-        self.load_some(reference, |_| true)
+        self.load_from(reference, |_| true)
     }
 
     /// One file, as it stands now; `None` when there is none.
     pub fn file(&self, path: &str) -> Result<Option<Vec<u8>>, LedgerError> {
-        let held = self.load_only(|it| it == path)?;
+        let held = self.load_where(|it| it == path)?;
         Ok(held.and_then(|mut it| it.files.remove(path)))
     }
 
@@ -190,7 +193,7 @@ impl Ledger {
         Ok(listed.found.into_keys().collect())
     }
 
-    fn load_some(
+    fn load_from(
         &self,
         reference: &str,
         wanted: impl Fn(&str) -> bool,
@@ -305,10 +308,11 @@ impl Ledger {
         Ok(entries)
     }
 
-    /// Packs the repository when it has more than 5,000 loose objects; tells whether it did. Only the writer calls this.
+    /// Packs the repository when it has more than 5,000 loose objects, or is large and has no pack yet; tells whether it did. Only the writer calls this.
     /// Nothing is removed before what replaces it is on the disk.
     pub fn maintain(&mut self) -> Result<Packed, LedgerError> {
-        self.maintain_above(pack::LOOSE_LIMIT)
+        let first = self.packs()?.is_empty();
+        self.maintain_above(if first { FIRST_PACK } else { pack::LOOSE_LIMIT })
     }
 
     /// Like [`Ledger::maintain`], with another limit.
@@ -324,6 +328,10 @@ impl Ledger {
         })?;
         self.objects = Objects::open(self.objects.dir(), Kind::Sha1).map_err(failed)?;
         Ok(Packed::Done)
+    }
+
+    fn packs(&self) -> Result<Vec<PathBuf>, LedgerError> {
+        pack::packs(self.objects.dir()).map_err(self.failed())
     }
 
     fn tip(&self, reference: &str) -> Result<Option<ObjectId>, LedgerError> {

@@ -76,6 +76,11 @@ fn what_is_committed_is_loaded_and_git_agrees() {
             .unwrap(),
         two
     );
+    let some = open(&scene).load_where(|path| path == "format").unwrap();
+    assert_eq!(
+        some.unwrap().files.into_keys().collect::<Vec<_>>(),
+        ["format"]
+    );
     let state = open(&scene).load().unwrap().unwrap();
     assert_eq!(state.commit, two);
     let files: Vec<_> = state
@@ -388,4 +393,25 @@ fn a_commit_that_is_killed_at_any_point_leaves_the_old_state_or_the_new() {
         &["merge-base", "--is-ancestor", one.as_str(), REFERENCE],
     );
     scene.git("ledger.git", &["fsck", "--strict", "--no-dangling"]);
+}
+
+#[test]
+fn a_large_first_commit_is_packed_at_once_and_a_small_one_is_not() {
+    let scene = Scene::new();
+    let mut ledger = open(&scene);
+    let small = changes(&[("format", Some("1\n"))]);
+    let one = ledger.commit(None, &small, "begin", TIME).unwrap();
+    assert_eq!(ledger.maintain().unwrap(), Packed::NotNeeded);
+    let many: Changes = (0..256)
+        .map(|shard| {
+            (
+                format!("people/{shard}"),
+                Some(shard.to_string().into_bytes()),
+            )
+        })
+        .collect();
+    ledger.commit(Some(&one), &many, "many", TIME).unwrap();
+    assert_eq!(ledger.maintain().unwrap(), Packed::Done);
+    assert_eq!(ledger.maintain().unwrap(), Packed::NotNeeded);
+    assert_eq!(ledger.load().unwrap().unwrap().files.len(), 257);
 }

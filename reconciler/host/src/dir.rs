@@ -305,10 +305,16 @@ impl Dir {
             path: self.path_of(name),
             source,
         };
-        let mut bytes = Vec::with_capacity(usize::try_from(seen.size.min(limit)).unwrap_or(0) + 1);
-        file.take(limit + 1)
-            .read_to_end(&mut bytes)
-            .map_err(broken)?;
+        let size = usize::try_from(seen.size.min(limit)).unwrap_or(0);
+        let mut bytes = vec![0; size + 1];
+        // With room for one byte more than it had: less than asked for is all there is.
+        let read = (&file).read(&mut bytes).map_err(broken)?;
+        bytes.truncate(read);
+        if read != size {
+            file.take((limit + 1).saturating_sub(read as u64))
+                .read_to_end(&mut bytes)
+                .map_err(broken)?;
+        }
         if bytes.len() as u64 > limit {
             return Err(broken(io::Error::other(format!(
                 "it is larger than {limit} bytes"

@@ -118,30 +118,43 @@ impl Digests {
                 own.as_ref()
             };
             let Some(dir) = dir else { continue };
+            // What was never read is opened at once: it is looked at when it is open.
+            let known = before.remove(user);
+            if known.is_none()
+                && let Ok(Some((bytes, seen))) = dir.read(&name, LIMIT)
+            {
+                let digest = hex(&Sha256::digest(&bytes));
+                self.note(user, seen, &digest, settled);
+                found.push((user.to_owned(), digest));
+                continue;
+            }
             // Anything but a file counts as not there: the step that writes it then says what is in the way.
             let Some(seen) = dir.see(&name)?.filter(|it| it.kind == Kind::File) else {
                 continue;
             };
-            let known = before
-                .remove(user)
-                .filter(|(then, _)| then.is_unchanged(&seen));
-            let digest = match known {
+            let digest = match known.filter(|(then, _)| then.is_unchanged(&seen)) {
                 Some((_, digest)) => digest,
                 None => match dir.read(&name, LIMIT)? {
                     Some((bytes, _)) => hex(&Sha256::digest(&bytes)),
                     None => continue,
                 },
             };
-            if Duration::new(
-                u64::try_from(seen.changed.0).unwrap_or(u64::MAX),
-                seen.changed.1,
-            ) < settled
-            {
-                self.known.insert(user.to_owned(), (seen, digest.clone()));
-            }
+            self.note(user, seen, &digest, settled);
             found.push((user.to_owned(), digest));
         }
         Ok(found.into_iter().collect())
+    }
+
+    /// Keeps a digest for the next look, unless the file may yet change without a sign of it.
+    fn note(&mut self, user: &str, seen: Seen, digest: &str, settled: Duration) {
+        let changed = Duration::new(
+            u64::try_from(seen.changed.0).unwrap_or(u64::MAX),
+            seen.changed.1,
+        );
+        if changed < settled {
+            self.known
+                .insert(user.to_owned(), (seen, digest.to_owned()));
+        }
     }
 }
 

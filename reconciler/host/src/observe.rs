@@ -6,7 +6,8 @@ use muster_core::action::Trace;
 use muster_core::compat;
 use muster_core::facts::IdRange;
 use muster_core::observed::{
-    Account, Accounts, Defaults, Home, Observed, Password, Person, Question, Reading, Traces, Units,
+    Account, Accounts, AccountsOf, Defaults, Home, Observed, Password, Person, Question, Reading,
+    Traces, Units,
 };
 use muster_core::policy::Aggregate;
 
@@ -27,10 +28,11 @@ impl Host {
             .then(|| Databases::read(&self.root).map_err(|error| told(&error)));
         let defs = (parts.accounts || parts.homes)
             .then(|| LoginDefs::read(&self.root).map_err(|error| told(&error)));
+        let listed = accounts_asked_for(question, &databases);
         let not_asked = || Reading::Unknown(NOT_ASKED.to_owned());
         let accounts = match (&databases, &defs) {
             (Some(Ok(databases)), Some(Ok(defs))) if parts.accounts => self
-                .look_at_accounts(question, databases, defs)
+                .look_at_accounts(question, databases, &listed, defs)
                 .map_or_else(Reading::Unknown, Reading::Known),
             (Some(Err(why)), _) | (_, Some(Err(why))) if parts.accounts => {
                 Reading::Unknown(why.clone())
@@ -46,6 +48,7 @@ impl Host {
                 self.look_at_people(
                     question,
                     databases.as_ref().map_err(String::as_str),
+                    listed,
                     home_base,
                 )
             }
@@ -129,6 +132,7 @@ impl Host {
         &self,
         question: &Question,
         databases: &Databases,
+        listed: &[accounts::Account<'_>],
         (defs, useradd): &(LoginDefs, UseraddDefaults),
     ) -> Result<Accounts, String> {
         let mut memberships: HashMap<&str, BTreeSet<String>> = HashMap::new();
@@ -136,17 +140,11 @@ impl Host {
             memberships.insert(member, groups.into_iter().map(str::to_owned).collect());
         }
         // newgrp goes by gshadow: who is listed there alone has the group all the same.
-        let gshadow = self
-            .root
-            .read("etc/gshadow")
-            .map_err(|error| told(&error))?
-            .unwrap_or_default();
-        let gshadow = String::from_utf8_lossy(&gshadow);
         let groups: BTreeMap<String, u32> = databases
             .groups()
             .map(|group| (group.name.to_owned(), group.gid))
             .collect();
-        for (group, member) in shadow_members(&gshadow) {
+        for (group, member) in databases.shadow_members() {
             if groups.contains_key(group) {
                 memberships
                     .entry(member)
@@ -158,8 +156,8 @@ impl Host {
         let subuids: HashMap<&str, IdRange> = ranges(databases.subuids()).rev().collect();
         let subgids: HashMap<&str, IdRange> = ranges(databases.subgids()).rev().collect();
         let renaming = unfinished_renames(databases);
-        let accounts: Vec<(String, Account)> = databases
-            .accounts()
+        let accounts: Vec<(String, Account)> = listed
+            .iter()
             .map(|found| {
                 let account = Account {
                     uid: found.uid,
@@ -222,17 +220,18 @@ impl Host {
         &self,
         question: &Question,
         databases: Result<&Databases, &str>,
+        listed: Vec<accounts::Account<'_>>,
         home_base: &str,
     ) -> BTreeMap<String, Person> {
         let mut homes = Homes::new(&self.dir, &self.root);
         let mut processes: Option<Result<Processes, String>> = None;
-        // One walk over both files costs less than an index of each.
-        let accounts: HashMap<&str, accounts::Account<'_>> = databases
-            .iter()
-            .flat_map(|it| it.accounts())
-            .filter(|it| question.people.contains_key(it.name))
-            .map(|it| (it.name, it))
-            .collect();
+        // In the order of the names, as are the people: one walk finds everybody's. Of two lines the last one counts.
+        let mut listed = listed;
+        listed.sort_by(|a, b| a.name.cmp(b.name));
+        let mut accounts = listed
+            .chunk_by(|a, b| a.name == b.name)
+            .filter_map(|of_one_name| of_one_name.last())
+            .peekable();
         let mut people = Vec::with_capacity(question.people.len());
         for (user, subject) in &question.people {
             let databases = match databases {
@@ -246,7 +245,8 @@ impl Host {
                 people.push((user.clone(), unknown(&why, subject.traces)));
                 continue;
             }
-            let account = accounts.get(user.as_str());
+            while accounts.next_if(|it| it.name < user.as_str()).is_some() {}
+            let account = accounts.next_if(|it| it.name == user);
             let default;
             let home = match (account, &subject.home) {
                 (Some(account), _) => account.home,
@@ -348,22 +348,20 @@ fn unknown(why: &str, traces: bool) -> Person {
     Person { home, traces }
 }
 
-/// Group and member of each membership that gshadow lists.
-fn shadow_members(gshadow: &str) -> impl Iterator<Item = (&str, &str)> {
-    gshadow
-        .lines()
-        .filter(|line| !line.ends_with(':') && !line.starts_with(['#', '+', '-']))
-        .filter_map(|line| {
-            let mut fields = line.split(':');
-            Some((fields.next()?, fields.nth(2)?))
-        })
-        .flat_map(|(group, members)| {
-            members
-                .split(',')
-                .map(str::trim)
-                .filter(|it| !it.is_empty())
-                .map(move |member| (group, member))
-        })
+/// The local accounts that an answer tells of, taken apart once for all of it.
+fn accounts_asked_for<'a>(
+    question: &'a Question,
+    databases: &'a Option<Result<Databases, String>>,
+) -> Vec<accounts::Account<'a>> {
+    let Some(Ok(databases)) = databases else {
+        return Vec::new();
+    };
+    match question.accounts_of {
+        AccountsOf::Everybody => databases.accounts().collect(),
+        AccountsOf::Asked => databases
+            .accounts_where(|name| question.people.contains_key(name))
+            .collect(),
+    }
 }
 
 pub(crate) fn range(range: accounts::IdRange) -> IdRange {
@@ -438,19 +436,5 @@ fn defaults(databases: &Databases, defs: &LoginDefs, useradd: &UseraddDefaults) 
         subuids: ranges(&defs.subuids, defs.subuid_count, accounts::File::Subuid),
         subgids: ranges(&defs.subgids, defs.subgid_count, accounts::File::Subgid),
         home_base: useradd.home.trim_end_matches('/').to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn members_are_read_from_gshadow_alone_too() {
-        let text = "root:*::\n#docker:!::emo\nsudo:!:adm:emo,ema\nx:!::\n";
-        assert_eq!(
-            shadow_members(text).collect::<Vec<_>>(),
-            [("sudo", "emo"), ("sudo", "ema")]
-        );
     }
 }

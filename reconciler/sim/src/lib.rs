@@ -302,15 +302,15 @@ impl Ledger for Sim {
 
     fn commit(
         &mut self,
-        changes: BTreeMap<String, Option<Vec<u8>>>,
+        changes: &BTreeMap<String, Option<Vec<u8>>>,
         message: &str,
         _: Time,
     ) -> Result<(), SimError> {
         self.effect(|universe| {
             for (path, content) in changes {
                 match content {
-                    Some(content) => universe.ledger.insert(path, content),
-                    None => universe.ledger.remove(&path),
+                    Some(content) => universe.ledger.insert(path.clone(), content.clone()),
+                    None => universe.ledger.remove(path),
                 };
             }
             universe.ledger_log.push(message.to_owned());

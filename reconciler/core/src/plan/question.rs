@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::desired::Desired;
 use crate::facts::{Facts, Stage};
+use crate::lockstep::Lockstep;
 use crate::observed::{Parts, Question, Subject};
 
 /// Everybody the roster or the ledger names. Login traces are read only of people who are cut, are about to be, or
@@ -15,11 +16,12 @@ pub fn question(desired: &Desired, facts: &Facts) -> Question {
     };
     // In the order of the names: a map is made of that far faster than entry by entry.
     let mut people = Vec::with_capacity(desired.people.len());
+    let mut facts_of = Lockstep::new(&facts.people);
     for (user, wanted) in &desired.people {
         if !question.shells.contains(&wanted.shell) {
             question.shells.insert(wanted.shell.clone());
         }
-        let known = facts.people.get(user);
+        let known = facts_of.get(user);
         if known.is_none() && wanted.uid.is_none() && wanted.adopt.is_none() {
             question.new += 1;
         }
@@ -39,8 +41,9 @@ pub fn question(desired: &Desired, facts: &Facts) -> Question {
         .values()
         .filter_map(|it| it.previously.as_deref())
         .collect();
+    let mut wanted = Lockstep::new(&desired.people);
     for (user, person) in &facts.people {
-        if !desired.people.contains_key(user) {
+        if wanted.get(user).is_none() {
             let gone = matches!(person.stage, Stage::Archived | Stage::Deleted);
             question.people.insert(
                 user.clone(),

@@ -78,7 +78,7 @@ impl Shelf {
     pub(super) fn facts(&self) -> Result<Option<Facts>, CommandError> {
         let state = self
             .ledger
-            .load_only(ledger::is_of_facts)
+            .load_where(ledger::is_of_facts)
             .map_err(self.unreadable())?;
         state
             .map(|it| ledger::facts(&it.files).map(|(facts, _)| facts))

@@ -91,6 +91,8 @@ fn run_with(
     if args.once {
         let Summary { health, line, .. } = cycle.run(Why::Started, &|| false);
         tracing::info!("{line}");
+        // The process ends here: what is known of tens of thousands of people need not be taken apart for that.
+        std::mem::forget(cycle);
         return Ok(match health {
             Health::Well => exit::OK,
             Health::Failed => exit::FAILED,

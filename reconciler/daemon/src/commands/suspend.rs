@@ -207,7 +207,7 @@ fn record(
             let facts = &opened.replayed.facts;
             let after = ledger::files(facts, &opened.journal.through());
             let message = tell::ledger_message(facts, &decided, &crate::cycle::Summary::default());
-            repository.commit(ledger::changes(&files, &after), &message, now())
+            repository.commit(&ledger::changes(&files, &after), &message, now())
         },
     );
     if let Err(error) = kept.map_err(AssembleError::Repositories) {

@@ -291,6 +291,14 @@ impl Databases {
 
     /// The local accounts, in the order of passwd.
     pub fn accounts(&self) -> impl Iterator<Item = Account<'_>> {
+        self.accounts_where(|_| true)
+    }
+
+    /// Those of the local accounts whose name is `wanted`, in the order of passwd; the other lines are not taken apart.
+    pub fn accounts_where<'a>(
+        &'a self,
+        wanted: impl Fn(&str) -> bool + 'a,
+    ) -> impl Iterator<Item = Account<'a>> {
         // shadow nearly always has the order of passwd, so its next line is the one; the index is for when it is not.
         let mut shadow = self
             .shadow
@@ -301,9 +309,12 @@ impl Databases {
             .lines()
             .filter(|(_, line)| !is_nis(line))
             .filter_map(move |(_, line)| {
+                let name = fields::first(line);
+                let next = shadow.next_if(|(_, line)| fields::first(line) == name);
+                if !std::str::from_utf8(name).is_ok_and(&wanted) {
+                    return None;
+                }
                 let passwd = Passwd::parse(line)?;
-                let next =
-                    shadow.next_if(|(_, line)| fields::first(line) == passwd.name.as_bytes());
                 let line = match next {
                     Some((_, line)) => Some(line),
                     None => self
@@ -406,6 +417,26 @@ impl Databases {
             }
         }
         halves
+    }
+
+    /// Group and member of each membership that gshadow lists.
+    pub fn shadow_members(&self) -> impl Iterator<Item = (&str, &str)> {
+        // Most groups list nobody; their lines end in a colon.
+        let lines = self.gshadow.lines().map(|(_, line)| line).filter(|line| {
+            !line.ends_with(b":") && !matches!(line.first(), Some(b'#' | b'+' | b'-'))
+        });
+        let listed = lines.filter_map(|line| {
+            let mut fields = line.split(|byte| *byte == b':');
+            Some((std::str::from_utf8(fields.next()?).ok()?, fields.nth(2)?))
+        });
+        listed.flat_map(|(group, members)| {
+            members
+                .split(|byte| *byte == b',')
+                .filter_map(|member| std::str::from_utf8(member).ok())
+                .map(str::trim)
+                .filter(|it| !it.is_empty())
+                .map(move |member| (group, member))
+        })
     }
 
     /// Owner and range of every line of subuid. An owner is a name or a uid in digits.
@@ -555,6 +586,24 @@ mod tests {
         }
         assert!(databases.account("twice").is_none() && databases.account("+nis").is_none());
         assert_eq!(databases.memberships()["late"], ["root", "staff"]);
+        let some: Vec<_> = databases
+            .accounts_where(|name| name == "late" || name == "open")
+            .map(|account| (account.name, account.password))
+            .collect();
+        let expected = [
+            ("open", PasswordField::Empty),
+            ("late", PasswordField::Locked),
+        ];
+        assert_eq!(some, expected);
+    }
+
+    #[test]
+    fn members_are_read_from_gshadow_alone_too() {
+        let mut databases = read(PASSWD.as_bytes(), SHADOW).unwrap();
+        let text = b"root:*::\n#docker:!::emo\nsudo:!:adm:emo,ema\nx:!::\n+nis:!::emo\n";
+        databases.gshadow = Table::parse(File::Gshadow, Some(text.to_vec())).unwrap();
+        let listed: Vec<_> = databases.shadow_members().collect();
+        assert_eq!(listed, [("sudo", "emo"), ("sudo", "ema")]);
     }
 
     #[test]

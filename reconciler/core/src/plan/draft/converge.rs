@@ -1,7 +1,5 @@
 //! Brings one account to what its row wants.
 
-use std::collections::BTreeSet;
-
 use super::{Draft, Ground};
 use crate::action::{Action, Identity, Leave};
 use crate::desired::Wanted;
@@ -72,7 +70,7 @@ impl<'a> Draft<'a> {
         else {
             return;
         };
-        if self.accounts.by_name.contains_key(user) {
+        if self.by_name.get(user).is_some() {
             for (identity, from, to) in [
                 (
                     Identity::AuthentikUser,
@@ -143,10 +141,12 @@ impl<'a> Draft<'a> {
         person: Option<&PersonFacts>,
         ground: &Ground,
     ) {
-        let mut asked: BTreeSet<&str> = wanted.groups.iter().map(String::as_str).collect();
+        let mut asked: Vec<&str> = wanted.groups.iter().map(String::as_str).collect();
         if wanted.instance {
             asked.extend(self.input.policy.service_group.as_deref());
         }
+        asked.sort_unstable();
+        asked.dedup();
         for group in &asked {
             // In one file of two, a membership counts for some programs and not for others: it is given again, whole.
             if account.groups.contains(*group) && !account.half_groups.contains(*group) {
@@ -171,7 +171,7 @@ impl<'a> Draft<'a> {
         for group in account
             .groups
             .iter()
-            .filter(|it| !asked.contains(it.as_str()))
+            .filter(|it| !asked.contains(&it.as_str()))
         {
             let is_ours = |it: &PersonFacts| {
                 it.given.contains(group)
@@ -201,9 +201,9 @@ impl<'a> Draft<'a> {
         person: Option<&PersonFacts>,
         ground: &Ground,
     ) {
-        let home = self.input.observed.people.get(user).map(|it| &it.home);
+        let home = self.seen.get(user).map(|it| &it.home);
         let made = person.is_some_and(|it| it.home_made);
-        let adopting = person.is_none() && self.accounts.by_name.contains_key(user);
+        let adopting = person.is_none() && self.by_name.get(user).is_some();
         match home {
             Some(Reading::Known(Home::Directory(_))) if person.is_some() || adopting => {}
             Some(Reading::Known(Home::Absent)) if made || adopting => {

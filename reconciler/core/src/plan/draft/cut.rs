@@ -1,7 +1,5 @@
 //! The reversible half of offboarding, until it is observed done.
 
-use std::collections::BTreeSet;
-
 use super::entries::owner;
 use super::{Draft, Ground};
 use crate::action::{Action, Direction, Leave, Trace};
@@ -13,14 +11,17 @@ use crate::step::{Incarnation, StepId};
 
 impl<'a> Draft<'a> {
     /// Cuts whoever is known here and not kept: level-triggered, from the ledger, until it is observed done (R33, R34).
-    pub(super) fn cut_whoever_left(&mut self, kept: &BTreeSet<&str>) {
+    /// `kept` is sorted.
+    pub(super) fn cut_whoever_left(&mut self, kept: &[&str]) {
+        let mut kept = kept.iter().peekable();
         let gone: Vec<(&'a String, &'a PersonFacts)> = self
             .input
             .facts
             .people
             .iter()
             .filter(|(user, it)| {
-                !kept.contains(user.as_str())
+                while kept.next_if(|kept| **kept < user.as_str()).is_some() {}
+                kept.peek().is_none_or(|kept| **kept != user.as_str())
                     && !matches!(it.stage, Stage::Archived | Stage::Deleted)
             })
             .collect();
@@ -45,11 +46,7 @@ impl<'a> Draft<'a> {
             },
             needs: Vec::new(),
         };
-        let account = self
-            .accounts
-            .by_name
-            .get(user)
-            .filter(|it| it.uid == person.uid);
+        let account = self.by_name.get(user).filter(|it| it.uid == person.uid);
         if person.stage != Stage::Cut {
             let policy = self.input.policy;
             let root_equivalent = account.is_some_and(|it| {

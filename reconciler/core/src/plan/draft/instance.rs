@@ -1,10 +1,12 @@
 //! A person's instance: ports, environment file, units.
 
+use std::borrow::Cow;
+
 use super::{Draft, Ground};
 use crate::action::{Action, UnitChange};
 use crate::desired::Wanted;
 use crate::facts::PersonFacts;
-use crate::observed::{Manager, Reading, Units};
+use crate::observed::{Manager, Units};
 use crate::policy::{Aggregate, Ports};
 use crate::render;
 
@@ -22,12 +24,12 @@ impl<'a> Draft<'a> {
         if !wanted.instance {
             return self.still_units(user, ground);
         }
-        let mut ports = person.map(|it| it.ports.clone()).unwrap_or_default();
+        let mut ports = person.map_or_else(Cow::default, |it| Cow::Borrowed(&it.ports));
         let mut ground = ground.clone();
         match self.ports.complete(user, person) {
             Ok(missing) if missing.is_empty() => {}
             Ok(missing) => {
-                ports.extend(missing.clone());
+                ports.to_mut().extend(missing.clone());
                 let assigned = self.push(
                     Action::AssignPorts {
                         user: user.to_owned(),
@@ -88,7 +90,7 @@ impl<'a> Draft<'a> {
         ports: &Ports,
         ground: &Ground,
     ) {
-        let Reading::Known(found) = &self.input.observed.environments else {
+        let Some(found) = &mut self.found_environments else {
             return;
         };
         if !self.input.policy.environment {

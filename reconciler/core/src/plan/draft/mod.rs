@@ -13,7 +13,8 @@ use crate::action::{Action, Direction};
 use crate::compat::{Compared, compare};
 use crate::desired::Wanted;
 use crate::facts::{AccountIds, PersonFacts, Stage};
-use crate::observed::{Account, Accounts, Password, Reading};
+use crate::lockstep::Lockstep;
+use crate::observed::{Account, Accounts, Password, Person, Reading};
 use crate::policy::Aggregate;
 use crate::step::{Incarnation, Step, StepId};
 
@@ -21,6 +22,11 @@ use crate::step::{Incarnation, Step, StepId};
 struct Draft<'a> {
     input: &'a Input<'a>,
     accounts: &'a Accounts,
+    /// People, accounts, homes and files, for those who are gone through in the order of their names.
+    known: Lockstep<'a, PersonFacts>,
+    by_name: Lockstep<'a, Account>,
+    seen: Lockstep<'a, Person>,
+    found_environments: Option<Lockstep<'a, String>>,
     ids: Option<Ids>,
     ports: PortTable,
     steps: Vec<PlannedStep>,
@@ -70,6 +76,10 @@ pub(super) fn draft(input: &Input<'_>) -> Plan {
     let mut draft = Draft {
         input,
         accounts,
+        known: Lockstep::new(&input.facts.people),
+        by_name: Lockstep::new(&accounts.by_name),
+        seen: Lockstep::new(&input.observed.people),
+        found_environments: input.observed.environments.known().map(Lockstep::new),
         ids: None,
         ports: PortTable::new(input.policy, input.facts, input.observed),
         steps: Vec::new(),
@@ -81,12 +91,13 @@ pub(super) fn draft(input: &Input<'_>) -> Plan {
         cuts: BTreeMap::new(),
     };
     draft.note_unread_parts();
-    let mut kept: BTreeSet<&str> = BTreeSet::new();
+    let mut kept: Vec<&str> = Vec::with_capacity(input.desired.people.len());
     for (user, wanted) in &input.desired.people {
         if let Some(under) = draft.keep(user, wanted) {
-            kept.insert(under);
+            kept.push(under);
         }
     }
+    kept.sort_unstable();
     draft.cut_whoever_left(&kept);
     draft.plan_entries();
     draft.notes.extend(
@@ -200,7 +211,7 @@ impl<'a> Draft<'a> {
                 name.as_str()
             });
         }
-        if let Some(person) = people.get(user) {
+        if let Some(person) = self.known.get(user) {
             self.keep_known(user, wanted, person);
             return Some(user);
         }
@@ -257,7 +268,7 @@ impl<'a> Draft<'a> {
             user: user.to_owned(),
             uid: person.uid,
         };
-        match self.accounts.by_name.get(user) {
+        match self.by_name.get(user) {
             None => {
                 self.push(action, &ground);
             }
@@ -280,7 +291,7 @@ impl<'a> Draft<'a> {
 
     /// Plans for somebody who was never here.
     fn welcome(&mut self, user: &str, wanted: &Wanted) {
-        if let Some(account) = self.accounts.by_name.get(user) {
+        if let Some(account) = self.by_name.get(user) {
             match wanted.adopt {
                 Some(uid) if uid == account.uid => self.adopt(user, wanted, account),
                 Some(uid) => self.refuse(
@@ -492,7 +503,7 @@ impl<'a> Draft<'a> {
             }
             Stage::Cut | Stage::Active | Stage::Parked => {}
         }
-        let Some(account) = self.accounts.by_name.get(user) else {
+        let Some(account) = self.by_name.get(user) else {
             return match person.stage {
                 Stage::Cut => self.refuse(
                     user,

@@ -1,0 +1,64 @@
+//! Names looked up in the order of a map: beside one that is gone through, rather than from its root each time.
+
+use std::collections::{BTreeMap, btree_map};
+use std::iter::Peekable;
+
+/// Finds names in a map. Asked in the order of the names, a whole map costs one walk; any other order is right, too,
+/// and costs what the map's own search costs.
+#[derive(Clone, Debug)]
+pub struct Lockstep<'m, V> {
+    map: &'m BTreeMap<String, V>,
+    ahead: Peekable<btree_map::Iter<'m, String, V>>,
+    /// The last name gone past.
+    passed: Option<&'m str>,
+}
+
+impl<'m, V> Lockstep<'m, V> {
+    /// Stands before the first name of `map`.
+    pub fn new(map: &'m BTreeMap<String, V>) -> Self {
+        Self {
+            map,
+            ahead: map.iter().peekable(),
+            passed: None,
+        }
+    }
+
+    /// What the map has for `name`.
+    pub fn get(&mut self, name: &str) -> Option<&'m V> {
+        while let Some(&(key, value)) = self.ahead.peek() {
+            match key.as_str().cmp(name) {
+                std::cmp::Ordering::Equal => return Some(value),
+                std::cmp::Ordering::Greater => break,
+                std::cmp::Ordering::Less => {
+                    self.passed = Some(key);
+                    self.ahead.next();
+                }
+            }
+        }
+        if self.passed.is_some_and(|passed| passed >= name) {
+            return self.map.get(name);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_finds_what_the_map_finds_in_any_order() {
+        let map: BTreeMap<String, usize> = ["b", "d", "e", "h"]
+            .into_iter()
+            .enumerate()
+            .map(|(index, name)| (name.to_owned(), index))
+            .collect();
+        let names = ["a", "b", "b", "c", "d", "e", "f", "h", "i"];
+        for turn in 0..names.len() {
+            let mut lockstep = Lockstep::new(&map);
+            for name in names[turn..].iter().chain(&names).chain(names.iter().rev()) {
+                assert_eq!(lockstep.get(name), map.get(*name), "{name}");
+            }
+        }
+    }
+}
