@@ -12,6 +12,9 @@ pub fn text(hosts: &[Host<'_>]) -> String {
     let views: Vec<View<'_>> = hosts.iter().map(View::of).collect();
     let mut out = line(&views);
     out.push('\n');
+    // About a line for each step; what is not used is never touched.
+    let steps: usize = views.iter().map(|it| it.steps.len()).sum();
+    out.reserve(steps.saturating_mul(192));
     for view in &views {
         host(view, &mut out);
     }

@@ -432,12 +432,15 @@ fn planned<W: World>(
         }
     }
     let unread = |note: &Note| matches!(note, Note::Unread { .. });
-    Ok(if !plan.steps().is_empty() {
+    let code = if !plan.steps().is_empty() {
         exit::CHANGES
     } else if plan.notes().iter().any(unread) {
         // Nothing is planned on what could not be read, which is not the same as nothing to do.
         exit::FAILED
     } else {
         exit::OK
-    })
+    };
+    // The process ends now, and the system takes it all back at once.
+    std::mem::forget((shown, verdict, base));
+    Ok(code)
 }

@@ -82,7 +82,8 @@ pub(super) fn draft(input: &Input<'_>) -> Plan {
         found_environments: input.observed.environments.known().map(Lockstep::new),
         ids: None,
         ports: PortTable::new(input.policy, input.facts, input.observed),
-        steps: Vec::new(),
+        // Room for an onboarding of everybody; what is not used is never touched.
+        steps: Vec::with_capacity(input.desired.people.len().saturating_mul(2)),
         notes: Vec::new(),
         environments: BTreeMap::new(),
         first_ports: BTreeMap::new(),
@@ -106,18 +107,28 @@ pub(super) fn draft(input: &Input<'_>) -> Plan {
             .map(|(group, users)| Note::NoSuchGroup { group, users }),
     );
     // One order for equal inputs: by phase, then by person; a person's own steps stay as they were drafted.
-    draft.steps.sort_by(|a, b| {
-        let key = |it: &PlannedStep| it.step.action.phase();
-        key(a)
-            .cmp(&key(b))
-            .then_with(|| a.step.action.user().cmp(b.step.action.user()))
-    });
+    let steps = in_order(std::mem::take(&mut draft.steps));
     draft.notes.sort();
-    plan.steps = draft.steps;
+    plan.steps = steps;
     plan.notes = draft.notes;
     plan.environments = draft.environments;
     plan.ports = draft.first_ports;
     plan
+}
+
+/// By phase, then by person, else as they are. Steps are large: their places are sorted, and each is moved once.
+fn in_order(steps: Vec<PlannedStep>) -> Vec<PlannedStep> {
+    let key = |at: &usize| {
+        let action = &steps[*at].step.action;
+        (action.phase(), action.user())
+    };
+    let mut order: Vec<usize> = (0..steps.len()).collect();
+    order.sort_by(|a, b| key(a).cmp(&key(b)));
+    let mut places: Vec<Option<PlannedStep>> = steps.into_iter().map(Some).collect();
+    order
+        .into_iter()
+        .filter_map(|at| places[at].take())
+        .collect()
 }
 
 impl<'a> Draft<'a> {
