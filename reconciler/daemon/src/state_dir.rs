@@ -7,6 +7,7 @@
 //! ledger.git      the ledger, for this host to keep
 //! state.git       a copy of the state repository; can be made again at any time
 //! saved/          what a cut set aside
+//! archives/       archives of homes, unless the settings keep them elsewhere
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions};

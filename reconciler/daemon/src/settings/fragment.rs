@@ -35,6 +35,9 @@ pub(super) struct Fragment {
     pub(super) removals: Option<At<i64>>,
     pub(super) share: Option<At<i64>>,
     pub(super) min_admins: Option<At<i64>>,
+    pub(super) archives: Option<At<String>>,
+    pub(super) grace_days: Option<At<i64>>,
+    pub(super) home_roots: Option<At<Vec<At<String>>>>,
     pub(super) notes: Option<At<bool>>,
     pub(super) level: Option<At<String>>,
 }
@@ -63,6 +66,7 @@ impl Fragment {
         let mut files = top.section(&mut reader, "files");
         let ports = top.section(&mut reader, "ports");
         let mut limits = top.section(&mut reader, "limits");
+        let mut archives = top.section(&mut reader, "archives");
         let mut report = top.section(&mut reader, "report");
         let mut log = top.section(&mut reader, "log");
 
@@ -90,11 +94,14 @@ impl Fragment {
             removals: limits.take(&mut reader, "removals", integer),
             share: limits.take(&mut reader, "share", integer),
             min_admins: limits.take(&mut reader, "min_admins", integer),
+            archives: archives.take(&mut reader, "dir", string),
+            grace_days: archives.take(&mut reader, "grace_days", integer),
+            home_roots: archives.take(&mut reader, "homes", strings),
             notes: report.take(&mut reader, "notes", boolean),
             level: log.take(&mut reader, "level", string),
         };
         for section in [
-            top, state, host, accounts, instance, files, limits, report, log,
+            top, state, host, accounts, instance, files, limits, archives, report, log,
         ] {
             section.refuse_the_rest(&mut reader);
         }

@@ -33,6 +33,9 @@ impl Inputs {
             removals,
             share,
             min_admins,
+            archives,
+            grace_days,
+            home_roots,
             notes,
             level,
         } = later;
@@ -60,6 +63,9 @@ impl Inputs {
             removals: removals.or(earlier.removals),
             share: share.or(earlier.share),
             min_admins: min_admins.or(earlier.min_admins),
+            archives: archives.or(earlier.archives),
+            grace_days: grace_days.or(earlier.grace_days),
+            home_roots: home_roots.or(earlier.home_roots),
             notes: notes.or(earlier.notes),
             level: level.or(earlier.level),
         })
