@@ -431,6 +431,9 @@ impl Host {
             .store(Make::IfMissing)?
             .ok_or("there is no store of archives")?;
         let shelf = quarantine.shelf()?.ok_or("the quarantine is gone")?;
+        // Whoever moved it may have been killed before this.
+        shelf.sync().map_err(|error| told(&error))?;
+        quarantine.parent.sync().map_err(|error| told(&error))?;
         let home = shelf
             .dir(HOME)
             .and_then(|dir| dir.open_again())
@@ -497,11 +500,7 @@ impl Host {
 
     /// The password that a cut saved goes with the account; a way back from here has none.
     fn forget_login(&self, uid: u32) -> Told {
-        while let Some(shelf) = self
-            .saved
-            .holding(uid, u32::from(u16::MAX), act::LOGIN)
-            .map_err(|error| told(&error))?
-        {
+        for shelf in self.saved.of(uid).map_err(|error| told(&error))? {
             shelf.drop_save(act::LOGIN).map_err(|error| told(&error))?;
         }
         Ok(())

@@ -144,6 +144,20 @@ impl Saved {
         }
     }
 
+    /// The shelves of every cut of a uid.
+    pub(crate) fn of(&self, uid: u32) -> Result<Vec<Shelf>, RootError> {
+        let prefix = format!("{uid}.");
+        let names = self.dir.names()?.into_iter();
+        names
+            .filter(|name| name.as_bytes().starts_with(prefix.as_bytes()))
+            .map(|name| {
+                Ok(Shelf {
+                    dir: self.dir.dir(&name)?,
+                })
+            })
+            .collect()
+    }
+
     /// The shelf from which `key` is put back: that of this cut, or of the latest before it. A cut that found a thing
     /// still set aside from an earlier one, whose way back was interrupted, saved none of its own.
     pub(crate) fn holding(

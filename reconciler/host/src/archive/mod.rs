@@ -213,6 +213,10 @@ impl Store {
 
     /// Opens the directory at `path`.
     pub(crate) fn open(path: &Path) -> Result<Self, RootError> {
+        // A disk that is not mounted is not replaced by a directory of that name.
+        if let Some(parent) = path.parent() {
+            Dir::open(parent)?;
+        }
         Ok(Self {
             dir: Dir::open_private(path)?,
         })
@@ -415,4 +419,32 @@ impl Store {
 
 fn sidecar(name: &str) -> String {
     format!("{name}.sha256")
+}
+
+/// Archives the directory `dir` into `store` as the home of nobody, for measurements and tests.
+///
+/// # Errors
+/// As the removal of an account has them.
+#[doc(hidden)]
+pub fn write_directory(dir: &Path, store: &Path) -> Result<PathBuf, Error> {
+    let home = Dir::open(dir)?.open_again()?;
+    let subject = Subject {
+        format: manifest::FORMAT,
+        user: "nobody".to_owned(),
+        uid: 0,
+        gid: 0,
+        subuid: None,
+        subgid: None,
+        home: dir.display().to_string(),
+        entry: "0".repeat(32),
+        at: String::new(),
+    };
+    let names = Names::default();
+    let job = Job {
+        name: "measured.tar.zst",
+        subject: &subject,
+        names: &names,
+    };
+    Store::open(store)?.keep(home, &job, &mut |_| {}, &mut |_, _| {})?;
+    Ok(store.join("measured.tar.zst"))
 }

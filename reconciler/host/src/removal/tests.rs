@@ -654,3 +654,139 @@ fn a_home_is_purged_only_while_its_archive_is_whole() {
     assert!(!it.shelf().exists() && it.archive().exists());
     purge(&id, &kept.sha256, &mut |_| {}).unwrap();
 }
+
+const ROW: &str = "users:\n  emo: {authentik_user: e.mo, k8s_user: emo-k, tier: power-user}\n";
+
+/// Whatever the gate lets through, carried out; the words of what was done.
+fn cycle(
+    it: &mut Machine,
+    replayed: &mut muster_core::journal::Replayed,
+    rows: &str,
+) -> Vec<String> {
+    use muster_core::journal::Entry;
+    use muster_core::plan::{Input, plan, question};
+    let policy = muster_core::policy::Policy::for_host("devvm");
+    let commit: muster_core::commit::CommitId = "1".repeat(40).parse().unwrap();
+    let files = [("roster.yaml".to_owned(), rows.as_bytes().to_vec())].into();
+    let (repo, _) = muster_core::repo::read(&files).unwrap();
+    let desired = muster_core::desired::for_host(&repo, &policy, AT.date());
+    let asked = question(&desired, &replayed.facts);
+    let observed = it.host.observe(&asked).unwrap();
+    let plan = plan(&Input {
+        policy: &policy,
+        commit: &commit,
+        today: AT.date(),
+        desired: &desired,
+        observed: &observed,
+        facts: &replayed.facts,
+    });
+    let verdict = muster_core::gate::judge(&plan, &policy, &replayed.facts, &observed, AT);
+    let mut done = Vec::new();
+    for batch in verdict.into_batches().0 {
+        let intent = batch
+            .intend(&commit, AT, Vec::new(), |entry| replayed.apply(entry))
+            .unwrap();
+        let complaints = it.host.act(&intent, &mut |_, _| {}).unwrap();
+        let after = it.host.observe(&asked).unwrap();
+        let settled = |step: &Step| {
+            settle(
+                step,
+                &after,
+                &policy.nologin,
+                complaints.get(&step.id).map(String::as_str),
+            )
+        };
+        let results: Vec<StepResult> = intent.steps().iter().map(settled).collect();
+        for (step, result) in intent.steps().iter().zip(&results) {
+            assert_eq!(*result, StepResult::Done, "{}", step.words());
+            done.push(step.words());
+        }
+        replayed.apply(&Entry::Outcome { at: AT, results }).unwrap();
+    }
+    done
+}
+
+#[test]
+fn a_row_that_is_back_brings_the_account_back_by_way_of_the_gate() {
+    use muster_core::facts::{How, PersonFacts, SetAside, Stage};
+    use muster_core::journal::{Entry, Replayed};
+    for purged in [false, true] {
+        let mut it = machine();
+        std::fs::create_dir_all(it.path("bin")).unwrap();
+        std::fs::write(it.path("bin/zsh"), "").unwrap();
+        std::fs::set_permissions(it.path("bin/zsh"), std::fs::Permissions::from_mode(0o755))
+            .unwrap();
+        let id = it.home_id();
+        it.remove(&id).unwrap();
+        let genesis = Entry::Genesis {
+            at: AT,
+            executor_id: "0".repeat(32),
+            name: "devvm".into(),
+            adopt: "1".repeat(40).parse().unwrap(),
+        };
+        let mut replayed = Replayed::begin(&genesis).unwrap();
+        let person = PersonFacts {
+            entry: it.entry,
+            how: How::Created,
+            generation: 1,
+            cuts: 1,
+            uid: UID,
+            gid: UID,
+            home: "/home/emo".into(),
+            subuid: Some(SUBIDS),
+            subgid: Some(SUBIDS),
+            authentik_user: "e.mo".into(),
+            k8s_user: "emo-k".into(),
+            stage: Stage::Archived,
+            since: AT,
+            home_made: true,
+            ports: Default::default(),
+            given: Default::default(),
+            aside: SetAside::default(),
+            formerly: Default::default(),
+            archive: None,
+            home_owed: None,
+        };
+        replayed.facts.people.insert("emo".into(), person);
+        let recorded = cycle(&mut it, &mut replayed, "users: {}\n");
+        assert!(
+            recorded.len() == 1 && recorded[0].starts_with("archive.record emo bytes="),
+            "{recorded:?}"
+        );
+        if purged {
+            let sha256 = replayed.facts.people["emo"].archive.clone().unwrap().sha256;
+            it.host
+                .purge(
+                    UID,
+                    it.entry,
+                    "/home/emo",
+                    &id,
+                    &sha256,
+                    &mut |_| {},
+                    &mut |_, _| {},
+                )
+                .unwrap();
+        }
+        let done = cycle(&mut it, &mut replayed, ROW);
+        assert!(done[0].starts_with("user.restore emo "), "{done:?}");
+        let from = if purged {
+            "from=archive"
+        } else {
+            "from=quarantine"
+        };
+        assert!(
+            done[1].starts_with("home.restore emo ") && done[1].contains(from),
+            "{done:?}"
+        );
+        assert!(
+            it.text("etc/passwd")
+                .contains("emo:x:61234:61234::/home/emo:/bin/zsh\n")
+        );
+        assert!(it.text("etc/shadow").contains("emo:!:"));
+        assert!(it.text("etc/subuid").contains("emo:200000:65536"));
+        assert_eq!(it.text("home/emo/notes"), "work\n");
+        assert_eq!(cycle(&mut it, &mut replayed, ROW), Vec::<String>::new());
+        assert_eq!(replayed.facts.people["emo"].generation, 2);
+        assert!(it.archive().exists());
+    }
+}
