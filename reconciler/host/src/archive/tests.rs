@@ -584,7 +584,6 @@ fn a_full_disk_leaves_no_part_of_an_archive() {
     it.put("noise", &noise);
     let store = it.dir.path().join("store");
     std::fs::create_dir(&store).unwrap();
-    let none: Option<&str> = None;
     let tmpfs = nix::mount::mount(
         Some("tmpfs"),
         &store,
@@ -616,7 +615,6 @@ fn a_full_disk_leaves_no_part_of_an_archive() {
     let left = it.left();
     drop(opened);
     nix::mount::umount(&store).unwrap();
-    let _ = none;
     assert!(matches!(early, Err(Error::Space { .. })), "{early:?}");
     assert!(matches!(late, Err(Error::Writing(_))), "{late:?}");
     assert!(left.is_empty(), "{left:?}");
@@ -669,12 +667,10 @@ fn a_racer_gets_nothing_from_outside_into_an_archive() {
                 let _ = rustix::fs::renameat_with(&home, "flip", &home, "link", exchange);
             }
         });
-        for round in 0..rounds {
-            let store = it.dir.path().join("store");
+        for _ in 0..rounds {
             let file = File::create(it.dir.path().join("raced")).unwrap();
             let spool = tempfile::tempfile().unwrap();
             let home = Dir::open(&it.home()).unwrap().open_again().unwrap();
-            let _ = (round, store);
             if write::write(
                 home,
                 &it.subject,
