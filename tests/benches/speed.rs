@@ -439,6 +439,7 @@ impl World {
         let nobody_yet = Person {
             home: Reading::Known(muster_core::observed::Home::Absent),
             traces: None,
+            kept: None,
         };
         let observed = Observed {
             accounts: Reading::Known(accounts),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::facts::{HomeId, IdRange};
 use crate::policy::{Aggregate, Policy, Ports};
+use crate::step::StepId;
 
 /// A change to one resource of this host.
 ///
@@ -221,6 +222,83 @@ pub enum Action {
         home: String,
         /// The home that was seen, so that no other is deleted.
         home_id: Option<HomeId>,
+        /// Its primary gid, as observed: what an interrupted removal left is told by it.
+        #[serde(default)]
+        gid: u32,
+        /// Its subordinate uids, as observed: nobody else's for ever (invariant 10).
+        #[serde(default)]
+        subuid: Option<IdRange>,
+        /// Its subordinate gids, as observed.
+        #[serde(default)]
+        subgid: Option<IdRange>,
+    },
+    /// Records where the archive of a home is, and its digest.
+    RecordArchive {
+        /// The person.
+        user: String,
+        /// SHA-256 of the file.
+        sha256: String,
+        /// Its size.
+        bytes: u64,
+    },
+    /// Makes the account of somebody who was archived again: the ids and the home path it had, password locked, no groups.
+    RestoreAccount {
+        /// Its name.
+        user: String,
+        /// The uid it had.
+        uid: u32,
+        /// The gid it had.
+        gid: u32,
+        /// The home path it had; the home is put back by a step of its own.
+        home: String,
+        /// Its login shell.
+        shell: String,
+        /// The subordinate uids it had.
+        subuid: Option<IdRange>,
+        /// The subordinate gids it had.
+        subgid: Option<IdRange>,
+        /// Whether the account would be root-equivalent, by its primary group.
+        root_equivalent: bool,
+    },
+    /// Puts a home back that a removal kept.
+    RestoreHome {
+        /// The account.
+        user: String,
+        /// Where it belongs.
+        home: String,
+        /// From where.
+        from: HomeSource,
+        /// The entry under which the removal kept it.
+        of: StepId,
+    },
+    /// Removes the home of an archived account from quarantine, for ever; the archive stays.
+    PurgeHome {
+        /// The person.
+        user: String,
+        /// The uid the account had.
+        uid: u32,
+        /// Where the home was.
+        home: String,
+        /// The directory in quarantine, so that no other is removed.
+        home_id: HomeId,
+        /// SHA-256 of the archive that holds it.
+        sha256: String,
+    },
+}
+
+/// Where a home comes back from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum HomeSource {
+    /// It is still in quarantine, just as it was.
+    Quarantine {
+        /// The directory.
+        home_id: HomeId,
+    },
+    /// Out of the archive; what did not belong to the person stays in there.
+    Archive {
+        /// SHA-256 of the file.
+        sha256: String,
     },
 }
 
@@ -500,11 +578,29 @@ pub enum Kind {
     /// `user.archive_delete`
     #[serde(rename = "user.archive_delete")]
     UserArchiveDelete,
+    /// `archive.record`
+    #[serde(rename = "archive.record")]
+    ArchiveRecord,
+    /// `user.restore`
+    #[serde(rename = "user.restore")]
+    UserRestore,
+    /// `home.restore`
+    #[serde(rename = "home.restore")]
+    HomeRestore,
+    /// `user.purge`
+    #[serde(rename = "user.purge")]
+    UserPurge,
 }
 
 impl Kind {
     /// Kinds that no setting can declare benign: the floor.
-    pub const FLOOR: [Self; 3] = [Self::UserArchiveDelete, Self::UserUid, Self::UserReturn];
+    pub const FLOOR: [Self; 5] = [
+        Self::UserArchiveDelete,
+        Self::UserPurge,
+        Self::UserUid,
+        Self::UserReturn,
+        Self::UserRestore,
+    ];
 
     /// Kinds that a setting can declare benign.
     pub const DECLARABLE: [Self; 6] = [
@@ -557,6 +653,10 @@ impl Kind {
             Self::AdminsAdd => "admins.add",
             Self::AdminsRemove => "admins.remove",
             Self::UserArchiveDelete => "user.archive_delete",
+            Self::ArchiveRecord => "archive.record",
+            Self::UserRestore => "user.restore",
+            Self::HomeRestore => "home.restore",
+            Self::UserPurge => "user.purge",
         }
     }
 }
@@ -617,6 +717,10 @@ impl Action {
                 (Aggregate::Admins, _, Some(_)) => Kind::AdminsAdd,
             },
             Self::ArchiveDelete { .. } => Kind::UserArchiveDelete,
+            Self::RecordArchive { .. } => Kind::ArchiveRecord,
+            Self::RestoreAccount { .. } => Kind::UserRestore,
+            Self::RestoreHome { .. } => Kind::HomeRestore,
+            Self::PurgeHome { .. } => Kind::UserPurge,
         }
     }
 
@@ -645,6 +749,10 @@ impl Action {
             | Self::WriteEnvironment { user, .. }
             | Self::Unit { user, .. }
             | Self::Entry { user, .. }
+            | Self::RecordArchive { user, .. }
+            | Self::RestoreAccount { user, .. }
+            | Self::RestoreHome { user, .. }
+            | Self::PurgeHome { user, .. }
             | Self::ArchiveDelete { user, .. } => user,
         }
     }
@@ -654,7 +762,18 @@ impl Action {
     /// No wildcard: a new action does not compile until it has been priced.
     pub fn class(&self, policy: &Policy) -> Class {
         let class = match self {
-            Self::ArchiveDelete { .. } => Class::Destructive,
+            Self::ArchiveDelete { .. } | Self::PurgeHome { .. } => Class::Destructive,
+            Self::RestoreAccount {
+                root_equivalent,
+                shell,
+                ..
+            } => {
+                if *root_equivalent || !policy.shells.contains(shell) {
+                    Class::Privileged
+                } else {
+                    Class::Benign
+                }
+            }
             Self::AdoptAccount { .. }
             | Self::RenameAccount { .. }
             | Self::ChangeUid { .. }
@@ -703,6 +822,8 @@ impl Action {
             | Self::Trace { .. }
             | Self::EndSessions { .. }
             | Self::CreateHome { .. }
+            | Self::RestoreHome { .. }
+            | Self::RecordArchive { .. }
             | Self::WriteEnvironment { .. }
             | Self::Unit { .. } => Class::Benign,
         };
@@ -720,6 +841,7 @@ impl Action {
         match self {
             Self::AdoptAccount { .. }
             | Self::ChangeIdentity { .. }
+            | Self::RecordArchive { .. }
             | Self::Cut { .. }
             | Self::Return { .. } => Phase::Record,
             Self::AssignPorts { .. } | Self::Park { .. } | Self::Unpark { .. } => Phase::Assign,
@@ -729,16 +851,19 @@ impl Action {
             },
             Self::RenameAccount { .. } => Phase::Rename,
             Self::CreateAccount { .. }
+            | Self::RestoreAccount { .. }
             | Self::SetShell { .. }
             | Self::LockPassword { .. }
             | Self::JoinGroup { .. }
             | Self::LeaveGroup { .. }
             | Self::LockLogin { .. }
             | Self::UnlockLogin { .. } => Phase::Accounts,
-            Self::CreateHome { .. } | Self::Trace { .. } => Phase::Homes,
+            Self::CreateHome { .. } | Self::RestoreHome { .. } | Self::Trace { .. } => Phase::Homes,
             Self::WriteEnvironment { .. } | Self::Entry { .. } => Phase::Files,
             Self::EndSessions { .. } => Phase::Sessions,
-            Self::ChangeUid { .. } | Self::ArchiveDelete { .. } => Phase::Destroy,
+            Self::ChangeUid { .. } | Self::ArchiveDelete { .. } | Self::PurgeHome { .. } => {
+                Phase::Destroy
+            }
         }
     }
 
@@ -898,9 +1023,74 @@ impl Action {
                 uid,
                 home,
                 home_id: _,
+                gid: _,
+                subuid: _,
+                subgid: _,
             } => {
                 put("uid", uid.to_string());
                 put("home", home.clone());
+            }
+            Self::PurgeHome {
+                user: _,
+                uid,
+                home,
+                home_id: _,
+                sha256,
+            } => {
+                put("uid", uid.to_string());
+                put("home", home.clone());
+                put("sha256", sha256.clone());
+            }
+            Self::RecordArchive {
+                user: _,
+                sha256,
+                bytes,
+            } => {
+                put("sha256", sha256.clone());
+                put("bytes", bytes.to_string());
+            }
+            Self::RestoreAccount {
+                user: _,
+                uid,
+                gid,
+                home,
+                shell,
+                subuid,
+                subgid,
+                root_equivalent,
+            } => {
+                put("uid", uid.to_string());
+                put("gid", gid.to_string());
+                put("home", home.clone());
+                put("shell", shell.clone());
+                if let Some(range) = subuid {
+                    put("subuid", range.to_string());
+                }
+                if let Some(range) = subgid {
+                    put("subgid", range.to_string());
+                }
+                if *root_equivalent {
+                    put("root_equivalent", "yes".to_owned());
+                }
+            }
+            Self::RestoreHome {
+                user: _,
+                home,
+                from,
+                of,
+            } => {
+                put("home", home.clone());
+                put("of", of.to_string());
+                match from {
+                    HomeSource::Quarantine { home_id } => {
+                        put("from", "quarantine".to_owned());
+                        put("inode", home_id.inode.to_string());
+                    }
+                    HomeSource::Archive { sha256 } => {
+                        put("from", "archive".to_owned());
+                        put("sha256", sha256.clone());
+                    }
+                }
             }
             Self::LockLogin { user: _, cut }
             | Self::UnlockLogin { user: _, cut }
@@ -936,6 +1126,9 @@ mod tests {
             uid: 1004,
             home: "/home/emo".into(),
             home_id: None,
+            gid: 1004,
+            subuid: None,
+            subgid: None,
         };
         assert_eq!(deletion.class(&policy), Class::Destructive);
         let uid = Action::ChangeUid {

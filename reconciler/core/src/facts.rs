@@ -66,6 +66,23 @@ pub struct HomeId {
     pub filesystem: String,
 }
 
+/// The file of the archive of an account's home, in the store of archives of its host.
+pub fn archive_name(uid: u32, entry: StepId) -> String {
+    format!("{uid}.{entry}.tar.zst")
+}
+
+/// An archive of a home, as it was read back and recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArchiveFacts {
+    /// The account's entry at that time; with the uid it names the file.
+    pub entry: StepId,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
 /// How an account came to be muster's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -168,6 +185,34 @@ pub struct PersonFacts {
     /// Names the account had before.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub formerly: BTreeSet<String>,
+    /// The latest archive of the home; it outlives the account, and a way back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ArchiveFacts>,
+    /// The entry of the account before it was restored, until the home of that one is back, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home_owed: Option<StepId>,
+}
+
+impl PersonFacts {
+    /// The account whose home the quarantine and the store of archives would have.
+    pub fn kept_of(&self) -> KeptOf {
+        KeptOf {
+            uid: self.uid,
+            gid: self.gid,
+            entry: self.home_owed.unwrap_or(self.entry),
+        }
+    }
+}
+
+/// Names what a removal keeps of one account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeptOf {
+    /// Its uid.
+    pub uid: u32,
+    /// Its primary gid.
+    pub gid: u32,
+    /// The step that created, adopted or restored it.
+    pub entry: StepId,
 }
 
 fn is_zero(number: &u32) -> bool {
@@ -585,10 +630,17 @@ impl Facts {
             } => {
                 let before = self.people.remove(&user);
                 let generation = before.as_ref().map_or(0, |it| it.generation) + 1;
-                let (ports, cuts, home_made, formerly) =
+                let (ports, cuts, home_made, formerly, archive, home_owed) =
                     before.map_or_else(Default::default, |it| {
                         // The account was deleted behind our back: its memberships went with it, its ports and home did not.
-                        (it.ports, it.cuts, it.home_made, it.formerly)
+                        (
+                            it.ports,
+                            it.cuts,
+                            it.home_made,
+                            it.formerly,
+                            it.archive,
+                            it.home_owed,
+                        )
                     });
                 self.people.insert(
                     user,
@@ -612,6 +664,8 @@ impl Facts {
                         joining: BTreeSet::new(),
                         aside: SetAside::default(),
                         formerly,
+                        archive,
+                        home_owed,
                     },
                 );
             }
@@ -645,6 +699,8 @@ impl Facts {
                         joining: BTreeSet::new(),
                         aside: SetAside::default(),
                         formerly: BTreeSet::new(),
+                        archive: None,
+                        home_owed: None,
                     },
                 );
             }
@@ -702,7 +758,44 @@ impl Facts {
                 }
             }),
             Action::CreateHome { .. } => self.on(&user, |person| person.home_made = true),
-            Action::ArchiveDelete { .. } => self.stand(&user, Stage::Archived, at),
+            Action::ArchiveDelete {
+                home_id,
+                subuid,
+                subgid,
+                ..
+            } => {
+                self.stand(&user, Stage::Archived, at);
+                self.on(&user, |person| {
+                    // Ranges of an account that was adopted are reserved from here on (invariant 10).
+                    person.subuid = person.subuid.or(*subuid);
+                    person.subgid = person.subgid.or(*subgid);
+                    person.home_made &= home_id.is_some();
+                    // Memberships and the saved login went with the account; what came from the home can go back into it.
+                    person.given.clear();
+                    person.aside.login = false;
+                    person.aside.groups.clear();
+                });
+            }
+            Action::RecordArchive { sha256, bytes, .. } => self.on(&user, |person| {
+                person.archive = Some(ArchiveFacts {
+                    entry: person.entry,
+                    sha256: sha256.clone(),
+                    bytes: *bytes,
+                });
+            }),
+            Action::PurgeHome { .. } => self.stand(&user, Stage::Deleted, at),
+            Action::RestoreAccount { .. } => {
+                self.stand(&user, Stage::Active, at);
+                self.on(&user, |person| {
+                    person.home_owed = person.home_made.then_some(person.entry);
+                    person.entry = step.id;
+                    person.generation += 1;
+                    person.given.clear();
+                    person.aside.login = false;
+                    person.aside.groups.clear();
+                });
+            }
+            Action::RestoreHome { .. } => self.on(&user, |person| person.home_owed = None),
             // Read back from the world each cycle; the ledger keeps no second copy.
             Action::ChangeUid { .. }
             | Action::SetShell { .. }

@@ -405,6 +405,8 @@ mod tests {
             aside: SetAside::default(),
             formerly: BTreeSet::new(),
             joining: BTreeSet::new(),
+            archive: None,
+            home_owed: None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{HomeId, IdRange};
+use crate::facts::{HomeId, IdRange, KeptOf};
 use crate::policy::Aggregate;
 
 /// A part of the world that was read, or could not be: nothing is planned on what is unknown.
@@ -68,6 +68,7 @@ impl Question {
             subject.ask_name_services |= more.ask_name_services;
             subject.home = subject.home.take().or(more.home);
             subject.cuts = subject.cuts.max(more.cuts);
+            subject.kept = subject.kept.take().or(more.kept);
         }
         self.new = self.new.max(new);
         self.shells.extend(shells);
@@ -85,6 +86,8 @@ pub struct Subject {
     pub home: Option<String>,
     /// How often the person was cut, and so which saves may be theirs.
     pub cuts: u32,
+    /// The account whose removal is to be looked at, if any is.
+    pub kept: Option<KeptOf>,
 }
 
 /// The parts of a host that can be read on their own.
@@ -299,6 +302,31 @@ pub struct Person {
     /// Traces of a login; `None` when they were not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traces: Option<Traces>,
+    /// What a removal keeps, or left; `None` when it was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
+}
+
+/// What there is of an account that was removed, or is being removed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// The home in quarantine, if it is there.
+    pub quarantined: Reading<Option<HomeId>>,
+    /// The archive of the home, if it is there and complete.
+    pub archive: Reading<Option<ArchiveSeen>>,
+    /// Whether any of the account databases still has something under the name although passwd has no such account.
+    pub remnants: Reading<bool>,
+}
+
+/// An archive, as the digest beside it says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArchiveSeen {
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// A home directory.

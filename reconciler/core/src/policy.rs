@@ -107,6 +107,8 @@ pub struct Policy {
     pub declared_benign: BTreeSet<Kind>,
     /// The shell of an account that is cut.
     pub nologin: String,
+    /// How many days the home of an archived account stays in quarantine before its removal is planned.
+    pub grace_days: u32,
     /// Names that no step may touch, beside root, system accounts and the account muster runs as.
     pub protected: BTreeSet<String>,
 }
@@ -169,6 +171,7 @@ impl Policy {
             limits: Limits::default(),
             declared_benign: BTreeSet::new(),
             nologin: "/usr/sbin/nologin".to_owned(),
+            grace_days: 40,
             protected: BTreeSet::new(),
         }
     }

@@ -1,8 +1,8 @@
 //! How a step came out, judged by what the world shows afterwards: an exit code is no evidence.
 
-use crate::action::{Action, Direction, Trace, UnitChange};
+use crate::action::{Action, Direction, HomeSource, Trace, UnitChange};
 use crate::journal::StepResult;
-use crate::observed::{Account, Home, Manager, Observed, Password, Reading, Traces};
+use crate::observed::{Account, Home, Kept, Manager, Observed, Password, Reading, Traces};
 use crate::step::Step;
 
 /// What became of a step. `complaint` is what the act said of it, if it said anything.
@@ -20,7 +20,20 @@ pub fn settle(
             Some(reason) => StepResult::Failed(reason.to_owned()),
             None => StepResult::NotBegun,
         },
+        State::Halfway(how_far) => StepResult::Unfinished(match complaint {
+            Some(reason) => format!("{reason}; {how_far}"),
+            None => format!("interrupted: {how_far}"),
+        }),
         State::Strange(reason) => StepResult::NeedsOperator(reason),
+        // It may be halfway: whoever let it begin let it be brought to its end.
+        State::Unknown(reason)
+            if matches!(
+                step.action,
+                Action::ArchiveDelete { .. } | Action::PurgeHome { .. }
+            ) =>
+        {
+            StepResult::Unfinished(format!("could not be observed: {reason}"))
+        }
         State::Unknown(reason) => StepResult::Failed(format!("could not be observed: {reason}")),
     }
 }
@@ -30,6 +43,8 @@ enum State {
     NotReached,
     Strange(String),
     Unknown(String),
+    /// Begun, and brought to its end by the same step.
+    Halfway(String),
 }
 
 fn when(reached: bool) -> State {
@@ -49,15 +64,18 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
         | Action::Park { .. }
         | Action::Unpark { .. }
         | Action::Cut { .. }
+        | Action::RecordArchive { .. }
         | Action::Return { .. } => State::Reached,
-        Action::CreateAccount { user, uid, .. } => account(observed, user, |found| match found {
-            Some(account) if account.uid == *uid => State::Reached,
-            Some(account) => State::Strange(format!(
-                "{user} was to be created with uid {uid} and exists with {}",
-                account.uid
-            )),
-            None => State::NotReached,
-        }),
+        Action::CreateAccount { user, uid, .. } | Action::RestoreAccount { user, uid, .. } => {
+            account(observed, user, |found| match found {
+                Some(account) if account.uid == *uid => State::Reached,
+                Some(account) => State::Strange(format!(
+                    "{user} was to be created with uid {uid} and exists with {}",
+                    account.uid
+                )),
+                None => State::NotReached,
+            })
+        }
         Action::RenameAccount { from, user, uid } => account(observed, user, |found| {
             let old_is_gone = observed
                 .accounts
@@ -153,10 +171,91 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
         Action::ChangeUid { user, to, .. } => account(observed, user, |found| {
             when(found.is_some_and(|it| it.uid == *to))
         }),
-        Action::ArchiveDelete { user, .. } => {
-            account(observed, user, |found| when(found.is_none()))
-        }
+        Action::ArchiveDelete {
+            user, uid, home_id, ..
+        } => account(observed, user, |found| {
+            let Some(kept) = kept_of(observed, user) else {
+                return State::Unknown(format!("{user} was not looked at"));
+            };
+            removal(
+                found,
+                *uid,
+                home_id.is_some(),
+                kept,
+                home_of(observed, user),
+            )
+        }),
+        Action::RestoreHome { user, from, .. } => match (home_of(observed, user), from) {
+            (Some(Reading::Known(Home::Directory(found))), HomeSource::Quarantine { home_id }) => {
+                if found == home_id {
+                    State::Reached
+                } else {
+                    State::Strange(
+                        "another directory stands where the home is to be put back".to_owned(),
+                    )
+                }
+            }
+            (Some(Reading::Known(Home::Directory(_))), HomeSource::Archive { .. }) => {
+                State::Reached
+            }
+            (Some(Reading::Known(Home::Absent | Home::Odd(_))), _) => State::NotReached,
+            (Some(Reading::Unknown(why)), _) => State::Unknown(why.clone()),
+            (None, _) => State::Unknown(format!("{user} was not looked at")),
+        },
+        Action::PurgeHome { user, .. } => match kept_of(observed, user).map(|it| &it.quarantined) {
+            Some(Reading::Known(found)) => when(found.is_none()),
+            Some(Reading::Unknown(why)) => State::Unknown(why.clone()),
+            None => State::Unknown(format!("{user} was not looked at")),
+        },
     }
+}
+
+/// How far a removal has come. The account goes last: as long as it is there, nothing is lost.
+fn removal(
+    account: Option<&Account>,
+    uid: u32,
+    had_home: bool,
+    kept: &Kept,
+    home: Option<&Reading<Home>>,
+) -> State {
+    let (quarantined, archive, remnants) = match (&kept.quarantined, &kept.archive, &kept.remnants)
+    {
+        (Reading::Known(quarantined), Reading::Known(archive), Reading::Known(remnants)) => {
+            (quarantined.is_some(), archive.is_some(), *remnants)
+        }
+        (Reading::Unknown(why), _, _)
+        | (_, Reading::Unknown(why), _)
+        | (_, _, Reading::Unknown(why)) => return State::Unknown(why.clone()),
+    };
+    match account {
+        Some(found) if found.uid != uid => State::Strange(format!(
+            "uid {uid} was to be removed, and an account of that name has uid {}",
+            found.uid
+        )),
+        Some(_) if quarantined => match home {
+            Some(Reading::Known(Home::Directory(_) | Home::Odd(_))) => State::Strange(
+                "the home is in quarantine, and something stands in its place; compare the two, and move one away"
+                    .to_owned(),
+            ),
+            _ => State::Halfway("the home is in quarantine, and the account is still there".to_owned()),
+        },
+        Some(_) => State::NotReached,
+        None if remnants => {
+            State::Halfway("the account databases still have something under the name".to_owned())
+        }
+        None if had_home && !archive => State::Strange(
+            "the account is gone, and its archive is not in the store of archives; the home is in quarantine".to_owned(),
+        ),
+        None => State::Reached,
+    }
+}
+
+fn kept_of<'a>(observed: &'a Observed, user: &str) -> Option<&'a Kept> {
+    observed.people.get(user)?.kept.as_ref()
+}
+
+fn home_of<'a>(observed: &'a Observed, user: &str) -> Option<&'a Reading<Home>> {
+    Some(&observed.people.get(user)?.home)
 }
 
 fn account(

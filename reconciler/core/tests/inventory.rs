@@ -73,6 +73,7 @@ fn observed(processes: usize) -> Observed {
                 Person {
                     home: Reading::Known(Home::Directory(home)),
                     traces: Some(traces),
+                    kept: None,
                 },
             ),
             (
@@ -80,6 +81,7 @@ fn observed(processes: usize) -> Observed {
                 Person {
                     home: Reading::Known(Home::Odd("a link".into())),
                     traces: None,
+                    kept: None,
                 },
             ),
         ]),
@@ -132,7 +134,7 @@ fn an_inventory_reads_back_as_it_was_and_so_do_the_facts_in_it() {
 }
 
 /// Every name that an inventory can have. Whoever adds one says here that it holds no password hash, key or session.
-const NAMES: [&str; 57] = [
+const NAMES: [&str; 58] = [
     "absent",
     "accounts",
     "active",
@@ -190,6 +192,7 @@ const NAMES: [&str; 57] = [
     "unknown",
     "zoe",
     "renaming_from",
+    "half_groups",
 ];
 
 #[test]
@@ -227,6 +230,9 @@ fn a_held_step_keeps_its_time_and_cannot_be_made_to_look_like_another() {
         uid: 1004,
         home: "/home/emo".into(),
         home_id: None,
+        gid: 1004,
+        subuid: None,
+        subgid: None,
     };
     let incarnation = Incarnation::Found { uid: 1004 };
     let held = [Held {

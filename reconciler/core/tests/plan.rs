@@ -418,6 +418,7 @@ fn person(cut: bool) -> Person {
     Person {
         home: Reading::Known(Home::Directory(id)),
         traces,
+        kept: None,
     }
 }
 
@@ -675,7 +676,9 @@ fn a_name_that_was_cut_is_not_handed_to_another_identity() {
 fn coming_back_puts_everything_back_and_needs_a_release_only_for_root() {
     let (past, mut host) = emo_and_ann_are_here();
     let mut past = after(past, &roster(ANN), &host);
-    past.facts.people.get_mut("emo").expect("a tombstone").stage = Stage::Cut;
+    let person = past.facts.people.get_mut("emo").expect("a tombstone");
+    person.stage = Stage::Cut;
+    person.aside.login = true;
     let mut shut = account(1001, &[]);
     shut.home = "/home/emo".into();
     shut.expires = Some(1);
@@ -838,6 +841,7 @@ fn a_home_that_vanished_is_not_replaced_by_an_empty_one() {
         Person {
             home: Reading::Known(Home::Absent),
             traces: None,
+            kept: None,
         },
     );
     let plan = make(&roster(EMO_AND_ANN), &host, &past.facts);

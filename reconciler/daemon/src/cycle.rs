@@ -654,6 +654,8 @@ fn question_about(steps: &[Step], facts: &Facts, parts: Parts) -> Question {
         let known = facts.people.get(user);
         subject.home = known.map(|it| it.home.clone());
         subject.cuts = known.map_or(0, |it| it.cuts);
+        let destroyed = step.action.phase() == muster_core::action::Phase::Destroy;
+        subject.kept = known.filter(|_| destroyed).map(|it| it.kept_of());
     }
     question
 }

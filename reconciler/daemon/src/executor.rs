@@ -223,6 +223,8 @@ pub fn open_host(settings: &Settings, state: &StateDir) -> Result<Host, HostErro
             .map(|it| text(&it.fill(settings::PathTemplate::PLACEHOLDER))),
         aggregates: files,
         k8s_users: settings.k8s_users.as_deref().map(text),
+        archives: settings.archives.clone(),
+        home_roots: settings.home_roots.iter().map(|it| text(it)).collect(),
         ..HostSettings::new(&settings.root, &state.saved())
     })
 }

@@ -8,6 +8,7 @@
 //! state.git       a copy of the state repository; can be made again at any time
 //! saved/          what a cut set aside
 //! requests/       what people at the console ask of a daemon at work; empty but for a moment
+//! archives/       archives of homes, unless the settings keep them elsewhere
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions};

@@ -614,3 +614,53 @@ fn a_reader_that_has_seen_enough_is_no_error() {
         "error: cannot write the output\ncaused by: No space left on device",
     );
 }
+
+#[test]
+fn an_archive_is_listed_verified_and_taken_out() {
+    let bench = Bench::new();
+    bench.write("home/notes", "work\n");
+    bench.write("home/dir/more", "more\n");
+    std::os::unix::fs::symlink("/etc/passwd", bench.path("home/outward")).unwrap();
+    let store = bench.path("state/archives");
+    fs::create_dir_all(bench.path("state")).unwrap();
+    let file = muster_host::archive::write_directory(&bench.path("home"), &store).unwrap();
+    let file = file.to_str().unwrap();
+    says(
+        &bench.muster(&["archive", "list"]),
+        exit::OK,
+        "nobody  uid 0",
+    );
+    let listed = bench.muster(&["archive", "list", file]);
+    says(&listed, exit::OK, "home/dir/more");
+    says(&listed, exit::OK, "home/outward -> /etc/passwd");
+    says(
+        &bench.muster(&["archive", "verify", file]),
+        exit::OK,
+        "5 entries of nobody",
+    );
+    let into = bench.path("out");
+    let out = bench.muster(&["archive", "extract", file, into.to_str().unwrap()]);
+    says(
+        &out,
+        exit::OK,
+        "left out: home/outward: a link that leads out",
+    );
+    assert_eq!(fs::read_to_string(into.join("dir/more")).unwrap(), "more\n");
+    assert!(!into.join("outward").is_symlink());
+    let again = bench.muster(&["archive", "extract", file, into.to_str().unwrap()]);
+    says(&again, exit::FAILED, "is not empty");
+    let mut bytes = fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(file, bytes).unwrap();
+    says(
+        &bench.muster(&["archive", "verify", file]),
+        exit::FAILED,
+        "could not be read back",
+    );
+    says(
+        &bench.muster(&["archive", "verify", "/nowhere"]),
+        exit::FAILED,
+        "/nowhere",
+    );
+}

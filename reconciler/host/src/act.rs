@@ -40,10 +40,7 @@ impl Host {
             }
             Phase::Sessions => self.end_sessions(steps, progress),
             Phase::Rename => self.rename(steps, progress),
-            Phase::Destroy => Ok(steps
-                .iter()
-                .map(|step| (step.id, refusal(&step.action)))
-                .collect()),
+            Phase::Destroy => Ok(self.destroy(steps, intent.at(), progress)),
         };
         // What stops a whole batch is said of each of its steps, so that each is tried again later and shows why.
         result.unwrap_or_else(|why| steps.iter().map(|step| (step.id, why.clone())).collect())
@@ -125,10 +122,6 @@ impl Host {
                 authentik_user: _,
                 k8s_user: _,
             } => {
-                let widen = |range: &muster_core::facts::IdRange| accounts::IdRange {
-                    first: u64::from(range.first),
-                    count: u64::from(range.count),
-                };
                 homes::check(home)?;
                 let account = NewAccount {
                     name: user,
@@ -137,8 +130,31 @@ impl Host {
                     gecos: "",
                     home,
                     shell,
-                    subuids: subuid.as_ref().map(widen),
-                    subgids: subgid.as_ref().map(widen),
+                    subuids: subuid.as_ref().map(widened),
+                    subgids: subgid.as_ref().map(widened),
+                };
+                databases.create(&account, aging, today).map_err(said)?;
+            }
+            Action::RestoreAccount {
+                user,
+                uid,
+                gid,
+                home,
+                shell,
+                subuid,
+                subgid,
+                root_equivalent: _,
+            } => {
+                homes::check(home)?;
+                let account = NewAccount {
+                    name: user,
+                    uid: *uid,
+                    gid: *gid,
+                    gecos: "",
+                    home,
+                    shell,
+                    subuids: subuid.as_ref().map(widened),
+                    subgids: subgid.as_ref().map(widened),
                 };
                 databases.create(&account, aging, today).map_err(said)?;
             }
@@ -203,6 +219,7 @@ impl Host {
         let mut complaints = Complaints::new();
         let mut created: Vec<(&Step, NewHome<'_>)> = Vec::new();
         let mut changed = Vec::new();
+        let mut restored = Vec::new();
         for step in steps {
             let sorted = whose(&databases, step).and_then(|whose| match &step.action {
                 Action::CreateHome { user: _, home } if home != whose.home => Err(format!(
@@ -218,6 +235,14 @@ impl Host {
                             gid: whose.gid,
                         },
                     ));
+                    Ok(())
+                }
+                Action::RestoreHome { home, .. } if home != whose.home => Err(format!(
+                    "the home was to be {home}, and the account has {}",
+                    whose.home
+                )),
+                Action::RestoreHome { from, of, .. } => {
+                    restored.push((step, whose, from, *of));
                     Ok(())
                 }
                 Action::Trace {
@@ -236,6 +261,13 @@ impl Host {
             }
         }
         let total = created.len() + changed.len();
+        for (step, whose, from, of) in restored {
+            // Whose home is not back has nothing put into it.
+            if let Err(why) = self.restore_home(&databases, &whose, from, of, progress) {
+                changed.retain(|(_, other, ..)| other.uid != whose.uid);
+                complaints.insert(step.id, why);
+            }
+        }
         if !created.is_empty() {
             match Skeleton::read(&self.dir, useradd.skel.trim_start_matches('/')) {
                 Ok(skeleton) => {
@@ -488,6 +520,13 @@ fn rename_one(
     Ok(())
 }
 
+fn widened(range: &muster_core::facts::IdRange) -> accounts::IdRange {
+    accounts::IdRange {
+        first: u64::from(range.first),
+        count: u64::from(range.count),
+    }
+}
+
 /// The unit of a person.
 fn unit_name(template: &str, user: &str) -> String {
     match template.split_once('@') {
@@ -535,7 +574,7 @@ fn expect(databases: &Databases, step: &Step) -> Result<Option<u32>, String> {
     }
 }
 
-fn shown(id: Option<u32>) -> String {
+pub(crate) fn shown(id: Option<u32>) -> String {
     id.map_or("none".to_owned(), |id| id.to_string())
 }
 
@@ -548,30 +587,6 @@ fn collect(steps: &[Step], results: Vec<Result<(), String>>) -> Complaints {
     failed
 }
 
-fn misplaced(action: &Action) -> String {
+pub(crate) fn misplaced(action: &Action) -> String {
     format!("BUG: {} is no step of this phase", action.kind())
-}
-
-/// Steps of the last phase are held for a release, and this version of the host carries none of them out.
-#[derive(Debug, thiserror::Error)]
-enum Refused {
-    #[error(
-        "deleting an account needs a release and its archive; this version carries out neither, and nothing was touched"
-    )]
-    ArchiveDelete,
-    #[error(
-        "changing a uid needs a release and would leave files to another owner; this version does not do it"
-    )]
-    ChangeUid,
-    #[error("{0}")]
-    Misplaced(String),
-}
-
-fn refusal(action: &Action) -> String {
-    let refused = match action {
-        Action::ArchiveDelete { .. } => Refused::ArchiveDelete,
-        Action::ChangeUid { .. } => Refused::ChangeUid,
-        other => Refused::Misplaced(misplaced(other)),
-    };
-    refused.to_string()
 }

@@ -242,6 +242,46 @@ impl Dir {
         }
     }
 
+    /// Opens the directory of this machine at `path`, made for root alone when there is none.
+    pub(crate) fn open_private(path: &Path) -> Result<Self, RootError> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|source| RootError {
+                verb: "make the directory",
+                path: path.to_owned(),
+                source,
+            })?;
+        let dir = Self::open(path)?;
+        dir.make_private()?;
+        Ok(dir)
+    }
+
+    /// Makes sure that nobody else gets in here.
+    pub(crate) fn make_private(&self) -> Result<(), RootError> {
+        let seen = self.itself()?;
+        if seen.uid != nix::unistd::geteuid().as_raw() {
+            let source = io::Error::other(format!("it belongs to uid {}", seen.uid));
+            return Err(RootError {
+                verb: "keep anything in",
+                path: self.path.clone(),
+                source,
+            });
+        }
+        if seen.mode & 0o077 != 0 {
+            self.set_mode(0o700)?;
+        }
+        Ok(())
+    }
+
+    /// Another handle on this directory, with a position of its own.
+    pub(crate) fn open_again(&self) -> Result<OwnedFd, RootError> {
+        openat(&self.fd, ".", DIRECTORY, Mode::empty())
+            .map_err(|errno| failed("open the directory", &self.path, errno))
+    }
+
     /// This directory itself.
     pub(crate) fn itself(&self) -> Result<Seen, RootError> {
         seen_of(&self.fd, &self.path)

@@ -14,7 +14,7 @@ use nix::sys::stat::{Mode, fchmod, futimens};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 
-use crate::dir::{Dir, Kind, failed, split, told};
+use crate::dir::{Dir, Kind, Seen, failed, split, told};
 use crate::root::{Ownership, Root, RootError};
 
 /// Bytes of files that a skeleton may hold; beyond, somebody has put something else there.
@@ -33,8 +33,7 @@ const BY_UUID: &str = "/dev/disk/by-uuid";
 pub(crate) struct Homes<'a> {
     root: &'a Dir,
     parents: HashMap<String, Result<Option<Dir>, String>>,
-    filesystems: HashMap<(u32, u32), Option<String>>,
-    by_uuid: Option<HashMap<u64, String>>,
+    filesystems: Filesystems,
     recorded: Option<HashMap<Vec<u8>, u32>>,
 }
 
@@ -44,8 +43,7 @@ impl<'a> Homes<'a> {
         Self {
             root,
             parents: HashMap::new(),
-            filesystems: HashMap::new(),
-            by_uuid: None,
+            filesystems: Filesystems::default(),
             recorded,
         }
     }
@@ -94,7 +92,24 @@ impl<'a> Homes<'a> {
         if uid.is_some_and(|uid| uid != owner) {
             return Reading::Known(Home::Odd(format!("it is owned by uid {owner}")));
         }
-        let filesystem = match self.filesystems.get(&seen.device) {
+        match self.filesystems.identify(dir, name, &seen) {
+            Some(id) => Reading::Known(Home::Directory(id)),
+            None => Reading::Unknown(format!("the file system of {home} cannot be told")),
+        }
+    }
+}
+
+/// The names of file systems, each asked for once.
+#[derive(Debug, Default)]
+pub(crate) struct Filesystems {
+    by_device: HashMap<(u32, u32), Option<String>>,
+    by_uuid: Option<HashMap<u64, String>>,
+}
+
+impl Filesystems {
+    /// Which directory `name` in `dir` is, that was seen as `seen`; `None` when its file system cannot be told.
+    pub(crate) fn identify(&mut self, dir: &Dir, name: &str, seen: &Seen) -> Option<HomeId> {
+        let filesystem = match self.by_device.get(&seen.device) {
             Some(known) => known.clone(),
             None => {
                 let by_uuid = self.by_uuid.get_or_insert_with(devices_by_uuid);
@@ -104,18 +119,15 @@ impl<'a> Homes<'a> {
                     .get(&device)
                     .map(|it| format!("uuid:{it}"))
                     .or_else(|| fsid(&dir.dir(name).ok()?));
-                self.filesystems.insert(seen.device, found.clone());
+                self.by_device.insert(seen.device, found.clone());
                 found
             }
         };
-        match filesystem {
-            Some(filesystem) => Reading::Known(Home::Directory(HomeId {
-                inode: seen.inode,
-                born: seen.born,
-                filesystem,
-            })),
-            None => Reading::Unknown(format!("the file system of {home} cannot be told")),
-        }
+        Some(HomeId {
+            inode: seen.inode,
+            born: seen.born,
+            filesystem: filesystem?,
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 //! units that run, name services) is done on `/` alone.
 
 pub mod accounts;
+pub mod archive;
 pub mod root;
 pub mod run;
 pub mod survey;
@@ -13,8 +14,10 @@ mod act;
 mod dir;
 mod files;
 mod homes;
+mod mounts;
 mod name_services;
 mod observe;
+mod removal;
 mod saved;
 mod sessions;
 mod traces;
@@ -55,6 +58,10 @@ pub struct HostSettings {
     pub keys: Vec<String>,
     /// Where what a cut sets aside is kept, for root alone: a path of this machine, not inside [`Self::root`].
     pub saved: PathBuf,
+    /// Where archives of homes are kept, for root alone: a path of this machine whose parent exists.
+    pub archives: PathBuf,
+    /// Homes are removed only below one of these directories.
+    pub home_roots: Vec<String>,
 }
 
 impl HostSettings {
@@ -78,6 +85,8 @@ impl HostSettings {
                 .map(str::to_owned)
                 .into(),
             saved: saved.to_owned(),
+            archives: saved.with_file_name("archives"),
+            home_roots: vec!["/home".to_owned()],
         }
     }
 }
@@ -130,6 +139,9 @@ impl Host {
         }
         for path in settings.aggregates.values() {
             homes::check(path).map_err(|why| wrong("aggregates", path, why))?;
+        }
+        for path in &settings.home_roots {
+            homes::check(path).map_err(|why| wrong("home_roots", path, why))?;
         }
         for pattern in &settings.keys {
             let absolute = format!("/{}", pattern.trim_start_matches('/'));

@@ -6,8 +6,8 @@ use muster_core::action::Trace;
 use muster_core::compat;
 use muster_core::facts::IdRange;
 use muster_core::observed::{
-    Account, Accounts, AccountsOf, Defaults, Home, Observed, Password, Person, Question, Reading,
-    Traces, Units,
+    Account, Accounts, AccountsOf, Defaults, Home, Kept, Observed, Password, Person, Question,
+    Reading, Subject, Traces, Units,
 };
 use muster_core::policy::Aggregate;
 
@@ -237,12 +237,12 @@ impl Host {
             let databases = match databases {
                 Ok(databases) => databases,
                 Err(why) => {
-                    people.push((user.clone(), unknown(why, subject.traces)));
+                    people.push((user.clone(), unknown(why, subject)));
                     continue;
                 }
             };
             if let Err(why) = crate::check_name(user) {
-                people.push((user.clone(), unknown(&why, subject.traces)));
+                people.push((user.clone(), unknown(&why, subject)));
                 continue;
             }
             while accounts.next_if(|it| it.name < user.as_str()).is_some() {}
@@ -292,7 +292,17 @@ impl Host {
                     }
                 }
             });
-            people.push((user.clone(), Person { home: seen, traces }));
+            let kept = subject
+                .kept
+                .map(|of| self.look_at_kept(databases, user, home, of));
+            people.push((
+                user.clone(),
+                Person {
+                    home: seen,
+                    traces,
+                    kept,
+                },
+            ));
         }
         people.into_iter().collect()
     }
@@ -335,17 +345,22 @@ impl Host {
     }
 }
 
-fn unknown(why: &str, traces: bool) -> Person {
+fn unknown(why: &str, subject: &Subject) -> Person {
     let home: Reading<Home> = Reading::Unknown(why.to_owned());
     let flag = || Reading::Unknown(why.to_owned());
-    let traces = traces.then(|| Traces {
+    let traces = subject.traces.then(|| Traces {
         linger: flag(),
         keys: flag(),
         crontab: flag(),
         processes: Reading::Unknown(why.to_owned()),
         login_saved: flag(),
     });
-    Person { home, traces }
+    let kept = subject.kept.map(|_| Kept {
+        quarantined: Reading::Unknown(why.to_owned()),
+        archive: Reading::Unknown(why.to_owned()),
+        remnants: Reading::Unknown(why.to_owned()),
+    });
+    Person { home, traces, kept }
 }
 
 /// The local accounts that an answer tells of, taken apart once for all of it.

@@ -124,29 +124,7 @@ struct Header {
 impl Saved {
     /// Opens the directory, or makes it for root alone.
     pub(crate) fn open(path: &Path) -> Result<Self, RootError> {
-        use std::os::unix::fs::DirBuilderExt as _;
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(|source| RootError {
-                verb: "make the directory",
-                path: path.to_owned(),
-                source,
-            })?;
-        let dir = Dir::open(path)?;
-        let seen = dir.itself()?;
-        if seen.uid != nix::unistd::geteuid().as_raw() {
-            let source = io::Error::other(format!("it belongs to uid {}", seen.uid));
-            return Err(RootError {
-                verb: "keep saves in",
-                path: path.to_owned(),
-                source,
-            });
-        }
-        if seen.mode & 0o077 != 0 {
-            dir.set_mode(0o700)?;
-        }
+        let dir = Dir::open_private(path)?;
         Ok(Self { dir })
     }
 
@@ -163,6 +141,20 @@ impl Saved {
             }),
             Err(error) => Err(error),
         }
+    }
+
+    /// The shelves of every cut of a uid.
+    pub(crate) fn of(&self, uid: u32) -> Result<Vec<Shelf>, RootError> {
+        let prefix = format!("{uid}.");
+        let names = self.dir.names()?.into_iter();
+        names
+            .filter(|name| name.as_bytes().starts_with(prefix.as_bytes()))
+            .map(|name| {
+                Ok(Shelf {
+                    dir: self.dir.dir(&name)?,
+                })
+            })
+            .collect()
     }
 
     /// The shelf from which `key` is put back: that of this cut, or of the latest before it. A cut that found a thing

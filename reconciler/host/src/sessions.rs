@@ -67,12 +67,16 @@ impl Processes {
         self.by_pid.values().filter(|uids| owner.owns(uids)).count()
     }
 
-    fn of(&self, owner: &Owner) -> Vec<i32> {
-        self.by_pid
+    /// Their numbers, in order.
+    pub(crate) fn of(&self, owner: &Owner) -> Vec<i32> {
+        let mut pids: Vec<i32> = self
+            .by_pid
             .iter()
             .filter(|(_, uids)| owner.owns(uids))
             .map(|(pid, _)| *pid)
-            .collect()
+            .collect();
+        pids.sort_unstable();
+        pids
     }
 }
 

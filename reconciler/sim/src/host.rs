@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::action::{Action, Direction, Phase, Trace, UnitChange};
-use muster_core::facts::{HomeId, IdRange};
+use muster_core::facts::{HomeId, IdRange, archive_name};
 use muster_core::gate::Intent;
 use muster_core::observed::{
-    Account, Accounts, Defaults, Home, Manager, Observed, Password, Person, Question, Reading,
-    Traces, UnitState, Units,
+    Account, Accounts, ArchiveSeen, Defaults, Home, Kept, Manager, Observed, Password, Person,
+    Question, Reading, Subject, Traces, UnitState, Units,
 };
 use muster_core::policy::Aggregate;
 use muster_core::render::{self, FileWrite};
-use muster_core::step::Step;
+use muster_core::step::{Incarnation, Step, StepId};
 use muster_core::world::Complaints;
 
 /// A whole machine.
@@ -43,6 +43,10 @@ pub struct SimHost {
     pub broken: BTreeMap<String, String>,
     /// Names and uids that only a name service knows.
     pub name_service: BTreeMap<String, u32>,
+    /// Homes in quarantine, by the uid and entry of their account: where each was, and whose.
+    pub quarantine: BTreeMap<String, (String, u32)>,
+    /// Archives of homes, by file name, and their digests.
+    pub archives: BTreeMap<String, String>,
     /// What cannot be read, and why.
     pub unreadable: BTreeMap<String, String>,
 }
@@ -143,7 +147,7 @@ impl SimHost {
                 question
                     .people
                     .iter()
-                    .map(|(user, it)| (user.clone(), self.observe_person(user, it.traces)))
+                    .map(|(user, it)| (user.clone(), self.observe_person(user, it)))
                     .collect()
             } else {
                 BTreeMap::new()
@@ -263,24 +267,41 @@ impl SimHost {
         }
     }
 
-    fn observe_person(&self, user: &str, traces: bool) -> Person {
+    fn observe_person(&self, user: &str, subject: &Subject) -> Person {
+        let default = || subject.home.clone().unwrap_or(format!("/home/{user}"));
         let path = self
             .accounts
             .get(user)
-            .map_or_else(|| format!("/home/{user}"), |it| it.home.clone());
+            .map_or_else(default, |it| it.home.clone());
         let home = match (self.homes.get(&path), self.accounts.get(user)) {
             (None, _) => Home::Absent,
             (Some(owner), Some(account)) if *owner != account.uid => {
                 Home::Odd(format!("owned by uid {owner}"))
             }
-            (Some(owner), _) => Home::Directory(HomeId {
-                inode: u64::from(*owner),
-                born: 1,
-                filesystem: "sim".to_owned(),
-            }),
+            (Some(owner), _) => Home::Directory(home_id(*owner)),
         };
+        let kept = subject.kept.map(|of| Kept {
+            quarantined: Reading::Known(
+                self.quarantine
+                    .get(&shelf(of.uid, of.entry))
+                    .map(|(_, owner)| home_id(*owner)),
+            ),
+            archive: Reading::Known(self.archives.get(&archive_name(of.uid, of.entry)).map(
+                |sha256| ArchiveSeen {
+                    sha256: sha256.clone(),
+                    bytes: 1,
+                },
+            )),
+            remnants: Reading::Known(
+                !self.accounts.contains_key(user)
+                    && self
+                        .groups
+                        .iter()
+                        .any(|(group, (_, members))| group == user || members.contains(user)),
+            ),
+        });
         let left = self.traces.get(user).cloned().unwrap_or_default();
-        let traces = traces.then(|| Traces {
+        let traces = subject.traces.then(|| Traces {
             linger: Reading::Known(left.linger),
             keys: Reading::Known(left.keys.is_some()),
             crontab: Reading::Known(left.crontab.is_some()),
@@ -290,6 +311,7 @@ impl SimHost {
         Person {
             home: Reading::Known(home),
             traces,
+            kept,
         }
     }
 
@@ -341,6 +363,13 @@ impl SimHost {
             | Phase::Rename
             | Phase::Destroy => {
                 for step in sound {
+                    for part in Part::of(&step.action) {
+                        let step = step.clone();
+                        effects.push(Box::new(move |host| {
+                            host.remove(part, &step);
+                            Complaints::new()
+                        }));
+                    }
                     effects.push(Box::new(move |host| {
                         host.act(&step.action);
                         Complaints::new()
@@ -353,13 +382,26 @@ impl SimHost {
 
     fn write_database(&mut self, file: Database, step: &Step) {
         match (&step.action, file) {
-            (Action::CreateAccount { user, gid, .. }, Database::Group) => {
+            (
+                Action::CreateAccount { user, gid, .. } | Action::RestoreAccount { user, gid, .. },
+                Database::Group,
+            ) => {
                 self.groups
                     .entry(user.clone())
                     .or_insert((*gid, BTreeSet::new()));
             }
             (
                 Action::CreateAccount {
+                    user,
+                    uid,
+                    gid,
+                    home,
+                    shell,
+                    subuid,
+                    subgid,
+                    ..
+                }
+                | Action::RestoreAccount {
                     user,
                     uid,
                     gid,
@@ -484,8 +526,53 @@ impl SimHost {
         }
     }
 
+    /// One part of a removal; each does nothing where it is done.
+    fn remove(&mut self, part: Part, step: &Step) {
+        let (
+            Action::ArchiveDelete {
+                user, uid, home, ..
+            },
+            Incarnation::Home { entry, .. },
+        ) = (&step.action, &step.incarnation)
+        else {
+            return;
+        };
+        match part {
+            Part::Quarantine => {
+                if let Some(owner) = self.homes.remove(home) {
+                    self.quarantine
+                        .insert(shelf(*uid, *entry), (home.clone(), owner));
+                }
+            }
+            Part::Archive => {
+                let name = archive_name(*uid, *entry);
+                let digest = render::digest(&name);
+                self.archives.entry(name).or_insert(digest);
+            }
+            Part::Passwd => {
+                self.accounts.remove(user);
+            }
+            Part::Group => {
+                self.groups.remove(user);
+                for (_, members) in self.groups.values_mut() {
+                    members.remove(user);
+                }
+            }
+        }
+    }
+
     fn act(&mut self, action: &Action) {
         match action {
+            Action::RestoreHome { user, home, of, .. } => {
+                let Some(account) = self.accounts.get(user) else {
+                    return;
+                };
+                self.quarantine.remove(&shelf(account.uid, *of));
+                self.homes.entry(home.clone()).or_insert(account.uid);
+            }
+            Action::PurgeHome { uid, home, .. } => self
+                .quarantine
+                .retain(|_, (was, owner)| (&*was, &*owner) != (home, uid)),
             Action::CreateHome { user, home } => {
                 if let Some(account) = self.accounts.get(user) {
                     self.homes.entry(home.clone()).or_insert(account.uid);
@@ -563,6 +650,39 @@ impl SimHost {
                     Trace::Crontab => left.crontab = Some(content),
                 }
             }
+        }
+    }
+}
+
+fn home_id(owner: u32) -> HomeId {
+    HomeId {
+        inode: u64::from(owner),
+        born: 1,
+        filesystem: "sim".to_owned(),
+    }
+}
+
+fn shelf(uid: u32, entry: StepId) -> String {
+    format!("{uid}.{entry}")
+}
+
+/// The parts of a removal, in the order in which they happen.
+#[derive(Clone, Copy)]
+enum Part {
+    Quarantine,
+    Archive,
+    Passwd,
+    Group,
+}
+
+impl Part {
+    fn of(action: &Action) -> Vec<Self> {
+        match action {
+            Action::ArchiveDelete {
+                home_id: Some(_), ..
+            } => vec![Self::Quarantine, Self::Archive, Self::Passwd, Self::Group],
+            Action::ArchiveDelete { home_id: None, .. } => vec![Self::Passwd, Self::Group],
+            _ => Vec::new(),
         }
     }
 }

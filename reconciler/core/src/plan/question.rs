@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::desired::Desired;
-use crate::facts::{Facts, Stage};
+use crate::facts::{Facts, KeptOf, PersonFacts, Stage};
 use crate::lockstep::Lockstep;
 use crate::observed::{Parts, Question, Subject};
 
@@ -32,6 +32,7 @@ pub fn question(desired: &Desired, facts: &Facts) -> Question {
                 ask_name_services: known.is_none(),
                 home: known.map(|it| it.home.clone()),
                 cuts: known.map_or(0, |it| it.cuts),
+                kept: known.and_then(kept),
             },
         ));
     }
@@ -52,9 +53,16 @@ pub fn question(desired: &Desired, facts: &Facts) -> Question {
                     ask_name_services: false,
                     home: Some(person.home.clone()),
                     cuts: person.cuts,
+                    kept: kept(person),
                 },
             );
         }
     }
     question
+}
+
+/// Whose removal is looked at: whoever is cut, since one may have been interrupted, and whoever is gone or just back.
+fn kept(person: &PersonFacts) -> Option<KeptOf> {
+    let here = matches!(person.stage, Stage::Active | Stage::Parked);
+    (!here || person.home_owed.is_some()).then(|| person.kept_of())
 }

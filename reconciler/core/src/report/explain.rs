@@ -8,7 +8,21 @@ pub fn why_class(action: &Action, policy: &Policy) -> String {
     let kind = action.kind();
     let floor = Kind::FLOOR.contains(&kind);
     let because = match action {
-        Action::ArchiveDelete { .. } => "it deletes a home, and that cannot be undone".to_owned(),
+        Action::ArchiveDelete { .. } => {
+            "it takes an account and its home away; both can be brought back only as long as the home is kept".to_owned()
+        }
+        Action::PurgeHome { .. } => {
+            "it deletes a home that was kept, and only its archive is left".to_owned()
+        }
+        Action::RestoreAccount {
+            root_equivalent, ..
+        } => {
+            if *root_equivalent {
+                "the account would be as good as root again".to_owned()
+            } else {
+                "it brings back an account with the ids it had, and the account is no root".to_owned()
+            }
+        }
         Action::ChangeUid { .. } => "files would change their owner".to_owned(),
         Action::AdoptAccount { .. } => {
             "it hands an account that somebody else made to a row".to_owned()
@@ -58,6 +72,8 @@ pub fn why_class(action: &Action, policy: &Policy) -> String {
         | Action::Trace { .. }
         | Action::EndSessions { .. }
         | Action::CreateHome { .. }
+        | Action::RecordArchive { .. }
+        | Action::RestoreHome { .. }
         | Action::WriteEnvironment { .. }
         | Action::Unit { .. } => "it can be undone, and no data is lost".to_owned(),
     };
@@ -79,7 +95,12 @@ pub fn why_class(action: &Action, policy: &Policy) -> String {
 /// What takes a step of this kind back.
 pub fn undone_by(kind: Kind) -> &'static str {
     match kind {
-        Kind::UserArchiveDelete => "nothing: only a backup brings the home back",
+        Kind::UserArchiveDelete => {
+            "putting the row back: account and home are restored as long as the home is kept, and from its archive afterwards"
+        }
+        Kind::UserPurge => "nothing for the directory; the archive of the home stays",
+        Kind::UserRestore | Kind::HomeRestore => "removing the row again",
+        Kind::ArchiveRecord => "nothing: it only says which archive there is",
         Kind::UserCreate | Kind::UserAdopt => {
             "removing the row: the account is cut, and its ids stay reserved"
         }

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use super::escape;
-use crate::action::{Action, Direction, Identity, Kind, Leave, Parking, Trace, UnitChange};
+use crate::action::{
+    Action, Direction, HomeSource, Identity, Kind, Leave, Parking, Trace, UnitChange,
+};
 use crate::policy::Aggregate;
 
 /// Where a sentence is written: our words as they are, everything else harmless for that medium.
@@ -282,11 +284,61 @@ pub(super) fn phrase(action: &Action, ink: &mut impl Ink) {
                 ink.value(key);
             }
         }
-        Action::ArchiveDelete {
+        Action::RecordArchive {
+            user,
+            sha256,
+            bytes: _,
+        } => {
+            about("record the archive of the home of ", user, ", sha256 ", ink);
+            ink.value(sha256);
+        }
+        Action::RestoreAccount {
             user,
             uid,
+            shell,
+            root_equivalent,
+            ..
+        } => {
+            ink.own("make the deleted account ");
+            ink.name(user);
+            ink.own(" again");
+            uid_of(*uid, ink, |ink| {
+                ink.own(", ");
+                ink.value(shell);
+            });
+            if *root_equivalent {
+                ink.own(", who can become root afterwards");
+            }
+        }
+        Action::RestoreHome {
+            user,
             home,
-            home_id: _,
+            from,
+            of: _,
+        } => {
+            about("put back the home of ", user, ", ", ink);
+            ink.value(home);
+            ink.own(match from {
+                HomeSource::Quarantine { .. } => ", from quarantine",
+                HomeSource::Archive { .. } => ", out of its archive",
+            });
+        }
+        Action::PurgeHome {
+            user, uid, home, ..
+        } => {
+            about(
+                "remove for ever the home of ",
+                user,
+                ", which is in its archive",
+                ink,
+            );
+            uid_of(*uid, ink, |ink| {
+                ink.own(", ");
+                ink.value(home);
+            });
+        }
+        Action::ArchiveDelete {
+            user, uid, home, ..
         } => {
             about(
                 "archive, then delete, the home and account of ",
@@ -364,6 +416,10 @@ pub(super) fn tally(kind: Kind, number: usize) -> String {
         Kind::AdminsAdd => ("list", "admin"),
         Kind::AdminsRemove => ("unlist", "admin"),
         Kind::UserArchiveDelete => ("archive and delete", "account"),
+        Kind::ArchiveRecord => ("record", "archive"),
+        Kind::UserRestore => ("make again", "deleted account"),
+        Kind::HomeRestore => ("put back", "home"),
+        Kind::UserPurge => ("remove for ever", "archived home"),
     };
     let many = match noun {
         _ if number == 1 => noun.to_owned(),

@@ -165,6 +165,8 @@ impl World {
             joining: BTreeSet::new(),
             aside: SetAside::default(),
             formerly: BTreeSet::new(),
+            archive: None,
+            home_owed: None,
         };
         self.accounts().by_name.insert(user.to_owned(), account);
         self.facts.people.insert(user.to_owned(), person);

@@ -149,6 +149,14 @@ pub enum CommandError {
         /// What the system said.
         source: io::Error,
     },
+    /// An archive that was named.
+    #[error("the archive {}", path.display())]
+    Archive {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it, or stands against it.
+        source: Box<muster_host::archive::Error>,
+    },
     /// The demo.
     #[error(transparent)]
     Demo(#[from] DemoError),
@@ -188,7 +196,7 @@ impl CommandError {
             | Self::Mirror(_)
             | Self::Commit { .. } => exit::UNAVAILABLE,
             Self::Assemble(AssembleError::Host(_)) | Self::Cycle(_) => exit::FAILED,
-            Self::Group { .. } | Self::Edit { .. } => exit::FAILED,
+            Self::Group { .. } | Self::Edit { .. } | Self::Archive { .. } => exit::FAILED,
             Self::Write { .. } | Self::Random(_) | Self::Runtime(_) | Self::Output(_) => exit::IO,
         }
     }
@@ -222,6 +230,7 @@ impl CommandError {
             | Self::Accounts { .. }
             | Self::Group { .. }
             | Self::Edit { .. }
+            | Self::Archive { .. }
             | Self::Write { .. }
             | Self::Assemble(_)
             | Self::Cycle(_)

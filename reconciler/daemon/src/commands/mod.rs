@@ -1,6 +1,7 @@
 //! The command line: one file for each command, and what they share.
 
 mod adopt;
+mod archive;
 mod check;
 mod derive;
 mod error;
@@ -114,6 +115,8 @@ enum Command {
     Resume(suspend::ResumeArgs),
     /// Decides, at the console, which commit counts from here on.
     Adopt(adopt::Args),
+    /// Lists, verifies or takes out archives of homes.
+    Archive(archive::Args),
     /// Plays the story of a team and a host in a scratch directory; needs git, and nothing of this machine is changed.
     Demo(demo::Args),
     /// Writes notes into an origin as its owner; muster starts this itself.
@@ -146,6 +149,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
         Command::Init(args) => init::run(&args, &common, &mut out),
         Command::Run(args) => run::run(&args, &common),
         Command::Plan(args) => plan::run(&args, &common, &mut out),
+        Command::Archive(args) => archive::run(&args, &common, &mut out),
         Command::Demo(args) => demo::run(&args, &mut out),
         Command::NotesAsOwner => notes::run(),
         Command::Reconcile(args) => reconcile::run(&args, &common, &mut out),

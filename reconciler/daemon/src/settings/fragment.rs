@@ -36,6 +36,9 @@ pub(super) struct Fragment {
     pub(super) share: Option<At<i64>>,
     pub(super) min_admins: Option<At<i64>>,
     pub(super) retry_after: Option<At<String>>,
+    pub(super) archives: Option<At<String>>,
+    pub(super) grace_days: Option<At<i64>>,
+    pub(super) home_roots: Option<At<Vec<At<String>>>>,
     pub(super) notes: Option<At<bool>>,
     pub(super) level: Option<At<String>>,
     pub(super) log_format: Option<At<String>>,
@@ -65,6 +68,7 @@ impl Fragment {
         let mut files = top.section(&mut reader, "files");
         let ports = top.section(&mut reader, "ports");
         let mut limits = top.section(&mut reader, "limits");
+        let mut archives = top.section(&mut reader, "archives");
         let mut report = top.section(&mut reader, "report");
         let mut log = top.section(&mut reader, "log");
 
@@ -93,12 +97,15 @@ impl Fragment {
             share: limits.take(&mut reader, "share", integer),
             min_admins: limits.take(&mut reader, "min_admins", integer),
             retry_after: limits.take(&mut reader, "retry_after", string),
+            archives: archives.take(&mut reader, "dir", string),
+            grace_days: archives.take(&mut reader, "grace_days", integer),
+            home_roots: archives.take(&mut reader, "homes", strings),
             notes: report.take(&mut reader, "notes", boolean),
             level: log.take(&mut reader, "level", string),
             log_format: log.take(&mut reader, "format", string),
         };
         for section in [
-            top, state, host, accounts, instance, files, limits, report, log,
+            top, state, host, accounts, instance, files, limits, archives, report, log,
         ] {
             section.refuse_the_rest(&mut reader);
         }

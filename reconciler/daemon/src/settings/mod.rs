@@ -43,6 +43,10 @@ pub struct Settings {
     pub dir: PathBuf,
     /// The tree that is managed: `/`, or a system that is not booted.
     pub root: PathBuf,
+    /// Where archives of homes are kept, for root alone; its parent must exist.
+    pub archives: PathBuf,
+    /// Homes are archived and removed only below one of these directories, seen from [`Settings::root`].
+    pub home_roots: Vec<PathBuf>,
     /// Where each aggregate file is, seen from [`Settings::root`].
     pub files: BTreeMap<Aggregate, PathBuf>,
     /// Where this host finds the cluster's map from k8s_user to tier, seen from [`Settings::root`] (R10–R12).

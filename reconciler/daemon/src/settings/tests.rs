@@ -74,7 +74,8 @@ fn the_settings_of_the_package_show_every_key_with_its_default() {
     #[rustfmt::skip]
     let Fragment {
         url, branch, poll, drift, dir, name, root, shells, privileged_groups, protected, nologin, service_group,
-        declared_benign, units, environment, login_map, dispatch, admins, k8s_users, ports, removals, share, min_admins, retry_after, notes, level, log_format,
+        declared_benign, units, environment, login_map, dispatch, admins, k8s_users, ports, removals, share, min_admins, retry_after,
+        archives, grace_days, home_roots, notes, level, log_format,
     } = fragment;
     let texts = [
         url,
@@ -92,11 +93,19 @@ fn the_settings_of_the_package_show_every_key_with_its_default() {
         admins,
         k8s_users,
         retry_after,
+        archives,
         level,
         log_format,
     ];
-    let lists = [shells, privileged_groups, protected, declared_benign, units];
-    let numbers = [removals, share, min_admins];
+    let lists = [
+        shells,
+        privileged_groups,
+        protected,
+        declared_benign,
+        units,
+        home_roots,
+    ];
+    let numbers = [removals, share, min_admins, grace_days];
     assert!(texts.iter().all(Option::is_some), "{texts:?}");
     assert!(lists.iter().all(Option::is_some), "{lists:?}");
     assert!(numbers.iter().all(Option::is_some), "{numbers:?}");
@@ -112,12 +121,18 @@ fn the_settings_of_the_package_show_every_key_with_its_default() {
         let (branch, dir, root) = (it.branch.clone(), it.dir.clone(), it.root.clone());
         let limits = (it.poll, it.drift, it.policy.limits, it.notes, it.level);
         let shells = (it.policy.shells.clone(), it.policy.nologin.clone());
+        let archives = (
+            it.archives.clone(),
+            it.home_roots.clone(),
+            it.policy.grace_days,
+        );
         (
             branch,
             dir,
             root,
             limits,
             shells,
+            archives,
             it.policy.families.clone(),
         )
     };

@@ -61,6 +61,9 @@ pub(super) fn settings(
         share,
         min_admins,
         retry_after,
+        archives,
+        grace_days,
+        home_roots,
         notes,
         level,
         log_format,
@@ -93,6 +96,27 @@ pub(super) fn settings(
     policy.limits = limits(removals, share, min_admins, problems);
     let retry_after = duration(retry_after, "retry_after", 60, 0..=3_600, problems).as_secs();
     policy.limits.retry_after = u32::try_from(retry_after).expect("BUG: an hour at most");
+    if let Some(At { value, place }) = grace_days {
+        match u32::try_from(value).ok().filter(|days| *days <= 3_650) {
+            Some(days) => policy.grace_days = days,
+            None => problems.push(
+                Problem::new(
+                    place,
+                    format!("{value} is out of bounds: 0 to 3650 can be set"),
+                )
+                .help(
+                    "so many days a deleted home stays in quarantine before its removal is planned",
+                ),
+            ),
+        }
+    }
+    let home_roots = home_roots.map_or_else(
+        || vec![PathBuf::from("/home")],
+        |it| {
+            let roots = it.value.iter();
+            roots.filter_map(|root| path(root, problems)).collect()
+        },
+    );
 
     let environment = environment.and_then(|it| {
         if !policy.runs_instances() {
@@ -119,6 +143,10 @@ pub(super) fn settings(
         || Some(PathBuf::from("/var/lib/muster")),
         |it| path(&it, problems),
     );
+    let archives = match archives {
+        Some(it) => path(&it, problems),
+        None => dir.as_ref().map(|dir| dir.join("archives")),
+    };
     let root = root.map_or_else(|| Some(PathBuf::from("/")), |it| path(&it, problems));
     let url = url.and_then(|it| origin(it, problems));
     let poll = duration(poll, "poll", 30, 1..=3_600, problems);
@@ -139,6 +167,8 @@ pub(super) fn settings(
         drift,
         dir: dir?,
         root: root?,
+        archives: archives?,
+        home_roots,
         files,
         environment,
         notes: match notes {

@@ -463,6 +463,27 @@ impl Databases {
         Ok(removed)
     }
 
+    /// Whether something of an account stands in any of the files although passwd has none of that name: what an
+    /// interrupted removal leaves. A group of that name that serves others is not the account's.
+    #[must_use]
+    pub fn has_remnants(&self, name: &str, gid: u32) -> bool {
+        if !matches!(self.passwd.find(name), Found::Nothing) {
+            return false;
+        }
+        let private = self.group.entry(name).is_some_and(|id| {
+            let group = parsed::<GroupLine<'_>>(self.group.line(id));
+            let shared = self.ids().primary.get(&gid).copied().unwrap_or(0) > 0;
+            group.gid == gid && group.members.is_empty() && !shared
+        });
+        private
+            || self.shadow.entry(name).is_some()
+            || (self.gshadow.entry(name).is_some() && self.group.entry(name).is_none())
+            || !self.group.lines_naming(name).is_empty()
+            || !self.gshadow.lines_naming(name).is_empty()
+            || !self.subuid.of(name).is_empty()
+            || !self.subgid.of(name).is_empty()
+    }
+
     /// The first batch of a rename: entries of the new name beside those of the old (private group, memberships, shadow,
     /// subordinate ranges), and passwd switched. uid, gid and home stay. Where passwd is switched already, nothing
     /// happens.

@@ -23,7 +23,22 @@ impl<'a> Draft<'a> {
         self.converge_identity(user, wanted, person, ground);
         self.converge_login(user, wanted, account, person, ground);
         self.converge_groups(user, wanted, account, person, ground);
-        self.converge_home(user, account, person, ground);
+        let mut ground = ground;
+        let after_home;
+        if let Some(person) = person.filter(|it| it.home_owed.is_some()) {
+            if let Some(home) = self.converge_owed_home(user, person, ground) {
+                // Nothing of theirs runs before their files are back.
+                let mut needs = ground.needs.clone();
+                needs.push(home);
+                after_home = Ground {
+                    incarnation: ground.incarnation.clone(),
+                    needs,
+                };
+                ground = &after_home;
+            }
+        } else {
+            self.converge_home(user, account, person, ground);
+        }
         let was_parked = person.is_some_and(|it| it.stage == Stage::Parked);
         match (&wanted.parked, was_parked) {
             (Some(because), false) => {

@@ -3,7 +3,7 @@
 use super::entries::owner;
 use super::{Draft, Ground};
 use crate::action::{Action, Direction, Leave, Trace};
-use crate::facts::{PersonFacts, Stage};
+use crate::facts::{HomeId, PersonFacts, Stage};
 use crate::observed::{Home, Reading, Traces};
 use crate::plan::Note;
 use crate::settle::{is_shut, trace_reading};
@@ -71,7 +71,13 @@ impl<'a> Draft<'a> {
         } else {
             person.cuts + 1
         };
-        let Some(account) = account else { return };
+        let Some(account) = account else {
+            // A removal that was interrupted between the databases is planned again, as the same step.
+            if person.stage == Stage::Cut && !self.accounts.by_name.contains_key(user) {
+                self.finish_removal(user, person);
+            }
+            return;
+        };
         if let Some(group) = self
             .input
             .policy
@@ -100,10 +106,13 @@ impl<'a> Draft<'a> {
         if let Some(traces) = seen.and_then(|it| it.traces.as_ref()) {
             self.set_traces_aside(user, traces, nth, locking, &ground);
         }
-        let home_id = match seen.map(|it| &it.home) {
-            Some(Reading::Known(Home::Directory(id))) => Some(id.clone()),
-            _ => None,
-        };
+        let (home_id, mut blocked) = self.home_to_archive(user, person);
+        if account.home != person.home {
+            blocked = Some(format!(
+                "the account has the home {}, and the ledger says {}; put it back with usermod --home",
+                account.home, person.home
+            ));
+        }
         ground.incarnation = Incarnation::Home {
             uid: person.uid,
             entry: person.entry,
@@ -114,8 +123,85 @@ impl<'a> Draft<'a> {
             uid: person.uid,
             home: account.home.clone(),
             home_id,
+            gid: account.gid,
+            subuid: account.subuid,
+            subgid: account.subgid,
         };
-        self.push(action, &ground);
+        self.push_blocked(action, &ground, blocked);
+    }
+
+    /// The home that a removal would archive, in its place or already in quarantine, and what stands against it.
+    fn home_to_archive(
+        &self,
+        user: &str,
+        person: &PersonFacts,
+    ) -> (Option<HomeId>, Option<String>) {
+        let seen = self.input.observed.people.get(user);
+        let quarantined = self.quarantined(user);
+        match (seen.map(|it| &it.home), quarantined) {
+            (Some(Reading::Known(Home::Directory(id))), None) => (Some(id.clone()), None),
+            (Some(Reading::Known(Home::Absent)) | None, Some(id)) => (Some(id.clone()), None),
+            (Some(Reading::Known(Home::Directory(_) | Home::Odd(_))), Some(id)) => {
+                let why = format!(
+                    "the home is in quarantine, and something stands at {}; compare the two, and move one away",
+                    person.home
+                );
+                (Some(id.clone()), Some(why))
+            }
+            (Some(Reading::Known(Home::Absent)), None) if person.home_made => {
+                let why = format!(
+                    "the home {} is gone; mount or put back what belongs there, or remove the account by hand",
+                    person.home
+                );
+                (None, Some(why))
+            }
+            (Some(Reading::Known(Home::Odd(what))), None) => {
+                (None, Some(format!("the home {}: {what}", person.home)))
+            }
+            (Some(Reading::Unknown(why)), id) => (
+                id.cloned(),
+                Some(format!("the home {} could not be read: {why}", person.home)),
+            ),
+            (Some(Reading::Known(Home::Absent)) | None, None) => (None, None),
+        }
+    }
+
+    /// Somebody's home in quarantine.
+    pub(super) fn quarantined(&self, user: &str) -> Option<&'a HomeId> {
+        let kept = self.input.observed.people.get(user)?.kept.as_ref()?;
+        kept.quarantined.known()?.as_ref()
+    }
+
+    fn finish_removal(&mut self, user: &str, person: &PersonFacts) {
+        let kept = self
+            .input
+            .observed
+            .people
+            .get(user)
+            .and_then(|it| it.kept.as_ref());
+        let remnants = kept.is_some_and(|it| it.remnants == Reading::Known(true));
+        let (home_id, blocked) = self.home_to_archive(user, person);
+        if self.quarantined(user).is_none() && !remnants {
+            return;
+        }
+        let ground = Ground {
+            incarnation: Incarnation::Home {
+                uid: person.uid,
+                entry: person.entry,
+                home: home_id.clone(),
+            },
+            needs: Vec::new(),
+        };
+        let action = Action::ArchiveDelete {
+            user: user.to_owned(),
+            uid: person.uid,
+            home: person.home.clone(),
+            home_id,
+            gid: person.gid,
+            subuid: person.subuid,
+            subgid: person.subgid,
+        };
+        self.push_blocked(action, &ground, blocked);
     }
 
     pub(super) fn set_traces_aside(

@@ -4,12 +4,13 @@ mod converge;
 mod cut;
 mod entries;
 mod instance;
+mod restore;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::allocate::{Ids, PortTable};
 use super::{Input, Note, Plan, PlannedStep};
-use crate::action::{Action, Direction};
+use crate::action::{Action, Direction, HomeSource};
 use crate::compat::{Compared, compare};
 use crate::desired::Wanted;
 use crate::facts::{AccountIds, PersonFacts, Stage};
@@ -100,6 +101,7 @@ pub(super) fn draft(input: &Input<'_>) -> Plan {
     }
     kept.sort_unstable();
     draft.cut_whoever_left(&kept);
+    draft.attend_archived();
     draft.plan_entries();
     draft.notes.extend(
         std::mem::take(&mut draft.missing_groups)
@@ -494,11 +496,10 @@ impl<'a> Draft<'a> {
             person.authentik_user == wanted.authentik_user && person.k8s_user == wanted.k8s_user;
         match person.stage {
             Stage::Archived | Stage::Deleted => {
-                let why = if same_identity {
-                    "was deleted here; the home is in the archive, and bringing it back waits for an operator"
-                } else {
-                    "that name belonged to somebody else here, and names are never given to another; choose another name"
-                };
+                if same_identity {
+                    return self.restore(user, wanted, person);
+                }
+                let why = "that name belonged to somebody else here, and names are never given to another; choose another name";
                 return self.refuse(user, why.to_owned());
             }
             Stage::Cut if !same_identity => {
@@ -516,6 +517,10 @@ impl<'a> Draft<'a> {
         }
         let Some(account) = self.by_name.get(user) else {
             return match person.stage {
+                // The removal was interrupted: the account is gone already, and the home is not lost.
+                Stage::Cut if self.quarantined(user).is_some() => {
+                    self.restore(user, wanted, person)
+                }
                 Stage::Cut => self.refuse(
                     user,
                     "was cut, and its account has been removed by hand".to_owned(),
@@ -540,6 +545,16 @@ impl<'a> Draft<'a> {
             },
             needs: Vec::new(),
         };
+        if person.stage == Stage::Cut
+            && let Some(home_id) = self.quarantined(user)
+        {
+            // First what an interrupted removal took away; the cut stands until then.
+            let from = HomeSource::Quarantine {
+                home_id: home_id.clone(),
+            };
+            self.push_home(user, person, from, &ground, None);
+            return;
+        }
         if person.stage == Stage::Cut {
             let mut groups = account.groups.iter().chain(&person.aside.groups);
             let root_equivalent = groups.any(|it| self.input.policy.is_privileged_group(it));

@@ -8,7 +8,7 @@ use muster_core::facts::Facts;
 use muster_core::gate::Intent;
 use muster_core::ledger::inventory::{FILE, Inventory};
 use muster_core::ledger::{self, LedgerError};
-use muster_core::observed::{Home, Observed, Person, Question, Reading, Traces};
+use muster_core::observed::{Home, Kept, Observed, Person, Question, Reading, Traces};
 use muster_core::policy::Executor;
 use muster_core::time::Time;
 use muster_core::world::{Complaints, World};
@@ -224,7 +224,15 @@ impl World for Recorded {
                         Reading::Known(Home::Absent)
                     },
                     traces: None,
+                    kept: None,
                 });
+            if subject.kept.is_some() && person.kept.is_none() {
+                person.kept = Some(Kept {
+                    quarantined: Reading::Unknown(unknown()),
+                    archive: Reading::Unknown(unknown()),
+                    remnants: Reading::Unknown(unknown()),
+                });
+            }
             if subject.traces && person.traces.is_none() {
                 person.traces = Some(Traces {
                     linger: Reading::Unknown(unknown()),

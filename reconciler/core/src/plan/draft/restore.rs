@@ -1,0 +1,283 @@
+//! The ways back from the archive, and the end of the grace period.
+
+use super::{Draft, Ground};
+use crate::action::{Action, HomeSource};
+use crate::desired::Wanted;
+use crate::facts::{ArchiveFacts, PersonFacts, Stage};
+use crate::observed::{Account, ArchiveSeen, Home, Password, Reading};
+use crate::step::{Incarnation, StepId};
+use crate::time::days_between;
+
+impl<'a> Draft<'a> {
+    /// Plans for somebody who was deleted here and whose row is back: the account as it was, then its home, then what
+    /// everybody gets. Groups that make root-equivalent come as steps of their own.
+    pub(super) fn restore(&mut self, user: &str, wanted: &Wanted, person: &PersonFacts) {
+        if let Some(why) = self.in_the_way(user, person) {
+            return self.refuse(user, why);
+        }
+        let mut blocked = (!self.accounts.shells.contains(&wanted.shell))
+            .then(|| format!("shell {} is not installed on this host", wanted.shell));
+        if person.home_made
+            && let Err(why) = self.home_source(user, person, person.entry)
+        {
+            blocked = Some(why);
+        }
+        let policy = self.input.policy;
+        let root_equivalent = self
+            .accounts
+            .groups
+            .iter()
+            .any(|(group, gid)| *gid == person.gid && policy.is_privileged_group(group))
+            || person.gid < 100;
+        let ground = Ground {
+            incarnation: Incarnation::New {
+                generation: person.generation,
+            },
+            needs: Vec::new(),
+        };
+        let restored = self.push_blocked(
+            Action::RestoreAccount {
+                user: user.to_owned(),
+                uid: person.uid,
+                gid: person.gid,
+                home: person.home.clone(),
+                shell: wanted.shell.clone(),
+                subuid: person.subuid,
+                subgid: person.subgid,
+                root_equivalent,
+            },
+            &ground,
+            blocked,
+        );
+        let ground = Ground {
+            incarnation: Incarnation::Account {
+                uid: person.uid,
+                entry: restored,
+            },
+            needs: vec![restored],
+        };
+        let account = Account {
+            uid: person.uid,
+            gid: person.gid,
+            home: person.home.clone(),
+            shell: wanted.shell.clone(),
+            password: Password::Locked,
+            expires: None,
+            groups: Default::default(),
+            half_groups: Default::default(),
+            subuid: person.subuid,
+            subgid: person.subgid,
+            renaming_from: None,
+        };
+        let mut person = person.clone();
+        person.home_owed = person.home_made.then_some(person.entry);
+        person.aside.login = false;
+        person.aside.groups.clear();
+        self.converge(user, wanted, &account, Some(&person), &ground);
+        if !person.aside.is_empty() {
+            self.put_back(user, &person, &ground);
+        }
+    }
+
+    fn in_the_way(&self, user: &str, person: &PersonFacts) -> Option<String> {
+        if self.accounts.by_name.contains_key(user) {
+            return Some(
+                "was deleted here, and an account of that name was made since by somebody else; remove that one by hand to \
+                 bring this person back"
+                    .to_owned(),
+            );
+        }
+        if let Some(uid) = self.accounts.foreign.get(user) {
+            return Some(format!(
+                "was deleted here, and a name service of this host knows that name now, with uid {uid}; it is left alone"
+            ));
+        }
+        let (taken, _) = self
+            .accounts
+            .by_name
+            .iter()
+            .find(|(_, it)| it.uid == person.uid)?;
+        Some(format!(
+            "was deleted here with uid {}, which {taken} has now; ids are never given twice, so that account has to go first",
+            person.uid
+        ))
+    }
+
+    /// Plans to put back a home that is owed to an account that was restored; `None` when none is.
+    pub(super) fn converge_owed_home(
+        &mut self,
+        user: &str,
+        person: &PersonFacts,
+        ground: &Ground,
+    ) -> Option<StepId> {
+        let of = person.home_owed?;
+        let source = self.home_source(user, person, of);
+        match self.input.observed.people.get(user).map(|it| &it.home) {
+            // What could not be read is told where homes are.
+            Some(Reading::Unknown(_) | Reading::Known(Home::Odd(_))) | None => None,
+            Some(Reading::Known(Home::Directory(_))) => {
+                self.refuse(
+                    user,
+                    format!(
+                        "{} was made by somebody else since the person was deleted; move it away, and the person's own is put back",
+                        person.home
+                    ),
+                );
+                None
+            }
+            Some(Reading::Known(Home::Absent)) => {
+                let (from, blocked) = match source {
+                    Ok(from) => (from, None),
+                    // Without a source the step cannot be named; the account's own step says why.
+                    Err(why) => {
+                        if !ground_is_new(ground) {
+                            self.refuse(user, why);
+                        }
+                        return None;
+                    }
+                };
+                Some(self.push_home(user, person, from, ground, blocked))
+            }
+        }
+    }
+
+    pub(super) fn push_home(
+        &mut self,
+        user: &str,
+        person: &PersonFacts,
+        from: HomeSource,
+        ground: &Ground,
+        blocked: Option<String>,
+    ) -> StepId {
+        let action = Action::RestoreHome {
+            user: user.to_owned(),
+            home: person.home.clone(),
+            from,
+            of: person.home_owed.unwrap_or(person.entry),
+        };
+        self.push_blocked(action, ground, blocked)
+    }
+
+    /// Where the home comes from that the account with this entry had.
+    fn home_source(
+        &self,
+        user: &str,
+        person: &PersonFacts,
+        of: StepId,
+    ) -> Result<HomeSource, String> {
+        if let Some(home_id) = self.quarantined(user) {
+            return Ok(HomeSource::Quarantine {
+                home_id: home_id.clone(),
+            });
+        }
+        let name = crate::facts::archive_name(person.uid, of);
+        let Some(recorded) = person.archive.as_ref().filter(|it| it.entry == of) else {
+            return Err(format!(
+                "the home {} is neither in quarantine nor was its archive recorded",
+                person.home
+            ));
+        };
+        match self.archive_seen(user) {
+            Some(Reading::Known(Some(seen))) if seen.sha256 == recorded.sha256 => {
+                Ok(HomeSource::Archive {
+                    sha256: recorded.sha256.clone(),
+                })
+            }
+            Some(Reading::Known(Some(_))) => Err(format!(
+                "the archive {name} is another than the one that was recorded"
+            )),
+            Some(Reading::Known(None)) => Err(format!(
+                "the archive {name} is not in the store of archives; put it back there, with the .sha256 beside it"
+            )),
+            Some(Reading::Unknown(why)) => {
+                Err(format!("the store of archives could not be read: {why}"))
+            }
+            None => Err("the store of archives was not looked at".to_owned()),
+        }
+    }
+
+    fn archive_seen(&self, user: &str) -> Option<&'a Reading<Option<ArchiveSeen>>> {
+        Some(&self.input.observed.people.get(user)?.kept.as_ref()?.archive)
+    }
+
+    /// Records new archives, and plans the removal of homes whose grace period is over.
+    pub(super) fn attend_archived(&mut self) {
+        let Self { input, .. } = self;
+        let facts = input.facts;
+        for (user, person) in &facts.people {
+            if person.stage != Stage::Archived {
+                continue;
+            }
+            let recorded = person
+                .archive
+                .as_ref()
+                .filter(|it| it.entry == person.entry);
+            match (recorded, self.archive_seen(user)) {
+                (None, Some(Reading::Known(Some(seen)))) => self.record_archive(user, person, seen),
+                (Some(recorded), Some(Reading::Known(Some(seen))))
+                    if !self.input.desired.people.contains_key(user) =>
+                {
+                    self.purge(user, person, recorded, seen);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn record_archive(&mut self, user: &str, person: &PersonFacts, seen: &ArchiveSeen) {
+        let ground = Ground {
+            incarnation: Incarnation::Account {
+                uid: person.uid,
+                entry: person.entry,
+            },
+            needs: Vec::new(),
+        };
+        let action = Action::RecordArchive {
+            user: user.to_owned(),
+            sha256: seen.sha256.clone(),
+            bytes: seen.bytes,
+        };
+        self.push(action, &ground);
+    }
+
+    /// A home goes for ever only while its archive is seen to be the one that was recorded.
+    fn purge(
+        &mut self,
+        user: &str,
+        person: &PersonFacts,
+        recorded: &ArchiveFacts,
+        seen: &ArchiveSeen,
+    ) {
+        let grace = i64::from(self.input.policy.grace_days);
+        let Some(home_id) = self.quarantined(user) else {
+            return;
+        };
+        if days_between(person.since.date(), self.input.today) < grace {
+            return;
+        }
+        let same = (&seen.sha256, seen.bytes) == (&recorded.sha256, recorded.bytes);
+        let blocked =
+            (!same).then(|| "its archive is another than the one that was recorded".to_owned());
+        let ground = Ground {
+            incarnation: Incarnation::Home {
+                uid: person.uid,
+                entry: person.entry,
+                home: Some(home_id.clone()),
+            },
+            needs: Vec::new(),
+        };
+        let action = Action::PurgeHome {
+            user: user.to_owned(),
+            uid: person.uid,
+            home: person.home.clone(),
+            home_id: home_id.clone(),
+            sha256: recorded.sha256.clone(),
+        };
+        self.push_blocked(action, &ground, blocked);
+    }
+}
+
+/// Whether the account is only now made, and its own step says what is missing.
+fn ground_is_new(ground: &Ground) -> bool {
+    !ground.needs.is_empty()
+}

@@ -1,0 +1,248 @@
+//! The manifest of an archive: one JSON line for each entry of the tree, and what cannot stand in a tar archive.
+//!
+//! The line of a member follows from the member and its content alone. So a reader makes the lines anew, and compares:
+//! nothing has to be remembered, however many there are.
+
+use std::collections::BTreeMap;
+
+use muster_core::facts::IdRange;
+use serde::{Deserialize, Serialize};
+
+use super::tar::{self, Member, Type};
+use crate::saved::hex;
+
+/// The first member of an archive: whose it is. Owners outside these ids are foreign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subject {
+    /// The format; 1.
+    pub format: u32,
+    /// The account's name.
+    pub user: String,
+    /// Its uid.
+    pub uid: u32,
+    /// Its primary gid.
+    pub gid: u32,
+    /// Its subordinate uids.
+    pub subuid: Option<IdRange>,
+    /// Its subordinate gids.
+    pub subgid: Option<IdRange>,
+    /// Where the home was.
+    pub home: String,
+    /// The step that created or adopted the account.
+    pub entry: String,
+    /// When, in UTC.
+    pub at: String,
+}
+
+/// The one format that there is.
+pub(crate) const FORMAT: u32 = 1;
+
+impl Subject {
+    /// Whether files of this uid are the person's own.
+    pub(crate) fn owns(&self, uid: u32) -> bool {
+        uid == self.uid || within(self.subuid, uid)
+    }
+
+    /// Whether a file's group is the person's own.
+    pub(crate) fn owns_group(&self, gid: u32) -> bool {
+        gid == self.gid || within(self.subgid, gid)
+    }
+}
+
+fn within(range: Option<IdRange>, id: u32) -> bool {
+    range.is_some_and(|it| it.first <= id && u64::from(id) < it.end())
+}
+
+/// What is worth a second look before an entry is given back to anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// Runs as somebody else.
+    SetId,
+    /// Belongs to another user.
+    Foreign,
+    /// Belongs to another group.
+    ForeignGroup,
+    /// A device.
+    Device,
+    /// Carries capabilities.
+    Capability,
+    /// Has more than one name.
+    Linked,
+}
+
+impl Mark {
+    /// For a person.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::SetId => "set-id",
+            Self::Foreign => "another's",
+            Self::ForeignGroup => "another group's",
+            Self::Device => "device",
+            Self::Capability => "capabilities",
+            Self::Linked => "several names",
+        }
+    }
+}
+
+/// A line of the manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Line {
+    /// An entry of the tree.
+    Entry(Entry),
+    /// An entry that has more names than were found in the tree: the others are outside.
+    Outside {
+        /// The first of its names in the tree.
+        path: Bytes,
+        /// How many names it has.
+        links: u32,
+        /// How many of them are in the tree.
+        found: u32,
+    },
+    /// The last line.
+    End {
+        /// How many entries there are.
+        entries: u64,
+        /// The census of the tree before, which was the same afterwards.
+        fingerprint: String,
+    },
+}
+
+/// An entry of the tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Where.
+    pub path: Bytes,
+    /// What: `file`, `link`, `directory`, `symlink`, `fifo`, `socket`, `char-device`, `block-device`.
+    pub kind: String,
+    /// The mode, in octal.
+    pub mode: String,
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The size of a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// When it was modified: seconds since 1970.
+    pub mtime: String,
+    /// SHA-256 of the content; of a file with holes, of the map and data that are stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Where a symbolic link points, or which entry this is another name of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Bytes>,
+    /// Extended attributes; values in hex.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+    /// What to look at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<Mark>,
+}
+
+/// Bytes that are mostly text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Bytes {
+    /// Text.
+    Text(String),
+    /// Not text: in hex.
+    Hex {
+        /// The bytes.
+        hex: String,
+    },
+}
+
+impl Bytes {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text(text.to_owned()),
+            Err(_) => Self::Hex { hex: hex(bytes) },
+        }
+    }
+
+    /// For a person.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Text(text) => super::tree::shown(text.as_bytes()),
+            Self::Hex { hex } => format!("(hex) {hex}"),
+        }
+    }
+}
+
+impl Line {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(self).expect("strings and numbers are JSON");
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// The line of a member, whose content has this digest.
+    pub(crate) fn of(member: &Member, sha256: Option<[u8; 32]>, subject: &Subject) -> Self {
+        let kind = match member.kind {
+            Type::File => "file",
+            Type::Link => "link",
+            Type::Symlink => "symlink",
+            Type::CharDevice => "char-device",
+            Type::BlockDevice => "block-device",
+            Type::Directory => "directory",
+            Type::Fifo => "fifo",
+        };
+        Self::Entry(entry(member, kind, sha256, subject))
+    }
+
+    /// The line of something that has no place in an archive; `member` says what else there is to say.
+    pub(crate) fn of_socket(member: &Member, subject: &Subject) -> Self {
+        Self::Entry(entry(member, SOCKET, None, subject))
+    }
+}
+
+/// The word for a socket.
+pub(crate) const SOCKET: &str = "socket";
+
+fn entry(member: &Member, kind: &str, sha256: Option<[u8; 32]>, subject: &Subject) -> Entry {
+    let mut marks = Vec::new();
+    let mut mark = |it: Mark, found: bool| {
+        if found {
+            marks.push(it);
+        }
+    };
+    mark(
+        Mark::SetId,
+        member.mode & 0o6000 != 0 && member.kind != Type::Directory,
+    );
+    mark(Mark::Foreign, !subject.owns(member.uid));
+    mark(Mark::ForeignGroup, !subject.owns_group(member.gid));
+    mark(
+        Mark::Device,
+        matches!(member.kind, Type::CharDevice | Type::BlockDevice),
+    );
+    mark(
+        Mark::Capability,
+        member
+            .attributes
+            .iter()
+            .any(|(name, _)| name == b"security.capability"),
+    );
+    mark(Mark::Linked, member.links > 1);
+    Entry {
+        path: Bytes::of(&member.path),
+        kind: kind.to_owned(),
+        mode: format!("{:04o}", member.mode),
+        uid: member.uid,
+        gid: member.gid,
+        size: (kind == "file").then(|| member.sparse.unwrap_or(member.stored)),
+        mtime: tar::time(member.modified.0, member.modified.1),
+        sha256: sha256.map(|digest| hex(&digest)),
+        link: (!member.link.is_empty()).then(|| Bytes::of(&member.link)),
+        attributes: member
+            .attributes
+            .iter()
+            .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), hex(value)))
+            .collect(),
+        marks,
+    }
+}

@@ -1,0 +1,450 @@
+//! Archives of homes: written, read back and checked, listed, and taken out again.
+//!
+//! An archive is a tar archive (POSIX, as GNU tar reads it) compressed with zstd:
+//!
+//! | member | what |
+//! |---|---|
+//! | `archive.json` | whose home it is ([`Subject`]) |
+//! | `home/…` | the tree, directories before what is in them, names in order |
+//! | `manifest.jsonl` | a [`Line`] for each entry, with the SHA-256 of its content, and what tar cannot hold |
+//!
+//! Beside it stands its digest, as `sha256sum --check` reads it. Links are stored and never followed; sockets stand in
+//! the manifest alone; files with holes stay small; a file that does not stand still makes the whole archive fail.
+
+pub mod manifest;
+
+mod extract;
+mod read;
+mod tar;
+pub(crate) mod tree;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use crate::dir::{Dir, told};
+use crate::root::{Ownership, RootError};
+pub use extract::{Extracted, Owners};
+pub use manifest::{Line, Subject};
+use tree::Census;
+pub use tree::TreeError;
+pub(crate) use write::Names;
+
+const SUBJECT: &str = "archive.json";
+const HOME: &str = "home";
+const MANIFEST: &str = "manifest.jsonl";
+/// What GNU tar uses, too.
+const LEVEL: i32 = 3;
+/// What an entry takes besides its content, at most, when nothing of it can be compressed: headers and a line.
+const PER_ENTRY: u64 = 2_048;
+/// What an archive takes at least, and what is left free beside it.
+const ROOM: u64 = 1024 * 1024;
+/// A digest and a file name.
+const SIDECAR: u64 = 4_096;
+
+/// Told how many bytes of content and how many entries are done.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+
+/// Why an archive could not be written, read or taken out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The tree.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The tree was not the same afterwards as before.
+    #[error("the home changed while it was archived; end whatever writes there")]
+    Moved,
+    /// The archive could not be written.
+    #[error("the archive could not be written")]
+    Writing(#[source] io::Error),
+    /// The archive could not be read, or is not what it says it is.
+    #[error("the archive could not be read back")]
+    Reading(#[source] io::Error),
+    /// The file system has no room for it.
+    #[error("the archive may take {need} bytes, and {free} are free in {}; make room, or put [archives] dir elsewhere", store.display())]
+    Space {
+        /// Bytes that may be needed.
+        need: u64,
+        /// Bytes that are free.
+        free: u64,
+        /// Where.
+        store: PathBuf,
+    },
+    /// There is another archive of that name.
+    #[error("{} is there already and is no archive of this home: {why}; look at it, and move it away", path.display())]
+    Occupied {
+        /// Where.
+        path: PathBuf,
+        /// In which way it differs.
+        why: String,
+    },
+    /// A file of the store could not be handled.
+    #[error("the store of archives")]
+    Store(#[from] RootError),
+    /// It could not be taken out.
+    #[error("{0}")]
+    Extract(String),
+}
+
+impl Error {
+    fn writing(error: io::Error) -> Self {
+        Self::Writing(error)
+    }
+}
+
+/// An archive that was read from one end to the other and agrees with itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// SHA-256 of the file, in hex.
+    pub sha256: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Whose home is in it.
+    pub subject: Subject,
+    /// How many entries it accounts for.
+    pub entries: u64,
+    /// The census of the tree that was archived, in hex.
+    pub fingerprint: String,
+}
+
+/// Reads all of an archive and checks every entry against the manifest, and the file against the digest beside it, where
+/// there is one.
+///
+/// # Errors
+/// When it cannot be read, or anything in it is not as the manifest says.
+pub fn verify(path: &Path, progress: Progress<'_>) -> Result<Verified, Error> {
+    let verified = read::read(open(path)?, &mut read::Nothing, progress)?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".sha256");
+    match std::fs::read_to_string(&beside) {
+        Ok(text) if text.split(' ').next() != Some(&verified.sha256) => Err(Error::Reading(
+            tar::broken("another digest than the one that stands beside it"),
+        )),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::Reading(error)),
+        _ => Ok(verified),
+    }
+}
+
+/// Hands each line of an archive's manifest to `each`, and checks the archive as [`verify`] does.
+///
+/// # Errors
+/// As [`verify`]; lines were handed over before an error was found.
+pub fn list(path: &Path, each: &mut dyn FnMut(&Line)) -> Result<Verified, Error> {
+    struct Lines<'a>(&'a mut dyn FnMut(&Line));
+    impl read::Sink for Lines<'_> {
+        fn line(&mut self, line: &Line) -> Result<(), Error> {
+            (self.0)(line);
+            Ok(())
+        }
+    }
+    read::read(open(path)?, &mut Lines(each), &mut |_, _| {})
+}
+
+/// Takes a home out of an archive, into an empty directory.
+///
+/// # Errors
+/// When the directory is not empty, the archive is not what it says it is, or something cannot be made. What was taken
+/// out before stays there.
+pub fn extract(path: &Path, into: &Path, owners: Owners) -> Result<Extracted, Error> {
+    let dir = Dir::open(into)?;
+    if !dir.names()?.is_empty() {
+        return Err(Error::Extract(format!(
+            "{} is not empty; name an empty directory",
+            into.display()
+        )));
+    }
+    let fd = dir.open_again()?;
+    extract::extract(
+        open(path)?,
+        fd,
+        &extract::Rules::console(owners),
+        &mut |_, _| {},
+    )
+    .map(|(extracted, _)| extracted)
+}
+
+/// Whose home an archive holds, by its first member alone: nothing else of it is read or checked.
+///
+/// # Errors
+/// When it cannot be read, or is no archive of a home.
+pub fn subject(path: &Path) -> Result<Subject, Error> {
+    read::subject(open(path)?)
+}
+
+fn open(path: &Path) -> Result<File, Error> {
+    File::open(path).map_err(Error::Reading)
+}
+
+/// Where archives are kept, for root alone.
+#[derive(Debug)]
+pub(crate) struct Store {
+    dir: Dir,
+}
+
+/// An archive in the store, as the file beside it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) sha256: String,
+    pub(crate) bytes: u64,
+}
+
+/// Called at each instant between two effects, with its name: what a kill there leaves must be brought to an end.
+pub(crate) type Point<'a> = &'a mut dyn FnMut(&'static str);
+
+/// What a home is archived as.
+pub(crate) struct Job<'a> {
+    /// The file's name in the store.
+    pub(crate) name: &'a str,
+    pub(crate) subject: &'a Subject,
+    pub(crate) names: &'a Names,
+}
+
+impl Store {
+    /// Reads an archive in full, and checks it.
+    pub(crate) fn verify(&self, name: &str) -> Result<Verified, Error> {
+        self.read_back(name)
+    }
+
+    /// Opens the directory at `path`.
+    pub(crate) fn open(path: &Path) -> Result<Self, RootError> {
+        // A disk that is not mounted is not replaced by a directory of that name.
+        if let Some(parent) = path.parent() {
+            Dir::open(parent)?;
+        }
+        Ok(Self {
+            dir: Dir::open_private(path)?,
+        })
+    }
+
+    /// The archive called `name`, if it is there and complete.
+    pub(crate) fn kept(&self, name: &str) -> Result<Option<Kept>, RootError> {
+        let Some(seen) = self
+            .dir
+            .see(name)?
+            .filter(|it| it.kind == crate::dir::Kind::File)
+        else {
+            return Ok(None);
+        };
+        let Some((text, _)) = self.dir.read(sidecar(name), SIDECAR)? else {
+            return Ok(None);
+        };
+        let text = String::from_utf8_lossy(&text);
+        let sha256 = text
+            .split(' ')
+            .next()
+            .filter(|it| it.len() == 64)
+            .map(str::to_owned);
+        Ok(sha256.map(|sha256| Kept {
+            sha256,
+            bytes: seen.size,
+        }))
+    }
+
+    /// Whether a tree of this size fits.
+    pub(crate) fn check_room(&self, census: &Census) -> Result<(), Error> {
+        let found =
+            rustix::fs::fstatvfs(&self.dir).map_err(|errno| Error::Writing(errno.into()))?;
+        let free = found.f_bavail.saturating_mul(found.f_frsize);
+        let need = census.allocated + census.entries * PER_ENTRY + ROOM;
+        if free < need {
+            return Err(Error::Space {
+                need,
+                free,
+                store: self.dir.path().to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Archives the tree at `home`, unless that was done before: the same tree under the same name.
+    ///
+    /// Guarantee: when this returns, the archive was read back and accounts for every entry, and file, digest and names
+    /// are durable. On an error nothing of it is left under its name; after a kill, at most files named `.new.*`, which
+    /// the next call removes.
+    pub(crate) fn keep(
+        &self,
+        home: OwnedFd,
+        job: &Job<'_>,
+        point: Point<'_>,
+        progress: Progress<'_>,
+    ) -> Result<Kept, Error> {
+        let again = home.try_clone().map_err(Error::Writing)?;
+        let mut cursor = tree::Cursor::new(again, b"")?;
+        let census = tree::census(&mut cursor)?;
+        if let Some(kept) = self.kept(job.name)? {
+            return self.check_kept(job, &kept, &census);
+        }
+        if self.dir.see(job.name)?.is_some() {
+            return Err(self.occupied(job, "its digest is missing".to_owned()));
+        }
+        self.check_room(&census)?;
+        let temporary = format!(".new.{}", job.name);
+        self.dir.remove(&temporary)?;
+        point("archive: before anything");
+        let file = self.dir.create(&temporary)?;
+        point("archive: begun");
+        let verified = self
+            .fill(home, job, &file, point, progress)
+            .and_then(|written| {
+                let verified = self.read_back(&temporary)?;
+                let same = verified.subject == *job.subject
+                    && verified.entries == written.entries
+                    && written == census
+                    && verified.fingerprint == crate::saved::hex(&written.fingerprint);
+                if same {
+                    Ok(verified)
+                } else {
+                    Err(Error::Moved)
+                }
+            });
+        let verified = match verified {
+            Ok(verified) => verified,
+            Err(error) => {
+                let _ = self.dir.remove(&temporary);
+                return Err(error);
+            }
+        };
+        point("archive: read back");
+        let kept = Kept {
+            sha256: verified.sha256,
+            bytes: verified.bytes,
+        };
+        self.place(job.name, &temporary, &kept, point)?;
+        Ok(kept)
+    }
+
+    fn fill(
+        &self,
+        home: OwnedFd,
+        job: &Job<'_>,
+        file: &File,
+        point: Point<'_>,
+        progress: Progress<'_>,
+    ) -> Result<Census, Error> {
+        let spool_name = format!(".new.{}.manifest", job.name);
+        self.dir.remove(&spool_name)?;
+        let spool = self.dir.create(&spool_name)?;
+        self.dir.remove(&spool_name)?;
+        let census = write::write(home, job.subject, job.names, file, &spool, progress)?;
+        point("archive: written");
+        file.sync_all().map_err(Error::Writing)?;
+        // What is read back comes from the disk, as far as the kernel can be asked.
+        let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+        Ok(census)
+    }
+
+    fn read_back(&self, name: &str) -> Result<Verified, Error> {
+        let missing = || Error::Reading(io::Error::from(io::ErrorKind::NotFound));
+        let (file, _) = self.dir.open_file(name)?.ok_or_else(missing)?;
+        read::read(file, &mut read::Nothing, &mut |_, _| {})
+    }
+
+    fn place(
+        &self,
+        name: &str,
+        temporary: &str,
+        kept: &Kept,
+        point: Point<'_>,
+    ) -> Result<(), Error> {
+        use std::io::Write as _;
+        let beside = format!(".new.{name}.sha256");
+        self.dir.remove(&beside)?;
+        let mut file = self.dir.create(&beside)?;
+        writeln!(file, "{}  {name}", kept.sha256)
+            .and_then(|()| file.sync_all())
+            .map_err(Error::Writing)?;
+        self.dir.replace(&beside, sidecar(name))?;
+        point("archive: digest in place");
+        self.dir.place(temporary, name)?;
+        point("archive: in place");
+        self.dir.sync()?;
+        Ok(())
+    }
+
+    /// An archive that was there before is this one only if every byte of it says so.
+    fn check_kept(&self, job: &Job<'_>, kept: &Kept, census: &Census) -> Result<Kept, Error> {
+        let verified = self
+            .read_back(job.name)
+            .map_err(|error| self.occupied(job, told(&error)))?;
+        let differs = if verified.sha256 != kept.sha256 {
+            "it differs from the digest beside it"
+        } else if verified.fingerprint != crate::saved::hex(&census.fingerprint) {
+            "the home changed since"
+        } else {
+            self.dir.sync()?;
+            return Ok(kept.clone());
+        };
+        Err(self.occupied(job, differs.to_owned()))
+    }
+
+    fn occupied(&self, job: &Job<'_>, why: String) -> Error {
+        Error::Occupied {
+            path: self.dir.path_of(job.name),
+            why,
+        }
+    }
+
+    /// Gives the home in the archive `name` to one person: the tree is made in the empty directory `into`. The archive
+    /// must have this digest. Returns what was left out.
+    ///
+    /// # Errors
+    /// As [`extract`].
+    pub(crate) fn give_back(
+        &self,
+        name: &str,
+        sha256: &str,
+        into: OwnedFd,
+        person: &Subject,
+        ownership: Ownership,
+        progress: Progress<'_>,
+    ) -> Result<Extracted, Error> {
+        let missing = || Error::Reading(io::Error::from(io::ErrorKind::NotFound));
+        let (file, _) = self.dir.open_file(name)?.ok_or_else(missing)?;
+        let rules = extract::Rules::person(person, ownership);
+        let (extracted, verified) = extract::extract(file, into, &rules, progress)?;
+        if verified.sha256 != sha256 {
+            return Err(Error::Extract(format!(
+                "{name} is not the archive that was recorded: its digest differs"
+            )));
+        }
+        Ok(extracted)
+    }
+}
+
+fn sidecar(name: &str) -> String {
+    format!("{name}.sha256")
+}
+
+/// Archives the directory `dir` into `store` as the home of nobody, for measurements and tests.
+///
+/// # Errors
+/// As the removal of an account has them.
+#[doc(hidden)]
+pub fn write_directory(dir: &Path, store: &Path) -> Result<PathBuf, Error> {
+    let home = Dir::open(dir)?.open_again()?;
+    let subject = Subject {
+        format: manifest::FORMAT,
+        user: "nobody".to_owned(),
+        uid: 0,
+        gid: 0,
+        subuid: None,
+        subgid: None,
+        home: dir.display().to_string(),
+        entry: "0".repeat(32),
+        at: String::new(),
+    };
+    let names = Names::default();
+    let job = Job {
+        name: "measured.tar.zst",
+        subject: &subject,
+        names: &names,
+    };
+    Store::open(store)?.keep(home, &job, &mut |_| {}, &mut |_, _| {})?;
+    Ok(store.join("measured.tar.zst"))
+}

@@ -1,0 +1,393 @@
+//! Reads an archive, from one end to the other.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+
+use sha2::{Digest as _, Sha256};
+
+use super::manifest::{Bytes, FORMAT, Line, SOCKET, Subject};
+use super::tar::{self, Member, Pieces, Type, broken};
+use super::{Error, HOME, MANIFEST, Progress, SUBJECT, Verified};
+
+const CHUNK: usize = 256 * 1024;
+/// The longest first member, and the longest line of a manifest.
+const LONGEST: u64 = 64 * 1024 * 1024;
+
+/// What is done with what an archive holds. Everything is called in the order of the archive.
+pub(crate) trait Sink {
+    /// The archive is this person's.
+    fn begin(&mut self, _: &Subject) -> Result<(), Error> {
+        Ok(())
+    }
+    /// A member begins.
+    fn member(&mut self, _: &Member) -> Result<(), Error> {
+        Ok(())
+    }
+    /// A part of the content of the member that began last, at this offset of the file.
+    fn data(&mut self, _: u64, _: &[u8]) -> Result<(), Error> {
+        Ok(())
+    }
+    /// The member that began last ends.
+    fn end(&mut self, _: &Member) -> Result<(), Error> {
+        Ok(())
+    }
+    /// A line of the manifest.
+    fn line(&mut self, _: &Line) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Only checks.
+pub(crate) struct Nothing;
+
+impl Sink for Nothing {}
+
+/// Reads all of `file`, hands it to `sink`, and checks it against itself: every member against its line in the manifest,
+/// content and all.
+///
+/// # Errors
+/// When anything is not as the manifest says, or the sink says no.
+pub(crate) fn read(
+    file: File,
+    sink: &mut dyn Sink,
+    progress: Progress<'_>,
+) -> Result<Verified, Error> {
+    let bytes = file.metadata().map_err(Error::Reading)?.len();
+    let mut ahead = Ahead::start(file)?;
+    let result = Reader {
+        from: &mut ahead,
+        sink,
+        progress,
+        made: Sha256::new(),
+        linked: HashMap::new(),
+        read: 0,
+        entries: 0,
+    }
+    .all();
+    match result {
+        Ok((subject, fingerprint, entries)) => Ok(Verified {
+            sha256: crate::saved::hex(&ahead.finish()?),
+            bytes,
+            subject,
+            entries,
+            fingerprint,
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+struct Reader<'a, 'p> {
+    from: &'a mut Ahead,
+    sink: &'a mut dyn Sink,
+    progress: Progress<'p>,
+    /// Over the lines as they follow from the members.
+    made: Sha256,
+    linked: HashMap<Vec<u8>, (u32, u32)>,
+    read: u64,
+    entries: u64,
+}
+
+impl Reader<'_, '_> {
+    fn all(&mut self) -> Result<(Subject, String, u64), Error> {
+        let subject = first_member(self.from)?;
+        self.sink.begin(&subject)?;
+        loop {
+            let member = self
+                .next()?
+                .ok_or_else(|| Error::Reading(broken("no manifest; it was cut off")))?;
+            if member.path == MANIFEST.as_bytes() {
+                let (fingerprint, entries) = self.manifest(&member)?;
+                if self.next()?.is_some() {
+                    return Err(Error::Reading(broken("something after its manifest")));
+                }
+                let mut rest = [0];
+                if self.from.read(&mut rest).map_err(Error::Reading)? != 0 {
+                    return Err(Error::Reading(broken("something after its end")));
+                }
+                return Ok((subject, fingerprint, entries));
+            }
+            check(&member)?;
+            self.member(&member, &subject)?;
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<Member>, Error> {
+        Member::read(self.from).map_err(Error::Reading)
+    }
+
+    fn member(&mut self, member: &Member, subject: &Subject) -> Result<(), Error> {
+        self.sink.member(member)?;
+        let mut digest = None;
+        if member.kind == Type::File {
+            let mut hash = Sha256::new();
+            match member.sparse {
+                None => self.content(0, member.stored, &mut hash)?,
+                Some(size) => {
+                    let (pieces, map) =
+                        tar::read_sparse_map(self.from, size).map_err(Error::Reading)?;
+                    hash.update(&map);
+                    check_sum(&pieces, map.len() as u64, member.stored)?;
+                    for (offset, length) in pieces {
+                        self.content(offset, length, &mut hash)?;
+                    }
+                }
+            }
+            tar::skip_padding(self.from, member.stored).map_err(Error::Reading)?;
+            digest = Some(hash.finalize().into());
+        } else if member.stored != 0 {
+            return Err(Error::Reading(broken("content where none belongs")));
+        }
+        if member.links > 1 {
+            let first = if member.kind == Type::Link {
+                &member.link
+            } else {
+                &member.path
+            };
+            let seen = self
+                .linked
+                .entry(first.clone())
+                .or_insert((member.links, 0));
+            seen.1 += 1;
+        }
+        self.sink.end(member)?;
+        self.made.update(Line::of(member, digest, subject).bytes());
+        self.entries += 1;
+        (self.progress)(self.read, self.entries);
+        Ok(())
+    }
+
+    fn content(&mut self, mut offset: u64, length: u64, hash: &mut Sha256) -> Result<(), Error> {
+        let mut left = length;
+        while left > 0 {
+            let chunk = self.from.fill_buf().map_err(Error::Reading)?;
+            if chunk.is_empty() {
+                return Err(Error::Reading(broken("an early end")));
+            }
+            let part = &chunk[..chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
+            hash.update(part);
+            self.sink.data(offset, part)?;
+            let length = part.len();
+            self.from.consume(length);
+            left -= length as u64;
+            offset += length as u64;
+            self.read += length as u64;
+            (self.progress)(self.read, self.entries);
+        }
+        Ok(())
+    }
+
+    /// Compares the manifest with what was read.
+    fn manifest(&mut self, member: &Member) -> Result<(String, u64), Error> {
+        let mut said = Sha256::new();
+        let mut left = member.stored;
+        let mut sockets = 0;
+        let mut outside = Vec::new();
+        let mut end = None;
+        while left > 0 {
+            let mut text = Vec::new();
+            let read = self
+                .from
+                .take(left.min(LONGEST))
+                .read_until(b'\n', &mut text)
+                .map_err(Error::Reading)?;
+            if read == 0 || !text.ends_with(b"\n") || end.is_some() {
+                return Err(Error::Reading(broken("a manifest that is cut off")));
+            }
+            left -= read as u64;
+            let line: Line = serde_json::from_slice(&text).map_err(|error| {
+                Error::Reading(io::Error::new(io::ErrorKind::InvalidData, error))
+            })?;
+            self.sink.line(&line)?;
+            match line {
+                Line::Entry(entry) if entry.kind == SOCKET => sockets += 1,
+                Line::Entry(_) => said.update(&text),
+                Line::Outside { path, links, found } => outside.push((path, links, found)),
+                Line::End {
+                    entries,
+                    fingerprint,
+                } => end = Some((entries, fingerprint)),
+            }
+        }
+        tar::skip_padding(self.from, member.stored).map_err(Error::Reading)?;
+        let differs = |what| Error::Reading(broken(what));
+        let (entries, fingerprint) = end.ok_or_else(|| differs("a manifest that is cut off"))?;
+        if said.finalize() != std::mem::take(&mut self.made).finalize()
+            || entries != self.entries + sockets
+        {
+            return Err(differs("members that differ from its manifest"));
+        }
+        let mut seen: Vec<(Bytes, u32, u32)> = std::mem::take(&mut self.linked)
+            .into_iter()
+            .filter(|(_, (links, found))| found < links)
+            .map(|(path, (links, found))| (Bytes::of(&path), links, found))
+            .collect();
+        seen.sort();
+        outside.sort();
+        // Names of sockets stand in the manifest alone.
+        if sockets == 0 && seen != outside {
+            return Err(differs("links that differ from its manifest"));
+        }
+        Ok((fingerprint, entries))
+    }
+}
+
+/// Whose home it is.
+pub(crate) fn subject(file: File) -> Result<Subject, Error> {
+    let mut zstd = zstd::stream::read::Decoder::new(file).map_err(Error::Reading)?;
+    first_member(&mut zstd)
+}
+
+fn first_member(from: &mut impl Read) -> Result<Subject, Error> {
+    let first = Member::read(from).map_err(Error::Reading)?;
+    let first = first.filter(|it| it.path == SUBJECT.as_bytes() && it.stored < LONGEST);
+    let first = first
+        .ok_or_else(|| Error::Reading(broken("another first member than a muster archive has")))?;
+    let mut text = Vec::new();
+    from.by_ref()
+        .take(first.stored)
+        .read_to_end(&mut text)
+        .map_err(Error::Reading)?;
+    tar::skip_padding(from, first.stored).map_err(Error::Reading)?;
+    let subject: Subject = serde_json::from_slice(&text)
+        .map_err(|error| Error::Reading(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+    if subject.format == FORMAT {
+        Ok(subject)
+    } else {
+        Err(Error::Reading(broken(
+            "a format that this version does not know",
+        )))
+    }
+}
+
+fn check_sum(pieces: &Pieces, map: u64, stored: u64) -> Result<(), Error> {
+    let sum = pieces
+        .iter()
+        .try_fold(map, |sum, (_, length)| sum.checked_add(*length));
+    if sum == Some(stored) {
+        Ok(())
+    } else {
+        Err(Error::Reading(broken("a map of holes that makes no sense")))
+    }
+}
+
+/// Whether a member lies where the members of a home do.
+fn check(member: &Member) -> Result<(), Error> {
+    let plain = |path: &[u8]| {
+        path.split(|byte| *byte == b'/')
+            .all(|it| !it.is_empty() && it != b"." && it != b"..")
+            && !path.contains(&0)
+            && (path == HOME.as_bytes() || path.starts_with(b"home/"))
+    };
+    if !plain(&member.path) || (member.kind == Type::Link && !plain(&member.link)) {
+        return Err(Error::Reading(broken("a path that leads out of it")));
+    }
+    Ok(())
+}
+
+/// Reads and decompresses in a thread of its own, a few buffers ahead, and keeps the digest of the file.
+struct Ahead {
+    from: Option<Receiver<io::Result<Vec<u8>>>>,
+    thread: Option<JoinHandle<[u8; 32]>>,
+    chunk: Vec<u8>,
+    at: usize,
+}
+
+impl Ahead {
+    fn start(file: File) -> Result<Self, Error> {
+        let (to, from) = sync_channel(8);
+        let hashed = BufReader::with_capacity(
+            CHUNK,
+            Hashed {
+                file,
+                hash: Sha256::new(),
+            },
+        );
+        let mut zstd = zstd::stream::read::Decoder::with_buffer(hashed).map_err(Error::Reading)?;
+        let thread = std::thread::Builder::new()
+            .name("archive".to_owned())
+            .spawn(move || {
+                loop {
+                    let mut chunk = Vec::with_capacity(CHUNK);
+                    let read = zstd
+                        .by_ref()
+                        .take(CHUNK as u64)
+                        .read_to_end(&mut chunk)
+                        .map(|_| chunk);
+                    let last = read.as_ref().map_or(true, Vec::is_empty);
+                    if to.send(read).is_err() || last {
+                        return zstd.finish().into_inner().hash.finalize().into();
+                    }
+                }
+            });
+        let thread = thread.map_err(Error::Reading)?;
+        Ok(Self {
+            from: Some(from),
+            thread: Some(thread),
+            chunk: Vec::new(),
+            at: 0,
+        })
+    }
+
+    /// The digest of the file, once all of it was read.
+    fn finish(mut self) -> Result<[u8; 32], Error> {
+        self.from = None;
+        let thread = self.thread.take().expect("BUG: finished once");
+        thread
+            .join()
+            .map_err(|_| Error::Reading(io::Error::other("BUG: the reader panicked")))
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.from = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl BufRead for Ahead {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.at == self.chunk.len()
+            && let Some(from) = &self.from
+        {
+            self.at = 0;
+            self.chunk = match from.recv() {
+                Ok(chunk) => chunk?,
+                Err(_) => Vec::new(),
+            };
+        }
+        Ok(&self.chunk[self.at..])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.at = (self.at + amount).min(self.chunk.len());
+    }
+}
+
+impl Read for Ahead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let chunk = self.fill_buf()?;
+        let length = chunk.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&chunk[..length]);
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+struct Hashed {
+    file: File,
+    hash: Sha256,
+}
+
+impl Read for Hashed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read(buffer)?;
+        self.hash.update(&buffer[..length]);
+        Ok(length)
+    }
+}
