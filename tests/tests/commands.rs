@@ -196,7 +196,7 @@ fn what_waits_is_listed_with_what_it_would_destroy_and_explained() {
         let told = site.muster(&["explain", prefix]).ok();
         for words in [
             id,
-            "deletes a home",
+            "takes an account and its home away",
             "a signed release that names it",
             "nothing: only a backup",
         ] {
