@@ -198,7 +198,7 @@ fn what_waits_is_listed_with_what_it_would_destroy_and_explained() {
             id,
             "takes an account and its home away",
             "a signed release that names it",
-            "nothing: only a backup",
+            "putting the row back: account and home",
         ] {
             assert!(told.out.contains(words), "no {words:?}: {}", told.out);
         }
