@@ -225,6 +225,7 @@ pub fn open_host(settings: &Settings, state: &StateDir) -> Result<Host, HostErro
         k8s_users: settings.k8s_users.as_deref().map(text),
         archives: settings.archives.clone(),
         home_roots: settings.home_roots.iter().map(|it| text(it)).collect(),
+        seal: settings.seal.clone(),
         ..HostSettings::new(&settings.root, &state.saved())
     })
 }

@@ -62,6 +62,8 @@ pub struct HostSettings {
     pub archives: PathBuf,
     /// Homes are removed only below one of these directories.
     pub home_roots: Vec<String>,
+    /// Whom archives are encrypted to, if they are.
+    pub seal: Option<archive::Seal>,
 }
 
 impl HostSettings {
@@ -87,6 +89,7 @@ impl HostSettings {
             saved: saved.to_owned(),
             archives: saved.with_file_name("archives"),
             home_roots: vec!["/home".to_owned()],
+            seal: None,
         }
     }
 }

@@ -705,7 +705,8 @@ impl Host {
         if make == Make::No && !path.exists() {
             return Ok(None);
         }
-        Store::open(path).map(Some).map_err(|error| told(&error))
+        let store = Store::open(path).map_err(|error| told(&error))?;
+        Ok(Some(store.sealed_by(self.settings.seal.clone())))
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Settings {
     pub archives: PathBuf,
     /// Homes are archived and removed only below one of these directories, seen from [`Settings::root`].
     pub home_roots: Vec<PathBuf>,
+    /// Whom archives are encrypted to, if they are.
+    pub seal: Option<muster_host::archive::Seal>,
     /// Where each aggregate file is, seen from [`Settings::root`].
     pub files: BTreeMap<Aggregate, PathBuf>,
     /// Where this host finds the cluster's map from k8s_user to tier, seen from [`Settings::root`] (R10–R12).

@@ -75,7 +75,7 @@ fn the_settings_of_the_package_show_every_key_with_its_default() {
     let Fragment {
         url, branch, poll, drift, dir, name, root, shells, privileged_groups, protected, nologin, service_group,
         declared_benign, units, environment, login_map, dispatch, admins, k8s_users, ports, removals, share, min_admins, retry_after,
-        archives, grace_days, home_roots, notes, level, log_format,
+        archives, grace_days, home_roots, recipients, age, notes, level, log_format,
     } = fragment;
     let texts = [
         url,
@@ -94,6 +94,7 @@ fn the_settings_of_the_package_show_every_key_with_its_default() {
         k8s_users,
         retry_after,
         archives,
+        age,
         level,
         log_format,
     ];
@@ -104,6 +105,7 @@ fn the_settings_of_the_package_show_every_key_with_its_default() {
         declared_benign,
         units,
         home_roots,
+        recipients,
     ];
     let numbers = [removals, share, min_admins, grace_days];
     assert!(texts.iter().all(Option::is_some), "{texts:?}");

@@ -9,6 +9,7 @@ use muster_core::policy::{Aggregate, Limits, Policy, PortFamily};
 use muster_core::repo::names::{did_you_mean, is_host_name};
 
 use muster_git::Origin;
+use muster_host::archive::Seal;
 
 use super::fragment::Fragment;
 use super::inputs::Inputs;
@@ -64,6 +65,8 @@ pub(super) fn settings(
         archives,
         grace_days,
         home_roots,
+        recipients,
+        age,
         notes,
         level,
         log_format,
@@ -118,6 +121,8 @@ pub(super) fn settings(
         },
     );
 
+    let seal = seal(recipients, age, problems);
+
     let environment = environment.and_then(|it| {
         if !policy.runs_instances() {
             problems.push(
@@ -169,6 +174,7 @@ pub(super) fn settings(
         root: root?,
         archives: archives?,
         home_roots,
+        seal,
         files,
         environment,
         notes: match notes {
@@ -178,6 +184,36 @@ pub(super) fn settings(
         level: level?,
         log_format: log_format?,
         trust: Default::default(),
+    })
+}
+
+/// Whom archives are encrypted to: nobody, unless somebody is named.
+fn seal(
+    recipients: Option<At<Vec<At<String>>>>,
+    age: Option<At<String>>,
+    problems: &mut Vec<Problem>,
+) -> Option<Seal> {
+    let program = match age {
+        Some(at) => path(&at, problems)?,
+        None => PathBuf::from("/usr/bin/age"),
+    };
+    let named = recipients.map(|it| it.value).unwrap_or_default();
+    let mut recipients = Vec::new();
+    for At { value, place } in named {
+        let known = ["age1", "ssh-ed25519 ", "ssh-rsa "];
+        let printable = value.bytes().all(|it| matches!(it, b' '..=b'~'));
+        if printable && known.iter().any(|it| value.starts_with(it)) {
+            recipients.push(value);
+        } else {
+            problems.push(
+                Problem::new(place, format!("`{value}` is no recipient of age"))
+                    .help("a public key: age1…, or ssh-ed25519 or ssh-rsa as in a .pub file"),
+            );
+        }
+    }
+    (!recipients.is_empty()).then_some(Seal {
+        program,
+        recipients,
     })
 }
 

@@ -13,6 +13,8 @@
 
 pub mod manifest;
 
+mod seal;
+
 mod extract;
 mod read;
 mod tar;
@@ -31,6 +33,7 @@ use crate::dir::{Dir, told};
 use crate::root::{Ownership, RootError};
 pub use extract::{Extracted, Owners};
 pub use manifest::{Line, Subject};
+pub use seal::Seal;
 use tree::Census;
 pub use tree::TreeError;
 pub(crate) use write::Names;
@@ -90,6 +93,12 @@ pub enum Error {
     /// It could not be taken out.
     #[error("{0}")]
     Extract(String),
+    /// It could not be encrypted.
+    #[error("the archive could not be encrypted: {0}")]
+    Sealing(String),
+    /// It is encrypted, and whoever can open it is not here.
+    #[error("{} is encrypted; `age --decrypt --identity KEY --output {} {}` opens it where the key is", .0.display(), .0.with_extension("").display(), .0.display())]
+    Sealed(PathBuf),
 }
 
 impl Error {
@@ -178,6 +187,9 @@ pub fn subject(path: &Path) -> Result<Subject, Error> {
 }
 
 fn open(path: &Path) -> Result<File, Error> {
+    if path.extension().is_some_and(|it| it == seal::SUFFIX) {
+        return Err(Error::Sealed(path.to_owned()));
+    }
     File::open(path).map_err(Error::Reading)
 }
 
@@ -185,6 +197,7 @@ fn open(path: &Path) -> Result<File, Error> {
 #[derive(Debug)]
 pub(crate) struct Store {
     dir: Dir,
+    seal: Option<Seal>,
 }
 
 /// An archive in the store, as the file beside it says.
@@ -219,11 +232,24 @@ impl Store {
         }
         Ok(Self {
             dir: Dir::open_private(path)?,
+            seal: None,
         })
     }
 
-    /// The archive called `name`, if it is there and complete.
+    /// The same store; new archives are encrypted, if there is somebody to encrypt them to.
+    pub(crate) fn sealed_by(self, seal: Option<Seal>) -> Self {
+        Self { seal, ..self }
+    }
+
+    /// The archive called `name`, if it is there and complete, as it is or encrypted.
     pub(crate) fn kept(&self, name: &str) -> Result<Option<Kept>, RootError> {
+        match self.kept_as(name)? {
+            Some(kept) => Ok(Some(kept)),
+            None => self.kept_as(&seal::name(name)),
+        }
+    }
+
+    fn kept_as(&self, name: &str) -> Result<Option<Kept>, RootError> {
         let Some(seen) = self
             .dir
             .see(name)?
@@ -277,11 +303,19 @@ impl Store {
         let again = home.try_clone().map_err(Error::Writing)?;
         let mut cursor = tree::Cursor::new(again, b"")?;
         let census = tree::census(&mut cursor)?;
-        if let Some(kept) = self.kept(job.name)? {
+        if let Some(kept) = self.kept_as(job.name)? {
             return self.check_kept(job, &kept, &census);
         }
-        if self.dir.see(job.name)?.is_some() {
-            return Err(self.occupied(job, "its digest is missing".to_owned()));
+        let sealed = seal::name(job.name);
+        if let Some(kept) = self.kept_as(&sealed)? {
+            // Only who has the key can look into it. It was read back before it was encrypted, and the home it was made of
+            // has been in quarantine since.
+            return self.check_sealed(&sealed, &kept);
+        }
+        for name in [job.name, &sealed] {
+            if self.dir.see(name)?.is_some() {
+                return Err(self.occupied(name, "its digest is missing".to_owned()));
+            }
         }
         self.check_room(&census)?;
         let temporary = format!(".new.{}", job.name);
@@ -311,12 +345,53 @@ impl Store {
             }
         };
         point("archive: read back");
-        let kept = Kept {
-            sha256: verified.sha256,
-            bytes: verified.bytes,
+        let Some(seal) = &self.seal else {
+            let kept = Kept {
+                sha256: verified.sha256,
+                bytes: verified.bytes,
+            };
+            self.place(job.name, &temporary, &kept, point)?;
+            return Ok(kept);
         };
-        self.place(job.name, &temporary, &kept, point)?;
+        let shut = format!(".new.{sealed}");
+        let kept = self.dir.remove(&shut).map_err(Error::from).and_then(|_| {
+            seal.encrypt(&self.dir.path_of(&temporary), &self.dir.path_of(&shut))?;
+            self.settle_sealed(&shut)
+        });
+        // What can be read by whoever gets at the disk goes first, whether or not this worked.
+        self.dir.remove(&temporary)?;
+        let kept = kept.inspect_err(|_| {
+            let _ = self.dir.remove(&shut);
+        })?;
+        point("archive: encrypted");
+        self.place(&sealed, &shut, &kept, point)?;
         Ok(kept)
+    }
+
+    /// Makes an encrypted file root's alone and durable, and takes its digest.
+    fn settle_sealed(&self, name: &str) -> Result<Kept, Error> {
+        let file = self.open_file(name)?;
+        nix::sys::stat::fchmod(&file, nix::sys::stat::Mode::from_bits_truncate(0o600))
+            .map_err(|errno| Error::Writing(errno.into()))?;
+        file.sync_all().map_err(Error::Writing)?;
+        seal::digest(file)
+    }
+
+    fn check_sealed(&self, name: &str, kept: &Kept) -> Result<Kept, Error> {
+        let found = seal::digest(self.open_file(name)?)?;
+        if found != *kept {
+            return Err(self.occupied(name, "it differs from the digest beside it".to_owned()));
+        }
+        self.dir.sync()?;
+        Ok(found)
+    }
+
+    fn open_file(&self, name: &str) -> Result<File, Error> {
+        let missing = || Error::Reading(io::Error::from(io::ErrorKind::NotFound));
+        self.dir
+            .open_file(name)?
+            .map(|(file, _)| file)
+            .ok_or_else(missing)
     }
 
     fn fill(
@@ -340,9 +415,7 @@ impl Store {
     }
 
     fn read_back(&self, name: &str) -> Result<Verified, Error> {
-        let missing = || Error::Reading(io::Error::from(io::ErrorKind::NotFound));
-        let (file, _) = self.dir.open_file(name)?.ok_or_else(missing)?;
-        read::read(file, &mut read::Nothing, &mut |_, _| {})
+        read::read(self.open_file(name)?, &mut read::Nothing, &mut |_, _| {})
     }
 
     fn place(
@@ -371,7 +444,7 @@ impl Store {
     fn check_kept(&self, job: &Job<'_>, kept: &Kept, census: &Census) -> Result<Kept, Error> {
         let verified = self
             .read_back(job.name)
-            .map_err(|error| self.occupied(job, told(&error)))?;
+            .map_err(|error| self.occupied(job.name, told(&error)))?;
         let differs = if verified.sha256 != kept.sha256 {
             "it differs from the digest beside it"
         } else if verified.fingerprint != crate::saved::hex(&census.fingerprint) {
@@ -380,12 +453,12 @@ impl Store {
             self.dir.sync()?;
             return Ok(kept.clone());
         };
-        Err(self.occupied(job, differs.to_owned()))
+        Err(self.occupied(job.name, differs.to_owned()))
     }
 
-    fn occupied(&self, job: &Job<'_>, why: String) -> Error {
+    fn occupied(&self, name: &str, why: String) -> Error {
         Error::Occupied {
-            path: self.dir.path_of(job.name),
+            path: self.dir.path_of(name),
             why,
         }
     }
@@ -404,8 +477,10 @@ impl Store {
         ownership: Ownership,
         progress: Progress<'_>,
     ) -> Result<Extracted, Error> {
-        let missing = || Error::Reading(io::Error::from(io::ErrorKind::NotFound));
-        let (file, _) = self.dir.open_file(name)?.ok_or_else(missing)?;
+        if self.dir.see(name)?.is_none() && self.kept_as(&seal::name(name))?.is_some() {
+            return Err(Error::Sealed(self.dir.path_of(seal::name(name))));
+        }
+        let file = self.open_file(name)?;
         let rules = extract::Rules::person(person, ownership);
         let (extracted, verified) = extract::extract(file, into, &rules, progress)?;
         if verified.sha256 != sha256 {
