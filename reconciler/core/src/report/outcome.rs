@@ -177,6 +177,6 @@ pub fn release_refused(executor: &Executor, refused: &RefusedRelease) -> String 
     escape::prose(&mut out, why);
     out.push_str(".\n\nSigned by ");
     escape::prose(&mut out, &principals.join(", "));
-    let _ = write!(out, ". `muster release verify {tag}` shows every check.\n");
+    let _ = writeln!(out, ". `muster release verify {tag}` shows every check.");
     out
 }
