@@ -49,7 +49,7 @@ pub trait Source {
     /// When the repository did not answer; the adopted commit is then enforced as before.
     fn heads(&mut self, horizon: &TagHorizon) -> Result<Heads, Self::Error>;
 
-    /// The object that a tag points to, read once by its id, of at most [`crate::release::tag::LIMIT`] bytes.
+    /// The object that a tag points to, read once by its id, of at most [`crate::release::tag::MAX_TAG_BYTES`] bytes.
     ///
     /// # Errors
     /// When it could not be read, or is larger.
