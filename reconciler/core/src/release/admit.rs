@@ -135,7 +135,9 @@ pub struct Admission {
 /// Proof that a release's nonce is durably taken here.
 ///
 /// ```compile_fail
-/// let forged = muster_core::release::admit::Claimed { nonce: todo!(), steps: Default::default() };
+/// fn forge(nonce: muster_core::release::Nonce) -> muster_core::release::admit::Claimed {
+///     muster_core::release::admit::Claimed { nonce, steps: Default::default() }
+/// }
 /// ```
 #[derive(Debug)]
 pub struct Claimed {
