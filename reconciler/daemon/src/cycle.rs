@@ -30,6 +30,8 @@ use muster_core::world::{
 
 use crate::tell;
 
+pub(crate) use releases::{facts_of as trust_facts, is_wrong as trust_is_wrong};
+
 /// Everything outside this process that a cycle touches.
 #[derive(Debug)]
 pub struct Outside<S, W, J, L, R> {

@@ -160,6 +160,9 @@ pub enum CommandError {
     /// The demo.
     #[error(transparent)]
     Demo(#[from] DemoError),
+    /// Something was looked at, and is not taken; or an operator's git did not do what it was asked.
+    #[error("{0}")]
+    Refused(String),
     /// Nobody confirmed.
     #[error("{0}")]
     NotConfirmed(String),
@@ -181,6 +184,7 @@ impl CommandError {
             | Self::Roster { .. }
             | Self::Json { .. }
             | Self::Derive(_)
+            | Self::Refused(_)
             | Self::NotConfirmed(_) => exit::FAILED,
             Self::Ledger {
                 source: muster_git::LedgerError::Absent(_),
@@ -236,6 +240,7 @@ impl CommandError {
             | Self::Cycle(_)
             | Self::Random(_)
             | Self::Runtime(_)
+            | Self::Refused(_)
             | Self::NotConfirmed(_)
             | Self::Output(_) => None,
         }

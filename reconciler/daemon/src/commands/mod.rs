@@ -20,8 +20,10 @@ mod reconcile;
 mod roster;
 pub mod run;
 mod schema;
+mod signing;
 mod status;
 mod suspend;
+mod trust;
 mod validate;
 
 use std::ffi::{OsStr, OsString};
@@ -115,6 +117,8 @@ enum Command {
     Resume(suspend::ResumeArgs),
     /// Decides, at the console, which commit counts from here on.
     Adopt(adopt::Args),
+    /// Looks at and changes who may sign releases on this host.
+    Trust(trust::Args),
     /// Lists, verifies or takes out archives of homes.
     Archive(archive::Args),
     /// Plays the story of a team and a host in a scratch directory; needs git, and nothing of this machine is changed.
@@ -159,6 +163,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
         Command::Explain(args) => explain::run(&args, &common, &mut out),
         Command::Suspend(args) => suspend::suspend(&args, &common, &mut out),
         Command::Resume(args) => suspend::resume(&args, &common, &mut out),
+        Command::Trust(args) => trust::run(&args, &common, &mut out),
         Command::Adopt(args) => adopt::run(&args, &common, &mut out),
     };
     match result.and_then(|code| out.finish().map(|()| code)) {

@@ -201,7 +201,7 @@ pub(super) fn steps_now(settings: &Settings) -> Result<Vec<(Step, Vec<StepId>)>,
 }
 
 /// The settings, unless nobody asked for a file and there is none that this user may read.
-fn settings_if_any(common: &Common) -> Result<Option<Settings>, CommandError> {
+pub(super) fn settings_if_any(common: &Common) -> Result<Option<Settings>, CommandError> {
     if common.config == Path::new(settings::DEFAULT_PATH)
         && let Err(error) = File::open(&common.config)
         && matches!(

@@ -112,28 +112,7 @@ fn root_in_force<S, W, J: Journal, L, R>(
         }
     };
     let found = facts_of(&root);
-    let wrong = known.as_ref().and_then(|known| {
-        if found == *known {
-            None
-        } else if found.repo != known.repo {
-            Some(format!(
-                "it is for the repository {}, and this host follows {}",
-                found.repo, known.repo
-            ))
-        } else if found.version < known.version {
-            Some(format!(
-                "it has version {}, and version {} was in force",
-                found.version, known.version
-            ))
-        } else if found.version == known.version {
-            Some(format!(
-                "it was changed, and still calls itself version {}",
-                found.version
-            ))
-        } else {
-            None
-        }
-    });
+    let wrong = is_wrong(&root, known.as_ref());
     if let Some(wrong) = wrong {
         summary.warnings.push(format!(
             "the trust root is not taken, so no release counts: {wrong}; see `muster trust show`, and decide with \
@@ -156,8 +135,33 @@ fn root_in_force<S, W, J: Journal, L, R>(
     Ok(Some(root))
 }
 
+/// Why this root is not taken where `known` was in force, if it is not.
+pub(crate) fn is_wrong(root: &Root, known: Option<&TrustFacts>) -> Option<String> {
+    let (found, known) = (facts_of(root), known?);
+    if found == *known {
+        None
+    } else if found.repo != known.repo {
+        Some(format!(
+            "it is for the repository {}, and this host follows {}",
+            found.repo, known.repo
+        ))
+    } else if found.version < known.version {
+        Some(format!(
+            "it has version {}, and version {} was in force",
+            found.version, known.version
+        ))
+    } else if found.version == known.version {
+        Some(format!(
+            "it was changed, and still calls itself version {}",
+            found.version
+        ))
+    } else {
+        None
+    }
+}
+
 /// What is remembered of a root.
-pub(super) fn facts_of(root: &Root) -> TrustFacts {
+pub(crate) fn facts_of(root: &Root) -> TrustFacts {
     TrustFacts {
         version: root.version,
         repo: root.repo,
