@@ -17,6 +17,7 @@ mod paint;
 mod pending;
 mod plan;
 mod reconcile;
+mod release;
 mod roster;
 pub mod run;
 mod schema;
@@ -117,6 +118,8 @@ enum Command {
     Resume(suspend::ResumeArgs),
     /// Decides, at the console, which commit counts from here on.
     Adopt(adopt::Args),
+    /// Proposes, signs, verifies and lists releases of what waits.
+    Release(release::Args),
     /// Looks at and changes who may sign releases on this host.
     Trust(trust::Args),
     /// Lists, verifies or takes out archives of homes.
@@ -163,6 +166,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
         Command::Explain(args) => explain::run(&args, &common, &mut out),
         Command::Suspend(args) => suspend::suspend(&args, &common, &mut out),
         Command::Resume(args) => suspend::resume(&args, &common, &mut out),
+        Command::Release(args) => release::run(&args, &common, &mut out),
         Command::Trust(args) => trust::run(&args, &common, &mut out),
         Command::Adopt(args) => adopt::run(&args, &common, &mut out),
     };

@@ -12,6 +12,7 @@ use muster_core::diagnostic::{Diagnostics, visible};
 use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, judge};
 use muster_core::ledger::inventory::Inventory;
+use muster_core::observed::Observed;
 use muster_core::plan::{Note, Plan};
 use muster_core::policy::Policy;
 use muster_core::release::TagHorizon;
@@ -164,8 +165,29 @@ fn for_a_recorded_host(
     planned(args, &ground, &subject, &mut world, out)
 }
 
+/// What a cycle would plan now, and from what.
+pub(super) struct Now {
+    /// The commit that would be enforced.
+    pub(super) head: CommitId,
+    pub(super) facts: Facts,
+    pub(super) policy: Policy,
+    pub(super) observed: Observed,
+    pub(super) plan: Plan,
+}
+
 /// The steps of the plan that a cycle would make now, each with those that it needs.
 pub(super) fn steps_now(settings: &Settings) -> Result<Vec<(Step, Vec<StepId>)>, CommandError> {
+    let Some(Now { plan, .. }) = ground_now(settings)? else {
+        return Ok(Vec::new());
+    };
+    let steps = plan.steps().iter();
+    Ok(steps
+        .map(|it| (it.step.clone(), it.needs.clone()))
+        .collect())
+}
+
+/// What a cycle would plan now; `None` where the commit cannot be planned.
+pub(super) fn ground_now(settings: &Settings) -> Result<Option<Now>, CommandError> {
     let state = StateDir::at(&settings.dir);
     let facts = state
         .look(&settings.policy.executor.host, state.read_ledger()?)?
@@ -183,19 +205,20 @@ pub(super) fn steps_now(settings: &Settings) -> Result<Vec<(Step, Vec<StepId>)>,
     let Subject { head, files, .. } = find(&what, &facts, settings.url.as_ref(), &settings.branch)?;
     // What cannot be planned has no steps.
     let Ok(files) = files else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
     let mut world = open_host(settings, &state).map_err(AssembleError::Host)?;
     let policy = pinned_policy(settings, &facts);
     let now = now().max(facts.latest);
     match preview(&facts, &mut world, &policy, now, &head, &files) {
-        Ok(Preview { plan, .. }) => {
-            let steps = plan.steps().iter();
-            Ok(steps
-                .map(|it| (it.step.clone(), it.needs.clone()))
-                .collect())
-        }
-        Err(CycleError::Repository { .. }) => Ok(Vec::new()),
+        Ok(Preview { plan, observed }) => Ok(Some(Now {
+            head,
+            facts,
+            policy,
+            observed,
+            plan,
+        })),
+        Err(CycleError::Repository { .. }) => Ok(None),
         Err(error) => Err(CommandError::Cycle(error)),
     }
 }

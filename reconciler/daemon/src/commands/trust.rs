@@ -234,7 +234,8 @@ fn init(
 /// Sixteen bytes that nobody can guess.
 pub(super) fn random() -> Result<[u8; 16], CommandError> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| CommandError::Random(std::io::Error::other(error.to_string())))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| CommandError::Random(std::io::Error::other(error.to_string())))?;
     Ok(bytes)
 }
 

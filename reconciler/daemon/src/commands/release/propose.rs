@@ -1,0 +1,366 @@
+//! `muster release propose`: a statement out of what waits, shown whole before anybody signs it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use muster_core::commit::CommitId;
+use muster_core::diagnostic::visible;
+use muster_core::ledger::held::{HeldSteps, Waiting};
+use muster_core::release::statement::{LONGEST_WINDOW, Line, Statement};
+use muster_core::release::{Nonce, RepoId};
+use muster_core::step::StepId;
+use muster_core::time::{Counted, Time};
+
+use super::super::ledgers::{self, Shelves};
+use super::super::signing::{SignArgs, git, read};
+use super::super::{CommandError, Common, Output, now, output, trust};
+use crate::exit;
+
+/// What is to be released.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Steps that wait, by id or the first digits of it; see `muster pending`.
+    #[arg(value_name = "STEP")]
+    steps: Vec<String>,
+    /// All steps that wait for a signature.
+    #[arg(long, conflicts_with = "steps")]
+    all: bool,
+    /// Only of this host; may be said several times.
+    #[arg(long, value_name = "HOST")]
+    host: Vec<String>,
+    /// Look into this ledger in place of this host's: a repository, or where git fetches it from.
+    #[arg(long, value_name = "PATH|URL")]
+    ledger: Option<String>,
+    /// Why, for those who read the record later.
+    #[arg(long, default_value = "no reason given")]
+    reason: String,
+    /// For how long it may be used, at most 72h.
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    valid: String,
+    /// From when on it may be used: a date, a time, or a length such as 8h.
+    #[arg(long, value_name = "TIME")]
+    not_before: Option<String>,
+    /// The commit that it is about; otherwise the one whose plan waits.
+    #[arg(long, value_name = "SHA")]
+    commit: Option<CommitId>,
+    /// Sign it, after showing it.
+    #[arg(long)]
+    sign: bool,
+    #[command(flatten)]
+    signing: SignArgs,
+}
+
+pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
+    let signs = args.signing.push.is_some() || args.signing.yes || args.signing.key.is_some();
+    if signs && !args.sign {
+        return Err(CommandError::Usage("say --sign as well".into()));
+    }
+    if args.steps.is_empty() && !args.all {
+        return Err(CommandError::Usage(
+            "name steps that wait, or --all; `muster pending` lists them (steps stand before --push)".into(),
+        ));
+    }
+    let scratch = tempfile::tempdir().map_err(CommandError::Runtime)?;
+    let fetched = args
+        .ledger
+        .as_deref()
+        .map(|named| reach(named, scratch.path()))
+        .transpose()?;
+    let shelves = ledgers::open(fetched.as_deref(), common)?;
+    let wanted = |executor: &str| {
+        args.host.is_empty()
+            || args.host.iter().any(|it| {
+                executor == it
+                    || executor
+                        .strip_prefix("host/")
+                        .is_some_and(|name| name == it)
+            })
+    };
+    let mut waiting: BTreeMap<String, HeldSteps> = BTreeMap::new();
+    for shelf in shelves.all.iter().filter(|it| wanted(&it.executor)) {
+        if let Some(held) = shelf.held()? {
+            waiting.insert(shelf.executor.clone(), held);
+        }
+    }
+    let chosen = choose(&waiting, args)?;
+    let statement = Statement {
+        repo: repo_of(&shelves)?,
+        commit: commit_of(&waiting, &chosen, args)?,
+        nonce: Nonce(trust::random()?),
+        reason: args.reason.clone(),
+        blocks: chosen
+            .iter()
+            .map(|(executor, ids)| {
+                let mut lines: Vec<Line> = waiting[executor]
+                    .held
+                    .iter()
+                    .filter(|it| ids.contains(&it.step.id))
+                    .map(|it| Line {
+                        id: it.step.id,
+                        words: it.words.clone(),
+                    })
+                    .collect();
+                lines.sort();
+                (executor.clone(), lines)
+            })
+            .collect(),
+        ..window(args)?
+    };
+    statement
+        .check()
+        .map_err(|it| CommandError::Refused(format!("this cannot be signed: {it}")))?;
+    out.text(&statement.render())?;
+    out.finish()?;
+    if !args.sign {
+        output::note(
+            "Nothing is signed. The same with --sign signs one like it; or keep these bytes in a file, and sign them where \
+             the key is: muster release sign FILE --push\n",
+        );
+        return Ok(exit::OK);
+    }
+    super::sign(&statement, &args.signing, common, out)
+}
+
+/// An empty statement with the window that was asked for.
+fn window(args: &Args) -> Result<Statement, CommandError> {
+    let wrong = |what: &str, error: &dyn std::fmt::Display| {
+        CommandError::Usage(format!("--{what}: {error}"))
+    };
+    let now = now();
+    let not_before = match &args.not_before {
+        None => now,
+        Some(text) => Time::from_words(text, now, Counted::Ahead)
+            .map_err(|error| wrong("not-before", &error))?,
+    };
+    let not_after = Time::from_words(&args.valid, not_before, Counted::Ahead)
+        .map_err(|error| wrong("valid", &error))?;
+    if not_after <= not_before || not_after > not_before.plus(LONGEST_WINDOW) {
+        return Err(wrong(
+            "valid",
+            &"a release holds for some time, and at most 72h",
+        ));
+    }
+    Ok(Statement {
+        repo: RepoId([0; 16]),
+        commit: "0".repeat(40).parse().expect("forty digits"),
+        nonce: Nonce([0; 16]),
+        not_before,
+        not_after,
+        reason: String::new(),
+        blocks: BTreeMap::new(),
+    })
+}
+
+/// The ledger as a directory: one that was named, what its own origin has, or a copy of what a URL has.
+fn reach(named: &str, scratch: &Path) -> Result<PathBuf, CommandError> {
+    let path = Path::new(named);
+    if path.exists() {
+        if muster_git::Ledger::references(path).is_ok_and(|it| !it.is_empty()) {
+            return Ok(path.to_owned());
+        }
+        // A clone has branches alone, and knows where the rest is.
+        let from = read(git(path).args(["remote", "get-url", "origin"]))
+            .map_err(|_| CommandError::Refused(format!("there is no ledger in {named}")))?;
+        let from = String::from_utf8_lossy(&from).trim().to_owned();
+        return fetch(&from, scratch);
+    }
+    if named.contains(':') {
+        return fetch(named, scratch);
+    }
+    Err(CommandError::Refused(format!(
+        "there is no directory {}, and that is no URL",
+        visible(named)
+    )))
+}
+
+fn fetch(from: &str, scratch: &Path) -> Result<PathBuf, CommandError> {
+    let dir = scratch.join("ledger.git");
+    read(git(scratch).args(["init", "--quiet", "--bare", "ledger.git"]))?;
+    read(git(&dir).args([
+        "fetch",
+        "--quiet",
+        "--no-tags",
+        "--end-of-options",
+        from,
+        "+refs/muster/*:refs/muster/*",
+    ]))?;
+    Ok(dir)
+}
+
+/// Which state repository: what the trust root here says, or what the ledgers remember.
+fn repo_of(shelves: &Shelves) -> Result<RepoId, CommandError> {
+    if let Some(settings) = &shelves.here
+        && let Some(root) = super::root_here(settings).map_err(CommandError::Refused)?
+    {
+        return Ok(root.repo);
+    }
+    let mut known = BTreeSet::new();
+    for shelf in &shelves.all {
+        known.extend(shelf.facts()?.and_then(|it| it.trust).map(|it| it.repo));
+    }
+    let known: Vec<RepoId> = known.into_iter().collect();
+    match known.as_slice() {
+        [repo] => Ok(*repo),
+        [] => Err(CommandError::Refused(
+            "no trust root is in force there, so no release could count: write one on the host with `muster trust init`, \
+             and let a cycle run"
+                .into(),
+        )),
+        several => Err(CommandError::Refused(format!(
+            "these hosts follow {} different repositories; choose with --host",
+            several.len()
+        ))),
+    }
+}
+
+fn commit_of(
+    waiting: &BTreeMap<String, HeldSteps>,
+    chosen: &BTreeMap<String, BTreeSet<StepId>>,
+    args: &Args,
+) -> Result<CommitId, CommandError> {
+    if let Some(commit) = &args.commit {
+        return Ok(commit.clone());
+    }
+    let commits: BTreeSet<&CommitId> = chosen.keys().map(|it| &waiting[it].commit).collect();
+    match commits.iter().collect::<Vec<_>>().as_slice() {
+        [commit] => Ok((**commit).clone()),
+        several => Err(CommandError::Refused(format!(
+            "these hosts are at {} different commits ({}); name one that all of them have adopted: --commit SHA",
+            several.len(),
+            several
+                .iter()
+                .map(|it| it.short())
+                .collect::<Vec<_>>()
+                .join(", ")
+        ))),
+    }
+}
+
+/// The steps of each executor.
+fn choose(
+    waiting: &BTreeMap<String, HeldSteps>,
+    args: &Args,
+) -> Result<BTreeMap<String, BTreeSet<StepId>>, CommandError> {
+    let mut chosen: BTreeMap<String, BTreeSet<StepId>> = BTreeMap::new();
+    if args.all {
+        for (executor, held) in waiting {
+            let ids = all_of(held);
+            if !ids.is_empty() {
+                chosen.insert(executor.clone(), ids);
+            }
+        }
+        if chosen.is_empty() {
+            return Err(CommandError::Refused(
+                "nothing waits that a release could permit; see `muster pending`".into(),
+            ));
+        }
+        return Ok(chosen);
+    }
+    for named in &args.steps {
+        let found: Vec<(&String, &Waiting)> = waiting
+            .iter()
+            .flat_map(|(executor, held)| held.held.iter().map(move |it| (executor, it)))
+            .filter(|(_, it)| it.step.id.to_string().starts_with(named.as_str()))
+            .collect();
+        let (executor, step) = match found.as_slice() {
+            [one] => *one,
+            [] => {
+                return Err(CommandError::Refused(format!(
+                    "no step {} waits; see `muster pending`",
+                    visible(named)
+                )));
+            }
+            many => {
+                return Err(CommandError::Usage(format!(
+                    "{} steps begin with {}; write more digits",
+                    many.len(),
+                    visible(named)
+                )));
+            }
+        };
+        chosen
+            .entry(executor.clone())
+            .or_default()
+            .insert(step.step.id);
+    }
+    for (executor, ids) in &chosen {
+        fits(executor, &waiting[executor], ids)?;
+    }
+    Ok(chosen)
+}
+
+/// What the limit on removals holds is released as a whole or not at all.
+fn is_over_the_limit(it: &Waiting) -> bool {
+    it.reason == "guardrail" && it.text.starts_with("over the limit: ")
+}
+
+/// Whether a signature is what it waits for, by itself.
+fn waits_for_a_signature(it: &Waiting) -> bool {
+    it.reason == "pending_signature" || is_over_the_limit(it)
+}
+
+/// All that a release could permit at once: what waits for one, and what follows that.
+fn all_of(held: &HeldSteps) -> BTreeSet<StepId> {
+    let mut ids: BTreeSet<StepId> = held
+        .held
+        .iter()
+        .filter(|it| waits_for_a_signature(it))
+        .map(|it| it.step.id)
+        .collect();
+    let all: BTreeSet<StepId> = held.held.iter().map(|it| it.step.id).collect();
+    // In the order of the plan, so what is needed stands before what needs it.
+    for it in held.held.iter().filter(|it| it.reason == "needs") {
+        let is_benign = it.class == muster_core::action::Class::Benign;
+        let follows = it
+            .needs
+            .iter()
+            .all(|need| !all.contains(need) || ids.contains(need));
+        // What is benign follows by itself, without anybody's word.
+        if !is_benign && follows {
+            ids.insert(it.step.id);
+        }
+    }
+    ids
+}
+
+/// Whether these steps can be released together.
+fn fits(executor: &str, held: &HeldSteps, ids: &BTreeSet<StepId>) -> Result<(), CommandError> {
+    let by_id: BTreeMap<StepId, &Waiting> = held.held.iter().map(|it| (it.step.id, it)).collect();
+    for id in ids {
+        let it = by_id[id];
+        if !waits_for_a_signature(it) && it.reason != "needs" {
+            return Err(CommandError::Refused(format!(
+                "{executor}: step {id} ({}) does not wait for a signature, and none would make it run: {}",
+                it.words,
+                visible(&it.text)
+            )));
+        }
+        if let Some(need) = it.needs.iter().find(|need| {
+            !ids.contains(need) && by_id.get(*need).is_some_and(|it| waits_for_a_signature(it))
+        }) {
+            return Err(CommandError::Refused(format!(
+                "{executor}: step {id} ({}) follows step {need} ({}), which waits as well; name both",
+                it.words, by_id[need].words
+            )));
+        }
+    }
+    let over: Vec<&Waiting> = held
+        .held
+        .iter()
+        .filter(|it| is_over_the_limit(it))
+        .collect();
+    let named = over.iter().filter(|it| ids.contains(&it.step.id)).count();
+    if named > 0 && named < over.len() {
+        let missing: Vec<String> = over
+            .iter()
+            .filter(|it| !ids.contains(&it.step.id))
+            .map(|it| format!("\n  {} {}", it.step.id, it.words))
+            .collect();
+        return Err(CommandError::Refused(format!(
+            "{executor}: {}; they are released together or not at all, so name these as well:{}",
+            visible(&over[0].text),
+            missing.concat()
+        )));
+    }
+    Ok(())
+}
