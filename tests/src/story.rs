@@ -351,8 +351,8 @@ fn show(summary: &Summary) -> String {
     for release in &summary.releases {
         line(format!("release: {release}"));
     }
-    for (name, refusal) in &summary.unauthenticated {
-        line(format!("tag: {name}: {refusal}"));
+    for it in &summary.unauthenticated {
+        line(format!("tag: {}: {}", it.name, it.refusal));
     }
     for warning in &summary.warnings {
         line(format!("warning: {warning}"));

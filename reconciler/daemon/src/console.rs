@@ -35,6 +35,9 @@ pub fn text(summary: &Summary) -> String {
             )),
         }
     }
+    for release in &summary.releases {
+        put(format_args!("release    {}", visible(release)));
+    }
     for held in &summary.held {
         put(format_args!(
             "held       {} {} [{}: {}]",

@@ -7,7 +7,7 @@ mod releases;
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::action::Action;
-use muster_core::commit::CommitId;
+use muster_core::commit::{CommitId, TagId};
 use muster_core::desired::{self, Desired};
 use muster_core::diagnostic::Diagnostics;
 use muster_core::facts::{Attempted, Facts, Frozen, Suspended};
@@ -18,7 +18,7 @@ use muster_core::ledger::{self, inventory};
 use muster_core::observed::{AccountsOf, Observed, Parts, Question};
 use muster_core::plan::{self, Input, Note, Plan, question};
 use muster_core::policy::Policy;
-use muster_core::release::Refusal;
+use muster_core::release::{Code, Refusal};
 use muster_core::render;
 use muster_core::repo;
 use muster_core::settle::settle;
@@ -208,10 +208,11 @@ pub struct Summary {
     pub held: Vec<Held>,
     /// What became of releases, rotations and resets.
     pub releases: Vec<String>,
-    /// Tags that nobody who may signed, by full name: told to the log alone, for anybody can push them.
-    pub unauthenticated: Vec<(String, Refusal)>,
-    /// How many tags were refused before their signature was good, of those that are there.
-    pub refused_tags: usize,
+    /// Tags that nobody who may signed and that were not told before: for the log alone, since anybody can push them.
+    pub unauthenticated: Vec<Unauthenticated>,
+    /// How many tags were refused before their signature was good, of those that are there; `None` when the origin did not
+    /// answer.
+    pub refused_tags: Option<usize>,
     /// What people should know beside.
     pub notes: Vec<Note>,
     /// What did not work without stopping the cycle: the origin did not answer, a report was not taken.
@@ -220,6 +221,17 @@ pub struct Summary {
     pub told: usize,
     /// Whether the cycle was asked to stop before its end.
     pub stopped: bool,
+}
+
+/// A tag that was refused before its signature was good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unauthenticated {
+    /// Its full name, as somebody pushed it.
+    pub name: String,
+    /// The object that it points to.
+    pub id: TagId,
+    /// Why.
+    pub refusal: Refusal,
 }
 
 impl Summary {
@@ -367,7 +379,11 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
             &mut summary,
         )?;
     }
-    summary.refused_tags = memory.seen.refused();
+    summary.refused_tags = heads.as_ref().map(|_| {
+        // A key's validity is a matter of time, so these are looked at in every cycle.
+        let not_now = |it: &&Unauthenticated| it.refusal.code == Code::KeyExpired;
+        memory.seen.refused() + summary.unauthenticated.iter().filter(not_now).count()
+    });
     summary.adopted = Some(memory.facts().adopted.clone());
     summary.attempted.clone_from(&memory.facts().attempted);
     summary.frozen.clone_from(&memory.facts().frozen);

@@ -20,6 +20,7 @@ use crate::cycle::{self, CycleError, Memory, Outside, Run, chain};
 use crate::daemon::{Cycle, Health, Summary, Why};
 use crate::journal::Journal;
 use crate::outside::{LedgerRepository, NotesSink, OutsideError, StateSource};
+use crate::refused_tags::RefusedTags;
 use crate::settings::{self, Settings};
 use crate::state_dir::StateDir;
 use crate::suspension;
@@ -65,6 +66,8 @@ pub struct Executor {
     alive: Option<Time>,
     /// What needs attention and was said in the last cycle.
     warned: BTreeSet<String>,
+    /// Tags that were refused before their signature was good, once they were read.
+    refused_tags: Option<RefusedTags>,
 }
 
 impl Executor {
@@ -119,6 +122,7 @@ impl Executor {
             now,
             alive: None,
             warned: BTreeSet::new(),
+            refused_tags: None,
         })
     }
 
@@ -171,6 +175,22 @@ impl Executor {
             }
         }
         Ok(())
+    }
+
+    /// Keeps the list of tags that nobody who may signed; written only when it changes.
+    fn keep_refused_tags(&mut self, summary: &cycle::Summary, now: Time) {
+        let path = self.state.refused_tags();
+        let before = self
+            .refused_tags
+            .get_or_insert_with(|| RefusedTags::read(&path));
+        let after = before.after(summary, now);
+        if after == *before {
+            return;
+        }
+        match after.write(&path) {
+            Ok(()) => *before = after,
+            Err(error) => tracing::warn!("{} cannot be written: {error}.", path.display()),
+        }
     }
 
     fn give_sign_of_life(&mut self, now: Time, line: &str) {
@@ -340,6 +360,7 @@ impl Cycle for Executor {
         match result {
             Ok(summary) => {
                 self.tell(&summary);
+                self.keep_refused_tags(&summary, now);
                 let line = console::line(&summary);
                 if console == Console::Log {
                     self.give_sign_of_life(now, &line);

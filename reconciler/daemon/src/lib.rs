@@ -3,6 +3,7 @@
 //! Settings and a state directory come first, the journal keeps what must not be forgotten, a cycle reads, decides and
 //! acts, and the loop runs one when there is a reason to.
 
+pub mod refused_tags;
 pub mod settings;
 
 pub mod journal;

@@ -228,6 +228,11 @@ impl StateDir {
         self.dir.join("requests")
     }
 
+    /// Which tags were refused before their signature was good.
+    pub fn refused_tags(&self) -> PathBuf {
+        self.dir.join("refused.json")
+    }
+
     /// What cuts set aside.
     pub fn saved(&self) -> PathBuf {
         self.dir.join("saved")

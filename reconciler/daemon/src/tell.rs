@@ -9,6 +9,7 @@ use muster_core::journal::{Entry, StepResult};
 use muster_core::observed::Observed;
 use muster_core::plan::{self, Input, Note, Plan};
 use muster_core::policy::Policy;
+use muster_core::release::claim::{Claim, Progress};
 use muster_core::repo;
 use muster_core::report::{
     self, About, Audience, Comment, FORGE_LIMIT, Host, Outcome, Problem, Refused,
@@ -293,6 +294,17 @@ pub(crate) fn decision(entry: &Entry) -> Option<String> {
     Some(visible(&line))
 }
 
+/// The release by which a step was done, if it needed one.
+fn released(facts: &Facts, step: &Step) -> Option<String> {
+    let done = |it: &&Claim| it.steps.get(&step.id) == Some(&Progress::Done);
+    let claim = facts.claims.values().filter(done).max_by_key(|it| it.at)?;
+    let principals = claim.principals.join(", ");
+    Some(format!(
+        "by release {}, signed by {principals}",
+        claim.nonce
+    ))
+}
+
 /// The message of a ledger commit: `git log` on the ledger is the audit trail.
 ///
 /// ```text
@@ -300,6 +312,7 @@ pub(crate) fn decision(entry: &Entry) -> Option<String> {
 ///
 /// * suspended by root until `muster resume`: a disk is being changed
 /// <step id> <words> (done)
+/// <step id> <words> (done: by release <nonce>, signed by <principals>)
 /// <step id> <words> (failed: why)
 /// <step id> <words> (held: pending_signature)
 ///
@@ -329,7 +342,10 @@ pub(crate) fn ledger_message(facts: &Facts, decided: &[String], summary: &Summar
     }
     for (step, result) in summary.recovered.iter().chain(&summary.ran) {
         let word = match result {
-            StepResult::Done => "done".to_owned(),
+            StepResult::Done => match released(facts, step) {
+                Some(by) => format!("done: {by}"),
+                None => "done".to_owned(),
+            },
             StepResult::Failed(reason) => format!("failed: {reason}"),
             StepResult::NotBegun => "not begun".to_owned(),
             StepResult::Unfinished(reason) => format!("unfinished: {reason}"),

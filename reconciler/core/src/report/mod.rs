@@ -25,7 +25,7 @@ use crate::time::Date;
 pub use explain::{released_by, undone_by, why_class};
 pub use json::{Basis, PolicyFrom, Recorded, invalid_plan as invalid_json, plan as json};
 pub use markdown::comment;
-pub use outcome::{Outcome, Refused, outcome, refusal, release_refused};
+pub use outcome::{Outcome, Refused, outcome, refusal, release_claimed, release_refused};
 pub use phrase::sentence;
 pub use terminal::{pending, summary, text};
 

@@ -162,6 +162,16 @@ pub fn refusal(
     Comment::new(vec![page], State::Failure, &line)
 }
 
+/// Tells, where a refusal of it was told, that a release runs: nothing stale stays there.
+pub fn release_claimed(executor: &Executor, tag: &str, principals: &[String]) -> String {
+    let mut out = "**".to_owned();
+    escape::value(&mut out, &executor.to_string());
+    let _ = write!(out, " takes up the release `{tag}`**.\n\nSigned by ");
+    escape::prose(&mut out, &principals.join(", "));
+    out.push_str(". `muster release list` shows how far it is.\n");
+    out
+}
+
 /// Tells on the commit that a signed release names why the release does not run.
 pub fn release_refused(executor: &Executor, refused: &RefusedRelease) -> String {
     let RefusedRelease {

@@ -237,7 +237,8 @@ fn text(executor: &str, event: &Event, paint: Paint) -> String {
         } = step;
         let id = &id.to_string()[..8];
         let _ = match (result.as_str(), why) {
-            ("done", _) => writeln!(out, "  done     {id} {words}"),
+            ("done", None) => writeln!(out, "  done     {id} {words}"),
+            ("done", Some(by)) => writeln!(out, "  done     {id} {words}, {by}"),
             (_, Some(why)) => writeln!(out, "  {}   {id} {words}: {why}", paint.alarm("failed")),
             (other, None) => writeln!(out, "  {}   {id} {words}: {other}", paint.alarm("failed")),
         };

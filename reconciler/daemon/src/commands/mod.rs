@@ -18,6 +18,7 @@ mod pending;
 mod plan;
 mod reconcile;
 mod release;
+mod restore;
 mod roster;
 pub mod run;
 mod schema;
@@ -122,6 +123,8 @@ enum Command {
     Release(release::Args),
     /// Looks at and changes who may sign releases on this host.
     Trust(trust::Args),
+    /// Brings somebody back who was archived, or says what stands against it.
+    Restore(restore::Args),
     /// Lists, verifies or takes out archives of homes.
     Archive(archive::Args),
     /// Plays the story of a team and a host in a scratch directory; needs git, and nothing of this machine is changed.
@@ -167,6 +170,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
         Command::Suspend(args) => suspend::suspend(&args, &common, &mut out),
         Command::Resume(args) => suspend::resume(&args, &common, &mut out),
         Command::Release(args) => release::run(&args, &common, &mut out),
+        Command::Restore(args) => restore::run(&args, &common, &mut out),
         Command::Trust(args) => trust::run(&args, &common, &mut out),
         Command::Adopt(args) => adopt::run(&args, &common, &mut out),
     };

@@ -6,12 +6,17 @@ use clap::ValueEnum;
 use muster_core::diagnostic::visible;
 use muster_core::facts::{Facts, Stage};
 use muster_core::policy::Limits;
+use muster_core::release::claim::Progress;
 use muster_core::time::Time;
 use serde_json::json;
 
 use super::{CommandError, Common, Output, now};
 use crate::exit;
+use crate::refused_tags::RefusedTags;
 use crate::state_dir::{Holder, Lock, StateDir};
+
+/// How many refused releases are told one by one, the newest.
+const REFUSALS: usize = 5;
 
 /// How to say it.
 #[derive(Debug, clap::Args)]
@@ -39,12 +44,21 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let now = now().max(replayed.facts.latest);
     let in_doubt = replayed.open.map_or(0, |open| open.steps.len());
     let (facts, limits) = (&replayed.facts, &settings.policy.limits);
+    let refused_tags = RefusedTags::read(&state.refused_tags()).there;
     match args.format {
-        Format::Human => out.text(&text(facts, limits, now, holder.as_ref(), in_doubt))?,
-        Format::Json => out.line(format_args!(
-            "{:#}",
-            as_json(facts, limits, now, holder.as_ref(), in_doubt)
-        ))?,
+        Format::Human => {
+            out.text(&text(facts, limits, now, holder.as_ref(), in_doubt))?;
+            if refused_tags > 0 {
+                out.line(format_args!(
+                    "tags      {refused_tags} that nobody who may signed; `muster release list` shows them"
+                ))?;
+            }
+        }
+        Format::Json => {
+            let mut all = as_json(facts, limits, now, holder.as_ref(), in_doubt);
+            all["refused_tags"] = refused_tags.into();
+            out.line(format_args!("{all:#}"))?;
+        }
     }
     Ok(exit::OK)
 }
@@ -107,6 +121,42 @@ fn text(
             people.join(", ")
         }
     ));
+    lines.push(match &facts.trust {
+        Some(it) => format!(
+            "trust     version {} for repository {}",
+            it.version, it.repo
+        ),
+        None => "trust     nobody yet: `muster trust init`; what is not benign waits".to_owned(),
+    });
+    for claim in facts.claims.values().filter(|it| !it.finished) {
+        lines.push(format!(
+            "release   {} runs until {}: {} of {} steps done",
+            claim.nonce,
+            claim.not_after,
+            claim
+                .steps
+                .values()
+                .filter(|it| **it == Progress::Done)
+                .count(),
+            claim.steps.len()
+        ));
+    }
+    for refused in facts.refused.iter().rev().take(REFUSALS) {
+        lines.push(format!(
+            "refused   {}: {}: {}",
+            visible(&refused.tag),
+            refused.code,
+            visible(&refused.why)
+        ));
+    }
+    if let Some(more) = facts
+        .refused
+        .len()
+        .checked_sub(REFUSALS)
+        .filter(|it| *it > 0)
+    {
+        lines.push(format!("refused   {more} more; `muster release list`"));
+    }
     for (step, why) in &facts.needs_operator {
         lines.push(format!("look at   {step}: {}", visible(why)));
     }
@@ -157,6 +207,21 @@ fn as_json(
             (step.to_string(), json!({ "times": it.times, "reason": it.reason, "retry_at": it.retry_at(limits).to_string() }))
         }).collect::<BTreeMap<_, _>>(),
         "in_doubt": in_doubt,
+        "trust": facts.trust,
+        "claims": facts.claims.values().filter(|it| !it.finished).map(|it| json!({
+            "nonce": it.nonce,
+            "tags": it.tags,
+            "principals": it.principals,
+            "not_after": it.not_after.to_string(),
+            "steps": it.steps,
+        })).collect::<Vec<_>>(),
+        "refused": facts.refused.iter().map(|it| json!({
+            "tag": it.tag,
+            "nonce": it.nonce,
+            "principals": it.principals,
+            "code": it.code,
+            "why": it.why,
+        })).collect::<Vec<_>>(),
         "at_work": holder.map(|it| json!({ "pid": it.pid, "command": it.command })),
         "latest": facts.latest.to_string(),
     })

@@ -28,7 +28,7 @@ use muster_core::step::StepId;
 use muster_core::time::Time;
 use muster_core::world::{Ancestry, Heads, Journal, RawTag, ReportSink, Source, Topic};
 
-use super::{CycleError, Memory, Outside, Run, Summary, chain, record};
+use super::{CycleError, Memory, Outside, Run, Summary, Unauthenticated, chain, record};
 
 /// How many tags that were not looked at before are read in one cycle. However many somebody pushes, each has its turn.
 const READS: usize = 1_000;
@@ -359,16 +359,28 @@ fn gather<S: Source, W, J, L, R>(
             }
             // A key's validity is a matter of time; all else stays as it is.
             Err(refusal) if refusal.code == Code::KeyExpired => {
-                summary.unauthenticated.push((name.clone(), refusal));
+                summary
+                    .unauthenticated
+                    .push(unauthenticated(name, id, refusal));
             }
             Err(refusal) => {
                 tracing::warn!(tag = %id, "A release is refused: {refusal}.");
-                summary.unauthenticated.push((name.clone(), refusal));
+                summary
+                    .unauthenticated
+                    .push(unauthenticated(name, id, refusal));
                 memory.seen.refused.insert(key, root.version);
             }
         }
     }
     Release::group(signed)
+}
+
+fn unauthenticated(name: &str, id: &TagId, refusal: Refusal) -> Unauthenticated {
+    Unauthenticated {
+        name: name.to_owned(),
+        id: id.clone(),
+        refusal,
+    }
 }
 
 /// What a decision about releases is made from.
@@ -429,6 +441,11 @@ pub(super) fn approve<S: Source, W, J: Journal, L, R: ReportSink>(
             Ok(admission) => {
                 let steps = admission.claim_record().steps.len();
                 let at = run.now;
+                let was_refused = memory
+                    .facts()
+                    .refused
+                    .iter()
+                    .any(|it| it.statement == release.digest());
                 let claimed =
                     admission.claim(at, |entry| record(memory, &mut outside.journal, entry))?;
                 approvals.add(&claimed);
@@ -437,11 +454,40 @@ pub(super) fn approve<S: Source, W, J: Journal, L, R: ReportSink>(
                     release.tags()[0],
                     release.principals().join(", ")
                 ));
+                if was_refused {
+                    tell_claimed(outside, run, release, summary);
+                }
             }
             Err(refusal) => refuse(memory, outside, run, release, &refusal, summary)?,
         }
     }
     Ok(approvals)
+}
+
+/// Tells that a release runs after all, in place of why it did not.
+fn tell_claimed<S, W, J, L, R: ReportSink>(
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+    release: &Release,
+    summary: &mut Summary,
+) {
+    let Some(sink) = &mut outside.sink else {
+        return;
+    };
+    let commit = &release.first().statement.commit;
+    let text = report::release_claimed(
+        &run.policy.executor,
+        &release.tags()[0],
+        &release.principals(),
+    );
+    match sink.tell(Topic::Refusal, commit, &text) {
+        Ok(()) => summary.told += 1,
+        Err(error) => summary.warnings.push(format!(
+            "that a release runs could not be told on {} ({})",
+            commit.short(),
+            chain(&error)
+        )),
+    }
 }
 
 /// Records and tells a refusal, once for each reason.

@@ -1,0 +1,119 @@
+//! `muster restore`: brings somebody back who was archived, by the very step that a cycle plans.
+
+use muster_core::action::Action;
+use muster_core::diagnostic::visible;
+use muster_core::facts::{PersonFacts, Stage};
+use muster_core::gate::{Approvals, judge};
+
+use super::{CommandError, Common, Output, now, plan};
+use crate::exit;
+use crate::state_dir::{Lock, Purpose, StateDir, poke};
+
+/// Whom.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Their name in the roster.
+    user: String,
+}
+
+pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
+    let settings = common.settings()?;
+    super::start_log(&settings, common);
+    let user = &args.user;
+    let Some(ground) = plan::ground_now(&settings)? else {
+        return Err(CommandError::Refused(
+            "there is no valid commit to plan by; see `muster status`".into(),
+        ));
+    };
+    let Some(person) = ground.facts.people.get(user) else {
+        return Err(CommandError::Refused(format!(
+            "nobody called {} was ever kept on this host",
+            visible(user)
+        )));
+    };
+    let is_way_back = |action: &Action| {
+        matches!(
+            action,
+            Action::RestoreAccount { .. } | Action::RestoreHome { .. } | Action::Return { .. }
+        ) && action.user() == user
+    };
+    let steps = ground.plan.steps().iter();
+    if !steps.clone().any(|it| is_way_back(&it.step.action)) {
+        return not_planned(user, person, &ground, out);
+    }
+    let verdict = judge(
+        &ground.plan,
+        &ground.policy,
+        &ground.facts,
+        &ground.observed,
+        &Approvals::of_begun(&ground.facts),
+        now().max(ground.facts.latest),
+    );
+    let mut code = exit::OK;
+    for planned in steps.filter(|it| is_way_back(&it.step.action)) {
+        let step = &planned.step;
+        match verdict.held.iter().find(|it| it.step.id == step.id) {
+            None => out.line(format_args!("planned  {} {}", step.id, step.words()))?,
+            Some(held) => {
+                code = exit::FAILED;
+                out.line(format_args!(
+                    "waits    {} {}: {}",
+                    step.id,
+                    step.words(),
+                    visible(&held.reason.to_string())
+                ))?;
+                if held.reason.code() == "pending_signature" {
+                    out.line(format_args!(
+                        "         muster release propose {} --sign --push",
+                        step.id
+                    ))?;
+                }
+            }
+        }
+    }
+    if code != exit::OK {
+        return Ok(code);
+    }
+    let state = StateDir::at(&settings.dir);
+    match Lock::holder(&state)? {
+        Some(holder) if holder.command == Purpose::Run.word() => {
+            let pid = poke(&state)?;
+            out.line(format_args!(
+                "Told process {pid} to look now; it runs them."
+            ))?;
+        }
+        _ => out.line("No daemon is at work: `muster run --once` runs them.")?,
+    }
+    Ok(exit::OK)
+}
+
+/// Why nothing brings them back, and what would.
+fn not_planned(
+    user: &str,
+    person: &PersonFacts,
+    ground: &plan::Now,
+    out: &mut Output,
+) -> Result<u8, CommandError> {
+    if matches!(person.stage, Stage::Active | Stage::Parked) {
+        out.line(format_args!("{user} is here; nothing is to be restored."))?;
+        return Ok(exit::OK);
+    }
+    let notes = ground.plan.notes().iter().map(ToString::to_string);
+    let about: Vec<String> = notes
+        .filter(|note| {
+            note.split_whitespace()
+                .any(|word| word.trim_end_matches([':', ',']) == user)
+        })
+        .collect();
+    for note in &about {
+        out.line(format_args!("note     {}", visible(note)))?;
+    }
+    out.line(format_args!(
+        "Nothing brings {user} back at commit {}. When roster.yaml has no row for them, add one, by a pull request, and it \
+         is planned:\n\n  {user}: {{authentik_user: {}, k8s_user: {}, tier: power-user}}  # the tier is yours to choose",
+        ground.head.short(),
+        person.authentik_user,
+        person.k8s_user
+    ))?;
+    Ok(exit::FAILED)
+}
