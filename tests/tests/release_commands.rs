@@ -13,9 +13,11 @@ const ANN: &str = "\
 users:
   ann: {authentik_user: ann.x, k8s_user: ann, tier: admin}
 ";
-const ANN_USES: &str = "\
+/// And so does ben.
+const ANN_AND_BEN: &str = "\
 users:
-  ann: {authentik_user: ann.x, k8s_user: ann, tier: power-user}
+  ann: {authentik_user: ann.x, k8s_user: ann, tier: admin}
+  ben: {authentik_user: ben.x, k8s_user: ben, tier: admin}
 ";
 
 /// A workstation where nothing privileged is declared benign, and operators beside it, each with a key and a clone.
@@ -275,9 +277,7 @@ fn a_release_is_proposed_signed_pushed_used_once_and_told() {
     assert_eq!(site.status()["trust"]["version"], 1);
 
     // Elsewhere, with the ledger alone and a key that no host of this machine trusts.
-    site.commit(ANN_USES, "ann uses");
-    let _ = site.settles();
-    site.commit(ANN, "ann administers again");
+    site.commit(ANN_AND_BEN, "ben administers too");
     let _ = site.settles();
     let mut elsewhere = emo.command(program());
     elsewhere.args([
