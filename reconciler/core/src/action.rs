@@ -2,6 +2,7 @@
 
 mod kind;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -678,9 +679,9 @@ impl Action {
     }
 
     /// What a person signs beside verb and resource, sorted by name.
-    pub fn parameters(&self) -> BTreeMap<&'static str, String> {
+    pub fn parameters<'a>(&'a self) -> BTreeMap<&'static str, Cow<'a, str>> {
         let mut p = BTreeMap::new();
-        let mut put = |name: &'static str, value: String| {
+        let mut put = |name: &'static str, value: Cow<'a, str>| {
             p.insert(name, value);
         };
         match self {
@@ -695,17 +696,17 @@ impl Action {
                 authentik_user,
                 k8s_user,
             } => {
-                put("uid", uid.to_string());
-                put("gid", gid.to_string());
-                put("home", home.clone());
-                put("shell", shell.clone());
-                put("authentik_user", authentik_user.clone());
-                put("k8s_user", k8s_user.clone());
+                put("uid", uid.to_string().into());
+                put("gid", gid.to_string().into());
+                put("home", home.into());
+                put("shell", shell.into());
+                put("authentik_user", authentik_user.into());
+                put("k8s_user", k8s_user.into());
                 if let Some(range) = subuid {
-                    put("subuid", range.to_string());
+                    put("subuid", range.to_string().into());
                 }
                 if let Some(range) = subgid {
-                    put("subgid", range.to_string());
+                    put("subgid", range.to_string().into());
                 }
             }
             Self::AdoptAccount {
@@ -716,19 +717,19 @@ impl Action {
                 authentik_user,
                 k8s_user,
             } => {
-                put("uid", uid.to_string());
-                put("gid", gid.to_string());
-                put("home", home.clone());
-                put("authentik_user", authentik_user.clone());
-                put("k8s_user", k8s_user.clone());
+                put("uid", uid.to_string().into());
+                put("gid", gid.to_string().into());
+                put("home", home.into());
+                put("authentik_user", authentik_user.into());
+                put("k8s_user", k8s_user.into());
             }
             Self::RenameAccount { from, user: _, uid } => {
-                put("from", from.clone());
-                put("uid", uid.to_string());
+                put("from", from.into());
+                put("uid", uid.to_string().into());
             }
             Self::ChangeUid { user: _, from, to } => {
-                put("from", from.to_string());
-                put("to", to.to_string());
+                put("from", from.to_string().into());
+                put("to", to.to_string().into());
             }
             Self::ChangeIdentity {
                 user: _,
@@ -739,33 +740,33 @@ impl Action {
                 put(
                     "identity",
                     match identity {
-                        Identity::AuthentikUser => "authentik_user".to_owned(),
-                        Identity::K8sUser => "k8s_user".to_owned(),
+                        Identity::AuthentikUser => "authentik_user".into(),
+                        Identity::K8sUser => "k8s_user".into(),
                     },
                 );
-                put("from", from.clone());
-                put("to", to.clone());
+                put("from", from.into());
+                put("to", to.into());
             }
             Self::SetShell { user: _, from, to } => {
-                put("from", from.clone());
-                put("to", to.clone());
+                put("from", from.into());
+                put("to", to.into());
             }
             Self::JoinGroup {
                 user: _,
                 group,
                 gid,
             } => {
-                put("group", group.clone());
-                put("gid", gid.to_string());
+                put("group", group.into());
+                put("gid", gid.to_string().into());
             }
             Self::LeaveGroup {
                 user: _,
                 group,
                 because,
             } => {
-                put("group", group.clone());
+                put("group", group.into());
                 if *because == Leave::Cut {
-                    put("because", "cut".to_owned());
+                    put("because", "cut".into());
                 }
             }
             Self::AssignPorts { user: _, ports } => {
@@ -773,13 +774,13 @@ impl Action {
                     .iter()
                     .map(|(family, port)| format!("{family}:{port}"))
                     .collect();
-                put("ports", list.join("/"));
+                put("ports", list.join("/").into());
             }
             Self::Park { user: _, because } => put(
                 "because",
                 match because {
-                    Parking::Asked => "asked".to_owned(),
-                    Parking::Expired => "expired".to_owned(),
+                    Parking::Asked => "asked".into(),
+                    Parking::Expired => "expired".into(),
                 },
             ),
             Self::Cut {
@@ -791,16 +792,16 @@ impl Action {
                 root_equivalent,
             } => {
                 if *root_equivalent {
-                    put("root_equivalent", "yes".to_owned());
+                    put("root_equivalent", "yes".into());
                 }
             }
-            Self::CreateHome { user: _, home } => put("home", home.clone()),
-            Self::WriteEnvironment { user: _, digest } => put("sha256", digest.clone()),
+            Self::CreateHome { user: _, home } => put("home", home.into()),
+            Self::WriteEnvironment { user: _, digest } => put("sha256", digest.into()),
             Self::Unit {
                 user: _,
                 unit,
                 change: _,
-            } => put("unit", unit.clone()),
+            } => put("unit", unit.into()),
             Self::Entry {
                 user: _,
                 file: _,
@@ -808,12 +809,12 @@ impl Action {
                 from,
                 to,
             } => {
-                put("key", key.clone());
+                put("key", key.into());
                 if let Some(from) = from.as_deref().filter(|it| !it.is_empty()) {
-                    put("from", from.to_owned());
+                    put("from", from.into());
                 }
                 if let Some(to) = to.as_deref().filter(|it| !it.is_empty()) {
-                    put("to", to.to_owned());
+                    put("to", to.into());
                 }
             }
             Self::ArchiveDelete {
@@ -825,8 +826,8 @@ impl Action {
                 subuid: _,
                 subgid: _,
             } => {
-                put("uid", uid.to_string());
-                put("home", home.clone());
+                put("uid", uid.to_string().into());
+                put("home", home.into());
             }
             Self::PurgeHome {
                 user: _,
@@ -835,17 +836,17 @@ impl Action {
                 home_id: _,
                 sha256,
             } => {
-                put("uid", uid.to_string());
-                put("home", home.clone());
-                put("sha256", sha256.clone());
+                put("uid", uid.to_string().into());
+                put("home", home.into());
+                put("sha256", sha256.into());
             }
             Self::RecordArchive {
                 user: _,
                 sha256,
                 bytes,
             } => {
-                put("sha256", sha256.clone());
-                put("bytes", bytes.to_string());
+                put("sha256", sha256.into());
+                put("bytes", bytes.to_string().into());
             }
             Self::RestoreAccount {
                 user: _,
@@ -857,18 +858,18 @@ impl Action {
                 subgid,
                 root_equivalent,
             } => {
-                put("uid", uid.to_string());
-                put("gid", gid.to_string());
-                put("home", home.clone());
-                put("shell", shell.clone());
+                put("uid", uid.to_string().into());
+                put("gid", gid.to_string().into());
+                put("home", home.into());
+                put("shell", shell.into());
                 if let Some(range) = subuid {
-                    put("subuid", range.to_string());
+                    put("subuid", range.to_string().into());
                 }
                 if let Some(range) = subgid {
-                    put("subgid", range.to_string());
+                    put("subgid", range.to_string().into());
                 }
                 if *root_equivalent {
-                    put("root_equivalent", "yes".to_owned());
+                    put("root_equivalent", "yes".into());
                 }
             }
             Self::RestoreHome {
@@ -877,16 +878,16 @@ impl Action {
                 from,
                 of,
             } => {
-                put("home", home.clone());
-                put("of", of.to_string());
+                put("home", home.into());
+                put("of", of.to_string().into());
                 match from {
                     HomeSource::Quarantine { home_id } => {
-                        put("from", "quarantine".to_owned());
-                        put("inode", home_id.inode.to_string());
+                        put("from", "quarantine".into());
+                        put("inode", home_id.inode.to_string().into());
                     }
                     HomeSource::Archive { sha256 } => {
-                        put("from", "archive".to_owned());
-                        put("sha256", sha256.clone());
+                        put("from", "archive".into());
+                        put("sha256", sha256.into());
                     }
                 }
             }
@@ -897,7 +898,7 @@ impl Action {
                 trace: _,
                 direction: _,
                 cut,
-            } => put("cut", cut.to_string()),
+            } => put("cut", cut.to_string().into()),
             Self::LockPassword { user: _ }
             | Self::Unpark { user: _ }
             | Self::EndSessions { user: _ } => {}

@@ -1,10 +1,11 @@
 //! Facts as the files of a git tree, and back. What a machine must not be the only one to know.
 //!
-//! People lie in 256 shards of one JSON line each, so that a commit costs what changed and a load opens few files.
+//! People lie in 256 shards with one line of JSON for each, so that a commit costs what changed and a load opens few files.
 //! Never a password hash, a key or a session.
 
 pub mod held;
 pub mod inventory;
+mod line;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +22,9 @@ use crate::step::StepId;
 use crate::time::Time;
 
 /// The format this version writes. A newer one is readable by people, not writable by us.
-pub const FORMAT: u32 = 1;
+///
+/// Format 1 had an object for everybody; it is read, and with the next commit all of it is written anew.
+pub const FORMAT: u32 = 2;
 
 /// Everything but the people.
 #[derive(Serialize, Deserialize)]
@@ -62,14 +65,6 @@ pub struct Through {
     pub sequence: u64,
     /// The chain's hash after it, 64 hex digits.
     pub chain: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    user: String,
-    #[serde(rename = "is")]
-    person: PersonFacts,
 }
 
 /// A ledger that cannot be used.
@@ -149,10 +144,7 @@ pub fn files(facts: &Facts, through: &Through) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::from([(STATE.to_owned(), state(facts, through))]);
     files.extend(releases(facts).map(|lines| (RELEASES.to_owned(), lines)));
     for (user, person) in &facts.people {
-        files
-            .entry(shard(user))
-            .or_default()
-            .extend(line(user, person));
+        line::push(files.entry(shard(user)).or_default(), user, person);
     }
     files
 }
@@ -174,7 +166,7 @@ pub fn files_of(
             let number = shard_number(user);
             if shards.contains(&number) {
                 let file = files.entry(shard_path(number)).or_default();
-                file.get_or_insert_default().extend(line(user, person));
+                line::push(file.get_or_insert_default(), user, person);
             }
         }
     }
@@ -243,19 +235,6 @@ fn state(facts: &Facts, through: &Through) -> Vec<u8> {
     text
 }
 
-fn line(user: &str, person: &PersonFacts) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Borrowed<'a> {
-        user: &'a str,
-        #[serde(rename = "is")]
-        person: &'a PersonFacts,
-    }
-    let mut line =
-        serde_json::to_vec(&Borrowed { user, person }).expect("plain records always serialise");
-    line.push(b'\n');
-    line
-}
-
 /// The file that a person's line is in.
 pub fn shard(user: &str) -> String {
     shard_path(shard_number(user))
@@ -315,16 +294,23 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
     let mut people = Vec::new();
     for (path, content) in files.iter().filter(|(path, _)| path.starts_with(PEOPLE)) {
         for (index, line) in lines_of(content) {
-            let Line { user, person } =
-                serde_json::from_slice(line).map_err(|source| LedgerError::Malformed {
-                    file: path.clone(),
-                    line: index + 1,
-                    source,
-                })?;
-            people.push((user, person));
+            let person = line::read(line).map_err(|source| LedgerError::Malformed {
+                file: path.clone(),
+                line: index + 1,
+                source,
+            })?;
+            people.push(Some(person));
         }
     }
-    people.sort_by(|(a, _): &(String, PersonFacts), (b, _)| a.cmp(b));
+    // What is known of a person is large: places are sorted, and everybody is moved once.
+    let mut order: Vec<usize> = (0..people.len()).collect();
+    let name = |at: &usize| {
+        people[*at]
+            .as_ref()
+            .map(|(user, _): &(String, PersonFacts)| user)
+    };
+    order.sort_by(|a, b| name(a).cmp(&name(b)));
+    let people = order.into_iter().filter_map(|at| people[at].take());
     let State {
         format: _,
         executor_id,
@@ -362,7 +348,7 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         attempted,
         frozen,
         suspended,
-        people: people.into_iter().collect(),
+        people: people.collect(),
         begun,
         removals,
         failures,

@@ -219,23 +219,22 @@ pub fn percent_encode(value: &str) -> String {
 }
 
 fn push_encoded(out: &mut String, value: &str) {
+    if value.bytes().all(stands_for_itself) {
+        out.push_str(value);
+        return;
+    }
     for byte in value.bytes() {
-        match byte {
-            b'A'..=b'Z'
-            | b'a'..=b'z'
-            | b'0'..=b'9'
-            | b'.'
-            | b'_'
-            | b'/'
-            | b'@'
-            | b':'
-            | b'+'
-            | b'-' => {
-                out.push(char::from(byte));
-            }
-            _ => write!(out, "%{byte:02X}").expect("a String takes everything"),
+        if stands_for_itself(byte) {
+            out.push(char::from(byte));
+        } else {
+            write!(out, "%{byte:02X}").expect("a String takes everything");
         }
     }
+}
+
+/// Whether a byte is written as it is where a value has to be one word of printable ASCII.
+pub(crate) fn stands_for_itself(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'/' | b'@' | b':' | b'+' | b'-')
 }
 
 #[cfg(test)]

@@ -238,7 +238,19 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError`]; nothing was changed then.
-    pub fn open(dir: &Path, ledger: Option<(Facts, Through)>) -> Result<Opened, JournalError> {
+    pub fn open(dir: &Path, mut ledger: Option<(Facts, Through)>) -> Result<Opened, JournalError> {
+        Self::open_taking(dir, &mut ledger)
+    }
+
+    /// The same, with a ledger that stays with the caller when the two do not fit ([`JournalError::Behind`],
+    /// [`JournalError::Gap`]): what is known of many people is large, and one copy is enough.
+    ///
+    /// # Errors
+    /// As for [`Journal::open`].
+    pub fn open_taking(
+        dir: &Path,
+        ledger: &mut Option<(Facts, Through)>,
+    ) -> Result<Opened, JournalError> {
         let Read {
             replayed,
             mut segments,
@@ -373,10 +385,11 @@ impl muster_core::world::Journal for Journal {
 }
 
 /// Reads the journal in `dir` without changing anything: for those who look while another process writes.
+/// A ledger that does not fit stays with the caller, as for [`Journal::open_taking`].
 ///
 /// # Errors
 /// [`JournalError`], as for [`Journal::open`].
-pub fn read(dir: &Path, ledger: Option<(Facts, Through)>) -> Result<Replayed, JournalError> {
+pub fn read(dir: &Path, ledger: &mut Option<(Facts, Through)>) -> Result<Replayed, JournalError> {
     read_all(dir, ledger).map(|it| it.replayed)
 }
 
@@ -385,7 +398,7 @@ pub fn read(dir: &Path, ledger: Option<(Facts, Through)>) -> Result<Replayed, Jo
 /// # Errors
 /// [`JournalError`] when it is there and cannot be read.
 pub fn has_no_history(dir: &Path) -> Result<bool, JournalError> {
-    match read_all(dir, None) {
+    match read_all(dir, &mut None) {
         Ok(Read { tail, .. }) => Ok(tail.end.sequence <= 1),
         Err(JournalError::Absent(_)) => Ok(true),
         Err(error) => Err(error),
@@ -444,14 +457,16 @@ struct Read {
     tail: Tail,
 }
 
-fn read_all(dir: &Path, ledger: Option<(Facts, Through)>) -> Result<Read, JournalError> {
+/// Takes `ledger`; where it does not fit, no record was applied to it, and it is put back as it was.
+fn read_all(dir: &Path, ledger: &mut Option<(Facts, Through)>) -> Result<Read, JournalError> {
     let listed = list(dir)?;
     let Some(first_number) = listed.first().map(|(number, _)| *number) else {
         return Err(JournalError::Absent(dir.to_owned()));
     };
-    let (facts, through) = ledger.map_or((None, Through::default()), |(facts, through)| {
-        (Some(facts), through)
-    });
+    let (facts, through) = match ledger.take() {
+        Some((facts, through)) => (Some(facts), through),
+        None => (None, Through::default()),
+    };
     let mut replayed = facts.map(|facts| Replayed { facts, open: None });
     let mut segments: Vec<(u64, u64)> = Vec::new();
     let mut end: Option<Chain> = None;
@@ -473,12 +488,13 @@ fn read_all(dir: &Path, ledger: Option<(Facts, Through)>) -> Result<Read, Journa
         match &end {
             None => {
                 if header.first > through.sequence + 1 {
-                    let (journal, ledger) = (header.first, through.sequence);
-                    return Err(JournalError::Gap {
+                    let misfit = JournalError::Gap {
                         dir: dir.to_owned(),
-                        journal,
-                        ledger,
-                    });
+                        journal: header.first,
+                        ledger: through.sequence,
+                    };
+                    *ledger = replayed.map(|it| (it.facts, through));
+                    return Err(misfit);
                 }
                 check_fork(dir, &header.chain, &through)?;
             }
@@ -548,11 +564,13 @@ fn read_all(dir: &Path, ledger: Option<(Facts, Through)>) -> Result<Read, Journa
         return Err(JournalError::Absent(dir.to_owned()));
     };
     if end.sequence < through.sequence {
-        return Err(JournalError::Behind {
+        let misfit = JournalError::Behind {
             dir: dir.to_owned(),
             journal: end.sequence,
             ledger: through.sequence,
-        });
+        };
+        *ledger = replayed.map(|it| (it.facts, through));
+        return Err(misfit);
     }
     // The header is durable before the first record is: a crash in between leaves a journal that says nothing yet.
     let replayed = replayed.ok_or_else(|| JournalError::Absent(dir.to_owned()))?;

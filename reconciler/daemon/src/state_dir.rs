@@ -402,14 +402,14 @@ impl StateDir {
         &self,
         _lock: &Lock,
         name: &str,
-        ledger: Option<LedgerFacts>,
+        mut ledger: Option<LedgerFacts>,
         at: Time,
     ) -> Result<Opened, StateError> {
         let identity = self.identity()?.ok_or_else(|| self.without_identity())?;
         self.same_executor(&identity, "ledger", ledger.as_ref().map(|(facts, _)| facts))?;
         let path = self.journal();
         let mut opened = if journal::exists(&path).map_err(StateError::Journal)? {
-            match (Journal::open(&path, ledger.clone()), ledger) {
+            match (Journal::open_taking(&path, &mut ledger), ledger) {
                 (Ok(opened), _) => opened,
                 (Err(error), Some(ledger)) => match self.misfit(&error)? {
                     Some(misfit) => self.begin_beside(&misfit, ledger, at)?,
@@ -432,12 +432,16 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn look(&self, name: &str, ledger: Option<LedgerFacts>) -> Result<Replayed, StateError> {
+    pub fn look(
+        &self,
+        name: &str,
+        mut ledger: Option<LedgerFacts>,
+    ) -> Result<Replayed, StateError> {
         let identity = self.identity()?.ok_or_else(|| self.without_identity())?;
         self.same_executor(&identity, "ledger", ledger.as_ref().map(|(facts, _)| facts))?;
         let path = self.journal();
         let mut replayed = if journal::exists(&path).map_err(StateError::Journal)? {
-            match (journal::read(&path, ledger.clone()), ledger) {
+            match (journal::read(&path, &mut ledger), ledger) {
                 (Ok(replayed), _) => replayed,
                 (Err(error), Some((facts, _))) => match self.misfit(&error)? {
                     Some(misfit) => misfit.frozen(facts, Time(0)).0,

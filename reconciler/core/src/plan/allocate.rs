@@ -62,14 +62,18 @@ impl Ids {
         let ((uid_min, uid_max), (gid_min, gid_max)) = self.bounds;
         let uid = match asked {
             Some(uid) => uid,
-            None => lowest_free(&mut self.next_uid, uid_max, &self.uids).ok_or(format!(
-                "every uid from UID_MIN {uid_min} to UID_MAX {uid_max} of login.defs is taken"
-            ))?,
+            None => lowest_free(&mut self.next_uid, uid_max, &self.uids).ok_or_else(|| {
+                format!(
+                    "every uid from UID_MIN {uid_min} to UID_MAX {uid_max} of login.defs is taken"
+                )
+            })?,
         };
         let gid = if self.gids.contains(&uid) {
-            lowest_free(&mut self.next_gid, gid_max, &self.gids).ok_or(format!(
-                "every gid from GID_MIN {gid_min} to GID_MAX {gid_max} of login.defs is taken"
-            ))?
+            lowest_free(&mut self.next_gid, gid_max, &self.gids).ok_or_else(|| {
+                format!(
+                    "every gid from GID_MIN {gid_min} to GID_MAX {gid_max} of login.defs is taken"
+                )
+            })?
         } else {
             uid
         };

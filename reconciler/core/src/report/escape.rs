@@ -14,6 +14,11 @@ const SENTENCE: usize = 400;
 
 /// Shows every character: what is not printable ASCII becomes `\u{…}`. Our own dash and ellipsis stay.
 pub(super) fn visible(out: &mut String, text: &str) {
+    // Nearly every text is printable ASCII, and goes over in one piece.
+    if text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+        out.push_str(text);
+        return;
+    }
     for c in text.chars() {
         if matches!(c, ' '..='~' | '…' | '—') {
             out.push(c);

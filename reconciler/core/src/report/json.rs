@@ -1,6 +1,7 @@
 //! A plan for programs. Its shape is documented for those who read it, and a field once there stays.
 
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::view::{Counts, View};
@@ -88,7 +89,7 @@ struct Line<'a> {
     id: StepId,
     verb: Kind,
     user: &'a str,
-    parameters: BTreeMap<&'static str, String>,
+    parameters: BTreeMap<&'static str, Cow<'a, str>>,
     words: String,
     class: Class,
     needs: &'a [StepId],

@@ -282,14 +282,12 @@ impl<'a> Subset<'a> {
                 if can_start_plain(first)
                     || (first == b'-' && self.byte(at + 1).is_some_and(is_plain)) =>
             {
-                let length = bytes[at..]
-                    .iter()
-                    .take(MAX_SCALAR)
-                    .take_while(|&&b| is_plain(b))
-                    .count();
-                if length == MAX_SCALAR {
-                    return Err(Stop::Declined);
-                }
+                let most = &bytes[at..bytes.len().min(at + MAX_SCALAR)];
+                let length = match most.iter().position(|&b| !is_plain(b)) {
+                    Some(length) => length,
+                    None if most.len() < MAX_SCALAR => most.len(),
+                    None => return Err(Stop::Declined),
+                };
                 (at, at + length, at + length, true)
             }
             _ => return Err(Stop::Declined),
