@@ -510,7 +510,10 @@ fn still_counts(
     trusted: &Trusted,
     nonce: Nonce,
 ) -> Result<(), String> {
-    let Some(release) = trusted.releases.iter().find(|it| it.nonce() == nonce) else {
+    // Somebody may have signed another statement with the same nonce, which permits nothing.
+    let claimed = memory.facts().claims.get(&nonce);
+    let is_claimed = |it: &&Release| claimed.is_some_and(|claim| claim.statement == it.digest());
+    let Some(release) = trusted.releases.iter().find(is_claimed) else {
         // Only what is begun runs without its tag.
         return Ok(());
     };
