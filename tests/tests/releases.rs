@@ -546,8 +546,8 @@ const ROWS: &[Row] = rows! {
     };
     48, "the last admin", Came::Refused(Code::Guardrail), &["admins.add ann", "group.join ann", "group.join ann"], |it| {
         let steps = [it.step("admins.add", "ann"), it.step("group.join", "ann"), {
-            let joins = it.held.iter().filter(|step| step.action.kind().word() == "group.join");
-            joins.last().expect("two groups").clone()
+            let mut joins = it.held.iter().filter(|step| step.action.kind().word() == "group.join");
+            joins.next_back().expect("two groups").clone()
         }];
         let statement = it.statement(&steps);
         it.push("opal", &statement);
