@@ -12,6 +12,8 @@
 //! | `> release NAME VERB…` | NAME signs a release of what the last cycle held of these verbs (all, without) |
 //! | `> cosign NAME` | NAME signs the last release too |
 //! | `> delete release` | the tags of the last release are deleted |
+//! | `> reset NAME` | NAME signs leave to follow main, whatever it descends from |
+//! | `> set the clock back HOURS` | the machine's clock shows that many hours less, from here on |
 //! | `> cycle` | a process starts, runs one cycle, and ends |
 //! | `> crash N before\|after` | as `cycle`, but the power goes out at effect N |
 //! | `> plan BRANCH` | what was told on the branch's head |
@@ -28,8 +30,9 @@ use muster_core::action::Kind;
 use muster_core::facts::IdRange;
 use muster_core::journal::StepResult;
 use muster_core::policy::{Aggregate, Policy, PortFamily};
-use muster_core::release::ObjectKind;
+use muster_core::release::reset::Reset;
 use muster_core::release::statement::Statement;
+use muster_core::release::{Nonce, ObjectKind};
 use muster_core::step::Step;
 use muster_core::time::{Date, Time};
 use muster_core::world::{Files, Topic};
@@ -203,6 +206,15 @@ impl Story {
                 self.sign(who)
             }
             "cosign" => self.sign(rest),
+            "reset" => self.reset(rest),
+            "set" => {
+                let hours = rest
+                    .strip_prefix("the clock back ")
+                    .and_then(|it| it.parse::<i64>().ok());
+                let hours = hours.expect("set the clock back HOURS");
+                self.sim.with(|it| it.set_back = hours * 3_600);
+                String::new()
+            }
             "delete" => {
                 let statement = self.released.as_ref().expect("a release");
                 self.sim.with(|it| {
@@ -271,6 +283,28 @@ impl Story {
             .with(|it| it.repository.push_tag(&name, ObjectKind::Tag, raw));
         let steps = statement.steps();
         format!("{name}: {steps} steps, signed by {who}\n")
+    }
+}
+
+impl Story {
+    /// Pushes a reset from the adopted commit to the head of main.
+    fn reset(&mut self, who: &str) -> String {
+        self.releases += 1;
+        let reset = Reset {
+            repo: signer::REPO,
+            old: self.sim.facts().adopted,
+            new: self.sim.with(|it| it.repository.head()).expect("main"),
+            nonce: Nonce([self.releases; 16]),
+            not_before: self.now,
+            not_after: self.now.plus(86_400),
+            reason: "a story".into(),
+        };
+        let signer = Signer::named(who);
+        let name = reset.tag_name(&signer.blob);
+        let raw = signer.tag(&reset.new, &name, &reset.render(), self.now);
+        self.sim
+            .with(|it| it.repository.push_tag(&name, ObjectKind::Tag, raw));
+        format!("{name}: signed by {who}\n")
     }
 }
 

@@ -4,9 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::action::Kind;
 use muster_core::gate::Reason;
-use muster_core::step::StepId;
+use muster_core::release::ObjectKind;
+use muster_core::release::root::Role;
+use muster_core::step::{Step, StepId};
 use muster_core::time::Time;
-use muster_sim::{Repository, Sim, SimHost};
+use muster_sim::{Fuse, Repository, Sim, SimHost, Timing};
+use muster_tests::oracle;
+use muster_tests::signer::{self, Signer};
 use muster_tests::story::{noon, policy, roster};
 use proptest::prelude::*;
 
@@ -105,6 +109,112 @@ proptest! {
             }
             let sudo = sim.with(|it| it.host.groups["sudo"].1.clone());
             prop_assert!(sudo.is_empty(), "root without a release: {:?}", sudo);
+        }
+    }
+}
+
+/// What operators do with what waits after a version of the roster.
+#[derive(Clone, Copy, Debug)]
+enum Release {
+    /// Two people sign all of it.
+    Right,
+    /// One person does, who may not be enough.
+    Alone,
+    /// The same nonce as last time.
+    Replayed,
+    /// Signed, and about a commit that was never merged.
+    Elsewhere,
+    /// By a key that was dropped, and by one that nobody knows.
+    Strangers,
+    /// Signed, and deleted before anybody looked.
+    Cancelled,
+    /// The power goes out somewhere in the cycle that takes it up.
+    Interrupted(usize),
+}
+
+fn release() -> impl Strategy<Value = Release> {
+    prop_oneof![
+        4 => Just(Release::Right),
+        2 => Just(Release::Alone),
+        2 => Just(Release::Replayed),
+        1 => Just(Release::Elsewhere),
+        1 => Just(Release::Strangers),
+        1 => Just(Release::Cancelled),
+        3 => (0..12_usize).prop_map(Release::Interrupted),
+    ]
+}
+
+/// Pushes what operators signed, and says by which nonce.
+fn sign(sim: &Sim, what: Release, held: Vec<Step>, nonce: u8, now: Time) {
+    let (who, nonce): (&[&str], u8) = match what {
+        Release::Alone => (&["opal"], nonce),
+        Release::Strangers => (&["eve", "odd"], nonce),
+        Release::Replayed => (&["opal", "olga"], nonce.saturating_sub(1).max(1)),
+        _ => (&["opal", "olga"], nonce),
+    };
+    let commit = match what {
+        Release::Elsewhere => sim.with(|it| it.repository.commit("side", roster("users: {}\n"))),
+        _ => sim.facts().adopted,
+    };
+    let statement = signer::statement(&held, &commit, nonce, now);
+    for name in who {
+        let (name, raw) = Signer::named(name).release(&statement);
+        sim.with(|it| it.repository.push_tag(&name, ObjectKind::Tag, raw));
+        if matches!(what, Release::Cancelled) {
+            sim.with(|it| it.repository.delete_tag(&name));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever operators sign, and wherever the power goes out: what is not benign runs by a claim that names it, a nonce
+    /// runs once, and what strangers sign or nobody merged runs nothing.
+    #[test]
+    fn what_is_not_benign_runs_by_a_claim_that_names_it(history in prop::collection::vec((history(), release()), 1..5)) {
+        let mut now: Time = noon("2026-11-22".parse().expect("a date"));
+        let mut repository = Repository::default();
+        repository.commit("main", roster("users: {}\n"));
+        let sim = Sim::new(repository, SimHost::debian(), "devvm", now);
+        let mut root = signer::root(1, &["opal", "olga"]);
+        let odd = Signer::named("odd").trusted("odd", Role::Operational);
+        root.revoked = [odd.key.fingerprint()].into();
+        sim.with(|it| it.trust = Some(root));
+        let mut nonce = 0;
+        for (versions, what) in history {
+            for (rows, _) in versions {
+                sim.with(|it| it.repository.commit("main", roster(&text(&rows))));
+                let _ = sim.cycle(&policy(), now).expect("a cycle");
+                now = now.plus(60);
+            }
+            let held = sim.cycle(&policy(), now).expect("a cycle").held;
+            let held: Vec<Step> = held
+                .into_iter()
+                .filter(|it| it.reason == Reason::PendingSignature)
+                .map(|it| it.step)
+                .collect();
+            if held.is_empty() {
+                continue;
+            }
+            nonce += 1;
+            let before = sim.with(|it| oracle::acted(it, &policy()).len());
+            sign(&sim, what, held, nonce, now);
+            if let Release::Interrupted(at) = what {
+                sim.with(|it| it.fuse = Fuse { effects: 0, blow: Some((at, Timing::After)) });
+                let _ = sim.cycle(&policy(), now);
+                sim.with(|it| it.fuse = Fuse::default());
+            }
+            for _ in 0..3 {
+                now = now.plus(240);
+                let _ = sim.cycle(&policy(), now).expect("a cycle");
+            }
+            let last = sim.cycle(&policy(), now).expect("a cycle");
+            prop_assert!(last.is_quiet(), "one more cycle did {:?}", last.ran);
+            sim.with(|it| oracle::released(it, &policy())).map_err(TestCaseError::fail)?;
+            let acted = sim.with(|it| oracle::acted(it, &policy()));
+            let nothing = matches!(what, Release::Elsewhere | Release::Strangers | Release::Cancelled);
+            prop_assert!(!nothing || acted.len() == before, "{:?}: {:?}", what, &acted[before..]);
         }
     }
 }

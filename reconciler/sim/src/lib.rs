@@ -79,8 +79,14 @@ pub struct Universe {
     pub fuse: Fuse,
     /// The root of trust, if the host has one.
     pub trust: Option<Root>,
+    /// What the root of trust is from some read of it on: how many reads come before, and what it is then.
+    pub trust_later: Option<(usize, Option<Root>)>,
     /// Whether the origin answers.
     pub origin_is_down: bool,
+    /// Whether reports are taken.
+    pub sink_is_down: bool,
+    /// How many seconds the machine's clock was set back.
+    pub set_back: i64,
     /// Intents acted on, in order: the ids of their steps.
     pub acted: Vec<Vec<String>>,
 }
@@ -108,7 +114,10 @@ impl Sim {
             told: BTreeMap::new(),
             fuse: Fuse::default(),
             trust: None,
+            trust_later: None,
             origin_is_down: false,
+            sink_is_down: false,
+            set_back: 0,
             acted: Vec::new(),
         })))
     }
@@ -173,11 +182,12 @@ impl Sim {
             sink: Some(self.clone()),
         };
         let mut trust = self.clone();
+        let wall = now.plus(-self.0.borrow().set_back);
         let run = Run {
             policy,
-            now,
-            wall: now,
-            clock: &|| now,
+            now: wall,
+            wall,
+            clock: &|| wall,
             trust: &mut trust,
             inventory: cycle::Inventory::WithFacts,
             stop: &|| false,
@@ -240,7 +250,15 @@ impl Source for Sim {
 
 impl TrustStore for Sim {
     fn read(&mut self) -> Result<Option<Arc<Root>>, String> {
-        Ok(self.0.borrow().trust.clone().map(Arc::new))
+        let mut universe = self.0.borrow_mut();
+        universe.trust_later = match universe.trust_later.take() {
+            Some((0, root)) => {
+                universe.trust = root;
+                None
+            }
+            later => later.map(|(reads, root)| (reads - 1, root)),
+        };
+        Ok(universe.trust.clone().map(Arc::new))
     }
 
     fn replace(&mut self, root: &Root) -> Result<(), String> {
@@ -330,6 +348,9 @@ impl ReportSink for Sim {
     }
 
     fn tell(&mut self, topic: Topic, commit: &CommitId, text: &str) -> Result<(), SimError> {
+        if self.0.borrow().sink_is_down {
+            return Err(SimError::Down("reports are not taken".to_owned()));
+        }
         self.effect(|universe| {
             universe
                 .told

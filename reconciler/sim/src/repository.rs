@@ -96,6 +96,11 @@ impl Repository {
         self.tags.remove(&format!("refs/tags/{name}"));
     }
 
+    /// Deletes every tag.
+    pub fn delete_tags(&mut self) {
+        self.tags.clear();
+    }
+
     pub(crate) fn tag(&self, id: &TagId) -> Option<RawTag> {
         self.objects.get(id).cloned()
     }

@@ -329,6 +329,12 @@ fn hashes(digest: &[u8; 32], signer_key_blob: &[u8]) -> String {
     format!("{}-{}", hex(&digest[..8]), hex(&key[..4]))
 }
 
+/// What the name of every tag ends with that a key of this root signs: 8 hex digits of each key.
+pub fn key_suffixes(root: &Root) -> BTreeSet<String> {
+    let suffix = |key: &TrustedKey| hex(&Sha256::digest(key.key.blob())[..4]);
+    root.keys.iter().map(suffix).collect()
+}
+
 /// `<prefix><not-before>-<16 hex of what>-<8 hex of who>`.
 fn dated_name(prefix: &str, digest: &[u8; 32], not_before: Time, signer_key_blob: &[u8]) -> String {
     let (date, time) = digits(not_before);

@@ -4,6 +4,7 @@
 //! line of the log.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use muster_core::commit::TagId;
@@ -326,31 +327,19 @@ fn gather<S: Source, W, J, L, R>(
         .seen
         .refused
         .retain(|key, version| there(key) && *version == root.version);
-    let mut reads = 0;
     let mut signed: Vec<Signed> = Vec::new();
-    for (name, id) in heads
-        .tags
-        .iter()
-        .filter(|(name, _)| name.starts_with(RELEASES))
-    {
+    for (name, id) in in_turn(&heads.tags, &memory.seen, root, run.wall) {
         let key = (name.clone(), id.clone());
-        if memory.seen.refused.contains_key(&key) {
-            continue;
-        }
         let raw = match memory.seen.raw.remove(&key) {
             Some(raw) => raw,
-            None if reads == READS => continue,
-            None => {
-                reads += 1;
-                match outside.source.tag(id) {
-                    Ok(raw) => raw,
-                    Err(error) => {
-                        tracing::warn!(tag = %id, "A release could not be read: {}.", chain(&error));
-                        memory.seen.refused.insert(key, root.version);
-                        continue;
-                    }
+            None => match outside.source.tag(id) {
+                Ok(raw) => raw,
+                Err(error) => {
+                    tracing::warn!(tag = %id, "A release could not be read: {}.", chain(&error));
+                    memory.seen.refused.insert(key, root.version);
+                    continue;
                 }
-            }
+            },
         };
         match authenticate(name, raw.kind, &raw.bytes, Some(root), run.wall) {
             Ok(it) => {
@@ -381,6 +370,34 @@ fn unauthenticated(name: &str, id: &TagId, refusal: Refusal) -> Unauthenticated 
         id: id.clone(),
         refusal,
     }
+}
+
+/// The releases to look at: all that were good before, and some of those that were never read. First the ones that are
+/// named after a key of the root, as every good one is; and which of them changes with time, so that none waits behind
+/// the same others for ever, not even where each cycle is a process of its own.
+fn in_turn<'h>(
+    tags: &'h BTreeMap<String, TagId>,
+    seen: &Seen,
+    root: &Root,
+    wall: Time,
+) -> Vec<(&'h String, &'h TagId)> {
+    let ours = release::key_suffixes(root);
+    let names_ours = |name: &str| name.rsplit('-').next().is_some_and(|it| ours.contains(it));
+    let releases = tags.iter().filter(|(name, _)| name.starts_with(RELEASES));
+    let (mut due, mut new): (Vec<_>, Vec<_>) = releases
+        .map(|(name, id)| ((name, id), (name.clone(), id.clone())))
+        .filter(|(_, key)| !seen.refused.contains_key(key))
+        .partition(|(_, key)| seen.raw.contains_key(key));
+    if new.len() > READS {
+        new.sort_by_cached_key(|((name, _), _)| {
+            let mut hasher = DefaultHasher::new();
+            (name, wall).hash(&mut hasher);
+            (!names_ours(name), hasher.finish())
+        });
+        new.truncate(READS);
+    }
+    due.append(&mut new);
+    due.into_iter().map(|(tag, _)| tag).collect()
 }
 
 /// What a decision about releases is made from.
@@ -560,7 +577,10 @@ fn still_counts(
     trusted: &Trusted,
     nonce: Nonce,
 ) -> Result<(), String> {
-    let Some(release) = trusted.releases.iter().find(|it| it.nonce() == nonce) else {
+    // Somebody may have signed another statement with the same nonce, which permits nothing.
+    let claimed = memory.facts().claims.get(&nonce);
+    let is_claimed = |it: &&Release| claimed.is_some_and(|claim| claim.statement == it.digest());
+    let Some(release) = trusted.releases.iter().find(is_claimed) else {
         // Only what is begun runs without its tag.
         return Ok(());
     };

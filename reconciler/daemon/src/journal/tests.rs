@@ -10,6 +10,10 @@ use proptest::prelude::*;
 use super::segment::Medium;
 use super::*;
 
+fn read(dir: &Path, ledger: Option<(Facts, Through)>) -> Result<Replayed, JournalError> {
+    super::read(dir, &mut { ledger })
+}
+
 fn commit(digit: char) -> CommitId {
     digit.to_string().repeat(40).parse().unwrap()
 }
