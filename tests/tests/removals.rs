@@ -480,13 +480,7 @@ fn what_stands_where_an_interrupted_removal_took_a_home_is_left_alone() {
     let interrupted = syncs.rev().find_map(|at| {
         let site = before.copy();
         release(&site);
-        let ran = site.once_with(Fault::Kill, at);
-        eprintln!(
-            "{at:?} {:?} {:?} {:?}",
-            ran.signal,
-            homes(&site),
-            site.uid("bob")
-        );
+        let _ = site.once_with(Fault::Kill, at);
         let moved = homes(&site) == (false, true) && site.uid("bob").is_some();
         moved.then_some(site)
     });
