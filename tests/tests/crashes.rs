@@ -386,8 +386,10 @@ fn crashing_twice_while_resetting() {
     crash_twice("resetting");
 }
 
+type Meanwhile = (&'static str, fn(&Sim));
+
 /// What can happen between a crash and the next start, so that a release no longer counts.
-const MEANWHILE: [(&str, fn(&Sim)); 4] = [
+const MEANWHILE: [Meanwhile; 4] = [
     ("the tag was deleted", |sim| {
         sim.with(|it| it.repository.delete_tags());
     }),

@@ -2,10 +2,14 @@
 //! where an undisturbed one ends (invariant 9).
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use muster_tests::site::{
     ANN, ANN_AND_BOB, Fault, Point, Site, differences, for_each_in_parallel, needs,
 };
+
+/// How many runs of one test were really killed.
+static KILLED: AtomicUsize = AtomicUsize::new(0);
 
 /// Kills at `point`, runs again, and compares with `expected`.
 fn killed_at(
@@ -17,7 +21,9 @@ fn killed_at(
     for point in points {
         // A point that is not reached, as a thread may have been quicker, is an undisturbed run.
         let ran = site.once_with(Fault::Kill, *point);
-        if ran.signal != Some(9) && !ran.is_ok() {
+        if ran.signal == Some(9) {
+            KILLED.fetch_add(1, Ordering::Relaxed);
+        } else if !ran.is_ok() {
             return Err(format!("{points:?}: {}", ran.said()));
         }
     }
@@ -49,6 +55,12 @@ fn at_every_point(before: &Site) {
         wrong.len(),
         points.len(),
         wrong.join("\n\n")
+    );
+    let killed = KILLED.load(Ordering::Relaxed);
+    assert!(
+        killed > points.len() / 2,
+        "{killed} of {} killed",
+        points.len()
     );
 }
 

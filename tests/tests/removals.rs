@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
 use muster_core::release::statement::{Line, Statement};
@@ -18,6 +19,9 @@ use muster_tests::site::{
     ANN, ANN_AND_BOB, Daemon, Fault, Point, Ran, Site, differences, for_each_in_parallel, needs,
     wait_until,
 };
+
+/// How many runs were really killed.
+static KILLED: AtomicUsize = AtomicUsize::new(0);
 
 /// Every n-th call, unless the environment asks for all.
 const STRIDE: usize = 7;
@@ -94,7 +98,8 @@ fn archives(site: &Site) -> Result<usize, String> {
         .flatten()
     {
         let path = entry.map_err(|error| error.to_string())?.path();
-        if path.extension().is_some_and(|it| it == "zst") {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(".zst") && !name.starts_with('.') {
             let ran = site.muster(&["archive", "verify", &path.display().to_string()]);
             if !ran.is_ok() {
                 return Err(format!("{}: {}", path.display(), ran.said()));
@@ -175,6 +180,9 @@ fn faulted(
     let site = before.copy();
     release(&site);
     let ran = site.once_with(fault, at);
+    if ran.signal == Some(9) {
+        KILLED.fetch_add(1, Ordering::Relaxed);
+    }
     let mut last = None;
     for _ in 0..5 {
         let again = site.once();
@@ -199,6 +207,16 @@ fn faulted(
         if !different.is_empty() {
             return Err(format!("not as undisturbed: {different}\n{said}"));
         }
+    }
+    let unfinished = fs::read_dir(site.path("state/archives"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .find(|it| it.file_name().to_string_lossy().starts_with(".new."));
+    if let Some(left) = unfinished
+        && !at.call.starts_with("unlink")
+    {
+        return Err(format!("{:?} is left behind\n{said}", left.path()));
     }
     // Nothing that only a broken disk explains is left to whoever looks later.
     if matches!(fault, Fault::Kill) && end != End::Done {
@@ -254,6 +272,10 @@ fn with_each(faults: &[Fault]) {
 #[test]
 fn a_removal_killed_anywhere_is_brought_to_its_end() {
     with_each(&[Fault::Kill]);
+    // A thread may have been quicker now and then.
+    let killed = KILLED.load(Ordering::Relaxed);
+    println!("{killed} runs were killed");
+    assert!(killed > 20, "{killed} runs were killed");
 }
 
 #[test]

@@ -425,6 +425,22 @@ impl Store {
         kept: &Kept,
         point: Point<'_>,
     ) -> Result<(), Error> {
+        self.put_in_place(name, temporary, kept, point)
+            .inspect_err(|_| {
+                // A copy of a home that nothing names is only in the way, above all of a disk that is full.
+                for left in [temporary, &format!(".new.{name}.sha256")] {
+                    let _ = self.dir.remove(left);
+                }
+            })
+    }
+
+    fn put_in_place(
+        &self,
+        name: &str,
+        temporary: &str,
+        kept: &Kept,
+        point: Point<'_>,
+    ) -> Result<(), Error> {
         use std::io::Write as _;
         let beside = format!(".new.{name}.sha256");
         self.dir.remove(&beside)?;
