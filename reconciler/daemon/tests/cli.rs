@@ -346,7 +346,9 @@ fn an_executor_is_made_once_and_tells_how_it_stands() {
     says(
         &bench.muster(&["status"]),
         exit::OK,
-        &format!("adopted   {first}\npeople    none\ntrust     nobody yet: `muster trust init`; what is not benign waits\nat work   nobody"),
+        &format!(
+            "adopted   {first}\npeople    none\ntrust     nobody yet: `muster trust init`; what is not benign waits\nat work   nobody"
+        ),
     );
     let output = bench.muster(&["status", "--format", "json"]);
     let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
