@@ -368,6 +368,13 @@ fn a_statement_is_signed_by_two_and_a_stranger_cannot() {
     assert!(!told.contains("quorum_pending"), "{told}");
 }
 
+/// The digest of a trust root that lies in a file, as `muster trust verify` says it.
+fn digest_of(site: &Site, file: &str) -> String {
+    let verified = site.muster(&["trust", "verify", file]).ok();
+    let digest = verified.out.lines().find_map(|it| it.strip_prefix("sha256 "));
+    digest.expect("a digest").to_owned()
+}
+
 #[test]
 fn a_dropped_key_voids_what_it_signed_and_was_not_used() {
     needs(&["git", "ssh-keygen"]);
@@ -456,21 +463,26 @@ fn a_dropped_key_voids_what_it_signed_and_was_not_used() {
     let file = site.path("other.toml");
     let text = fs::read_to_string(site.path("trust/root.toml")).expect("a trust root");
     fs::write(&file, text.replace("version = 2", "version = 7")).expect("a file");
-    let file = file.display().to_string();
+    let older = site.path("older.toml");
+    fs::write(&older, text).expect("a file");
+    let (file, older) = (file.display().to_string(), older.display().to_string());
     says(
         &site.muster(&["trust", "install", &file, "--sha256", &"0".repeat(64)]),
         1,
         "nothing was changed",
     );
-    let verified = site.muster(&["trust", "verify", &file]).ok();
-    let digest = verified
-        .out
-        .lines()
-        .find_map(|it| it.strip_prefix("sha256 "))
-        .expect("a digest");
+    let digest = digest_of(site, &file);
     let _ = site
-        .muster(&["trust", "install", &file, "--sha256", digest])
+        .muster(&["trust", "install", &file, "--sha256", &digest])
         .ok();
+    assert_eq!(site.status()["trust"]["version"], 7);
+    // An old root that turns up again stays out, whoever types it: the version is a high-water mark.
+    let digest = digest_of(site, &older);
+    says(
+        &site.muster(&["trust", "install", &older, "--sha256", &digest]),
+        1,
+        "a version is never taken back",
+    );
     assert_eq!(site.status()["trust"]["version"], 7);
     let _ = site.settles();
     let tag = ivo.releases_all();

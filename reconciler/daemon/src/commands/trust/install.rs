@@ -56,27 +56,23 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let facts = &opened.replayed.facts;
     let found = trust_facts(&root);
     if let Some(known) = facts.trust.as_ref().filter(|it| **it != found) {
-        if known.repo != root.repo && root.version <= known.version {
+        // The version is the high-water mark that keeps a replayed old root out: nobody lowers it, not even root here.
+        if root.version <= known.version {
             return Err(CommandError::Refused(format!(
-                "{} is version {} for another repository ({}), and version {} for {} is in force here; give it a newer \
-                 version, or take the right file",
+                "{} is version {} for {}, and version {} for {} is in force here; a version is never taken back or given \
+                 twice: take the file that is in force elsewhere, or write these keys as version {} or later",
                 args.file.display(),
                 root.version,
                 root.repo,
                 known.version,
-                known.repo
+                known.repo,
+                known.version.saturating_add(1)
             )));
         }
         if known.repo != root.repo {
             output::note(&format!(
                 "warning: from here on this host takes releases for repository {}, and none for {} any more\n",
                 root.repo, known.repo
-            ));
-        }
-        if root.version < known.version {
-            output::note(&format!(
-                "warning: version {} was in force; keys that were dropped since count again if they stand in this one\n",
-                known.version
             ));
         }
     }
