@@ -3,6 +3,7 @@
 //! A cycle runs when something that it reads has moved, when somebody pokes, when a failure is due for another try, and
 //! now and then all the same. Which of these it was changes nothing about what it does.
 
+mod alarm;
 mod systemd;
 mod watch;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+pub use alarm::Alarm;
 pub use systemd::{Silent, Supervisor, Systemd};
 pub use watch::{Unwatched, Watch, Watcher};
 
@@ -132,6 +134,8 @@ pub struct Surroundings<'s> {
     pub events: mpsc::UnboundedReceiver<Event>,
     /// Who is told how it goes.
     pub supervisor: &'s mut dyn Supervisor,
+    /// What wakes the loop when it is time to look.
+    pub alarm: Alarm,
     /// What watches directories.
     pub watch: &'s mut dyn Watch,
     /// Numbers of at least 0 and less than 1.
@@ -250,13 +254,18 @@ async fn wait(
         if failures == 0 {
             deadline = deadline.min(drift).min(due.unwrap_or(deadline));
         }
+        let mut ping = next_ping(around.supervisor);
         let event = loop {
-            let ping = next_ping(around.supervisor);
             tokio::select! {
                 biased;
                 event = around.events.recv() => break Some(event?),
-                () = sleep_until(deadline) => break None,
-                () = sleep_until(ping) => around.supervisor.watchdog(),
+                () = around.alarm.until(deadline.min(ping)) => {
+                    if deadline <= ping {
+                        break None;
+                    }
+                    around.supervisor.watchdog();
+                    ping = next_ping(around.supervisor);
+                }
             }
         };
         match event {

@@ -226,7 +226,7 @@ impl Mirror {
             tracing::warn!(mirror = %dir.display(), empty = leftovers.empty, "the mirror was damaged, it is filled again");
             forget_refs(dir).map_err(failed)?;
         }
-        let own = Objects::open(&dir.join("objects"), kind).map_err(failed)?;
+        let own = Objects::open_own(&dir.join("objects"), kind).map_err(failed)?;
         let (copied, known) = (BTreeSet::new(), RefCell::default());
         Ok(Mirror {
             dir: dir.to_owned(),
@@ -301,7 +301,7 @@ impl Mirror {
         }
         forget_refs(&dir).map_err(failed)?;
         lay_out(&dir, kind, MIRROR_SETTINGS).map_err(failed)?;
-        self.own = Objects::open(&dir.join("objects"), kind).map_err(failed)?;
+        self.own = Objects::open_own(&dir.join("objects"), kind).map_err(failed)?;
         self.view = None;
         self.seen = None;
         self.copied.clear();
@@ -390,7 +390,7 @@ impl Mirror {
 
     /// Looks at the packs that are there now: an open object database has room for a limited number of new ones.
     pub(crate) fn reopen(&mut self) -> Result<(), FetchError> {
-        self.own = Objects::open(self.own.dir(), self.own.kind()).map_err(self.failed())?;
+        self.own = Objects::open_own(self.own.dir(), self.own.kind()).map_err(self.failed())?;
         if let Some(view) = &self.view {
             self.view = Some(Objects::open(view.dir(), view.kind()).map_err(self.failed())?);
         }

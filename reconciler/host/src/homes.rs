@@ -1,7 +1,7 @@
 //! Home directories: which one is there, and making one from the skeleton.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsString;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::AsFd;
@@ -11,6 +11,7 @@ use muster_core::facts::HomeId;
 use muster_core::observed::{Home, Reading};
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, fchmod, futimens};
+use nix::sys::statfs::FsType;
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 
@@ -25,6 +26,8 @@ const ENTRIES: usize = 10_000;
 const DEPTH: usize = 16;
 /// From how many homes on one flush of the file system is cheaper than one for each file.
 const MANY: usize = 16;
+/// The file system of an automounter: `AUTOFS_SUPER_MAGIC` of linux/magic.h.
+const AUTOFS: FsType = FsType(0x0187);
 /// Where the kernel's device manager names file systems.
 const BY_UUID: &str = "/dev/disk/by-uuid";
 
@@ -32,9 +35,60 @@ const BY_UUID: &str = "/dev/disk/by-uuid";
 #[derive(Debug)]
 pub(crate) struct Homes<'a> {
     root: &'a Dir,
-    parents: HashMap<String, Result<Option<Dir>, String>>,
+    parents: HashMap<String, Result<Option<Parent>, String>>,
     filesystems: Filesystems,
     recorded: Option<HashMap<Vec<u8>, u32>>,
+}
+
+/// A directory that homes stand in.
+#[derive(Debug)]
+struct Parent {
+    dir: Dir,
+    absent: Absent,
+}
+
+/// How it is found out that there is nothing under a name.
+#[derive(Debug)]
+enum Absent {
+    /// By asking for it; so many names had nothing.
+    Asked(usize),
+    /// By not being in the list of all names: where many homes are still to be made, one list is cheaper than asking
+    /// for each.
+    Unlisted(HashSet<OsString>),
+}
+
+impl Parent {
+    fn of(dir: Dir) -> Self {
+        let absent = Absent::Asked(0);
+        Self { dir, absent }
+    }
+
+    /// What stands at `name`, if anything.
+    fn see(&mut self, name: &str) -> Result<Option<Seen>, RootError> {
+        match &mut self.absent {
+            Absent::Unlisted(names) if !names.contains(OsStr::new(name)) => return Ok(None),
+            Absent::Unlisted(_) => {}
+            Absent::Asked(none) if *none == MANY && lists_everything(&self.dir) => {
+                // Once: a directory that cannot be listed is asked on.
+                *none += 1;
+                if let Ok(names) = self.dir.names() {
+                    self.absent = Absent::Unlisted(names.into_iter().collect());
+                    return self.see(name);
+                }
+            }
+            Absent::Asked(_) => {}
+        }
+        let seen = self.dir.see(name)?;
+        if let (None, Absent::Asked(none)) = (&seen, &mut self.absent) {
+            *none += 1;
+        }
+        Ok(seen)
+    }
+}
+
+/// Whether what is in a directory is in its list. An automounter's names stand there only once somebody asked for them.
+fn lists_everything(dir: &Dir) -> bool {
+    nix::sys::statfs::fstatfs(dir).is_ok_and(|it| it.filesystem_type() != AUTOFS)
 }
 
 impl<'a> Homes<'a> {
@@ -54,23 +108,23 @@ impl<'a> Homes<'a> {
             return Reading::Known(Home::Odd(why));
         }
         let (parent, name) = split(home);
-        let opened = match self.parents.get(parent) {
+        let opened = match self.parents.get_mut(parent) {
             Some(opened) => opened,
             None => {
                 let opened = match self.root.below_trusted(parent) {
-                    Ok(dir) => Ok(Some(dir)),
+                    Ok(dir) => Ok(Some(Parent::of(dir))),
                     Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => Ok(None),
                     Err(error) => Err(told(&error)),
                 };
                 self.parents.entry(parent.to_owned()).or_insert(opened)
             }
         };
-        let dir = match opened {
-            Ok(Some(dir)) => dir,
+        let parent = match opened {
+            Ok(Some(parent)) => parent,
             Ok(None) => return Reading::Known(Home::Absent),
             Err(why) => return Reading::Unknown(why.clone()),
         };
-        let seen = match dir.see(name) {
+        let seen = match parent.see(name) {
             Ok(Some(seen)) => seen,
             Ok(None) => return Reading::Known(Home::Absent),
             Err(error) => return Reading::Unknown(told(&error)),
@@ -92,7 +146,7 @@ impl<'a> Homes<'a> {
         if uid.is_some_and(|uid| uid != owner) {
             return Reading::Known(Home::Odd(format!("it is owned by uid {owner}")));
         }
-        match self.filesystems.identify(dir, name, &seen) {
+        match self.filesystems.identify(&parent.dir, name, &seen) {
             Some(id) => Reading::Known(Home::Directory(id)),
             None => Reading::Unknown(format!("the file system of {home} cannot be told")),
         }
@@ -638,5 +692,38 @@ mod tests {
         let it = scratch();
         let why = it.create(&["/srv/people/emo"])[0].clone().unwrap_err();
         assert!(why.contains("srv/people"), "{why}");
+    }
+
+    #[test]
+    fn among_many_absent_homes_those_that_are_there_are_seen() {
+        let it = scratch();
+        for name in ["zoe", "zed"] {
+            std::fs::create_dir(it.path(&format!("home/{name}"))).unwrap();
+        }
+        std::fs::write(it.path("home/zac"), "").unwrap();
+        let mut homes = Homes::new(&it.dir, &it.root);
+        let mut look = |name: &str| homes.look(&format!("/home/{name}"), None);
+        for index in 0..2 * MANY {
+            assert_eq!(look(&format!("user{index}")), Reading::Known(Home::Absent));
+        }
+        let (zoe, zed) = (look("zoe"), look("zed"));
+        for found in [&zoe, &zed] {
+            assert!(
+                matches!(found, Reading::Known(Home::Directory(_))),
+                "{found:?}"
+            );
+        }
+        assert_ne!(zoe, zed);
+        assert!(matches!(look("zac"), Reading::Known(Home::Odd(_))));
+        // Another look lists anew.
+        std::fs::create_dir(it.path("home/user3")).unwrap();
+        let mut homes = Homes::new(&it.dir, &it.root);
+        let mut there = 0;
+        for index in 0..2 * MANY {
+            there += u32::from(
+                homes.look(&format!("/home/user{index}"), None) != Reading::Known(Home::Absent),
+            );
+        }
+        assert_eq!(there, 1);
     }
 }

@@ -3,11 +3,19 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::event::{Event, Events, Kind, Stop};
+use super::event::{Event, Events as _, Kind, Stop};
+use super::full::Full;
+use super::subset::Subset;
 
 /// A place in the stream of events of one file.
 pub struct Cursor<'a> {
-    events: Box<dyn Events<'a> + 'a>,
+    events: Reader<'a>,
+}
+
+/// Which of the two reads. No trait object: there are millions of events, and most are one step of the fast reader.
+enum Reader<'a> {
+    Subset(Subset<'a>),
+    Full(Box<Full<'a>>),
 }
 
 /// A key of a map.
@@ -28,10 +36,17 @@ impl fmt::Debug for Cursor<'_> {
 }
 
 impl<'a> Cursor<'a> {
-    /// Starts where `events` stand.
-    pub fn new(events: impl Events<'a> + 'a) -> Self {
+    /// Reads `text`, which must have passed [`super::inspect`], and declines what the fast reader is not sure of.
+    pub fn fast(text: &'a str) -> Self {
         Self {
-            events: Box::new(events),
+            events: Reader::Subset(Subset::new(text)),
+        }
+    }
+
+    /// Reads `text`, which must have passed [`super::inspect`].
+    pub fn full(text: &'a str) -> Self {
+        Self {
+            events: Reader::Full(Box::new(Full::new(text))),
         }
     }
 
@@ -39,8 +54,12 @@ impl<'a> Cursor<'a> {
     ///
     /// # Errors
     /// What the reader of the file says.
+    #[inline]
     pub fn value(&mut self) -> Result<Event<'a>, Stop> {
-        self.events.next_event()
+        match &mut self.events {
+            Reader::Subset(events) => events.next_event(),
+            Reader::Full(events) => events.next_event(),
+        }
     }
 
     /// The next key and the first event of its value, or `None` at the end of the map. A value that is not written

@@ -96,10 +96,10 @@ pub fn read<'a, T>(
         Ok(value)
     };
     let mut found = Faults::default();
-    let value = match read_all(Cursor::new(subset::Subset::new(text)), &mut found) {
+    let value = match read_all(Cursor::fast(text), &mut found) {
         Err(Stop::Declined) => {
             found = Faults::default();
-            read_all(Cursor::new(full::Full::new(text)), &mut found)
+            read_all(Cursor::full(text), &mut found)
         }
         done => done,
     };

@@ -62,10 +62,12 @@ impl<'a> Subset<'a> {
         }
     }
 
+    #[inline]
     fn byte(&self, at: usize) -> Option<u8> {
         self.text.as_bytes().get(at).copied()
     }
 
+    #[inline]
     fn skip_spaces(&self, mut at: usize) -> usize {
         while self.byte(at) == Some(b' ') {
             at += 1;
@@ -73,6 +75,7 @@ impl<'a> Subset<'a> {
         at
     }
 
+    #[inline]
     fn emit(&mut self, at: usize, kind: Kind<'a>) {
         self.ready.push_back(Event {
             kind,
@@ -331,6 +334,7 @@ impl<'a> Subset<'a> {
 }
 
 impl<'a> Events<'a> for Subset<'a> {
+    #[inline]
     fn next_event(&mut self) -> Result<Event<'a>, Stop> {
         loop {
             if let Some(event) = self.ready.pop_front() {

@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 
 use super::{CommandError, Common, now};
 use crate::daemon::{
-    Cycle, Ended, Event, Health, Pace, Summary, Surroundings, Systemd, Unwatched, Watch, Watcher,
-    Why, serve,
+    Alarm, Cycle, Ended, Event, Health, Pace, Summary, Surroundings, Systemd, Unwatched, Watch,
+    Watcher, Why, serve,
 };
 use crate::executor::{AssembleError, Console, Executor};
 use crate::exit;
@@ -109,7 +109,12 @@ fn run_with(
     watch.follow(&cycle.watch_paths());
     let mut supervisor = Systemd::from_environment();
     let mut random = random_numbers();
+    let alarm = {
+        let _inside = runtime.enter();
+        Alarm::new()
+    };
     let around = Surroundings {
+        alarm,
         events,
         supervisor: &mut supervisor,
         watch: watch.as_mut(),

@@ -104,6 +104,7 @@ async fn play<F: Future<Output = ()>>(
     let mut followed = Followed(Vec::new());
     let mut random = || 0.5;
     let around = Surroundings {
+        alarm: Alarm::of_runtime(),
         events,
         supervisor: &mut told,
         watch: &mut followed,
@@ -265,6 +266,7 @@ async fn a_signal_reaches_the_cycle_between_its_batches() {
     let (send, events) = mpsc::unbounded_channel();
     let (mut silent, mut unwatched, mut random) = (Silent, Unwatched, || 0.5);
     let around = Surroundings {
+        alarm: Alarm::of_runtime(),
         events,
         supervisor: &mut silent,
         watch: &mut unwatched,
