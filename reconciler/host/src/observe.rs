@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use muster_core::action::Trace;
 use muster_core::compat;
 use muster_core::facts::IdRange;
+use muster_core::lockstep::Lockstep;
 use muster_core::observed::{
     Account, Accounts, AccountsOf, Defaults, Home, Kept, Observed, Password, Person, Question,
     Reading, Subject, Traces, Units,
@@ -205,6 +206,11 @@ impl Host {
             defaults: defaults(databases, defs, useradd),
             shells,
         };
+        for (new, old) in half_removed_names(question, databases, &accounts.by_name) {
+            if let Some(account) = accounts.by_name.get_mut(&new) {
+                account.renaming_from.get_or_insert(old);
+            }
+        }
         if self.live && name_services::are_in_use(&self.dir) {
             let unknown = question
                 .people
@@ -417,6 +423,27 @@ fn unfinished_renames(databases: &Databases) -> HashMap<String, String> {
         }
     }
     found
+}
+
+/// The same for a rename whose second batch stopped when neither group nor ranges tell any more: somebody the ledger
+/// knows has no account, lines of theirs stand in other files, and another account has their home.
+fn half_removed_names(
+    question: &Question,
+    databases: &Databases,
+    accounts: &BTreeMap<String, Account>,
+) -> Vec<(String, String)> {
+    let mut by_name = Lockstep::new(accounts);
+    let gone = question.people.iter().filter(|(user, subject)| {
+        let has_account = by_name.get(user).is_some();
+        !has_account && !subject.ask_name_services && subject.kept.is_none()
+    });
+    let renamed = gone.filter_map(|(old, subject)| {
+        let home = subject.home.as_ref()?;
+        let (new, account) = accounts.iter().find(|(_, it)| it.home == *home)?;
+        let left = databases.has_remnants(old, account.gid);
+        left.then(|| (new.clone(), old.clone()))
+    });
+    renamed.collect()
 }
 
 /// Names that stand for the same id.

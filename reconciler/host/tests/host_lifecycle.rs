@@ -511,6 +511,47 @@ fn a_rename_keeps_uid_home_and_ports_and_takes_its_traces_along() {
     );
 }
 
+#[test]
+fn a_rename_of_which_only_the_old_shadow_line_is_left_is_not_finished() {
+    let mut it = machine();
+    it.settles(EMO);
+    // As a machine goes down that writes the second batch: passwd, groups and ranges have the new name alone.
+    for file in [
+        "etc/passwd",
+        "etc/group",
+        "etc/gshadow",
+        "etc/subuid",
+        "etc/subgid",
+    ] {
+        let renamed: String = it
+            .text(file)
+            .replace("emo", "emil")
+            .replace("/home/emil", "/home/emo");
+        std::fs::write(it.path(file), renamed).unwrap();
+    }
+    let shadow = it.text("etc/shadow");
+    let line = shadow
+        .lines()
+        .find(|line| line.starts_with("emo:"))
+        .unwrap();
+    let both = format!("{shadow}{}\n", line.replace("emo:", "emil:"));
+    std::fs::write(it.path("etc/shadow"), &both).unwrap();
+    let renamed = "users:\n  emil: {authentik_user: emo.x, k8s_user: emok, tier: power-user, previously: emo}\n";
+    let left = |it: &mut Machine| {
+        let (_, observed) = it.plan(renamed);
+        observed.accounts.known().unwrap().by_name["emil"]
+            .renaming_from
+            .clone()
+    };
+    assert_eq!(left(&mut it).as_deref(), Some("emo"));
+    std::fs::write(
+        it.path("etc/shadow"),
+        both.replace(&format!("{line}\n"), ""),
+    )
+    .unwrap();
+    assert_eq!(left(&mut it), None);
+}
+
 /// A file system of its own at `path`, in a mount namespace of this thread alone; `false` where that is not allowed.
 fn mount_tmpfs(path: &Path, options: &str) -> bool {
     use nix::mount::{MsFlags, mount};
