@@ -51,6 +51,9 @@ fn an_older_journal_freezes_until_somebody_has_looked() {
         .muster(&["adopt", &adopted, "--reason", "looked at it"])
         .ok();
     assert_eq!(site.status()["frozen"], serde_json::Value::Null);
+    let told = site.muster(&["history"]).ok();
+    let decided = format!("decided for {adopted}: looked at it");
+    assert!(told.out.contains(&decided), "{}", told.out);
     let _ = site.settles();
     assert_eq!(site.status()["people"]["cut"], 1);
 }

@@ -2,10 +2,9 @@
 
 use muster_core::commit::CommitId;
 use muster_core::journal::Entry;
-use muster_core::world::Journal as _;
 use muster_git::{Ancestry, Mirror, Proposals};
 
-use super::{CommandError, Common, Output, init, now, output, who};
+use super::{CommandError, Common, Output, console, init, now, output, who};
 use crate::cycle::chain;
 use crate::exit;
 use crate::settings::Settings;
@@ -26,9 +25,9 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     super::check_reason(reason)?;
     let settings = common.settings()?;
     let state = StateDir::at(&settings.dir);
-    if state.identity()?.is_none() {
+    let Some(identity) = state.identity()? else {
         return Err(StateError::NotInitialised(settings.dir).into());
-    }
+    };
     let lock = Lock::take(&state, Purpose::Other("adopt"))?;
     let mut opened = state.open(
         &lock,
@@ -46,7 +45,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         reason: reason.clone(),
         nonce: None,
     };
-    opened.journal.append(&entry).map_err(StateError::Journal)?;
+    console::decide([entry], &mut opened, &state, &identity)?;
     out.line(format_args!(
         "host/{} adopts {commit}, in place of {before}.",
         settings.policy.executor.host

@@ -3,6 +3,7 @@
 mod adopt;
 mod archive;
 mod check;
+mod console;
 mod derive;
 mod error;
 mod explain;

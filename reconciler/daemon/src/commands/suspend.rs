@@ -4,19 +4,13 @@ use std::time::{Duration, Instant};
 
 use muster_core::facts::Suspended;
 use muster_core::journal::Entry;
-use muster_core::ledger;
 use muster_core::time::{Counted, Time};
-use muster_core::world::{Journal as _, Ledger as _};
 
-use super::{CommandError, Common, Output, now, output, who};
-use crate::cycle::chain;
-use crate::executor::AssembleError;
+use super::{CommandError, Common, Output, console, now, who};
 use crate::exit;
-use crate::outside::LedgerRepository;
 use crate::settings::Settings;
 use crate::state_dir::{Holder, Identity, Lock, Purpose, StateDir, StateError, poke};
 use crate::suspension::{self, Decision, Request};
-use crate::tell;
 
 /// How long a daemon at work is waited for: it answers between two batches.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -181,41 +175,14 @@ fn record(
     let host = &settings.policy.executor.host;
     let mut opened = state.open(lock, host, state.read_ledger()?, now())?;
     let before = opened.replayed.facts.suspended.clone();
-    let mut decided = Vec::new();
-    for entry in entries {
-        if before.is_none() && matches!(entry, Entry::Resumed { .. }) && decided.is_empty() {
-            continue;
-        }
-        let entry = not_before(entry, opened.replayed.facts.latest);
-        opened.journal.append(&entry).map_err(StateError::Journal)?;
-        decided.extend(tell::decision(&entry));
-        opened
-            .replayed
-            .apply(&entry)
-            .expect("BUG: a decision can stand anywhere");
-    }
-    if decided.is_empty() {
-        return Ok(before);
-    }
-    // A ledger ends where nothing is in doubt: what a process left open is looked at by the next cycle.
-    if opened.replayed.open.is_some() {
-        return Ok(before);
-    }
-    // The journal has it. Should the ledger not take it, the next cycle brings it there, without the words.
-    let kept = LedgerRepository::open(&state.ledger(), &identity.ledger_ref()).and_then(
-        |(mut repository, files)| {
-            let facts = &opened.replayed.facts;
-            let after = ledger::files(facts, &opened.journal.through());
-            let message = tell::ledger_message(facts, &decided, &crate::cycle::Summary::default());
-            repository.commit(&ledger::changes(&files, &after), &message, now())
-        },
-    );
-    if let Err(error) = kept.map_err(AssembleError::Repositories) {
-        output::note(&format!(
-            "warning: the ledger could not be told yet: {}\n",
-            chain(&error)
-        ));
-    }
+    let latest = opened.replayed.facts.latest;
+    // Nothing goes on that was not suspended.
+    let idle = before.is_none();
+    let entries = entries
+        .into_iter()
+        .skip_while(|it| idle && matches!(it, Entry::Resumed { .. }))
+        .map(|it| not_before(it, latest));
+    console::decide(entries, &mut opened, state, identity)?;
     Ok(before)
 }
 

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use muster_core::journal::Entry;
 use muster_core::render;
-use muster_core::world::Journal as _;
 
-use super::super::{CommandError, Common, Output, now, output, who};
+use super::super::{CommandError, Common, Output, console, now, output, who};
 use super::{check, read, shown};
 use crate::cycle::trust_facts;
 use crate::exit;
@@ -42,9 +41,9 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     check(&root)?;
     let settings = common.settings()?;
     let state = StateDir::at(&settings.dir);
-    if state.identity()?.is_none() {
+    let Some(identity) = state.identity()? else {
         return Err(StateError::NotInitialised(settings.dir).into());
-    }
+    };
     let lock = Lock::take(&state, Purpose::Other("trust install"))?;
     let mut opened = state.open(
         &lock,
@@ -90,7 +89,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             root: found,
             by: vec![format!("{} at the console", who())],
         };
-        opened.journal.append(&entry).map_err(StateError::Journal)?;
+        console::decide([entry], &mut opened, &state, &identity)?;
     }
     tracing::warn!(
         version = root.version,

@@ -1,0 +1,55 @@
+//! What a person decides at the console of a host whose lock this process has: into the journal, and into the history of
+//! the ledger, with the words.
+
+use muster_core::journal::Entry;
+use muster_core::ledger;
+use muster_core::world::{Journal as _, Ledger as _};
+
+use super::{CommandError, now, output};
+use crate::cycle::{Summary, chain};
+use crate::executor::AssembleError;
+use crate::journal::Opened;
+use crate::outside::LedgerRepository;
+use crate::state_dir::{Identity, StateDir, StateError};
+use crate::tell;
+
+/// Writes decisions down, in their order.
+///
+/// # Errors
+/// When the journal does not take one. The journal is what counts: a ledger that cannot be written is said, and the next
+/// cycle brings it there, without the words.
+pub(super) fn decide(
+    entries: impl IntoIterator<Item = Entry>,
+    opened: &mut Opened,
+    state: &StateDir,
+    identity: &Identity,
+) -> Result<(), CommandError> {
+    let mut decided = Vec::new();
+    for entry in entries {
+        opened.journal.append(&entry).map_err(StateError::Journal)?;
+        decided.extend(tell::decision(&entry));
+        opened
+            .replayed
+            .apply(&entry)
+            .expect("BUG: a decision can stand anywhere");
+    }
+    // A ledger ends where nothing is in doubt: what a process left open is looked at by the next cycle.
+    if decided.is_empty() || opened.replayed.open.is_some() {
+        return Ok(());
+    }
+    let told = LedgerRepository::open(&state.ledger(), &identity.ledger_ref()).and_then(
+        |(mut repository, files)| {
+            let facts = &opened.replayed.facts;
+            let after = ledger::files(facts, &opened.journal.through());
+            let message = tell::ledger_message(facts, &decided, &Summary::default());
+            repository.commit(&ledger::changes(&files, &after), &message, now())
+        },
+    );
+    if let Err(error) = told.map_err(AssembleError::Repositories) {
+        output::note(&format!(
+            "warning: the ledger could not be told yet: {}\n",
+            chain(&error)
+        ));
+    }
+    Ok(())
+}
