@@ -428,7 +428,29 @@ impl StateDir {
         Ok(opened)
     }
 
-    /// The same as [`StateDir::open`] for those who only look: no lock, no change.
+    /// What is known now, for those who only look: no lock, no change.
+    ///
+    /// A daemon at work commits to the ledger and drops the journal's segments that it then contains. Whoever read the
+    /// ledger before and the journal after would find something missing between the two, so they read both again.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn look_now(&self, name: &str) -> Result<Replayed, StateError> {
+        let mut ledger = self.read_ledger()?;
+        loop {
+            let through = ledger.as_ref().map(|(_, through)| through.clone());
+            let looked = self.look(name, ledger);
+            if matches!(&looked, Ok(it) if it.facts.frozen.is_none()) {
+                return looked;
+            }
+            ledger = self.read_ledger()?;
+            if ledger.as_ref().map(|(_, through)| through) == through.as_ref() {
+                return looked;
+            }
+        }
+    }
+
+    /// What is known according to `ledger`, as it was read, and the journal.
     ///
     /// # Errors
     /// [`StateError`].

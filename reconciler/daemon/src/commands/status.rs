@@ -39,7 +39,7 @@ pub(super) enum Format {
 pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
     let settings = common.settings()?;
     let state = StateDir::at(&settings.dir);
-    let replayed = state.look(&settings.policy.executor.host, state.read_ledger()?)?;
+    let replayed = state.look_now(&settings.policy.executor.host)?;
     let holder = Lock::holder(&state)?;
     let now = now().max(replayed.facts.latest);
     let in_doubt = replayed.open.map_or(0, |open| open.steps.len());

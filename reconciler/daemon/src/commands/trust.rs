@@ -250,7 +250,7 @@ pub(super) fn facts(settings: &Settings) -> Option<Facts> {
     let state = StateDir::at(&settings.dir);
     state.identity().ok()??;
     let host = &settings.policy.executor.host;
-    Some(state.look(host, state.read_ledger().ok()?).ok()?.facts)
+    Some(state.look_now(host).ok()?.facts)
 }
 
 fn verify(file: Option<&Path>, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
