@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::visible;
+use muster_core::gate;
 use muster_core::ledger::held::{HeldSteps, Waiting};
 use muster_core::release::statement::{LONGEST_WINDOW, Line, Statement};
 use muster_core::release::{Nonce, RepoId};
@@ -15,6 +16,9 @@ use super::super::ledgers::{self, Shelves};
 use super::super::signing::{SignArgs, git, read};
 use super::super::{CommandError, Common, Output, now, output, trust};
 use crate::exit;
+
+/// So many digits of a step's id have to be written, as an empty word would name every step.
+const SHORTEST: usize = 4;
 
 /// What is to be released.
 #[derive(Debug, clap::Args)]
@@ -257,6 +261,12 @@ fn choose(
         return Ok(chosen);
     }
     for named in &args.steps {
+        if named.len() < SHORTEST || !named.bytes().all(|it| it.is_ascii_hexdigit()) {
+            return Err(CommandError::Usage(format!(
+                "'{}' is no step: write at least the first {SHORTEST} digits of its id",
+                visible(named)
+            )));
+        }
         let found: Vec<(&String, &Waiting)> = waiting
             .iter()
             .flat_map(|(executor, held)| held.held.iter().map(move |it| (executor, it)))
@@ -291,12 +301,12 @@ fn choose(
 
 /// What the limit on removals holds is released as a whole or not at all.
 fn is_over_the_limit(it: &Waiting) -> bool {
-    it.reason == "guardrail" && it.text.starts_with("over the limit: ")
+    it.reason == gate::LIMIT
 }
 
 /// Whether a signature is what it waits for, by itself.
 fn waits_for_a_signature(it: &Waiting) -> bool {
-    it.reason == "pending_signature" || is_over_the_limit(it)
+    it.reason == gate::PENDING_SIGNATURE || is_over_the_limit(it)
 }
 
 /// All that a release could permit at once: what waits for one, and what follows that.
