@@ -64,6 +64,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             "name steps that wait, or --all; `muster pending` lists them (steps stand before --push)".into(),
         ));
     }
+    let window = window(args)?;
     let scratch = tempfile::tempdir().map_err(CommandError::Runtime)?;
     let fetched = args
         .ledger
@@ -88,7 +89,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     }
     let chosen = choose(&waiting, args)?;
     let statement = Statement {
-        repo: repo_of(&shelves)?,
+        repo: repo_of(&shelves, &chosen)?,
         commit: commit_of(&waiting, &chosen, args)?,
         nonce: Nonce(trust::random()?),
         reason: args.reason.clone(),
@@ -108,7 +109,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
                 (executor.clone(), lines)
             })
             .collect(),
-        ..window(args)?
+        ..window
     };
     statement
         .check()
@@ -188,18 +189,32 @@ fn fetch(from: &str, scratch: &Path) -> Result<PathBuf, CommandError> {
         from,
         "+refs/muster/*:refs/muster/*",
     ]))?;
+    // Told of where it was looked for, and not of the copy.
+    if muster_git::Ledger::references(&dir).is_ok_and(|it| it.is_empty()) {
+        return Err(CommandError::Refused(format!(
+            "there is no ledger in {}",
+            visible(from)
+        )));
+    }
     Ok(dir)
 }
 
 /// Which state repository: what the trust root here says, or what the ledgers remember.
-fn repo_of(shelves: &Shelves) -> Result<RepoId, CommandError> {
+fn repo_of(
+    shelves: &Shelves,
+    chosen: &BTreeMap<String, BTreeSet<StepId>>,
+) -> Result<RepoId, CommandError> {
     if let Some(settings) = &shelves.here
         && let Some(root) = super::root_here(settings).map_err(CommandError::Refused)?
     {
         return Ok(root.repo);
     }
     let mut known = BTreeSet::new();
-    for shelf in &shelves.all {
+    for shelf in shelves
+        .all
+        .iter()
+        .filter(|it| chosen.contains_key(&it.executor))
+    {
         known.extend(shelf.facts()?.and_then(|it| it.trust).map(|it| it.repo));
     }
     let known: Vec<RepoId> = known.into_iter().collect();
