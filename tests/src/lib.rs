@@ -2,6 +2,7 @@
 //!
 //! What lies here is shared by them; the tests are in `tests/`.
 
+pub mod operator;
 pub mod oracle;
 pub mod signer;
 pub mod site;

@@ -389,7 +389,7 @@ fn crashing_twice_while_resetting() {
 type Meanwhile = (&'static str, fn(&Sim));
 
 /// What can happen between a crash and the next start, so that a release no longer counts.
-const MEANWHILE: [Meanwhile; 4] = [
+const MEANWHILE: [Meanwhile; 5] = [
     ("the tag was deleted", |sim| {
         sim.with(|it| it.repository.delete_tags());
     }),
@@ -398,6 +398,9 @@ const MEANWHILE: [Meanwhile; 4] = [
     }),
     ("the key was dropped", |sim| {
         sim.with(|it| it.trust = Some(signer::root(2, &["olga"])));
+    }),
+    ("the origin does not answer for a while", |sim| {
+        sim.with(|it| it.origin_is_down = true);
     }),
     ("the row is back", |sim| {
         sim.with(|it| it.repository.commit("main", roster(BOTH)));
@@ -430,7 +433,10 @@ fn a_release_that_ends_while_the_power_is_out_leaves_nothing_half() {
                 for tries in 0..4 {
                     let _ = sim.cycle(&policy(), now().plus(tries * 240));
                 }
-                sim.with(|it| it.set_back = 0);
+                sim.with(|it| {
+                    it.set_back = 0;
+                    it.origin_is_down = false;
+                });
                 settle(&sim);
                 assert_sound(&sim, &what);
                 let facts = sim.facts();
@@ -452,6 +458,73 @@ fn a_release_that_ends_while_the_power_is_out_leaves_nothing_half() {
     }
     let whole = ends.iter().filter(|(_, whole)| *whole).count();
     assert!(whole >= 3 && ends.len() - whole >= 3, "{ends:?}");
+}
+
+/// A claim of which nothing has begun, and an origin that does not answer when the power is back: what waits cannot be
+/// checked again, so it neither runs nor ends, until it can be or its time is over.
+#[test]
+fn what_waits_of_a_claim_waits_for_the_origin_and_not_longer_than_it_holds() {
+    let points = turning_points().into_iter();
+    let (_, fresh) = points
+        .clone()
+        .find(|(name, _)| *name == "archiving")
+        .expect("a removal");
+    let claimed = (0..)
+        .find_map(|at| {
+            let sim = fresh.fork();
+            blow_at(&sim, at, Timing::After);
+            let survived = sim.cycle(&policy(), now()).is_ok();
+            mend(&sim);
+            assert!(!survived, "no crash leaves a claim with nothing begun");
+            let is_waiting = sim.facts().claims.values().any(|it| it.is_waiting());
+            is_waiting.then_some(sim)
+        })
+        .expect("a claim");
+    claimed.with(|it| it.origin_is_down = true);
+    for minutes in 1..4 {
+        let summary = claimed
+            .cycle(&policy(), now().plus(minutes * 600))
+            .expect("a cycle");
+        assert!(summary.ran.is_empty(), "{:?}", summary.ran);
+        let facts = claimed.facts();
+        assert!(facts.claims.values().all(|it| it.is_waiting()), "{facts:?}");
+    }
+    let ends = |what: &str, after: i64, happens: &dyn Fn(&Sim)| {
+        let sim = claimed.fork();
+        happens(&sim);
+        let summary = sim.cycle(&policy(), now().plus(after)).expect("a cycle");
+        let facts = sim.facts();
+        let finished = facts.claims.values().all(|it| it.finished);
+        assert!(finished && facts.claims.len() == 1, "{what}: {facts:?}");
+        let removed = summary
+            .ran
+            .iter()
+            .any(|(step, _)| step.action.kind() == Kind::UserArchiveDelete);
+        settle(&sim);
+        assert_sound(&sim, what);
+        assert_eq!(
+            sim.with(|it| it.host.accounts.contains_key("emo")),
+            !removed,
+            "{what}"
+        );
+        removed
+    };
+    let answers = |sim: &Sim| sim.with(|it| it.origin_is_down = false);
+    assert!(ends("the origin answers", 3_600, &answers));
+    assert!(!ends("its time is over", 3 * 86_400 + 1, &|_| {}));
+    assert!(!ends(
+        "its time is over, and the origin answers",
+        3 * 86_400 + 1,
+        &answers
+    ));
+    assert!(!ends(
+        "the tag is gone when the origin answers",
+        3_600,
+        &|sim| {
+            answers(sim);
+            sim.with(|it| it.repository.delete_tags());
+        }
+    ));
 }
 
 #[test]

@@ -183,6 +183,17 @@ fn faulted(
     if ran.signal == Some(9) {
         KILLED.fetch_add(1, Ordering::Relaxed);
     }
+    recovered(&site, fault, &[at], &ran, expected)
+}
+
+/// Ordinary runs after faults, until nothing is left to do, and how it ended then.
+fn recovered(
+    site: &Site,
+    fault: Fault,
+    at: &[Point],
+    ran: &Ran,
+    expected: &BTreeMap<String, String>,
+) -> Result<End, String> {
     let mut last = None;
     for _ in 0..5 {
         let again = site.once();
@@ -197,7 +208,7 @@ fn faulted(
     if !last.is_ok() || !last.out.contains("no change") {
         return Err(format!("does not come to rest: {said}"));
     }
-    let end = end_of(&site).map_err(|why| format!("{why}\n{said}"))?;
+    let end = end_of(site).map_err(|why| format!("{why}\n{said}"))?;
     let status = site.status();
     if status["in_doubt"] != 0 {
         return Err(format!("in doubt: {status:#}\n{said}"));
@@ -214,7 +225,7 @@ fn faulted(
         .flatten()
         .find(|it| it.file_name().to_string_lossy().starts_with(".new."));
     if let Some(left) = unfinished
-        && !at.call.starts_with("unlink")
+        && !at.iter().any(|it| it.call.starts_with("unlink"))
     {
         return Err(format!("{:?} is left behind\n{said}", left.path()));
     }
@@ -276,6 +287,65 @@ fn a_removal_killed_anywhere_is_brought_to_its_end() {
     let killed = KILLED.load(Ordering::Relaxed);
     println!("{killed} runs were killed");
     assert!(killed > 20, "{killed} runs were killed");
+}
+
+/// Pairs of kills that are tried: so many first ones, and for each so many in the run that recovers from it.
+const FIRSTS: usize = 18;
+const SECONDS: usize = 4;
+
+/// A few of all, always the same ones: one out of each of `n` parts of equal size.
+fn some_of(points: &[Point], n: usize, seed: usize) -> Vec<Point> {
+    let part = |at: usize| at * points.len() / n;
+    (0..n.min(points.len()))
+        .map(|at| {
+            let size = (part(at + 1) - part(at)).max(1);
+            points[part(at) + (seed * 31 + at * 17) % size]
+        })
+        .collect()
+}
+
+#[test]
+fn a_removal_killed_again_while_it_recovers_is_brought_to_its_end() {
+    needs(&["strace", "git"]);
+    let before = gone();
+    let undisturbed = before.copy();
+    release(&undisturbed);
+    let points = undisturbed.points_of_a_cycle();
+    let _ = undisturbed.settles();
+    let expected = undisturbed.host();
+    let firsts: Vec<(usize, Point)> = some_of(&points, FIRSTS, 7)
+        .into_iter()
+        .enumerate()
+        .collect();
+    let (twice, pairs) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let ends = std::sync::Mutex::new(BTreeMap::<End, usize>::new());
+    let wrong = for_each_in_parallel(&firsts, |(seed, first)| {
+        // A home is what it is by its inode, so a site that was killed cannot be copied: each pair begins anew.
+        let killed = || {
+            let site = before.copy();
+            release(&site);
+            let ran = site.once_with(Fault::Kill, *first);
+            (site, ran)
+        };
+        // What recovering writes depends on where the first kill was, so it is asked.
+        let recovery = killed().0.points_of_a_cycle();
+        for second in some_of(&recovery, SECONDS, *seed) {
+            let (site, one) = killed();
+            let other = site.once_with(Fault::Kill, second);
+            pairs.fetch_add(1, Ordering::Relaxed);
+            if (one.signal, other.signal) == (Some(9), Some(9)) {
+                twice.fetch_add(1, Ordering::Relaxed);
+            }
+            let end = recovered(&site, Fault::Kill, &[*first, second], &other, &expected)?;
+            *ends.lock().expect("a lock").entry(end).or_default() += 1;
+        }
+        Ok(())
+    });
+    let (twice, pairs) = (twice.into_inner(), pairs.into_inner());
+    let ends = ends.into_inner().expect("a lock");
+    println!("{pairs} pairs of kills, in {twice} of them both, and so it ended: {ends:?}");
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n\n"));
+    assert!(twice >= 40 && pairs >= 60, "{pairs} pairs, both in {twice}");
 }
 
 #[test]

@@ -19,12 +19,17 @@ use crate::render::FileWrite;
 use crate::step::{Step, StepId};
 use crate::time::Time;
 
+/// The code of what waits for a release and for nothing else.
+pub const PENDING_SIGNATURE: &str = "pending_signature";
+/// The code of what the limit on removals holds: a release permits all of it, or none.
+pub const LIMIT: &str = "limit";
+
 /// Why a step does not run now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Not benign, and no release names it: `pending_signature`.
     PendingSignature,
-    /// The plan takes away too much; all its removals wait together.
+    /// The plan takes away too much; all its removals wait together, and one release may permit them all: `limit`.
     Limit(String),
     /// A name no step may touch, signed or not: `guardrail`.
     Guardrail(String),
@@ -51,8 +56,9 @@ impl Reason {
     /// The word for it.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::PendingSignature => "pending_signature",
-            Self::Limit(_) | Self::Guardrail(_) => "guardrail",
+            Self::PendingSignature => PENDING_SIGNATURE,
+            Self::Limit(_) => LIMIT,
+            Self::Guardrail(_) => "guardrail",
             Self::Needs(_) => "needs",
             Self::Precondition(_) => "precondition",
             Self::Retry { .. } => "retry",

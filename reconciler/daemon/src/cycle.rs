@@ -313,7 +313,7 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
         if !uncovered || summary.stopped || pass == PASSES {
             if !summary.stopped {
                 let steps = plan.steps().iter().map(|it| it.step.id).collect();
-                releases::finish(memory, outside, &run, &steps, &mut summary)?;
+                releases::finish(memory, outside, &run, &trusted, &steps, &mut summary)?;
             }
             break plan;
         }

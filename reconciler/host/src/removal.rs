@@ -3,6 +3,7 @@
 //! | part | seen done by |
 //! |---|---|
 //! | login shut, sessions ended (by the cut) | shadow, `/proc`, linger, crontab |
+//! | jobs of `at` set aside | none in the spool is of the uid |
 //! | home moved into quarantine | the directory that was planned is there |
 //! | archived, read back, made durable | file and digest in the store of archives |
 //! | account removed | none of the six databases has the name |
@@ -11,6 +12,8 @@
 //! the archive is in its place the account stays; when it cannot be made, the home goes back to where it was. Quarantine
 //! is a directory for root alone beside the homes, so that moving a home there is one rename. It stays there, complete,
 //! until a step of its own removes it.
+
+mod at_jobs;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -37,8 +40,6 @@ use crate::{Host, act, homes, mounts};
 const QUARANTINE: &str = ".muster-quarantine";
 /// What a home is called in there.
 const HOME: &str = "home";
-/// Where `at` and `batch` keep jobs.
-const AT_JOBS: [&str; 2] = ["var/spool/cron/atjobs", "var/spool/at"];
 const MIB: u64 = 1024 * 1024;
 
 type Told = Result<(), String>;
@@ -291,7 +292,7 @@ impl Host {
                 Reading::Unknown(why) => return Err(why),
             }
         }
-        self.check_at_jobs(it)?;
+        self.set_at_jobs_aside(it.uid)?;
         if !self.live {
             return Ok(());
         }
@@ -306,25 +307,6 @@ impl Host {
             let more = [ended.err(), asked.err()].into_iter().flatten();
             more.fold(why, |why, more| format!("{why}; {more}"))
         })
-    }
-
-    fn check_at_jobs(&self, it: &Removal<'_>) -> Told {
-        for path in AT_JOBS {
-            let Some(dir) = self.parent(path)? else {
-                continue;
-            };
-            for name in dir.names().map_err(|error| told(&error))? {
-                let seen = dir.see(&name).map_err(|error| told(&error))?;
-                if seen.is_some_and(|seen| seen.kind == Kind::File && seen.uid == it.uid) {
-                    return Err(format!(
-                        "{} is a job of {} that waits for its time; remove it with atrm",
-                        dir.path_of(&name).display(),
-                        it.user
-                    ));
-                }
-            }
-        }
-        Ok(())
     }
 
     fn quarantine(

@@ -157,6 +157,14 @@ impl Saved {
             .collect()
     }
 
+    /// The shelf of the latest cut of a uid; of its first, when there was none.
+    pub(crate) fn latest(&self, uid: u32) -> Result<Shelf, RootError> {
+        let prefix = format!("{uid}.");
+        let names = self.dir.names()?.into_iter();
+        let cuts = names.filter_map(|name| name.to_str()?.strip_prefix(&prefix)?.parse().ok());
+        self.shelf(uid, cuts.max().unwrap_or(1))
+    }
+
     /// The shelf from which `key` is put back: that of this cut, or of the latest before it. A cut that found a thing
     /// still set aside from an earlier one, whose way back was interrupted, saved none of its own.
     pub(crate) fn holding(

@@ -222,22 +222,79 @@ pub fn authenticate(
     root: Option<&Root>,
     now: Time,
 ) -> Result<Signed, Refusal> {
+    let (statement, by) = signed_text::<Statement>(ref_name, kind, raw, root, now)?;
+    Ok(Signed {
+        statement,
+        digest: by.digest,
+        principal: by.principal,
+        key: by.key,
+        ref_name: ref_name.to_owned(),
+        tagger: by.tagger,
+    })
+}
+
+/// What stands in a tag, by itself, as its whole message, and may be signed by keys of one role.
+trait Text: Sized {
+    /// What the tag's name begins with.
+    const PREFIX: &'static str;
+    /// Who may sign it.
+    const ROLE: Role;
+    /// Reads the whole of a message.
+    fn parse(bytes: &[u8]) -> Result<Self, Refusal>;
+    /// From when on it may be used, as the tag's name says.
+    fn not_before(&self) -> Time;
+    /// The commit that the tag is of.
+    fn commit(&self) -> &CommitId;
+}
+
+impl Text for Statement {
+    const PREFIX: &'static str = statement::TAG_PREFIX;
+    const ROLE: Role = Role::Operational;
+
+    fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
+        Self::parse(bytes)
+    }
+
+    fn not_before(&self) -> Time {
+        self.not_before
+    }
+
+    fn commit(&self) -> &CommitId {
+        &self.commit
+    }
+}
+
+/// Whose signature it is.
+struct By {
+    digest: [u8; 32],
+    principal: String,
+    key: Fingerprint,
+    tagger: Tagger,
+}
+
+/// The checks of [`authenticate`], in their order, for whatever is signed in this way.
+fn signed_text<T: Text>(
+    ref_name: &str,
+    kind: ObjectKind,
+    raw: &[u8],
+    root: Option<&Root>,
+    now: Time,
+) -> Result<(T, By), Refusal> {
     annotated(kind)?;
     let tag = Tag::parse(raw)?;
     let sig = SshSig::parse(&tag.armor)?;
-    let named = Named::check(statement::TAG_PREFIX, ref_name, &tag, &sig)?;
-    let statement = Statement::parse(tag.message)?;
-    named.since(statement.not_before)?;
-    named.tags(&statement.commit)?;
-    let key = trusted(&sig, &tag, root, Role::Operational, now)?;
-    Ok(Signed {
-        statement,
+    let named = Named::check(T::PREFIX, ref_name, &tag, &sig)?;
+    let text = T::parse(tag.message)?;
+    named.since(text.not_before())?;
+    named.tags(text.commit())?;
+    let key = trusted(&sig, &tag, root, T::ROLE, now)?;
+    let by = By {
         digest: named.digest,
         principal: key.principal.clone(),
         key: sig.fingerprint(),
-        ref_name: ref_name.to_owned(),
         tagger: tag.tagger.clone(),
-    })
+    };
+    Ok((text, by))
 }
 
 /// An annotated tag, not something else that a ref can point to (M29).

@@ -25,12 +25,9 @@ use std::fmt::Write as _;
 use sha2::{Digest as _, Sha256};
 
 use super::root::{Role, Root};
-use super::signature::SshSig;
 use super::statement::{Lines, may_stand_in_a_reason, plain_text};
-use super::tag::{Tag, Tagger};
-use super::{
-    Code, Fingerprint, Named, Nonce, ObjectKind, Refusal, RepoId, annotated, dated_name, trusted,
-};
+use super::tag::Tagger;
+use super::{Code, Fingerprint, Nonce, ObjectKind, Refusal, RepoId, Text, dated_name, signed_text};
 use crate::commit::CommitId;
 use crate::time::Time;
 
@@ -166,20 +163,30 @@ pub fn authenticate(
     root: Option<&Root>,
     now: Time,
 ) -> Result<SignedReset, Refusal> {
-    annotated(kind)?;
-    let tag = Tag::parse(raw)?;
-    let sig = SshSig::parse(&tag.armor)?;
-    let named = Named::check(TAG_PREFIX, ref_name, &tag, &sig)?;
-    let reset = Reset::parse(tag.message)?;
-    named.since(reset.not_before)?;
-    named.tags(&reset.new)?;
-    let key = trusted(&sig, &tag, root, Role::Recovery, now)?;
+    let (reset, by) = signed_text::<Reset>(ref_name, kind, raw, root, now)?;
     Ok(SignedReset {
         reset,
-        digest: named.digest,
-        principal: key.principal.clone(),
-        key: sig.fingerprint(),
+        digest: by.digest,
+        principal: by.principal,
+        key: by.key,
         ref_name: ref_name.to_owned(),
-        tagger: tag.tagger.clone(),
+        tagger: by.tagger,
     })
+}
+
+impl Text for Reset {
+    const PREFIX: &'static str = TAG_PREFIX;
+    const ROLE: Role = Role::Recovery;
+
+    fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
+        Self::parse(bytes)
+    }
+
+    fn not_before(&self) -> Time {
+        self.not_before
+    }
+
+    fn commit(&self) -> &CommitId {
+        &self.new
+    }
 }

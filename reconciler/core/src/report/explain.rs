@@ -145,8 +145,11 @@ pub fn undone_by(kind: Kind) -> &'static str {
 pub fn released_by(reason: &str, class: Class) -> &'static str {
     match (reason, class) {
         ("pending_signature", _) => "a signed release that names it",
+        ("limit", _) => {
+            "the change split over days, or a release for exactly the removals of the plan"
+        }
         ("guardrail", _) => {
-            "the change split over days, or a release for exactly the removals of the plan; nothing, for a protected name"
+            "nothing: no signature permits it; the text says what stands against it"
         }
         ("needs", Class::Benign) => "the step it follows: then it runs by itself",
         ("needs", _) => "the step it follows, and a signed release that names both",

@@ -3,7 +3,7 @@
 use muster_core::action::Action;
 use muster_core::diagnostic::visible;
 use muster_core::facts::{PersonFacts, Stage};
-use muster_core::gate::{Approvals, judge};
+use muster_core::gate::{Approvals, PENDING_SIGNATURE, judge};
 
 use super::{CommandError, Common, Output, now, plan};
 use crate::exit;
@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
                     step.words(),
                     visible(&held.reason.to_string())
                 ))?;
-                if held.reason.code() == "pending_signature" {
+                if held.reason.code() == PENDING_SIGNATURE {
                     out.line(format_args!(
                         "         muster release propose {} --sign --push",
                         step.id

@@ -16,7 +16,7 @@ use muster_core::plan::Plan;
 use muster_core::release::admit::{
     CommitStanding, Release, Standing, admit, admit_reset, in_window,
 };
-use muster_core::release::claim::{Progress, TrustFacts};
+use muster_core::release::claim::{Claim, Progress, TrustFacts};
 use muster_core::release::reset::{self, SignedReset};
 use muster_core::release::root::Root;
 use muster_core::release::{
@@ -57,6 +57,18 @@ pub(super) struct Trusted {
     pub(super) root: Option<Arc<Root>>,
     /// What they signed.
     pub(super) releases: Vec<Release>,
+    /// Whether that is all there is.
+    pub(super) tags: Tags,
+}
+
+/// What is known of the tags there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Tags {
+    /// Nobody could be asked, or nobody is trusted to sign any.
+    #[default]
+    Unknown,
+    /// The origin told all of them.
+    Told,
 }
 
 /// Finds out whom this host trusts, follows rotations and resets, and gathers what was signed.
@@ -73,7 +85,7 @@ pub(super) fn look<S: Source, W, J: Journal, L, R: ReportSink>(
     let Some(heads) = heads else {
         return Ok(Trusted {
             root: Some(root),
-            releases: Vec::new(),
+            ..Trusted::default()
         });
     };
     let root = rotate(memory, outside, run, heads, root, summary)?;
@@ -82,6 +94,7 @@ pub(super) fn look<S: Source, W, J: Journal, L, R: ReportSink>(
     Ok(Trusted {
         root: Some(root),
         releases,
+        tags: Tags::Told,
     })
 }
 
@@ -596,14 +609,19 @@ fn still_counts(
     Ok(())
 }
 
-/// Ends the claims of which nothing is left to run in this process or a later one.
+/// Ends the claims of which nothing is left to run in this process or a later one. What waits has to be checked again in
+/// full before it runs, which takes the tags: while the origin does not tell them it goes on waiting, until its time is over.
 pub(super) fn finish<S, W, J: Journal, L, R>(
     memory: &mut Memory,
     outside: &mut Outside<S, W, J, L, R>,
     run: &Run<'_>,
+    trusted: &Trusted,
     plan: &BTreeSet<StepId>,
     summary: &mut Summary,
 ) -> Result<(), CycleError> {
+    let may_be_checked_later = |claim: &Claim| {
+        trusted.tags == Tags::Unknown && claim.is_waiting() && run.wall <= claim.not_after
+    };
     let open: Vec<(Nonce, Option<String>)> = memory
         .facts()
         .claims
@@ -611,6 +629,7 @@ pub(super) fn finish<S, W, J: Journal, L, R>(
         .filter(|claim| !claim.finished)
         // What is begun and still asked for goes on in the next cycle.
         .filter(|claim| !claim.begun().any(|step| plan.contains(&step)))
+        .filter(|claim| !may_be_checked_later(claim))
         .map(|claim| {
             let count = |wanted: Progress| claim.steps.values().filter(|it| **it == wanted).count();
             let (failed, left) = (

@@ -10,8 +10,8 @@ use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags,
-    chownat, fchmod, fchown, fsetxattr, futimens, linkat, mkdirat, mknodat, openat, openat2,
-    symlinkat, utimensat,
+    chmodat, chownat, fchmod, fchown, fsetxattr, futimens, linkat, mkdirat, mknodat, openat,
+    openat2, symlinkat, utimensat,
 };
 
 use super::manifest::Subject;
@@ -282,14 +282,13 @@ impl Maker<'_> {
                 self.finish_unopened(member, name)?;
             }
             Type::Fifo => {
-                mknodat(
-                    dir,
-                    name,
-                    FileType::Fifo,
-                    Mode::from_raw_mode(self.rules.mode(member)),
-                    0,
-                )
-                .map_err(failed("make", path))?;
+                mknodat(dir, name, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+                    .map_err(failed("make", path))?;
+                // Not given when it is made, as the umask of a daemon takes most of it away. Nobody else gets at this
+                // directory yet, so the name is still that of the pipe.
+                let mode = Mode::from_raw_mode(self.rules.mode(member));
+                chmodat(dir, name, mode, AtFlags::empty())
+                    .map_err(failed("change the mode of", path))?;
                 self.finish_unopened(member, name)?;
             }
             Type::CharDevice | Type::BlockDevice => unreachable!("BUG: devices are left out"),

@@ -208,6 +208,8 @@ fn odd_tree(it: &Scratch) {
         nix::sys::stat::Mode::from_bits_truncate(0o640),
     )
     .unwrap();
+    // Wider than any umask leaves it.
+    std::fs::set_permissions(it.path("fifo"), std::fs::Permissions::from_mode(0o666)).unwrap();
     drop(std::os::unix::net::UnixListener::bind(it.path("socket")).unwrap());
     std::fs::set_permissions(it.path("plain"), std::fs::Permissions::from_mode(0o4755)).unwrap();
     std::fs::set_permissions(it.path("dir"), std::fs::Permissions::from_mode(0o1770)).unwrap();

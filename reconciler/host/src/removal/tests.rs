@@ -258,6 +258,50 @@ fn a_kill_at_any_point_of_a_removal_ends_in_done_and_loses_nothing() {
 }
 
 #[test]
+fn jobs_of_at_are_saved_and_gone_and_those_of_others_stay() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let it = machine();
+    let id = it.home_id();
+    let spool = "var/spool/cron/atjobs";
+    std::fs::create_dir_all(it.path(spool)).unwrap();
+    for (name, uid, text) in [
+        ("a0000101c9a3f0", UID, "rm -rf /home/next\n"),
+        ("=0000201c9a3f0", UID, "one that runs\n"),
+        ("a0000301c9a3f0", UID + 1, "ada's\n"),
+        (".SEQ", 1, "3\n"),
+    ] {
+        let path = it.path(spool).join(name);
+        std::fs::write(&path, text).unwrap();
+        nix::unistd::chown(&path, Some(uid.into()), None).unwrap();
+    }
+    // The second cut's save is what they lie beside.
+    std::fs::create_dir_all(it.scratch.path().join(format!("saved/{UID}.1"))).unwrap();
+    std::fs::create_dir_all(it.scratch.path().join(format!("saved/{UID}.2"))).unwrap();
+    it.remove(&id).unwrap();
+    let names = |path: PathBuf| {
+        let entries = std::fs::read_dir(path).unwrap().flatten();
+        let mut names: Vec<String> = entries
+            .map(|it| it.file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(it.path(spool)), [".SEQ", "a0000301c9a3f0"]);
+    let shelf = it.scratch.path().join(format!("saved/{UID}.2"));
+    assert_eq!(
+        names(shelf.clone()),
+        [
+            "at-%2Fvar%2Fspool%2Fcron%2Fatjobs%2F%3D0000201c9a3f0",
+            "at-%2Fvar%2Fspool%2Fcron%2Fatjobs%2Fa0000101c9a3f0"
+        ]
+    );
+    let saved = std::fs::read(shelf.join(&names(shelf.clone())[1])).unwrap();
+    assert!(String::from_utf8_lossy(&saved).contains("rm -rf /home/next\n"));
+}
+
+#[test]
 fn what_is_half_removed_from_the_databases_is_no_end() {
     let mut it = machine();
     let id = it.home_id();

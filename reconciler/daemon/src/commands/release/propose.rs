@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::visible;
+use muster_core::gate;
 use muster_core::ledger::held::{HeldSteps, Waiting};
 use muster_core::release::statement::{LONGEST_WINDOW, Line, Statement};
 use muster_core::release::{Nonce, RepoId};
@@ -15,6 +16,9 @@ use super::super::ledgers::{self, Shelves};
 use super::super::signing::{SignArgs, git, read};
 use super::super::{CommandError, Common, Output, now, output, trust};
 use crate::exit;
+
+/// So many digits of a step's id have to be written, as an empty word would name every step.
+const SHORTEST: usize = 4;
 
 /// What is to be released.
 #[derive(Debug, clap::Args)]
@@ -60,6 +64,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             "name steps that wait, or --all; `muster pending` lists them (steps stand before --push)".into(),
         ));
     }
+    let window = window(args)?;
     let scratch = tempfile::tempdir().map_err(CommandError::Runtime)?;
     let fetched = args
         .ledger
@@ -84,7 +89,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     }
     let chosen = choose(&waiting, args)?;
     let statement = Statement {
-        repo: repo_of(&shelves)?,
+        repo: repo_of(&shelves, &chosen)?,
         commit: commit_of(&waiting, &chosen, args)?,
         nonce: Nonce(trust::random()?),
         reason: args.reason.clone(),
@@ -104,7 +109,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
                 (executor.clone(), lines)
             })
             .collect(),
-        ..window(args)?
+        ..window
     };
     statement
         .check()
@@ -184,18 +189,32 @@ fn fetch(from: &str, scratch: &Path) -> Result<PathBuf, CommandError> {
         from,
         "+refs/muster/*:refs/muster/*",
     ]))?;
+    // Told of where it was looked for, and not of the copy.
+    if muster_git::Ledger::references(&dir).is_ok_and(|it| it.is_empty()) {
+        return Err(CommandError::Refused(format!(
+            "there is no ledger in {}",
+            visible(from)
+        )));
+    }
     Ok(dir)
 }
 
 /// Which state repository: what the trust root here says, or what the ledgers remember.
-fn repo_of(shelves: &Shelves) -> Result<RepoId, CommandError> {
+fn repo_of(
+    shelves: &Shelves,
+    chosen: &BTreeMap<String, BTreeSet<StepId>>,
+) -> Result<RepoId, CommandError> {
     if let Some(settings) = &shelves.here
         && let Some(root) = super::root_here(settings).map_err(CommandError::Refused)?
     {
         return Ok(root.repo);
     }
     let mut known = BTreeSet::new();
-    for shelf in &shelves.all {
+    for shelf in shelves
+        .all
+        .iter()
+        .filter(|it| chosen.contains_key(&it.executor))
+    {
         known.extend(shelf.facts()?.and_then(|it| it.trust).map(|it| it.repo));
     }
     let known: Vec<RepoId> = known.into_iter().collect();
@@ -257,6 +276,12 @@ fn choose(
         return Ok(chosen);
     }
     for named in &args.steps {
+        if named.len() < SHORTEST || !named.bytes().all(|it| it.is_ascii_hexdigit()) {
+            return Err(CommandError::Usage(format!(
+                "'{}' is no step: write at least the first {SHORTEST} digits of its id",
+                visible(named)
+            )));
+        }
         let found: Vec<(&String, &Waiting)> = waiting
             .iter()
             .flat_map(|(executor, held)| held.held.iter().map(move |it| (executor, it)))
@@ -291,12 +316,12 @@ fn choose(
 
 /// What the limit on removals holds is released as a whole or not at all.
 fn is_over_the_limit(it: &Waiting) -> bool {
-    it.reason == "guardrail" && it.text.starts_with("over the limit: ")
+    it.reason == gate::LIMIT
 }
 
 /// Whether a signature is what it waits for, by itself.
 fn waits_for_a_signature(it: &Waiting) -> bool {
-    it.reason == "pending_signature" || is_over_the_limit(it)
+    it.reason == gate::PENDING_SIGNATURE || is_over_the_limit(it)
 }
 
 /// All that a release could permit at once: what waits for one, and what follows that.
