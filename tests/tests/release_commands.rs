@@ -371,7 +371,10 @@ fn a_statement_is_signed_by_two_and_a_stranger_cannot() {
 /// The digest of a trust root that lies in a file, as `muster trust verify` says it.
 fn digest_of(site: &Site, file: &str) -> String {
     let verified = site.muster(&["trust", "verify", file]).ok();
-    let digest = verified.out.lines().find_map(|it| it.strip_prefix("sha256 "));
+    let digest = verified
+        .out
+        .lines()
+        .find_map(|it| it.strip_prefix("sha256 "));
     digest.expect("a digest").to_owned()
 }
 
