@@ -12,9 +12,9 @@ use crate::clock::Clock;
 use crate::dialect::Repository;
 pub use crate::github::ConnectError;
 use crate::github::{executor, token};
-use crate::line::{Around, Ask, Author, Line, Shared, judge, no_answer, without};
+use crate::line::{Around, Ask, Author, Line, Shared, judge, no_answer};
 use crate::read::Reader;
-use crate::secret::{Secret, SecretFile};
+use crate::secret::{Secret, SecretFile, Used};
 use crate::wire::{Base, Limits, Wire, WireError};
 use crate::write::Writer;
 
@@ -49,6 +49,7 @@ pub fn connect(
         token: token(&file)?,
         file,
         wire: Wire::new(base.clone(), limits)?,
+        used: Used::default(),
     };
     let about = format!("{base} {repository}");
     let voice = crate::line::Voice::Forgejo(Box::new(voice));
@@ -61,6 +62,7 @@ pub(crate) struct Voice {
     wire: Wire,
     file: SecretFile,
     token: Secret,
+    used: Used,
 }
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -73,12 +75,14 @@ impl Voice {
         around: &Around<'_>,
         ask: &Ask<'_>,
     ) -> Result<Response<Bytes>, ForgeError> {
+        self.used.remember(&self.token);
         let answer = self.send(around, ask)?;
         if answer.status() == StatusCode::UNAUTHORIZED
             && let Ok(new) = token(&self.file)
             && new.expose() != self.token.expose()
         {
             self.token = new;
+            self.used.remember(&self.token);
             return self.send(around, ask);
         }
         Ok(answer)
@@ -137,6 +141,6 @@ impl Voice {
 
     /// `text` without the token.
     pub(crate) fn hide(&self, text: String) -> String {
-        without(text, &[self.token.expose()])
+        self.used.hide(text)
     }
 }

@@ -17,9 +17,9 @@ use crate::clock::Clock;
 use crate::dialect::Repository;
 use crate::dialect::encode;
 use crate::jwt::AppKey;
-use crate::line::{Around, Ask, Author, Line, Shared, date, judge, no_answer, without};
+use crate::line::{Around, Ask, Author, Line, Shared, date, judge, no_answer};
 use crate::read::Reader;
-use crate::secret::{Secret, SecretError, SecretFile};
+use crate::secret::{Secret, SecretError, SecretFile, Used};
 use crate::wire::{Base, Limits, Transport, Wire, WireError};
 use crate::write::Writer;
 
@@ -94,6 +94,7 @@ pub fn connect(
             graphql: octocrab(wire.with_path(&other)),
             crab: octocrab(wire),
             credentials,
+            used: Used::default(),
         }
     };
     let about = format!("{base} {repository}");
@@ -141,7 +142,6 @@ enum Credentials {
         key: Box<AppKey>,
         /// How far the forge's clock is ahead of ours, in seconds.
         ahead: i64,
-        jwt: Option<Secret>,
         token: Option<(Secret, Duration)>,
     },
 }
@@ -166,7 +166,6 @@ impl Credentials {
                     pem,
                     key: Box::new(key),
                     ahead: 0,
-                    jwt: None,
                     token: None,
                 })
             }
@@ -202,6 +201,8 @@ pub(crate) struct Voice {
     crab: Octocrab,
     graphql: Octocrab,
     credentials: Credentials,
+    /// What was used of late: a forge may repeat it, also after it has ended.
+    used: Used,
 }
 
 impl Voice {
@@ -254,6 +255,12 @@ impl Voice {
 
     /// What authenticates the next request.
     fn token(&mut self, around: &Around<'_>) -> Result<Secret, ForgeError> {
+        let token = self.valid_token(around)?;
+        self.used.remember(&token);
+        Ok(token)
+    }
+
+    fn valid_token(&mut self, around: &Around<'_>) -> Result<Secret, ForgeError> {
         match &mut self.credentials {
             Credentials::Token { token, .. } => Ok(token.clone()),
             Credentials::App { token, .. } => {
@@ -357,12 +364,8 @@ impl Voice {
 
     fn sign(&mut self, around: &Around<'_>, ask: &Ask<'_>) -> Result<Secret, ForgeError> {
         let Credentials::App {
-            app,
-            key,
-            ahead,
-            jwt,
-            ..
-        } = &mut self.credentials
+            app, key, ahead, ..
+        } = &self.credentials
         else {
             return Err(ForgeError::Denied {
                 what: ask.what(),
@@ -375,7 +378,7 @@ impl Voice {
                 what: ask.what(),
                 why: why.into(),
             })?;
-        *jwt = Some(signed.clone());
+        self.used.remember(&signed);
         Ok(signed)
     }
 
@@ -449,17 +452,7 @@ impl Voice {
 
     /// `text` without any secret of ours.
     pub(crate) fn hide(&self, text: String) -> String {
-        match &self.credentials {
-            Credentials::Token { token, .. } => without(text, &[token.expose()]),
-            Credentials::App { jwt, token, .. } => {
-                let secrets: Vec<&[u8]> = [jwt.as_ref(), token.as_ref().map(|it| &it.0)]
-                    .into_iter()
-                    .flatten()
-                    .map(Secret::expose)
-                    .collect();
-                without(text, &secrets)
-            }
-        }
+        self.used.hide(text)
     }
 }
 

@@ -591,17 +591,3 @@ fn next_query(headers: &HeaderMap) -> Option<String> {
     }
     None
 }
-
-/// `text` without any of the secrets.
-pub(crate) fn without(text: String, secrets: &[&[u8]]) -> String {
-    let mut text = text;
-    for secret in secrets {
-        if let Ok(secret) = std::str::from_utf8(secret)
-            && !secret.is_empty()
-            && text.contains(secret)
-        {
-            text = text.replace(secret, "[secret]");
-        }
-    }
-    text
-}

@@ -1,5 +1,6 @@
 //! Tokens, private keys and webhook secrets: read from files, shown nowhere.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
@@ -53,6 +54,33 @@ fn plain(byte: u8) -> bool {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
+    }
+}
+
+/// Secrets that were used of late, to be taken out of whatever is said.
+#[derive(Default)]
+pub(crate) struct Used(VecDeque<Secret>);
+
+impl Used {
+    pub(crate) fn remember(&mut self, secret: &Secret) {
+        if !self.0.iter().any(|it| it.expose() == secret.expose()) {
+            self.0.push_back(secret.clone());
+            if self.0.len() > 8 {
+                self.0.pop_front();
+            }
+        }
+    }
+
+    pub(crate) fn hide(&self, text: String) -> String {
+        let mut text = text;
+        for secret in &self.0 {
+            if let Some(word) = secret.as_token()
+                && text.contains(word)
+            {
+                text = text.replace(word, "[secret]");
+            }
+        }
+        text
     }
 }
 
