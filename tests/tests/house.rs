@@ -68,7 +68,11 @@ fn arrows_between_the_crates_point_down() {
         ("core", &[][..]),
         ("git", &["muster-core"]),
         ("host", &["muster-core"]),
-        ("daemon", &["muster-core", "muster-git", "muster-host"]),
+        ("forge", &["muster-core"]),
+        (
+            "daemon",
+            &["muster-core", "muster-git", "muster-host", "muster-forge"],
+        ),
         ("sim", &["muster-core", "muster"]),
     ]
     .into();

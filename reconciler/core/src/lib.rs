@@ -52,4 +52,5 @@ pub mod settle;
 pub mod journal;
 pub mod ledger;
 
+pub mod forge;
 pub mod world;

@@ -1,0 +1,501 @@
+//! GitHub, on github.com or Enterprise: who we are there, and how it is spoken to, by octocrab over our own wire.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::ACCEPT;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use http_body_util::BodyExt;
+use muster_core::forge::ForgeError;
+use octocrab::{AuthState, Octocrab, OctocrabBuilder};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::answers::{App, Installation, InstallationToken, User, moment};
+use crate::clock::Clock;
+use crate::dialect::Repository;
+use crate::dialect::encode;
+use crate::jwt::AppKey;
+use crate::line::{Around, Ask, Author, Line, Shared, date, judge, no_answer};
+use crate::read::Reader;
+use crate::secret::{Secret, SecretError, SecretFile, Used};
+use crate::wire::{Base, Limits, Transport, Wire, WireError};
+use crate::write::Writer;
+
+/// What to speak to, and as whom.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `https://api.github.com`, or `https://HOST/api/v3` of an Enterprise server.
+    pub base: Base,
+    /// The state repository.
+    pub repository: Repository,
+    /// Who we are.
+    pub identity: Identity,
+    /// How long it may take.
+    pub limits: Limits,
+}
+
+/// Who we are on GitHub.
+#[derive(Clone, Debug)]
+pub enum Identity {
+    /// An app. Only an app has check runs.
+    App {
+        /// Its number, as its settings page shows it.
+        app: u64,
+        /// Which installation of it; asked of GitHub where it is not given.
+        installation: Option<u64>,
+        /// Its private key, as GitHub gave it out.
+        key: SecretFile,
+    },
+    /// A user, by a token.
+    Token(SecretFile),
+}
+
+/// Why nothing can be said at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The secret cannot be used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// There is no way out.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The machine gave no executor.
+    #[error("no executor can be started")]
+    Executor(#[source] std::io::Error),
+}
+
+/// Prepares a conversation; nothing is sent yet.
+///
+/// # Errors
+/// When the secret cannot be read and used, or the machine's certificates cannot be.
+pub fn connect(
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+) -> Result<(Reader, Writer), ConnectError> {
+    let Settings {
+        base,
+        repository,
+        identity,
+        limits,
+    } = settings;
+    let credentials = Credentials::read(identity)?;
+    let runtime = executor()?;
+    let wire = Wire::new(base.clone(), limits)?;
+    let other = match base.path().strip_suffix("/api/v3") {
+        Some(before) => format!("{before}/api"),
+        None => base.path().to_owned(),
+    };
+    let voice = {
+        // octocrab starts a task of its own.
+        let _entered = runtime.enter();
+        Voice {
+            graphql: octocrab(wire.with_path(&other)),
+            crab: octocrab(wire),
+            credentials,
+            used: Used::default(),
+        }
+    };
+    let about = format!("{base} {repository}");
+    let voice = crate::line::Voice::GitHub(Box::new(voice));
+    let line = Shared::new(Line::new(runtime, clock, repository, voice, about));
+    Ok((Reader::new(line.clone()), Writer::new(line)))
+}
+
+/// One thread's worth, which runs only while somebody waits for an answer.
+pub(crate) fn executor() -> Result<tokio::runtime::Runtime, ConnectError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ConnectError::Executor)
+}
+
+/// octocrab without a client, retries, redirects or caches of its own.
+fn octocrab(wire: Wire) -> Octocrab {
+    let built = OctocrabBuilder::new_empty()
+        .with_service(Transport(wire))
+        .with_auth(AuthState::None)
+        .build();
+    match built {
+        Ok(crab) => crab,
+        Err(never) => match never {},
+    }
+}
+
+/// A token is renewed so long before it ends.
+const BEFORE_THE_END: Duration = Duration::from_secs(300);
+
+/// A clock that is wrong by more than this makes a forge refuse what an app says, in seconds.
+const SKEW: i64 = 20;
+
+enum Credentials {
+    Token {
+        file: SecretFile,
+        token: Secret,
+    },
+    App {
+        app: u64,
+        installation: Option<u64>,
+        file: SecretFile,
+        pem: Secret,
+        key: Box<AppKey>,
+        /// How far the forge's clock is ahead of ours, in seconds.
+        ahead: i64,
+        token: Option<(Secret, Duration)>,
+    },
+}
+
+impl Credentials {
+    fn read(identity: Identity) -> Result<Self, SecretError> {
+        match identity {
+            Identity::Token(file) => {
+                let token = token(&file)?;
+                Ok(Self::Token { file, token })
+            }
+            Identity::App {
+                app,
+                installation,
+                key: file,
+            } => {
+                let (pem, key) = app_key(&file)?;
+                Ok(Self::App {
+                    app,
+                    installation,
+                    file,
+                    pem,
+                    key: Box::new(key),
+                    ahead: 0,
+                    token: None,
+                })
+            }
+        }
+    }
+}
+
+/// A token out of its file.
+pub(crate) fn token(file: &SecretFile) -> Result<Secret, SecretError> {
+    let token = file.read()?;
+    if token.as_token().is_none() {
+        return Err(SecretError::Unusable {
+            path: file.path().to_owned(),
+            problem: "a token is one word of printable characters",
+        });
+    }
+    Ok(token)
+}
+
+fn app_key(file: &SecretFile) -> Result<(Secret, AppKey), SecretError> {
+    let pem = file.read()?;
+    match AppKey::read(&pem) {
+        Ok(key) => Ok((pem, key)),
+        Err(problem) => Err(SecretError::Unusable {
+            path: file.path().to_owned(),
+            problem,
+        }),
+    }
+}
+
+/// Speaks to GitHub.
+pub(crate) struct Voice {
+    crab: Octocrab,
+    graphql: Octocrab,
+    credentials: Credentials,
+    /// What was used of late: a forge may repeat it, also after it has ended.
+    used: Used,
+}
+
+impl Voice {
+    /// Whether we are an app: only an app has check runs.
+    pub(crate) fn app(&self) -> Option<u64> {
+        match self.credentials {
+            Credentials::App { app, .. } => Some(app),
+            Credentials::Token { .. } => None,
+        }
+    }
+
+    pub(crate) fn speak(
+        &mut self,
+        around: &Around<'_>,
+        ask: &Ask<'_>,
+    ) -> Result<Response<Bytes>, ForgeError> {
+        self.with_renewal(around, ask, |voice| voice.crab.clone())
+    }
+
+    pub(crate) fn graphql(
+        &mut self,
+        around: &Around<'_>,
+        ask: &Ask<'_>,
+    ) -> Result<Response<Bytes>, ForgeError> {
+        let ask = Ask {
+            method: ask.method.clone(),
+            route: "/graphql",
+            etag: None,
+            body: ask.body,
+        };
+        self.with_renewal(around, &ask, |voice| voice.graphql.clone())
+    }
+
+    /// Sends, and where our credentials are no longer accepted, and there are newer ones, sends with those: what is refused for
+    /// its credentials was not done.
+    fn with_renewal(
+        &mut self,
+        around: &Around<'_>,
+        ask: &Ask<'_>,
+        crab: impl Fn(&Self) -> Octocrab,
+    ) -> Result<Response<Bytes>, ForgeError> {
+        let token = self.token(around)?;
+        let answer = send(around, &crab(self), &token, ask)?;
+        if answer.status() != StatusCode::UNAUTHORIZED || !self.renew(&token) {
+            return Ok(answer);
+        }
+        let token = self.token(around)?;
+        send(around, &crab(self), &token, ask)
+    }
+
+    /// What authenticates the next request.
+    fn token(&mut self, around: &Around<'_>) -> Result<Secret, ForgeError> {
+        let token = self.valid_token(around)?;
+        self.used.remember(&token);
+        Ok(token)
+    }
+
+    fn valid_token(&mut self, around: &Around<'_>) -> Result<Secret, ForgeError> {
+        match &mut self.credentials {
+            Credentials::Token { token, .. } => Ok(token.clone()),
+            Credentials::App { token, .. } => {
+                let now = around.clock.steady();
+                if let Some((token, until)) = token
+                    && now < *until
+                {
+                    return Ok(token.clone());
+                }
+                self.ask_for_a_token(around)
+            }
+        }
+    }
+
+    /// Whether there is anything newer than what was just refused.
+    fn renew(&mut self, refused: &Secret) -> bool {
+        match &mut self.credentials {
+            Credentials::Token { file, token: old } => match token(file) {
+                Ok(new) if new.expose() != refused.expose() => {
+                    *old = new;
+                    true
+                }
+                _ => false,
+            },
+            Credentials::App { token, .. } => {
+                *token = None;
+                true
+            }
+        }
+    }
+
+    /// A token of the installation, for this one repository.
+    fn ask_for_a_token(&mut self, around: &Around<'_>) -> Result<Secret, ForgeError> {
+        let known = match self.credentials {
+            Credentials::App { installation, .. } => installation,
+            Credentials::Token { .. } => None,
+        };
+        let installation = match known {
+            Some(known) => known,
+            None => {
+                let route = around.repository.route("/installation");
+                let found: Installation = self.as_app(around, &Ask::get(&route))?.1;
+                found.id
+            }
+        };
+        let body = json!({"repositories": [around.repository.name()]});
+        let ask = Ask {
+            method: Method::POST,
+            route: &format!("/app/installations/{installation}/access_tokens"),
+            etag: None,
+            body: Some(&body),
+        };
+        let (answer, given): (_, InstallationToken) = self.as_app(around, &ask)?;
+        let secret = Secret::new(given.token.into_bytes());
+        if secret.as_token().is_none() {
+            return Err(ForgeError::Garbled {
+                what: ask.what(),
+                why: "the token is no word of printable characters".into(),
+            });
+        }
+        let there = date(answer.headers()).unwrap_or_else(|| around.clock.now());
+        let lasts = given.expires_at.as_deref().and_then(moment);
+        // An hour, as long as GitHub has ever given one, where it does not say.
+        let lasts = lasts.map_or(3_600, |until| until.0 - there.0);
+        let lasts = Duration::from_secs(u64::try_from(lasts).unwrap_or(0));
+        let until = around.clock.steady() + lasts.saturating_sub(BEFORE_THE_END);
+        if let Credentials::App {
+            token,
+            installation: remembered,
+            ..
+        } = &mut self.credentials
+        {
+            *token = Some((secret.clone(), until));
+            *remembered = Some(installation);
+        }
+        Ok(secret)
+    }
+
+    /// Asks as the app itself. A refusal is tried once more where a reason is found and put right: our clock, or a new key.
+    fn as_app<T: DeserializeOwned>(
+        &mut self,
+        around: &Around<'_>,
+        ask: &Ask<'_>,
+    ) -> Result<(Response<Bytes>, T), ForgeError> {
+        let jwt = self.sign(around, ask)?;
+        let mut answer = send(around, &self.crab, &jwt, ask)?;
+        if answer.status() == StatusCode::UNAUTHORIZED && self.put_right(around, &answer) {
+            let jwt = self.sign(around, ask)?;
+            answer = send(around, &self.crab, &jwt, ask)?;
+        }
+        judge(&ask.what(), &answer, around.clock)?;
+        match serde_json::from_slice(answer.body()) {
+            Ok(value) => Ok((answer, value)),
+            // What is in the answer may be a token: nothing of it is repeated.
+            Err(_) => Err(ForgeError::Garbled {
+                what: ask.what(),
+                why: "it is not what an app is answered".into(),
+            }),
+        }
+    }
+
+    fn sign(&mut self, around: &Around<'_>, ask: &Ask<'_>) -> Result<Secret, ForgeError> {
+        let Credentials::App {
+            app, key, ahead, ..
+        } = &self.credentials
+        else {
+            return Err(ForgeError::Denied {
+                what: ask.what(),
+                why: "only an app can ask this".into(),
+            });
+        };
+        let signed = key
+            .sign(*app, around.clock.now().plus(*ahead))
+            .map_err(|why| ForgeError::NoAnswer {
+                what: ask.what(),
+                why: why.into(),
+            })?;
+        self.used.remember(&signed);
+        Ok(signed)
+    }
+
+    /// Whether a reason for the refusal was found, and is gone.
+    fn put_right(&mut self, around: &Around<'_>, answer: &Response<Bytes>) -> bool {
+        let Credentials::App {
+            file,
+            pem,
+            key,
+            ahead,
+            ..
+        } = &mut self.credentials
+        else {
+            return false;
+        };
+        let mut changed = false;
+        if let Some(there) = date(answer.headers()) {
+            let now = there.0.saturating_sub(around.clock.now().0);
+            if (now - *ahead).abs() > SKEW {
+                tracing::warn!(
+                    seconds = now,
+                    "The forge's clock is ahead of ours by this much; its own is used to sign in."
+                );
+                *ahead = now;
+                changed = true;
+            }
+        }
+        if let Ok((new_pem, new_key)) = app_key(file)
+            && new_pem.expose() != pem.expose()
+        {
+            *pem = new_pem;
+            **key = new_key;
+            changed = true;
+        }
+        changed
+    }
+
+    /// An app is a user of its own, with a number; a token is of some user.
+    pub(crate) fn whoami(&mut self, around: &Around<'_>) -> Result<Author, ForgeError> {
+        let (route, login) = match self.credentials {
+            Credentials::Token { .. } => ("/user".to_owned(), None),
+            Credentials::App { .. } => {
+                let app: App = self.as_app(around, &Ask::get("/app"))?.1;
+                let login = format!("{}[bot]", app.slug);
+                (format!("/users/{}", encode(&login)), Some(login))
+            }
+        };
+        let ask = Ask::get(&route);
+        let answer = self.speak(around, &ask)?;
+        match (judge(&ask.what(), &answer, around.clock), login) {
+            // An app that has never said anything may have no number yet.
+            (Err(ForgeError::NotThere { .. }), Some(login)) => Ok(Author { id: None, login }),
+            (Err(error), _) => Err(error),
+            (Ok(()), login) => {
+                let user = serde_json::from_slice::<User>(answer.body()).ok();
+                let id = user.as_ref().and_then(|it| it.id);
+                let login = login.or_else(|| user.and_then(|it| it.login));
+                match (id, login) {
+                    (Some(id), Some(login)) => Ok(Author {
+                        id: Some(id),
+                        login,
+                    }),
+                    _ => Err(ForgeError::Garbled {
+                        what: ask.what(),
+                        why: "it does not say who we are".into(),
+                    }),
+                }
+            }
+        }
+    }
+
+    /// `text` without any secret of ours.
+    pub(crate) fn hide(&self, text: String) -> String {
+        self.used.hide(text)
+    }
+}
+
+const MEDIA: HeaderValue = HeaderValue::from_static("application/vnd.github+json");
+const VERSION: (HeaderName, HeaderValue) = (
+    HeaderName::from_static("x-github-api-version"),
+    HeaderValue::from_static("2022-11-28"),
+);
+
+/// Sends one request with one credential.
+fn send(
+    around: &Around<'_>,
+    crab: &Octocrab,
+    bearer: &Secret,
+    ask: &Ask<'_>,
+) -> Result<Response<Bytes>, ForgeError> {
+    let failed = |error: octocrab::Error| broken(ask, error);
+    let bearer = bearer.as_token().unwrap_or_default().to_owned();
+    let crab = crab.user_access_token(bearer).map_err(failed)?;
+    let mut builder = http::request::Builder::new()
+        .method(ask.method.clone())
+        .uri(ask.route)
+        .header(ACCEPT, MEDIA)
+        .header(VERSION.0, VERSION.1);
+    for (name, value) in &ask.headers() {
+        builder = builder.header(name, value);
+    }
+    let request = crab.build_request(builder, ask.body).map_err(failed)?;
+    around.runtime.block_on(async {
+        let (parts, body) = crab.execute(request).await.map_err(failed)?.into_parts();
+        let body = body.collect().await.map_err(failed)?.to_bytes();
+        Ok(Response::from_parts(parts, body))
+    })
+}
+
+/// Why octocrab gave no answer: almost always our own wire's reason.
+fn broken(ask: &Ask<'_>, error: octocrab::Error) -> ForgeError {
+    let text = error.to_string();
+    if let octocrab::Error::Service { source, .. } = error {
+        return match source.downcast::<WireError>() {
+            Ok(wire) => no_answer(ask.what(), &wire),
+            Err(other) => no_answer(ask.what(), &WireError::Broken(other.to_string())),
+        };
+    }
+    no_answer(ask.what(), &WireError::Broken(text))
+}

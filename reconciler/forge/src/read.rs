@@ -1,0 +1,160 @@
+//! Reading a forge, in either dialect.
+
+use muster_core::commit::CommitId;
+use muster_core::forge::{
+    Cursor, ForgeError, ForgeReader, Listing, Proposal, ProposalState, Visibility, Which,
+};
+
+use crate::answers::{ChangedFile, Pull, Repository};
+use crate::dialect::Dialect;
+use crate::line::Shared;
+
+/// Reads a forge, and can do nothing else there.
+pub struct Reader {
+    line: Shared,
+}
+
+impl Reader {
+    pub(crate) fn new(line: Shared) -> Self {
+        Self { line }
+    }
+
+    /// What the forge answered, to be kept over a restart in a file for root alone: it holds what people wrote, and no secret.
+    pub fn keep_answers(&self) -> Vec<u8> {
+        self.line.take().keep_cache()
+    }
+
+    /// Takes up what [`Reader::keep_answers`] gave. What cannot be read, or is about another repository, is passed over: it is
+    /// asked for again.
+    pub fn recall_answers(&mut self, bytes: &[u8]) {
+        self.line.take().recall_cache(bytes);
+    }
+}
+
+impl ForgeReader for Reader {
+    fn proposals(&mut self, which: Which<'_>) -> Result<Listing, ForgeError> {
+        let mut line = self.line.take();
+        let dialect = line.dialect();
+        let state = match which {
+            Which::Open => "open",
+            Which::ChangedSince(_) => "all",
+        };
+        let route = line.repository.route(&dialect.pulls(state));
+        let since = match which {
+            Which::Open => None,
+            Which::ChangedSince(cursor) => Some(cursor.from()),
+        };
+        let mut looked_at = Vec::new();
+        let mut unread = Vec::new();
+        let pages = line.list::<Pull>(&route, |page| {
+            // They come in the order of their change: those after a page that ends too early are earlier still.
+            let last = page.last().and_then(|it| it.as_ref().ok());
+            since.is_some_and(|since| last.and_then(Pull::updated).is_some_and(|it| it < since))
+        })?;
+        for pull in pages {
+            match pull.and_then(|it| it.proposal(dialect)) {
+                Ok(proposal) => looked_at.push(proposal),
+                Err(why) => unread.push(why),
+            }
+        }
+        let before = match which {
+            // What changed before now, and is not open, is of no interest.
+            Which::Open => Cursor::at(line.list_began()),
+            Which::ChangedSince(cursor) => cursor.clone(),
+        };
+        let cursor = before.after(&looked_at);
+        let wanted = |it: &Proposal| match which {
+            Which::Open => it.state == ProposalState::Open,
+            Which::ChangedSince(cursor) => it.updated >= cursor.from() && !cursor.has_seen(it),
+        };
+        looked_at.retain(wanted);
+        // A page that grew while it was read shows some again.
+        let mut numbers = std::collections::BTreeSet::new();
+        looked_at.retain(|it| numbers.insert(it.number));
+        Ok(Listing {
+            proposals: looked_at,
+            unread,
+            cursor,
+        })
+    }
+
+    fn proposal(&mut self, number: u64) -> Result<Proposal, ForgeError> {
+        let mut line = self.line.take();
+        let route = line.repository.route(&format!("/pulls/{number}"));
+        let page = line.get(&route)?;
+        let pull: Pull = line.read(&page)?;
+        pull.proposal(line.dialect())
+            .map_err(|why| ForgeError::Garbled {
+                what: page.what,
+                why,
+            })
+    }
+
+    fn proposal_merged_as(&mut self, commit: &CommitId) -> Result<Option<Proposal>, ForgeError> {
+        let mut line = self.line.take();
+        let dialect = line.dialect();
+        let found = match dialect {
+            Dialect::GitHub => {
+                let route = format!("/commits/{commit}/pulls?per_page=100");
+                let route = line.repository.route(&route);
+                line.list::<Pull>(&route, |_| false)
+            }
+            Dialect::Forgejo => {
+                let route = line.repository.route(&format!("/commits/{commit}/pull"));
+                line.get(&route)
+                    .and_then(|page| line.read(&page))
+                    .map(|it| vec![Ok(it)])
+            }
+        };
+        let found = match found {
+            Ok(found) => found,
+            // A commit that the forge does not know, or that nobody proposed.
+            Err(ForgeError::NotThere { .. } | ForgeError::Refused { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let proposals = found
+            .into_iter()
+            .filter_map(|it| it.ok()?.proposal(dialect).ok());
+        // A commit may be part of many proposals; only one of them was merged as it.
+        let mut unsaid = None;
+        for proposal in proposals {
+            match &proposal.state {
+                ProposalState::Merged { commit: Some(it) } if it == commit => {
+                    return Ok(Some(proposal));
+                }
+                ProposalState::Merged { commit: None } => unsaid = Some(proposal),
+                _ => {}
+            }
+        }
+        Ok(unsaid)
+    }
+
+    fn changed_paths(&mut self, number: u64) -> Result<Vec<String>, ForgeError> {
+        let mut line = self.line.take();
+        let dialect = line.dialect();
+        let route = line.repository.route(&dialect.files(number));
+        let mut paths = Vec::new();
+        for file in line.list::<ChangedFile>(&route, |_| false)? {
+            let file = file.map_err(|why| ForgeError::Garbled {
+                what: format!("the files of #{number}"),
+                why,
+            })?;
+            paths.push(file.filename);
+            paths.extend(file.previous_filename.filter(|it| !it.is_empty()));
+        }
+        paths.sort_unstable();
+        paths.dedup();
+        Ok(paths)
+    }
+
+    fn visibility(&mut self) -> Result<Visibility, ForgeError> {
+        let mut line = self.line.take();
+        let route = line.repository.route("");
+        let page = line.get(&route)?;
+        let repository: Repository = line.read(&page)?;
+        Ok(match repository.is_private() {
+            true => Visibility::Private,
+            false => Visibility::Public,
+        })
+    }
+}

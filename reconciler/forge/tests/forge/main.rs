@@ -1,0 +1,8 @@
+//! The real client against a forge in memory, of each kind.
+
+mod model;
+mod skin;
+
+mod faults;
+mod reading;
+mod telling;
