@@ -4,7 +4,7 @@ use muster_core::commit::CommitId;
 use muster_core::journal::Entry;
 use muster_git::{Ancestry, Mirror, Proposals};
 
-use super::{CommandError, Common, Output, console, init, now, output, who};
+use super::{CommandError, Common, Output, decide, init, now, output, who};
 use crate::cycle::chain;
 use crate::exit;
 use crate::settings::Settings;
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         reason: reason.clone(),
         nonce: None,
     };
-    console::decide([entry], &mut opened, &state, &identity)?;
+    decide::write([entry], &mut opened, &state, &identity)?;
     out.line(format_args!(
         "host/{} adopts {commit}, in place of {before}.",
         settings.policy.executor.host

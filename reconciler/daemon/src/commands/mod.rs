@@ -3,7 +3,7 @@
 mod adopt;
 mod archive;
 mod check;
-mod console;
+mod decide;
 mod derive;
 mod error;
 mod explain;

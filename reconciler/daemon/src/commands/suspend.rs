@@ -6,7 +6,7 @@ use muster_core::facts::Suspended;
 use muster_core::journal::Entry;
 use muster_core::time::{Counted, Time};
 
-use super::{CommandError, Common, Output, console, now, who};
+use super::{CommandError, Common, Output, decide, now, who};
 use crate::exit;
 use crate::settings::Settings;
 use crate::state_dir::{Holder, Identity, Lock, Purpose, StateDir, StateError, poke};
@@ -182,7 +182,7 @@ fn record(
         .into_iter()
         .skip_while(|it| idle && matches!(it, Entry::Resumed { .. }))
         .map(|it| not_before(it, latest));
-    console::decide(entries, &mut opened, state, identity)?;
+    decide::write(entries, &mut opened, state, identity)?;
     Ok(before)
 }
 

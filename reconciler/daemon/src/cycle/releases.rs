@@ -29,7 +29,8 @@ use muster_core::step::StepId;
 use muster_core::time::Time;
 use muster_core::world::{Ancestry, Heads, Journal, RawTag, ReportSink, Source, Topic};
 
-use super::{CycleError, Memory, Outside, Run, Summary, Unauthenticated, chain, record};
+use super::records::record;
+use super::{CycleError, Memory, Outside, Run, Summary, Unauthenticated, chain};
 
 /// How many tags that were not looked at before are read in one cycle. However many somebody pushes, each has its turn.
 const READS: usize = 1_000;
@@ -297,7 +298,7 @@ fn leave_freeze<S: Source, W, J: Journal, L, R>(
         let files = outside.source.files(&it.new).map_err(|error| chain(&error));
         let valid = files.and_then(|files| {
             files
-                .and_then(|files| super::read_host(&files, run.policy, run.now.date()))
+                .and_then(|files| super::adoption::read_host(&files, run.policy, run.now.date()))
                 .map_err(|problems| format!("it has {} errors", problems.len()))
         });
         if let Err(why) = valid {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use muster_core::journal::Entry;
 use muster_core::render;
 
-use super::super::{CommandError, Common, Output, console, now, output, who};
+use super::super::{CommandError, Common, Output, decide, now, output, who};
 use super::{check, read, shown};
 use crate::cycle::trust_facts;
 use crate::exit;
@@ -89,7 +89,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             root: found,
             by: vec![format!("{} at the console", who())],
         };
-        console::decide([entry], &mut opened, &state, &identity)?;
+        decide::write([entry], &mut opened, &state, &identity)?;
     }
     tracing::warn!(
         version = root.version,

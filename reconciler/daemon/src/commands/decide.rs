@@ -18,7 +18,7 @@ use crate::tell;
 /// # Errors
 /// When the journal does not take one. The journal is what counts: a ledger that cannot be written is said, and the next
 /// cycle brings it there, without the words.
-pub(super) fn decide(
+pub(super) fn write(
     entries: impl IntoIterator<Item = Entry>,
     opened: &mut Opened,
     state: &StateDir,

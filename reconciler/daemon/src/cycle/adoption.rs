@@ -1,0 +1,167 @@
+//! Which commit is in force, and what it asks for (invariant 7).
+
+use muster_core::commit::CommitId;
+use muster_core::desired::{self, Desired};
+use muster_core::diagnostic::Diagnostics;
+use muster_core::facts::Frozen;
+use muster_core::journal::Entry;
+use muster_core::policy::Policy;
+use muster_core::repo;
+use muster_core::time::Date;
+use muster_core::world::{Ancestry, Files, Heads, Journal, ReportSink, Source};
+
+use super::records::record;
+use super::{CycleError, Memory, Outside, Run, Summary, chain, releases, world_error};
+use crate::tell;
+
+/// What `files` ask of the host that `policy` binds.
+pub(super) fn read_host(
+    files: &Files,
+    policy: &Policy,
+    today: Date,
+) -> Result<Desired, Diagnostics> {
+    let (repo, _warnings) = repo::read(files)?;
+    Ok(desired::for_host(&repo, policy, today))
+}
+
+/// The branches and tags, if the origin answered.
+pub(super) fn heads<S: Source, W, J, L, R>(
+    memory: &Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+    summary: &mut Summary,
+) -> Option<Heads> {
+    match outside.source.heads(&releases::horizon(memory, run.wall)) {
+        Ok(heads) => Some(heads),
+        Err(error) => {
+            summary.warnings.push(format!(
+                "the state repository did not answer ({}); the adopted commit stays in force",
+                chain(&error)
+            ));
+            None
+        }
+    }
+}
+
+/// Adopts the head of the protected branch when it is valid and descends from what was adopted (invariant 7).
+pub(super) fn adopt<S: Source, W, J: Journal, L, R: ReportSink>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+    heads: &Heads,
+    summary: &mut Summary,
+) -> Result<(), CycleError> {
+    let Some(head) = heads.protected.clone() else {
+        summary.warnings.push(
+            "the protected branch is not there; the adopted commit stays in force".to_owned(),
+        );
+        return Ok(());
+    };
+    let adopted = memory.facts().adopted.clone();
+    if memory.facts().frozen.is_some() || head == adopted {
+        return Ok(());
+    }
+    let ancestry = match outside.source.ancestry(&adopted, &head) {
+        Ok(ancestry) => ancestry,
+        Err(error) => {
+            summary.warnings.push(format!(
+                "the history of {head} could not be read ({})",
+                chain(&error)
+            ));
+            return Ok(());
+        }
+    };
+    match ancestry {
+        Ancestry::Same => {}
+        Ancestry::Diverged => {
+            let why = Frozen::Rewritten {
+                adopted,
+                found: head,
+            };
+            record(
+                memory,
+                &mut outside.journal,
+                &Entry::Frozen { at: run.now, why },
+            )?;
+        }
+        Ancestry::Descends
+            if memory
+                .facts()
+                .attempted
+                .as_ref()
+                .is_some_and(|it| it.commit == head) => {}
+        Ancestry::Descends => consider(memory, outside, run, &head, summary)?,
+    }
+    Ok(())
+}
+
+/// Adopts a descendant if it is valid; otherwise records it as attempted, and tells why.
+pub(super) fn consider<S: Source, W, J: Journal, L, R: ReportSink>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+    head: &CommitId,
+    summary: &mut Summary,
+) -> Result<(), CycleError> {
+    let files = match outside.source.files(head) {
+        Ok(files) => files,
+        Err(error) => {
+            summary.warnings.push(format!(
+                "the files of {head} could not be read ({})",
+                chain(&error)
+            ));
+            return Ok(());
+        }
+    };
+    let refused = match files.and_then(|files| read_host(&files, run.policy, run.now.date())) {
+        Ok(desired) => {
+            memory.desired = Some((head.clone(), run.now.date(), desired));
+            None
+        }
+        Err(problems) => {
+            let first = problems
+                .iter()
+                .next()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let adopted = memory.facts().adopted.clone();
+            tell::refusal(outside, run.policy, head, &adopted, &problems, summary);
+            Some(format!("{} errors, the first: {first}", problems.len()))
+        }
+    };
+    let entry = match refused {
+        None => Entry::Adopted {
+            at: run.now,
+            commit: head.clone(),
+        },
+        Some(problem) => Entry::Attempted {
+            at: run.now,
+            commit: head.clone(),
+            problem,
+        },
+    };
+    record(memory, &mut outside.journal, &entry)
+}
+
+pub(super) fn desired_of_adopted<S: Source, W, J, L, R>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+) -> Result<Desired, CycleError> {
+    let adopted = memory.facts().adopted.clone();
+    let today = run.now.date();
+    if let Some((commit, day, desired)) = memory.desired.take()
+        && (commit == adopted && day == today)
+    {
+        return Ok(desired);
+    }
+    let files = outside.source.files(&adopted).map_err(world_error(
+        "the files of the adopted commit could not be read",
+    ))?;
+    files
+        .and_then(|files| read_host(&files, run.policy, today))
+        .map_err(|problems| CycleError::Repository {
+            commit: adopted,
+            problems,
+        })
+}

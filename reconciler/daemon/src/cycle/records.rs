@@ -1,0 +1,237 @@
+//! What is written down: entries of the journal, and commits of the ledger.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_core::action::Action;
+use muster_core::commit::CommitId;
+use muster_core::gate::Held;
+use muster_core::journal::Entry;
+use muster_core::ledger::held::{self, HeldSteps};
+use muster_core::ledger::{self, inventory};
+use muster_core::observed::Observed;
+use muster_core::plan::Plan;
+use muster_core::step::{Step, StepId};
+use muster_core::time::Time;
+use muster_core::world::{Journal, Ledger};
+
+use super::{CycleError, Inventory, Memory, Outside, Run, Summary};
+use crate::tell;
+
+/// What was last written into the ledger beside the facts.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) fingerprint: u64,
+    pub(super) since: BTreeMap<StepId, Time>,
+}
+
+/// How things stand at the end of a cycle.
+pub(super) struct Standing {
+    pub(super) observed: Observed,
+    pub(super) plan: Plan,
+    pub(super) held: Vec<Held>,
+}
+
+/// Records that a suspension is over, once its time is.
+pub(super) fn end_suspension<S, W, J: Journal, L, R>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+) -> Result<(), CycleError> {
+    match &memory.facts().suspended {
+        Some(over) if !over.holds_at(run.now) => {
+            let entry = Entry::Resumed {
+                at: run.now,
+                who: "muster".to_owned(),
+                reason: "the time was over".to_owned(),
+            };
+            record(memory, &mut outside.journal, &entry)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes down what a person decided at the console of a daemon at work.
+///
+/// # Errors
+/// [`CycleError::Records`] when the journal did not take it; nothing has changed then.
+pub fn take_decision<J: Journal>(
+    memory: &mut Memory,
+    journal: &mut J,
+    decision: &Entry,
+) -> Result<(), CycleError> {
+    record(memory, journal, decision)
+}
+
+/// Writes one entry, and takes it in once it is durable.
+pub(super) fn record<J: Journal>(
+    memory: &mut Memory,
+    journal: &mut J,
+    entry: &Entry,
+) -> Result<(), CycleError> {
+    journal.append(entry).map_err(|error| CycleError::Records {
+        what: "the journal could not be written; nothing more is done until it can".to_owned(),
+        source: Box::new(error),
+    })?;
+    memory.dirty = true;
+    memory.decided.extend(tell::decision(entry));
+    if let Some(touched) = &mut memory.touched {
+        match entry {
+            // Its steps are those of the batch that is open.
+            Entry::Outcome { .. } => touch(
+                touched,
+                memory.replayed.open.iter().flat_map(|it| &it.steps),
+            ),
+            // Everybody's facts begin anew.
+            Entry::Genesis { .. } => memory.touched = None,
+            Entry::Adopted { .. }
+            | Entry::Attempted { .. }
+            | Entry::Frozen { .. }
+            | Entry::Reset { .. }
+            | Entry::Suspended { .. }
+            | Entry::Resumed { .. }
+            | Entry::Trusted { .. }
+            | Entry::Claimed { .. }
+            | Entry::Finished { .. }
+            | Entry::Refused { .. }
+            | Entry::Intended { .. } => {}
+        }
+    }
+    memory.replayed.apply(entry).map_err(CycleError::Order)
+}
+
+/// Adds whom the outcome of `steps` can change in the facts.
+pub(super) fn touch<'a>(touched: &mut BTreeSet<String>, steps: impl Iterator<Item = &'a Step>) {
+    for step in steps {
+        touched.insert(step.action.user().to_owned());
+        if let Action::RenameAccount { from, .. } = &step.action {
+            touched.insert(from.clone());
+        }
+    }
+}
+
+/// Commits to the ledger what the journal gained and how things stand, and lets the journal go of what it has.
+pub(super) fn commit_ledger<S, W, J: Journal, L: Ledger, R>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+    summary: &Summary,
+    standing: Option<&Standing>,
+) -> Result<(), CycleError> {
+    let through = outside.journal.through();
+    // Whoever has just started does not know whether anything is new, and mostly nothing is.
+    let learned = memory.dirty && !ledger::holds(&memory.ledger_files, memory.facts(), &through);
+    let mut changes = match &memory.touched {
+        _ if !learned => Changes::new(),
+        Some(touched) => ledger::files_of(memory.facts(), &through, touched),
+        None => ledger::changes(
+            &memory.ledger_files,
+            &ledger::files(memory.facts(), &through),
+        ),
+    };
+    let kept = standing
+        .filter(|_| learned || run.inventory == Inventory::Current)
+        .and_then(|standing| keep(memory, outside, run, standing, &mut changes));
+    if !changes.is_empty() {
+        let message = tell::ledger_message(memory.facts(), &memory.decided, summary);
+        outside
+            .ledger
+            .commit(&changes, &message, run.now)
+            .map_err(|error| CycleError::Records {
+                what: "the ledger could not be written; what was done is in the journal".to_owned(),
+                source: Box::new(error),
+            })?;
+        memory.decided.clear();
+        for (path, content) in changes {
+            match content {
+                // The others are never compared, so that nobody has to have read them.
+                _ if !ledger::is_of_facts(&path) => None,
+                Some(content) => memory.ledger_files.insert(path, content),
+                None => memory.ledger_files.remove(&path),
+            };
+        }
+    }
+    if kept.is_some() {
+        memory.kept = kept;
+    }
+    if !memory.dirty {
+        return Ok(());
+    }
+    memory.touched = Some(BTreeSet::new());
+    memory.dirty = false;
+    outside
+        .journal
+        .release(&through)
+        .map_err(|error| CycleError::Records {
+            what: "old journal segments could not be removed".to_owned(),
+            source: Box::new(error),
+        })
+}
+
+/// New contents of files by their path; `None` for one that is gone.
+pub(super) type Changes = BTreeMap<String, Option<Vec<u8>>>;
+
+/// Adds to `changes` what was read on the host and what waits, unless this process wrote just that before.
+pub(super) fn keep<S, W, J, L: Ledger, R>(
+    memory: &Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+    standing: &Standing,
+    changes: &mut Changes,
+) -> Option<Kept> {
+    let Standing {
+        observed,
+        plan,
+        held,
+    } = standing;
+    let fingerprint = standing_fingerprint(observed, held, &memory.facts().adopted);
+    let written = memory.kept.as_ref().map(|it| it.fingerprint);
+    if written == Some(fingerprint) {
+        return None;
+    }
+    let before = match &memory.kept {
+        Some(kept) => kept.since.clone(),
+        // Another process may have written what waits. Since when is worth no failure.
+        None => outside
+            .ledger
+            .read(held::FILE)
+            .ok()
+            .flatten()
+            .and_then(|bytes| HeldSteps::read(&bytes).ok())
+            .map_or_else(BTreeMap::new, |it| it.since()),
+    };
+    let waits: BTreeSet<StepId> = held.iter().map(|it| it.step.id).collect();
+    let needs: BTreeMap<StepId, &[StepId]> = plan
+        .steps()
+        .iter()
+        .filter(|it| waits.contains(&it.step.id))
+        .map(|it| (it.step.id, it.needs.as_slice()))
+        .collect();
+    let waiting = HeldSteps::now(
+        &run.policy.executor,
+        &memory.facts().adopted,
+        held,
+        |id| needs.get(&id).map_or_else(Vec::new, |it| it.to_vec()),
+        &before,
+        run.now,
+    );
+    changes.insert(held::FILE.to_owned(), Some(waiting.to_bytes()));
+    let inventory = inventory::Inventory::bytes_in_ledger(&run.policy.executor, observed);
+    changes.insert(inventory::FILE.to_owned(), Some(inventory));
+    Some(Kept {
+        fingerprint,
+        since: waiting.since(),
+    })
+}
+
+/// A number that differs when what was read or what waits does.
+pub(super) fn standing_fingerprint(observed: &Observed, held: &[Held], adopted: &CommitId) -> u64 {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    observed.hash(&mut hasher);
+    adopted.hash(&mut hasher);
+    for held in held {
+        held.step.id.hash(&mut hasher);
+        held.reason.to_string().hash(&mut hasher);
+    }
+    hasher.finish()
+}
