@@ -414,6 +414,8 @@ fn uncovers(action: &Action) -> bool {
 /// What an adopted or proposed commit would do, without doing it: the plan and everything it was made from.
 #[derive(Debug)]
 pub struct Preview {
+    /// What the files ask for.
+    pub desired: Desired,
     /// The plan.
     pub plan: Plan,
     /// What was read on the host.
@@ -451,6 +453,7 @@ pub fn preview<W: World>(
     Ok(Preview {
         plan: plan::plan(&input),
         observed,
+        desired,
     })
 }
 

@@ -143,7 +143,7 @@ impl Ledger {
             dir: dir.to_owned(),
             source,
         };
-        let objects = Objects::open_own(&dir.join("objects"), Kind::Sha1).map_err(failed)?;
+        let objects = Objects::open_plain(&dir.join("objects"), Kind::Sha1).map_err(failed)?;
         Ok(Ledger {
             dir: dir.to_owned(),
             reference: reference.to_owned(),
@@ -326,7 +326,7 @@ impl Ledger {
             PackError::Io(source) => failed(source),
             PackError::Git(source) => LedgerError::Pack(source),
         })?;
-        self.objects = Objects::open_own(self.objects.dir(), Kind::Sha1).map_err(failed)?;
+        self.objects = Objects::open_plain(self.objects.dir(), Kind::Sha1).map_err(failed)?;
         Ok(Packed::Done)
     }
 

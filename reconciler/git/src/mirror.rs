@@ -226,7 +226,7 @@ impl Mirror {
             tracing::warn!(mirror = %dir.display(), empty = leftovers.empty, "the mirror was damaged, it is filled again");
             forget_refs(dir).map_err(failed)?;
         }
-        let own = Objects::open_own(&dir.join("objects"), kind).map_err(failed)?;
+        let own = Objects::open_plain(&dir.join("objects"), kind).map_err(failed)?;
         let (copied, known) = (BTreeSet::new(), RefCell::default());
         Ok(Mirror {
             dir: dir.to_owned(),
@@ -301,7 +301,7 @@ impl Mirror {
         }
         forget_refs(&dir).map_err(failed)?;
         lay_out(&dir, kind, MIRROR_SETTINGS).map_err(failed)?;
-        self.own = Objects::open_own(&dir.join("objects"), kind).map_err(failed)?;
+        self.own = Objects::open_plain(&dir.join("objects"), kind).map_err(failed)?;
         self.view = None;
         self.seen = None;
         self.copied.clear();
@@ -390,11 +390,21 @@ impl Mirror {
 
     /// Looks at the packs that are there now: an open object database has room for a limited number of new ones.
     pub(crate) fn reopen(&mut self) -> Result<(), FetchError> {
-        self.own = Objects::open_own(self.own.dir(), self.own.kind()).map_err(self.failed())?;
+        self.own = Objects::open_plain(self.own.dir(), self.own.kind()).map_err(self.failed())?;
         if let Some(view) = &self.view {
-            self.view = Some(Objects::open(view.dir(), view.kind()).map_err(self.failed())?);
+            let dir = view.dir().to_owned();
+            self.view = Some(self.open_view(&dir).map_err(self.failed())?);
         }
         Ok(())
+    }
+
+    /// What a mirror for one look finds is shown and never run: a file whose twin has the same SHA-1 fools nobody that
+    /// acts, since hosts and servers refuse it.
+    fn open_view(&self, objects: &Path) -> io::Result<Objects> {
+        match self.copies {
+            Copies::Omit => Objects::open_plain(objects, self.own.kind()),
+            _ => Objects::open(objects, self.own.kind()),
+        }
     }
 
     /// How `new` stands to `old`. Nothing in any repository can pretend an ancestry: each commit of the walk is hashed,
@@ -537,7 +547,7 @@ impl Mirror {
             fs::write(&list, alternates)?;
         }
         // Opened each time something moved: an open object database has room for a limited number of new packs.
-        self.view = Some(Objects::open(&dir.join("objects"), self.own.kind())?);
+        self.view = Some(self.open_view(&dir.join("objects"))?);
         Ok(())
     }
 }

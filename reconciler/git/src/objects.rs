@@ -25,9 +25,9 @@ pub(crate) struct Objects {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hashing {
     /// Whoever wrote it may mean harm: a SHA-1 collision is found out.
-    Foreign,
-    /// It was hashed so when it came in; now only damage is looked for, as fast as the processor can.
-    Own,
+    AgainstCollisions,
+    /// That was looked at elsewhere, or does not matter: only damage is looked for, as fast as the processor can.
+    Plain,
 }
 
 /// What of a commit is needed to walk.
@@ -52,16 +52,16 @@ impl Objects {
             odb: gix::odb::at(dir, kind)?,
             dir: dir.to_owned(),
             kind,
-            hashing: Hashing::Foreign,
+            hashing: Hashing::AgainstCollisions,
         })
     }
 
     /// Opens a directory that only muster writes, below its own state directory: what came from elsewhere was hashed
-    /// against collisions before it was written there.
-    pub(crate) fn open_own(dir: &Path, kind: Kind) -> io::Result<Self> {
+    /// against collisions before it was written there. Or one of which nothing that is read is ever run.
+    pub(crate) fn open_plain(dir: &Path, kind: Kind) -> io::Result<Self> {
         let foreign = Objects::open(dir, kind)?;
         Ok(Objects {
-            hashing: Hashing::Own,
+            hashing: Hashing::Plain,
             ..foreign
         })
     }
@@ -164,7 +164,7 @@ impl Source for gix::Repository {
     }
 
     fn read(&self, id: &oid, expected: objs::Kind, limit: u64) -> Result<Vec<u8>, ReadError> {
-        let hash = (self.object_hash(), Hashing::Foreign);
+        let hash = (self.object_hash(), Hashing::AgainstCollisions);
         read_verified(&self.objects, hash, id, expected, limit)
     }
 }
@@ -201,7 +201,7 @@ fn read_verified(
     };
     bytes.truncate(len);
     let same = match hash {
-        (Kind::Sha1, Hashing::Own) => {
+        (Kind::Sha1, Hashing::Plain) => {
             let head = format!("{kind} {}\0", bytes.len());
             let found = Sha1::new().chain_update(head).chain_update(&bytes);
             found.finalize().as_slice() == id.as_bytes()

@@ -4,6 +4,7 @@ mod recorded;
 
 use std::fs::File;
 use std::io::ErrorKind;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -207,7 +208,7 @@ pub(super) fn ground_now(settings: &Settings) -> Result<Option<Now>, CommandErro
     let policy = pinned_policy(settings, &facts);
     let now = now().max(facts.latest);
     match preview(&facts, &mut world, &policy, now, &head, &files) {
-        Ok(Preview { plan, observed }) => Ok(Some(Now {
+        Ok(Preview { plan, observed, .. }) => Ok(Some(Now {
             head,
             facts,
             policy,
@@ -395,7 +396,8 @@ fn planned<W: World>(
         Err(problems) => return invalid(problems, out),
     };
     let shown = match preview(facts, world, policy, *now, &subject.head, files) {
-        Ok(shown) => shown,
+        // The process ends here: what is known of tens of thousands of people need not be taken apart for that.
+        Ok(shown) => ManuallyDrop::new(shown),
         Err(CycleError::Repository { problems, .. }) => match args.format {
             Format::Human => {
                 out.text(&muster_core::diagnostic::human(&problems, files))?;
@@ -411,7 +413,7 @@ fn planned<W: World>(
             .map(|it| it.plan),
         None => None,
     };
-    let Preview { plan, observed } = &shown;
+    let Preview { plan, observed, .. } = &*shown;
     if let Some(path) = &args.record {
         let inventory = Inventory {
             executor: policy.executor.clone(),
