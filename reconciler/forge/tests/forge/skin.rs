@@ -11,6 +11,8 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
+    /// As it was written.
+    pub(crate) target: String,
     /// Without the query.
     pub(crate) path: String,
     pub(crate) query: BTreeMap<String, String>,
@@ -101,6 +103,9 @@ fn converse(stream: &TcpStream, answer: &dyn Fn(&Request) -> Reply) -> std::io::
             How::Whole => {
                 output.write_all(head.as_bytes())?;
                 output.write_all(&reply.body)?;
+                if request.headers.get("connection").map(String::as_str) == Some("close") {
+                    return Ok(());
+                }
             }
             How::Hang => return until_closed(&mut input),
             How::Drip => {
@@ -144,7 +149,8 @@ fn read(input: &mut impl BufRead) -> std::io::Result<Option<Request>> {
     let (Some(method), Some(target)) = (words.next(), words.next()) else {
         return Ok(None);
     };
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let target = target.to_owned();
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let query = query
         .split('&')
         .filter_map(|it| it.split_once('='))
@@ -165,6 +171,7 @@ fn read(input: &mut impl BufRead) -> std::io::Result<Option<Request>> {
     input.read_exact(&mut body)?;
     Ok(Some(Request {
         method,
+        target,
         path,
         query,
         headers,

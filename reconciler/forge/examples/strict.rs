@@ -1,0 +1,535 @@
+//! Drives the client through GitHub's published description, as `tests/forge/strict` sets it up: a stateful stand-in for GitHub, and a
+//! validator that is shown every request before it.
+//!
+//!     strict STAND_IN VALIDATOR KEY EXAMPLES        two ports, the app's private key, payloads of webhooks
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use muster_core::forge::{
+    Annotation, CheckRun, CheckState, Closed, CommentId, ForgeReader, ForgeWriter, Issue, Level,
+    Marker, Put, Status, StatusState, Summary, Visibility, Which,
+};
+use muster_forge::clock::SystemClock;
+use muster_forge::github::{Identity, Settings, connect};
+use muster_forge::secret::{Secret, SecretFile};
+use muster_forge::webhook::{self, Heard, Ignored, Poke, Sender};
+use muster_forge::wire::Limits;
+use serde_json::{Value, json};
+
+#[expect(dead_code, reason = "a model has more use for it")]
+#[path = "../tests/forge/skin.rs"]
+mod skin;
+
+use skin::{How, Reply, Request, serve};
+
+/// What somebody who is no bot uses; `tests/forge/strict` seeds it.
+const PERSON: &str = "Bearer person-token";
+
+#[derive(Default)]
+struct Score {
+    passed: usize,
+    failed: usize,
+}
+
+impl Score {
+    fn check(&mut self, what: &str, good: bool) {
+        match good {
+            true => self.passed += 1,
+            false => {
+                self.failed += 1;
+                println!("FAILED: {what}");
+            }
+        }
+    }
+
+    fn equal<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, is: &T, should: &T) {
+        self.check(&format!("{what}: {is:?}, not {should:?}"), is == should);
+    }
+}
+
+/// What the validator says of requests.
+type Violations = Arc<Mutex<Vec<String>>>;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [stand_in, validator, key, examples] = &arguments[..] else {
+        panic!("strict STAND_IN VALIDATOR KEY EXAMPLES");
+    };
+    let port = |text: &str| text.parse::<u16>().expect("a port");
+    let (stand_in, validator) = (port(stand_in), port(validator));
+    let violations = Violations::default();
+    let seen = Arc::clone(&violations);
+    let server = serve(move |request| pass_on(request, stand_in, validator, &seen));
+    let mut score = Score::default();
+    refuses_what_is_wrong(server.port, &violations, &mut score);
+    a_pull_request(
+        stand_in,
+        server.port,
+        Path::new(key),
+        &violations,
+        &mut score,
+    );
+    payloads(Path::new(examples), &mut score);
+    println!("{} passed, {} failed", score.passed, score.failed);
+    std::process::exit(i32::from(score.failed > 0));
+}
+
+/// Hands a request to the validator, notes what it says against it, and answers as the stand-in does.
+fn pass_on(request: &Request, stand_in: u16, validator: u16, violations: &Violations) -> Reply {
+    let send = |port, accept: &str| {
+        let authorization = request.headers.get("authorization").map(String::as_str);
+        let mut extra = vec![("accept", accept)];
+        for name in ["if-none-match", "x-github-api-version", "user-agent"] {
+            extra.extend(request.headers.get(name).map(|it| (name, it.as_str())));
+        }
+        call(
+            port,
+            &request.method,
+            &request.target,
+            authorization.unwrap_or_default(),
+            &extra,
+            &request.body,
+        )
+    };
+    // The description has no other type of an answer, whatever GitHub itself calls it.
+    let judged = send(validator, "application/json");
+    // What is right is answered with what success looks like.
+    let said = || format!("{} {}", judged.0, String::from_utf8_lossy(&judged.2));
+    let against = (judged.0 >= 400)
+        .then(said)
+        .or_else(|| wrong_issue(request));
+    if let Some(against) = against {
+        let line = format!("{} {}: {against}", request.method, request.target);
+        violations.lock().unwrap().push(line);
+    }
+    // The stand-in knows no statuses.
+    let (status, headers, body) = match request.target.contains("/statuses") {
+        true => judged,
+        false => send(
+            stand_in,
+            request.headers.get("accept").map_or("*/*", String::as_str),
+        ),
+    };
+    let kept = [
+        "link",
+        "date",
+        "etag",
+        "content-type",
+        "retry-after",
+        "location",
+    ];
+    Reply {
+        status,
+        headers: headers
+            .into_iter()
+            .filter(|(name, _)| kept.contains(&name.as_str()))
+            .collect(),
+        body,
+        how: How::Whole,
+    }
+}
+
+/// The validator lets every body of an issue through: what the description says of the fields that we use.
+fn wrong_issue(request: &Request) -> Option<String> {
+    let (_, rest) = request.path.split_once("/issues")?;
+    let about_one = rest.is_empty() || rest[1..].bytes().all(|it| it.is_ascii_digit());
+    if request.body.is_empty() || !about_one {
+        return None;
+    }
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let good = |(name, value): (&String, &Value)| match name.as_str() {
+        "title" | "body" => value.is_string(),
+        "state" => request.method == "PATCH" && (value == "open" || value == "closed"),
+        _ => false,
+    };
+    let titled = request.method == "PATCH" || body["title"].is_string();
+    let right = body
+        .as_object()
+        .is_some_and(|it| titled && it.iter().all(good));
+    (!right).then(|| format!("not an issue: {body}"))
+}
+
+type Answer = (u16, Vec<(String, String)>, Vec<u8>);
+
+/// One request to this machine, in the oldest HTTP that everybody speaks.
+fn call(
+    port: u16,
+    method: &str,
+    target: &str,
+    authorization: &str,
+    extra: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+    let patience = std::time::Duration::from_secs(60);
+    stream.set_read_timeout(Some(patience)).expect("a timeout");
+    let mut head = format!(
+        "{method} {target} HTTP/1.0\r\nhost: 127.0.0.1:{port}\r\nauthorization: {authorization}\r\nconnection: close\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    if !body.is_empty() {
+        head.push_str("content-type: application/json\r\n");
+    }
+    for (name, value) in extra {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes()).expect("a request");
+    stream.write_all(body).expect("a request");
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).expect("an answer");
+    let end = all
+        .windows(4)
+        .position(|it| it == b"\r\n\r\n")
+        .expect("the end of a head");
+    let head = String::from_utf8_lossy(&all[..end]).into_owned();
+    let mut lines = head.lines();
+    let status = lines
+        .next()
+        .and_then(|it| it.split(' ').nth(1)?.parse().ok());
+    let headers = lines
+        .filter_map(|it| it.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    (status.expect("a status"), headers, all[end + 4..].to_vec())
+}
+
+/// The validator is awake: each operation that is used is first used wrongly, and that is noticed.
+fn refuses_what_is_wrong(port: u16, violations: &Violations, score: &mut Score) {
+    let sha = "1".repeat(40);
+    let repository = "/repos/acme/state";
+    for (method, target, body) in [
+        ("GET", "/pulls?state=sideways".to_owned(), Value::Null),
+        ("GET", "/pulls/first".into(), Value::Null),
+        ("GET", "/pulls/first/files".into(), Value::Null),
+        (
+            "GET",
+            format!("/commits/{sha}/pulls?per_page=many"),
+            Value::Null,
+        ),
+        ("GET", "/issues/first/comments".into(), Value::Null),
+        ("POST", "/issues/9999/comments".into(), json!({"text": "x"})),
+        ("GET", "/issues/comments/first".into(), Value::Null),
+        (
+            "PATCH",
+            "/issues/comments/9999".into(),
+            json!({"text": "x"}),
+        ),
+        (
+            "GET",
+            format!("/commits/{sha}/statuses?per_page=many"),
+            Value::Null,
+        ),
+        (
+            "POST",
+            format!("/statuses/{sha}"),
+            json!({"state": "green"}),
+        ),
+        (
+            "GET",
+            format!("/commits/{sha}/check-runs?filter=newest"),
+            Value::Null,
+        ),
+        ("POST", "/check-runs".into(), json!({"head_sha": sha})),
+        (
+            "PATCH",
+            "/check-runs/9999".into(),
+            json!({"status": "sideways"}),
+        ),
+        ("GET", "/issues?state=sideways".into(), Value::Null),
+        ("POST", "/issues".into(), json!({"body": "x"})),
+        ("PATCH", "/issues/9999".into(), json!({"state": "sideways"})),
+    ] {
+        let sent = if body.is_null() {
+            Vec::new()
+        } else {
+            body.to_string().into_bytes()
+        };
+        call(
+            port,
+            method,
+            &format!("{repository}{target}"),
+            PERSON,
+            &[],
+            &sent,
+        );
+        let noticed = !std::mem::take(&mut *violations.lock().unwrap()).is_empty();
+        score.check(
+            &format!("{method} {target} {body} was let through"),
+            noticed,
+        );
+    }
+    let body = json!({"repositories": "state"}).to_string();
+    call(
+        port,
+        "POST",
+        "/app/installations/5/access_tokens",
+        PERSON,
+        &[],
+        body.as_bytes(),
+    );
+    let noticed = !std::mem::take(&mut *violations.lock().unwrap()).is_empty();
+    score.check("a token for something else was let through", noticed);
+}
+
+/// Somebody edits, and the client does all that it can do about it.
+fn a_pull_request(
+    stand_in: u16,
+    port: u16,
+    key: &Path,
+    violations: &Violations,
+    score: &mut Score,
+) {
+    let person = |method: &str, target: &str, body: Value| -> Value {
+        let sent = if body.is_null() {
+            Vec::new()
+        } else {
+            body.to_string().into_bytes()
+        };
+        let (status, _, body) = call(
+            stand_in,
+            method,
+            &format!("/repos/acme/state{target}"),
+            PERSON,
+            &[],
+            &sent,
+        );
+        assert!(
+            status < 300,
+            "{method} {target}: {status} {}",
+            String::from_utf8_lossy(&body)
+        );
+        serde_json::from_slice(&body).expect("JSON")
+    };
+    let main = person("GET", "/branches/main", Value::Null);
+    person(
+        "POST",
+        "/git/refs",
+        json!({"ref": "refs/heads/edit", "sha": main["commit"]["sha"]}),
+    );
+    // "emo: {}\n"
+    person(
+        "PUT",
+        "/contents/roster.yaml",
+        json!({"message": "Adds emo.", "content": "ZW1vOiB7fQo=", "branch": "edit"}),
+    );
+    let opened = person(
+        "POST",
+        "/pulls",
+        json!({"title": "Adds emo", "head": "edit", "base": "main"}),
+    );
+    let number = opened["number"].as_u64().expect("a number");
+
+    let settings = Settings {
+        base: format!("http://127.0.0.1:{port}")
+            .parse()
+            .expect("an address"),
+        repository: "acme/state".parse().expect("a repository"),
+        identity: Identity::App {
+            app: 99,
+            installation: None,
+            key: SecretFile::at(key),
+        },
+        limits: Limits::default(),
+    };
+    let (mut reader, mut writer) =
+        connect(settings, Arc::new(SystemClock::default())).expect("a client");
+    let open = reader.proposals(Which::Open).expect("proposals");
+    score.equal("open proposals", &open.proposals.len(), &1);
+    score.equal("unread proposals", &open.unread, &Vec::new());
+    let proposal = reader.proposal(number).expect("a proposal");
+    score.equal("the proposal", &open.proposals[0], &proposal);
+    score.equal("its base", &proposal.base.as_str(), &"main");
+    score.check("it is no fork", !proposal.fork);
+    score.equal(
+        "who sees it",
+        &reader.visibility().expect("a repository"),
+        &Visibility::Private,
+    );
+    score.check("its files", reader.changed_paths(number).is_ok());
+
+    let marker: Marker = "plan".parse().expect("a marker");
+    let text = |n: usize| format!("# muster would …\n\n{}\n", "* **do** `this`\n".repeat(n));
+    let created = writer
+        .put_comment(number, None, &marker, &text(3))
+        .expect("a comment");
+    score.check("a comment is created", matches!(created, Put::Created(_)));
+    let known = created.id();
+    score.equal(
+        "the same again",
+        &writer.put_comment(number, known, &marker, &text(3)).ok(),
+        &known.map(Put::Unchanged),
+    );
+    score.equal(
+        "found again",
+        &writer.put_comment(number, None, &marker, &text(3)).ok(),
+        &known.map(Put::Unchanged),
+    );
+    score.equal(
+        "another text",
+        &writer.put_comment(number, known, &marker, &text(4)).ok(),
+        &known.map(Put::Updated),
+    );
+    let lost = Some(CommentId(999_999));
+    score.equal(
+        "a number that is none",
+        &writer.put_comment(number, lost, &marker, &text(4)).ok(),
+        &known.map(Put::Unchanged),
+    );
+
+    for state in [
+        StatusState::Pending,
+        StatusState::Success,
+        StatusState::Failure,
+    ] {
+        let status = Status {
+            state,
+            context: "muster".into(),
+            summary: Summary::of("3 benign, 1 held, on 2 hosts"),
+            target: Some("https://ledger.example.org/report".into()),
+        };
+        let set = writer.set_status(&proposal.head, &status);
+        score.check(&format!("a status: {set:?}"), set.is_ok());
+    }
+    let check = |state, remarks: u32| CheckRun {
+        name: "muster".into(),
+        state,
+        title: "Not valid".into(),
+        summary: "See the lines.".into(),
+        annotations: (1..=remarks)
+            .map(|line| Annotation {
+                path: "roster.yaml".into(),
+                line,
+                column: (line % 2 == 0).then_some(4),
+                level: [Level::Notice, Level::Warning, Level::Failure][line as usize % 3],
+                message: "there is no such tier".into(),
+            })
+            .collect(),
+        target: Some("https://ledger.example.org/report".into()),
+    };
+    let running = writer
+        .put_check(&proposal.head, &check(CheckState::Running, 0))
+        .expect("a check");
+    score.check("a check is created", matches!(running, Put::Created(_)));
+    let failed = writer
+        .put_check(&proposal.head, &check(CheckState::Failure, 60))
+        .expect("a check");
+    score.equal("it fails", &failed.id(), &running.id());
+    let again = writer
+        .put_check(&proposal.head, &check(CheckState::Failure, 60))
+        .ok();
+    score.equal("and says so once", &again, &failed.id().map(Put::Unchanged));
+    let good = writer
+        .put_check(&proposal.head, &check(CheckState::Success, 0))
+        .expect("a check");
+    score.check("another one is good", matches!(good, Put::Created(_)));
+
+    let drift: Marker = "drift/host/devvm".parse().expect("a marker");
+    let issue = Issue {
+        title: "Drift on devvm".into(),
+        text: "What is not as it should be.".into(),
+    };
+    let made = writer.put_issue(None, &drift, &issue).expect("an issue");
+    score.check("an issue is opened", matches!(made, Put::Created(_)));
+    score.equal(
+        "once",
+        &writer.put_issue(None, &drift, &issue).ok(),
+        &made.id().map(Put::Unchanged),
+    );
+    score.equal(
+        "and closed",
+        &writer.close_issue(made.id(), &drift).ok(),
+        &made.id().map(Closed::Closed),
+    );
+    score.equal(
+        "once, too",
+        &writer.close_issue(None, &drift).ok(),
+        &Some(Closed::NoneOpen),
+    );
+
+    person("PUT", &format!("/pulls/{number}/merge"), json!({}));
+    let changed = reader
+        .proposals(Which::ChangedSince(&open.cursor))
+        .expect("proposals");
+    score.equal("what changed", &changed.proposals.len(), &1);
+    let merged = reader.proposal_merged_as(&proposal.head);
+    score.check(
+        &format!("what a commit came from: {merged:?}"),
+        merged.is_ok(),
+    );
+    let said = std::mem::take(&mut *violations.lock().unwrap());
+    score.equal("requests against the description", &said, &Vec::new());
+}
+
+/// Every payload that GitHub documents is heard or ignored.
+fn payloads(examples: &Path, score: &mut Score) {
+    let text = std::fs::read(examples).expect("the examples");
+    let events: Vec<Value> = serde_json::from_slice(&text).expect("the examples");
+    let secret = b"it is a secret to everybody";
+    let key = webhook::Key::new(&Secret::new(secret.to_vec())).expect("a key");
+    let signing = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret);
+    let (mut poked, mut ignored) = (0, 0);
+    for event in &events {
+        let name = event["name"].as_str().expect("a name");
+        for payload in event["examples"].as_array().expect("examples") {
+            let body = payload.to_string().into_bytes();
+            let repository = payload["repository"]["full_name"]
+                .as_str()
+                .and_then(|it| it.parse().ok());
+            let known = repository.is_some();
+            let repository =
+                repository.unwrap_or_else(|| "acme/state".parse().expect("a repository"));
+            let hear = |body: &[u8]| {
+                let tag = ring::hmac::sign(&signing, body);
+                let hex: String = tag.as_ref().iter().map(|it| format!("{it:02x}")).collect();
+                let mut headers = HeaderMap::new();
+                for (name, value) in [
+                    ("content-type", "application/json"),
+                    ("x-github-event", name),
+                    ("x-github-delivery", "0"),
+                    ("x-hub-signature-256", &format!("sha256={hex}")),
+                ] {
+                    let value = HeaderValue::from_str(value).expect("a value");
+                    headers.insert(HeaderName::from_static(name), value);
+                }
+                webhook::hear(Sender::GitHub, &key, &repository, &headers, body)
+            };
+            match hear(&body) {
+                Heard::Poke(poke, _) => {
+                    poked += 1;
+                    let right = match name {
+                        "pull_request" => {
+                            payload["number"].as_u64().map(Poke::Proposal) == Some(poke)
+                        }
+                        "push" => {
+                            payload["ref"].as_str().map(|it| Poke::Ref(it.to_owned())) == Some(poke)
+                        }
+                        _ => true,
+                    };
+                    score.check(&format!("{name}: not where it says"), right);
+                }
+                Heard::Ignored(why) => {
+                    ignored += 1;
+                    let matters = known && matches!(name, "pull_request" | "push");
+                    score.check(
+                        &format!("{name}: {why:?}"),
+                        !matters && why != Ignored::Unreadable,
+                    );
+                }
+                Heard::Refused(why) => score.check(&format!("{name}: {why:?}"), false),
+            }
+            // Cut anywhere, it is no payload, and no harm.
+            let cut = body.len() / 3;
+            score.check(
+                &format!("{name}, cut"),
+                matches!(hear(&body[..cut]), Heard::Ignored(_)),
+            );
+        }
+    }
+    println!("webhooks: {poked} are a reason to look, {ignored} are none");
+    score.check("no payloads", poked > 20 && ignored > 100);
+}
