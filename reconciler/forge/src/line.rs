@@ -216,6 +216,7 @@ impl Line {
         {
             return Ok(Page {
                 what,
+                route: Some(route.to_owned()),
                 body: Bytes::from(known.body),
                 next: known.next,
             });
@@ -230,6 +231,7 @@ impl Line {
         }
         Ok(Page {
             what,
+            route: Some(route.to_owned()),
             body: answer.into_body(),
             next,
         })
@@ -330,6 +332,7 @@ impl Line {
         self.heed(judged)?;
         Ok(Page {
             what: ask.what(),
+            route: None,
             body: answer.into_body(),
             next: None,
         })
@@ -429,6 +432,10 @@ impl Line {
                 why: visible(&error.to_string()),
             },
         });
+        // What cannot be read must not be what there is as long as nothing changes.
+        if let (Err(_), Some(route)) = (&read, &page.route) {
+            self.cache.forget(route);
+        }
         self.heed(read)
     }
 
@@ -444,6 +451,7 @@ impl Line {
 /// A whole answer, and the query of the page after it.
 pub(crate) struct Page {
     pub(crate) what: String,
+    route: Option<String>,
     pub(crate) body: Bytes,
     pub(crate) next: Option<String>,
 }

@@ -198,3 +198,21 @@ fn an_answer_in_which_nothing_changed_is_what_it_was() {
         );
     });
 }
+
+#[test]
+fn what_could_not_be_read_is_asked_for_anew() {
+    with(Kind::GitHubApp, |forge, reader, _| {
+        use crate::model::What;
+        forge.pull(1, json!({}));
+        reader.visibility().unwrap();
+        let marked = vec![("etag", "W/\"1\"".to_owned())];
+        forge.fault("GET", "/pulls/1", What::Answer(200, marked, json!("half")));
+        assert!(matches!(
+            reader.proposal(1),
+            Err(ForgeError::Garbled { .. })
+        ));
+        assert_eq!(reader.proposal(1).unwrap().number, 1);
+        let last = forge.state(|it| it.requests.last().cloned()).unwrap();
+        assert!(!last.headers.contains_key("if-none-match"), "{last:?}");
+    });
+}
