@@ -1,7 +1,7 @@
 //! Drives the client through GitHub's published description, as `tests/forge/strict` sets it up: a stateful stand-in for GitHub, and a
 //! validator that is shown every request before it.
 //!
-//!     strict STAND_IN VALIDATOR KEY EXAMPLES        two ports, the app's private key, payloads of webhooks
+//!     strict STAND_IN VALIDATOR KEY EXAMPLES…        two ports, the app's private key, payloads of webhooks
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -56,8 +56,8 @@ type Violations = Arc<Mutex<Vec<String>>>;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [stand_in, validator, key, examples] = &arguments[..] else {
-        panic!("strict STAND_IN VALIDATOR KEY EXAMPLES");
+    let [stand_in, validator, key, examples @ ..] = &arguments[..] else {
+        panic!("strict STAND_IN VALIDATOR KEY EXAMPLES…");
     };
     let port = |text: &str| text.parse::<u16>().expect("a port");
     let (stand_in, validator) = (port(stand_in), port(validator));
@@ -73,7 +73,9 @@ fn main() {
         &violations,
         &mut score,
     );
-    payloads(Path::new(examples), &mut score);
+    for file in examples {
+        payloads(Path::new(file), &mut score);
+    }
     println!("{} passed, {} failed", score.passed, score.failed);
     std::process::exit(i32::from(score.failed > 0));
 }
@@ -531,5 +533,5 @@ fn payloads(examples: &Path, score: &mut Score) {
         }
     }
     println!("webhooks: {poked} are a reason to look, {ignored} are none");
-    score.check("no payloads", poked > 20 && ignored > 100);
+    score.check("no payloads", poked > 0 && ignored > 0);
 }
