@@ -39,9 +39,9 @@ const READS: usize = 1_000;
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// Tags whose signature was good when they were last looked at, as they were read: never read again (P6).
-    raw: BTreeMap<(String, TagId), RawTag>,
+    raw: BTreeMap<String, (TagId, RawTag)>,
     /// Tags that will not become good, with the version of the root by which that was found.
-    refused: BTreeMap<(String, TagId), u64>,
+    refused: BTreeMap<String, (TagId, u64)>,
 }
 
 impl Seen {
@@ -248,11 +248,7 @@ fn read_all<S: Source, W, J, L, R>(
     heads: &Heads,
     prefix: &str,
 ) -> Vec<(String, RawTag)> {
-    let named = heads
-        .tags
-        .iter()
-        .filter(|(name, _)| name.starts_with(prefix));
-    named
+    below(&heads.tags, prefix)
         .take(READS)
         .filter_map(|(name, id)| Some((name.clone(), outside.source.tag(id).ok()?)))
         .filter(|(_, raw)| raw.kind == ObjectKind::Tag)
@@ -326,6 +322,27 @@ fn leave_freeze<S: Source, W, J: Journal, L, R>(
     Ok(())
 }
 
+/// The tags whose full name begins with `prefix`.
+fn below<'h>(
+    tags: &'h BTreeMap<String, TagId>,
+    prefix: &str,
+) -> impl Iterator<Item = (&'h String, &'h TagId)> {
+    tags.range(prefix.to_owned()..)
+        .take_while(move |(name, _)| name.starts_with(prefix))
+}
+
+/// Looks names up in a map, in the order of the map: side by side, which is for ten thousand of them a tenth of the work of
+/// ten thousand searches.
+fn in_order<'m, V>(map: &'m BTreeMap<String, V>) -> impl FnMut(&str) -> Option<&'m V> {
+    let mut at = map.iter().peekable();
+    move |wanted| {
+        while at.next_if(|(name, _)| name.as_str() < wanted).is_some() {}
+        at.peek()
+            .filter(|(name, _)| *name == wanted)
+            .map(|(_, value)| *value)
+    }
+}
+
 /// What operators signed, out of the tags that are there now.
 fn gather<S: Source, W, J, L, R>(
     memory: &mut Memory,
@@ -335,22 +352,29 @@ fn gather<S: Source, W, J, L, R>(
     root: &Root,
     summary: &mut Summary,
 ) -> Vec<Release> {
-    let there = |key: &(String, TagId)| heads.tags.get(&key.0) == Some(&key.1);
-    memory.seen.raw.retain(|key, _| there(key));
+    let mut there = in_order(&heads.tags);
+    memory
+        .seen
+        .raw
+        .retain(|name, (id, _)| there(name) == Some(&*id));
+    let mut there = in_order(&heads.tags);
     memory
         .seen
         .refused
-        .retain(|key, version| there(key) && *version == root.version);
+        .retain(|name, (id, version)| *version == root.version && there(name) == Some(&*id));
     let mut signed: Vec<Signed> = Vec::new();
     for (name, id) in in_turn(&heads.tags, &memory.seen, root, run.wall) {
-        let key = (name.clone(), id.clone());
-        let raw = match memory.seen.raw.remove(&key) {
-            Some(raw) => raw,
+        let refused = |memory: &mut Memory| {
+            let how = (id.clone(), root.version);
+            memory.seen.refused.insert(name.clone(), how);
+        };
+        let raw = match memory.seen.raw.remove(name) {
+            Some((_, raw)) => raw,
             None => match outside.source.tag(id) {
                 Ok(raw) => raw,
                 Err(error) => {
                     tracing::warn!(tag = %id, "A release could not be read: {}.", chain(&error));
-                    memory.seen.refused.insert(key, root.version);
+                    refused(memory);
                     continue;
                 }
             },
@@ -358,7 +382,7 @@ fn gather<S: Source, W, J, L, R>(
         match authenticate(name, raw.kind, &raw.bytes, Some(root), run.wall) {
             Ok(it) => {
                 signed.push(it);
-                memory.seen.raw.insert(key, raw);
+                memory.seen.raw.insert(name.clone(), (id.clone(), raw));
             }
             // A key's validity is a matter of time; all else stays as it is.
             Err(refusal) if refusal.code == Code::KeyExpired => {
@@ -371,7 +395,7 @@ fn gather<S: Source, W, J, L, R>(
                 summary
                     .unauthenticated
                     .push(unauthenticated(name, id, refusal));
-                memory.seen.refused.insert(key, root.version);
+                refused(memory);
             }
         }
     }
@@ -397,13 +421,14 @@ fn in_turn<'h>(
 ) -> Vec<(&'h String, &'h TagId)> {
     let ours = release::key_suffixes(root);
     let names_ours = |name: &str| name.rsplit('-').next().is_some_and(|it| ours.contains(it));
-    let releases = tags.iter().filter(|(name, _)| name.starts_with(RELEASES));
-    let (mut due, mut new): (Vec<_>, Vec<_>) = releases
-        .map(|(name, id)| ((name, id), (name.clone(), id.clone())))
-        .filter(|(_, key)| !seen.refused.contains_key(key))
-        .partition(|(_, key)| seen.raw.contains_key(key));
+    let mut refused = in_order(&seen.refused);
+    let mut good = in_order(&seen.raw);
+    // What is remembered is of tags that have not moved: `gather` saw to it.
+    let (mut due, mut new): (Vec<_>, Vec<_>) = below(tags, RELEASES)
+        .filter(|(name, _)| refused(name).is_none())
+        .partition(|(name, _)| good(name).is_some());
     if new.len() > READS {
-        new.sort_by_cached_key(|((name, _), _)| {
+        new.sort_by_cached_key(|(name, _)| {
             let mut hasher = DefaultHasher::new();
             (name, wall).hash(&mut hasher);
             (!names_ours(name), hasher.finish())
@@ -411,7 +436,7 @@ fn in_turn<'h>(
         new.truncate(READS);
     }
     due.append(&mut new);
-    due.into_iter().map(|(tag, _)| tag).collect()
+    due
 }
 
 /// What a decision about releases is made from.
@@ -601,7 +626,7 @@ fn still_counts(
     let wall = (run.clock)();
     in_window(release, wall, memory.facts().latest).map_err(|refusal| refusal.to_string())?;
     let root = run.trust.read()?;
-    for ((name, _), raw) in &memory.seen.raw {
+    for (name, (_, raw)) in &memory.seen.raw {
         if release.signed().iter().any(|it| it.ref_name == *name) {
             let signed = authenticate(name, raw.kind, &raw.bytes, root.as_deref(), wall);
             drop(signed.map_err(|refusal| refusal.to_string())?);

@@ -22,6 +22,8 @@ pub(crate) mod tree;
 mod write;
 
 #[cfg(test)]
+mod racer;
+#[cfg(test)]
 mod tests;
 
 use std::fs::File;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
@@ -287,54 +287,36 @@ fn check(member: &Member) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads and decompresses in a thread of its own, a few buffers ahead, and keeps the digest of the file.
+/// Reads the file and keeps its digest in one thread, decompresses in another, and hands on what comes of it: neither the
+/// disk nor a processor waits for the others.
 struct Ahead {
-    from: Option<Receiver<io::Result<Vec<u8>>>>,
-    thread: Option<JoinHandle<[u8; 32]>>,
-    chunk: Vec<u8>,
-    at: usize,
+    text: Chunks,
+    digest: Option<JoinHandle<[u8; 32]>>,
+    decompressed: Option<JoinHandle<()>>,
 }
 
 impl Ahead {
     fn start(file: File) -> Result<Self, Error> {
-        let (to, from) = sync_channel(8);
-        let hashed = BufReader::with_capacity(
-            CHUNK,
-            Hashed {
-                file,
-                hash: Sha256::new(),
-            },
-        );
-        let mut zstd = zstd::stream::read::Decoder::with_buffer(hashed).map_err(Error::Reading)?;
-        let thread = std::thread::Builder::new()
-            .name("archive".to_owned())
-            .spawn(move || {
-                loop {
-                    let mut chunk = Vec::with_capacity(CHUNK);
-                    let read = zstd
-                        .by_ref()
-                        .take(CHUNK as u64)
-                        .read_to_end(&mut chunk)
-                        .map(|_| chunk);
-                    let last = read.as_ref().map_or(true, Vec::is_empty);
-                    if to.send(read).is_err() || last {
-                        return zstd.finish().into_inner().hash.finalize().into();
-                    }
-                }
-            });
-        let thread = thread.map_err(Error::Reading)?;
+        // A hint: the kernel reads further ahead.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
+        let hashed = Hashed {
+            file,
+            hash: Sha256::new(),
+        };
+        let (raw, digest) = beside(hashed, |it| it.hash.finalize().into())?;
+        let zstd = zstd::stream::read::Decoder::with_buffer(raw).map_err(Error::Reading)?;
+        let (text, decompressed) = beside(zstd, drop)?;
         Ok(Self {
-            from: Some(from),
-            thread: Some(thread),
-            chunk: Vec::new(),
-            at: 0,
+            text,
+            digest: Some(digest),
+            decompressed: Some(decompressed),
         })
     }
 
     /// The digest of the file, once all of it was read.
     fn finish(mut self) -> Result<[u8; 32], Error> {
-        self.from = None;
-        let thread = self.thread.take().expect("BUG: finished once");
+        self.text.from = None;
+        let thread = self.digest.take().expect("BUG: finished once");
         thread
             .join()
             .map_err(|_| Error::Reading(io::Error::other("BUG: the reader panicked")))
@@ -343,14 +325,55 @@ impl Ahead {
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        self.from = None;
-        if let Some(thread) = self.thread.take() {
+        // Each thread ends when nobody takes what it hands on.
+        self.text.from = None;
+        if let Some(thread) = self.decompressed.take() {
+            let _ = thread.join();
+        }
+        if let Some(thread) = self.digest.take() {
             let _ = thread.join();
         }
     }
 }
 
-impl BufRead for Ahead {
+/// Reads `from` in a thread of its own, a few buffers ahead; what `last` makes of it is what the thread ends with.
+fn beside<R: Read + Send + 'static, T: Send + 'static>(
+    mut from: R,
+    last: impl FnOnce(R) -> T + Send + 'static,
+) -> Result<(Chunks, JoinHandle<T>), Error> {
+    let (to, chunks) = sync_channel(8);
+    let thread = std::thread::Builder::new()
+        .name("archive".to_owned())
+        .spawn(move || {
+            loop {
+                let mut chunk = Vec::with_capacity(CHUNK);
+                let read = from
+                    .by_ref()
+                    .take(CHUNK as u64)
+                    .read_to_end(&mut chunk)
+                    .map(|_| chunk);
+                let is_last = read.as_ref().map_or(true, Vec::is_empty);
+                if to.send(read).is_err() || is_last {
+                    return last(from);
+                }
+            }
+        });
+    let chunks = Chunks {
+        from: Some(chunks),
+        chunk: Vec::new(),
+        at: 0,
+    };
+    Ok((chunks, thread.map_err(Error::Reading)?))
+}
+
+/// What another thread reads. An empty chunk is the end.
+struct Chunks {
+    from: Option<Receiver<io::Result<Vec<u8>>>>,
+    chunk: Vec<u8>,
+    at: usize,
+}
+
+impl BufRead for Chunks {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.at == self.chunk.len()
             && let Some(from) = &self.from
@@ -369,13 +392,29 @@ impl BufRead for Ahead {
     }
 }
 
-impl Read for Ahead {
+impl Read for Chunks {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let chunk = self.fill_buf()?;
         let length = chunk.len().min(buffer.len());
         buffer[..length].copy_from_slice(&chunk[..length]);
         self.consume(length);
         Ok(length)
+    }
+}
+
+impl BufRead for Ahead {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.text.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.text.consume(amount);
+    }
+}
+
+impl Read for Ahead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.text.read(buffer)
     }
 }
 
