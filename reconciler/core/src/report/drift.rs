@@ -71,7 +71,7 @@ pub fn drift(drift: &Drift<'_>, limit: usize) -> Option<Comment> {
             let worst = |it: &Group<'_, '_>| it.first().held().map(|it| it.class).max();
             groups.sort_by_key(|it| std::cmp::Reverse(worst(it)));
             let room = limit.saturating_sub(head.len() + foot.len() + ages.len());
-            let whole = whole_blocks(&groups, &[], room);
+            let whole = whole_blocks(&groups, Vec::new(), room);
             (
                 whole.unwrap_or_else(|| counted_blocks(&groups, &views)),
                 ages,

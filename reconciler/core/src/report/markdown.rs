@@ -88,12 +88,11 @@ fn planned(
         Audience::Team => {
             let used = head.len() + page::length(&blocks) + page::length(&after);
             let room = limit.saturating_sub(used + foot.len() + ages.len());
-            let calm = calm_blocks(&views);
             let mut groups = group::fold(views.iter().filter(|it| !is_in_line(it, &views)));
             // The worst first.
             let worst = |it: &Group<'_, '_>| it.first().held().map(|it| it.class).max();
             groups.sort_by_key(|it| std::cmp::Reverse(worst(it)));
-            let whole = whole_blocks(&groups, &calm, room);
+            let whole = calm_blocks(&views, room).and_then(|it| whole_blocks(&groups, it, room));
             blocks.extend(whole.unwrap_or_else(|| counted_blocks(&groups, &views)));
         }
     }
@@ -252,10 +251,12 @@ fn is_in_line(view: &View<'_>, all: &[View<'_>]) -> bool {
 }
 
 /// The hosts with nothing to change, in one line, and what there is to note about them.
-fn calm_blocks(views: &[View<'_>]) -> Vec<Block> {
+///
+/// `None` when that is more than `room` bytes.
+fn calm_blocks(views: &[View<'_>], room: usize) -> Option<Vec<Block>> {
     let calm: Vec<&View<'_>> = views.iter().filter(|it| is_in_line(it, views)).collect();
     if calm.is_empty() {
-        return Vec::new();
+        return Some(Vec::new());
     }
     let mut blocks = vec![calm_line(&calm)];
     if calm.len() > HOSTS_NAMED {
@@ -267,9 +268,10 @@ fn calm_blocks(views: &[View<'_>]) -> Vec<Block> {
     }
     for group in group::fold(calm.into_iter().filter(|it| !it.notes.is_empty())) {
         blocks.push(group.heading());
-        blocks.push(Block::body(folded_notes(group.first().notes)));
+        let left = room.checked_sub(page::length(&blocks))?;
+        blocks.push(Block::body(folded_notes(group.first().notes, left)?));
     }
-    blocks
+    Some(blocks)
 }
 
 fn calm_line(calm: &[&View<'_>]) -> Block {
@@ -282,11 +284,11 @@ fn calm_line(calm: &[&View<'_>]) -> Block {
 /// Everything, step by step; `None` when that is more than `room` bytes.
 pub(super) fn whole_blocks(
     groups: &[Group<'_, '_>],
-    calm: &[Block],
+    calm: Vec<Block>,
     room: usize,
 ) -> Option<Vec<Block>> {
     let mut blocks = Vec::new();
-    let mut used = page::length(calm);
+    let mut used = page::length(&calm);
     for group in groups {
         let (view, from) = (group.first(), blocks.len());
         if view.is_calm() && view.notes.is_empty() {
@@ -316,11 +318,10 @@ pub(super) fn whole_blocks(
             folded(about_origin(origin), &steps)?;
         }
         folded("No longer needed after this change", &view.unneeded)?;
-        let notes = folded_notes(view.notes);
+        let notes = folded_notes(view.notes, room.checked_sub(used)?)?;
         used += notes.len();
         blocks.push(Block::body(notes));
     }
-    let calm = calm.iter().map(Block::again);
     blocks.extend(calm);
     (used <= room).then_some(blocks)
 }
@@ -361,6 +362,11 @@ pub(super) fn counted_blocks(groups: &[Group<'_, '_>], all: &[View<'_>]) -> Vec<
     let calm: Vec<&View<'_>> = all.iter().filter(|it| is_in_line(it, all)).collect();
     if !calm.is_empty() {
         blocks.push(calm_line(&calm));
+    }
+    let notes: usize = calm.iter().map(|it| it.notes.len()).sum();
+    if notes > 0 {
+        let text = format!("\n{} there, asking for nothing.\n", count(notes, "note"));
+        blocks.push(Block::body(text));
     }
     blocks
 }

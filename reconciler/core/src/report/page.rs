@@ -44,12 +44,6 @@ impl Block {
             text,
         }
     }
-    pub(super) fn again(&self) -> Self {
-        Self {
-            kind: self.kind,
-            text: self.text.clone(),
-        }
-    }
 }
 
 /// How long the blocks are on one page.

@@ -3,6 +3,7 @@
 //! It is made anew from what every host tells now. So nothing stale stays in it, and a host that comes late is in it as
 //! soon as it tells.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::group::{self, Group};
@@ -449,6 +450,34 @@ fn public_blocks(hosts: &[Told<'_>], full: bool) -> Vec<Block> {
             blocks.extend(lists.map(|list| Block::body(format!("\n{word}: {list}.\n"))));
         }
     }
+    blocks.extend(public_releases(hosts));
     blocks.extend(public::blocks(hosts.iter().map(|it| &it.view), full));
+    blocks
+}
+
+/// How far each release is: anybody can read its tag.
+fn public_releases(hosts: &[Told<'_>]) -> Vec<Block> {
+    let mut releases: BTreeMap<(&str, String), Vec<&Executor>> = BTreeMap::new();
+    for told in hosts {
+        for release in told.host.releases {
+            let state = match release.state {
+                ReleaseState::Claimed => "claimed".to_owned(),
+                ReleaseState::Refused { code, why: _ } => format!("refused, `{code}`"),
+                ReleaseState::Finished(None) => "finished".to_owned(),
+                ReleaseState::Finished(Some(_)) => "at its end, not all is done".to_owned(),
+            };
+            let executors = releases.entry((release.tag, state)).or_default();
+            executors.push(told.host.executor);
+        }
+    }
+    let mut blocks = Vec::new();
+    for ((tag, state), executors) in releases {
+        for list in group::name_lists(executors.into_iter()) {
+            let mut text = "\nRelease ".to_owned();
+            escape::code(&mut text, tag);
+            let _ = writeln!(text, ": {state} on {list}.");
+            blocks.push(Block::body(text));
+        }
+    }
     blocks
 }

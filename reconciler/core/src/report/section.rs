@@ -269,18 +269,25 @@ fn persons(number: usize) -> String {
     }
 }
 
-pub(super) fn folded_notes(notes: &[Note]) -> String {
+/// Notes that ask for nothing, folded away; `None` when they are more than `room` bytes.
+pub(super) fn folded_notes(notes: &[Note], room: usize) -> Option<String> {
     let calm: Vec<&Note> = notes.iter().filter(|it| !it.needs_attention()).collect();
     if calm.is_empty() {
-        return String::new();
+        return Some(String::new());
     }
     let mut out = format!(
         "\n<details>\n<summary>{}</summary>\n\n",
         count(calm.len(), "note")
     );
-    calm.iter().for_each(|note| out.push_str(&note_item(note)));
+    for note in calm {
+        out.push_str(&note_item(note));
+        // What cannot fit is not written to its end.
+        if out.len() > room {
+            return None;
+        }
+    }
     out.push_str("\n</details>\n");
-    out
+    (out.len() <= room).then_some(out)
 }
 
 pub(super) fn note_item(note: &Note) -> String {

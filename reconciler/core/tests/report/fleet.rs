@@ -26,6 +26,27 @@ pub(crate) const FULL: FullReport<'static> = FullReport {
     path: "proposals/12.md",
 };
 
+#[test]
+fn many_notes_are_counted_and_crowd_out_nothing() {
+    let host = |i: usize| {
+        let mut world = World::bare(&format!("h{i}"));
+        for n in 0..2_000 {
+            let user = format!("u{i}x{n}");
+            world.kept(&user, 1_000 + n, Stage::Active);
+            world.want(&user, Tier::PowerUser);
+            let account = world.accounts().by_name.get_mut(&user).unwrap();
+            account.groups.insert("docker".to_owned());
+        }
+        world.plan()
+    };
+    let all: Vec<Planned> = (0..3).map(host).collect();
+    let hosts: Vec<Host<'_>> = all.iter().map(|it| it.host(None)).collect();
+    let comment = planned(Audience::Team, &hosts, &[]);
+    assert_eq!(comment.pages.len(), 1);
+    let text = &comment.pages[0];
+    assert!(text.contains("- 6000 notes that ask for nothing"), "{text}");
+}
+
 fn executor(host: &str) -> Executor {
     Policy::for_host(host).executor
 }
