@@ -3,40 +3,15 @@
 use std::fmt::Write as _;
 
 use crate::diagnostic::{Diagnostic, Severity, visible};
+use crate::forge::{Annotation, Level};
 
-/// Characters of a title; more is cut by forges without a word.
-const TITLE: usize = 200;
-
-/// Characters of a message.
+/// Characters of a message; more is counted by nobody and read by nobody.
 const MESSAGE: usize = 4_000;
 
-/// One remark beside one line. Plain text: no forge reads markup in it, and no character of it is hidden.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Annotation {
-    /// The path inside the state repository.
-    pub path: String,
-    /// The line, from 1; 1 when the file as a whole is meant.
-    pub line: u32,
-    /// The column in characters, from 1, when the place is known.
-    pub column: Option<u32>,
-    /// How bad it is.
-    pub level: Level,
-    /// The name of the rule.
-    pub title: String,
-    /// What is wrong, and on a second line what to do.
-    pub message: String,
-}
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// The commit is not adopted.
-    Failure,
-    /// Worth a look.
-    Warning,
-}
-
 /// All diagnostics as annotations, in the order of files, lines and columns. Forges take 50 in one call.
+///
+/// The message is plain text: the rule in brackets after what is wrong, and on a second line what to do. Nothing in it is
+/// hidden. What is about a file as a whole stands on its first line.
 pub fn annotations<'a>(diagnostics: impl IntoIterator<Item = &'a Diagnostic>) -> Vec<Annotation> {
     let mut sorted: Vec<&Diagnostic> = diagnostics.into_iter().collect();
     sorted.sort();
@@ -52,9 +27,9 @@ fn annotation(diagnostic: &Diagnostic) -> Annotation {
         problem,
         help,
     } = diagnostic;
-    let mut message = visible(problem);
+    let mut message = format!("{} [{rule}]", cut(visible(problem)));
     if let Some(help) = help {
-        let _ = write!(message, "\nhelp: {}", visible(help));
+        let _ = write!(message, "\nhelp: {}", cut(visible(help)));
     }
     Annotation {
         path: visible(file),
@@ -64,13 +39,12 @@ fn annotation(diagnostic: &Diagnostic) -> Annotation {
             Severity::Error => Level::Failure,
             Severity::Warning => Level::Warning,
         },
-        title: cut(visible(rule), TITLE),
-        message: cut(message, MESSAGE),
+        message,
     }
 }
 
-fn cut(mut text: String, most: usize) -> String {
-    if let Some((end, _)) = text.char_indices().nth(most) {
+fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MESSAGE) {
         text.truncate(end);
         text.push('…');
     }

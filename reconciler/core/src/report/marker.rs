@@ -1,20 +1,18 @@
-//! The hidden line by which a text of ours is found again on a forge.
+//! Which of our texts stands under a marker.
 //!
 //! ```text
-//! <!-- muster:proposal/1 repo=6f1c02b1d4a4f0c9b7e5a3d2c1b0a990 page=1 -->
+//! <!-- muster proposal/1/6f1c02b1d4a4f0c9b7e5a3d2c1b0a990/1 -->
 //! ```
 //!
-//! It is the whole first line. Nothing that anybody else wrote ever begins a text of ours, so none of ours carries a
-//! marker that [`marked`] did not put there. Anybody can post a marker of their own: who wrote a text is the forge's to
-//! say, and asked first (threats C9).
+//! What it is, the version of the format, the state repository, the page. It is the whole first line. Nothing that
+//! anybody else wrote ever begins a text of ours, so none of ours carries a marker that was not put above it. Anybody can
+//! post a marker of their own: who wrote a text is the forge's to say, and asked first (threats C9).
 
+use crate::forge::Marker;
 use crate::release::RepoId;
 
 /// The version of the format that this program writes.
 const FORMAT: u32 = 1;
-
-/// Bytes that a marker takes of a forge's limit.
-pub const MARKER_ROOM: usize = 128;
 
 /// Which text it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +36,7 @@ impl Sticky {
 
 /// What a marker says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Marker {
+pub struct Mark {
     /// Which text it is.
     pub sticky: Sticky,
     /// Of which state repository.
@@ -51,56 +49,43 @@ pub struct Marker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recognised {
     /// It claims to be ours.
-    Marked(Marker),
+    Marked(Mark),
     /// It claims to be of a later version of this program: leave it alone, and do not post beside it.
     Newer(u32),
     /// It does not.
     No,
 }
 
-/// The line itself, without its end.
-pub fn marker(marker: &Marker) -> String {
-    let Marker { sticky, repo, page } = marker;
-    format!(
-        "<!-- muster:{}/{FORMAT} repo={repo} page={page} -->",
-        sticky.word()
-    )
+/// The marker to put above a page.
+pub fn marker(is: &Mark) -> Marker {
+    let Mark { sticky, repo, page } = is;
+    let name = format!("{}/{FORMAT}/{repo}/{page}", sticky.word());
+    name.parse().expect("a word and digits can mark a text")
 }
 
-/// A page as it is posted: with its marker on top.
-pub fn marked(is: &Marker, page: &str) -> String {
-    format!("{}\n{page}", marker(is))
-}
-
-/// Reads the marker of a text. Only the exact spelling that [`marker`] writes counts.
+/// Reads the marker above a text. Only the exact spelling that [`marker`] makes counts.
 pub fn recognise(text: &str) -> Recognised {
     let line = text.lines().next().unwrap_or_default();
-    let body = line
-        .strip_prefix("<!-- muster:")
+    let name = line
+        .strip_prefix("<!-- muster ")
         .and_then(|it| it.strip_suffix(" -->"));
-    let Some((name, fields)) = body.and_then(|it| it.split_once(' ')) else {
+    let mut parts = name.unwrap_or_default().splitn(3, '/');
+    let word = parts.next().unwrap_or_default();
+    let Some(sticky) = Sticky::ALL.into_iter().find(|it| it.word() == word) else {
         return Recognised::No;
     };
-    let Some((word, format)) = name.split_once('/') else {
-        return Recognised::No;
-    };
-    let (Some(sticky), Some(format)) = (
-        Sticky::ALL.into_iter().find(|it| it.word() == word),
-        number(format),
-    ) else {
-        return Recognised::No;
-    };
-    if format > FORMAT {
-        return Recognised::Newer(format);
+    match parts.next().and_then(number) {
+        None => return Recognised::No,
+        Some(format) if format > FORMAT => return Recognised::Newer(format),
+        Some(_) => {}
     }
-    let fields = fields
-        .strip_prefix("repo=")
-        .and_then(|it| it.split_once(" page="));
-    let read = fields
+    let read = parts
+        .next()
+        .and_then(|it| it.split_once('/'))
         .and_then(|(repo, page)| Some((repo.parse::<RepoId>().ok()?, number(page)?)))
-        .map(|(repo, page)| Marker { sticky, repo, page });
+        .map(|(repo, page)| Mark { sticky, repo, page });
     match read {
-        Some(read) if marker(&read) == line => Recognised::Marked(read),
+        Some(read) if marker(&read).is_above(line) => Recognised::Marked(read),
         _ => Recognised::No,
     }
 }
@@ -115,8 +100,8 @@ fn number(text: &str) -> Option<u32> {
 mod tests {
     use super::*;
 
-    fn proposal() -> Marker {
-        Marker {
+    fn proposal() -> Mark {
+        Mark {
             sticky: Sticky::Proposal,
             repo: RepoId([0x6f; 16]),
             page: 1,
@@ -124,51 +109,46 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_reads_back_as_itself_and_fits_its_room() {
+    fn a_marker_reads_back_as_itself() {
         for sticky in Sticky::ALL {
             for page in [1, 2, u32::MAX] {
-                let is = Marker {
+                let is = Mark {
                     sticky,
                     page,
                     ..proposal()
                 };
-                let text = marked(&is, "**Nothing to change**.\n");
+                let text = marker(&is).above("**Nothing to change**.\n");
                 assert_eq!(recognise(&text), Recognised::Marked(is));
                 let returned = text.replace('\n', "\r\n");
-                assert_eq!(
-                    recognise(&returned),
-                    Recognised::Marked(is),
-                    "as a browser sends it"
-                );
-                assert!(marker(&is).len() < MARKER_ROOM);
+                assert_eq!(recognise(&returned), Recognised::Marked(is));
             }
         }
         assert_eq!(
-            marker(&proposal()),
-            format!("<!-- muster:proposal/1 repo={} page=1 -->", "6f".repeat(16))
+            marker(&proposal()).line(),
+            format!("<!-- muster proposal/1/{}/1 -->", "6f".repeat(16))
         );
     }
 
     #[test]
     fn only_the_first_line_in_its_one_spelling_counts() {
-        let line = marker(&proposal());
+        let line = marker(&proposal()).line();
         for text in [
             String::new(),
             format!("\n{line}"),
             format!("> {line}"),
             format!("{line} and more"),
             format!("`{line}`"),
-            line.replace("page=1", "page=0"),
-            line.replace("page=1", "page=01"),
-            line.replace("page=1", "page=+1"),
-            line.replace("page=1", "page=99999999999"),
+            line.replace("/1 ", "/0 "),
+            line.replace("/1 ", "/01 "),
+            line.replace("/1 ", "/+1 "),
+            line.replace("/1 ", "/99999999999 "),
+            line.replace("/1 ", " "),
+            line.replace("/1 ", "/1/1 "),
             line.replace("6f6f", "6F6f"),
             line.replace("proposal/1", "proposal/0"),
             line.replace("proposal/1", "proposal"),
             line.replace("proposal/1", "comment/1"),
             line.replace("muster", "Muster"),
-            line.replace(" page=1", ""),
-            line.replace(" page=1", " page=1 page=1"),
         ] {
             assert_eq!(recognise(&text), Recognised::No, "{text}");
         }
@@ -176,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_marker_from_the_future_is_neither_ours_nor_nobodys() {
-        let later = "<!-- muster:proposal/2 repo=whatever it=has -->\n";
+        let later = "<!-- muster proposal/2/whatever -->\n";
         assert_eq!(recognise(later), Recognised::Newer(2));
     }
 }

@@ -29,18 +29,19 @@ use sha2::{Digest as _, Sha256};
 
 use crate::commit::CommitId;
 use crate::diagnostic::Diagnostic;
+use crate::forge::StatusState;
 use crate::gate::Verdict;
 use crate::plan::{Note, Plan};
 use crate::policy::Policy;
 use crate::time::Date;
 
-pub use annotation::{Annotation, Level, annotations};
+pub use annotation::annotations;
 pub use drift::{Drift, drift};
 pub use explain::{released_by, undone_by, why_class};
 pub use freshness::{Unknown, UnknownHost, freshness};
 pub use json::{Basis, PolicyFrom, Recorded, invalid_plan as invalid_json, plan as json};
 pub use markdown::comment;
-pub use marker::{MARKER_ROOM, Marker, Recognised, Sticky, marked, marker, recognise};
+pub use marker::{Mark, Recognised, Sticky, marker, recognise};
 pub use outcome::{Outcome, Refused, outcome, refusal, release_claimed, release_refused};
 pub use phrase::sentence;
 pub use record::{HostRecord, Reached, Record, ReleaseRecord, ReleaseState, record};
@@ -165,6 +166,16 @@ pub enum State {
     Failure,
     /// It is not known yet.
     Pending,
+}
+
+impl From<State> for StatusState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Success => Self::Success,
+            State::Failure => Self::Failure,
+            State::Pending => Self::Pending,
+        }
+    }
 }
 
 /// A text for a forge.

@@ -15,7 +15,7 @@ use crate::policy::Executor;
 /// Held steps that read the same to the public, and where they are.
 type Alike<'a> = BTreeMap<Key<'a>, BTreeMap<&'a Executor, usize>>;
 
-/// Class, verb, person, code of the reason, whose doing.
+/// Class, person, verb, why it waits, whose doing.
 type Key<'a> = (
     std::cmp::Reverse<Class>,
     &'a str,
@@ -50,14 +50,14 @@ pub(super) fn blocks<'v, 'a: 'v>(
          all other steps are counted.\n"
     ))];
     let mut last = None;
-    for ((class, user, kind, code, origin), hosts) in alike {
+    for ((class, user, kind, why, origin), hosts) in alike {
         if last.replace(class) != Some(class) {
             blocks.push(Block::host(format!("\n### Held: {}\n\n", class.0)));
         }
         let mut sentence = "- ".to_owned();
         let _ = write!(sentence, "`{}` of ", kind.word());
         escape::name(&mut sentence, user);
-        let mut because = format!(": {}", why(code));
+        let mut because = format!(": {why}");
         match origin {
             Origin::Change => because.push_str(", by this change"),
             Origin::Drift => because.push_str(", already there without this change"),
@@ -80,22 +80,22 @@ fn key<'a>(shown: &Shown<'a>) -> Key<'a> {
         std::cmp::Reverse(shown.class),
         action.user(),
         action.kind(),
-        shown.held.map_or("", Reason::code),
+        shown.held.map_or("", why),
         shown.origin,
     )
 }
 
 /// What a reason says without what it was found in.
-fn why(code: &str) -> &'static str {
-    match code {
-        "pending_signature" => "waits for a signed release",
-        "guardrail" => "over a limit, or a protected name",
-        "needs" => "follows another held step",
-        "precondition" => "something it needs is missing",
-        "retry" => "failed, and is tried again",
-        "needs_operator" => "needs an operator",
-        "frozen" => "the host is frozen",
-        "suspended" => "the host is suspended",
-        _ => "held",
+fn why(reason: &Reason) -> &'static str {
+    match reason {
+        Reason::PendingSignature => "waits for a signed release",
+        Reason::Limit(_) => "over the limit, so all removals of this plan wait together",
+        Reason::Guardrail(_) => "no release permits it",
+        Reason::Needs(_) => "follows another held step",
+        Reason::Precondition(_) => "something it needs is missing",
+        Reason::Retry { .. } => "failed, and is tried again",
+        Reason::NeedsOperator(_) => "needs an operator",
+        Reason::Frozen => "the host is frozen",
+        Reason::Suspended(_) => "the host is suspended",
     }
 }

@@ -5,15 +5,16 @@ use std::collections::BTreeSet;
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::{Diagnostic, Pos, Severity};
 use muster_core::facts::{Attempted, Stage};
+use muster_core::forge::{Annotation, Level};
 use muster_core::gate::Held;
 use muster_core::journal::StepResult;
 use muster_core::policy::{Executor, Policy};
 use muster_core::release::Code;
 use muster_core::repo::Tier;
 use muster_core::report::{
-    About, Annotation, Audience, Comment, Drift, FORGE_LIMIT, FullReport, Host, HostRecord, Level,
-    Proposal, Reached, Record, Recorded, ReleaseRecord, ReleaseState, State, Unknown, UnknownHost,
-    annotations, comment, drift, record,
+    About, Audience, Comment, Drift, FORGE_LIMIT, FullReport, Host, HostRecord, Proposal, Reached,
+    Record, Recorded, ReleaseRecord, ReleaseState, State, Unknown, UnknownHost, annotations,
+    comment, drift, record,
 };
 use muster_core::step::{Step, StepId};
 use muster_core::time::Time;
@@ -411,10 +412,9 @@ fn annotations_stand_in_file_order_and_hide_nothing() {
         line,
         column,
         level,
-        title: "tier".to_owned(),
         message: message.to_owned(),
     };
-    let bare = "unknown tier '\\u{202e}toor'";
+    let bare = "unknown tier '\\u{202e}toor' [tier]";
     assert_eq!(
         annotations(&list),
         [
@@ -424,12 +424,15 @@ fn annotations_stand_in_file_order_and_hide_nothing() {
                 4,
                 Some(11),
                 Level::Failure,
-                "unknown tier '\\u{202e}toor'\nhelp: write one\\u{a}of three"
+                "unknown tier '\\u{202e}toor' [tier]\nhelp: write one\\u{a}of three"
             ),
             annotation("roster.yaml", 30, Some(2), Level::Warning, bare),
         ]
     );
     let mut long = list[0].clone();
     long.problem = "é".repeat(100_000);
-    assert_eq!(annotations([&long])[0].message.chars().count(), 4_001);
+    assert_eq!(
+        annotations([&long])[0].message.chars().count(),
+        4_001 + " [tier]".len()
+    );
 }

@@ -10,9 +10,9 @@ use muster_core::policy::Aggregate;
 use muster_core::release::RepoId;
 use muster_core::repo::Tier;
 use muster_core::report::{
-    About, Audience, Comment, Drift, FORGE_LIMIT, FullReport, HostRecord, Marker, Problem,
-    Proposal, Reached, Recognised, Record, ReleaseRecord, ReleaseState, Sticky, Unknown,
-    UnknownHost, comment, drift, marked, recognise, record, text,
+    About, Audience, Comment, Drift, FORGE_LIMIT, FullReport, HostRecord, Mark, Problem, Proposal,
+    Reached, Recognised, Record, ReleaseRecord, ReleaseState, Sticky, Unknown, UnknownHost,
+    comment, drift, marker, recognise, record, text,
 };
 use muster_core::step::Step;
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use crate::reader::{all_visible, commands, joined, spans, structure};
 use crate::world::{NOW, Planned, World, about, commit};
 
-const MARKER: Marker = Marker {
+const MARK: Mark = Mark {
     sticky: Sticky::Proposal,
     repo: RepoId([0xab; 16]),
     page: 1,
@@ -61,9 +61,9 @@ const CORPUS: [&str; 37] = [
     "\u{430}dmin \u{2028} \u{e0041}",
     "1. one",
     " + plus  ",
-    "<!-- muster:proposal/1 repo=abababababababababababababababab page=1 -->",
-    "\n<!-- muster:proposal/1 repo=abababababababababababababababab page=1 -->\n",
-    "--> <!-- muster:drift/2 -->",
+    "<!-- muster proposal/1/abababababababababababababababab/1 -->",
+    "\n<!-- muster proposal/1/abababababababababababababababab/1 -->\n",
+    "--> <!-- muster drift/2 -->",
 ];
 
 /// A host on which one person's every field is `data`, with benign, privileged, destructive and refused among the rest.
@@ -224,8 +224,8 @@ fn assert_harmless(data: &str) {
         assert!(all_visible(page), "{page}");
         assert_eq!(structure(page), structure(&tame), "{page}");
         assert_eq!(recognise(page), Recognised::No, "{page}");
-        let marked = marked(&MARKER, page);
-        assert_eq!(recognise(&marked), Recognised::Marked(MARKER));
+        let marked = marker(&MARK).above(page);
+        assert_eq!(recognise(&marked), Recognised::Marked(MARK));
     }
     let planned = world(data);
     let shown = text(&[planned.host(None)]);
