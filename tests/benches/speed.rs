@@ -158,6 +158,7 @@ impl Bench {
                         plan: &plan,
                         verdict: &verdict,
                         base: None,
+                        read: report::Recorded::Live,
                     }];
                     let commit = commit();
                     let about = About {
@@ -166,9 +167,11 @@ impl Bench {
                         branch: None,
                         today: NOW.date(),
                         audience: Audience::Team,
+                        full: None,
                     };
                     let proposal = Proposal::Planned {
                         hosts: &hosts,
+                        unknown: &[],
                         warnings: &[],
                     };
                     let comment = report::comment(&about, &proposal, FORGE_LIMIT);

@@ -12,7 +12,7 @@ use muster_core::policy::Policy;
 use muster_core::release::claim::{Claim, Progress};
 use muster_core::repo;
 use muster_core::report::{
-    self, About, Audience, Comment, FORGE_LIMIT, Host, Outcome, Problem, Refused,
+    self, About, Audience, Comment, FORGE_LIMIT, Host, Outcome, Problem, Recorded, Refused,
 };
 use muster_core::step::Step;
 use muster_core::world::{Merge, ReportSink, Source, Topic};
@@ -161,6 +161,7 @@ pub(crate) fn proposal<S, W, J, L, R: ReportSink>(
         ),
         today: run.now.date(),
         audience: Audience::Team,
+        full: None,
     };
     let comment = match looked {
         Looked::Contained => report::comment(&header, &report::Proposal::Contained, FORGE_LIMIT),
@@ -186,11 +187,13 @@ pub(crate) fn proposal<S, W, J, L, R: ReportSink>(
                 plan: &plan,
                 verdict: &verdict,
                 base: Some(base),
+                read: Recorded::Live,
             };
             report::comment(
                 &header,
                 &report::Proposal::Planned {
                     hosts: &[host],
+                    unknown: &[],
                     warnings,
                 },
                 FORGE_LIMIT,

@@ -118,6 +118,9 @@ pub enum Note {
     },
 }
 
+/// The part of a host without which nothing is planned on it.
+const ACCOUNT_DATABASES: &str = "the account databases";
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -187,6 +190,11 @@ impl Note {
             Self::NotFromRoster { .. } => "not_from_roster",
             Self::ForeignEntry { .. } => "foreign_entry",
         }
+    }
+
+    /// Whether it says that nothing at all could be planned for the host.
+    pub fn leaves_host_unknown(&self) -> bool {
+        matches!(self, Self::Unread { part, .. } if part == ACCOUNT_DATABASES)
     }
 
     /// Whether somebody has to act on it.

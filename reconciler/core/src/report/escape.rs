@@ -6,6 +6,8 @@
 
 use std::fmt::Write as _;
 
+use crate::policy::Executor;
+
 /// Characters of a value, a name or a place that are shown; the rest is counted. The words of a step are never cut.
 const VALUE: usize = 60;
 
@@ -85,6 +87,16 @@ fn longest_run(text: &str) -> usize {
 /// A code span around a value that may be long.
 pub(super) fn value(out: &mut String, text: &str) {
     let (shown, left) = cut(text, VALUE);
+    code(out, shown);
+    left_out(out, left);
+}
+
+/// A code span around an executor, whole as long as it is a name that a host can have.
+pub(super) fn executor(out: &mut String, executor: &Executor) {
+    /// `host/` and the longest DNS name.
+    const NAME: usize = 260;
+    let text = executor.to_string();
+    let (shown, left) = cut(&text, NAME);
     code(out, shown);
     left_out(out, left);
 }

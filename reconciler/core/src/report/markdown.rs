@@ -1,35 +1,40 @@
 //! The comment on a proposal.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use super::group::{self, Group};
 use super::page::{self, Block};
-use super::phrase::{Markdown, count, phrase, tally};
-use super::view::{self, Command, Counts, Origin, Shown, View};
-use super::{About, Audience, Comment, Host, Problem, Proposal, State, escape};
-use crate::action::{Class, Kind};
-use crate::gate::Reason;
-use crate::plan::Note;
+use super::phrase::count;
+use super::section::{
+    about_origin, benign_runs, folded_notes, folded_steps, never_cut_blocks, tallies,
+};
+use super::view::{self, Counts, Origin, View};
+use super::{
+    About, Audience, Comment, FullReport, Host, Problem, Proposal, State, UnknownHost, escape,
+    public,
+};
+use crate::action::Class;
+use crate::policy::Executor;
 use crate::step::Step;
+use crate::time::Time;
 
 /// Host names in the first line; the rest is counted.
 const HOSTS_NAMED: usize = 5;
 
-/// Bytes of a step's words in one code span. Longer ones continue in the next item.
-const WORDS_IN_ITEM: usize = 6_000;
-
-/// Bytes of commands in one fenced block.
-const COMMANDS_IN_BLOCK: usize = 4_000;
-
 /// Says what merging `proposal` would do, in pages of at most `limit` bytes.
 ///
-/// The first line tells verdict, classes and hosts. Held and destructive steps come first and whole; benign steps are
-/// folded, and become counts when they do not fit. Only held steps and what needs attention ever take a further page.
+/// The first line tells verdict, classes and hosts, and the next one of which hosts nothing is known. Hosts with equal
+/// plans share a section. Held and destructive steps come first and whole; benign steps are folded, and become counts
+/// when they do not fit. Only held steps and what needs attention ever take a further page.
 /// A `limit` below 16 KiB is taken as 16 KiB: less does not hold one step with its surroundings.
 pub fn comment(about: &About<'_>, proposal: &Proposal<'_>, limit: usize) -> Comment {
     let limit = limit.max(page::MIN_LIMIT);
     match proposal {
-        Proposal::Planned { hosts, warnings } => planned(about, hosts, warnings, limit),
+        Proposal::Planned {
+            hosts,
+            unknown,
+            warnings,
+        } => planned(about, hosts, unknown, warnings, limit),
         Proposal::Invalid(problems) => invalid(about, problems, limit),
         Proposal::Conflict(paths) => conflict(about, paths, limit),
         Proposal::Contained => {
@@ -37,61 +42,130 @@ pub fn comment(about: &About<'_>, proposal: &Proposal<'_>, limit: usize) -> Comm
             let page = format!("**{line}.**\n{}", foot(about, None));
             Comment::new(vec![page], State::Success, line)
         }
+        Proposal::Planning => {
+            let line = super::pending(about.head);
+            let page = format!(
+                "**Planning `{}`**.\n{}",
+                about.head.short(),
+                foot(about, None)
+            );
+            Comment::new(vec![page], State::Pending, &line)
+        }
+        Proposal::Broken(why) => broken(about, why),
     }
 }
 
-fn planned(about: &About<'_>, hosts: &[Host<'_>], warnings: &[Problem], limit: usize) -> Comment {
+fn planned(
+    about: &About<'_>,
+    hosts: &[Host<'_>],
+    unknown: &[UnknownHost<'_>],
+    warnings: &[Problem],
+    limit: usize,
+) -> Comment {
     let mut views: Vec<View<'_>> = hosts.iter().map(View::of).collect();
     views.sort_by(|a, b| a.executor.cmp(b.executor));
+    let mut unknown = unknown.to_vec();
+    unknown.sort_by(|a, b| a.executor.cmp(b.executor));
     let digest = view::digest(&views);
-    let counts = Counts::of(&views);
-    let unread = views.iter().filter(|it| it.is_unread()).count();
-    let known = unread < views.len();
-    let verdict = match (known, views.len()) {
-        (true, _) => counts.verdict("Merging"),
-        (false, 0) => "No host was planned for, so what merging would do is not known".to_owned(),
-        (false, hosts) => format!(
-            "{} could not be read, so what merging would do is not known",
-            count(hosts, "host")
-        ),
-    };
+    let looked = Looked::of(&views, &unknown);
+    let verdict = looked.verdict();
     let mut line = verdict.clone();
-    if counts.steps() > 0 {
-        let _ = write!(line, ": {}", counts.classes());
+    if looked.counts.steps() > 0 {
+        let _ = write!(line, ": {}", looked.counts.classes());
     }
     let mut head = format!("**{verdict}**");
-    head_details(&mut head, about, &views, counts, unread);
-    // The worst first.
-    views.sort_by_key(|view| std::cmp::Reverse(view.held().map(|it| it.class).max()));
+    head_details(&mut head, about, &looked);
 
-    let foot = Block::body(foot(about, Some(&digest)));
-    let warned = warning_blocks(warnings);
-    let blocks = match about.audience {
-        Audience::Public => vec![Block::body(
-            "\nThis repository can be read by anybody, so hosts and steps are only counted here.\n"
-                .to_owned(),
-        )],
-        Audience::Team => {
-            let room = limit.saturating_sub(head.len() + foot.text.len() + page::length(&warned));
-            whole_blocks(&views, room).unwrap_or_else(|| counted_blocks(&views))
-        }
+    let foot = foot(about, Some(&digest));
+    let mut after = warning_blocks(warnings);
+    let ages = match about.audience {
+        Audience::Team => ages(&views),
+        Audience::Public => String::new(),
     };
-    let blocks: Vec<Block> = blocks.into_iter().chain(warned).chain([foot]).collect();
-    let state = if known {
+    let mut blocks = unknown_blocks(&unknown, about.audience);
+    match about.audience {
+        Audience::Public => blocks.extend(public::blocks(&views, about.full.is_some())),
+        Audience::Team => {
+            let used = head.len() + page::length(&blocks) + page::length(&after);
+            let room = limit.saturating_sub(used + foot.len() + ages.len());
+            let mut groups = group::fold(views.iter().filter(|it| !is_in_line(it, &views)));
+            // The worst first.
+            let worst = |it: &Group<'_, '_>| it.first().held().map(|it| it.class).max();
+            groups.sort_by_key(|it| std::cmp::Reverse(worst(it)));
+            let whole = calm_blocks(&views, room).and_then(|it| whole_blocks(&groups, it, room));
+            blocks.extend(whole.unwrap_or_else(|| counted_blocks(&groups, &views)));
+        }
+    }
+    blocks.append(&mut after);
+    blocks.push(Block::body(foot));
+    let said = blocks.iter().map(|it| it.text.as_str());
+    let content = super::content([head.as_str()].into_iter().chain(said));
+    blocks.push(Block::body(ages));
+    let state = if looked.is_complete() {
         State::Success
     } else {
         State::Failure
     };
-    Comment::new(page::pages(&head, &blocks, limit), state, &line)
+    Comment::naming(content, page::pages(&head, &blocks, limit), state, &line)
 }
 
-fn head_details(
-    head: &mut String,
-    about: &About<'_>,
-    views: &[View<'_>],
+/// How much is known, of how many hosts.
+struct Looked<'v, 'a> {
+    views: &'v [View<'a>],
     counts: Counts,
+    /// Hosts that were asked and could not be read, and hosts that could not be asked.
     unread: usize,
-) {
+    unknown: &'v [UnknownHost<'a>],
+}
+
+impl<'v, 'a> Looked<'v, 'a> {
+    fn of(views: &'v [View<'a>], unknown: &'v [UnknownHost<'a>]) -> Self {
+        Self {
+            views,
+            counts: Counts::of(views),
+            unread: views.iter().filter(|it| it.is_unread()).count(),
+            unknown,
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        !self.views.is_empty() && self.unread == 0 && self.unknown.is_empty()
+    }
+
+    fn verdict(&self) -> String {
+        let hosts = self.views.len() + self.unknown.len();
+        let blind = self.unread + self.unknown.len();
+        match (blind, hosts) {
+            (_, 0) => "No host was planned for, so what merging would do is not known".to_owned(),
+            (0, _) => self.counts.verdict("Merging"),
+            (blind, hosts) if blind == hosts && self.unknown.is_empty() => format!(
+                "{} could not be read, so what merging would do is not known",
+                count(hosts, "host")
+            ),
+            (blind, hosts) if blind == hosts => {
+                format!(
+                    "What merging would do is not known on {}",
+                    count(hosts, "host")
+                )
+            }
+            (blind, hosts) => {
+                let rest = match self.counts.steps() {
+                    0 => "nothing to change".to_owned(),
+                    _ => self.counts.verdict("merging"),
+                };
+                format!("Not known on {blind} of {hosts} hosts; elsewhere {rest}")
+            }
+        }
+    }
+}
+
+fn head_details(head: &mut String, about: &About<'_>, looked: &Looked<'_, '_>) {
+    let Looked {
+        views,
+        counts,
+        unread: _,
+        unknown,
+    } = looked;
     if counts.steps() > 0 {
         let _ = write!(head, ": {}", counts.classes());
         if views
@@ -127,363 +201,208 @@ fn head_details(
             count(counts.attention, "note")
         );
     }
-    if unread > 0 && unread < views.len() {
-        let _ = write!(
-            head,
-            "; incomplete, as {} could not be read",
-            count(unread, "host")
-        );
-    }
     head.push_str(".\n");
+    let unread = views.iter().filter(|it| it.is_unread());
+    let blind: Vec<(&Executor, &str)> = unread
+        .map(|it| (it.executor, "unreadable"))
+        .chain(unknown.iter().map(|it| (it.executor, it.why.word())))
+        .collect();
+    if !blind.is_empty() && views.len() + unknown.len() > 1 {
+        head.push_str("\nNot known: ");
+        for (i, (executor, why)) in blind.iter().take(HOSTS_NAMED).enumerate() {
+            head.push_str(if i == 0 { "" } else { ", " });
+            escape::value(head, &executor.to_string());
+            let _ = write!(head, " ({why})");
+        }
+        if blind.len() > HOSTS_NAMED {
+            let _ = write!(head, " and {} more", blind.len() - HOSTS_NAMED);
+        }
+        head.push_str(".\n");
+    }
+}
+
+/// Why nothing is known of some hosts; never cut.
+fn unknown_blocks(unknown: &[UnknownHost<'_>], audience: Audience) -> Vec<Block> {
+    if unknown.is_empty() {
+        return Vec::new();
+    }
+    let title = format!(
+        "\n### Nothing is planned for {}\n\n",
+        count(unknown.len(), "host")
+    );
+    let item = |host: &UnknownHost<'_>| {
+        let mut text = "- ".to_owned();
+        escape::executor(&mut text, host.executor);
+        text.push_str(": ");
+        match audience {
+            Audience::Team => host.why.tell(&mut text),
+            Audience::Public => text.push_str(host.why.word()),
+        }
+        text.push('\n');
+        Block::body(text)
+    };
+    let items = unknown.iter().map(item);
+    [Block::host(title)].into_iter().chain(items).collect()
+}
+
+/// Whether a host has its place in the one line of hosts with nothing to change.
+fn is_in_line(view: &View<'_>, all: &[View<'_>]) -> bool {
+    all.len() > 1 && view.is_calm()
+}
+
+/// The hosts with nothing to change, in one line, and what there is to note about them.
+///
+/// `None` when that is more than `room` bytes.
+fn calm_blocks(views: &[View<'_>], room: usize) -> Option<Vec<Block>> {
+    let calm: Vec<&View<'_>> = views.iter().filter(|it| is_in_line(it, views)).collect();
+    if calm.is_empty() {
+        return Some(Vec::new());
+    }
+    let mut blocks = vec![calm_line(&calm)];
+    if calm.len() > HOSTS_NAMED {
+        let title = format!("All {} hosts with nothing to change", calm.len());
+        blocks.extend(group::folded_names(
+            &title,
+            calm.iter().map(|it| it.executor),
+        ));
+    }
+    for group in group::fold(calm.into_iter().filter(|it| !it.notes.is_empty())) {
+        blocks.push(group.heading());
+        let left = room.checked_sub(page::length(&blocks))?;
+        blocks.push(Block::body(folded_notes(group.first().notes, left)?));
+    }
+    Some(blocks)
+}
+
+fn calm_line(calm: &[&View<'_>]) -> Block {
+    let mut line = "\nNothing to change on ".to_owned();
+    group::names(calm.iter().map(|it| it.executor), &mut line);
+    line.push_str(".\n");
+    Block::body(line)
 }
 
 /// Everything, step by step; `None` when that is more than `room` bytes.
-fn whole_blocks(views: &[View<'_>], room: usize) -> Option<Vec<Block>> {
+pub(super) fn whole_blocks(
+    groups: &[Group<'_, '_>],
+    calm: Vec<Block>,
+    room: usize,
+) -> Option<Vec<Block>> {
     let mut blocks = Vec::new();
-    let mut used = 0;
-    for view in views {
-        let from = blocks.len();
-        if view.steps.is_empty() && view.unneeded.is_empty() && view.notes.is_empty() {
+    let mut used = page::length(&calm);
+    for group in groups {
+        let (view, from) = (group.first(), blocks.len());
+        if view.is_calm() && view.notes.is_empty() {
             continue;
         }
-        blocks.push(host_heading(view));
-        never_cut_blocks(view, &mut blocks);
+        blocks.push(group.heading());
+        blocks.extend(group.members());
+        never_cut_blocks(group, &mut blocks);
         used += page::length(&blocks[from..]);
-        for origin in [Origin::Change, Origin::Drift, Origin::Unknown] {
+        let each = if group.only().is_some() {
+            ""
+        } else {
+            ", on each host"
+        };
+        let mut folded = |title: &str, steps: &[&Step]| -> Option<()> {
+            let title = format!("{title}{each}");
+            let text = folded_steps(&title, steps, room.checked_sub(used)?)?;
+            used += text.len();
+            blocks.push(Block::body(text));
+            Some(())
+        };
+        for origin in Origin::ALL {
             let steps: Vec<&Step> = benign_runs(view)
                 .filter(|it| it.origin == origin)
                 .map(|it| it.step)
                 .collect();
-            let folded = folded_steps(about_origin(origin), &steps, room.checked_sub(used)?)?;
-            used += folded.len();
-            blocks.push(Block::body(folded));
+            folded(about_origin(origin), &steps)?;
         }
-        let folded = folded_steps(
-            "No longer needed after this change",
-            &view.unneeded,
-            room.checked_sub(used)?,
-        )?;
-        used += folded.len();
-        blocks.push(Block::body(folded));
-        let notes = folded_notes(view.notes);
+        folded("No longer needed after this change", &view.unneeded)?;
+        let notes = folded_notes(view.notes, room.checked_sub(used)?)?;
         used += notes.len();
         blocks.push(Block::body(notes));
     }
+    blocks.extend(calm);
     (used <= room).then_some(blocks)
 }
 
 /// What must be read, whole, and numbers for the rest.
-fn counted_blocks(views: &[View<'_>]) -> Vec<Block> {
-    let (told, calm): (Vec<&View<'_>>, Vec<&View<'_>>) = views.iter().partition(|it| {
-        it.attention() > 0
-            || it
+pub(super) fn counted_blocks(groups: &[Group<'_, '_>], all: &[View<'_>]) -> Vec<Block> {
+    let (told, other): (Vec<&Group<'_, '_>>, Vec<&Group<'_, '_>>) = groups.iter().partition(|it| {
+        let view = it.first();
+        view.attention() > 0
+            || view
                 .steps
                 .iter()
                 .any(|it| it.held.is_some() || it.class != Class::Benign)
     });
     let mut blocks = Vec::new();
-    for view in &told {
-        blocks.push(host_heading(view));
-        never_cut_blocks(view, &mut blocks);
-        blocks.extend(tallies(&[view]));
+    for group in &told {
+        blocks.push(group.heading());
+        if group.first().steps.is_empty() {
+            blocks.extend(group.members());
+        }
+        never_cut_blocks(group, &mut blocks);
+        blocks.extend(tallies(&group.views));
     }
-    if let [view] = calm.as_slice() {
-        blocks.push(host_heading(view));
-    } else if !calm.is_empty() {
+    let other: Vec<&View<'_>> = other
+        .iter()
+        .flat_map(|it| it.views.iter().copied())
+        .collect();
+    if let [view] = other.as_slice() {
+        blocks.push(Group { views: vec![view] }.heading());
+    } else if !other.is_empty() {
         let further = if told.is_empty() { "" } else { "further " };
         blocks.push(Block::host(format!(
             "\n### {} {further}hosts, nothing held\n",
-            calm.len()
+            other.len()
         )));
     }
-    blocks.extend(tallies(&calm));
+    blocks.extend(tallies(&other));
+    let calm: Vec<&View<'_>> = all.iter().filter(|it| is_in_line(it, all)).collect();
+    if !calm.is_empty() {
+        blocks.push(calm_line(&calm));
+    }
+    let notes: usize = calm.iter().map(|it| it.notes.len()).sum();
+    if notes > 0 {
+        let text = format!("\n{} there, asking for nothing.\n", count(notes, "note"));
+        blocks.push(Block::body(text));
+    }
     blocks
 }
 
-fn host_heading(view: &View<'_>) -> Block {
-    let mut text = "\n### ".to_owned();
-    escape::value(&mut text, &view.executor.to_string());
-    text.push('\n');
-    Block::host(text)
-}
-
-/// Held steps, steps that are not benign, and notes that need attention.
-fn never_cut_blocks(view: &View<'_>, blocks: &mut Vec<Block>) {
-    let held = view
-        .held()
-        .filter_map(|it| Some((it.step, it.class, it.held?)));
-    let origin: BTreeMap<_, _> = view
-        .steps
-        .iter()
-        .map(|it| (it.step.id, it.origin))
-        .collect();
-    held_blocks(
-        held,
-        |step| origin.get(&step.id).copied().unwrap_or(Origin::Unknown),
-        blocks,
-    );
-    let held = view
-        .held()
-        .filter_map(|it| Some((it.step, it.class, it.held?)));
-    command_blocks(&view::commands(view.executor, held), blocks);
-    for class in [Class::Destructive, Class::Privileged] {
-        let runs: Vec<&Shown<'_>> = view
-            .steps
-            .iter()
-            .filter(|it| it.held.is_none() && it.class == class)
-            .collect();
-        if !runs.is_empty() {
-            let verb = if runs.len() == 1 { "runs" } else { "run" };
-            blocks.push(Block::section(format!(
-                "\n#### {} {verb} on merge\n\n",
-                count(runs.len(), &format!("{class} step"))
-            )));
-        }
-        for run in runs {
-            items(run.step, about_step(run.origin), |_| {}, blocks);
-        }
-    }
-    let mut attention = view
-        .notes
-        .iter()
-        .filter(|it| it.needs_attention())
-        .peekable();
-    if attention.peek().is_some() {
-        blocks.push(Block::section("\n#### Needs attention\n\n".to_owned()));
-    }
-    blocks.extend(attention.map(|note| Block::body(note_item(note))));
-}
-
-/// Sections of held steps, the worst first, each step whole.
-pub(super) fn held_blocks<'a>(
-    held: impl Iterator<Item = (&'a Step, Class, &'a Reason)>,
-    origin: impl Fn(&Step) -> Origin,
-    blocks: &mut Vec<Block>,
-) {
-    let mut by_class: BTreeMap<std::cmp::Reverse<Class>, Vec<(&Step, &Reason)>> = BTreeMap::new();
-    for (step, class, reason) in held {
-        by_class
-            .entry(std::cmp::Reverse(class))
-            .or_default()
-            .push((step, reason));
-    }
-    for (std::cmp::Reverse(class), steps) in by_class {
-        let verb = if steps.len() == 1 { "is" } else { "are" };
-        blocks.push(Block::section(format!(
-            "\n#### {} {verb} held\n\n",
-            count(steps.len(), &format!("{class} step"))
-        )));
-        // A limit speaks for many steps, and is told once.
-        let limits: BTreeSet<&str> = steps
-            .iter()
-            .filter_map(|(_, reason)| match reason {
-                Reason::Limit(why) => Some(why.as_str()),
-                _ => None,
-            })
-            .collect();
-        for why in limits {
-            let mut text = String::new();
-            escape::prose(&mut text, why);
-            text.push_str(".\n\n");
-            blocks.push(Block::body(text));
-        }
-        for (step, reason) in steps {
-            let why = |out: &mut String| match reason {
-                Reason::Limit(_) => out.push_str("all removals of this plan wait together"),
-                _ => escape::prose(out, &reason.to_string()),
-            };
-            items(step, about_step(origin(step)), why, blocks);
-        }
-    }
-}
-
-/// One step: the sentence, its id and words, whose doing it is and why it waits.
-fn items(step: &Step, origin: &str, why: impl Fn(&mut String), blocks: &mut Vec<Block>) {
-    let words = step.words();
-    let (first, rest) = words.split_at(words.len().min(WORDS_IN_ITEM));
-    let mut text = "- ".to_owned();
-    phrase(&step.action, &mut Markdown(&mut text));
-    text.push_str(":\n  ");
-    escape::code(&mut text, &format!("{} {first}", step.id));
-    let mut because = String::new();
-    why(&mut because);
-    let separator = if origin.is_empty() || because.is_empty() {
-        ""
-    } else {
-        "; "
-    };
-    if !(origin.is_empty() && because.is_empty()) {
-        let _ = write!(text, "\n  {origin}{separator}{because}");
-    }
-    text.push('\n');
-    blocks.push(Block::body(text));
-    // Words are ASCII (what is not is percent-encoded), so any place is a place to break.
-    let mut rest = rest;
-    while !rest.is_empty() {
-        let (part, after) = rest.split_at(rest.len().min(WORDS_IN_ITEM));
-        let mut text = format!("- the words of `{}`, continued:\n  ", step.id);
-        escape::code(&mut text, part);
-        text.push('\n');
-        blocks.push(Block::body(text));
-        rest = after;
-    }
-}
-
-/// The commands, in fenced blocks that fit on a page.
-pub(super) fn command_blocks(commands: &[Command], blocks: &mut Vec<Block>) {
-    if commands.is_empty() {
-        return;
-    }
-    blocks.push(Block::section("\n#### To release\n".to_owned()));
-    let mut text = String::new();
-    for line in commands.iter().flat_map(Command::lines) {
-        text.push_str(&line);
-        text.push('\n');
-        if text.len() > COMMANDS_IN_BLOCK {
-            blocks.push(Block::body(format!("\n```sh\n{text}```\n")));
-            text.clear();
-        }
-    }
-    if !text.is_empty() {
-        blocks.push(Block::body(format!("\n```sh\n{text}```\n")));
-    }
-}
-
-fn about_origin(origin: Origin) -> &'static str {
-    match origin {
-        Origin::Change => "Applied on merge, by this change",
-        Origin::Drift => "Drift already there, repaired with or without this change",
-        Origin::Unknown => "Applied on merge",
-    }
-}
-
-fn about_step(origin: Origin) -> &'static str {
-    match origin {
-        Origin::Change => "by this change",
-        Origin::Drift => "already there without this change",
-        Origin::Unknown => "",
-    }
-}
-
-fn benign_runs<'v, 'a>(view: &'v View<'a>) -> impl Iterator<Item = &'v Shown<'a>> {
-    view.steps
-        .iter()
-        .filter(|it| it.held.is_none() && it.class == Class::Benign)
-}
-
-/// Steps folded away under a line that counts them, person by person; `None` when that is more than `room` bytes.
-pub(super) fn folded_steps(title: &str, steps: &[&Step], room: usize) -> Option<String> {
-    if steps.is_empty() {
-        return Some(String::new());
-    }
-    // No step takes less: what cannot fit is not written first.
-    const LEAST: usize = 30;
-    if steps.len() > room / LEAST {
-        return None;
-    }
-    let mut people: BTreeMap<&str, Vec<&Step>> = BTreeMap::new();
-    for step in steps {
-        people.entry(step.action.user()).or_default().push(step);
-    }
-    let mut out = format!(
-        "\n<details>\n<summary>{title}: {} for {}</summary>\n\n",
-        count(steps.len(), "step"),
-        persons(people.len())
-    );
-    for (user, steps) in people {
-        out.push_str("- ");
-        escape::name(&mut out, user);
-        out.push('\n');
-        for step in steps {
-            out.push_str("  - ");
-            phrase(&step.action, &mut Markdown(&mut out));
-            out.push_str(": ");
-            escape::code(&mut out, &step.words());
-            out.push('\n');
-        }
-        if out.len() > room {
-            return None;
-        }
-    }
-    out.push_str("\n</details>\n");
-    (out.len() <= room).then_some(out)
-}
-
-fn persons(number: usize) -> String {
-    if number == 1 {
-        "1 person".to_owned()
-    } else {
-        format!("{number} people")
-    }
-}
-
-fn folded_notes(notes: &[Note]) -> String {
-    let calm: Vec<&Note> = notes.iter().filter(|it| !it.needs_attention()).collect();
-    if calm.is_empty() {
-        return String::new();
-    }
-    let mut out = format!(
-        "\n<details>\n<summary>{}</summary>\n\n",
-        count(calm.len(), "note")
-    );
-    calm.iter().for_each(|note| out.push_str(&note_item(note)));
-    out.push_str("\n</details>\n");
-    out
-}
-
-pub(super) fn note_item(note: &Note) -> String {
-    let mut text = "- ".to_owned();
-    escape::prose(&mut text, &note.to_string());
-    text.push('\n');
-    text
-}
-
-/// The benign steps and calm notes of some hosts, in numbers.
-fn tallies(views: &[&View<'_>]) -> Vec<Block> {
-    let mut runs: BTreeMap<Origin, Vec<&Step>> = BTreeMap::new();
-    for shown in views.iter().flat_map(|it| benign_runs(it)) {
-        runs.entry(shown.origin).or_default().push(shown.step);
-    }
-    let mut lines: Vec<String> = runs
-        .iter()
-        .map(|(origin, steps)| counted_steps(about_origin(*origin), steps))
-        .collect();
-    let unneeded: Vec<&Step> = views
-        .iter()
-        .flat_map(|it| it.unneeded.iter().copied())
-        .collect();
-    if !unneeded.is_empty() {
-        lines.push(counted_steps(
-            "No longer needed after this change",
-            &unneeded,
-        ));
-    }
-    let notes: usize = views.iter().map(|it| it.notes.len() - it.attention()).sum();
-    if notes > 0 {
-        lines.push(format!("- {} that ask for nothing\n", count(notes, "note")));
-    }
-    if lines.is_empty() {
-        return Vec::new();
-    }
-    vec![
-        Block::section("\n#### In numbers, being too much to list\n\n".to_owned()),
-        Block::body(lines.concat()),
-    ]
-}
-
-/// `- Applied on merge, by this change: create 12 accounts, make 12 homes (24 steps for 12 people)`
-pub(super) fn counted_steps(title: &str, steps: &[&Step]) -> String {
-    let mut kinds: BTreeMap<Kind, usize> = BTreeMap::new();
-    for step in steps {
-        *kinds.entry(step.action.kind()).or_default() += 1;
-    }
-    let people: BTreeSet<&str> = steps.iter().map(|it| it.action.user()).collect();
-    let kinds: Vec<String> = kinds
+/// When each host was read, as far as that was not just now; last on the page, for it changes with every reading.
+pub(super) fn ages<'v, 'a: 'v>(views: impl IntoIterator<Item = &'v View<'a>>) -> String {
+    /// Hosts that are told one by one; of more, the first and the last moment.
+    const EACH: usize = 200;
+    let read: Vec<(&Executor, Time)> = views
         .into_iter()
-        .map(|(kind, number)| tally(kind, number))
+        .filter_map(|it| Some((it.executor, it.read?)))
         .collect();
-    let (steps, people) = (count(steps.len(), "step"), persons(people.len()));
-    format!("- {title}: {} ({steps} for {people})\n", kinds.join(", "))
+    let moments = || read.iter().map(|(_, at)| *at);
+    let (Some(first), Some(last)) = (moments().min(), moments().max()) else {
+        return String::new();
+    };
+    match read.as_slice() {
+        [(_, at)] => format!("\nInventory read at {at}.\n"),
+        many if many.len() > EACH => format!(
+            "\n{} inventories, read from {first} to {last}.\n",
+            many.len()
+        ),
+        many => {
+            let mut out = format!(
+                "\n<details>\n<summary>{} inventories, the oldest read at {first}</summary>\n\n",
+                many.len()
+            );
+            for (executor, at) in many {
+                out.push_str("- ");
+                escape::value(&mut out, &executor.to_string());
+                let _ = writeln!(out, ": {at}");
+            }
+            out.push_str("\n</details>\n");
+            out
+        }
+    }
 }
 
 fn warning_blocks(warnings: &[Problem]) -> Vec<Block> {
@@ -563,6 +482,26 @@ fn conflict(about: &About<'_>, paths: &[String], limit: usize) -> Comment {
     Comment::new(vec![page], State::Failure, &line)
 }
 
+/// Muster's own failure. It says nothing about the proposal.
+fn broken(about: &About<'_>, why: &str) -> Comment {
+    let line = "Not planned: muster itself failed, so what merging would do is not known";
+    let mut page = format!("**{line}.**\n\n");
+    match about.audience {
+        Audience::Team => {
+            page.push_str("It said: ");
+            escape::prose(&mut page, why);
+            page.push_str(".\n");
+        }
+        // It may quote what was read on a host.
+        Audience::Public => page.push_str("The reason is in the log of the bot.\n"),
+    }
+    page.push_str(
+        "\nIt is tried again by itself; nothing in this proposal has to change for that.\n",
+    );
+    page.push_str(&foot(about, None));
+    Comment::new(vec![page], State::Failure, line)
+}
+
 /// Which commits, which day, which plan.
 fn foot(about: &About<'_>, digest: Option<&str>) -> String {
     let About {
@@ -570,7 +509,8 @@ fn foot(about: &About<'_>, digest: Option<&str>) -> String {
         protected,
         branch,
         today,
-        audience: _,
+        audience,
+        full,
     } = about;
     let mut out = format!("\nCommit `{head}`");
     if let Some(branch) = branch {
@@ -578,9 +518,21 @@ fn foot(about: &About<'_>, digest: Option<&str>) -> String {
         escape::value(&mut out, branch);
     }
     let _ = write!(out, " onto `{protected}`, for {today} (UTC)");
-    if let Some(digest) = digest {
+    // The digest is made of ids, and they of what was observed: with little left to guess it could be found out.
+    if let (Some(digest), Audience::Team) = (digest, audience) {
         let _ = write!(out, "; plan `{digest}`");
     }
     out.push_str(".\n");
+    if let Some(full) = full {
+        full_report(full, &mut out);
+    }
     out
+}
+
+/// The line that says where everything stands.
+pub(super) fn full_report(full: &FullReport<'_>, out: &mut String) {
+    let FullReport { reference, path } = full;
+    out.push_str("\nThe full report, in a clone of the ledger repository: ");
+    escape::code(out, &format!("git show {reference}:{path}"));
+    out.push_str(".\n");
 }

@@ -5,28 +5,46 @@
 //! host puts into them, no held step is cut, hidden or made to look like another (invariant 8). The words of a step
 //! here are the words that are signed and run.
 
+mod annotation;
+mod drift;
 mod escape;
 mod explain;
+mod freshness;
+mod group;
 mod json;
 mod markdown;
+mod marker;
 mod outcome;
 mod page;
 mod phrase;
+mod public;
+mod record;
+mod section;
 mod terminal;
 mod view;
 
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+
 use crate::commit::CommitId;
 use crate::diagnostic::Diagnostic;
+use crate::forge::StatusState;
 use crate::gate::Verdict;
 use crate::plan::{Note, Plan};
 use crate::policy::Policy;
 use crate::time::Date;
 
+pub use annotation::annotations;
+pub use drift::{Drift, drift};
 pub use explain::{released_by, undone_by, why_class};
+pub use freshness::{Unknown, UnknownHost, freshness};
 pub use json::{Basis, PolicyFrom, Recorded, invalid_plan as invalid_json, plan as json};
 pub use markdown::comment;
+pub use marker::{Mark, Recognised, Sticky, marker, recognise};
 pub use outcome::{Outcome, Refused, outcome, refusal, release_claimed, release_refused};
 pub use phrase::sentence;
+pub use record::{HostRecord, Reached, Record, ReleaseRecord, ReleaseState, record};
 pub use terminal::{pending, summary, text};
 
 /// What a hosted forge takes in one comment, in characters.
@@ -45,6 +63,17 @@ pub struct About<'a> {
     pub today: Date,
     /// Who can read the text.
     pub audience: Audience,
+    /// Where the whole report is, when there is a ledger repository that holds it.
+    pub full: Option<FullReport<'a>>,
+}
+
+/// Where the report stands in full, whatever the forge's limit and whoever reads the forge.
+#[derive(Clone, Copy, Debug)]
+pub struct FullReport<'a> {
+    /// The ref of the ledger repository.
+    pub reference: &'a str,
+    /// The path in its tree.
+    pub path: &'a str,
 }
 
 /// Who can read what a forge shows.
@@ -52,7 +81,8 @@ pub struct About<'a> {
 pub enum Audience {
     /// Those who may read the state repository, and they are the team.
     Team,
-    /// Anybody: hosts, steps and notes become numbers (threats C10).
+    /// Anybody: verb, person and host of held steps, which the repository tells already; all else becomes numbers
+    /// (threats C10).
     Public,
 }
 
@@ -67,6 +97,8 @@ pub struct Host<'a> {
     pub verdict: &'a Verdict,
     /// The plan of the protected branch on the same observations; tells the change from drift already there.
     pub base: Option<&'a Plan>,
+    /// When the host was read.
+    pub read: Recorded,
 }
 
 /// Something that is wrong in the state repository.
@@ -108,6 +140,8 @@ pub enum Proposal<'a> {
     Planned {
         /// Each executor that was planned for.
         hosts: &'a [Host<'a>],
+        /// Each executor that nothing could be planned for, as too little is known of it.
+        unknown: &'a [UnknownHost<'a>],
         /// What is worth a look in the files all the same.
         warnings: &'a [Problem],
     },
@@ -117,6 +151,10 @@ pub enum Proposal<'a> {
     Conflict(&'a [String]),
     /// The protected branch contains it already.
     Contained,
+    /// It was noticed, and is being planned.
+    Planning,
+    /// Planning it failed for a reason of muster's own: nothing is known, and it is tried again.
+    Broken(&'a str),
 }
 
 /// What a commit status says.
@@ -124,8 +162,20 @@ pub enum Proposal<'a> {
 pub enum State {
     /// It can be merged, and what that does is known.
     Success,
-    /// It cannot, or nothing is known.
+    /// It cannot, or not everything is known.
     Failure,
+    /// It is not known yet.
+    Pending,
+}
+
+impl From<State> for StatusState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Success => Self::Success,
+            State::Failure => Self::Failure,
+            State::Pending => Self::Pending,
+        }
+    }
 }
 
 /// A text for a forge.
@@ -138,10 +188,18 @@ pub struct Comment {
     pub state: State,
     /// The same in one plain line of at most 140 characters, for a commit status.
     pub line: String,
+    /// Names all that it says but when the hosts were read: SHA-256 in hex. What is posted already with the same content
+    /// needs no new post.
+    pub content: String,
 }
 
 impl Comment {
     fn new(pages: Vec<String>, state: State, line: &str) -> Self {
+        let content = content(pages.iter().map(String::as_str));
+        Self::naming(content, pages, state, line)
+    }
+
+    fn naming(content: String, pages: Vec<String>, state: State, line: &str) -> Self {
         let mut shown = String::new();
         escape::visible(&mut shown, line);
         if shown.chars().count() > 140 {
@@ -151,8 +209,23 @@ impl Comment {
             pages,
             state,
             line: shown,
+            content,
         }
     }
+}
+
+/// The digest of texts, one after the other.
+fn content<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let mut hash = Sha256::new();
+    texts.for_each(|text| hash.update(text.as_bytes()));
+    hex(&hash.finalize())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
 }
 
 /// Notes that need somebody first, otherwise in their own order.

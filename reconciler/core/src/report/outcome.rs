@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::markdown::{
-    command_blocks, counted_steps, folded_steps, held_blocks, note_item, problem_item,
-};
+use super::group::Group;
+use super::markdown::problem_item;
 use super::page::{self, Block};
 use super::phrase::{Markdown, count, phrase};
-use super::view::{self, Origin};
+use super::section::{counted_steps, folded_steps, never_cut_blocks, note_item};
+use super::view::View;
 use super::{Comment, Problem, State, attention_first, escape};
 use crate::commit::CommitId;
 use crate::facts::Frozen;
@@ -100,9 +100,11 @@ pub fn outcome(outcome: &Outcome<'_>, limit: usize) -> Comment {
         let _ = writeln!(text, " (step `{}`)", step.id);
         blocks.push(Block::body(text));
     }
-    let waiting = || held.iter().map(|it| (&it.step, it.class, &it.reason));
-    held_blocks(waiting(), |_| Origin::Unknown, &mut blocks);
-    command_blocks(&view::commands(executor, waiting()), &mut blocks);
+    let waiting = View::waiting(executor, held);
+    let alone = Group {
+        views: vec![&waiting],
+    };
+    never_cut_blocks(&alone, &mut blocks);
     let attention: Vec<Block> = attention_first(notes)
         .filter(|it| it.needs_attention())
         .map(|it| Block::body(note_item(it)))

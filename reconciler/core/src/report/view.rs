@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::Host;
 use super::phrase::count;
+use super::{Host, Recorded};
 use crate::action::Class;
 use crate::gate::{Held, Reason};
 use crate::plan::Note;
 use crate::policy::Executor;
 use crate::step::{Step, StepId, percent_encode};
+use crate::time::Time;
 
 /// Whose doing a step is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +23,13 @@ pub(super) enum Origin {
     Drift,
     /// There is nothing to compare with.
     Unknown,
+    /// Nobody proposes anything; it was found.
+    Found,
+}
+
+impl Origin {
+    /// All of them, in the order in which they are told.
+    pub(super) const ALL: [Self; 4] = [Self::Change, Self::Drift, Self::Unknown, Self::Found];
 }
 
 /// One step, as it is shown.
@@ -30,6 +38,8 @@ pub(super) struct Shown<'a> {
     pub(super) class: Class,
     pub(super) held: Option<&'a Reason>,
     pub(super) origin: Origin,
+    /// The place in the view of the held step that this one follows.
+    pub(super) after: Option<usize>,
 }
 
 /// One executor, as it is shown.
@@ -39,6 +49,8 @@ pub(super) struct View<'a> {
     /// Steps of the protected branch's plan that this one does without.
     pub(super) unneeded: Vec<&'a Step>,
     pub(super) notes: &'a [Note],
+    /// When the host was read, if not just now.
+    pub(super) read: Option<Time>,
 }
 
 impl<'a> View<'a> {
@@ -48,6 +60,7 @@ impl<'a> View<'a> {
             plan,
             verdict,
             base,
+            read,
         } = *host;
         let in_base: Option<BTreeSet<StepId>> =
             base.map(|base| base.steps().iter().map(|it| it.step.id).collect());
@@ -60,6 +73,7 @@ impl<'a> View<'a> {
                 Some(base) if base.contains(&step.id) => Origin::Drift,
                 Some(_) => Origin::Change,
             },
+            after: None,
         };
         // Both are in the plan's order, so one walk joins them.
         let mut held = verdict.held.iter().peekable();
@@ -70,6 +84,7 @@ impl<'a> View<'a> {
             .collect();
         // Whatever the gate held is shown, even if the plan beside it is another.
         steps.extend(held.map(|held| shown(&held.step, Some(held))));
+        follow(&mut steps);
         let unneeded = base.map_or_else(Vec::new, |base| {
             let in_plan: BTreeSet<StepId> = steps.iter().map(|it| it.step.id).collect();
             let steps = base.steps().iter().map(|it| &it.step);
@@ -80,6 +95,30 @@ impl<'a> View<'a> {
             steps,
             unneeded,
             notes: plan.notes(),
+            read: match read {
+                Recorded::Live => None,
+                Recorded::At(at) => Some(at),
+            },
+        }
+    }
+
+    /// What waits on an executor, and nothing else of it.
+    pub(super) fn waiting(executor: &'a Executor, held: &'a [Held]) -> Self {
+        let shown = |held: &'a Held| Shown {
+            step: &held.step,
+            class: held.class,
+            held: Some(&held.reason),
+            origin: Origin::Unknown,
+            after: None,
+        };
+        let mut steps: Vec<Shown<'a>> = held.iter().map(shown).collect();
+        follow(&mut steps);
+        Self {
+            executor,
+            steps,
+            unneeded: Vec::new(),
+            notes: &[],
+            read: None,
         }
     }
 
@@ -87,17 +126,65 @@ impl<'a> View<'a> {
         self.steps.iter().filter(|it| it.held.is_some())
     }
 
+    /// Leaves out what is not drift: what a proposal asked for was told there. What a drifted step waits for stays, and so
+    /// do all removals that a limit holds together with one of them, as commands name exactly those.
+    pub(super) fn keep_drift(&mut self, told: &BTreeSet<StepId>) {
+        let drifted = |it: &Shown<'_>| it.origin != Origin::Change && !told.contains(&it.step.id);
+        let limited = |it: &Shown<'_>| matches!(it.held, Some(Reason::Limit(_)));
+        let mut keep: Vec<bool> = self.steps.iter().map(drifted).collect();
+        for place in (0..keep.len()).rev() {
+            if let (true, Some(before)) = (keep[place], self.steps[place].after) {
+                keep[before] = true;
+            }
+        }
+        let together = self
+            .steps
+            .iter()
+            .zip(&keep)
+            .any(|(it, keep)| *keep && limited(it));
+        let mut keep = keep.into_iter();
+        self.steps
+            .retain(|it| keep.next().unwrap_or(true) || (together && limited(it)));
+        for shown in &mut self.steps {
+            shown.origin = Origin::Found;
+        }
+        follow(&mut self.steps);
+        self.unneeded.clear();
+        self.notes = &[];
+    }
+
+    /// Whether nothing would happen here, and nobody has to look.
+    pub(super) fn is_calm(&self) -> bool {
+        self.steps.is_empty() && self.unneeded.is_empty() && self.attention() == 0
+    }
+
+    /// The commands that release what can be released here.
+    pub(super) fn commands(&self) -> Vec<Command> {
+        let held = self.held();
+        let held = held.filter_map(|it| Some((it.step, it.class, it.held?)));
+        commands(self.executor, held)
+    }
+
     /// Whether the host is so little known that no steps means nothing.
     pub(super) fn is_unread(&self) -> bool {
-        self.steps.is_empty()
-            && self
-                .notes
-                .iter()
-                .any(|it| matches!(it, Note::Unread { .. }))
+        self.notes.iter().any(Note::leaves_host_unknown)
     }
 
     pub(super) fn attention(&self) -> usize {
         self.notes.iter().filter(|it| it.needs_attention()).count()
+    }
+}
+
+/// Finds for each step that waits for another one the place of that one.
+fn follow(steps: &mut [Shown<'_>]) {
+    let mut places: Option<BTreeMap<StepId, usize>> = None;
+    for place in 0..steps.len() {
+        steps[place].after = None;
+        if let Some(Reason::Needs(before)) = steps[place].held {
+            let ids = || steps.iter().enumerate().map(|(i, it)| (it.step.id, i));
+            let after = places.get_or_insert_with(|| ids().collect()).get(before);
+            steps[place].after = after.copied();
+        }
     }
 }
 
@@ -196,10 +283,7 @@ pub(super) fn digest(views: &[View<'_>]) -> String {
             }
         }
     }
-    hash.finalize().iter().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    super::hex(&hash.finalize())
 }
 
 /// A command that an operator runs to propose the release of some of an executor's held steps.

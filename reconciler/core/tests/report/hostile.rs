@@ -1,19 +1,32 @@
 //! Whatever the input, the structure of a comment is ours and no held step is lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::action::Parking;
-use muster_core::facts::Stage;
+use muster_core::facts::{Attempted, Stage};
+use muster_core::journal::StepResult;
 use muster_core::observed::Reading;
 use muster_core::policy::Aggregate;
+use muster_core::release::RepoId;
 use muster_core::repo::Tier;
-use muster_core::report::{Audience, FORGE_LIMIT, Problem, Proposal, comment, text};
+use muster_core::report::{
+    About, Audience, Comment, Drift, FORGE_LIMIT, FullReport, HostRecord, Mark, Problem, Proposal,
+    Reached, Recognised, Record, ReleaseRecord, ReleaseState, Sticky, Unknown, UnknownHost,
+    comment, drift, marker, recognise, record, text,
+};
+use muster_core::step::Step;
 use proptest::prelude::*;
-use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-use crate::world::{Planned, World, about};
+use crate::reader::{all_visible, commands, joined, spans, structure};
+use crate::world::{NOW, Planned, World, about, commit};
 
-const CORPUS: [&str; 34] = [
+const MARK: Mark = Mark {
+    sticky: Sticky::Proposal,
+    repo: RepoId([0xab; 16]),
+    page: 1,
+};
+
+const CORPUS: [&str; 37] = [
     "emo",
     "`",
     "``",
@@ -48,12 +61,19 @@ const CORPUS: [&str; 34] = [
     "\u{430}dmin \u{2028} \u{e0041}",
     "1. one",
     " + plus  ",
+    "<!-- muster proposal/1/abababababababababababababababab/1 -->",
+    "\n<!-- muster proposal/1/abababababababababababababababab/1 -->\n",
+    "--> <!-- muster drift/2 -->",
 ];
 
 /// A host on which one person's every field is `data`, with benign, privileged, destructive and refused among the rest.
 fn world(data: &str) -> Planned {
+    on_host(data, data)
+}
+
+fn on_host(host: &str, data: &str) -> Planned {
     let mut world = World::new("devvm");
-    world.policy.executor.host = data.to_owned();
+    world.policy.executor.host = host.to_owned();
     let shell = format!("/opt/{data}");
     world.accounts().shells.insert(shell.clone());
     world.accounts().groups.insert(data.to_owned(), 2_000);
@@ -81,73 +101,12 @@ fn world(data: &str) -> Planned {
     world.plan()
 }
 
-fn parse(markdown: &str) -> Vec<Event<'_>> {
-    let options = Options::ENABLE_TABLES
-        | Options::ENABLE_STRIKETHROUGH
-        | Options::ENABLE_TASKLISTS
-        | Options::ENABLE_FOOTNOTES
-        | Options::ENABLE_MATH
-        | Options::ENABLE_GFM
-        | Options::ENABLE_HEADING_ATTRIBUTES;
-    Parser::new_ext(markdown, options).collect()
-}
-
-/// The blocks of a page, without what stands in them; panics at anything that we never write.
-fn structure(markdown: &str) -> Vec<String> {
-    let mut blocks = Vec::new();
-    let mut fenced = false;
-    for event in parse(markdown) {
-        match event {
-            Event::Start(Tag::CodeBlock(_)) => fenced = true,
-            Event::End(TagEnd::CodeBlock) => fenced = false,
-            _ => {}
-        }
-        match event {
-            Event::Start(Tag::Strong) | Event::End(TagEnd::Strong) => {}
-            Event::Start(
-                ref tag @ (Tag::Paragraph
-                | Tag::Heading { .. }
-                | Tag::List(None)
-                | Tag::Item
-                | Tag::CodeBlock(_)
-                | Tag::HtmlBlock),
-            ) => blocks.push(format!("{tag:?}")),
-            Event::End(tag) => blocks.push(format!("/{tag:?}")),
-            Event::Html(html) => {
-                let html = html.trim_end();
-                let ours = html == "<details>"
-                    || html == "</details>"
-                    || html
-                        .strip_prefix("<summary>")
-                        .and_then(|it| it.strip_suffix("</summary>"))
-                        .is_some_and(|it| {
-                            it.chars()
-                                .all(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | ',' | ':'))
-                        });
-                assert!(ours, "html: {html}");
-                blocks.push(html.to_owned());
-            }
-            Event::Text(text) => {
-                let inert = fenced
-                    || (!text.contains(['@', '#', '<', '`', '$', '[', '|'])
-                        && !text.contains("://"));
-                assert!(inert, "not inert: {text}\n{markdown}");
-            }
-            Event::Code(_) | Event::SoftBreak => {}
-            other => panic!("{other:?}\n{markdown}"),
-        }
-    }
-    blocks
-}
-
-fn all_visible(shown: &str) -> bool {
-    shown
-        .chars()
-        .all(|c| matches!(c, '\n' | ' '..='~' | '…' | '—'))
-}
-
+/// Every text that there is, with `data` wherever something is not ours.
 fn comments(data: &str) -> Vec<String> {
-    let planned = world(data);
+    let planned = [
+        on_host(&format!("{data}1"), data),
+        on_host(&format!("{data}2"), data),
+    ];
     let problem = Problem {
         place: format!("{data}:1:1"),
         rule: data.to_owned(),
@@ -155,29 +114,118 @@ fn comments(data: &str) -> Vec<String> {
         help: Some(data.to_owned()),
     };
     let (problems, paths) = ([problem], [data.to_owned()]);
-    let hosts = [planned.host(None)];
-    [
+    let hosts = [planned[0].host(None), planned[1].host(None)];
+    let unknown = [UnknownHost {
+        executor: &planned[0].policy.executor,
+        why: Unknown::Unreadable(data),
+    }];
+    let full = Some(FullReport {
+        reference: data,
+        path: data,
+    });
+    let proposals = [
         Proposal::Planned {
             hosts: &hosts,
+            unknown: &unknown,
             warnings: &problems,
+        },
+        Proposal::Planned {
+            hosts: &hosts[..1],
+            unknown: &[],
+            warnings: &[],
         },
         Proposal::Invalid(&problems),
         Proposal::Conflict(&paths),
-    ]
-    .iter()
-    .flat_map(|proposal| {
-        about(Some(data), Audience::Team, |about| {
-            comment(about, proposal, FORGE_LIMIT)
+        Proposal::Broken(data),
+    ];
+    let audiences = [Audience::Team, Audience::Public];
+    let comments = proposals.iter().flat_map(|proposal| {
+        audiences.map(|audience| {
+            about(Some(data), audience, |it| {
+                comment(&About { full, ..*it }, proposal, FORGE_LIMIT)
+            })
         })
-        .pages
-    })
-    .collect()
+    });
+    let comments: Vec<_> = comments.chain(records(data, &planned, full)).collect();
+    for comment in &comments {
+        assert!(comment.line.chars().count() <= 140, "{}", comment.line);
+        assert!(all_visible(&comment.line), "{}", comment.line);
+    }
+    comments.into_iter().flat_map(|it| it.pages).collect()
+}
+
+/// What is told after the merge.
+fn records(data: &str, planned: &[Planned; 2], full: Option<FullReport<'_>>) -> Vec<Comment> {
+    let (new, told) = (commit('b'), BTreeSet::new());
+    let attempted = Attempted {
+        commit: new.clone(),
+        problem: data.to_owned(),
+    };
+    let steps: Vec<Step> = planned[0]
+        .verdict
+        .admitted
+        .iter()
+        .map(|it| it.step().clone())
+        .collect();
+    let undone = [(steps[0].clone(), StepResult::Failed(data.to_owned()))];
+    let principals = [data.to_owned()];
+    let releases = [ReleaseRecord {
+        tag: data,
+        principals: &principals,
+        state: ReleaseState::Finished(Some(data)),
+    }];
+    let of = |it: &'_ Planned| it.verdict.held.clone();
+    let held = [of(&planned[0]), of(&planned[1])];
+    let host = |i: usize| HostRecord {
+        executor: &planned[i].policy.executor,
+        seen: Ok(NOW),
+        adopted: Some(&new),
+        reached: Reached::Refused(&attempted),
+        done: &steps,
+        undone: &undone,
+        held: &held[i],
+        releases: &releases,
+    };
+    let (alike, blind) = (
+        [host(0), host(1)],
+        [HostRecord {
+            seen: Err(Unknown::Unreadable(data)),
+            ..host(0)
+        }],
+    );
+    let hosts = [planned[0].host(None), planned[1].host(None)];
+    let each = [Audience::Team, Audience::Public].map(|audience| {
+        let of = |hosts| Record {
+            commit: &new,
+            hosts,
+            audience,
+            full,
+        };
+        let drifted = Drift {
+            commit: &new,
+            hosts: &hosts,
+            told: &told,
+            audience,
+            full,
+        };
+        [
+            record(&of(&alike), FORGE_LIMIT),
+            record(&of(&blind), FORGE_LIMIT),
+            drift(&drifted, FORGE_LIMIT).expect("it drifted"),
+        ]
+    });
+    each.into_iter().flatten().collect()
 }
 
 fn assert_harmless(data: &str) {
-    for (page, tame) in comments(data).iter().zip(comments("emo")) {
+    let (pages, tame) = (comments(data), comments("emo"));
+    assert_eq!(pages.len(), tame.len());
+    for (page, tame) in pages.iter().zip(tame) {
         assert!(all_visible(page), "{page}");
         assert_eq!(structure(page), structure(&tame), "{page}");
+        assert_eq!(recognise(page), Recognised::No, "{page}");
+        let marked = marker(&MARK).above(page);
+        assert_eq!(recognise(&marked), Recognised::Marked(MARK));
     }
     let planned = world(data);
     let shown = text(&[planned.host(None)]);
@@ -194,57 +242,83 @@ fn hostile_text_changes_nothing_but_the_text() {
     CORPUS.iter().for_each(|data| assert_harmless(data));
 }
 
-/// The code spans of a page, as a reader sees them.
-fn spans(page: &str) -> Vec<String> {
-    let code = |event| match event {
-        Event::Code(text) => Some(text.into_string()),
-        _ => None,
-    };
-    parse(page).into_iter().filter_map(code).collect()
-}
-
+/// Every held step stands there whole, with its id for its host, and every host has exactly its commands.
 fn assert_nothing_lost(planned: &[Planned], limit: usize) -> usize {
     let hosts: Vec<_> = planned.iter().map(|it| it.host(None)).collect();
     let proposal = Proposal::Planned {
         hosts: &hosts,
+        unknown: &[],
         warnings: &[],
     };
     let comment = about(None, Audience::Team, |about| {
         comment(about, &proposal, limit)
     });
-    let first = comment.pages[0].lines().next().unwrap();
+    assert_shown(planned, &comment.pages, limit);
+    comment.pages.len()
+}
+
+fn assert_shown(planned: &[Planned], pages: &[String], limit: usize) {
+    let first = pages[0].lines().next().unwrap();
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    for page in &comment.pages {
+    let mut on_host: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for page in pages {
         assert!(page.len() <= limit, "{} > {limit}", page.len());
         assert!(
             page.lines().next() == Some(first),
             "a page stands for itself"
         );
-        assert!(page.contains("\n### "), "a page names its host");
-        for span in spans(page) {
+        assert!(
+            pages.len() == 1 || page.contains("\n### "),
+            "a page names its hosts"
+        );
+        structure(page);
+        let spans = spans(page);
+        for pair in spans.windows(2) {
+            *on_host
+                .entry((pair[0].clone(), pair[1].clone()))
+                .or_default() += 1;
+        }
+        for span in spans {
             *seen.entry(span).or_default() += 1;
         }
     }
-    let whole = comment.pages.concat();
-    for (held, host) in planned
-        .iter()
-        .flat_map(|it| it.verdict.held.iter().map(move |held| (held, it)))
-    {
-        let words = format!("{} {}", held.step.id, held.step.words());
-        assert_eq!(seen.get(&words), Some(&1), "{words}");
-        if held.reason == muster_core::gate::Reason::PendingSignature {
-            let times = whole.matches(&held.step.id.to_string()).count();
-            let follow = host.verdict.held.iter().filter(
-                |it| matches!(it.reason, muster_core::gate::Reason::Needs(id) if id == held.step.id),
-            );
-            assert_eq!(
-                times,
-                2 + follow.count(),
-                "its words, the command, and those that follow it"
-            );
-        }
+    let mut given: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for command in commands(pages) {
+        let rest = command.strip_prefix("muster release propose --host ");
+        let (host, _) = rest.and_then(|it| it.split_once(' ')).expect("a command");
+        given.entry(host.to_owned()).or_default().push(command);
     }
-    comment.pages.len()
+    for host in planned {
+        let name = visible(&host.policy.executor.to_string());
+        for held in &host.verdict.held {
+            let (id, words) = (held.step.id.to_string(), held.step.words());
+            let alone = seen.get(&format!("{id} {words}")).copied().unwrap_or(0);
+            let key = (name.clone(), id.clone());
+            let folded = on_host.get(&key).copied().unwrap_or(0);
+            assert_eq!(alone + folded, 1, "{name}: {id} {words}");
+            assert!(alone == 1 || seen.contains_key(&words), "{words}");
+        }
+        let alone = text(&[host.host(None)]);
+        let lines = alone.lines().filter_map(|line| {
+            let more = line.strip_prefix("          ");
+            line.strip_prefix("  release ").or(more)
+        });
+        let lines: Vec<&str> = lines.collect();
+        let meant = joined(&lines.join("\n"));
+        let host = muster_core::step::percent_encode(&host.policy.executor.host);
+        let told = given.remove(&host).unwrap_or_default();
+        assert_eq!(told, meant, "{name}");
+    }
+    assert!(given.is_empty(), "{given:?}");
+}
+
+/// As every text shows what could hide.
+fn visible(text: &str) -> String {
+    let shown = |c: char| match c {
+        ' '..='~' | '…' | '—' => c.to_string(),
+        _ => format!("\\u{{{:x}}}", u32::from(c)),
+    };
+    text.chars().map(shown).collect()
 }
 
 /// Hosts with so many held creations, cuts and ordinary newcomers.
@@ -287,6 +361,7 @@ fn words_too_long_for_a_page_go_on_in_the_next_item() {
     let hosts = [planned.host(None)];
     let proposal = Proposal::Planned {
         hosts: &hosts,
+        unknown: &[],
         warnings: &[],
     };
     let comment = about(None, Audience::Team, |about| comment(about, &proposal, 0));
@@ -303,6 +378,31 @@ fn words_too_long_for_a_page_go_on_in_the_next_item() {
         shown.concat(),
         format!("{} {words}", planned.verdict.held[0].step.id)
     );
+}
+
+/// A host that holds what others of its kind hold.
+fn hostile_host(host: &str, data: &str, kind: usize) -> Planned {
+    let mut world = World::bare(host);
+    let shell = format!("/opt/{data}");
+    world.accounts().shells.insert(shell.clone());
+    world.want("root-of-all", Tier::PowerUser);
+    world.want(&format!("n{data}"), Tier::Admin).shell = shell;
+    for i in 0..kind {
+        world.kept(
+            &format!("gone{data}{i}"),
+            30_000 + u32::try_from(i).unwrap(),
+            Stage::Active,
+        );
+    }
+    world.plan()
+}
+
+#[test]
+fn a_step_held_on_a_thousand_hosts_has_a_thousand_ids() {
+    let fleet: Vec<Planned> = (0..1_000)
+        .map(|i| hostile_host(&format!("h{i}"), "emo", 3))
+        .collect();
+    assert!(assert_nothing_lost(&fleet, FORGE_LIMIT) > 1);
 }
 
 fn hostile() -> impl Strategy<Value = String> {
@@ -329,5 +429,18 @@ proptest! {
         limit in 16_384_usize..70_000,
     ) {
         assert_nothing_lost(&fleet(hosts, held, cuts, benign), limit);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_fleet_shows_each_held_step_on_each_host(
+        data in hostile(), hosts in 1_usize..=200, kinds in 1_usize..5, limit in 16_384_usize..70_000,
+    ) {
+        let of = |i: usize| hostile_host(&format!("{data}{i}"), &data, i % kinds);
+        let fleet: Vec<Planned> = (0..hosts).map(of).collect();
+        assert_nothing_lost(&fleet, limit);
     }
 }

@@ -4,6 +4,9 @@
     reason = "tests rewrite their golden files; core itself reads and writes nothing"
 )]
 
+mod fleet;
 mod golden;
 mod hostile;
+mod public;
+mod reader;
 mod world;

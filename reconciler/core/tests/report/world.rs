@@ -10,7 +10,7 @@ use muster_core::observed::{Account, Accounts, Manager, Observed, Password, Read
 use muster_core::plan::{Input, Plan, plan};
 use muster_core::policy::{Aggregate, Policy, PortFamily};
 use muster_core::repo::Tier;
-use muster_core::report::{About, Audience};
+use muster_core::report::{About, Audience, Recorded};
 use muster_core::step::{Incarnation, Step};
 use muster_core::time::Time;
 
@@ -204,6 +204,7 @@ impl Planned {
             plan: &self.plan,
             verdict: &self.verdict,
             base,
+            read: Recorded::Live,
         }
     }
 }
@@ -221,5 +222,6 @@ pub(crate) fn about<T>(
         branch,
         today: NOW.date(),
         audience,
+        full: None,
     })
 }

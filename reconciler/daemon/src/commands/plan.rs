@@ -375,6 +375,7 @@ fn planned<W: World>(
         branch: None,
         today: now.date(),
         audience: Audience::Team,
+        full: None,
     };
     let comment = |proposal: &report::Proposal<'_>, out: &mut Output| {
         report::comment(&about, proposal, FORGE_LIMIT)
@@ -440,6 +441,7 @@ fn planned<W: World>(
         plan,
         verdict: &verdict,
         base: base.as_ref(),
+        read: *recorded,
     }];
     match args.format {
         Format::Human => out.text(&report::text(&hosts))?,
@@ -447,6 +449,7 @@ fn planned<W: World>(
         Format::Markdown => {
             let proposal = report::Proposal::Planned {
                 hosts: &hosts,
+                unknown: &[],
                 warnings: &[],
             };
             comment(&proposal, out)?;

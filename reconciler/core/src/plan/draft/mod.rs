@@ -68,7 +68,7 @@ pub(super) fn draft(input: &Input<'_>) -> Plan {
         Reading::Unknown(why) => {
             // Whoever cannot be seen can be neither made nor cut.
             plan.notes.push(Note::Unread {
-                part: "the account databases".into(),
+                part: super::ACCOUNT_DATABASES.to_owned(),
                 why: why.clone(),
             });
             return plan;

@@ -1,0 +1,87 @@
+//! The issue about what was found on hosts and no proposal caused.
+
+use std::collections::BTreeSet;
+
+use super::group::{self, Group};
+use super::markdown::{ages, counted_blocks, full_report, whole_blocks};
+use super::page::{self, Block};
+use super::phrase::count;
+use super::view::{Counts, View};
+use super::{Audience, Comment, FullReport, Host, State, public};
+use crate::commit::CommitId;
+use crate::step::StepId;
+
+/// What was found.
+#[derive(Clone, Copy, Debug)]
+pub struct Drift<'a> {
+    /// The commit of the protected branch that the plans are for.
+    pub commit: &'a CommitId,
+    /// Each executor's plan for that commit. Where there is a base, steps that it has not are no drift.
+    pub hosts: &'a [Host<'a>],
+    /// Steps that the record of a merged proposal tells already: they are no drift either.
+    pub told: &'a BTreeSet<StepId>,
+    /// Who can read the text.
+    pub audience: Audience,
+    /// Where the whole report is.
+    pub full: Option<FullReport<'a>>,
+}
+
+/// The issue: its line is the title, its pages are the body and what does not fit there. `None` when there is no drift,
+/// and an issue that is open can be closed.
+///
+/// `limit` is in bytes, as for [`super::comment`].
+pub fn drift(drift: &Drift<'_>, limit: usize) -> Option<Comment> {
+    let Drift {
+        commit,
+        hosts,
+        told,
+        audience,
+        full,
+    } = drift;
+    let limit = limit.max(page::MIN_LIMIT);
+    let mut views: Vec<View<'_>> = hosts.iter().map(View::of).collect();
+    views.iter_mut().for_each(|it| it.keep_drift(told));
+    views.retain(|it| !it.steps.is_empty());
+    views.sort_by(|a, b| a.executor.cmp(b.executor));
+    if views.is_empty() {
+        return None;
+    }
+    let counts = Counts::of(&views);
+    let mut title = format!(
+        "Drift on {}: {} ({})",
+        count(views.len(), "host"),
+        count(counts.steps(), "step"),
+        counts.classes()
+    );
+    if counts.held > 0 {
+        title.push_str(&format!(", {} held", counts.held));
+    }
+    let head = format!(
+        "**{title}**.\n\nWhat is there is not what the protected branch asks for, and no proposal made it so.\n"
+    );
+    let mut foot = format!("\nAt commit `{commit}`.\n");
+    if let Some(full) = full {
+        full_report(full, &mut foot);
+    }
+    let (mut blocks, ages) = match audience {
+        Audience::Public => (public::blocks(&views, full.is_some()), String::new()),
+        Audience::Team => {
+            let ages = ages(&views);
+            let mut groups = group::fold(views.iter());
+            let worst = |it: &Group<'_, '_>| it.first().held().map(|it| it.class).max();
+            groups.sort_by_key(|it| std::cmp::Reverse(worst(it)));
+            let room = limit.saturating_sub(head.len() + foot.len() + ages.len());
+            let whole = whole_blocks(&groups, Vec::new(), room);
+            (
+                whole.unwrap_or_else(|| counted_blocks(&groups, &views)),
+                ages,
+            )
+        }
+    };
+    blocks.push(Block::body(foot));
+    let said = blocks.iter().map(|it| it.text.as_str());
+    let content = super::content([head.as_str()].into_iter().chain(said));
+    blocks.push(Block::body(ages));
+    let pages = page::pages(&head, &blocks, limit);
+    Some(Comment::naming(content, pages, State::Failure, &title))
+}

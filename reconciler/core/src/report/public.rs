@@ -1,0 +1,101 @@
+//! What anybody may read: of each held step the verb, the person and the host, all of which the repository tells already.
+//! Whatever was observed on a host stays in the ledger (threats C10), and so do ids and digests, which are made of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::page::Block;
+use super::phrase::count;
+use super::view::{Origin, Shown, View};
+use super::{escape, group};
+use crate::action::{Class, Kind};
+use crate::gate::Reason;
+use crate::policy::Executor;
+
+/// Held steps that read the same to the public, and where they are.
+type Alike<'a> = BTreeMap<Key<'a>, BTreeMap<&'a Executor, usize>>;
+
+/// Class, person, verb, why it waits, whose doing.
+type Key<'a> = (
+    std::cmp::Reverse<Class>,
+    &'a str,
+    Kind,
+    &'static str,
+    Origin,
+);
+
+/// The held steps, never cut, and why there is no more.
+pub(super) fn blocks<'v, 'a: 'v>(
+    views: impl IntoIterator<Item = &'v View<'a>>,
+    full: bool,
+) -> Vec<Block> {
+    let mut alike: Alike<'_> = BTreeMap::new();
+    for view in views {
+        for shown in view.held() {
+            let key = key(shown);
+            *alike
+                .entry(key)
+                .or_default()
+                .entry(view.executor)
+                .or_default() += 1;
+        }
+    }
+    let whole = if full {
+        "; the full report is in the private ledger"
+    } else {
+        ""
+    };
+    let mut blocks = vec![Block::body(format!(
+        "\nAnybody can read this repository, so what was observed on hosts is left out here{whole}. Held steps are named, \
+         all other steps are counted.\n"
+    ))];
+    let mut last = None;
+    for ((class, user, kind, why, origin), hosts) in alike {
+        if last.replace(class) != Some(class) {
+            blocks.push(Block::host(format!("\n### Held: {}\n\n", class.0)));
+        }
+        let mut sentence = "- ".to_owned();
+        let _ = write!(sentence, "`{}` of ", kind.word());
+        escape::name(&mut sentence, user);
+        let mut because = format!(": {why}");
+        match origin {
+            Origin::Change => because.push_str(", by this change"),
+            Origin::Drift => because.push_str(", already there without this change"),
+            Origin::Unknown | Origin::Found => {}
+        }
+        let steps: usize = hosts.values().sum();
+        if steps > hosts.len() {
+            let _ = write!(because, " ({})", count(steps, "step"));
+        }
+        for list in group::name_lists(hosts.into_keys()) {
+            blocks.push(Block::body(format!("{sentence} on {list}{because}\n")));
+        }
+    }
+    blocks
+}
+
+fn key<'a>(shown: &Shown<'a>) -> Key<'a> {
+    let action = &shown.step.action;
+    (
+        std::cmp::Reverse(shown.class),
+        action.user(),
+        action.kind(),
+        shown.held.map_or("", why),
+        shown.origin,
+    )
+}
+
+/// What a reason says without what it was found in.
+fn why(reason: &Reason) -> &'static str {
+    match reason {
+        Reason::PendingSignature => "waits for a signed release",
+        Reason::Limit(_) => "over the limit, so all removals of this plan wait together",
+        Reason::Guardrail(_) => "no release permits it",
+        Reason::Needs(_) => "follows another held step",
+        Reason::Precondition(_) => "something it needs is missing",
+        Reason::Retry { .. } => "failed, and is tried again",
+        Reason::NeedsOperator(_) => "needs an operator",
+        Reason::Frozen => "the host is frozen",
+        Reason::Suspended(_) => "the host is suspended",
+    }
+}
