@@ -19,23 +19,20 @@ pub struct StepId([u8; 16]);
 impl StepId {
     /// Names `action` on `executor`, for this incarnation of the resource.
     pub fn of(executor: &Executor, action: &Action, incarnation: &Incarnation) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(b"muster-step/1\0");
-        let mut field = |text: &str| {
-            hash.update((text.len() as u64).to_be_bytes());
-            hash.update(text.as_bytes());
-        };
-        field(&executor.to_string());
-        field(action.kind().word());
-        field(action.user());
+        // Gathered first: a plan has tens of thousands of ids, and many small pieces cost more than the hash itself.
+        let mut text = Vec::with_capacity(512);
+        text.extend_from_slice(b"muster-step/1\0");
+        put_field(&mut text, executor);
+        put_text(&mut text, action.kind().word());
+        put_text(&mut text, action.user());
         let parameters = action.parameters();
-        field(&parameters.len().to_string());
+        put_field(&mut text, &parameters.len());
         for (name, value) in &parameters {
-            field(name);
-            field(value);
+            put_text(&mut text, name);
+            put_text(&mut text, value);
         }
-        field(&incarnation.to_string());
-        let digest = hash.finalize();
+        put_field(&mut text, incarnation);
+        let digest = Sha256::digest(&text);
         let mut id = [0; 16];
         id.copy_from_slice(&digest[..16]);
         Self(id)
@@ -45,6 +42,22 @@ impl StepId {
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
+}
+
+/// Appends a field and, before it, its length in bytes as a 64-bit number, the highest byte first.
+fn put_text(text: &mut Vec<u8>, field: &str) {
+    text.extend_from_slice(&(field.len() as u64).to_be_bytes());
+    text.extend_from_slice(field.as_bytes());
+}
+
+/// The same of what is still to be spelled.
+fn put_field(text: &mut Vec<u8>, field: &dyn fmt::Display) {
+    use std::io::Write as _;
+    let begin = text.len();
+    text.extend_from_slice(&[0; 8]);
+    write!(text, "{field}").expect("BUG: a vector takes everything");
+    let length = (text.len() - begin - 8) as u64;
+    text[begin..begin + 8].copy_from_slice(&length.to_be_bytes());
 }
 
 /// Not 32 hex digits.
