@@ -4,11 +4,12 @@ use muster_core::commit::CommitId;
 use muster_core::journal::Entry;
 use muster_git::{Ancestry, Mirror, Proposals};
 
-use super::{CommandError, Common, Output, decide, init, now, output, who};
+use super::decide::Console;
+use super::{CommandError, Common, Output, init, now, output, who};
 use crate::cycle::chain;
 use crate::exit;
 use crate::settings::Settings;
-use crate::state_dir::{Lock, Purpose, StateDir, StateError};
+use crate::state_dir::StateDir;
 
 /// What is decided.
 #[derive(Debug, clap::Args)]
@@ -24,19 +25,9 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let Args { commit, reason } = args;
     super::check_reason(reason)?;
     let settings = common.settings()?;
-    let state = StateDir::at(&settings.dir);
-    let Some(identity) = state.identity()? else {
-        return Err(StateError::NotInitialised(settings.dir).into());
-    };
-    let lock = Lock::take(&state, Purpose::Other("adopt"))?;
-    let mut opened = state.open(
-        &lock,
-        &settings.policy.executor.host,
-        state.read_ledger()?,
-        now(),
-    )?;
-    look_at(commit, &settings, &state, out)?;
-    let facts = &opened.replayed.facts;
+    let mut console = Console::open(&settings, "adopt")?;
+    look_at(commit, &settings, &console.state, out)?;
+    let facts = &console.opened.replayed.facts;
     let (before, at) = (facts.adopted.clone(), now().max(facts.latest));
     let entry = Entry::Reset {
         at,
@@ -45,7 +36,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         reason: reason.clone(),
         nonce: None,
     };
-    decide::write([entry], &mut opened, &state, &identity)?;
+    console.write(entry)?;
     out.line(format_args!(
         "host/{} adopts {commit}, in place of {before}.",
         settings.policy.executor.host

@@ -10,8 +10,47 @@ use crate::cycle::{Summary, chain};
 use crate::executor::AssembleError;
 use crate::journal::Opened;
 use crate::outside::LedgerRepository;
-use crate::state_dir::{Identity, StateDir, StateError};
+use crate::settings::Settings;
+use crate::state_dir::{Identity, Lock, Purpose, StateDir, StateError};
 use crate::tell;
+
+/// A host at rest, for as long as somebody decides about it: nobody else has its lock.
+pub(super) struct Console {
+    pub(super) state: StateDir,
+    pub(super) opened: Opened,
+    identity: Identity,
+    _lock: Lock,
+}
+
+impl Console {
+    /// Takes the lock, for a command of that name, and reads what is known.
+    ///
+    /// # Errors
+    /// When there is no executor here, a daemon is at work, or its records cannot be read.
+    pub(super) fn open(settings: &Settings, command: &'static str) -> Result<Self, CommandError> {
+        let state = StateDir::at(&settings.dir);
+        let identity = state
+            .identity()?
+            .ok_or_else(|| StateError::NotInitialised(settings.dir.clone()))?;
+        let lock = Lock::take(&state, Purpose::Other(command))?;
+        let host = &settings.policy.executor.host;
+        let opened = state.open(&lock, host, state.read_ledger()?, now())?;
+        Ok(Self {
+            state,
+            opened,
+            identity,
+            _lock: lock,
+        })
+    }
+
+    /// Writes a decision down.
+    ///
+    /// # Errors
+    /// As for [`write()`].
+    pub(super) fn write(&mut self, entry: Entry) -> Result<(), CommandError> {
+        write([entry], &mut self.opened, &self.state, &self.identity)
+    }
+}
 
 /// Writes decisions down, in their order.
 ///

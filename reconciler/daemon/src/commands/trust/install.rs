@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use muster_core::journal::Entry;
 use muster_core::render;
 
-use super::super::{CommandError, Common, Output, decide, now, output, who};
+use super::super::decide::Console;
+use super::super::{CommandError, Common, Output, now, output, who};
 use super::{check, read, shown};
 use crate::cycle::trust_facts;
 use crate::exit;
-use crate::state_dir::{Lock, Purpose, StateDir, StateError};
 use crate::trust::TrustFile;
 
 /// Which.
@@ -40,19 +40,9 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     }
     check(&root)?;
     let settings = common.settings()?;
-    let state = StateDir::at(&settings.dir);
-    let Some(identity) = state.identity()? else {
-        return Err(StateError::NotInitialised(settings.dir).into());
-    };
-    let lock = Lock::take(&state, Purpose::Other("trust install"))?;
-    let mut opened = state.open(
-        &lock,
-        &settings.policy.executor.host,
-        state.read_ledger()?,
-        now(),
-    )?;
+    let mut console = Console::open(&settings, "trust install")?;
     super::super::start_log(&settings, common);
-    let facts = &opened.replayed.facts;
+    let facts = &console.opened.replayed.facts;
     let found = trust_facts(&root);
     if let Some(known) = facts.trust.as_ref().filter(|it| **it != found) {
         // The version is the high-water mark that keeps a replayed old root out: nobody lowers it, not even root here.
@@ -89,7 +79,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             root: found,
             by: vec![format!("{} at the console", who())],
         };
-        decide::write([entry], &mut opened, &state, &identity)?;
+        console.write(entry)?;
     }
     tracing::warn!(
         version = root.version,
