@@ -52,5 +52,6 @@ pub mod settle;
 pub mod journal;
 pub mod ledger;
 
+pub mod fleet;
 pub mod forge;
 pub mod world;

@@ -75,6 +75,20 @@ pub trait Source {
     fn merge(&mut self, protected: &CommitId, head: &CommitId) -> Result<Merge, Self::Error>;
 }
 
+/// A state repository whose proposals are pull requests of a hosted forge.
+pub trait Pulls: Source {
+    /// Brings here the heads of pull requests, each from `refs/pull/<number>/head` of the origin, so that [`Source::merge`] can
+    /// read them; those of any other pull request may be let go of. One that cannot be brought, such as one that moved since the
+    /// forge was asked, is told with the reason, and keeps no other from coming.
+    ///
+    /// # Errors
+    /// When the repository did not answer at all.
+    fn bring(
+        &mut self,
+        heads: &BTreeMap<u64, CommitId>,
+    ) -> Result<BTreeMap<u64, String>, Self::Error>;
+}
+
 /// Paths and contents.
 pub type Files = BTreeMap<String, Vec<u8>>;
 

@@ -1,0 +1,129 @@
+//! What is known of executors that cannot be reached: what each of them last told in its ledger.
+//!
+//! A bot plans from it, and records out of it what became of a merge. It reads ledgers and never writes one of an executor's.
+
+use std::collections::BTreeMap;
+
+use crate::commit::CommitId;
+use crate::facts::Facts;
+use crate::ledger::held::HeldSteps;
+use crate::observed::Observed;
+use crate::policy::{Executor, Policy};
+use crate::time::Time;
+use crate::world::Files;
+
+/// Where one executor's ledger stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its newest commit.
+    pub ledger: CommitId,
+    /// When what it holds was last seen to be so: with the commit, or with a later sign of life.
+    pub read: Time,
+}
+
+/// What one executor last told, in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Whose it is.
+    pub executor: Executor,
+    /// What it knows of its own doing.
+    pub facts: Facts,
+    /// What its administrator decided.
+    pub policy: Policy,
+    /// What it read on its host.
+    pub observed: Observed,
+    /// What waits there; `None` until a cycle has said so.
+    pub held: Option<HeldSteps>,
+}
+
+/// How things stood when an executor last told of one commit of the protected branch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// What it knew of its own doing.
+    pub facts: Facts,
+    /// What waited.
+    pub held: Option<HeldSteps>,
+}
+
+/// The ledgers of every executor that there is. Read only.
+pub trait Fleet: Send {
+    /// Why the ledgers could not be read.
+    type Error: std::error::Error + Send + 'static;
+
+    /// Looks at every ledger, and brings here what is new. An executor whose ledger cannot be taken at its word (it is not
+    /// signed with that host's key, or does not go on from what was seen before) stands there with the reason, and stops nobody.
+    ///
+    /// # Errors
+    /// When the ledger repository did not answer.
+    fn look(&mut self) -> Result<BTreeMap<Executor, Result<Standing, String>>, Self::Error>;
+
+    /// What an executor told with a commit of its ledger.
+    ///
+    /// # Errors
+    /// What makes it unusable, in words that follow "cannot be read:".
+    fn told(&self, executor: &Executor, ledger: &CommitId) -> Result<Told, String>;
+
+    /// The last that an executor told while it enforced `commit`, looking back from `ledger`; `None` when it never did, or so
+    /// long ago that it is not looked for.
+    ///
+    /// # Errors
+    /// What makes it unusable.
+    fn past(
+        &self,
+        executor: &Executor,
+        ledger: &CommitId,
+        commit: &CommitId,
+    ) -> Result<Option<Past>, String>;
+}
+
+/// Whether this bot is the one that acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "who does not lead must not act"]
+pub enum Lead {
+    /// It is, until then; nobody else believes so before.
+    Ours {
+        /// Counts up with each change of leader; what an earlier leader writes is refused.
+        term: u64,
+        /// Until when, by this machine's clock.
+        until: Time,
+    },
+    /// Another one is.
+    Others {
+        /// Who, as it calls itself.
+        who: String,
+        /// Until when it said so.
+        until: Time,
+    },
+}
+
+/// What a bot remembers of what it told: in the ledger repository where there is one, so that replicas share it.
+pub trait BotStore: Send {
+    /// Why it could not be read or written.
+    type Error: std::error::Error + Send + 'static;
+
+    /// Takes the lead, or keeps it, where nobody else has it.
+    ///
+    /// # Errors
+    /// When the store did not answer: then nobody may act.
+    fn lead(&mut self, now: Time) -> Result<Lead, Self::Error>;
+
+    /// Gives the lead back, so that another replica need not wait. Best effort.
+    fn resign(&mut self, now: Time);
+
+    /// Those files whose path is `wanted`, as the last leader left them.
+    ///
+    /// # Errors
+    /// When there is something that cannot be read: corrupt is not absent.
+    fn read(&mut self, wanted: &dyn Fn(&str) -> bool) -> Result<Files, Self::Error>;
+
+    /// Changes files: durable, and visible to the next leader, when this returns. Refused when another one has taken the lead.
+    ///
+    /// # Errors
+    /// When nothing was written.
+    fn write(
+        &mut self,
+        changes: &BTreeMap<String, Option<Vec<u8>>>,
+        message: &str,
+        now: Time,
+    ) -> Result<(), Self::Error>;
+}
