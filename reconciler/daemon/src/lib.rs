@@ -19,6 +19,9 @@ pub mod outside;
 
 pub mod daemon;
 
+pub mod bot;
+pub mod http;
+
 pub mod commands;
 pub mod demo;
 pub mod exit;
