@@ -10,6 +10,7 @@ pub mod journal;
 pub mod state_dir;
 pub mod suspension;
 
+pub mod bot;
 pub mod cycle;
 mod tell;
 
