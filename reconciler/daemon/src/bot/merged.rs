@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::commit::CommitId;
-use muster_core::fleet::{BotStore, Fleet};
+use muster_core::fleet::{BotStore, Fleet, Past};
 use muster_core::forge::ForgeError;
 use muster_core::ledger::told::{self, Stage};
 use muster_core::policy::Executor;
@@ -15,6 +15,14 @@ use muster_core::world::{Ancestry, Pulls};
 use super::post::{Look, room};
 use super::record::{Ground, Part, Relation, Seen};
 use super::turn::{Turn, whole_or_with_report};
+
+/// A merge.
+struct Merged {
+    /// The commit that it made.
+    commit: CommitId,
+    /// The protected branch before it, as far as was seen.
+    onto: CommitId,
+}
 
 /// How commits relate, each pair asked once in a turn.
 #[derive(Default)]
@@ -37,7 +45,7 @@ impl Relations {
 pub(super) fn tell<S: Pulls, F: Fleet, B: BotStore>(
     turn: &mut Turn<'_, S, F, B>,
 ) -> Result<(), ForgeError> {
-    let due: Vec<(u64, CommitId)> = turn
+    let due: Vec<(u64, Merged)> = turn
         .told()
         .proposals
         .iter()
@@ -46,19 +54,28 @@ pub(super) fn tell<S: Pulls, F: Fleet, B: BotStore>(
                 commit,
                 settled: false,
                 ..
-            } => Some((*number, commit.clone())),
+            } => {
+                let merged = Merged {
+                    commit: commit.clone(),
+                    onto: it.protected.clone(),
+                };
+                Some((*number, merged))
+            }
             Stage::Merged { .. } | Stage::Open | Stage::Closed => None,
         })
         .collect();
-    let wanted: BTreeSet<CommitId> = due.iter().map(|(_, commit)| commit.clone()).collect();
+    let wanted: BTreeSet<CommitId> = due
+        .iter()
+        .flat_map(|(_, it)| [it.commit.clone(), it.onto.clone()])
+        .collect();
     turn.memory.pasts.keep(&wanted);
     let mut relations = Relations::default();
-    for (number, commit) in due {
+    for (number, merged) in due {
         if turn.has_to_end() {
             turn.summary.unfinished = true;
             return Ok(());
         }
-        tell_one(turn, number, &commit, &mut relations)?;
+        tell_one(turn, number, &merged, &mut relations)?;
         turn.save_now_and_then();
     }
     Ok(())
@@ -67,13 +84,13 @@ pub(super) fn tell<S: Pulls, F: Fleet, B: BotStore>(
 fn tell_one<S: Pulls, F: Fleet, B: BotStore>(
     turn: &mut Turn<'_, S, F, B>,
     number: u64,
-    commit: &CommitId,
+    merged: &Merged,
     relations: &mut Relations,
 ) -> Result<(), ForgeError> {
     let executors: Vec<Executor> = turn.memory.survey.executors().cloned().collect();
     let parts: Vec<Part> = executors
         .iter()
-        .map(|executor| part(turn, executor, commit, relations))
+        .map(|executor| part(turn, executor, merged, relations))
         .collect();
     let releases: Vec<Vec<ReleaseRecord<'_>>> = parts.iter().map(Part::releases).collect();
     let hosts: Vec<HostRecord<'_>> = parts
@@ -88,7 +105,7 @@ fn tell_one<S: Pulls, F: Fleet, B: BotStore>(
         &path,
         |audience, full, limit| {
             let record = Record {
-                commit,
+                commit: &merged.commit,
                 hosts: &hosts,
                 audience,
                 full,
@@ -115,7 +132,7 @@ fn tell_one<S: Pulls, F: Fleet, B: BotStore>(
     }
     if put.is_ok() {
         told.stage = Stage::Merged {
-            commit: commit.clone(),
+            commit: merged.commit.clone(),
             held,
             settled: through,
         };
@@ -140,9 +157,10 @@ fn tell_one<S: Pulls, F: Fleet, B: BotStore>(
 fn part<S: Pulls, F: Fleet, B: BotStore>(
     turn: &mut Turn<'_, S, F, B>,
     executor: &Executor,
-    commit: &CommitId,
+    merged: &Merged,
     relations: &mut Relations,
 ) -> Part {
+    let Merged { commit, onto } = merged;
     let unreadable = |why: String| Part::unknown(executor, Seen::Unreadable(why));
     let standing = match turn.memory.survey.standing(executor) {
         None => return Part::unknown(executor, Seen::Never),
@@ -176,13 +194,14 @@ fn part<S: Pulls, F: Fleet, B: BotStore>(
         Ok(own) => own,
         Err(why) => return unreadable(why),
     };
+    let fleet = &turn.outside.fleet;
+    let pasts = &mut turn.memory.pasts;
+    let before = match pasts.of(executor, &standing.ledger, onto, fleet) {
+        Ok(past) => past.map(Past::waiting).unwrap_or_default(),
+        Err(why) => return unreadable(why),
+    };
     let past = match relation {
-        Relation::Later => {
-            let fleet = &turn.outside.fleet;
-            turn.memory
-                .pasts
-                .of(executor, &standing.ledger, commit, fleet)
-        }
+        Relation::Later => pasts.of(executor, &standing.ledger, commit, fleet),
         Relation::Same | Relation::Before => Ok(None),
     };
     match past {
@@ -195,6 +214,7 @@ fn part<S: Pulls, F: Fleet, B: BotStore>(
                 relation,
                 refused,
                 past,
+                before: &before,
                 own: own.as_deref(),
             };
             Part::of(&ground, commit, turn.at)

@@ -106,6 +106,8 @@ pub(super) struct Ground<'a> {
     pub(super) refused: bool,
     /// What it told while it enforced the record's commit, where that is over.
     pub(super) past: Option<&'a Past>,
+    /// What waited there before the merge: it waits for another reason.
+    pub(super) before: &'a BTreeSet<StepId>,
     /// What the commit that it enforces asks of it.
     pub(super) own: Option<&'a Planned>,
 }
@@ -134,6 +136,7 @@ impl Part {
             relation,
             refused,
             past,
+            before,
             own,
         } = ground;
         let facts = &brief.facts;
@@ -161,7 +164,8 @@ impl Part {
         // What it did while it enforced this commit; of one that it passed over, what it did when it came to the next.
         let then: &Facts = past.map_or(facts, |it| &it.facts);
         let then_held = past.map_or(brief.held.as_ref(), |it| it.held.as_ref());
-        let of_then: BTreeMap<StepId, &Step> = steps_of(then_held);
+        let mut of_then: BTreeMap<StepId, &Step> = steps_of(then_held);
+        of_then.retain(|id, _| !before.contains(id));
         part.done = then.record.iter().map(|it| it.step.clone()).collect();
         let mut done: BTreeSet<StepId> = part.done.iter().map(|it| it.id).collect();
         for (id, step) in &of_then {
@@ -179,7 +183,8 @@ impl Part {
             Relation::Later | Relation::Before => past.is_none() || of_then.contains_key(&id),
         };
         for held in own.iter().flat_map(|it| &it.verdict.held) {
-            if !concerns(held.step.id) || done.contains(&held.step.id) {
+            let id = held.step.id;
+            if !concerns(id) || before.contains(&id) || done.contains(&id) {
                 continue;
             }
             match &held.reason {
