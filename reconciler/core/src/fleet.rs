@@ -2,13 +2,14 @@
 //!
 //! A bot plans from it, and records out of it what became of a merge. It reads ledgers and never writes one of an executor's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::commit::CommitId;
 use crate::facts::Facts;
 use crate::ledger::held::HeldSteps;
 use crate::observed::Observed;
 use crate::policy::{Executor, Policy};
+use crate::step::StepId;
 use crate::time::Time;
 use crate::world::Files;
 
@@ -43,6 +44,14 @@ pub struct Past {
     pub facts: Facts,
     /// What waited.
     pub held: Option<HeldSteps>,
+}
+
+impl Past {
+    /// The steps that waited.
+    pub fn waiting(&self) -> BTreeSet<StepId> {
+        let held = self.held.iter().flat_map(|it| &it.held);
+        held.map(|it| it.step.id).collect()
+    }
 }
 
 /// The ledgers of every executor that there is. Read only.

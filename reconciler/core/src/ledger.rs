@@ -6,6 +6,7 @@
 pub mod held;
 pub mod inventory;
 mod line;
+pub mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 

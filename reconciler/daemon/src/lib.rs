@@ -10,6 +10,7 @@ pub mod journal;
 pub mod state_dir;
 pub mod suspension;
 
+pub mod bot;
 pub mod cycle;
 mod tell;
 
@@ -19,7 +20,6 @@ pub mod outside;
 
 pub mod daemon;
 
-pub mod bot;
 pub mod http;
 
 pub mod commands;

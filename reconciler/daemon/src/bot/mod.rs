@@ -1,59 +1,20 @@
-//! The bot: what people see of muster on a forge.
+//! The bot: answers pull requests with the plan, and records on them what became of it. It holds no key of any host, and what it
+//! tells is worked out from what hosts told.
+//!
+//! Read [`turn`] first: one turn looks at everything and tells what is new. [`survey`] knows hosts and plans for them, [`post`] puts
+//! texts where people see them, [`merged`] and [`drift`] are what is told when a merge is over.
 
+mod assemble;
+mod drift;
 mod hints;
+mod keep;
+mod merged;
+mod post;
+mod proposals;
+mod record;
+mod survey;
+mod turn;
 
-use std::path::PathBuf;
-
-use muster_core::time::Time;
-
+pub use assemble::{AssembleError, assemble};
 pub use hints::Hints;
-
-use crate::daemon::{Cycle, Health, Summary, Why};
-use crate::settings::Settings;
-use crate::state_dir::StateDir;
-
-/// Why a bot could not be put together.
-#[derive(Debug, thiserror::Error)]
-pub enum AssembleError {
-    /// The settings name no forge.
-    #[error("there is no forge to speak to: set [forge] in the settings")]
-    NoForge,
-}
-
-/// Puts one together out of settings. `now` is the only clock.
-///
-/// # Errors
-/// When a part of the outside cannot be used at all.
-pub fn assemble(
-    settings: &Settings,
-    _state: &StateDir,
-    hints: Hints,
-    _now: fn() -> Time,
-) -> Result<Box<dyn Cycle>, AssembleError> {
-    match settings.forge {
-        Some(_) => Ok(Box::new(Mute(hints))),
-        None => Err(AssembleError::NoForge),
-    }
-}
-
-/// Listens, and says nothing yet.
-struct Mute(Hints);
-
-impl Cycle for Mute {
-    fn has_moved(&mut self) -> bool {
-        false
-    }
-
-    fn run(&mut self, why: Why, _: &dyn Fn() -> bool) -> Summary {
-        tracing::debug!(?why, hints = ?self.0.take(), "Nothing is said on the forge yet.");
-        Summary {
-            health: Health::Well,
-            line: "nothing is said on the forge yet".into(),
-            due_in: None,
-        }
-    }
-
-    fn watch_paths(&self) -> Vec<PathBuf> {
-        Vec::new()
-    }
-}
+pub use turn::{Memory, Outside, Run, Summary, TurnError, turn};
