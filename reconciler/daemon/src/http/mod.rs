@@ -177,6 +177,7 @@ impl Server {
             limits,
         } = self;
         let listener = tokio::net::TcpListener::from_std(listener)?;
+        tracing::info!(address = %listener.local_addr()?, "Listening over HTTP.");
         serve::forever(listener, tls, routes, limits).await
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 128,
+            connections: 64,
             handshake: Duration::from_secs(5),
             headers: Duration::from_secs(5),
             body: Duration::from_secs(10),
