@@ -643,8 +643,8 @@ fn a_bot_alone_is_heard_over_http_and_stops_when_told_to() {
         .unwrap();
     let mut lines = BufReader::new(daemon.stderr.take().unwrap()).lines();
     let address = lines.by_ref().map(Result::unwrap).find_map(|line| {
-        let (_, address) = line.split_once("address=")?;
-        Some(address.trim().to_owned())
+        let (_, address) = line.split_once("HTTP is served at ")?;
+        Some(address.split(' ').next()?.to_owned())
     });
     let mut stream = TcpStream::connect(address.unwrap()).unwrap();
     stream
