@@ -13,8 +13,10 @@ pub mod suspension;
 pub mod cycle;
 mod tell;
 
+pub mod bot_store;
 pub mod console;
 pub mod executor;
+pub mod fleet;
 pub mod outside;
 
 pub mod daemon;
