@@ -6,6 +6,7 @@
 pub mod held;
 pub mod inventory;
 mod line;
+pub mod policy;
 pub mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::action::Kind;
 use crate::commit::CommitId;
 use crate::facts::{
     AccountIds, Attempted, Facts, Failure, Frozen, PersonFacts, Recorded, Suspended,
@@ -98,6 +100,12 @@ pub enum LedgerError {
         /// Which.
         step: StepId,
     },
+    /// A kind of step that no setting can declare benign.
+    #[error("{} declares {kind} benign, which no setting can", policy::FILE)]
+    NotDeclarable {
+        /// Which.
+        kind: Kind,
+    },
     /// An executor of a kind this version does not know.
     #[error("{found:?} is no executor that this version of muster knows; it knows host/<name>")]
     Executor {
@@ -135,7 +143,7 @@ const PEOPLE: &str = "people/";
 const RELEASES: &str = "releases.jsonl";
 
 /// Whether a file of a ledger holds facts. The others tell those who look at it from outside, and nobody who runs needs
-/// them: [`held::FILE`] and [`inventory::FILE`].
+/// them: [`held::FILE`], [`inventory::FILE`] and [`policy::FILE`].
 pub fn is_of_facts(path: &str) -> bool {
     path == STATE || path == RELEASES || path.starts_with("people/")
 }

@@ -14,8 +14,10 @@ pub mod bot;
 pub mod cycle;
 mod tell;
 
+pub mod bot_store;
 pub mod console;
 pub mod executor;
+pub mod fleet;
 pub mod outside;
 
 pub mod daemon;

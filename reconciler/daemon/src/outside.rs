@@ -13,7 +13,7 @@ use muster_core::release::tag::MAX_TAG_BYTES;
 use muster_core::release::{ObjectKind, RELEASES, RESETS, ROTATIONS, TagHorizon};
 use muster_core::time::Time;
 use muster_core::world::{
-    Ancestry, Files, Heads, Ledger, Merge, RawTag, ReportSink, Source, Topic,
+    Ancestry, Files, Heads, Ledger, Merge, Pulls, RawTag, ReportSink, Source, Topic,
 };
 use muster_git::files::ReadError;
 use muster_git::{MergeError, Merged, Mirror, Notes, Origin, Proposals, Signature, WantedTags};
@@ -35,7 +35,7 @@ impl StdError for OutsideError {
 }
 
 impl OutsideError {
-    fn new(error: impl StdError + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(error: impl StdError + Send + Sync + 'static) -> Self {
         Self(Box::new(error))
     }
 }
@@ -205,6 +205,17 @@ impl Source for StateSource {
                 .map_err(OutsideError::new),
             Err(error) => Err(OutsideError::new(error)),
         }
+    }
+}
+
+impl Pulls for StateSource {
+    fn bring(
+        &mut self,
+        heads: &BTreeMap<u64, CommitId>,
+    ) -> Result<BTreeMap<u64, String>, OutsideError> {
+        self.mirror
+            .bring(&self.origin, heads)
+            .map_err(OutsideError::new)
     }
 }
 
