@@ -22,6 +22,8 @@ pub mod outside;
 
 pub mod daemon;
 
+pub mod http;
+
 pub mod commands;
 pub mod demo;
 pub mod exit;

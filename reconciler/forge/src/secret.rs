@@ -29,7 +29,7 @@ impl Secret {
     }
 
     /// The bytes, for whoever computes with them or sends them.
-    pub(crate) fn expose(&self) -> &[u8] {
+    pub fn expose(&self) -> &[u8] {
         &self.0
     }
 

@@ -4,7 +4,9 @@
 //! Read [`turn`] first: one turn looks at everything and tells what is new. [`survey`] knows hosts and plans for them, [`post`] puts
 //! texts where people see them, [`merged`] and [`drift`] are what is told when a merge is over.
 
+mod assemble;
 mod drift;
+mod hints;
 mod keep;
 mod merged;
 mod post;
@@ -13,4 +15,6 @@ mod record;
 mod survey;
 mod turn;
 
+pub use assemble::{AssembleError, assemble};
+pub use hints::Hints;
 pub use turn::{Memory, Outside, Run, Summary, TurnError, turn};

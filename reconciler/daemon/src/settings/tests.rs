@@ -301,6 +301,64 @@ fn a_full_file_reaches_every_field() {
 }
 
 #[test]
+fn the_bot_of_the_package_begins_with_settings_that_load() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/bot.toml");
+    let settings = load_copy(&fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(settings.roles, BTreeSet::from([Role::Bot]));
+    assert!(settings.url.is_some() && settings.ledger.is_some());
+    // The credentials are those that the unit loads.
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/muster-bot.service");
+    let unit = fs::read_to_string(unit).unwrap();
+    let ForgePlace::GitHub(github::Settings {
+        identity: github::Identity::App { key, .. },
+        ..
+    }) = settings.forge.unwrap().place
+    else {
+        panic!("it shows an app");
+    };
+    let secret = settings.http.unwrap().webhook_secret.unwrap();
+    for file in [key, secret] {
+        let name = file.path().file_name().unwrap().to_str().unwrap();
+        assert!(
+            unit.contains(&format!("\nLoadCredential={name}\n")),
+            "{name}"
+        );
+    }
+    assert!(unit.contains("StateDirectory=muster-bot\n"));
+    assert_eq!(settings.dir, Path::new("/var/lib/muster-bot"));
+}
+
+#[test]
+fn the_app_asks_for_what_it_needs_and_the_readme_for_the_same() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let manifest = fs::read_to_string(root.join("deploy/github-app.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let link = readme.split("settings/apps/new?").nth(1).unwrap();
+    let mut asked: Vec<&str> = link.split('`').next().unwrap().split('&').collect();
+    let mut wanted: Vec<String> = ["name=muster-ORG", "url=https://HOST", "public=false"]
+        .into_iter()
+        .chain([
+            "webhook_active=true",
+            "webhook_url=https://HOST/webhook/github",
+        ])
+        .map(str::to_owned)
+        .collect();
+    for (what, access) in manifest["default_permissions"].as_object().unwrap() {
+        wanted.push(format!("{what}={}", access.as_str().unwrap()));
+    }
+    for event in manifest["default_events"].as_array().unwrap() {
+        wanted.push(format!("events[]={}", event.as_str().unwrap()));
+    }
+    asked.sort();
+    wanted.sort();
+    assert_eq!(asked, wanted);
+    // It reads content, and can write none.
+    assert_eq!(manifest["default_permissions"]["contents"], "read");
+    assert_eq!(manifest["public"], false);
+}
+
+#[test]
 fn an_app_is_known_by_its_number_and_key() {
     let text = "[forge]\nkind = \"github\"\nrepository = \"team/state\"\napp = 7\napp_key = \"/etc/muster/key.pem\"\n";
     let forge = load_copy(text).unwrap().forge.unwrap();
