@@ -265,6 +265,7 @@ fn state_code(error: &StateError) -> u8 {
         | StateError::Lost { .. }
         | StateError::Journal(_)
         | StateError::Ledger(_)
+        | StateError::Key(_)
         | StateError::LedgerFacts(_) => exit::STATE,
     }
 }

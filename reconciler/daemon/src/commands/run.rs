@@ -1,6 +1,7 @@
 //! `muster run`: the daemon.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
 
 use muster_core::world::Files;
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,6 +14,7 @@ use crate::daemon::{
 };
 use crate::executor::{AssembleError, Console, Executor};
 use crate::exit;
+use crate::host_key;
 use crate::journal::Opened;
 use crate::outside::{LedgerRepository, facts_of};
 use crate::settings::Settings;
@@ -77,8 +79,11 @@ fn run_with(
         .block_on(async { listen(&send) })
         .map_err(CommandError::Runtime)?;
     let lock = Lock::take(&state, Purpose::Run)?;
+    // Older versions made none.
+    let key = host_key::read_or_make(&state, &lock).map_err(StateError::Key)?;
     let (ledger, files) = LedgerRepository::open(&state.ledger(), &identity.ledger_ref())
         .map_err(AssembleError::Repositories)?;
+    let ledger = ledger.signing_with(Arc::new(key));
     let facts = facts_of(&files).map_err(AssembleError::Repositories)?;
     let opened = state.open(&lock, &settings.policy.executor.host, facts, now())?;
     if opened.torn > 0 {

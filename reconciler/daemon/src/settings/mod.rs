@@ -61,6 +61,10 @@ pub struct Settings {
     pub level: Level,
     /// Where the root of trust is: beside the settings, and not to be set elsewhere.
     pub trust: PathBuf,
+    /// The ledger repository, into which this host pushes its ledger, if there is one.
+    pub ledger: Option<Origin>,
+    /// Which host has which key, for a bot: one line for each, root's to write.
+    pub hosts: PathBuf,
     /// How it is written; as its reader can best use it, when nobody said.
     pub log_format: Option<LogFormat>,
 }

@@ -184,6 +184,8 @@ pub(super) fn settings(
         level: level?,
         log_format: log_format?,
         trust: Default::default(),
+        ledger: None,
+        hosts: PathBuf::from("/etc/muster/hosts"),
     })
 }
 
