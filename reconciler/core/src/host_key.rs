@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha512};
 use crate::release::signature::{self, NAMESPACE, SshSig, UserVerification};
 use crate::release::wire::put_string;
 use crate::release::{Fingerprint, armor};
+use crate::time::Time;
 
 /// What stands before the 32 bytes of an ed25519 key in PKCS#8 (RFC 8410).
 const PKCS8: [u8; 16] = [
@@ -225,6 +226,17 @@ pub fn signer_of(raw: &[u8]) -> Option<PublicKey> {
         .map(|()| key)
 }
 
+/// When the commit with these raw bytes was made, as it says itself.
+pub fn committed_at(raw: &[u8]) -> Option<Time> {
+    let headers = std::str::from_utf8(&raw[..end_of_headers(raw)?]).ok()?;
+    let line = headers
+        .lines()
+        .find_map(|it| it.strip_prefix("committer "))?;
+    let (_, moment) = line.rsplit_once("> ")?;
+    let (seconds, _) = moment.split_once(' ')?;
+    seconds.parse().ok().map(Time)
+}
+
 struct Parts {
     /// The commit without its signature.
     signed: Vec<u8>,
@@ -327,6 +339,7 @@ mod tests {
                 Err(NotSigned::Unsigned)
             );
             assert_eq!(signer_of(&commit), None);
+            assert_eq!(committed_at(&signed), Some(Time(1_795_000_000)));
         }
     }
 
@@ -375,6 +388,7 @@ mod tests {
         }
         for nothing in [&b""[..], b"\n\n", b"tree \n\n", &[0xff; 100]] {
             assert!(verify_commit(nothing, &key(1).public()).is_err());
+            assert_eq!(committed_at(nothing), None);
         }
     }
 

@@ -362,3 +362,6 @@ impl BotStore for GitStore {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

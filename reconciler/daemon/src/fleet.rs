@@ -13,7 +13,7 @@ use muster_core::commit::CommitId;
 use muster_core::fleet::alive::{self, Alive};
 use muster_core::fleet::hosts::{Hosts, HostsError};
 use muster_core::fleet::{Fleet, Past, Standing, Told};
-use muster_core::host_key::{PublicKey, signer_of, verify_commit};
+use muster_core::host_key::{PublicKey, committed_at, signer_of, verify_commit};
 use muster_core::policy::Executor;
 use muster_core::time::Time;
 use muster_core::world::Files;
@@ -64,6 +64,8 @@ pub struct GitFleet {
     mirror: Mirror,
     origin: Origin,
     hosts: PathBuf,
+    /// Who has which key, by the text that says so.
+    known: Option<(String, Hosts)>,
     seen: PathBuf,
     /// What was found at the last look, and from what.
     looked: BTreeMap<Executor, Looked>,
@@ -90,6 +92,7 @@ impl GitFleet {
             mirror,
             origin,
             hosts: hosts.to_owned(),
+            known: None,
             seen: dir.join("seen"),
             looked: BTreeMap::new(),
         })
@@ -105,11 +108,25 @@ impl GitFleet {
         }
     }
 
+    /// Whether a ledger may have moved since the last look. Always, for a ledger repository on a server.
+    pub fn has_moved(&self) -> bool {
+        self.mirror.may_gather_more()
+    }
+
     /// Who has which key, as the administrator wrote it; nobody when the file is not there.
-    fn read_hosts(&self) -> Result<Hosts, FleetError> {
-        let text = read_guarded(&self.hosts).map_err(FleetError::Guarded)?;
+    fn read_hosts(&mut self) -> Result<Hosts, FleetError> {
+        let text = read_guarded(&self.hosts)
+            .map_err(FleetError::Guarded)?
+            .unwrap_or_default();
+        if let Some((before, hosts)) = &self.known
+            && *before == text
+        {
+            return Ok(hosts.clone());
+        }
         let name = self.hosts.display().to_string();
-        Hosts::parse(&name, &text.unwrap_or_default()).map_err(FleetError::Hosts)
+        let hosts = Hosts::parse(&name, &text).map_err(FleetError::Hosts)?;
+        self.known = Some((text, hosts.clone()));
+        Ok(hosts)
     }
 
     fn examine(&self, executor: &Executor, looked: &Looked) -> Result<Standing, String> {
@@ -154,13 +171,13 @@ impl GitFleet {
                 }
             }
         }
-        let about = self.mirror.about(head).map_err(unreadable)?;
+        let committed = committed_at(&bytes).unwrap_or(Time(0));
         let alive = alive
             .as_ref()
             .and_then(|it| self.sign_of_life(executor, it, keys));
         Ok(Standing {
             ledger: head.clone(),
-            read: Alive::read_of(alive.as_ref(), head, Time(about.committed)),
+            read: Alive::read_of(alive.as_ref(), head, committed),
         })
     }
 
@@ -461,3 +478,6 @@ fn past(
         ))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,11 +8,12 @@ use std::process::Command;
 use gix::hash::{Kind, ObjectId};
 use muster_core::commit::CommitId;
 
+use crate::ledger::{Ledger, LedgerError};
 use crate::local::{self, dir_size};
 use crate::mirror::FetchError;
 use crate::objects::{Objects, commit_id, object_id};
-use crate::origin::{Layout, Origin, RemoteUrl};
-use crate::refs::{self, RefError};
+use crate::origin::{Layout, Origin, RefStorage, RemoteUrl};
+use crate::refs;
 use crate::remote::git_in;
 use crate::run::{self, Limits, RunError};
 use crate::sync::Durability;
@@ -51,7 +52,7 @@ pub enum PushError {
         /// Where.
         origin: String,
         /// What went wrong.
-        source: FetchError,
+        source: Box<FetchError>,
     },
     /// The connection broke, and nobody answers who could say whether it was before or after.
     #[error("the connection to {origin} broke, and whether anything was moved is not known")]
@@ -59,8 +60,19 @@ pub enum PushError {
         /// Where.
         origin: String,
         /// What went wrong first.
-        source: FetchError,
+        source: Box<FetchError>,
     },
+}
+
+/// Why what is elsewhere cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// It did not answer.
+    #[error("it did not answer")]
+    Fetch(#[source] FetchError),
+    /// The scratch directory cannot be used.
+    #[error("there is no room to look at it")]
+    Own(#[source] LedgerError),
 }
 
 fn show(found: &BTreeMap<String, Option<CommitId>>) -> String {
@@ -103,19 +115,14 @@ impl Counterpart {
                 let layout = Layout::of(path).map_err(FetchError::Origin)?;
                 let mut found = BTreeMap::new();
                 for name in names {
-                    let listed = local::references(&layout, name, self.limits)?;
-                    if listed.unread.iter().any(|it| it == name) {
-                        return Err(RefError::Broken {
-                            name: (*name).to_owned(),
+                    match layout.refs {
+                        RefStorage::Files if !layout.elsewhere => {
+                            let id = refs::read(&layout.common, name, layout.kind)?;
+                            found.extend(id.map(|id| ((*name).to_owned(), id)));
                         }
-                        .into());
-                    }
-                    found.extend(listed.found);
-                    // A reference has no directory of its own name.
-                    if !found.contains_key(*name)
-                        && let Some(id) = refs::read(&layout.common, name, layout.kind)?
-                    {
-                        found.insert((*name).to_owned(), id);
+                        RefStorage::Files | RefStorage::Reftable => {
+                            found.extend(local::references(&layout, name, self.limits)?.found);
+                        }
                     }
                 }
                 found
@@ -152,43 +159,17 @@ impl Counterpart {
     /// When it did not answer, or something could not be brought here.
     pub fn bring(&self, below: &str) -> Result<BTreeMap<String, CommitId>, FetchError> {
         match &self.origin {
-            Origin::Remote(url) => {
-                let mut command = self.git(url)?;
-                command.args([
-                    "fetch",
-                    "--quiet",
-                    "--no-write-fetch-head",
-                    "--no-tags",
-                    "--no-recurse-submodules",
-                    "--no-auto-maintenance",
-                    "--prune",
-                    "--end-of-options",
-                    url.as_str(),
-                ]);
-                command.arg(format!("+{below}*:{below}*"));
-                let packs = self.dir.join("objects/pack");
-                let mut used = || dir_size(&packs);
-                run::run_watched(command, "git fetch", b"", self.limits, &mut used)
-                    .map_err(self.failed())?;
-            }
+            Origin::Remote(url) => self.fetch(url, &format!("+{below}*:{below}*"))?,
             Origin::Local(path) => {
                 let layout = Layout::of(path).map_err(FetchError::Origin)?;
                 let there = local::references(&layout, below, self.limits)?.found;
                 let here = refs::list(&self.dir, below, layout.kind)?.found;
-                let objects = self.objects()?;
-                let wanted: Vec<_> = there.values().filter(|id| !objects.has(id)).collect();
-                if !wanted.is_empty() {
-                    let mut known = Vec::new();
-                    for id in here
-                        .values()
-                        .filter(|id| there.values().any(|it| it == *id))
-                    {
-                        known.push(*id);
-                    }
-                    let take = local::owners_git(&layout)?;
-                    let put = run::git(&self.dir).map_err(self.failed())?;
-                    self.carry(take, put, &wanted, &known)?;
-                }
+                let known: Vec<_> = here
+                    .values()
+                    .filter(|id| there.values().any(|it| it == *id))
+                    .copied()
+                    .collect();
+                self.bring_local(&there.values().collect::<Vec<_>>(), &known)?;
                 for name in here.keys().filter(|name| !there.contains_key(*name)) {
                     refs::forget(&self.dir, name).map_err(self.unwritable())?;
                 }
@@ -207,6 +188,88 @@ impl Counterpart {
             .collect())
     }
 
+    /// Fetches from a server, and lets go of what is gone there.
+    fn fetch(&self, url: &RemoteUrl, refspec: &str) -> Result<(), FetchError> {
+        let mut command = self.git(url)?;
+        command.args([
+            "fetch",
+            "--quiet",
+            "--no-write-fetch-head",
+            "--no-tags",
+            "--no-recurse-submodules",
+            "--no-auto-maintenance",
+            "--prune",
+            "--end-of-options",
+            url.as_str(),
+            refspec,
+        ]);
+        let packs = self.dir.join("objects/pack");
+        let mut used = || dir_size(&packs);
+        run::run_watched(command, "git fetch", b"", self.limits, &mut used)
+            .map(drop)
+            .map_err(self.failed())
+    }
+
+    /// What a reference leads to there, in the scratch directory `scratch`: objects that are here are not brought again, and
+    /// nothing of it gets into our repository.
+    ///
+    /// # Errors
+    /// When it did not answer, or cannot be read.
+    pub fn look_into(&self, name: &str, scratch: &Path) -> Result<Ledger, LookError> {
+        let made = Ledger::open_or_create(scratch, name).and_then(|_| {
+            let mut alternate = self
+                .dir
+                .join("objects")
+                .into_os_string()
+                .into_encoded_bytes();
+            alternate.push(b'\n');
+            std::fs::write(scratch.join("objects/info/alternates"), alternate).map_err(|source| {
+                LedgerError::Write {
+                    dir: scratch.to_owned(),
+                    source,
+                }
+            })
+        });
+        made.map_err(LookError::Own)?;
+        let there = Counterpart {
+            dir: scratch.to_owned(),
+            ..self.clone()
+        };
+        let brought = match &self.origin {
+            Origin::Remote(url) => there.fetch(url, &format!("+{name}:{name}")),
+            Origin::Local(_) => there.ask(&[name]).and_then(|found| {
+                let wanted: Vec<_> = found.values().map(object_id).collect();
+                there.bring_local(&wanted.iter().collect::<Vec<_>>(), &[])?;
+                for (name, id) in &found {
+                    refs::replace(scratch, name, None, object_id(id), Durability::Cache)?;
+                }
+                Ok(())
+            }),
+        };
+        brought.map_err(LookError::Fetch)?;
+        Ledger::open(scratch, name).map_err(LookError::Own)
+    }
+
+    /// Carries objects here from a repository on this machine.
+    fn bring_local(&self, wanted: &[&ObjectId], known: &[ObjectId]) -> Result<(), FetchError> {
+        let Origin::Local(path) = &self.origin else {
+            return Ok(());
+        };
+        let layout = Layout::of(path).map_err(FetchError::Origin)?;
+        let objects = self.objects()?;
+        let wanted: Vec<_> = wanted
+            .iter()
+            .copied()
+            .filter(|id| !objects.has(id))
+            .collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let take = local::owners_git(&layout)?;
+        let put = run::git(&self.dir).map_err(self.failed())?;
+        self.carry(take, put, &wanted, known)
+    }
+
     /// Moves these references there, all of them or none. One that is where it is to be already is no obstacle.
     ///
     /// # Errors
@@ -216,7 +279,9 @@ impl Counterpart {
             Origin::Remote(url) => self.push_remote(url, moves),
             Origin::Local(path) => self.push_local(path, moves),
         };
-        let Err(source) = tried else { return Ok(()) };
+        let Err(source) = tried.map_err(Box::new) else {
+            return Ok(());
+        };
         // An answer can get lost, and what git prints of a refusal is for people: whoever looks knows.
         let names: Vec<_> = moves.iter().map(|it| it.name.as_str()).collect();
         let origin = self.origin.to_string();

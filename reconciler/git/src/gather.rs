@@ -61,6 +61,13 @@ impl Mirror {
         }
     }
 
+    /// Whether there may be more to gather than was found last. Always, for a server.
+    pub fn may_gather_more(&self) -> bool {
+        self.gathered
+            .as_ref()
+            .is_none_or(|(_, signature, _)| !signature.still_holds())
+    }
+
     fn gather_local(
         &mut self,
         path: &Path,

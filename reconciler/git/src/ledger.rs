@@ -214,6 +214,22 @@ impl Ledger {
             .read(&object_id(commit), objs::Kind::Commit, SMALL)
     }
 
+    /// Whether the history that ends with `newer` has `older` in it, along the first parents.
+    ///
+    /// # Errors
+    /// When a commit on the way cannot be read.
+    pub fn has_within(&self, newer: &CommitId, older: &CommitId) -> Result<bool, ReadError> {
+        let older = object_id(older);
+        let mut next = Some(object_id(newer));
+        while let Some(id) = next {
+            if id == older {
+                return Ok(true);
+            }
+            next = self.objects.commit(&id)?.parents.first().copied();
+        }
+        Ok(false)
+    }
+
     /// When a commit was made, in seconds since 1970 (UTC).
     ///
     /// # Errors

@@ -32,7 +32,7 @@ mod sync;
 mod wire;
 
 pub use about::About;
-pub use counterpart::{Counterpart, Move, PushError};
+pub use counterpart::{Counterpart, LookError, Move, PushError};
 pub use files::{BlobId, File, Files};
 pub use gather::Gathered;
 

@@ -486,7 +486,11 @@ impl Signature {
                 layout.common.join("reftable"),
             ],
             RefStorage::Files => {
-                let mut paths = vec![layout.common.join("packed-refs")];
+                // That the repository is there at all shows in its HEAD.
+                let mut paths = vec![
+                    layout.common.join("HEAD"),
+                    layout.common.join("packed-refs"),
+                ];
                 for dir in dirs {
                     paths.extend(refs::dirs_below(&layout.common.join(dir)));
                 }

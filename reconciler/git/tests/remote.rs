@@ -3,17 +3,14 @@
 mod support;
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::net::TcpListener;
+use std::time::Duration;
 
 use muster_core::commit::CommitId;
 use muster_git::run::{Limits, RunError};
 use muster_git::{Ancestry, FetchError, Merged, Origin, Packed, Proposals};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-use support::{MAIN, Scene, newest_git, texts};
+use support::daemon::Daemon;
+use support::{MAIN, Scene, texts};
 
 #[test]
 fn branches_arrive_move_merge_and_vanish() {

@@ -158,9 +158,12 @@ pub(super) fn commit_ledger<S, W, J: Journal, L: Ledger, R>(
     }
     memory.touched = Some(BTreeSet::new());
     memory.dirty = false;
+    let Some(kept) = outside.ledger.keeps(&through) else {
+        return Ok(());
+    };
     outside
         .journal
-        .release(&through)
+        .release(&kept)
         .map_err(|error| CycleError::Records {
             what: "old journal segments could not be removed".to_owned(),
             source: Box::new(error),
