@@ -6,6 +6,7 @@
 pub mod refused_tags;
 pub mod settings;
 
+pub mod host_key;
 pub mod journal;
 pub mod state_dir;
 pub mod suspension;
@@ -14,9 +15,12 @@ pub mod bot;
 pub mod cycle;
 mod tell;
 
+pub mod bot_store;
 pub mod console;
 pub mod executor;
+pub mod fleet;
 pub mod outside;
+pub mod push;
 
 pub mod daemon;
 
@@ -26,3 +30,6 @@ pub mod commands;
 pub mod demo;
 pub mod exit;
 pub mod trust;
+
+#[cfg(test)]
+mod scene;

@@ -91,6 +91,10 @@ pub struct Universe {
     pub sink_is_down: bool,
     /// How many seconds the machine's clock was set back.
     pub set_back: i64,
+    /// Whether what is committed to the ledger arrives wherever else it is to be.
+    pub ledger_arrives: bool,
+    /// How many records of the journal could be let go of.
+    pub released: usize,
     /// Intents acted on, in order: the ids of their steps.
     pub acted: Vec<Vec<String>>,
 }
@@ -122,6 +126,8 @@ impl Sim {
             origin_is_down: false,
             sink_is_down: false,
             set_back: 0,
+            ledger_arrives: true,
+            released: 0,
             acted: Vec::new(),
         })))
     }
@@ -328,7 +334,9 @@ impl Journal for Sim {
         }
     }
 
-    fn release(&mut self, _: &Through) -> Result<(), SimError> {
+    fn release(&mut self, through: &Through) -> Result<(), SimError> {
+        let released = usize::try_from(through.sequence).expect("a short journal");
+        self.with(|universe| universe.released = released);
         Ok(())
     }
 }
@@ -355,6 +363,10 @@ impl Ledger for Sim {
 
     fn read(&mut self, path: &str) -> Result<Option<Vec<u8>>, SimError> {
         Ok(self.0.borrow().ledger.get(path).cloned())
+    }
+
+    fn keeps(&mut self, through: &Through) -> Option<Through> {
+        self.0.borrow().ledger_arrives.then(|| through.clone())
     }
 }
 

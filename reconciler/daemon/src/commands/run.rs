@@ -16,6 +16,7 @@ use crate::daemon::{
 };
 use crate::executor::{AssembleError, Console, Executor};
 use crate::exit;
+use crate::host_key;
 use crate::http::{Doors, Server};
 use crate::journal::Opened;
 use crate::outside::{LedgerRepository, facts_of};
@@ -219,8 +220,11 @@ fn open_executor(
     lock: &Lock,
     identity: &Identity,
 ) -> Result<(Opened, (LedgerRepository, Files)), CommandError> {
+    // Older versions made none.
+    let key = host_key::read_or_make(state, lock).map_err(StateError::Key)?;
     let (ledger, files) = LedgerRepository::open(&state.ledger(), &identity.ledger_ref())
         .map_err(AssembleError::Repositories)?;
+    let ledger = ledger.signing_with(Arc::new(key));
     let facts = facts_of(&files).map_err(AssembleError::Repositories)?;
     let opened = state.open(lock, &settings.policy.executor.host, facts, now())?;
     if opened.torn > 0 {

@@ -12,8 +12,9 @@ use serde_json::json;
 
 use super::{CommandError, Common, Output, now};
 use crate::exit;
+use crate::host_key;
 use crate::refused_tags::RefusedTags;
-use crate::state_dir::{Holder, Lock, StateDir};
+use crate::state_dir::{Holder, Lock, StateDir, StateError};
 
 /// How many refused releases are told one by one, the newest.
 const REFUSALS: usize = 5;
@@ -45,9 +46,17 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let in_doubt = replayed.open.map_or(0, |open| open.steps.len());
     let (facts, limits) = (&replayed.facts, &settings.policy.limits);
     let refused_tags = RefusedTags::read(&state.refused_tags()).there;
+    let key = host_key::read(&state)
+        .map_err(StateError::Key)?
+        .map(|key| key.public().to_string());
     match args.format {
         Format::Human => {
             out.text(&text(facts, limits, now, holder.as_ref(), in_doubt))?;
+            out.line(format_args!(
+                "key       {}",
+                key.as_deref()
+                    .unwrap_or("none yet: it is made when muster runs")
+            ))?;
             if refused_tags > 0 {
                 out.line(format_args!(
                     "tags      {refused_tags} that nobody who may signed; `muster release list` shows them"
@@ -57,6 +66,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         Format::Json => {
             let mut all = as_json(facts, limits, now, holder.as_ref(), in_doubt);
             all["refused_tags"] = refused_tags.into();
+            all["key"] = key.into();
             out.line(format_args!("{all:#}"))?;
         }
     }
