@@ -25,6 +25,12 @@ pub(super) struct Args {
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
+    /// Every host that pushes its ledger, in place of this one.
+    #[arg(long)]
+    fleet: bool,
+    /// Where the fleet's ledgers are, in place of what the settings say: a repository, or where git fetches it from.
+    #[arg(long, value_name = "WHERE", requires = "fleet")]
+    ledger: Option<String>,
 }
 
 /// For whom something is said.
@@ -38,6 +44,9 @@ pub(super) enum Format {
 }
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
+    if args.fleet {
+        return super::fleet::status(args.ledger.as_deref(), args.format, common, out);
+    }
     let settings = common.settings()?;
     let state = StateDir::at(&settings.dir);
     let replayed = state.look_now(&settings.policy.executor.host)?;
