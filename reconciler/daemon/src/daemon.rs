@@ -152,6 +152,19 @@ pub struct Surroundings<'s> {
 
 /// Runs cycles until told to stop, the first one at once.
 pub async fn serve(cycle: Box<dyn Cycle>, pace: Pace, around: &mut Surroundings<'_>) -> Ended {
+    let (cycle, ended) = turns(cycle, pace, around).await;
+    // What a cycle holds may take a while to let go of, and some of it cannot be on the thread of a loop.
+    if let Err(error) = tokio::task::spawn_blocking(move || drop(cycle)).await {
+        std::panic::resume_unwind(error.into_panic());
+    }
+    ended
+}
+
+async fn turns(
+    cycle: Box<dyn Cycle>,
+    pace: Pace,
+    around: &mut Surroundings<'_>,
+) -> (Box<dyn Cycle>, Ended) {
     let mut cycle = cycle;
     let mut why = Why::Started;
     let mut failures = 0_u32;
@@ -171,11 +184,11 @@ pub async fn serve(cycle: Box<dyn Cycle>, pace: Pace, around: &mut Surroundings<
         match health {
             Health::Well => failures = 0,
             Health::Failed => failures = failures.saturating_add(1),
-            Health::Broken => return Ended::Broken,
+            Health::Broken => return (cycle, Ended::Broken),
         }
         if told_to_stop {
             around.supervisor.stopping();
-            return Ended::Stopped;
+            return (cycle, Ended::Stopped);
         }
         around.watch.follow(&cycle.watch_paths());
         let due = due_in.map(|due_in| Instant::now() + due_in);
@@ -183,7 +196,7 @@ pub async fn serve(cycle: Box<dyn Cycle>, pace: Pace, around: &mut Surroundings<
             Some(next) => why = next,
             None => {
                 around.supervisor.stopping();
-                return Ended::Stopped;
+                return (cycle, Ended::Stopped);
             }
         }
     }

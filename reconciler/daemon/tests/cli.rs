@@ -598,12 +598,13 @@ fn bot(bench: &Bench, secret: &str) {
         let path = bench.write(name, text);
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     }
-    let (state, origin) = (quoted("bot"), quoted("origin"));
+    let (state, origin, ledger) = (quoted("bot"), quoted("origin"), quoted("ledger.git"));
+    bench.git(&["init", "--quiet", "--bare", "../ledger.git"]);
     let (token, secret) = (quoted("token"), quoted("secret"));
     bench.write(
         "muster.toml",
         &format!(
-            "[state]\nurl = {origin}\ndir = {state}\n[fleet]\nroles = [\"bot\"]\n\
+            "[state]\nurl = {origin}\ndir = {state}\n[fleet]\nroles = [\"bot\"]\nledger = {ledger}\n\
              [forge]\nkind = \"forgejo\"\nurl = \"http://127.0.0.1:9/api/v1\"\nrepository = \"team/state\"\ntoken = {token}\n\
              [http]\nlisten = \"127.0.0.1:0\"\nwebhook_secret = {secret}\n"
         ),
@@ -643,8 +644,8 @@ fn a_bot_alone_is_heard_over_http_and_stops_when_told_to() {
         .unwrap();
     let mut lines = BufReader::new(daemon.stderr.take().unwrap()).lines();
     let address = lines.by_ref().map(Result::unwrap).find_map(|line| {
-        let (_, address) = line.split_once("address=")?;
-        Some(address.trim().to_owned())
+        let (_, address) = line.split_once("HTTP is served at ")?;
+        Some(address.split(' ').next()?.to_owned())
     });
     let mut stream = TcpStream::connect(address.unwrap()).unwrap();
     stream

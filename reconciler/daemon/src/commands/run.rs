@@ -130,12 +130,19 @@ where
     let bot = if has_bot { Some(make()?) } else { None };
     if args.once {
         let mut worst = Health::Well;
-        for mut cycle in agent.into_iter().chain(bot) {
+        let mut once = |cycle: &mut dyn Cycle| {
             let Summary { health, line, .. } = cycle.run(Why::Started, &|| false);
             tracing::info!("{line}");
             worst = worst.max(health);
+        };
+        if let Some(mut agent) = agent {
+            once(agent.as_mut());
             // The process ends here: what is known of tens of thousands of people need not be taken apart for that.
-            std::mem::forget(cycle);
+            std::mem::forget(agent);
+        }
+        // A bot gives back the lead where it is let go of.
+        if let Some(mut bot) = bot {
+            once(bot.as_mut());
         }
         return Ok(match worst {
             Health::Well => exit::OK,

@@ -272,6 +272,43 @@ async fn a_broken_cycle_ends_the_process() {
     assert_eq!((ended, script.ran.len()), (Ended::Broken, 1));
 }
 
+/// A cycle that speaks to somebody by an executor of its own, which cannot be let go of on the thread of another one.
+struct Speaks(tokio::runtime::Runtime);
+
+impl Cycle for Speaks {
+    fn has_moved(&mut self) -> bool {
+        false
+    }
+    fn run(&mut self, _: Why, _: &dyn Fn() -> bool) -> Summary {
+        self.0.block_on(async {});
+        Summary {
+            health: Health::Broken,
+            line: String::new(),
+            due_in: None,
+        }
+    }
+    fn watch_paths(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+}
+
+#[tokio::test]
+async fn a_cycle_is_let_go_of_beside_the_loop() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let (_send, events) = mpsc::unbounded_channel();
+    let (mut silent, mut unwatched, mut random) = (Silent, Unwatched, || 0.5);
+    let mut around = Surroundings {
+        alarm: Alarm::of_runtime(),
+        events,
+        knock: Knock::default(),
+        supervisor: &mut silent,
+        watch: &mut unwatched,
+        random: &mut random,
+    };
+    let cycle = Box::new(Speaks(runtime.unwrap()));
+    assert_eq!(serve(cycle, PACE, &mut around).await, Ended::Broken);
+}
+
 #[tokio::test]
 async fn a_signal_reaches_the_cycle_between_its_batches() {
     let script = Arc::new(Mutex::new(Script {

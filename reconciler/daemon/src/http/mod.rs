@@ -177,7 +177,7 @@ impl Server {
             limits,
         } = self;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        tracing::info!(address = %listener.local_addr()?, "Listening over HTTP.");
+        tracing::info!("HTTP is served at {} from now on.", listener.local_addr()?);
         serve::forever(listener, tls, routes, limits).await
     }
 }
