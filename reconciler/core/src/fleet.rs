@@ -5,7 +5,7 @@
 pub mod alive;
 pub mod hosts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::commit::CommitId;
 use crate::diagnostic::visible;
@@ -15,6 +15,7 @@ use crate::ledger::inventory::{self, Inventory};
 use crate::ledger::{self, policy};
 use crate::observed::Observed;
 use crate::policy::{Executor, Policy};
+use crate::step::StepId;
 use crate::time::Time;
 use crate::world::Files;
 
@@ -136,6 +137,12 @@ pub struct Past {
 }
 
 impl Past {
+    /// The steps that waited.
+    pub fn waiting(&self) -> BTreeSet<StepId> {
+        let held = self.held.iter().flat_map(|it| &it.held);
+        held.map(|it| it.step.id).collect()
+    }
+
     /// Whether a file of a ledger takes part in it.
     pub fn is_told_by(path: &str) -> bool {
         ledger::is_of_facts(path) || path == held::FILE

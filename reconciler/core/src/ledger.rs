@@ -7,6 +7,7 @@ pub mod held;
 pub mod inventory;
 mod line;
 pub mod policy;
+pub mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -11,6 +11,7 @@ pub mod journal;
 pub mod state_dir;
 pub mod suspension;
 
+pub mod bot;
 pub mod cycle;
 mod tell;
 
@@ -22,6 +23,8 @@ pub mod outside;
 pub mod push;
 
 pub mod daemon;
+
+pub mod http;
 
 pub mod commands;
 pub mod demo;

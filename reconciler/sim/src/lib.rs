@@ -3,6 +3,8 @@
 //! Everything that survives a crash lies in [`Outside`]'s shared [`Universe`]; what a process keeps in memory is
 //! lost with it. Every effect goes through one [`Fuse`], which can blow before or after it.
 
+mod fleet;
+mod forge;
 mod host;
 mod repository;
 
@@ -28,6 +30,8 @@ use muster_core::world::{
     TrustStore, World,
 };
 
+pub use fleet::{Pushed, SimFleet, SimOrigin, SimStore, Stored};
+pub use forge::{Forge, SimComment, SimForge};
 pub use host::{SimAccount, SimHost, SimTraces};
 pub use repository::Repository;
 
@@ -180,6 +184,20 @@ impl Sim {
         policy: &Policy,
         now: Time,
     ) -> Result<Summary, CycleError> {
+        self.cycle_telling(memory, policy, now, cycle::Inventory::WithFacts)
+    }
+
+    /// The same, with a word on when the ledger is told what was read.
+    ///
+    /// # Errors
+    /// As [`Sim::cycle`].
+    pub fn cycle_telling(
+        &self,
+        memory: &mut Memory,
+        policy: &Policy,
+        now: Time,
+        inventory: cycle::Inventory,
+    ) -> Result<Summary, CycleError> {
         let mut outside = Outside {
             source: self.clone(),
             world: self.clone(),
@@ -195,7 +213,7 @@ impl Sim {
             wall,
             clock: &|| wall,
             trust: &mut trust,
-            inventory: cycle::Inventory::WithFacts,
+            inventory,
             stop: &|| false,
             progress: &mut |_, _, _| {},
         };

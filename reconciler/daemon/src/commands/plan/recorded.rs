@@ -8,7 +8,7 @@ use muster_core::facts::Facts;
 use muster_core::gate::Intent;
 use muster_core::ledger::inventory::{FILE, Inventory};
 use muster_core::ledger::{self, LedgerError};
-use muster_core::observed::{Home, Kept, Observed, Person, Question, Reading, Traces};
+use muster_core::observed::{Observed, Question};
 use muster_core::policy::Executor;
 use muster_core::time::Time;
 use muster_core::world::{Complaints, World};
@@ -204,46 +204,9 @@ pub(super) struct OnlyRecorded;
 impl World for Recorded {
     type Error = OnlyRecorded;
 
-    /// What was recorded. Of somebody who was not looked at closely enough then, that is said, so that nothing is planned
-    /// on what is not known.
+    /// What was recorded.
     fn observe(&mut self, question: &Question) -> Result<Observed, OnlyRecorded> {
-        let mut observed = self.observed.clone();
-        let unknown = || "it is not in the recorded inventory".to_owned();
-        for (user, subject) in &question.people {
-            let has_account = observed
-                .accounts
-                .known()
-                .is_some_and(|it| it.by_name.contains_key(user));
-            let person = observed
-                .people
-                .entry(user.clone())
-                .or_insert_with(|| Person {
-                    home: if has_account {
-                        Reading::Unknown(unknown())
-                    } else {
-                        Reading::Known(Home::Absent)
-                    },
-                    traces: None,
-                    kept: None,
-                });
-            if subject.kept.is_some() && person.kept.is_none() {
-                person.kept = Some(Kept {
-                    quarantined: Reading::Unknown(unknown()),
-                    archive: Reading::Unknown(unknown()),
-                    remnants: Reading::Unknown(unknown()),
-                });
-            }
-            if subject.traces && person.traces.is_none() {
-                person.traces = Some(Traces {
-                    linger: Reading::Unknown(unknown()),
-                    keys: Reading::Unknown(unknown()),
-                    crontab: Reading::Unknown(unknown()),
-                    processes: Reading::Unknown(unknown()),
-                    login_saved: Reading::Unknown(unknown()),
-                });
-            }
-        }
-        Ok(observed)
+        Ok(self.observed.recalled(question).into_owned())
     }
 
     fn act(
