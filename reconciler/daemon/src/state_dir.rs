@@ -224,6 +224,11 @@ impl StateDir {
         self.dir.join("ledger.git")
     }
 
+    /// What the bot keeps: copies of repositories, what it told, what the forge answered.
+    pub fn bot(&self) -> PathBuf {
+        self.dir.join("bot")
+    }
+
     /// The copy of the state repository.
     pub fn mirror(&self) -> PathBuf {
         self.dir.join("state.git")

@@ -6,9 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use muster_core::commit::{CommitId, TagId};
 use muster_core::diagnostic::Diagnostics;
 use muster_core::fleet::{BotStore, Fleet, Lead, Past, Standing, Told};
-use muster_core::ledger;
-use muster_core::ledger::held::{self, HeldSteps};
-use muster_core::ledger::inventory::{self, Inventory};
 use muster_core::policy::{Executor, Policy};
 use muster_core::release::TagHorizon;
 use muster_core::time::Time;
@@ -29,7 +26,6 @@ pub struct Pushed {
 #[derive(Clone, Debug)]
 struct Push {
     files: Files,
-    policy: Policy,
     commit: CommitId,
     read: Time,
 }
@@ -54,12 +50,11 @@ impl SimFleet {
         let mut pushed = self.lock();
         let pushes = pushed.ledgers.entry(policy.executor.clone()).or_default();
         match pushes.last_mut() {
-            Some(last) if last.files == files && last.policy == *policy => last.read = now,
+            Some(last) if last.files == files => last.read = now,
             _ => {
                 let commit = format!("{:040x}", pushes.len() + 1);
                 pushes.push(Push {
                     files,
-                    policy: policy.clone(),
                     commit: commit.parse().expect("forty digits"),
                     read: now,
                 });
@@ -74,11 +69,6 @@ impl Pushed {
         let found = pushes.iter().find(|it| it.commit == *commit);
         found.ok_or_else(|| "it is gone".to_owned())
     }
-}
-
-fn held_of(files: &Files) -> Result<Option<HeldSteps>, String> {
-    let held = files.get(held::FILE).map(|bytes| HeldSteps::read(bytes));
-    held.transpose().map_err(|error| error.to_string())
 }
 
 impl Fleet for SimFleet {
@@ -105,21 +95,7 @@ impl Fleet for SimFleet {
 
     fn told(&self, executor: &Executor, commit: &CommitId) -> Result<Told, String> {
         let pushed = self.lock();
-        let push = pushed.at(executor, commit)?;
-        let (facts, _) = ledger::facts(&push.files).map_err(|error| error.to_string())?;
-        let inventory = push
-            .files
-            .get(inventory::FILE)
-            .ok_or("it has no inventory")?;
-        let Inventory { observed, .. } =
-            Inventory::read(inventory).map_err(|error| error.to_string())?;
-        Ok(Told {
-            executor: executor.clone(),
-            facts,
-            policy: push.policy.clone(),
-            observed,
-            held: held_of(&push.files)?,
-        })
+        Told::read(executor, &pushed.at(executor, commit)?.files)
     }
 
     fn past(
@@ -131,10 +107,9 @@ impl Fleet for SimFleet {
         let pushed = self.lock();
         let pushes = pushed.ledgers.get(executor).ok_or("there is none")?;
         for push in pushes.iter().rev() {
-            let (facts, _) = ledger::facts(&push.files).map_err(|error| error.to_string())?;
-            if facts.adopted == *commit {
-                let held = held_of(&push.files)?;
-                return Ok(Some(Past { facts, held }));
+            let past = Past::read(executor, &push.files)?;
+            if past.facts.adopted == *commit {
+                return Ok(Some(past));
             }
         }
         Ok(None)

@@ -27,6 +27,12 @@ impl Hints {
         std::mem::take(&mut *self.hints()).into_iter().collect()
     }
 
+    /// Whether a pull request is among them: somebody waits for an answer.
+    pub fn name_a_proposal(&self) -> bool {
+        let hints = self.hints();
+        hints.iter().any(|it| matches!(it, Poke::Proposal(_)))
+    }
+
     fn hints(&self) -> MutexGuard<'_, BTreeSet<Poke>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -97,17 +97,16 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
             .map(|it| (it.number, it.head.clone()))
             .collect();
         match self.outside.source.bring(&heads) {
-            Ok(missing) => {
-                for (number, why) in missing {
-                    self.summary
-                        .warnings
-                        .push(format!("#{number} could not be fetched: {why}"));
-                }
+            Ok(missing) => self.missing = missing,
+            Err(error) => {
+                let why = chain(&error);
+                self.missing = heads.into_keys().map(|it| (it, why.clone())).collect();
             }
-            Err(error) => self.summary.warnings.push(format!(
-                "pull requests could not be fetched: {}",
-                chain(&error)
-            )),
+        }
+        for (number, why) in &self.missing {
+            self.summary
+                .warnings
+                .push(format!("#{number} could not be fetched: {why}"));
         }
     }
 
@@ -176,7 +175,9 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
             self.tell_elsewhere(&proposal)?;
         }
         self.memory.again.remove(&number);
-        if proposal.state == ProposalState::Open {
+        if self.missing.contains_key(&number) {
+            self.memory.premises.remove(&number);
+        } else if proposal.state == ProposalState::Open {
             self.memory.premises.insert(number, premises);
         }
         Ok(())
@@ -260,6 +261,9 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
     }
 
     fn merge(&mut self, proposal: &Proposal) -> Result<Looked, String> {
+        if let Some(why) = self.missing.get(&proposal.number) {
+            return Err(format!("its commit could not be fetched: {why}"));
+        }
         let merged = self
             .outside
             .source

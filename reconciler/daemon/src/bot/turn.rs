@@ -162,6 +162,8 @@ pub(super) struct Turn<'t, S, F, B> {
     pub(super) summary: Summary,
     /// Reports to be written down in full.
     pub(super) reports: BTreeMap<String, Option<Vec<u8>>>,
+    /// Heads that could not be brought here, and why.
+    pub(super) missing: BTreeMap<u64, String>,
     /// When the lead ends.
     pub(super) until: Time,
     pub(super) saved_at: usize,
@@ -243,6 +245,7 @@ where
         protected,
         summary,
         reports: BTreeMap::new(),
+        missing: BTreeMap::new(),
         until,
         saved_at: 0,
     };

@@ -273,7 +273,11 @@ impl CommandError {
 
 fn bot_code(error: &bot::AssembleError) -> u8 {
     match error {
-        bot::AssembleError::NoForge => exit::CONFIG,
+        bot::AssembleError::NoForge
+        | bot::AssembleError::NoOrigin
+        | bot::AssembleError::NoLedger
+        | bot::AssembleError::Forge(_) => exit::CONFIG,
+        bot::AssembleError::Repositories(_) | bot::AssembleError::Store(_) => exit::STATE,
     }
 }
 
