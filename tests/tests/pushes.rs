@@ -2,16 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use muster::daemon::{Cycle as _, Health, Why};
-use muster::executor::{Console, Executor};
 use muster::fleet::GitFleet;
 use muster::host_key;
-use muster::outside::{LedgerRepository, facts_of};
-use muster::settings::{self, Ambient, Settings};
-use muster::state_dir::{Lock, Purpose, StateDir};
+use muster::settings::{self, Ambient};
+use muster::state_dir::StateDir;
 use muster_core::fleet::Fleet as _;
 use muster_core::ledger::inventory;
 use muster_core::policy::{Executor as Name, Policy};
@@ -38,51 +34,15 @@ fn git(dir: &Path, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| text.trim().to_owned())
 }
 
-/// A host that pushes into `there.git`, which is made unless it is to be missing.
+/// A host that pushes into `there.git`.
 fn site() -> (Site, PathBuf) {
     needs(&["git"]);
     let site = Site::new();
     let there = site.path("there.git");
     assert!(git(&there, &["init", "--quiet", "--bare"]).is_some());
+    let fleet = format!("[fleet]\nledger = \"{}\"\n[state]\n", there.display());
+    site.change_settings("[state]\n", &fleet);
     (site, there)
-}
-
-fn settings_of(site: &Site) -> Settings {
-    let mut settings = settings::load(&site.path("muster.toml"), &Ambient::ask()).unwrap();
-    let there = site.path("there.git");
-    settings.ledger = Some(Origin::parse(there.to_str().unwrap()).unwrap());
-    settings
-}
-
-/// The executor of a process that starts now.
-fn start(site: &Site, console: Console) -> Executor {
-    let settings = settings_of(site);
-    let state = StateDir::at(&settings.dir);
-    let identity = state.identity().unwrap().unwrap();
-    let lock = Lock::take(&state, Purpose::Run).unwrap();
-    let key = host_key::read_or_make(&state, &lock).unwrap();
-    let (ledger, files) = LedgerRepository::open(&state.ledger(), &identity.ledger_ref()).unwrap();
-    let ledger = ledger.signing_with(Arc::new(key));
-    let facts = facts_of(&files).unwrap();
-    let opened = state.open(&lock, "devvm", facts, now()).unwrap();
-    let (journal, replayed) = (opened.journal, opened.replayed);
-    Executor::assemble(
-        &settings,
-        &state,
-        journal,
-        replayed,
-        (ledger, files),
-        console,
-        now,
-    )
-    .unwrap()
-}
-
-/// Runs one cycle as `muster run --once` does, in a process of its own.
-fn once(site: &Site) -> Health {
-    start(site, Console::Person)
-        .run(Why::Started, &|| false)
-        .health
 }
 
 const LEDGER: &str = "refs/muster/host/devvm";
@@ -95,13 +55,14 @@ fn head(site: &Site) -> Option<String> {
 fn a_host_tells_the_ledger_repository_and_a_bot_believes_it() {
     let (site, there) = site();
     site.commit(ANN_AND_BOB, "ann and bob");
-    let mut host = start(&site, Console::Log);
-    assert_eq!(host.run(Why::Started, &|| false).health, Health::Well);
-    // The push goes on beside the loop, which looks after it now and then.
-    wait_until("the ledger has arrived", || {
-        host.has_moved();
-        git(&there, &["rev-parse", LEDGER]) == head(&site)
+    let mut host = site.daemon();
+    wait_until("ann and bob have arrived", || {
+        let there = git(&there, &["show", "refs/muster/alive/host/devvm:alive.json"]);
+        let alive = there.and_then(|it| serde_json::from_str::<serde_json::Value>(&it).ok());
+        alive.is_some_and(|it| it["ledger"].as_str() == head(&site).as_deref())
+            && site.uid("bob").is_some()
     });
+    assert_eq!(host.stop(), Some(0));
     let key = host_key::read(&StateDir::at(&site.path("state")))
         .unwrap()
         .unwrap()
@@ -115,7 +76,8 @@ fn a_host_tells_the_ledger_repository_and_a_bot_believes_it() {
     let standing = fleet.look().unwrap().remove(&name).unwrap().unwrap();
     assert!(standing.read <= now() && standing.read.plus(300) > now());
     let told = fleet.told(&name, &standing.ledger).unwrap();
-    assert_eq!(told.policy, settings_of(&site).policy);
+    let settings = settings::load(&site.path("muster.toml"), &Ambient::ask()).unwrap();
+    assert_eq!(told.policy, settings.policy);
     let bytes = inventory::Inventory::bytes_in_ledger(&name, &told.observed);
     let written = git(&there, &["show", &format!("{LEDGER}:inventory.json")]).unwrap();
     assert_eq!(String::from_utf8(bytes).unwrap().trim(), written);
@@ -139,19 +101,16 @@ fn a_host_tells_the_ledger_repository_and_a_bot_believes_it() {
 #[test]
 fn another_policy_reaches_the_ledger_by_itself() {
     let (site, there) = site();
-    let grace = |there: &Path| {
+    let share_in = |there: &Path| {
         let text = git(there, &["show", &format!("{LEDGER}:policy.json")])?;
         let policy: serde_json::Value = serde_json::from_str(&text).ok()?;
         policy["limits"]["share"].as_u64()
     };
     for share in [99, 42] {
         site.change_settings("share = 99", &format!("share = {share}"));
-        let mut host = start(&site, Console::Log);
-        assert_eq!(host.run(Why::Started, &|| false).health, Health::Well);
-        wait_until("the policy has arrived", || {
-            host.has_moved();
-            grace(&there) == Some(share)
-        });
+        let mut host = site.daemon();
+        wait_until("the policy has arrived", || share_in(&there) == Some(share));
+        assert_eq!(host.stop(), Some(0));
     }
 }
 
@@ -160,19 +119,24 @@ fn a_ledger_repository_that_is_gone_stops_nobody() {
     let (site, there) = site();
     std::fs::rename(&there, site.path("away.git")).unwrap();
     site.commit(ANN_AND_BOB, "ann and bob");
-    assert_eq!(once(&site), Health::Well);
+    let _ = site.once().ok();
     assert!(site.uid("bob").is_some());
     assert!(head(&site).is_some());
+    let pushed = |site: &Site| site.status()["pushed"].clone();
+    assert_eq!(pushed(&site)["has"], serde_json::Value::Null);
     std::fs::rename(site.path("away.git"), &there).unwrap();
     // What was left out is caught up with, although nothing else is new.
-    assert_eq!(once(&site), Health::Well);
+    let _ = site.once().ok();
+    assert_eq!(pushed(&site)["has"], pushed(&site)["ledger"]);
+    let said = site.muster(&["status"]).ok().out;
+    assert!(said.contains("has all of the ledger"), "{said}");
     assert_eq!(git(&there, &["rev-parse", LEDGER]), head(&site));
 }
 
 #[test]
 fn a_host_that_was_put_back_does_nothing_new_until_somebody_has_looked() {
     let (site, there) = site();
-    assert_eq!(once(&site), Health::Well);
+    let _ = site.once().ok();
     let copy = |from: &str, to: &str| {
         let _ = std::fs::remove_dir_all(site.path(to));
         let done = Command::new("cp")
@@ -184,13 +148,13 @@ fn a_host_that_was_put_back_does_nothing_new_until_somebody_has_looked() {
     };
     copy("state", "kept");
     site.commit(ANN_AND_BOB, "ann and bob");
-    assert_eq!(once(&site), Health::Well);
+    let _ = site.once().ok();
     let newer = head(&site);
     copy("kept", "state");
     assert_ne!(head(&site), newer);
 
     let adopt = site.commit(ANN, "bob leaves");
-    assert_eq!(once(&site), Health::Well);
+    let _ = site.once().ok();
     let frozen = site.status()["frozen"]
         .as_str()
         .unwrap_or_default()
@@ -201,14 +165,14 @@ fn a_host_that_was_put_back_does_nothing_new_until_somebody_has_looked() {
         newer,
         "it was overwritten"
     );
-    assert_eq!(once(&site), Health::Well);
+    let _ = site.once().ok();
     assert_eq!(git(&there, &["rev-parse", LEDGER]), newer);
     assert!(site.uid("bob").is_some());
 
     let _ = site
         .muster(&["adopt", &adopt, "--reason", "put back from a backup"])
         .ok();
-    assert_eq!(once(&site), Health::Well);
+    let _ = site.once().ok();
     assert_eq!(site.status()["frozen"], serde_json::Value::Null);
     assert_eq!(git(&there, &["rev-parse", LEDGER]), head(&site));
 }

@@ -215,19 +215,20 @@ impl Executor {
         }
     }
 
-    /// Hears what came of a push, and begins the next where one is due. Whether a cycle has to hear of it.
-    fn look_after_push(&mut self, now: Time) -> bool {
-        let Some(pusher) = &mut self.pusher else {
-            return false;
-        };
-        let news = pusher.poll(now);
+    /// Hears what came of a push. Whether a cycle has to hear of it.
+    fn hear_of_push(&mut self, now: Time) -> bool {
+        let news = self.pusher.as_mut().and_then(|it| it.poll(now));
         self.hear(news);
+        self.misfit.is_some()
+    }
+
+    /// Begins to push what is new, where nothing stands against it.
+    fn start_push(&mut self, now: Time) {
         if let Some(pusher) = &mut self.pusher
             && self.misfit.is_none()
         {
             pusher.start(self.memory.facts().frozen.as_ref(), now);
         }
-        self.misfit.is_some()
     }
 
     /// Asks the ledger repository once whether it is ahead of this host, before anything is done here.
@@ -414,7 +415,9 @@ impl Stamp {
 impl Cycle for Executor {
     fn has_moved(&mut self) -> bool {
         let now = (self.now)();
-        self.look_after_push(now)
+        let heard = self.hear_of_push(now);
+        self.start_push(now);
+        heard
             || self.outside.source.has_moved()
             || self.stamp.as_ref() != Some(&Stamp::take(&self.watched))
     }
@@ -424,7 +427,7 @@ impl Cycle for Executor {
         let now = (self.now)();
         self.stamp = Some(Stamp::take(&self.watched));
         self.ask_first();
-        self.look_after_push(now);
+        self.hear_of_push(now);
         if let Err(error) = self.take_requests(now).and_then(|()| self.take_misfit(now)) {
             let line = chain(&error);
             tracing::error!("{line}.");
@@ -466,7 +469,7 @@ impl Cycle for Executor {
                 match console {
                     Console::Log => {
                         self.give_sign_of_life(now, &line);
-                        self.look_after_push(now);
+                        self.start_push(now);
                     }
                     Console::Person => self.push_now(now),
                 }
@@ -499,7 +502,7 @@ impl Cycle for Executor {
                 }
                 if console == Console::Log {
                     self.give_sign_of_life(now, &line);
-                    self.look_after_push(now);
+                    self.start_push(now);
                 }
                 let health = match error {
                     CycleError::World { .. } | CycleError::Repository { .. } => Health::Failed,

@@ -54,6 +54,11 @@ struct Record {
     refused: Option<CommitId>,
 }
 
+/// Where the ledger was seen in the ledger repository last, for those who only look; `None` when it never was.
+pub fn last_seen(state: &StateDir, origin: &Origin) -> Option<CommitId> {
+    read_record(&state.pushed(), &origin.to_string()).ledger
+}
+
 /// What is pushed, and where to.
 #[derive(Clone)]
 struct Setup {

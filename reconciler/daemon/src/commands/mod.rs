@@ -7,6 +7,7 @@ mod decide;
 mod derive;
 mod error;
 mod explain;
+mod fleet;
 mod history;
 mod import;
 mod init;

@@ -5,11 +5,12 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use muster_core::facts::Facts;
+use muster_core::fleet::alive::{self, Alive};
 use muster_core::gate::Intent;
 use muster_core::ledger::inventory::{FILE, Inventory};
-use muster_core::ledger::{self, LedgerError};
+use muster_core::ledger::{self, LedgerError, policy};
 use muster_core::observed::{Observed, Question};
-use muster_core::policy::Executor;
+use muster_core::policy::{Executor, Policy};
 use muster_core::time::Time;
 use muster_core::world::{Complaints, World};
 
@@ -24,6 +25,8 @@ pub(super) struct Recorded {
     pub(super) facts: Facts,
     pub(super) at: Time,
     pub(super) observed: Observed,
+    /// What its administrator decided, where that was written down too.
+    pub(super) policy: Option<Policy>,
 }
 
 /// Why an inventory cannot be planned on.
@@ -125,6 +128,7 @@ pub(super) fn read(path: &Path, host: Option<&str>) -> Result<Recorded, Inventor
         at: recorded.unwrap_or(facts.latest),
         facts,
         observed,
+        policy: None,
     })
 }
 
@@ -162,8 +166,18 @@ fn from_ledger(path: &Path, host: Option<&str>) -> Result<Recorded, InventoryErr
     let Inventory {
         executor, observed, ..
     } = Inventory::read(text).map_err(content)?;
+    let policy = files
+        .get(policy::FILE)
+        .map(|it| policy::read(it).map_err(content))
+        .transpose()?;
     let newest = ledger.log(1).map_err(unreadable)?;
-    let at = newest.first().map_or(facts.latest, |it| Time(it.time));
+    let alive = ledger
+        .load_reference(&format!("refs/muster/alive/host/{host}"))
+        .map_err(unreadable)?
+        .and_then(|it| Alive::read(it.files.get(alive::FILE)?));
+    let at = newest.first().map_or(facts.latest, |it| {
+        Alive::read_of(alive.as_ref(), &it.commit, Time(it.time))
+    });
     if executor.host != host {
         return Err(InventoryError::Other {
             path: path.to_owned(),
@@ -176,6 +190,7 @@ fn from_ledger(path: &Path, host: Option<&str>) -> Result<Recorded, InventoryErr
         facts,
         at,
         observed,
+        policy,
     })
 }
 
