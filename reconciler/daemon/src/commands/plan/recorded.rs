@@ -206,17 +206,17 @@ impl World for Recorded {
 
     /// What was recorded. Of somebody who was not looked at closely enough then, that is said, so that nothing is planned
     /// on what is not known.
-    fn observe(&mut self, question: &Question) -> Result<Observed, OnlyRecorded> {
+    fn observe(&mut self, question: &Question<'_>) -> Result<Observed, OnlyRecorded> {
         let mut observed = self.observed.clone();
         let unknown = || "it is not in the recorded inventory".to_owned();
         for (user, subject) in &question.people {
             let has_account = observed
                 .accounts
                 .known()
-                .is_some_and(|it| it.by_name.contains_key(user));
+                .is_some_and(|it| it.by_name.contains_key(*user));
             let person = observed
                 .people
-                .entry(user.clone())
+                .entry((*user).to_owned())
                 .or_insert_with(|| Person {
                     home: if has_account {
                         Reading::Unknown(unknown())
