@@ -7,3 +7,4 @@ pub mod oracle;
 pub mod signer;
 pub mod site;
 pub mod story;
+pub mod town;

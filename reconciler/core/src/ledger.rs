@@ -6,12 +6,15 @@
 pub mod held;
 pub mod inventory;
 mod line;
+pub mod policy;
+pub mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::action::Kind;
 use crate::commit::CommitId;
 use crate::facts::{AccountIds, Attempted, Facts, Failure, Frozen, Recorded, Suspended};
 use crate::release::Nonce;
@@ -95,6 +98,12 @@ pub enum LedgerError {
         /// Which.
         step: StepId,
     },
+    /// A kind of step that no setting can declare benign.
+    #[error("{} declares {kind} benign, which no setting can", policy::FILE)]
+    NotDeclarable {
+        /// Which.
+        kind: Kind,
+    },
     /// An executor of a kind this version does not know.
     #[error("{found:?} is no executor that this version of muster knows; it knows host/<name>")]
     Executor {
@@ -125,14 +134,15 @@ fn check_format(file: &str, bytes: &[u8], newest: u32) -> Result<(), LedgerError
     Ok(())
 }
 
-const STATE: &str = "state.json";
+/// The file that holds all but the people and the releases.
+pub const STATE: &str = "state.json";
 const PEOPLE: &str = "people/";
 
 /// One line of JSON for each release that was ever taken up.
 const RELEASES: &str = "releases.jsonl";
 
 /// Whether a file of a ledger holds facts. The others tell those who look at it from outside, and nobody who runs needs
-/// them: [`held::FILE`] and [`inventory::FILE`].
+/// them: [`held::FILE`], [`inventory::FILE`] and [`policy::FILE`].
 pub fn is_of_facts(path: &str) -> bool {
     path == STATE || path == RELEASES || path.starts_with("people/")
 }
@@ -266,6 +276,38 @@ pub fn changes(
 fn lines_of(content: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let lines = content.split(|byte| *byte == b'\n').enumerate();
     lines.filter(|(_, it)| !it.is_empty())
+}
+
+/// How far into the journal the ledger in `files` reaches; no other file than [`STATE`] need be there.
+///
+/// # Errors
+/// As for [`facts`].
+pub fn through(files: &BTreeMap<String, Vec<u8>>) -> Result<Through, LedgerError> {
+    #[derive(Deserialize)]
+    struct Reach {
+        through: Through,
+    }
+    let text = files.get(STATE).ok_or(LedgerError::Missing(STATE))?;
+    check_format(STATE, text, FORMAT)?;
+    let Reach { through } =
+        serde_json::from_slice(text).map_err(|source| malformed(STATE, source))?;
+    Ok(through)
+}
+
+/// The id of the executor whose ledger is in `files`; no other file than [`STATE`] need be there, and it may be of a newer
+/// version.
+///
+/// # Errors
+/// When it does not say whose it is.
+pub fn executor_id(files: &BTreeMap<String, Vec<u8>>) -> Result<String, LedgerError> {
+    #[derive(Deserialize)]
+    struct Whose {
+        executor_id: String,
+    }
+    let text = files.get(STATE).ok_or(LedgerError::Missing(STATE))?;
+    let Whose { executor_id } =
+        serde_json::from_slice(text).map_err(|source| malformed(STATE, source))?;
+    Ok(executor_id)
 }
 
 /// Reads a ledger.

@@ -1,5 +1,6 @@
 //! What was read on a host, just now.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ impl<T> Reading<T> {
         }
     }
 }
+
+/// Why something of a host that was written down is unknown: nobody looked that closely then.
+pub const NOT_RECORDED: &str = "it was not written down";
 
 /// What a host is asked. Says whom to look at, never what changed. Borrows from what is asked about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -144,6 +148,66 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Makes of what was written down an answer to `question`: of whoever was not looked at so closely then, that is said
+    /// ([`NOT_RECORDED`]), so that nothing is planned on what is not known. Somebody without an account had no home.
+    #[must_use]
+    pub fn recalled<'a>(&'a self, question: &Question<'_>) -> Cow<'a, Self> {
+        let missing: Vec<(&str, Person)> = question
+            .people
+            .iter()
+            .filter_map(|(user, subject)| {
+                let seen = self.people.get(*user);
+                let complete = seen.is_some_and(|it| {
+                    (subject.kept.is_none() || it.kept.is_some())
+                        && (!subject.traces || it.traces.is_some())
+                });
+                (!complete).then(|| (*user, self.recall(user, subject, seen)))
+            })
+            .collect();
+        if missing.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let mut whole = self.clone();
+        for (user, person) in missing {
+            whole.people.insert(user.to_owned(), person);
+        }
+        Cow::Owned(whole)
+    }
+
+    fn recall(&self, user: &str, subject: &Subject<'_>, seen: Option<&Person>) -> Person {
+        fn unknown<T>() -> Reading<T> {
+            Reading::Unknown(NOT_RECORDED.to_owned())
+        }
+        let accounts = self.accounts.known();
+        let has_account = accounts.is_some_and(|it| it.by_name.contains_key(user));
+        let mut person = seen.cloned().unwrap_or_else(|| Person {
+            home: if has_account {
+                unknown()
+            } else {
+                Reading::Known(Home::Absent)
+            },
+            traces: None,
+            kept: None,
+        });
+        if subject.kept.is_some() {
+            person.kept.get_or_insert_with(|| Kept {
+                quarantined: unknown(),
+                archive: unknown(),
+                remnants: unknown(),
+            });
+        }
+        if subject.traces {
+            person.traces.get_or_insert_with(|| Traces {
+                linger: unknown(),
+                keys: unknown(),
+                crontab: unknown(),
+                processes: unknown(),
+                login_saved: unknown(),
+            });
+        }
+        person
+    }
+
     /// Takes in a later look at some of the people: what it tells of them and of everything that is not anybody's own
     /// takes the place of what was known. `asked` is whom that look was about, of whose accounts alone it may tell.
     pub fn renew(&mut self, asked: &Question<'_>, newer: Self) {

@@ -75,6 +75,14 @@ pub enum Note {
         /// Why.
         why: String,
     },
+    /// The plan is made elsewhere, from what was written down: whether these traces of a login are there is looked at on the host
+    /// when it applies the plan, and each that is there is set aside too.
+    LookedAtLater {
+        /// Whose.
+        user: String,
+        /// Which traces.
+        traces: Vec<&'static str>,
+    },
     /// The roster is empty: nobody is cut on its account.
     EmptyRoster {
         /// How many accounts are kept.
@@ -132,6 +140,11 @@ impl fmt::Display for Note {
                     "{part} could not be read ({why}); nothing is planned on it"
                 )
             }
+            Self::LookedAtLater { user, traces } => write!(
+                f,
+                "{user}: {} were not written down; the host looks when it applies this, and sets aside what is there",
+                traces.join(", ")
+            ),
             Self::EmptyRoster { kept } => write!(
                 f,
                 "the roster is empty, and {kept} accounts are kept here: absence cuts nobody; remove people in rows, \
@@ -184,6 +197,7 @@ impl Note {
         match self {
             Self::Refused { .. } => "refused",
             Self::Unread { .. } => "unread",
+            Self::LookedAtLater { .. } => "looked_at_later",
             Self::EmptyRoster { .. } => "empty_roster",
             Self::Expiring { .. } => "expiring",
             Self::ClusterPending { .. } => "cluster_pending",

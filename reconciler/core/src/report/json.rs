@@ -44,6 +44,8 @@ pub enum Recorded {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PolicyFrom {
+    /// What the host wrote into its ledger.
+    Ledger,
     /// The settings of the machine that planned.
     Settings,
     /// There were none: what an empty settings file means.
