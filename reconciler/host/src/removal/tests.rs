@@ -149,11 +149,11 @@ impl Machine {
             entry: self.entry,
         };
         let asked = Asked {
-            home: Some("/home/emo".into()),
+            home: Some("/home/emo"),
             kept: Some(kept),
             ..Asked::default()
         };
-        question.people.insert("emo".into(), asked);
+        question.people.insert("emo", asked);
         let observed = self.host.observe(&question).unwrap();
         settle(step, &observed, "/usr/sbin/nologin", None)
     }
