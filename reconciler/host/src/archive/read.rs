@@ -265,10 +265,28 @@ impl Reader<'_, '_> {
     }
 }
 
-/// Whether it can only be the line of a member, if it is one at all.
-fn is_of_member(line: &[u8]) -> bool {
-    let socket = manifest::OF_SOCKET;
-    line.starts_with(manifest::ENTRY) && !line.windows(socket.len()).any(|it| it == socket)
+/// Whether it can only be the line of a member, if it is one at all: one of an entry, and of no socket.
+pub(super) fn is_of_member(line: &[u8]) -> bool {
+    let Some(path) = line.strip_prefix(manifest::ENTRY) else {
+        return false;
+    };
+    // What follows the path says what it is. No quote within a text is without a backslash before it.
+    let (mut at, mut quotes) = (0, 0);
+    let wanted = if path.starts_with(b"\"") { 2 } else { 4 };
+    while quotes < wanted {
+        match path.get(at) {
+            Some(b'\\') => at += 1,
+            Some(b'"') => quotes += 1,
+            Some(_) => {}
+            None => return false,
+        }
+        at += 1;
+    }
+    let rest = &path[at..];
+    !rest
+        .strip_prefix(b"}")
+        .unwrap_or(rest)
+        .starts_with(manifest::OF_SOCKET)
 }
 
 /// Whose home it is.

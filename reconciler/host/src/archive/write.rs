@@ -8,14 +8,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::fs::readlinkat;
-use sha2::{Digest as _, Sha256};
 
 use super::behind::Ending;
 use super::manifest::{self, Line, Subject};
 use super::pack::Packer;
 use super::tar::{self, Member, Pieces, Type};
 use super::tree::{self, Attributes, Census, Counted, Cursor, Kind, Meta, TreeError, Visit};
-use super::{Error, HOME, MANIFEST, Progress, SUBJECT};
+use super::{Error, HOME, Progress, SUBJECT};
 
 /// How much of a file is read, and hashed, at a time: it stays in a processor's nearest cache.
 const CHUNK: usize = 128 * 1024;
@@ -55,9 +54,8 @@ pub(super) fn write_ahead(
 ) -> Result<Census, Error> {
     let again = home.try_clone().map_err(Error::writing)?;
     let mut writer = Writer {
-        out: Packer::start(into, spool, ending).map_err(Error::writing)?,
+        out: Packer::start(subject, into, spool, ending).map_err(Error::writing)?,
         scratch: Vec::with_capacity(4 * tar::BLOCK),
-        manifest_size: 0,
         subject,
         names,
         linked: HashMap::new(),
@@ -86,9 +84,8 @@ pub(super) fn write_ahead(
 
 struct Writer<'a> {
     out: Packer,
-    /// A header, or a line.
+    /// A header.
     scratch: Vec<u8>,
-    manifest_size: u64,
     subject: &'a Subject,
     names: &'a Names,
     /// Where inodes with several names are in the archive, how many names they have, and how many were found.
@@ -118,23 +115,6 @@ impl Writer<'_> {
         self.scratch.clear();
         member.header(&mut self.scratch);
         self.out.put(&self.scratch).map_err(Error::writing)
-    }
-
-    /// The line of a member.
-    fn line(&mut self, member: &Member, sha256: Option<[u8; 32]>) -> Result<(), Error> {
-        self.scratch.clear();
-        manifest::write_member(&mut self.scratch, member, sha256, self.subject);
-        self.put_line()
-    }
-
-    fn other_line(&mut self, line: &Line) -> Result<(), Error> {
-        self.scratch = line.bytes();
-        self.put_line()
-    }
-
-    fn put_line(&mut self) -> Result<(), Error> {
-        self.manifest_size += self.scratch.len() as u64;
-        self.out.put_beside(&self.scratch).map_err(Error::writing)
     }
 
     fn whole(&mut self, name: &str, content: &[u8]) -> Result<(), Error> {
@@ -184,7 +164,7 @@ impl Writer<'_> {
         let path = full_path(cursor.path(), OsStr::new(""));
         let member = self.member(path, Type::Directory, meta, attributes);
         self.header(&member)?;
-        self.line(&member, None)?;
+        self.out.member(member);
         self.told(meta, cursor.depth(), cursor.path());
         Ok(())
     }
@@ -219,10 +199,10 @@ impl Writer<'_> {
                     return Err(changed(cursor, name));
                 }
                 if meta.kind == Kind::Socket {
-                    self.other_line(&Line::of_socket(&member, self.subject))?;
+                    self.out.line(Line::of_socket(&member, self.subject));
                 } else {
                     self.header(&member)?;
-                    self.line(&member, None)?;
+                    self.out.member(member);
                 }
             }
         }
@@ -250,7 +230,7 @@ impl Writer<'_> {
                 return Err(changed(cursor, name));
             }
             self.header(&member)?;
-            self.line(&member, None)?;
+            self.out.member(member);
             self.told(meta, cursor.depth() + 1, name.as_bytes());
             return Ok(true);
         }
@@ -281,12 +261,11 @@ impl Writer<'_> {
         } else {
             None
         };
-        let mut hash = Sha256::new();
         match pieces {
             None => {
                 member.stored = meta.size;
                 self.header(&member)?;
-                self.content(&mut file, meta.size, &mut hash, cursor, name)?;
+                self.content(&mut file, meta.size, cursor, name)?;
             }
             Some(pieces) => {
                 let map = tar::sparse_map(&pieces);
@@ -294,12 +273,11 @@ impl Writer<'_> {
                 member.stored =
                     map.len() as u64 + pieces.iter().map(|(_, length)| length).sum::<u64>();
                 self.header(&member)?;
-                hash.update(&map);
-                self.put(&map)?;
+                self.out.put_content(&map).map_err(Error::writing)?;
                 for (offset, length) in pieces {
                     file.seek(SeekFrom::Start(offset))
                         .map_err(|error| cursor.failed("read", name, error))?;
-                    self.content(&mut file, length, &mut hash, cursor, name)?;
+                    self.content(&mut file, length, cursor, name)?;
                 }
             }
         }
@@ -313,14 +291,14 @@ impl Writer<'_> {
             }
         }
         self.pad(member.stored)?;
-        self.line(&member, Some(hash.finalize().into()))
+        self.out.member(member);
+        Ok(())
     }
 
     fn content(
         &mut self,
         file: &mut File,
         length: u64,
-        hash: &mut Sha256,
         cursor: &Cursor,
         name: &OsStr,
     ) -> Result<(), Error> {
@@ -337,7 +315,6 @@ impl Writer<'_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(cursor.failed("read", name, error).into()),
             };
-            hash.update(&room[..read]);
             self.out.filled(read);
             left -= read as u64;
             self.bytes += read as u64;
@@ -346,7 +323,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Puts the manifest after the members, and the end. What it gives is still at work.
+    /// Tells what no member tells, and that this is all. What it gives is still at work.
     fn finish(mut self) -> Result<(Packer, Census), Error> {
         let census = std::mem::take(&mut self.counted).census();
         let linked = std::mem::take(&mut self.linked);
@@ -356,21 +333,16 @@ impl Writer<'_> {
             .collect();
         outside.sort_by(|a, b| a.path.cmp(&b.path));
         for Linked { path, links, found } in outside {
-            self.other_line(&Line::Outside {
+            self.out.line(Line::Outside {
                 path: manifest::Bytes::of(&path),
                 links,
                 found,
-            })?;
+            });
         }
-        self.other_line(&Line::End {
+        self.out.line(Line::End {
             entries: self.entries,
             fingerprint: crate::saved::hex(&census.fingerprint),
-        })?;
-        let size = self.manifest_size;
-        self.header(&Member::file(MANIFEST.as_bytes(), size, (0, 0)))?;
-        self.out.append().map_err(Error::writing)?;
-        self.pad(size)?;
-        self.put(&[0; tar::BLOCK * 2])?;
+        });
         self.out.close().map_err(Error::writing)?;
         Ok((self.out, census))
     }
