@@ -8,7 +8,8 @@
 //! | `home/…` | the tree, directories before what is in them, names in order |
 //! | `manifest.jsonl` | a [`Line`] for each entry, with the SHA-256 of its content, and what tar cannot hold |
 //!
-//! Beside it stands its digest, as `sha256sum --check` reads it. Links are stored and never followed; sockets stand in
+//! Text is compressed in pieces, each a frame of its own, the manifest in frames of its own; a stream in a single frame is
+//! read as well. Beside it stands its digest, as `sha256sum --check` reads it. Links are stored and never followed; sockets stand in
 //! the manifest alone; files with holes stay small; a file that does not stand still makes the whole archive fail.
 
 pub mod manifest;

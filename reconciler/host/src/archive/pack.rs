@@ -19,9 +19,10 @@ use super::manifest::{self, Line, Subject};
 use super::tar::{self, Member, Type};
 use super::{LEVEL, MANIFEST};
 
-/// How much text makes a frame. One that is as long as what `zstd` gives to a thread compresses as well, and one in a
-/// single piece of memory a third faster than a stream, whose window moves.
-const FRAME: usize = 8 * 1024 * 1024;
+/// How much text makes a frame. One in a single piece of memory is compressed a third faster than a stream, whose window
+/// moves. Longer ones are slower, as the text is no longer near when the next thread comes to it; sources of programs take
+/// 8 % more room in frames of half the length, 3 % more in these, and 1 % more in those of twice the length than in a stream.
+const FRAME: usize = 4 * 1024 * 1024;
 /// Of the manifest, which has little to find further away.
 const LINES: usize = 1024 * 1024;
 /// One is filled, one hashed, and one compressed.
