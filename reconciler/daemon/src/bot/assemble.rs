@@ -86,7 +86,7 @@ pub fn assemble(
     let fleet = match &settings.ledger {
         Some(ledger) => {
             let fleet = GitFleet::open(&dir, ledger.clone(), &settings.hosts);
-            Ledgers::Pushed(fleet.map_err(AssembleError::Repositories)?)
+            Ledgers::Pushed(Box::new(fleet.map_err(AssembleError::Repositories)?))
         }
         None if settings.roles.contains(&Role::Agent) => Ledgers::Own(OwnFleet::of(
             &state.ledger(),
@@ -287,7 +287,7 @@ impl<S, F, B: BotStore> Drop for Bot<S, F, B> {
 /// The ledgers of this host alone, or those that hosts pushed.
 enum Ledgers {
     Own(OwnFleet),
-    Pushed(GitFleet),
+    Pushed(Box<GitFleet>),
 }
 
 impl Fleet for Ledgers {
