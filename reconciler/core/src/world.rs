@@ -22,7 +22,7 @@ pub trait World {
     ///
     /// # Errors
     /// Only when nothing at all could be read; a part that could not is [`crate::observed::Reading::Unknown`].
-    fn observe(&mut self, question: &Question) -> Result<Observed, Self::Error>;
+    fn observe(&mut self, question: &Question<'_>) -> Result<Observed, Self::Error>;
 
     /// Carries out a batch. What went wrong with a step is told, not decided: the next observation decides.
     ///

@@ -509,7 +509,25 @@ impl Signature {
             })
             .collect();
         let settled = stamps.iter().all(|(_, stamp)| stamp.is_older_than(now));
-        Signature { stamps, settled }
+        let mut signature = Signature { stamps, settled };
+        signature.forget_what_a_directory_tells();
+        signature
+    }
+
+    /// Leaves out what is missing in a directory that was looked at before it: it cannot come without changing that. Most
+    /// repositories have no tags of ours, and what is packed has no file.
+    fn forget_what_a_directory_tells(&mut self) {
+        let mut directories: Vec<PathBuf> = Vec::new();
+        self.stamps.retain(|(path, stamp)| {
+            if *stamp == Stamp::default() {
+                return !directories.iter().any(|it| path.parent() == Some(it));
+            }
+            // Not a link: what it leads to changes without it.
+            if fs::symlink_metadata(path).is_ok_and(|it| it.is_dir()) {
+                directories.push(path.clone());
+            }
+            true
+        });
     }
 
     /// Whether nothing has moved since. `false` may also mean that something moved so shortly before that a second

@@ -294,7 +294,7 @@ impl TrustStore for Sim {
 impl World for Sim {
     type Error = SimError;
 
-    fn observe(&mut self, question: &Question) -> Result<Observed, SimError> {
+    fn observe(&mut self, question: &Question<'_>) -> Result<Observed, SimError> {
         Ok(self.0.borrow().host.observe(question))
     }
 

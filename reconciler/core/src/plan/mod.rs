@@ -7,6 +7,7 @@ mod question;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::commit::CommitId;
 use crate::desired::Desired;
@@ -40,7 +41,7 @@ pub struct Input<'a> {
 pub struct Plan {
     commit: CommitId,
     today: Date,
-    steps: Vec<PlannedStep>,
+    steps: Vec<Arc<PlannedStep>>,
     notes: Vec<Note>,
     environments: BTreeMap<String, String>,
     ports: BTreeMap<String, u16>,
@@ -236,8 +237,8 @@ impl Plan {
         self.today
     }
 
-    /// The steps, in the order in which they run.
-    pub fn steps(&self) -> &[PlannedStep] {
+    /// The steps, in the order in which they run. The gate lets through the same ones, not copies of them.
+    pub fn steps(&self) -> &[Arc<PlannedStep>] {
         &self.steps
     }
 

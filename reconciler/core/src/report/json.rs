@@ -1,7 +1,6 @@
 //! A plan for programs. Its shape is documented for those who read it, and a field once there stays.
 
 use serde::Serialize;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::view::{Counts, View};
@@ -91,7 +90,7 @@ struct Line<'a> {
     id: StepId,
     verb: Kind,
     user: &'a str,
-    parameters: BTreeMap<&'static str, Cow<'a, str>>,
+    parameters: BTreeMap<&'static str, String>,
     words: String,
     class: Class,
     needs: &'a [StepId],

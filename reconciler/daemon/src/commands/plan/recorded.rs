@@ -220,7 +220,7 @@ impl World for Recorded {
     type Error = OnlyRecorded;
 
     /// What was recorded.
-    fn observe(&mut self, question: &Question) -> Result<Observed, OnlyRecorded> {
+    fn observe(&mut self, question: &Question<'_>) -> Result<Observed, OnlyRecorded> {
         Ok(self.observed.recalled(question).into_owned())
     }
 
