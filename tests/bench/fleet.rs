@@ -9,7 +9,8 @@
 //! Before each push a tenth of the hosts gave a sign of life, as it is with one in five minutes and a look in half a one.
 //!
 //! Both repositories are asked over git's own protocol (`git daemon`), a conversation each, or with `--paths` read as
-//! directories of this machine. With `--quiet-for` one more push comes after so long a silence.
+//! directories of this machine. With `--quiet-for` one more push comes after so long a silence. It runs until it is through: ended
+//! by force, it leaves bot and `git daemon` behind.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -331,7 +332,7 @@ impl Bot {
         let config = dir.join("muster.toml");
         let text = format!(
             "[state]\nurl = \"{state}\"\ndir = \"{dir}/bot\"\n\
-             [fleet]\nroles = [\"bot\"]\nledger = \"{ledger}\"\nhosts = \"{dir}/hosts\"\nstale = \"12h\"\nname = \"bench\"\n\
+             [fleet]\nroles = [\"bot\"]\nledger = \"{ledger}\"\nhosts = \"{dir}/etc/hosts\"\nstale = \"12h\"\nname = \"bench\"\n\
              [forge]\nkind = \"github\"\nurl = \"http://127.0.0.1:{forge}/api/v3\"\nrepository = \"acme/state\"\n\
              token = \"{token}\"\n\
              [http]\nlisten = \"127.0.0.1:{port}\"\nwebhook_secret = \"{dir}/webhook-secret\"\n",
@@ -381,7 +382,8 @@ impl Bot {
         self.watch.until(PATIENCE, |calls| is_told(calls, "PATCH"));
         let calls = self.watch.silence();
         let until = |is_it: fn(&Call) -> bool| {
-            let place = calls.iter().position(is_it).expect("it was waited for");
+            // The last one: a status may say before that a plan is being made.
+            let place = calls.iter().rposition(is_it).expect("it was waited for");
             let forge: Duration = calls[..place].iter().map(|it| it.took).sum();
             (calls[place].at - heard).saturating_sub(forge)
         };
@@ -667,7 +669,9 @@ impl Fleet {
             give_sign_of_life(&ledger, host, &commit, &main, at);
             keys.push_str(&format!("host/{} {}\n", name(host), key(host).public()));
         }
-        std::fs::write(dir.join("hosts"), keys).expect("a file");
+        // Two directories above it are looked at: whoever may write there could put another file in its place.
+        std::fs::create_dir(dir.join("etc")).expect("a directory");
+        std::fs::write(dir.join("etc/hosts"), keys).expect("a file");
         git(&repository, &["repack", "-a", "-d", "--quiet"], b"");
         git(&repository, &["pack-refs", "--all"], b"");
         let from = repository.to_str().expect("a path");
