@@ -232,6 +232,19 @@ impl GitStore {
         }
     }
 
+    /// Keeps the lead for longer before [`BotStore::lead`] has to: between two turns, where nobody waits for it. Best effort.
+    pub fn renew(&mut self, now: Time) {
+        let early = now.plus(self.seconds * 2 / 3);
+        if let Some(held) = self.held.clone().filter(|it| it.until <= early)
+            && let Err(error) = self.advance(held, None, now)
+        {
+            tracing::debug!(
+                "The lead was not renewed before its time: {}.",
+                chain(&error)
+            );
+        }
+    }
+
     /// Takes the lead where nobody has it.
     fn take(&mut self, now: Time) -> Result<Lead, StoreError> {
         for _ in 0..TRIES {
@@ -279,13 +292,13 @@ impl BotStore for GitStore {
     type Error = StoreError;
 
     fn lead(&mut self, now: Time) -> Result<Lead, StoreError> {
-        let Some(held) = self.held.clone().filter(|it| it.until > now) else {
-            self.held = None;
+        let Some(held) = self.held.clone() else {
             return self.take(now);
         };
         if held.until > now.plus(self.seconds / 3) {
             return Ok(self.ours(&held));
         }
+        // Whoever else leads moves the lease: one that ran out and can be moved from where we left it was nobody's since.
         match self.advance(held.clone(), None, now) {
             Ok(held) => Ok(self.ours(&held)),
             Err(StoreError::NotLeading) => self.take(now),

@@ -28,7 +28,7 @@ use rustix::fs::{RenameFlags, renameat_with};
 
 use crate::accounts::{Account, Databases, EditError, Locked};
 use crate::archive::tree::{self, Cursor};
-use crate::archive::{Job, Names, Point, Store, Subject, manifest};
+use crate::archive::{Job, Names, Point, Room, Store, Subject, manifest};
 use crate::dir::{Dir, Kind, split, told};
 use crate::homes::{Filesystems, Homes};
 use crate::root::Ownership;
@@ -152,13 +152,16 @@ impl Host {
         point("removal: quiet");
         let quarantine = self.quarantine(it.home, it.uid, it.entry)?;
         let found = self.find(quarantine.as_ref(), it, account.is_some())?;
+        let mut room = Room::Unchecked;
         if let (Some(quarantine), Where::Home) = (&quarantine, &found) {
             self.check_home(quarantine, it)?;
+            room = Room::Checked;
             quarantine.put_in(it.home_id, point)?;
         }
         if let (Some(quarantine), Where::Home | Where::Quarantine) = (&quarantine, &found) {
             point("removal: in quarantine");
-            if let Err(why) = self.archive(quarantine, &databases, it, at, point, progress) {
+            let home = (quarantine, room);
+            if let Err(why) = self.archive(home, &databases, it, at, point, progress) {
                 // Nothing was removed, so nothing is to look as if it had been.
                 return match account {
                     Some(_) => match quarantine.put_back(it.home_id) {
@@ -402,7 +405,7 @@ impl Host {
 
     fn archive(
         &self,
-        quarantine: &Quarantine,
+        (quarantine, room): (&Quarantine, Room),
         databases: &Databases,
         it: &Removal<'_>,
         at: Time,
@@ -436,6 +439,7 @@ impl Host {
             name: &name,
             subject: &subject,
             names: &names,
+            room,
         };
         let mut last = u64::MAX;
         let mut told_bytes = |bytes: u64, _: u64| {

@@ -32,8 +32,9 @@ use crate::outside::{OutsideError, StateSource};
 use crate::settings::{DriftIssue, ForgePlace, Role, Settings};
 use crate::state_dir::StateDir;
 
-/// How long a bot leads at a time, in seconds.
-const LEASE: u32 = 30;
+/// How long a bot leads at a time, in seconds. A look comes at least twice in it, and renews it: nobody who waits for an answer
+/// waits for that, too.
+const LEASE: u32 = 60;
 
 /// So many turns in a row may be cut short for what is new; then one is brought to its end.
 const CUT_SHORT: u32 = 5;
@@ -131,6 +132,18 @@ pub fn assemble(
         drift: forge.drift,
         mark: mark(&format!("{place} {}", forge.place.repository())),
         now,
+        between: |outside, now| {
+            let Outside {
+                source,
+                fleet,
+                store,
+                reader: _,
+                writer: _,
+            } = outside;
+            store.renew(now);
+            source.maintain();
+            fleet.maintain();
+        },
         cut_short: 0,
         warned: BTreeSet::new(),
     }))
@@ -155,6 +168,8 @@ struct Bot<S, F, B: BotStore> {
     drift: DriftIssue,
     mark: RepoId,
     now: fn() -> Time,
+    /// What is done between two turns, where nobody waits for it.
+    between: fn(&mut Outside<S, F, B>, Time),
     /// Turns in a row that were cut short.
     cut_short: u32,
     /// What did not work in the last turn, and was said.
@@ -202,6 +217,8 @@ where
         let turned = turn(&mut self.memory, &mut self.outside, &run);
         if stop() {
             self.outside.store.resign((self.now)());
+        } else if turned.is_ok() && !self.hints.name_a_proposal() {
+            (self.between)(&mut self.outside, (self.now)());
         }
         match turned {
             Ok(turned) => self.tell(&turned),
@@ -288,6 +305,16 @@ impl<S, F, B: BotStore> Drop for Bot<S, F, B> {
 enum Ledgers {
     Own(OwnFleet),
     Pushed(Box<GitFleet>),
+}
+
+impl Ledgers {
+    fn maintain(&mut self) {
+        match self {
+            // It is packed by whoever writes it.
+            Self::Own(_) => {}
+            Self::Pushed(fleet) => fleet.maintain(),
+        }
+    }
 }
 
 impl Fleet for Ledgers {

@@ -1,8 +1,8 @@
 //! The bot: answers pull requests with the plan, and records on them what became of it. It holds no key of any host, and what it
 //! tells is worked out from what hosts told.
 //!
-//! Read `turn` first: one turn looks at everything and tells what is new. `survey` knows hosts and plans for them, `post` puts
-//! texts where people see them, `merged` and `drift` are what is told when a merge is over.
+//! Read `turn.rs` first: one turn looks at everything and tells what is new. `survey.rs` knows hosts and plans for them, `post.rs` puts
+//! texts where people see them, `merged.rs` and `drift.rs` are what is told when a merge is over.
 
 mod assemble;
 mod drift;

@@ -1,9 +1,7 @@
 //! What is told of a proposal as long as it is open, and in which order.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use muster_core::commit::CommitId;
 use muster_core::diagnostic::Diagnostics;
 use muster_core::fleet::{BotStore, Fleet};
 use muster_core::forge::{Annotation, ForgeError, Proposal, ProposalState};
@@ -32,27 +30,28 @@ enum Looked {
 impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
     /// Tells everything that is new, what people wait for first.
     pub(super) fn tell_all(&mut self) -> Result<(), ForgeError> {
-        let files = match self.outside.source.files(&self.protected) {
-            Ok(files) => files,
-            Err(error) => {
-                let why = chain(&error);
-                return self.tell_broken(&format!("the protected branch could not be read: {why}"));
+        if !self.memory.survey.is_grounded(&self.protected, self.at) {
+            let files = match self.outside.source.files(&self.protected) {
+                Ok(files) => files,
+                Err(error) => {
+                    let why = chain(&error);
+                    return self
+                        .tell_broken(&format!("the protected branch could not be read: {why}"));
+                }
+            };
+            let ground = files.as_ref().ok().map(repo::read);
+            match &ground {
+                Some(Ok((repo, _))) => {
+                    let (survey, fleet) = (&mut self.memory.survey, &self.outside.fleet);
+                    survey.ground(repo, &self.protected, self.at, fleet);
+                }
+                // Proposals that mend it can be planned all the same, without telling their steps from those of before.
+                Some(Err(_)) | None => self.summary.warnings.push(format!(
+                    "the protected branch is not valid at {}; hosts go on enforcing what they adopted before",
+                    self.protected.short()
+                )),
             }
-        };
-        let ground = files.as_ref().ok().map(repo::read);
-        match &ground {
-            Some(Ok((repo, _))) => {
-                let (survey, fleet) = (&mut self.memory.survey, &self.outside.fleet);
-                survey.ground(repo, &self.protected, self.at, fleet);
-            }
-            // Proposals that mend it can be planned all the same, without telling their steps from those of before.
-            Some(Err(_)) | None => self.summary.warnings.push(format!(
-                "the protected branch is not valid at {}; hosts go on enforcing what they adopted before",
-                self.protected.short()
-            )),
         }
-        drop(ground);
-        self.bring();
         self.find_merge()?;
         let mut first = Ok(());
         for number in self.order() {
@@ -85,29 +84,6 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         }
         self.forget_old();
         first
-    }
-
-    /// Brings the heads of all proposals here.
-    fn bring(&mut self) {
-        let heads: BTreeMap<u64, CommitId> = self
-            .memory
-            .open
-            .values()
-            .filter(|it| it.base == self.run.protected && it.state == ProposalState::Open)
-            .map(|it| (it.number, it.head.clone()))
-            .collect();
-        match self.outside.source.bring(&heads) {
-            Ok(missing) => self.missing = missing,
-            Err(error) => {
-                let why = chain(&error);
-                self.missing = heads.into_keys().map(|it| (it, why.clone())).collect();
-            }
-        }
-        for (number, why) in &self.missing {
-            self.summary
-                .warnings
-                .push(format!("#{number} could not be fetched: {why}"));
-        }
     }
 
     /// Where the protected branch moved: whether a proposal's merge did it, in case the forge did not list that yet.

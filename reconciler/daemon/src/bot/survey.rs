@@ -21,6 +21,9 @@ use muster_core::time::{Date, Time};
 /// when it is needed.
 const PEOPLE_KEPT: usize = 150_000;
 
+/// So many people are planned for at a time: of what is not kept no more than that is in memory.
+const PEOPLE_AT_ONCE: usize = 40_000;
+
 /// All hosts.
 #[derive(Default)]
 pub(super) struct Survey {
@@ -200,11 +203,25 @@ impl Survey {
         let Some(known) = self.hosts.get_mut(executor) else {
             return Err("there is no ledger".to_owned());
         };
+        if let Some(brief) = &known.brief {
+            return Ok(Arc::clone(brief));
+        }
         known.told(executor, fleet)?;
         known
             .brief
             .clone()
             .ok_or_else(|| "nothing was read".to_owned())
+    }
+
+    /// Whether it is known already what `commit`, the protected branch's head, asks of every host whose word is fresh: then
+    /// [`Survey::ground`] would find nothing to do. Where there is no such host, nobody knows whether it can be read at all.
+    pub(super) fn is_grounded(&self, commit: &CommitId, at: Moment) -> bool {
+        let mut some = false;
+        self.hosts.values().all(|known| {
+            let based = known.is_based(commit, at);
+            some |= based;
+            based || known.fresh(at).is_err()
+        }) && some
     }
 
     /// Makes sure that it is known what `commit`, the protected branch's head, asks of every host whose word is fresh.
@@ -216,25 +233,22 @@ impl Survey {
         fleet: &F,
     ) {
         let shared = Shares::new(repo, at.today());
-        let mut due = Vec::new();
-        for (executor, known) in &mut self.hosts {
-            let based = known
-                .base
-                .as_ref()
-                .is_some_and(|it| it.protected == *commit && it.today == at.today());
-            if based || known.fresh(at).is_err() {
-                continue;
-            }
-            if let Ok(told) = known.told(executor, fleet) {
-                due.push((executor.clone(), told));
-            }
-        }
-        let planned = in_parallel(due, |(executor, told)| {
+        let mut due = InBatches::new(|(executor, told): (Executor, Arc<Told>)| {
             let desired = shared.of(&told.policy);
             let planned = plan_for(&told, commit, desired, at);
             (executor, planned)
         });
-        for (executor, planned) in planned {
+        let mut kept = 0;
+        for (executor, known) in &mut self.hosts {
+            if !known.is_based(commit, at)
+                && known.fresh(at).is_ok()
+                && let Ok(told) = known.told(executor, fleet)
+            {
+                due.push(people_in(&told), (executor.clone(), told));
+            }
+            known.let_go(&mut kept);
+        }
+        for (executor, planned) in due.finish() {
             if let Some(known) = self.hosts.get_mut(&executor) {
                 known.base = Some(Based {
                     protected: commit.clone(),
@@ -285,7 +299,15 @@ impl Survey {
         let mut outlook = Outlook::default();
         let shared = Shares::new(repo, at.today());
         let same = Comparison::default();
-        let mut due = Vec::new();
+        let mut due = InBatches::new(|(told, base, read): (Arc<Told>, _, _)| {
+            let desired = shared.of(&told.policy);
+            Seen {
+                planned: Arc::new(plan_for(&told, head, desired, at)),
+                base,
+                read,
+            }
+        });
+        let mut kept = 0;
         for (executor, known) in &mut self.hosts {
             let read = match known.fresh(at) {
                 Ok(read) => read,
@@ -307,20 +329,14 @@ impl Survey {
                 continue;
             }
             match known.told(executor, fleet) {
-                Ok(told) => due.push((told, base, read)),
+                Ok(told) => due.push(people_in(&told), (told, base, read)),
                 Err(why) => outlook
                     .unknown
                     .push((executor.clone(), Why::Unreadable(why))),
             }
+            known.let_go(&mut kept);
         }
-        outlook.hosts.extend(in_parallel(due, |(told, base, read)| {
-            let desired = shared.of(&told.policy);
-            Seen {
-                planned: Arc::new(plan_for(&told, head, desired, at)),
-                base,
-                read,
-            }
-        }));
+        outlook.hosts.extend(due.finish());
         let named = repo
             .hosts
             .keys()
@@ -355,17 +371,23 @@ impl Survey {
     pub(super) fn let_go(&mut self) {
         let mut kept = 0;
         for known in self.hosts.values_mut() {
-            if let Some(Ok(told)) = &known.told {
-                kept += told.facts.people.len() + told.observed.people.len();
-                if kept > PEOPLE_KEPT {
-                    known.told = None;
-                }
-            }
+            known.let_go(&mut kept);
         }
     }
 }
 
+/// How many people there are in what a host told, each as often as something is told of them.
+fn people_in(told: &Told) -> usize {
+    told.facts.people.len() + told.observed.people.len()
+}
+
 impl Known {
+    /// Whether it was worked out today what `commit` asks of it.
+    fn is_based(&self, commit: &CommitId, at: Moment) -> bool {
+        let base = self.base.as_ref();
+        base.is_some_and(|it| it.protected == *commit && it.today == at.today())
+    }
+
     /// When it was read, if that is recent enough.
     fn fresh(&self, at: Moment) -> Result<Time, Why> {
         let read = match &self.standing {
@@ -377,6 +399,16 @@ impl Known {
             Unknown::NeverSeen => Why::NeverSeen,
             Unknown::Unreadable(why) => Why::Unreadable(why.to_owned()),
         })
+    }
+
+    /// Lets go of what it told, where with that of the hosts before it too much is kept.
+    fn let_go(&mut self, kept: &mut usize) {
+        if let Some(Ok(told)) = &self.told {
+            *kept += people_in(told);
+            if *kept > PEOPLE_KEPT {
+                self.told = None;
+            }
+        }
     }
 
     fn told<F: Fleet>(&mut self, executor: &Executor, fleet: &F) -> Result<Arc<Told>, String> {
@@ -494,6 +526,46 @@ impl Comparison {
             same,
         });
         same
+    }
+}
+
+/// Does the same with many things that are large: of those that weigh too much together, some are done before the others come.
+struct InBatches<T, R, W> {
+    work: W,
+    weight: usize,
+    due: Vec<T>,
+    done: Vec<R>,
+}
+
+impl<T: Send, R: Send, W: Fn(T) -> R + Sync> InBatches<T, R, W> {
+    fn new(work: W) -> Self {
+        Self {
+            work,
+            weight: 0,
+            due: Vec::new(),
+            done: Vec::new(),
+        }
+    }
+
+    /// Takes one more, with so many people in it.
+    fn push(&mut self, people: usize, thing: T) {
+        self.weight += people;
+        self.due.push(thing);
+        if self.weight > PEOPLE_AT_ONCE {
+            self.work_off();
+        }
+    }
+
+    fn work_off(&mut self) {
+        let due = std::mem::take(&mut self.due);
+        self.done.extend(in_parallel(due, &self.work));
+        self.weight = 0;
+    }
+
+    /// Everything that came of it, in the order in which it came.
+    fn finish(mut self) -> Vec<R> {
+        self.work_off();
+        self.done
     }
 }
 

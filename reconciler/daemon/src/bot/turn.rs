@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use muster_core::commit::CommitId;
-use muster_core::fleet::{BotStore, Fleet, Lead};
+use muster_core::fleet::{BotStore, Fleet, Lead, Standing};
 use muster_core::forge::{
     Cursor, ForgeError, ForgeReader, ForgeWriter, Listing, Proposal, ProposalState, Visibility,
     Which,
 };
 use muster_core::ledger::told::{Stage, Told, ToldProposal};
+use muster_core::policy::Executor;
 use muster_core::release::{RepoId, TagHorizon};
 use muster_core::report::{Audience, Comment, FullReport};
 use muster_core::time::Time;
@@ -173,7 +174,7 @@ pub(super) struct Turn<'t, S, F, B> {
 ///
 /// # Errors
 /// [`TurnError`] says who has to act. What was told is told; the next turn goes on from there.
-pub fn turn<S: Pulls, F: Fleet, B: BotStore>(
+pub fn turn<S: Pulls + Send, F: Fleet, B: BotStore>(
     memory: &mut Memory,
     outside_: &mut Outside<S, F, B>,
     run: &Run<'_>,
@@ -210,11 +211,8 @@ where
     }
 
     // Read.
-    let heads = outside_
-        .source
-        .heads(&TagHorizon::NONE)
-        .map_err(outside("the state repository did not answer"))?;
-    let Some(protected) = heads.protected else {
+    let mut summary = Summary::default();
+    let Some((seen, ledgers)) = look(memory, outside_, run, now, &mut summary)? else {
         return Ok(Summary {
             warnings: vec![format!(
                 "the state repository has no branch {} yet",
@@ -223,13 +221,11 @@ where
             ..Summary::default()
         });
     };
-    let mut summary = Summary::default();
-    list(memory, outside_.reader.as_mut(), run, &mut summary)?;
-    let audience = audience(memory, outside_.reader.as_mut(), now);
-    let ledgers = outside_
-        .fleet
-        .look()
-        .map_err(outside("the ledgers could not be looked at"))?;
+    let Seen {
+        protected,
+        audience,
+        missing,
+    } = seen;
     summary.hosts = ledgers.len();
     memory.survey.renew(ledgers);
 
@@ -245,7 +241,7 @@ where
         protected,
         summary,
         reports: BTreeMap::new(),
-        missing: BTreeMap::new(),
+        missing,
         until,
         saved_at: 0,
     };
@@ -269,6 +265,95 @@ where
     }
     saved?;
     Ok(summary)
+}
+
+/// What was read of forge and state repository.
+struct Seen {
+    protected: CommitId,
+    audience: Audience,
+    /// Heads that could not be brought here, and why.
+    missing: BTreeMap<u64, String>,
+}
+
+/// Where each ledger stands, or why that does not count.
+type Ledgers = BTreeMap<Executor, Result<Standing, String>>;
+
+/// Looks at forge, state repository and ledgers. Each is a conversation with somebody else, and none waits for another but the
+/// heads of proposals for those who name them. `None` where there is no protected branch.
+fn look<S: Pulls + Send, F: Fleet, B>(
+    memory: &mut Memory,
+    outside_: &mut Outside<S, F, B>,
+    run: &Run<'_>,
+    now: Time,
+    summary: &mut Summary,
+) -> Result<Option<(Seen, Ledgers)>, TurnError>
+where
+    S::Error: Send,
+{
+    let Outside {
+        source,
+        fleet,
+        store: _,
+        reader,
+        writer: _,
+    } = outside_;
+    std::thread::scope(|scope| {
+        let ledgers = scope.spawn(|| fleet.look());
+        let heads = scope.spawn(|| {
+            let heads = source.heads(&TagHorizon::NONE);
+            (source, heads)
+        });
+        let listed = list(memory, reader.as_mut(), run, summary);
+        let audience = audience(memory, reader.as_mut(), now);
+        let (source, heads) = joined(heads);
+        let heads = heads.map_err(outside("the state repository did not answer"))?;
+        let Some(protected) = heads.protected else {
+            return Ok(None);
+        };
+        listed?;
+        let missing = bring(memory, source, run, summary);
+        let ledgers = joined(ledgers).map_err(outside("the ledgers could not be looked at"))?;
+        let seen = Seen {
+            protected,
+            audience,
+            missing,
+        };
+        Ok(Some((seen, ledgers)))
+    })
+}
+
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Brings the heads of all proposals here, and gives the reason for each that did not come.
+fn bring<S: Pulls>(
+    memory: &Memory,
+    source: &mut S,
+    run: &Run<'_>,
+    summary: &mut Summary,
+) -> BTreeMap<u64, String> {
+    let heads: BTreeMap<u64, CommitId> = memory
+        .open
+        .values()
+        .filter(|it| it.base == run.protected && it.state == ProposalState::Open)
+        .map(|it| (it.number, it.head.clone()))
+        .collect();
+    let missing = match source.bring(&heads) {
+        Ok(missing) => missing,
+        Err(error) => {
+            let why = chain(&error);
+            heads.into_keys().map(|it| (it, why.clone())).collect()
+        }
+    };
+    for (number, why) in &missing {
+        summary
+            .warnings
+            .push(format!("#{number} could not be fetched: {why}"));
+    }
+    missing
 }
 
 /// Takes in what changed on the forge.

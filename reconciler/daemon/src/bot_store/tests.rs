@@ -238,3 +238,43 @@ fn a_lease_that_cannot_be_read_is_said() {
     let error = a.lead(NOW.plus(25)).unwrap_err();
     assert!(matches!(error, StoreError::Lease { .. }), "{error}");
 }
+
+#[test]
+fn a_lead_that_ran_out_goes_on_in_its_term_where_nobody_took_it() {
+    let scene = Scene::new();
+    let (mut a, mut b) = (open(&scene, "a"), open(&scene, "b"));
+    assert!(leads(&mut a, NOW));
+    a.write(&files(&[("told", Some("1"))]), "told", NOW)
+        .unwrap();
+    assert_eq!(term(&a.lead(NOW.plus(100)).unwrap()), 1);
+    assert_eq!(text(&mut a, "told").as_deref(), Some("1"));
+    a.write(&files(&[("told", Some("2"))]), "told", NOW.plus(101))
+        .unwrap();
+    // Somebody led meanwhile, though it is over.
+    assert_eq!(term(&b.lead(NOW.plus(200)).unwrap()), 2);
+    b.resign(NOW.plus(200));
+    assert_eq!(term(&a.lead(NOW.plus(300)).unwrap()), 3);
+    assert_eq!(text(&mut a, "told").as_deref(), Some("2"));
+}
+
+#[test]
+fn between_turns_a_lead_is_renewed_before_a_turn_has_to() {
+    let scene = Scene::new();
+    let (mut a, mut b) = (open(&scene, "a"), open(&scene, "b"));
+    assert!(leads(&mut a, NOW));
+    let lease = |scene: &Scene| scene.at(LEASE).unwrap();
+    let first = lease(&scene);
+    a.renew(NOW.plus(9));
+    assert_eq!(lease(&scene), first, "it was renewed too early");
+    a.renew(NOW.plus(10));
+    let second = lease(&scene);
+    assert_ne!(second, first);
+    assert!(leads(&mut a, NOW.plus(29)));
+    assert_eq!(lease(&scene), second);
+    assert!(!leads(&mut b, NOW.plus(39)));
+    assert_eq!(term(&b.lead(NOW.plus(40)).unwrap()), 2);
+    // It is another one's.
+    a.renew(NOW.plus(41));
+    assert!(!leads(&mut a, NOW.plus(42)));
+    assert!(leads(&mut b, NOW.plus(43)));
+}

@@ -174,10 +174,9 @@ pub(super) fn reach(named: &str, scratch: &Path) -> Result<PathBuf, CommandError
     if named.contains(':') {
         return fetch(named, scratch);
     }
-    Err(CommandError::Refused(format!(
-        "there is no directory {}, and that is no URL",
-        visible(named)
-    )))
+    let path = path.to_owned();
+    let source = muster_git::LedgerError::Absent(path.clone());
+    Err(CommandError::Ledger { path, source })
 }
 
 fn fetch(from: &str, scratch: &Path) -> Result<PathBuf, CommandError> {

@@ -180,18 +180,10 @@ impl Line {
         bytes
     }
 
-    /// The line of a member, whose content has this digest.
+    /// The line of a member, whose content has this digest; what [`write_member`] writes.
+    #[cfg(test)]
     pub(crate) fn of(member: &Member, sha256: Option<[u8; 32]>, subject: &Subject) -> Self {
-        let kind = match member.kind {
-            Type::File => "file",
-            Type::Link => "link",
-            Type::Symlink => "symlink",
-            Type::CharDevice => "char-device",
-            Type::BlockDevice => "block-device",
-            Type::Directory => "directory",
-            Type::Fifo => "fifo",
-        };
-        Self::Entry(entry(member, kind, sha256, subject))
+        Self::Entry(entry(member, word(member.kind), sha256, subject))
     }
 
     /// The line of something that has no place in an archive; `member` says what else there is to say.
@@ -203,31 +195,118 @@ impl Line {
 /// The word for a socket.
 pub(crate) const SOCKET: &str = "socket";
 
-fn entry(member: &Member, kind: &str, sha256: Option<[u8; 32]>, subject: &Subject) -> Entry {
-    let mut marks = Vec::new();
-    let mut mark = |it: Mark, found: bool| {
-        if found {
-            marks.push(it);
+/// What every line of an entry begins with, before its path, and what follows the path of a socket.
+pub(crate) const ENTRY: &[u8] = b"{\"entry\":{\"path\":";
+pub(crate) const OF_SOCKET: &[u8] = b",\"kind\":\"socket\",";
+
+/// Adds the line of a member, whose content has this digest: the bytes that [`Line::bytes`] would make, without a stop
+/// at each field. It is made twice for every entry of a home.
+pub(crate) fn write_member(
+    out: &mut Vec<u8>,
+    member: &Member,
+    sha256: Option<[u8; 32]>,
+    subject: &Subject,
+) {
+    out.extend_from_slice(ENTRY);
+    write_bytes(out, &member.path);
+    out.extend_from_slice(b",\"kind\":\"");
+    out.extend_from_slice(word(member.kind).as_bytes());
+    out.extend_from_slice(b"\",\"mode\":\"");
+    let mode = [9, 6, 3, 0].map(|shift| b"01234567"[(member.mode >> shift & 7) as usize]);
+    out.extend_from_slice(&mode);
+    out.extend_from_slice(b"\",\"uid\":");
+    tar::decimal_into(out, u64::from(member.uid));
+    out.extend_from_slice(b",\"gid\":");
+    tar::decimal_into(out, u64::from(member.gid));
+    if member.kind == Type::File {
+        out.extend_from_slice(b",\"size\":");
+        tar::decimal_into(out, member.sparse.unwrap_or(member.stored));
+    }
+    out.extend_from_slice(b",\"mtime\":\"");
+    let (seconds, nanoseconds) = member.modified;
+    out.extend_from_slice(tar::Time::of(seconds, nanoseconds).text());
+    out.push(b'"');
+    if let Some(digest) = sha256 {
+        out.extend_from_slice(b",\"sha256\":\"");
+        for byte in digest {
+            out.push(HEX[usize::from(byte >> 4)]);
+            out.push(HEX[usize::from(byte & 15)]);
         }
-    };
-    mark(
-        Mark::SetId,
-        member.mode & 0o6000 != 0 && member.kind != Type::Directory,
-    );
-    mark(Mark::Foreign, !subject.owns(member.uid));
-    mark(Mark::ForeignGroup, !subject.owns_group(member.gid));
-    mark(
-        Mark::Device,
-        matches!(member.kind, Type::CharDevice | Type::BlockDevice),
-    );
-    mark(
-        Mark::Capability,
-        member
-            .attributes
-            .iter()
-            .any(|(name, _)| name == b"security.capability"),
-    );
-    mark(Mark::Linked, member.links > 1);
+        out.push(b'"');
+    }
+    if !member.link.is_empty() {
+        out.extend_from_slice(b",\"link\":");
+        write_bytes(out, &member.link);
+    }
+    if !member.attributes.is_empty() {
+        out.extend_from_slice(b",\"attributes\":");
+        write_json(out, &attributes(member));
+    }
+    let marks = marks(member, subject);
+    if !marks.is_empty() {
+        out.extend_from_slice(b",\"marks\":");
+        write_json(out, &marks);
+    }
+    out.extend_from_slice(b"}}\n");
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if bytes.iter().all(plain) {
+        out.push(b'"');
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+    } else {
+        write_json(out, &Bytes::of(bytes));
+    }
+}
+
+fn write_json(out: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(out, value).expect("strings and numbers are JSON");
+}
+
+fn word(kind: Type) -> &'static str {
+    match kind {
+        Type::File => "file",
+        Type::Link => "link",
+        Type::Symlink => "symlink",
+        Type::CharDevice => "char-device",
+        Type::BlockDevice => "block-device",
+        Type::Directory => "directory",
+        Type::Fifo => "fifo",
+    }
+}
+
+fn marks(member: &Member, subject: &Subject) -> Vec<Mark> {
+    let capability = |(name, _): &(Vec<u8>, Vec<u8>)| name == b"security.capability";
+    let device = matches!(member.kind, Type::CharDevice | Type::BlockDevice);
+    [
+        (
+            Mark::SetId,
+            member.mode & 0o6000 != 0 && member.kind != Type::Directory,
+        ),
+        (Mark::Foreign, !subject.owns(member.uid)),
+        (Mark::ForeignGroup, !subject.owns_group(member.gid)),
+        (Mark::Device, device),
+        (Mark::Capability, member.attributes.iter().any(capability)),
+        (Mark::Linked, member.links > 1),
+    ]
+    .into_iter()
+    .filter_map(|(mark, found)| found.then_some(mark))
+    .collect()
+}
+
+fn attributes(member: &Member) -> BTreeMap<String, String> {
+    let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+    let attributes = member.attributes.iter();
+    attributes
+        .map(|(name, value)| (text(name), hex(value)))
+        .collect()
+}
+
+fn entry(member: &Member, kind: &str, sha256: Option<[u8; 32]>, subject: &Subject) -> Entry {
     Entry {
         path: Bytes::of(&member.path),
         kind: kind.to_owned(),
@@ -235,14 +314,48 @@ fn entry(member: &Member, kind: &str, sha256: Option<[u8; 32]>, subject: &Subjec
         uid: member.uid,
         gid: member.gid,
         size: (kind == "file").then(|| member.sparse.unwrap_or(member.stored)),
-        mtime: tar::time(member.modified.0, member.modified.1),
+        mtime: String::from_utf8_lossy(tar::Time::of(member.modified.0, member.modified.1).text())
+            .into_owned(),
         sha256: sha256.map(|digest| hex(&digest)),
         link: (!member.link.is_empty()).then(|| Bytes::of(&member.link)),
-        attributes: member
-            .attributes
-            .iter()
-            .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), hex(value)))
-            .collect(),
-        marks,
+        attributes: attributes(member),
+        marks: marks(member, subject),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::read;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_line_is_what_serde_makes_of_it(
+            member in tar::tests::members(),
+            digest in proptest::option::of(any::<[u8; 32]>()),
+            own in any::<u32>(),
+        ) {
+            let subject = Subject {
+                format: FORMAT,
+                user: "emo".to_owned(),
+                uid: if own % 2 == 0 { member.uid } else { own },
+                gid: if own % 3 == 0 { member.gid } else { own },
+                subuid: None,
+                subgid: None,
+                home: "/home/emo".to_owned(),
+                entry: "0".repeat(32),
+                at: String::new(),
+            };
+            let mut bytes = Vec::new();
+            write_member(&mut bytes, &member, digest, &subject);
+            let line = Line::of(&member, digest, &subject);
+            let wanted = line.bytes();
+            prop_assert_eq!(String::from_utf8_lossy(&bytes), String::from_utf8_lossy(&wanted));
+            prop_assert_eq!(serde_json::from_slice::<Line>(&bytes).unwrap(), line);
+            prop_assert!(read::is_of_member(&bytes));
+            prop_assert!(!read::is_of_member(&Line::of_socket(&member, &subject).bytes()));
+        }
     }
 }

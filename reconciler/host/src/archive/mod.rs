@@ -8,12 +8,16 @@
 //! | `home/…` | the tree, directories before what is in them, names in order |
 //! | `manifest.jsonl` | a [`Line`] for each entry, with the SHA-256 of its content, and what tar cannot hold |
 //!
-//! Beside it stands its digest, as `sha256sum --check` reads it. Links are stored and never followed; sockets stand in
+//! Text is compressed in pieces, each a frame of its own, the manifest in frames of its own; a stream in a single frame is
+//! read as well. Beside it stands its digest, as `sha256sum --check` reads it. Links are stored and never followed; sockets stand in
 //! the manifest alone; files with holes stay small; a file that does not stand still makes the whole archive fail.
 
 pub mod manifest;
 
 mod seal;
+
+mod behind;
+mod pack;
 
 mod extract;
 mod read;
@@ -30,9 +34,11 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::dir::{Dir, told};
 use crate::root::{Ownership, RootError};
+use behind::{Ending, Written};
 pub use extract::{Extracted, Owners};
 pub use manifest::{Line, Subject};
 pub use seal::Seal;
@@ -149,6 +155,10 @@ pub fn verify(path: &Path, progress: Progress<'_>) -> Result<Verified, Error> {
 pub fn list(path: &Path, each: &mut dyn FnMut(&Line)) -> Result<Verified, Error> {
     struct Lines<'a>(&'a mut dyn FnMut(&Line));
     impl read::Sink for Lines<'_> {
+        fn takes_lines(&self) -> bool {
+            true
+        }
+
         fn line(&mut self, line: &Line) -> Result<(), Error> {
             (self.0)(line);
             Ok(())
@@ -218,6 +228,16 @@ pub(crate) struct Job<'a> {
     pub(crate) name: &'a str,
     pub(crate) subject: &'a Subject,
     pub(crate) names: &'a Names,
+    pub(crate) room: Room,
+}
+
+/// Whether somebody looked at how much room there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// The tree was counted just now, and fits.
+    Checked,
+    /// It is to be counted first.
+    Unchecked,
 }
 
 impl Store {
@@ -279,7 +299,11 @@ impl Store {
         let found =
             rustix::fs::fstatvfs(&self.dir).map_err(|errno| Error::Writing(errno.into()))?;
         let free = found.f_bavail.saturating_mul(found.f_frsize);
-        let need = census.allocated + census.entries * PER_ENTRY + ROOM;
+        let need = census
+            .entries
+            .saturating_mul(PER_ENTRY)
+            .saturating_add(census.allocated)
+            .saturating_add(ROOM);
         if free < need {
             return Err(Error::Space {
                 need,
@@ -302,11 +326,8 @@ impl Store {
         point: Point<'_>,
         progress: Progress<'_>,
     ) -> Result<Kept, Error> {
-        let again = home.try_clone().map_err(Error::Writing)?;
-        let mut cursor = tree::Cursor::new(again, b"")?;
-        let census = tree::census(&mut cursor)?;
         if let Some(kept) = self.kept_as(job.name)? {
-            return self.check_kept(job, &kept, &census);
+            return self.check_kept(job, &kept, &census(&home)?);
         }
         let sealed = seal::name(job.name);
         if let Some(kept) = self.kept_as(&sealed)? {
@@ -319,19 +340,20 @@ impl Store {
                 return Err(self.occupied(name, "its digest is missing".to_owned()));
             }
         }
-        self.check_room(&census)?;
+        match job.room {
+            Room::Checked => {}
+            Room::Unchecked => self.check_room(&census(&home)?)?,
+        }
         let temporary = format!(".new.{}", job.name);
         self.dir.remove(&temporary)?;
         point("archive: before anything");
         let file = self.dir.create(&temporary)?;
         point("archive: begun");
         let verified = self
-            .fill(home, job, &file, point, progress)
-            .and_then(|written| {
-                let verified = self.read_back(&temporary)?;
+            .fill(home, job, (&temporary, &file), point, progress)
+            .and_then(|(written, verified)| {
                 let same = verified.subject == *job.subject
                     && verified.entries == written.entries
-                    && written == census
                     && verified.fingerprint == crate::saved::hex(&written.fingerprint);
                 if same {
                     Ok(verified)
@@ -396,24 +418,36 @@ impl Store {
             .ok_or_else(missing)
     }
 
+    /// Writes the archive, and reads it back while that goes on: what is read was made durable before. The end of the
+    /// file, and all that a file system keeps about it, is durable when the last byte is read.
     fn fill(
         &self,
         home: OwnedFd,
         job: &Job<'_>,
-        file: &File,
+        (name, file): (&str, &File),
         point: Point<'_>,
         progress: Progress<'_>,
-    ) -> Result<Census, Error> {
+    ) -> Result<(Census, Verified), Error> {
         let spool_name = format!(".new.{}.manifest", job.name);
         self.dir.remove(&spool_name)?;
         let spool = self.dir.create(&spool_name)?;
         self.dir.remove(&spool_name)?;
-        let census = write::write(home, job.subject, job.names, file, &spool, progress)?;
-        point("archive: written");
-        file.sync_all().map_err(Error::Writing)?;
-        // What is read back comes from the disk, as far as the kernel can be asked.
-        let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
-        Ok(census)
+        let written = Arc::new(Written::default());
+        let ending = Ending(Arc::clone(&written));
+        let again = self.open_file(name)?;
+        std::thread::scope(|threads| {
+            let reader = std::thread::Builder::new()
+                .name("archive".to_owned())
+                .spawn_scoped(threads, || read::read_behind(again, written))
+                .map_err(Error::Reading)?;
+            let files = (file, &spool);
+            let census = write::write_ahead(home, job.subject, job.names, files, ending, progress)?;
+            point("archive: written");
+            let verified = reader
+                .join()
+                .map_err(|_| Error::Reading(io::Error::other("BUG: the reader panicked")))??;
+            Ok((census, verified))
+        })
     }
 
     fn read_back(&self, name: &str) -> Result<Verified, Error> {
@@ -510,6 +544,11 @@ impl Store {
     }
 }
 
+fn census(home: &OwnedFd) -> Result<Census, Error> {
+    let home = home.try_clone().map_err(Error::Writing)?;
+    Ok(tree::census(&mut tree::Cursor::new(home, b"")?)?)
+}
+
 fn sidecar(name: &str) -> String {
     format!("{name}.sha256")
 }
@@ -537,6 +576,8 @@ pub fn write_directory(dir: &Path, store: &Path) -> Result<PathBuf, Error> {
         name: "measured.tar.zst",
         subject: &subject,
         names: &names,
+        // A removal counts a home before it moves it.
+        room: Room::Checked,
     };
     Store::open(store)?.keep(home, &job, &mut |_| {}, &mut |_, _| {})?;
     Ok(store.join("measured.tar.zst"))

@@ -3,16 +3,20 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, Read};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use sha2::{Digest as _, Sha256};
 
-use super::manifest::{Bytes, FORMAT, Line, SOCKET, Subject};
+use super::behind::{Behind, Written};
+use super::manifest::{self, Bytes, FORMAT, Line, SOCKET, Subject};
 use super::tar::{self, Member, Pieces, Type, broken};
 use super::{Error, HOME, MANIFEST, Progress, SUBJECT, Verified};
 
 const CHUNK: usize = 256 * 1024;
+/// How many of them a thread is ahead.
+const AHEAD: usize = 4;
 /// The longest first member, and the longest line of a manifest.
 const LONGEST: u64 = 64 * 1024 * 1024;
 
@@ -38,6 +42,10 @@ pub(crate) trait Sink {
     fn line(&mut self, _: &Line) -> Result<(), Error> {
         Ok(())
     }
+    /// Whether lines of members are of use to it. All are checked, but those that are not need not be taken apart.
+    fn takes_lines(&self) -> bool {
+        false
+    }
 }
 
 /// Only checks.
@@ -55,28 +63,41 @@ pub(crate) fn read(
     sink: &mut dyn Sink,
     progress: Progress<'_>,
 ) -> Result<Verified, Error> {
-    let bytes = file.metadata().map_err(Error::Reading)?.len();
-    let mut ahead = Ahead::start(file)?;
-    let result = Reader {
+    // A hint: the kernel reads further ahead.
+    let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
+    read_from(file, sink, progress)
+}
+
+/// Reads a file while it is written, as [`read`] does; what is read is durable.
+pub(crate) fn read_behind(file: File, written: Arc<Written>) -> Result<Verified, Error> {
+    read_from(Behind::new(file, written), &mut Nothing, &mut |_, _| {})
+}
+
+fn read_from(
+    from: impl Read + Send + 'static,
+    sink: &mut dyn Sink,
+    progress: Progress<'_>,
+) -> Result<Verified, Error> {
+    let mut ahead = Ahead::start(from)?;
+    let (subject, fingerprint, entries) = Reader {
         from: &mut ahead,
         sink,
         progress,
         made: Sha256::new(),
+        line: Vec::new(),
         linked: HashMap::new(),
         read: 0,
         entries: 0,
     }
-    .all();
-    match result {
-        Ok((subject, fingerprint, entries)) => Ok(Verified {
-            sha256: crate::saved::hex(&ahead.finish()?),
-            bytes,
-            subject,
-            entries,
-            fingerprint,
-        }),
-        Err(error) => Err(error),
-    }
+    .all()?;
+    let (sha256, bytes) = ahead.finish()?;
+    Ok(Verified {
+        sha256: crate::saved::hex(&sha256),
+        bytes,
+        subject,
+        entries,
+        fingerprint,
+    })
 }
 
 struct Reader<'a, 'p> {
@@ -85,6 +106,7 @@ struct Reader<'a, 'p> {
     progress: Progress<'p>,
     /// Over the lines as they follow from the members.
     made: Sha256,
+    line: Vec<u8>,
     linked: HashMap<Vec<u8>, (u32, u32)>,
     read: u64,
     entries: u64,
@@ -153,7 +175,9 @@ impl Reader<'_, '_> {
             seen.1 += 1;
         }
         self.sink.end(member)?;
-        self.made.update(Line::of(member, digest, subject).bytes());
+        self.line.clear();
+        manifest::write_member(&mut self.line, member, digest, subject);
+        self.made.update(&self.line);
         self.entries += 1;
         (self.progress)(self.read, self.entries);
         Ok(())
@@ -186,8 +210,10 @@ impl Reader<'_, '_> {
         let mut sockets = 0;
         let mut outside = Vec::new();
         let mut end = None;
+        let mut text = Vec::new();
+        let all = self.sink.takes_lines();
         while left > 0 {
-            let mut text = Vec::new();
+            text.clear();
             let read = self
                 .from
                 .take(left.min(LONGEST))
@@ -197,6 +223,11 @@ impl Reader<'_, '_> {
                 return Err(Error::Reading(broken("a manifest that is cut off")));
             }
             left -= read as u64;
+            // What must be equal, byte by byte, to the line that was made of a member needs no other look at it.
+            if !all && is_of_member(&text) {
+                said.update(&text);
+                continue;
+            }
             let line: Line = serde_json::from_slice(&text).map_err(|error| {
                 Error::Reading(io::Error::new(io::ErrorKind::InvalidData, error))
             })?;
@@ -232,6 +263,30 @@ impl Reader<'_, '_> {
         }
         Ok((fingerprint, entries))
     }
+}
+
+/// Whether it can only be the line of a member, if it is one at all: one of an entry, and of no socket.
+pub(super) fn is_of_member(line: &[u8]) -> bool {
+    let Some(path) = line.strip_prefix(manifest::ENTRY) else {
+        return false;
+    };
+    // What follows the path says what it is. No quote within a text is without a backslash before it.
+    let (mut at, mut quotes) = (0, 0);
+    let wanted = if path.starts_with(b"\"") { 2 } else { 4 };
+    while quotes < wanted {
+        match path.get(at) {
+            Some(b'\\') => at += 1,
+            Some(b'"') => quotes += 1,
+            Some(_) => {}
+            None => return false,
+        }
+        at += 1;
+    }
+    let rest = &path[at..];
+    !rest
+        .strip_prefix(b"}")
+        .unwrap_or(rest)
+        .starts_with(manifest::OF_SOCKET)
 }
 
 /// Whose home it is.
@@ -291,19 +346,18 @@ fn check(member: &Member) -> Result<(), Error> {
 /// disk nor a processor waits for the others.
 struct Ahead {
     text: Chunks,
-    digest: Option<JoinHandle<[u8; 32]>>,
+    digest: Option<JoinHandle<([u8; 32], u64)>>,
     decompressed: Option<JoinHandle<()>>,
 }
 
 impl Ahead {
-    fn start(file: File) -> Result<Self, Error> {
-        // A hint: the kernel reads further ahead.
-        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
+    fn start(from: impl Read + Send + 'static) -> Result<Self, Error> {
         let hashed = Hashed {
-            file,
+            from,
             hash: Sha256::new(),
+            bytes: 0,
         };
-        let (raw, digest) = beside(hashed, |it| it.hash.finalize().into())?;
+        let (raw, digest) = beside(hashed, |it| (it.hash.finalize().into(), it.bytes))?;
         let zstd = zstd::stream::read::Decoder::with_buffer(raw).map_err(Error::Reading)?;
         let (text, decompressed) = beside(zstd, drop)?;
         Ok(Self {
@@ -313,8 +367,8 @@ impl Ahead {
         })
     }
 
-    /// The digest of the file, once all of it was read.
-    fn finish(mut self) -> Result<[u8; 32], Error> {
+    /// Digest and size of the file, once all of it was read.
+    fn finish(mut self) -> Result<([u8; 32], u64), Error> {
         self.text.from = None;
         let thread = self.digest.take().expect("BUG: finished once");
         thread
@@ -341,18 +395,16 @@ fn beside<R: Read + Send + 'static, T: Send + 'static>(
     mut from: R,
     last: impl FnOnce(R) -> T + Send + 'static,
 ) -> Result<(Chunks, JoinHandle<T>), Error> {
-    let (to, chunks) = sync_channel(8);
+    let (to, chunks) = sync_channel(AHEAD);
+    let (back, empty) = channel::<Vec<u8>>();
     let thread = std::thread::Builder::new()
         .name("archive".to_owned())
         .spawn(move || {
             loop {
-                let mut chunk = Vec::with_capacity(CHUNK);
-                let read = from
-                    .by_ref()
-                    .take(CHUNK as u64)
-                    .read_to_end(&mut chunk)
-                    .map(|_| chunk);
-                let is_last = read.as_ref().map_or(true, Vec::is_empty);
+                // The same few buffers go round: new ones would have to be cleared by the kernel.
+                let mut buffer = empty.try_recv().unwrap_or_else(|_| vec![0; CHUNK]);
+                let read = fill(&mut from, &mut buffer).map(|length| (buffer, length));
+                let is_last = read.as_ref().map_or(true, |(_, length)| *length == 0);
                 if to.send(read).is_err() || is_last {
                     return last(from);
                 }
@@ -360,35 +412,60 @@ fn beside<R: Read + Send + 'static, T: Send + 'static>(
         });
     let chunks = Chunks {
         from: Some(chunks),
+        back,
         chunk: Vec::new(),
+        length: 0,
         at: 0,
     };
     Ok((chunks, thread.map_err(Error::Reading)?))
 }
 
+/// Reads until the buffer is full, or nothing is left.
+fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match from.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// A buffer, and how much of it is filled.
+type Filled = (Vec<u8>, usize);
+
 /// What another thread reads. An empty chunk is the end.
 struct Chunks {
-    from: Option<Receiver<io::Result<Vec<u8>>>>,
+    from: Option<Receiver<io::Result<Filled>>>,
+    back: Sender<Vec<u8>>,
     chunk: Vec<u8>,
+    length: usize,
     at: usize,
 }
 
 impl BufRead for Chunks {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.at == self.chunk.len()
+        if self.at == self.length
             && let Some(from) = &self.from
         {
-            self.at = 0;
-            self.chunk = match from.recv() {
-                Ok(chunk) => chunk?,
-                Err(_) => Vec::new(),
-            };
+            let done = std::mem::take(&mut self.chunk);
+            (self.at, self.length) = (0, 0);
+            if !done.is_empty() {
+                // Nobody waits for it at the end.
+                let _ = self.back.send(done);
+            }
+            if let Ok(next) = from.recv() {
+                (self.chunk, self.length) = next?;
+            }
         }
-        Ok(&self.chunk[self.at..])
+        Ok(&self.chunk[self.at..self.length])
     }
 
     fn consume(&mut self, amount: usize) {
-        self.at = (self.at + amount).min(self.chunk.len());
+        self.at = (self.at + amount).min(self.length);
     }
 }
 
@@ -418,15 +495,17 @@ impl Read for Ahead {
     }
 }
 
-struct Hashed {
-    file: File,
+struct Hashed<R> {
+    from: R,
     hash: Sha256,
+    bytes: u64,
 }
 
-impl Read for Hashed {
+impl<R: Read> Read for Hashed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.file.read(buffer)?;
+        let length = self.from.read(buffer)?;
         self.hash.update(&buffer[..length]);
+        self.bytes += length as u64;
         Ok(length)
     }
 }

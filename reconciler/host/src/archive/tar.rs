@@ -101,48 +101,41 @@ impl Member {
         }
     }
 
-    /// The header blocks.
-    pub(crate) fn header(&self) -> Vec<u8> {
-        let mut records = Vec::new();
-        let mut path = self.path.clone();
-        if self.kind == Type::Directory {
-            path.push(b'/');
-        }
+    /// Adds the header blocks to `out`.
+    pub(crate) fn header(&self, out: &mut Vec<u8>) {
+        let begin = out.len();
+        // What stands before the member, if anything: a place for its header is kept.
+        out.resize(begin + BLOCK, 0);
+        let directory = self.kind == Type::Directory;
+        let long = self.path.len() + usize::from(directory) > 100;
         if let Some(size) = self.sparse {
-            record(&mut records, b"GNU.sparse.major", b"1");
-            record(&mut records, b"GNU.sparse.minor", b"0");
-            record(&mut records, b"GNU.sparse.name", &path);
-            record(
-                &mut records,
-                b"GNU.sparse.realsize",
-                size.to_string().as_bytes(),
-            );
-            path = SPARSE.to_vec();
-        } else if path.len() > 100 {
-            record(&mut records, b"path", &path);
+            record(out, b"GNU.sparse.major", b"1");
+            record(out, b"GNU.sparse.minor", b"0");
+            record(out, b"GNU.sparse.name", &self.path);
+            record(out, b"GNU.sparse.realsize", size.to_string().as_bytes());
+        } else if long && directory {
+            record(out, b"path", &[&self.path[..], b"/"].concat());
+        } else if long {
+            record(out, b"path", &self.path);
         }
         if self.link.len() > 100 {
-            record(&mut records, b"linkpath", &self.link);
+            record(out, b"linkpath", &self.link);
         }
         for (name, id) in [(b"uid", self.uid), (b"gid", self.gid)] {
             if id > 0o777_7777 {
-                record(&mut records, name, id.to_string().as_bytes());
+                record(out, name, id.to_string().as_bytes());
             }
         }
         if self.stored > 0o777_7777_7777 {
-            record(&mut records, b"size", self.stored.to_string().as_bytes());
+            record(out, b"size", self.stored.to_string().as_bytes());
         }
         let (seconds, nanoseconds) = self.modified;
         if nanoseconds != 0 || !(0..=0o777_7777_7777).contains(&seconds) {
-            record(
-                &mut records,
-                b"mtime",
-                time(seconds, nanoseconds).as_bytes(),
-            );
+            record(out, b"mtime", Time::of(seconds, nanoseconds).text());
         }
         if self.links > 1 {
             let links = [LINKS, self.links.to_string().as_bytes()].concat();
-            record(&mut records, b"comment", &links);
+            record(out, b"comment", &links);
         }
         for (name, value) in &self.attributes {
             let text = match name.as_slice() {
@@ -151,49 +144,56 @@ impl Member {
                 _ => None,
             };
             if let Some((name, text)) = text {
-                record(&mut records, name, text.as_bytes());
+                record(out, name, text.as_bytes());
             }
             let name = [ATTRIBUTE, &escaped(name)].concat();
-            record(&mut records, &name, value);
+            record(out, &name, value);
         }
-        let mut out = Vec::with_capacity(BLOCK * 3);
-        if !records.is_empty() {
-            let pax = Self::file(b"pax", records.len() as u64, (0, 0));
-            out.extend_from_slice(&pax.block(b'x', b"pax"));
-            out.extend_from_slice(&records);
-            out.resize(out.len().next_multiple_of(BLOCK), 0);
+        let records = out.len() - begin - BLOCK;
+        if records == 0 {
+            out.truncate(begin);
+        } else {
+            let pax = Self::file(b"", records as u64, (0, 0));
+            out[begin..begin + BLOCK].copy_from_slice(&pax.block(b'x', &[b"pax"]));
+            out.resize(begin + (out.len() - begin).next_multiple_of(BLOCK), 0);
         }
-        out.extend_from_slice(&self.block(self.kind.flag(), &path));
-        out
+        let block = match self.sparse {
+            Some(_) => self.block(self.kind.flag(), &[SPARSE]),
+            None if directory => self.block(self.kind.flag(), &[&self.path, b"/"]),
+            None => self.block(self.kind.flag(), &[&self.path]),
+        };
+        out.extend_from_slice(&block);
     }
 
-    fn block(&self, flag: u8, path: &[u8]) -> [u8; BLOCK] {
+    /// `path` is in pieces.
+    fn block(&self, flag: u8, path: &[&[u8]]) -> [u8; BLOCK] {
         let mut block = [0; BLOCK];
-        let mut put = |at: usize, width: usize, bytes: &[u8]| {
-            let length = bytes.len().min(width);
-            block[at..at + length].copy_from_slice(&bytes[..length]);
-        };
+        let mut at = 0;
+        for part in path {
+            let length = part.len().min(100 - at);
+            block[at..at + length].copy_from_slice(&part[..length]);
+            at += length;
+        }
         let (seconds, _) = self.modified;
-        put(0, 100, path);
-        put(100, 7, &octal(u64::from(self.mode), 7));
-        put(108, 7, &octal(u64::from(self.uid), 7));
-        put(116, 7, &octal(u64::from(self.gid), 7));
-        put(124, 11, &octal(self.stored, 11));
-        put(136, 11, &octal(seconds.max(0).cast_unsigned(), 11));
-        put(148, 8, b"        ");
-        put(156, 1, &[flag]);
-        put(157, 100, &self.link);
-        put(257, 8, b"ustar\x0000");
-        if self.user.len() < 32 {
-            put(265, 31, self.user.as_bytes());
+        octal(&mut block[100..107], u64::from(self.mode));
+        octal(&mut block[108..115], u64::from(self.uid));
+        octal(&mut block[116..123], u64::from(self.gid));
+        octal(&mut block[124..135], self.stored);
+        octal(&mut block[136..147], seconds.max(0).cast_unsigned());
+        block[148..156].fill(b' ');
+        block[156] = flag;
+        let link = self.link.len().min(100);
+        block[157..157 + link].copy_from_slice(&self.link[..link]);
+        block[257..265].copy_from_slice(b"ustar\x0000");
+        for (at, name) in [(265, &self.user), (297, &self.group)] {
+            if name.len() < 32 {
+                block[at..at + name.len()].copy_from_slice(name.as_bytes());
+            }
         }
-        if self.group.len() < 32 {
-            put(297, 31, self.group.as_bytes());
-        }
-        put(329, 7, &octal(u64::from(self.device.0), 7));
-        put(337, 7, &octal(u64::from(self.device.1), 7));
-        let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
-        block[148..154].copy_from_slice(&octal(sum, 6));
+        octal(&mut block[329..336], u64::from(self.device.0));
+        octal(&mut block[337..344], u64::from(self.device.1));
+        let sum = block_sum(&block);
+        octal(&mut block[148..154], sum);
         block[154] = 0;
         block
     }
@@ -242,26 +242,16 @@ impl Member {
     }
 
     fn parse(block: &[u8; BLOCK]) -> io::Result<(Self, u8)> {
-        let sum: u64 = block
-            .iter()
-            .enumerate()
-            .map(|(at, byte)| {
-                if (148..156).contains(&at) {
-                    32
-                } else {
-                    u64::from(*byte)
-                }
-            })
-            .sum();
+        // As if the sum's own field were empty.
+        let own = block[148..156].iter().map(|byte| u64::from(*byte));
+        let sum = block_sum(block) - own.sum::<u64>() + 8 * u64::from(b' ');
         if number(&block[148..156])? != sum || &block[257..265] != b"ustar\x0000" {
             return Err(broken("a header that is no tar header"));
         }
         let text = |range: std::ops::Range<usize>| -> Vec<u8> {
-            block[range]
-                .iter()
-                .copied()
-                .take_while(|byte| *byte != 0)
-                .collect()
+            let field = &block[range];
+            let end = field.iter().position(|byte| *byte == 0);
+            field[..end.unwrap_or(field.len())].to_vec()
         };
         let small = |range: std::ops::Range<usize>| -> io::Result<u32> {
             u32::try_from(number(&block[range])?).map_err(|_| broken("a number that is too large"))
@@ -343,7 +333,7 @@ pub(crate) fn skip_padding(from: &mut impl Read, stored: u64) -> io::Result<()> 
     let mut rest = [0; BLOCK];
     let rest = &mut rest[..padding(stored)];
     from.read_exact(rest)?;
-    if rest.iter().all(|byte| *byte == 0) {
+    if *rest == [0; BLOCK][..rest.len()] {
         Ok(())
     } else {
         Err(broken("padding that is not empty"))
@@ -404,15 +394,38 @@ fn record(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     // The length counts its own digits.
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
-    while rest + length.to_string().len() != length {
-        length = rest + length.to_string().len();
+    while rest + digits(length) != length {
+        length = rest + digits(length);
     }
-    out.extend_from_slice(length.to_string().as_bytes());
+    decimal_into(out, length as u64);
     out.push(b' ');
     out.extend_from_slice(key);
     out.push(b'=');
     out.extend_from_slice(value);
     out.push(b'\n');
+}
+
+fn digits(number: usize) -> usize {
+    number.checked_ilog10().map_or(1, |it| it as usize + 1)
+}
+
+/// Adds a number to `out`, as text.
+pub(crate) fn decimal_into(out: &mut Vec<u8>, mut number: u64) {
+    let mut text = [0; 20];
+    let mut at = text.len();
+    loop {
+        at -= 1;
+        text[at] = digit(number % 10);
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&text[at..]);
+}
+
+fn digit(of: u64) -> u8 {
+    b'0' + u8::try_from(of).expect("one digit")
 }
 
 fn escaped(name: &[u8]) -> Vec<u8> {
@@ -446,19 +459,37 @@ fn unescaped(name: &[u8]) -> Vec<u8> {
 }
 
 /// Seconds and nanoseconds as a decimal number.
-pub(crate) fn time(seconds: i64, nanoseconds: u32) -> String {
-    match (seconds, nanoseconds) {
-        (_, 0) => seconds.to_string(),
+pub(crate) struct Time {
+    text: Vec<u8>,
+}
+
+impl Time {
+    pub(crate) fn of(seconds: i64, nanoseconds: u32) -> Self {
+        let mut text = Vec::with_capacity(32);
         // The nanoseconds count upwards, also before 1970.
-        (..0, _) => {
-            let whole = seconds + 1;
-            let sign = if whole == 0 { "-" } else { "" };
-            let text = format!("{sign}{whole}.{:09}", 1_000_000_000 - nanoseconds);
-            text.trim_end_matches('0').to_owned()
+        let (whole, fraction) = match (seconds, nanoseconds) {
+            (..0, 1..) => (seconds + 1, 1_000_000_000 - nanoseconds),
+            _ => (seconds, nanoseconds),
+        };
+        if seconds < 0 {
+            text.push(b'-');
         }
-        _ => format!("{seconds}.{nanoseconds:09}")
-            .trim_end_matches('0')
-            .to_owned(),
+        decimal_into(&mut text, whole.unsigned_abs());
+        if fraction != 0 {
+            text.push(b'.');
+            let mut unit = 100_000_000;
+            let mut left = fraction;
+            while left != 0 {
+                text.push(digit(u64::from(left / unit)));
+                left %= unit;
+                unit /= 10;
+            }
+        }
+        Self { text }
+    }
+
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.text
     }
 }
 
@@ -506,14 +537,24 @@ fn acl_text(value: &[u8]) -> Option<String> {
     Some(lines.join("\n") + "\n")
 }
 
-fn octal(number: u64, digits: usize) -> Vec<u8> {
-    let text = format!("{number:0digits$o}");
-    // What does not fit stands in a record before.
-    if text.len() > digits {
-        vec![b'0'; digits]
-    } else {
-        text.into_bytes()
+/// Fills the field with a number, or with zeros when it does not fit: then it stands in a record before.
+fn octal(field: &mut [u8], number: u64) {
+    let mut left = number;
+    for byte in field.iter_mut().rev() {
+        *byte = digit(left & 7);
+        left >>= 3;
     }
+    if left != 0 {
+        field.fill(b'0');
+    }
+}
+
+fn block_sum(block: &[u8; BLOCK]) -> u64 {
+    // Far from an overflow, and without a look for one eight bytes are added at once.
+    let sum = block
+        .iter()
+        .fold(0_u32, |sum, byte| sum.wrapping_add(u32::from(*byte)));
+    u64::from(sum)
 }
 
 fn number(field: &[u8]) -> io::Result<u64> {
@@ -543,11 +584,11 @@ pub(crate) fn broken(what: &str) -> io::Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn members() -> impl Strategy<Value = Member> {
+    pub(crate) fn members() -> impl Strategy<Value = Member> {
         let path = prop::collection::vec(1_u8..=255, 1..300).prop_map(|mut path| {
             path.retain(|byte| *byte != b'/');
             path.insert(0, b'h');
@@ -602,7 +643,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_header_reads_back_as_it_was_written(member in members()) {
-            let mut bytes = member.header();
+            let mut bytes = Vec::new();
+            member.header(&mut bytes);
             bytes.extend([0; BLOCK * 2]);
             let mut from = bytes.as_slice();
             prop_assert_eq!(Member::read(&mut from).unwrap(), Some(member));
@@ -620,18 +662,14 @@ mod tests {
             (-5, 0),
             (7, 120),
         ] {
-            assert_eq!(
-                parse_time(time(it.0, it.1).as_bytes()),
-                Some(it),
-                "{}",
-                time(it.0, it.1)
-            );
+            assert_eq!(parse_time(Time::of(it.0, it.1).text()), Some(it), "{it:?}");
         }
     }
 
     #[test]
     fn a_damaged_header_is_told() {
-        let good = Member::file(b"home/a", 3, (5, 7)).header();
+        let mut good = Vec::new();
+        Member::file(b"home/a", 3, (5, 7)).header(&mut good);
         for at in [
             0,
             100,

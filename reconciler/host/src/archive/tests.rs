@@ -68,6 +68,10 @@ impl Scratch {
     }
 
     fn keep_with(&self, point: Point<'_>) -> Result<Kept, Error> {
+        self.keep_while(point, &mut |_, _| {})
+    }
+
+    fn keep_while(&self, point: Point<'_>, progress: Progress<'_>) -> Result<Kept, Error> {
         let store = Store::open(&self.dir.path().join("store")).unwrap();
         let store = store.sealed_by(self.seal.clone());
         let home = Dir::open(&self.home()).unwrap().open_again().unwrap();
@@ -79,8 +83,9 @@ impl Scratch {
             name: "a.tar.zst",
             subject: &self.subject,
             names: &names,
+            room: Room::Unchecked,
         };
-        store.keep(home, &job, point, &mut |_, _| {})
+        store.keep(home, &job, point, progress)
     }
 
     fn keep(&self) -> Result<Kept, Error> {
@@ -630,21 +635,107 @@ fn a_full_disk_leaves_no_part_of_an_archive() {
 }
 
 #[test]
-fn a_file_that_is_written_meanwhile_is_noticed() {
-    let it = scratch();
-    it.put("a/file", "one");
-    it.put("b/file", "one");
-    let late = it.path("a/file");
-    let error = it
-        .keep_with(&mut |point| {
-            // After the first census, before the tree is read.
-            if point == "archive: begun" {
-                std::fs::write(&late, "two").unwrap();
+fn what_changes_after_it_was_read_is_noticed() {
+    type Change = fn(&Scratch);
+    let changes: [(&str, Change); 4] = [
+        ("written", |it| it.put("a/file", "another length")),
+        ("new", |it| it.put("a/new", "")),
+        ("gone", |it| {
+            std::fs::remove_file(it.path("a/file")).unwrap()
+        }),
+        ("swapped", |it| {
+            std::fs::rename(it.path("c"), it.path("a/file")).unwrap();
+        }),
+    ];
+    for (what, change) in changes {
+        let it = scratch();
+        it.put("a/file", "one");
+        it.put("b/file", "one");
+        it.put("c", "one");
+        let mut changed = false;
+        let mut progress = |_: u64, entries: u64| {
+            // The home, a and what is in it: all that was read already.
+            if entries == 3 && !changed {
+                changed = true;
+                change(&it);
             }
-        })
-        .unwrap_err();
-    assert!(matches!(error, Error::Moved), "{}", told(&error));
-    assert!(it.left().is_empty(), "{:?}", it.left());
+        };
+        let error = it.keep_while(&mut |_| {}, &mut progress).unwrap_err();
+        assert!(
+            matches!(error, Error::Moved | Error::Tree(_)),
+            "{what}: {}",
+            told(&error)
+        );
+        assert!(changed && it.left().is_empty(), "{what}: {:?}", it.left());
+    }
+}
+
+#[test]
+fn an_archive_of_many_frames_and_one_of_a_single_one_are_read_alike() {
+    let it = scratch();
+    let noise: Vec<u8> = (0..5_000_000_u32)
+        .flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes())
+        .collect();
+    it.put("noise", &noise);
+    it.put("text", "the same again and again\n".repeat(500_000));
+    let kept = it.keep().unwrap();
+    let many = std::fs::read(it.file()).unwrap();
+    let first = zstd::zstd_safe::find_frame_compressed_size(&many).unwrap();
+    assert!(first < many.len(), "one frame of {first} bytes");
+    let verified = verify(&it.file(), &mut |_, _| {}).unwrap();
+    assert_eq!((verified.bytes, verified.sha256), (kept.bytes, kept.sha256));
+    run(Command::new("tar")
+        .args(["--zstd", "--compare", "--ignore-failed-read", "-f"])
+        .arg(it.file())
+        .arg("-C")
+        .arg(it.dir.path())
+        .arg("home"));
+    // As it was written before.
+    let single = it.dir.path().join("single.tar.zst");
+    let text = zstd::decode_all(many.as_slice()).unwrap();
+    std::fs::write(&single, zstd::encode_all(text.as_slice(), 3).unwrap()).unwrap();
+    let read = verify(&single, &mut |_, _| {}).unwrap();
+    assert_eq!(read.fingerprint, verified.fingerprint);
+    assert_eq!(read.entries, verified.entries);
+}
+
+/// The same line in another spelling is another line, however little of it is taken apart.
+#[test]
+fn a_line_of_the_manifest_is_compared_byte_by_byte() {
+    let it = scratch();
+    it.put("a", "content");
+    drop(std::os::unix::net::UnixListener::bind(it.path("socket")).unwrap());
+    it.keep().unwrap();
+    let raw = zstd::decode_all(std::fs::read(it.file()).unwrap().as_slice()).unwrap();
+    let bad = it.dir.path().join("bad");
+    let swap = |from: &str, to: &str| {
+        assert_eq!(from.len(), to.len());
+        let mut text = raw.clone();
+        let at = text
+            .windows(from.len())
+            .rposition(|it| it == from.as_bytes());
+        let at = at.unwrap_or_else(|| panic!("{from} is not there"));
+        text[at..at + from.len()].copy_from_slice(to.as_bytes());
+        std::fs::write(&bad, zstd::encode_all(text.as_slice(), 1).unwrap()).unwrap();
+        verify(&bad, &mut |_, _| {}).map(drop)
+    };
+    swap("home/a\",\"kind\"", "home/a\",\"kind\"").unwrap();
+    for (from, to) in [
+        ("\"home/a\",\"kind\":", "\"home/b\",\"kind\":"),
+        (
+            "\"kind\":\"file\",\"mode\":\"0",
+            "\"kind\":\"file\",\"mode\":\"4",
+        ),
+        // A member that is said to be a socket, and a socket that is said to be a member.
+        ("\"kind\":\"directory\"", "\"kind\":\"socket\"   "),
+        ("\"kind\":\"socket\",", "\"kind\":\"socke\" ,"),
+        (
+            "{\"entry\":{\"path\":\"home/a\"",
+            "{\"entry\":{\"path\":\"home/a\n",
+        ),
+    ] {
+        assert!(swap(from, to).is_err(), "{from} {to}");
+    }
 }
 
 /// Somebody swaps a directory and a link to the outside while the tree is archived: whatever comes of it, nothing

@@ -448,7 +448,14 @@ fn read_attributes(
 }
 
 fn growing(read: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
-    let mut buffer = vec![0; 256];
+    let mut first = [0; 256];
+    match read(&mut first) {
+        // Most of what is asked for is nothing, and that takes no memory.
+        Ok(length) => return Ok(first[..length].to_vec()),
+        Err(Errno::RANGE) => {}
+        Err(errno) => return Err(errno),
+    }
+    let mut buffer = vec![0; 8 * first.len()];
     loop {
         match read(&mut buffer) {
             Ok(length) => {
@@ -545,6 +552,8 @@ pub(crate) struct Counted {
     entries: u64,
     hash: Sha256,
     linked: std::collections::HashSet<u64>,
+    /// What is counted just now.
+    record: Vec<u8>,
 }
 
 impl Counted {
@@ -557,7 +566,8 @@ impl Counted {
         if !again {
             self.allocated += meta.blocks * 512;
         }
-        let mut record = Vec::with_capacity(name.len() + 96);
+        let record = &mut self.record;
+        record.clear();
         record.extend_from_slice(&(depth as u64).to_be_bytes());
         record.extend_from_slice(&(name.len() as u64).to_be_bytes());
         record.extend_from_slice(name);
@@ -575,7 +585,7 @@ impl Counted {
         ] {
             record.extend_from_slice(&number.to_be_bytes());
         }
-        self.hash.update(&record);
+        self.hash.update(record);
     }
 
     pub(crate) fn census(self) -> Census {

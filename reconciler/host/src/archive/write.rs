@@ -3,18 +3,21 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Seek as _, SeekFrom, Write};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::fs::readlinkat;
-use sha2::{Digest as _, Sha256};
 
-use super::manifest::{Line, Subject};
+use super::behind::Ending;
+use super::manifest::{self, Line, Subject};
+use super::pack::Packer;
 use super::tar::{self, Member, Pieces, Type};
 use super::tree::{self, Attributes, Census, Counted, Cursor, Kind, Meta, TreeError, Visit};
-use super::{Error, HOME, LEVEL, MANIFEST, Progress, SUBJECT};
+use super::{Error, HOME, Progress, SUBJECT};
 
-const CHUNK: usize = 256 * 1024;
+/// How much of a file is read, and hashed, at a time: it stays in a processor's nearest cache.
+const CHUNK: usize = 128 * 1024;
 
 /// Names of owners, for programs that go by names.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +30,7 @@ pub(crate) struct Names {
 ///
 /// Guarantee: when this returns, each byte of each file was read while the file stood still, and the whole tree was the
 /// same after the last as before the first.
+#[cfg(test)]
 pub(crate) fn write(
     home: OwnedFd,
     subject: &Subject,
@@ -35,22 +39,27 @@ pub(crate) fn write(
     spool: &File,
     progress: Progress<'_>,
 ) -> Result<Census, Error> {
+    let ending = Ending(std::sync::Arc::default());
+    write_ahead(home, subject, names, (into, spool), ending, progress)
+}
+
+/// Writes as [`write`] does, and tells `ending` how far it is, for somebody who reads behind.
+pub(super) fn write_ahead(
+    home: OwnedFd,
+    subject: &Subject,
+    names: &Names,
+    (into, spool): (&File, &File),
+    ending: Ending,
+    progress: Progress<'_>,
+) -> Result<Census, Error> {
     let again = home.try_clone().map_err(Error::writing)?;
-    let mut zstd = zstd::stream::write::Encoder::new(BufWriter::with_capacity(CHUNK, into), LEVEL)
-        .map_err(Error::writing)?;
-    zstd.include_checksum(true).map_err(Error::writing)?;
-    // Compression goes on beside the reading; one more than that would take the machine from those who work on it.
-    zstd.multithread(1).map_err(Error::writing)?;
     let mut writer = Writer {
-        out: zstd,
-        manifest: BufWriter::with_capacity(CHUNK, spool),
-        manifest_hash: Sha256::new(),
-        manifest_size: 0,
+        out: Packer::start(subject, into, spool, ending).map_err(Error::writing)?,
+        scratch: Vec::with_capacity(4 * tar::BLOCK),
         subject,
         names,
         linked: HashMap::new(),
         counted: Counted::default(),
-        buffer: vec![0; CHUNK],
         bytes: 0,
         entries: 0,
         progress,
@@ -62,9 +71,11 @@ pub(crate) fn write(
         Visit::Directory(meta) => writer.directory(cursor, meta),
         Visit::Entry(name, meta) => writer.entry(cursor, name, meta),
     })?;
-    let census = writer.finish()?;
+    let (out, census) = writer.finish()?;
+    // Beside those who still compress and write.
     let mut cursor = Cursor::new(again, b"").map_err(Error::Tree)?;
     let after = tree::census(&mut cursor).map_err(Error::Tree)?;
+    out.finish().map_err(Error::writing)?;
     if after != census {
         return Err(Error::Moved);
     }
@@ -72,16 +83,14 @@ pub(crate) fn write(
 }
 
 struct Writer<'a> {
-    out: zstd::stream::write::Encoder<'static, BufWriter<&'a File>>,
-    manifest: BufWriter<&'a File>,
-    manifest_hash: Sha256,
-    manifest_size: u64,
+    out: Packer,
+    /// A header.
+    scratch: Vec<u8>,
     subject: &'a Subject,
     names: &'a Names,
     /// Where inodes with several names are in the archive, how many names they have, and how many were found.
     linked: HashMap<u64, Linked>,
     counted: Counted,
-    buffer: Vec<u8>,
     bytes: u64,
     entries: u64,
     progress: Progress<'a>,
@@ -94,24 +103,23 @@ struct Linked {
 }
 
 impl Writer<'_> {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.out.write_all(bytes).map_err(Error::writing)
-    }
-
     fn pad(&mut self, stored: u64) -> Result<(), Error> {
         self.put(&[0; tar::BLOCK][..tar::padding(stored)])
     }
 
-    fn line(&mut self, line: &Line) -> Result<(), Error> {
-        let bytes = line.bytes();
-        self.manifest_hash.update(&bytes);
-        self.manifest_size += bytes.len() as u64;
-        self.manifest.write_all(&bytes).map_err(Error::writing)
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.out.put(bytes).map_err(Error::writing)
+    }
+
+    fn header(&mut self, member: &Member) -> Result<(), Error> {
+        self.scratch.clear();
+        member.header(&mut self.scratch);
+        self.out.put(&self.scratch).map_err(Error::writing)
     }
 
     fn whole(&mut self, name: &str, content: &[u8]) -> Result<(), Error> {
         let member = Member::file(name.as_bytes(), content.len() as u64, (0, 0));
-        self.put(&member.header())?;
+        self.header(&member)?;
         self.put(content)?;
         self.pad(member.stored)
     }
@@ -122,15 +130,11 @@ impl Writer<'_> {
         (self.progress)(self.bytes, self.entries);
     }
 
-    fn member(&self, path: &[u8], kind: Type, meta: &Meta, attributes: Attributes) -> Member {
-        let mut full = HOME.as_bytes().to_vec();
-        if !path.is_empty() {
-            full.push(b'/');
-            full.extend_from_slice(path);
-        }
+    /// `path` is that in the archive.
+    fn member(&self, path: Vec<u8>, kind: Type, meta: &Meta, attributes: Attributes) -> Member {
         let name = |names: &BTreeMap<u32, String>, id| names.get(&id).cloned().unwrap_or_default();
         Member {
-            path: full,
+            path,
             kind,
             mode: meta.mode,
             uid: meta.uid,
@@ -157,21 +161,22 @@ impl Writer<'_> {
             path: cursor.path().to_vec(),
             source: errno.into(),
         })?;
-        let member = self.member(cursor.path(), Type::Directory, meta, attributes);
-        self.put(&member.header())?;
-        self.line(&Line::of(&member, None, self.subject))?;
+        let path = full_path(cursor.path(), OsStr::new(""));
+        let member = self.member(path, Type::Directory, meta, attributes);
+        self.header(&member)?;
+        self.out.member(member);
         self.told(meta, cursor.depth(), cursor.path());
         Ok(())
     }
 
     fn entry(&mut self, cursor: &Cursor, name: &OsStr, meta: &Meta) -> Result<(), Error> {
-        let path = cursor.path_of(name);
+        let path = full_path(cursor.path(), name);
         if meta.links > 1 && self.another_name(cursor, name, meta, &path)? {
             return Ok(());
         }
         match meta.kind {
             Kind::Directory => unreachable!("BUG: directories are entered"),
-            Kind::File => self.file(cursor, name, meta, &path)?,
+            Kind::File => self.file(cursor, name, meta, path)?,
             Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {
                 let attributes = cursor.attributes_at(name)?;
                 let kind = match meta.kind {
@@ -180,7 +185,7 @@ impl Writer<'_> {
                     Kind::BlockDevice => Type::BlockDevice,
                     _ => Type::Fifo,
                 };
-                let mut member = self.member(&path, kind, meta, attributes);
+                let mut member = self.member(path, kind, meta, attributes);
                 if meta.kind == Kind::Symlink {
                     let target = readlinkat(cursor.fd(), name, Vec::new())
                         .map_err(|errno| cursor.failed("read the link", name, errno))?;
@@ -191,17 +196,17 @@ impl Writer<'_> {
                 }
                 // What was said of it must all be of one inode.
                 if !cursor.see(name)?.is_unchanged(meta) {
-                    return Err(TreeError::Changed { path }.into());
+                    return Err(changed(cursor, name));
                 }
                 if meta.kind == Kind::Socket {
-                    self.line(&Line::of_socket(&member, self.subject))?;
+                    self.out.line(Line::of_socket(&member, self.subject));
                 } else {
-                    self.put(&member.header())?;
-                    self.line(&Line::of(&member, None, self.subject))?;
+                    self.header(&member)?;
+                    self.out.member(member);
                 }
             }
         }
-        self.told(meta, cursor.depth() + 1, &path);
+        self.told(meta, cursor.depth() + 1, name.as_bytes());
         Ok(())
     }
 
@@ -219,24 +224,20 @@ impl Writer<'_> {
                 return Ok(false);
             }
             let first = first.path.clone();
-            let mut member = self.member(path, Type::Link, meta, Vec::new());
+            let mut member = self.member(path.to_vec(), Type::Link, meta, Vec::new());
             member.link = first;
             if !cursor.see(name)?.is_unchanged(meta) {
-                return Err(TreeError::Changed {
-                    path: path.to_vec(),
-                }
-                .into());
+                return Err(changed(cursor, name));
             }
-            self.put(&member.header())?;
-            self.line(&Line::of(&member, None, self.subject))?;
-            self.told(meta, cursor.depth() + 1, path);
+            self.header(&member)?;
+            self.out.member(member);
+            self.told(meta, cursor.depth() + 1, name.as_bytes());
             return Ok(true);
         }
-        let full = self.member(path, Type::File, meta, Vec::new()).path;
         self.linked.insert(
             meta.inode,
             Linked {
-                path: full,
+                path: path.to_vec(),
                 links: meta.links,
                 found: 1,
             },
@@ -249,7 +250,7 @@ impl Writer<'_> {
         cursor: &Cursor,
         name: &OsStr,
         meta: &Meta,
-        path: &[u8],
+        path: Vec<u8>,
     ) -> Result<(), Error> {
         let mut file = cursor.open_file(name, meta)?;
         let attributes = tree::attributes_of(&file)
@@ -260,70 +261,61 @@ impl Writer<'_> {
         } else {
             None
         };
-        let mut hash = Sha256::new();
         match pieces {
             None => {
                 member.stored = meta.size;
-                self.put(&member.header())?;
-                self.content(&mut file, meta.size, &mut hash, cursor, name)?;
+                self.header(&member)?;
+                self.content(&mut file, meta.size, cursor, name)?;
             }
             Some(pieces) => {
                 let map = tar::sparse_map(&pieces);
                 member.sparse = Some(meta.size);
                 member.stored =
                     map.len() as u64 + pieces.iter().map(|(_, length)| length).sum::<u64>();
-                self.put(&member.header())?;
-                hash.update(&map);
-                self.put(&map)?;
+                self.header(&member)?;
+                self.out.put_content(&map).map_err(Error::writing)?;
                 for (offset, length) in pieces {
                     file.seek(SeekFrom::Start(offset))
                         .map_err(|error| cursor.failed("read", name, error))?;
-                    self.content(&mut file, length, &mut hash, cursor, name)?;
+                    self.content(&mut file, length, cursor, name)?;
                 }
             }
         }
-        let after =
-            tree::meta_of(file.as_fd()).map_err(|error| cursor.failed("examine", name, error))?;
-        if !after.is_unchanged(meta) {
-            return Err(TreeError::Changed {
-                path: path.to_vec(),
+        // The count of the whole tree at the end says of every file whether it was still. One that takes long is not left
+        // to that alone: it is named, and at once.
+        if meta.size > CHUNK as u64 {
+            let after = tree::meta_of(file.as_fd())
+                .map_err(|error| cursor.failed("examine", name, error))?;
+            if !after.is_unchanged(meta) {
+                return Err(changed(cursor, name));
             }
-            .into());
         }
         self.pad(member.stored)?;
-        self.line(&Line::of(
-            &member,
-            Some(hash.finalize().into()),
-            self.subject,
-        ))
+        self.out.member(member);
+        Ok(())
     }
 
     fn content(
         &mut self,
         file: &mut File,
         length: u64,
-        hash: &mut Sha256,
         cursor: &Cursor,
         name: &OsStr,
     ) -> Result<(), Error> {
         let mut left = length;
         while left > 0 {
-            let wanted = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-            let read = match file.read(&mut self.buffer[..wanted]) {
-                Ok(0) => {
-                    return Err(TreeError::Changed {
-                        path: cursor.path_of(name),
-                    }
-                    .into());
-                }
+            let room = self.out.room().map_err(Error::writing)?;
+            let wanted = usize::try_from(left)
+                .unwrap_or(CHUNK)
+                .min(CHUNK)
+                .min(room.len());
+            let read = match file.read(&mut room[..wanted]) {
+                Ok(0) => return Err(changed(cursor, name)),
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(cursor.failed("read", name, error).into()),
             };
-            hash.update(&self.buffer[..read]);
-            self.out
-                .write_all(&self.buffer[..read])
-                .map_err(Error::writing)?;
+            self.out.filled(read);
             left -= read as u64;
             self.bytes += read as u64;
             (self.progress)(self.bytes, self.entries);
@@ -331,7 +323,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Census, Error> {
+    /// Tells what no member tells, and that this is all. What it gives is still at work.
+    fn finish(mut self) -> Result<(Packer, Census), Error> {
         let census = std::mem::take(&mut self.counted).census();
         let linked = std::mem::take(&mut self.linked);
         let mut outside: Vec<Linked> = linked
@@ -340,35 +333,38 @@ impl Writer<'_> {
             .collect();
         outside.sort_by(|a, b| a.path.cmp(&b.path));
         for Linked { path, links, found } in outside {
-            self.line(&Line::Outside {
-                path: super::manifest::Bytes::of(&path),
+            self.out.line(Line::Outside {
+                path: manifest::Bytes::of(&path),
                 links,
                 found,
-            })?;
+            });
         }
-        self.line(&Line::End {
+        self.out.line(Line::End {
             entries: self.entries,
             fingerprint: crate::saved::hex(&census.fingerprint),
-        })?;
-        self.manifest.flush().map_err(Error::writing)?;
-        let size = self.manifest_size;
-        let member = Member::file(MANIFEST.as_bytes(), size, (0, 0));
-        self.put(&member.header())?;
-        let mut spool = *self.manifest.get_ref();
-        spool.seek(SeekFrom::Start(0)).map_err(Error::writing)?;
-        let mut lines = BufReader::with_capacity(CHUNK, spool).take(size);
-        let copied = io::copy(&mut lines, &mut self.out).map_err(Error::writing)?;
-        if copied != size {
-            return Err(Error::writing(io::Error::other(
-                "the manifest is shorter than it was written",
-            )));
-        }
-        self.pad(size)?;
-        self.put(&[0; tar::BLOCK * 2])?;
-        let mut file = self.out.finish().map_err(Error::writing)?;
-        file.flush().map_err(Error::writing)?;
-        Ok(census)
+        });
+        self.out.close().map_err(Error::writing)?;
+        Ok((self.out, census))
     }
+}
+
+fn changed(cursor: &Cursor, name: &OsStr) -> Error {
+    let path = cursor.path_of(name);
+    TreeError::Changed { path }.into()
+}
+
+/// The path in the archive of `name` in the directory at `path`, or of that directory where there is no name.
+fn full_path(path: &[u8], name: &OsStr) -> Vec<u8> {
+    let name = name.as_bytes();
+    let mut full = Vec::with_capacity(HOME.len() + path.len() + name.len() + 2);
+    full.extend_from_slice(HOME.as_bytes());
+    for part in [path, name] {
+        if !part.is_empty() {
+            full.push(b'/');
+            full.extend_from_slice(part);
+        }
+    }
+    full
 }
 
 /// Where a file has data; `None` when it turns out to have no holes.

@@ -462,15 +462,14 @@ fn a_mount_in_a_home_stops_its_removal() {
 fn an_archive_that_cannot_be_made_puts_the_home_back() {
     let it = machine();
     let id = it.home_id();
-    let meanwhile = it.shelf().join("home/notes");
-    let mut at = |point: &'static str| {
-        if point == "archive: begun" {
-            std::fs::write(&meanwhile, "written by somebody who is not there").unwrap();
-        }
+    let meanwhile = it.shelf().join("home/meanwhile");
+    // Told while it is read.
+    let mut progress = |_: usize, _: usize| {
+        std::fs::write(&meanwhile, "written by somebody who is not there").unwrap();
     };
     let told = it
         .host
-        .archive_delete(&it.removal(&id), AT, &mut at, &mut |_, _| {})
+        .archive_delete(&it.removal(&id), AT, &mut |_| {}, &mut progress)
         .unwrap_err();
     assert!(told.contains("the home is where it was"), "{told}");
     assert!(
