@@ -95,7 +95,8 @@ async fn a_loop_that_hangs_does_not_delay_the_other() {
             }
             slow.end.send(Health::Well).unwrap();
             for teller in [&slow, &quick] {
-                teller.events.send(Event::Stop).unwrap();
+                // The agent that has ended ends the other one with it, before it can be told.
+                let _ = teller.events.send(Event::Stop);
             }
             // Neither channel may close before its cycle has been told.
             (slow, quick)
@@ -143,7 +144,8 @@ async fn a_bot_that_cannot_go_on_begins_anew_and_the_agent_never_ends_for_it() {
         agent_teller.begins();
         agent_teller.end.send(Health::Well).unwrap();
         for events in [&agent_teller.events, &first.events] {
-            events.send(Event::Stop).unwrap();
+            // As above: the agent ends both.
+            let _ = events.send(Event::Stop);
         }
         (agent_teller, first, second)
     });
