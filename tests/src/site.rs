@@ -59,13 +59,16 @@ pub const WRITING_CALLS: [&str; 25] = [
 /// No wait in these tests is longer than this; none is expected to come near it.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The program of this build. Built here when nothing else has built it yet.
+/// The program: what `MUSTER` names, or that of this build, which is built here when nothing else has built it yet.
 ///
 /// # Panics
 /// When it cannot be built.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
+        if let Some(named) = std::env::var_os("MUSTER") {
+            return fs::canonicalize(named).expect("the program that MUSTER names");
+        }
         let test = std::env::current_exe().expect("a path of this test");
         let profile = test.ancestors().nth(2).expect("a directory of the build");
         let program = profile.join("muster");
@@ -565,21 +568,8 @@ impl Site {
         self.started(self.command(&["run"]))
     }
 
-    fn started(&self, mut command: Command) -> Daemon {
-        let log = fs::File::options()
-            .append(true)
-            .create(true)
-            .open(self.path("log"))
-            .expect("a log");
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a log"))
-            .stderr(log)
-            .spawn();
-        Daemon {
-            child: child.expect("muster"),
-            log: self.path("log"),
-        }
+    fn started(&self, command: Command) -> Daemon {
+        Daemon::start(command, &self.path("log"))
     }
 
     /// What `muster status` knows.
@@ -749,7 +739,8 @@ fn scratch() -> tempfile::TempDir {
     .expect("a scratch directory")
 }
 
-fn hermetic(program: impl AsRef<std::ffi::OsStr>) -> Command {
+/// A program in an environment that holds nothing but a path.
+pub fn hermetic(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     command
         .env_clear()
@@ -765,6 +756,27 @@ pub struct Daemon {
 }
 
 impl Daemon {
+    /// Starts one, which writes what it says at the end of `log`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(mut command: Command, log: &Path) -> Self {
+        let file = fs::File::options()
+            .append(true)
+            .create(true)
+            .open(log)
+            .expect("a log");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a log"))
+            .stderr(file)
+            .spawn();
+        Self {
+            child: child.expect("muster"),
+            log: log.to_owned(),
+        }
+    }
+
     /// Its process number.
     pub fn id(&self) -> u32 {
         self.child.id()

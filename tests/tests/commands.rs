@@ -125,13 +125,18 @@ fn a_plan_for_programs_tells_every_step_and_another_machine_makes_the_same() {
         !text.contains("$6$"),
         "a password hash was recorded: {text}"
     );
-    for inventory in [record, site.path("state/ledger.git")] {
+    // A ledger tells its host's policy, too; of a record by itself, none is known.
+    let (built_in, own) = ("the built-in policy", "its own policy");
+    for (inventory, policy, word) in [
+        (record, built_in, "built-in"),
+        (site.path("state/ledger.git"), own, "ledger"),
+    ] {
         let ran = elsewhere(&inventory.display().to_string(), &[]);
         assert_eq!(ran.code, CHANGES, "{}", ran.said());
-        assert!(ran.err.contains("the built-in policy"), "{}", ran.err);
+        assert!(ran.err.contains(policy), "{}", ran.err);
         let there = json(&ran);
         assert_eq!(there["inventory"]["source"], "recorded");
-        assert_eq!(there["policy"], "built-in");
+        assert_eq!(there["policy"], word);
         let ids = |plan: &Value| {
             plan["steps"]
                 .as_array()
@@ -416,4 +421,69 @@ fn the_log_is_json_where_that_is_asked_for() {
     );
     let human = site.muster(&["run", "--once", "--log-format", "human"]);
     assert!(!human.err.starts_with('{'), "{}", human.said());
+}
+
+#[test]
+fn a_fleet_is_looked_at_from_anywhere_out_of_a_copy_of_the_ledgers() {
+    needs(&["git"]);
+    let site = bob_has_gone();
+    let ledger = site.path("state/ledger.git");
+    let ledger = ledger.to_str().unwrap();
+    // A copy, as anybody has it who may read the ledger repository; of settings it knows none.
+    let elsewhere = Site::bare("");
+    let copy = elsewhere.path("ledgers.git");
+    let copy = copy.to_str().unwrap();
+    let _ = elsewhere.git(&["clone", "--quiet", "--mirror", ledger, copy]);
+    for named in [ledger, copy, &format!("file://{copy}")] {
+        let well = elsewhere.muster(&["status", "--fleet", "--ledger", named]);
+        says(&well, 0, "1 of 1 host well, 1 step held");
+        assert!(well.out.contains("host/devvm  well"), "{}", well.said());
+        let pending = elsewhere.muster(&["pending", "--fleet", "--ledger", named]);
+        says(&pending, 0, "user.archive_delete bob");
+    }
+    let told =
+        json(&elsewhere.muster(&["status", "--fleet", "--ledger", copy, "--format", "json"]));
+    let host = &told["executors"][0];
+    assert_eq!(
+        (
+            host["executor"].as_str(),
+            host["state"].as_str(),
+            host["held"].as_u64()
+        ),
+        (Some("host/devvm"), Some("well"), Some(1))
+    );
+
+    // What a branch would do there, by that host's own policy.
+    let repo = site.path("origin");
+    let plan = elsewhere.muster(&[
+        "plan",
+        "--host",
+        "devvm",
+        "--ledger",
+        copy,
+        "--repo",
+        repo.to_str().unwrap(),
+        "--rev",
+        "main",
+    ]);
+    says(&plan, 2, "user.archive_delete bob");
+    assert!(plan.err.contains("by its own policy"), "{}", plan.said());
+    let nobody = elsewhere.muster(&["plan", "--host", "web1", "--ledger", copy]);
+    says(&nobody, 1, "--host");
+
+    // A host that froze is not well, and says why.
+    let _ = site.git(&["commit", "--quiet", "--amend", "-m", "another history"]);
+    let _ = site.once();
+    let frozen = elsewhere.muster(&["status", "--fleet", "--ledger", ledger]);
+    says(&frozen, 1, "frozen");
+    says(
+        &elsewhere.muster(&["status", "--ledger", copy]),
+        64,
+        "--fleet",
+    );
+    says(
+        &elsewhere.muster(&["status", "--fleet", "--ledger", "/nowhere"]),
+        66,
+        "/nowhere",
+    );
 }

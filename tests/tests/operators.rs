@@ -469,8 +469,8 @@ fn a_proposal_that_cannot_work_says_why() {
     // Where it is looked for.
     says(
         &propose(&["--all", "--ledger", "/nowhere"]),
-        1,
-        "there is no directory",
+        66,
+        "there is no ledger in",
     );
     let empty = site.path("origin").display().to_string();
     says(

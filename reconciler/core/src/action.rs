@@ -2,7 +2,6 @@
 
 mod kind;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -679,11 +678,19 @@ impl Action {
     }
 
     /// What a person signs beside verb and resource, sorted by name.
-    pub fn parameters<'a>(&'a self) -> BTreeMap<&'static str, Cow<'a, str>> {
-        let mut p = BTreeMap::new();
-        let mut put = |name: &'static str, value: Cow<'a, str>| {
-            p.insert(name, value);
-        };
+    pub fn parameters(&self) -> BTreeMap<&'static str, String> {
+        let mut all = BTreeMap::new();
+        self.each_parameter(&mut |name, value| {
+            all.insert(name, value.to_string());
+        });
+        all
+    }
+
+    /// Tells each of [`Self::parameters`], sorted by name: a plan has tens of thousands of steps, and their ids and words
+    /// need no copy of them.
+    pub(crate) fn each_parameter(&self, put: &mut impl FnMut(&'static str, Parameter<'_>)) {
+        use Parameter::{Id, Number, Ports, Range, Text};
+        let number = |number: &u32| Number(u64::from(*number));
         match self {
             Self::CreateAccount {
                 user: _,
@@ -696,18 +703,18 @@ impl Action {
                 authentik_user,
                 k8s_user,
             } => {
-                put("uid", uid.to_string().into());
-                put("gid", gid.to_string().into());
-                put("home", home.into());
-                put("shell", shell.into());
-                put("authentik_user", authentik_user.into());
-                put("k8s_user", k8s_user.into());
-                if let Some(range) = subuid {
-                    put("subuid", range.to_string().into());
-                }
+                put("authentik_user", Text(authentik_user));
+                put("gid", number(gid));
+                put("home", Text(home));
+                put("k8s_user", Text(k8s_user));
+                put("shell", Text(shell));
                 if let Some(range) = subgid {
-                    put("subgid", range.to_string().into());
+                    put("subgid", Range(*range));
                 }
+                if let Some(range) = subuid {
+                    put("subuid", Range(*range));
+                }
+                put("uid", number(uid));
             }
             Self::AdoptAccount {
                 user: _,
@@ -717,19 +724,19 @@ impl Action {
                 authentik_user,
                 k8s_user,
             } => {
-                put("uid", uid.to_string().into());
-                put("gid", gid.to_string().into());
-                put("home", home.into());
-                put("authentik_user", authentik_user.into());
-                put("k8s_user", k8s_user.into());
+                put("authentik_user", Text(authentik_user));
+                put("gid", number(gid));
+                put("home", Text(home));
+                put("k8s_user", Text(k8s_user));
+                put("uid", number(uid));
             }
             Self::RenameAccount { from, user: _, uid } => {
-                put("from", from.into());
-                put("uid", uid.to_string().into());
+                put("from", Text(from));
+                put("uid", number(uid));
             }
             Self::ChangeUid { user: _, from, to } => {
-                put("from", from.to_string().into());
-                put("to", to.to_string().into());
+                put("from", number(from));
+                put("to", number(to));
             }
             Self::ChangeIdentity {
                 user: _,
@@ -737,52 +744,44 @@ impl Action {
                 from,
                 to,
             } => {
-                put(
-                    "identity",
-                    match identity {
-                        Identity::AuthentikUser => "authentik_user".into(),
-                        Identity::K8sUser => "k8s_user".into(),
-                    },
-                );
-                put("from", from.into());
-                put("to", to.into());
+                put("from", Text(from));
+                let identity = match identity {
+                    Identity::AuthentikUser => "authentik_user",
+                    Identity::K8sUser => "k8s_user",
+                };
+                put("identity", Text(identity));
+                put("to", Text(to));
             }
             Self::SetShell { user: _, from, to } => {
-                put("from", from.into());
-                put("to", to.into());
+                put("from", Text(from));
+                put("to", Text(to));
             }
             Self::JoinGroup {
                 user: _,
                 group,
                 gid,
             } => {
-                put("group", group.into());
-                put("gid", gid.to_string().into());
+                put("gid", number(gid));
+                put("group", Text(group));
             }
             Self::LeaveGroup {
                 user: _,
                 group,
                 because,
             } => {
-                put("group", group.into());
                 if *because == Leave::Cut {
-                    put("because", "cut".into());
+                    put("because", Text("cut"));
                 }
+                put("group", Text(group));
             }
-            Self::AssignPorts { user: _, ports } => {
-                let list: Vec<String> = ports
-                    .iter()
-                    .map(|(family, port)| format!("{family}:{port}"))
-                    .collect();
-                put("ports", list.join("/").into());
+            Self::AssignPorts { user: _, ports } => put("ports", Ports(ports)),
+            Self::Park { user: _, because } => {
+                let because = match because {
+                    Parking::Asked => "asked",
+                    Parking::Expired => "expired",
+                };
+                put("because", Text(because));
             }
-            Self::Park { user: _, because } => put(
-                "because",
-                match because {
-                    Parking::Asked => "asked".into(),
-                    Parking::Expired => "expired".into(),
-                },
-            ),
             Self::Cut {
                 user: _,
                 root_equivalent,
@@ -792,16 +791,16 @@ impl Action {
                 root_equivalent,
             } => {
                 if *root_equivalent {
-                    put("root_equivalent", "yes".into());
+                    put("root_equivalent", Text("yes"));
                 }
             }
-            Self::CreateHome { user: _, home } => put("home", home.into()),
-            Self::WriteEnvironment { user: _, digest } => put("sha256", digest.into()),
+            Self::CreateHome { user: _, home } => put("home", Text(home)),
+            Self::WriteEnvironment { user: _, digest } => put("sha256", Text(digest)),
             Self::Unit {
                 user: _,
                 unit,
                 change: _,
-            } => put("unit", unit.into()),
+            } => put("unit", Text(unit)),
             Self::Entry {
                 user: _,
                 file: _,
@@ -809,12 +808,12 @@ impl Action {
                 from,
                 to,
             } => {
-                put("key", key.into());
                 if let Some(from) = from.as_deref().filter(|it| !it.is_empty()) {
-                    put("from", from.into());
+                    put("from", Text(from));
                 }
+                put("key", Text(key));
                 if let Some(to) = to.as_deref().filter(|it| !it.is_empty()) {
-                    put("to", to.into());
+                    put("to", Text(to));
                 }
             }
             Self::ArchiveDelete {
@@ -826,8 +825,8 @@ impl Action {
                 subuid: _,
                 subgid: _,
             } => {
-                put("uid", uid.to_string().into());
-                put("home", home.into());
+                put("home", Text(home));
+                put("uid", number(uid));
             }
             Self::PurgeHome {
                 user: _,
@@ -836,17 +835,17 @@ impl Action {
                 home_id: _,
                 sha256,
             } => {
-                put("uid", uid.to_string().into());
-                put("home", home.into());
-                put("sha256", sha256.into());
+                put("home", Text(home));
+                put("sha256", Text(sha256));
+                put("uid", number(uid));
             }
             Self::RecordArchive {
                 user: _,
                 sha256,
                 bytes,
             } => {
-                put("sha256", sha256.into());
-                put("bytes", bytes.to_string().into());
+                put("bytes", Number(*bytes));
+                put("sha256", Text(sha256));
             }
             Self::RestoreAccount {
                 user: _,
@@ -858,39 +857,39 @@ impl Action {
                 subgid,
                 root_equivalent,
             } => {
-                put("uid", uid.to_string().into());
-                put("gid", gid.to_string().into());
-                put("home", home.into());
-                put("shell", shell.into());
-                if let Some(range) = subuid {
-                    put("subuid", range.to_string().into());
-                }
-                if let Some(range) = subgid {
-                    put("subgid", range.to_string().into());
-                }
+                put("gid", number(gid));
+                put("home", Text(home));
                 if *root_equivalent {
-                    put("root_equivalent", "yes".into());
+                    put("root_equivalent", Text("yes"));
                 }
+                put("shell", Text(shell));
+                if let Some(range) = subgid {
+                    put("subgid", Range(*range));
+                }
+                if let Some(range) = subuid {
+                    put("subuid", Range(*range));
+                }
+                put("uid", number(uid));
             }
             Self::RestoreHome {
                 user: _,
                 home,
                 from,
                 of,
-            } => {
-                put("home", home.into());
-                put("of", of.to_string().into());
-                match from {
-                    HomeSource::Quarantine { home_id } => {
-                        put("from", "quarantine".into());
-                        put("inode", home_id.inode.to_string().into());
-                    }
-                    HomeSource::Archive { sha256 } => {
-                        put("from", "archive".into());
-                        put("sha256", sha256.into());
-                    }
+            } => match from {
+                HomeSource::Quarantine { home_id } => {
+                    put("from", Text("quarantine"));
+                    put("home", Text(home));
+                    put("inode", Number(home_id.inode));
+                    put("of", Id(*of));
                 }
-            }
+                HomeSource::Archive { sha256 } => {
+                    put("from", Text("archive"));
+                    put("home", Text(home));
+                    put("of", Id(*of));
+                    put("sha256", Text(sha256));
+                }
+            },
             Self::LockLogin { user: _, cut }
             | Self::UnlockLogin { user: _, cut }
             | Self::Trace {
@@ -898,12 +897,39 @@ impl Action {
                 trace: _,
                 direction: _,
                 cut,
-            } => put("cut", cut.to_string().into()),
+            } => put("cut", number(cut)),
             Self::LockPassword { user: _ }
             | Self::Unpark { user: _ }
             | Self::EndSessions { user: _ } => {}
         }
-        p
+    }
+}
+
+/// The value of one parameter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Parameter<'a> {
+    Text(&'a str),
+    Number(u64),
+    Range(IdRange),
+    Ports(&'a Ports),
+    Id(StepId),
+}
+
+impl fmt::Display for Parameter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => number.fmt(f),
+            Self::Range(range) => range.fmt(f),
+            Self::Ports(ports) => ports
+                .iter()
+                .enumerate()
+                .try_for_each(|(i, (family, port))| {
+                    let before = if i == 0 { "" } else { "/" };
+                    write!(f, "{before}{family}:{port}")
+                }),
+            Self::Id(id) => id.fmt(f),
+        }
     }
 }
 

@@ -57,7 +57,13 @@ pub struct Wanted {
 /// Reads out of a state repository what it asks of the host that `policy` binds, as of `today`.
 pub fn for_host(repo: &StateRepo<'_>, policy: &Policy, today: Date) -> Desired {
     let host = repo.hosts.get(&policy.executor.host);
-    let mut people = Vec::new();
+    // Room for everybody where everybody is admitted; where few are, nobody counts them first.
+    let admits_all = host.is_none_or(|it| it.admits.is_none());
+    let mut people = if admits_all {
+        Vec::with_capacity(repo.roster.people.len())
+    } else {
+        Vec::new()
+    };
     for person in &repo.roster.people {
         let tier = person.tier;
         if host

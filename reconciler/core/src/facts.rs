@@ -284,6 +284,25 @@ pub enum Frozen {
         /// The last record that the ledger contains.
         ledger: u64,
     },
+    /// The ledger repository holds another ledger in this executor's name than the one that is kept here.
+    Elsewhere {
+        /// How it differs.
+        how: Misfit,
+        /// Its newest commit.
+        found: CommitId,
+    },
+}
+
+/// How a ledger in the ledger repository differs from the one that is kept here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Misfit {
+    /// It goes on from here: what is here is an older copy.
+    Ahead,
+    /// It is this executor's and does not go on from here.
+    Rewritten,
+    /// It is another executor's.
+    Another,
 }
 
 impl fmt::Display for Frozen {
@@ -314,6 +333,29 @@ impl fmt::Display for Frozen {
                 "the ledger is an older copy: it ends with record {ledger}, and the journal began with record {journal}, so what \
                  ran between them is not known; look at what runs here, then `muster adopt SHA --reason …`"
             ),
+            Self::Elsewhere { how, found } => {
+                match how {
+                    Misfit::Ahead => write!(
+                        f,
+                        "the ledger repository is ahead of this host: {found} goes on from what is here, so this host was put back \
+                         from an older copy, or runs twice"
+                    )?,
+                    Misfit::Rewritten => write!(
+                        f,
+                        "the ledger repository holds {found} in this host's name, which does not go on from what is here: it was \
+                         rewritten, or this host runs twice"
+                    )?,
+                    Misfit::Another => write!(
+                        f,
+                        "the ledger repository holds {found} in this host's name, which is another executor's: two hosts have one \
+                         name, or this one was initialised anew"
+                    )?,
+                }
+                f.write_str(
+                    "; look at both, and stop the other one; then `muster adopt SHA --reason …`, and the ledger that is kept here \
+                     takes its place",
+                )
+            }
         }
     }
 }

@@ -2,13 +2,20 @@
 //!
 //! A bot plans from it, and records out of it what became of a merge. It reads ledgers and never writes one of an executor's.
 
-use std::collections::BTreeMap;
+pub mod alive;
+pub mod hosts;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::commit::CommitId;
+use crate::diagnostic::visible;
 use crate::facts::Facts;
-use crate::ledger::held::HeldSteps;
+use crate::ledger::held::{self, HeldSteps};
+use crate::ledger::inventory::{self, Inventory};
+use crate::ledger::{self, policy};
 use crate::observed::Observed;
 use crate::policy::{Executor, Policy};
+use crate::step::StepId;
 use crate::time::Time;
 use crate::world::Files;
 
@@ -36,6 +43,90 @@ pub struct Told {
     pub held: Option<HeldSteps>,
 }
 
+impl Told {
+    /// Whether a file of a ledger takes part in what is told.
+    pub fn is_told_by(path: &str) -> bool {
+        ledger::is_of_facts(path) || [held::FILE, inventory::FILE, policy::FILE].contains(&path)
+    }
+
+    /// Reads it out of the files of `executor`'s ledger.
+    ///
+    /// # Errors
+    /// What is missing, of a newer format, not what was written, or another executor's.
+    pub fn read(executor: &Executor, files: &Files) -> Result<Self, String> {
+        let facts = facts_of(executor, files)?;
+        let policy = match files.get(policy::FILE) {
+            None => {
+                return Err(format!(
+                    "it has no {}; update muster on that host",
+                    policy::FILE
+                ));
+            }
+            Some(bytes) => policy::read(bytes).map_err(chain)?,
+        };
+        let inventory = match files.get(inventory::FILE) {
+            None => {
+                return Err(format!(
+                    "it has no {}: no cycle has run there yet",
+                    inventory::FILE
+                ));
+            }
+            Some(bytes) => Inventory::read(bytes).map_err(chain)?,
+        };
+        is_its_own(policy::FILE, &policy.executor, executor)?;
+        is_its_own(inventory::FILE, &inventory.executor, executor)?;
+        Ok(Self {
+            executor: executor.clone(),
+            facts,
+            policy,
+            observed: inventory.observed,
+            held: held_of(executor, files)?,
+        })
+    }
+}
+
+fn facts_of(executor: &Executor, files: &Files) -> Result<Facts, String> {
+    let (facts, _) = ledger::facts(files).map_err(chain)?;
+    if facts.name != executor.host {
+        return Err(format!(
+            "it calls itself the ledger of host/{}",
+            visible(&facts.name)
+        ));
+    }
+    Ok(facts)
+}
+
+fn held_of(executor: &Executor, files: &Files) -> Result<Option<HeldSteps>, String> {
+    let Some(bytes) = files.get(held::FILE) else {
+        return Ok(None);
+    };
+    let held = HeldSteps::read(bytes).map_err(chain)?;
+    if held.executor != executor.to_string() {
+        return Err(format!(
+            "{} calls itself that of {}",
+            held::FILE,
+            visible(&held.executor)
+        ));
+    }
+    Ok(Some(held))
+}
+
+fn is_its_own(file: &str, found: &Executor, executor: &Executor) -> Result<(), String> {
+    if found == executor {
+        Ok(())
+    } else {
+        Err(format!("{file} calls itself that of {found}"))
+    }
+}
+
+fn chain(error: ledger::LedgerError) -> String {
+    use std::error::Error as _;
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
 /// How things stood when an executor last told of one commit of the protected branch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Past {
@@ -43,6 +134,30 @@ pub struct Past {
     pub facts: Facts,
     /// What waited.
     pub held: Option<HeldSteps>,
+}
+
+impl Past {
+    /// The steps that waited.
+    pub fn waiting(&self) -> BTreeSet<StepId> {
+        let held = self.held.iter().flat_map(|it| &it.held);
+        held.map(|it| it.step.id).collect()
+    }
+
+    /// Whether a file of a ledger takes part in it.
+    pub fn is_told_by(path: &str) -> bool {
+        ledger::is_of_facts(path) || path == held::FILE
+    }
+
+    /// Reads it out of the files of `executor`'s ledger, as they stood then.
+    ///
+    /// # Errors
+    /// As for [`Told::read`].
+    pub fn read(executor: &Executor, files: &Files) -> Result<Self, String> {
+        Ok(Self {
+            facts: facts_of(executor, files)?,
+            held: held_of(executor, files)?,
+        })
+    }
 }
 
 /// The ledgers of every executor that there is. Read only.

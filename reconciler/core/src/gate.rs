@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use crate::action::{Action, Class, Leave, Phase};
 use crate::commit::CommitId;
 use crate::facts::{Facts, Stage, Suspended};
 use crate::journal::{Authority, Entry};
 use crate::observed::{Observed, Reading};
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedStep};
 use crate::policy::{ADMIN_GROUPS, Policy};
 use crate::release::Nonce;
 use crate::release::admit::Claimed;
@@ -93,8 +94,7 @@ impl fmt::Display for Reason {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "an admitted step does nothing until it is intended"]
 pub struct Admitted {
-    step: Step,
-    needs: Vec<StepId>,
+    planned: Arc<PlannedStep>,
     by: Option<Nonce>,
 }
 
@@ -156,7 +156,7 @@ impl Approvals {
 impl Admitted {
     /// The step.
     pub fn step(&self) -> &Step {
-        &self.step
+        &self.planned.step
     }
 }
 
@@ -221,8 +221,7 @@ pub fn judge(
                 });
             }
             None => verdict.admitted.push(Admitted {
-                step: planned.step.clone(),
-                needs: planned.needs.clone(),
+                planned: Arc::clone(planned),
                 by: approvals.release_of(planned.step.id),
             }),
         }
@@ -415,7 +414,7 @@ impl Verdict {
         let mut by_phase: BTreeMap<Phase, Vec<Admitted>> = BTreeMap::new();
         for admitted in self.admitted {
             by_phase
-                .entry(admitted.step.action.phase())
+                .entry(admitted.step().action.phase())
                 .or_default()
                 .push(admitted);
         }
@@ -441,9 +440,9 @@ impl Batch {
     pub fn without_dependents_of(&mut self, undone: &BTreeSet<StepId>) -> Vec<StepId> {
         let (kept, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.admitted)
             .into_iter()
-            .partition(|it| !it.needs.iter().any(|need| undone.contains(need)));
+            .partition(|it| !it.planned.needs.iter().any(|need| undone.contains(need)));
         self.admitted = kept;
-        left.into_iter().map(|it| it.step.id).collect()
+        left.into_iter().map(|it| it.step().id).collect()
     }
 
     /// The releases that some of its steps run by.
@@ -455,9 +454,9 @@ impl Batch {
     pub fn without_release(&mut self, nonce: Nonce, approvals: &Approvals) -> Vec<StepId> {
         let (kept, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.admitted)
             .into_iter()
-            .partition(|it| it.by != Some(nonce) || approvals.begun.contains(&it.step.id));
+            .partition(|it| it.by != Some(nonce) || approvals.begun.contains(&it.step().id));
         self.admitted = kept;
-        left.into_iter().map(|it| it.step.id).collect()
+        left.into_iter().map(|it| it.step().id).collect()
     }
 
     /// Whether nothing is left to do.
@@ -481,9 +480,9 @@ impl Batch {
         let by: BTreeMap<StepId, Nonce> = self
             .admitted
             .iter()
-            .filter_map(|it| Some((it.step.id, it.by?)))
+            .filter_map(|it| Some((it.step().id, it.by?)))
             .collect();
-        let steps: Vec<Step> = self.admitted.into_iter().map(|it| it.step).collect();
+        let steps: Vec<Step> = self.admitted.iter().map(|it| it.step().clone()).collect();
         let commit = commit.clone();
         let authority = if by.is_empty() {
             Authority::Benign { commit }

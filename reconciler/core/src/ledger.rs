@@ -6,16 +6,17 @@
 pub mod held;
 pub mod inventory;
 mod line;
+pub mod policy;
+pub mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::action::Kind;
 use crate::commit::CommitId;
-use crate::facts::{
-    AccountIds, Attempted, Facts, Failure, Frozen, PersonFacts, Recorded, Suspended,
-};
+use crate::facts::{AccountIds, Attempted, Facts, Failure, Frozen, Recorded, Suspended};
 use crate::release::Nonce;
 use crate::release::claim::{Claim, RefusedRelease, TrustFacts};
 use crate::step::StepId;
@@ -97,6 +98,12 @@ pub enum LedgerError {
         /// Which.
         step: StepId,
     },
+    /// A kind of step that no setting can declare benign.
+    #[error("{} declares {kind} benign, which no setting can", policy::FILE)]
+    NotDeclarable {
+        /// Which.
+        kind: Kind,
+    },
     /// An executor of a kind this version does not know.
     #[error("{found:?} is no executor that this version of muster knows; it knows host/<name>")]
     Executor {
@@ -127,14 +134,15 @@ fn check_format(file: &str, bytes: &[u8], newest: u32) -> Result<(), LedgerError
     Ok(())
 }
 
-const STATE: &str = "state.json";
+/// The file that holds all but the people and the releases.
+pub const STATE: &str = "state.json";
 const PEOPLE: &str = "people/";
 
 /// One line of JSON for each release that was ever taken up.
 const RELEASES: &str = "releases.jsonl";
 
 /// Whether a file of a ledger holds facts. The others tell those who look at it from outside, and nobody who runs needs
-/// them: [`held::FILE`] and [`inventory::FILE`].
+/// them: [`held::FILE`], [`inventory::FILE`] and [`policy::FILE`].
 pub fn is_of_facts(path: &str) -> bool {
     path == STATE || path == RELEASES || path.starts_with("people/")
 }
@@ -270,6 +278,38 @@ fn lines_of(content: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     lines.filter(|(_, it)| !it.is_empty())
 }
 
+/// How far into the journal the ledger in `files` reaches; no other file than [`STATE`] need be there.
+///
+/// # Errors
+/// As for [`facts`].
+pub fn through(files: &BTreeMap<String, Vec<u8>>) -> Result<Through, LedgerError> {
+    #[derive(Deserialize)]
+    struct Reach {
+        through: Through,
+    }
+    let text = files.get(STATE).ok_or(LedgerError::Missing(STATE))?;
+    check_format(STATE, text, FORMAT)?;
+    let Reach { through } =
+        serde_json::from_slice(text).map_err(|source| malformed(STATE, source))?;
+    Ok(through)
+}
+
+/// The id of the executor whose ledger is in `files`; no other file than [`STATE`] need be there, and it may be of a newer
+/// version.
+///
+/// # Errors
+/// When it does not say whose it is.
+pub fn executor_id(files: &BTreeMap<String, Vec<u8>>) -> Result<String, LedgerError> {
+    #[derive(Deserialize)]
+    struct Whose {
+        executor_id: String,
+    }
+    let text = files.get(STATE).ok_or(LedgerError::Missing(STATE))?;
+    let Whose { executor_id } =
+        serde_json::from_slice(text).map_err(|source| malformed(STATE, source))?;
+    Ok(executor_id)
+}
+
 /// Reads a ledger.
 ///
 /// # Errors
@@ -290,27 +330,24 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         return Err(LedgerError::Newer { found: format });
     }
     let state: State = serde_json::from_slice(text).map_err(malformed)?;
-    // Gathered first: a map is made of names in their order far faster than shard by shard.
-    let mut people = Vec::new();
+    let mut lines = Vec::new();
     for (path, content) in files.iter().filter(|(path, _)| path.starts_with(PEOPLE)) {
         for (index, line) in lines_of(content) {
-            let person = line::read(line).map_err(|source| LedgerError::Malformed {
-                file: path.clone(),
-                line: index + 1,
-                source,
-            })?;
-            people.push(Some(person));
+            lines.push((path, index, line));
         }
     }
-    // What is known of a person is large: places are sorted, and everybody is moved once.
-    let mut order: Vec<usize> = (0..people.len()).collect();
-    let name = |at: &usize| {
-        people[*at]
-            .as_ref()
-            .map(|(user, _): &(String, PersonFacts)| user)
-    };
-    order.sort_by(|a, b| name(a).cmp(&name(b)));
-    let people = order.into_iter().filter_map(|at| people[at].take());
+    // What is known of a person is large, and a map is made of names in their order far faster than shard by shard: the
+    // lines are sorted, and everybody is read into their place.
+    lines.sort_by_cached_key(|&(_, _, line)| line::name(line));
+    let mut people = Vec::with_capacity(lines.len());
+    for (path, index, line) in lines {
+        let person = line::read(line).map_err(|source| LedgerError::Malformed {
+            file: path.clone(),
+            line: index + 1,
+            source,
+        })?;
+        people.push(person);
+    }
     let State {
         format: _,
         executor_id,
@@ -348,7 +385,7 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         attempted,
         frozen,
         suspended,
-        people: people.collect(),
+        people: people.into_iter().collect(),
         begun,
         removals,
         failures,
@@ -367,7 +404,7 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{How, SetAside, Stage};
+    use crate::facts::{How, PersonFacts, SetAside, Stage};
     use crate::policy::Ports;
 
     fn person(uid: u32) -> PersonFacts {

@@ -54,4 +54,5 @@ pub mod ledger;
 
 pub mod fleet;
 pub mod forge;
+pub mod host_key;
 pub mod world;

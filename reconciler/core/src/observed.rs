@@ -1,5 +1,6 @@
 //! What was read on a host, just now.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -27,11 +28,14 @@ impl<T> Reading<T> {
     }
 }
 
-/// What a host is asked. Says whom to look at, never what changed.
+/// Why something of a host that was written down is unknown: nobody looked that closely then.
+pub const NOT_RECORDED: &str = "it was not written down";
+
+/// What a host is asked. Says whom to look at, never what changed. Borrows from what is asked about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Question {
+pub struct Question<'q> {
     /// Everybody the roster or the ledger names, and how closely to look.
-    pub people: BTreeMap<String, Subject>,
+    pub people: BTreeMap<&'q str, Subject<'q>>,
     /// How many uids will be needed: so many free ones are checked with the name services.
     pub new: usize,
     /// Shells that somebody is to have: whether each is installed.
@@ -52,7 +56,7 @@ pub enum AccountsOf {
     Asked,
 }
 
-impl Question {
+impl Question<'_> {
     /// Asks what `other` asks, too.
     pub fn widen(&mut self, other: Self) {
         let Self {
@@ -77,13 +81,13 @@ impl Question {
 
 /// One person to look at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Subject {
+pub struct Subject<'q> {
     /// Whether login traces are wanted: linger, keys, crontab, processes.
     pub traces: bool,
     /// Whether the name services have to be asked whether they know the name: it has no account of ours.
     pub ask_name_services: bool,
     /// The home to look at, when the account databases have none.
-    pub home: Option<String>,
+    pub home: Option<&'q str>,
     /// How often the person was cut, and so which saves may be theirs.
     pub cuts: u32,
     /// The account whose removal is to be looked at, if any is.
@@ -144,9 +148,69 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Makes of what was written down an answer to `question`: of whoever was not looked at so closely then, that is said
+    /// ([`NOT_RECORDED`]), so that nothing is planned on what is not known. Somebody without an account had no home.
+    #[must_use]
+    pub fn recalled<'a>(&'a self, question: &Question<'_>) -> Cow<'a, Self> {
+        let missing: Vec<(&str, Person)> = question
+            .people
+            .iter()
+            .filter_map(|(user, subject)| {
+                let seen = self.people.get(*user);
+                let complete = seen.is_some_and(|it| {
+                    (subject.kept.is_none() || it.kept.is_some())
+                        && (!subject.traces || it.traces.is_some())
+                });
+                (!complete).then(|| (*user, self.recall(user, subject, seen)))
+            })
+            .collect();
+        if missing.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let mut whole = self.clone();
+        for (user, person) in missing {
+            whole.people.insert(user.to_owned(), person);
+        }
+        Cow::Owned(whole)
+    }
+
+    fn recall(&self, user: &str, subject: &Subject<'_>, seen: Option<&Person>) -> Person {
+        fn unknown<T>() -> Reading<T> {
+            Reading::Unknown(NOT_RECORDED.to_owned())
+        }
+        let accounts = self.accounts.known();
+        let has_account = accounts.is_some_and(|it| it.by_name.contains_key(user));
+        let mut person = seen.cloned().unwrap_or_else(|| Person {
+            home: if has_account {
+                unknown()
+            } else {
+                Reading::Known(Home::Absent)
+            },
+            traces: None,
+            kept: None,
+        });
+        if subject.kept.is_some() {
+            person.kept.get_or_insert_with(|| Kept {
+                quarantined: unknown(),
+                archive: unknown(),
+                remnants: unknown(),
+            });
+        }
+        if subject.traces {
+            person.traces.get_or_insert_with(|| Traces {
+                linger: unknown(),
+                keys: unknown(),
+                crontab: unknown(),
+                processes: unknown(),
+                login_saved: unknown(),
+            });
+        }
+        person
+    }
+
     /// Takes in a later look at some of the people: what it tells of them and of everything that is not anybody's own
     /// takes the place of what was known. `asked` is whom that look was about, of whose accounts alone it may tell.
-    pub fn renew(&mut self, asked: &Question, newer: Self) {
+    pub fn renew(&mut self, asked: &Question<'_>, newer: Self) {
         let Self {
             accounts,
             people,
@@ -157,9 +221,9 @@ impl Observed {
         } = newer;
         match (&mut self.accounts, accounts) {
             (Reading::Known(known), Reading::Known(mut newer)) => {
-                for user in asked.people.keys() {
+                for user in asked.people.keys().copied() {
                     match newer.by_name.remove(user) {
-                        Some(account) => known.by_name.insert(user.clone(), account),
+                        Some(account) => known.by_name.insert(user.to_owned(), account),
                         None => known.by_name.remove(user),
                     };
                 }
@@ -184,9 +248,9 @@ impl Observed {
         self.people.extend(people);
         match (&mut self.environments, environments) {
             (Reading::Known(known), Reading::Known(mut newer)) => {
-                for user in asked.people.keys() {
+                for user in asked.people.keys().copied() {
                     match newer.remove(user) {
-                        Some(digest) => known.insert(user.clone(), digest),
+                        Some(digest) => known.insert(user.to_owned(), digest),
                         None => known.remove(user),
                     };
                 }
@@ -460,9 +524,7 @@ mod tests {
     #[test]
     fn a_later_look_at_some_leaves_the_others_as_they_were_seen() {
         let question = Question {
-            people: ["ann", "emo"]
-                .map(|user| (user.to_owned(), Subject::default()))
-                .into(),
+            people: ["ann", "emo"].map(|user| (user, Subject::default())).into(),
             ..Question::default()
         };
         let mut known = observed(&[("ann", 1), ("bob", 2)]);

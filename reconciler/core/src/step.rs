@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::action::Action;
+use crate::action::{Action, Parameter};
 use crate::facts::HomeId;
 use crate::policy::Executor;
 
@@ -22,16 +22,25 @@ impl StepId {
         // Gathered first: a plan has tens of thousands of ids, and many small pieces cost more than the hash itself.
         let mut text = Vec::with_capacity(512);
         text.extend_from_slice(b"muster-step/1\0");
-        put_field(&mut text, executor);
+        put_field(&mut text, |text| put_display(text, executor));
         put_text(&mut text, action.kind().word());
         put_text(&mut text, action.user());
-        let parameters = action.parameters();
-        put_field(&mut text, &parameters.len());
-        for (name, value) in &parameters {
+        let mut count = 0;
+        action.each_parameter(&mut |_, _| count += 1);
+        put_field(&mut text, |text| put_number(text, count));
+        action.each_parameter(&mut |name, value| {
             put_text(&mut text, name);
-            put_text(&mut text, value);
-        }
-        put_field(&mut text, incarnation);
+            match value {
+                Parameter::Text(value) => put_text(&mut text, value),
+                Parameter::Number(value) => put_field(&mut text, |text| put_number(text, value)),
+                Parameter::Range(_) | Parameter::Ports(_) | Parameter::Id(_) => {
+                    put_field(&mut text, |text| put_display(text, value));
+                }
+            }
+        });
+        put_field(&mut text, |text| {
+            incarnation.spell(&mut |part| text.extend_from_slice(part))
+        });
         let digest = Sha256::digest(&text);
         let mut id = [0; 16];
         id.copy_from_slice(&digest[..16]);
@@ -50,14 +59,36 @@ fn put_text(text: &mut Vec<u8>, field: &str) {
     text.extend_from_slice(field.as_bytes());
 }
 
-/// The same of what is still to be spelled.
-fn put_field(text: &mut Vec<u8>, field: &dyn fmt::Display) {
-    use std::io::Write as _;
+/// The same of what `spell` appends.
+fn put_field(text: &mut Vec<u8>, spell: impl FnOnce(&mut Vec<u8>)) {
     let begin = text.len();
     text.extend_from_slice(&[0; 8]);
-    write!(text, "{field}").expect("BUG: a vector takes everything");
+    spell(text);
     let length = (text.len() - begin - 8) as u64;
     text[begin..begin + 8].copy_from_slice(&length.to_be_bytes());
+}
+
+fn put_display(text: &mut Vec<u8>, value: impl fmt::Display) {
+    use std::io::Write as _;
+    write!(text, "{value}").expect("BUG: a vector takes everything");
+}
+
+fn put_number(text: &mut Vec<u8>, number: u64) {
+    text.extend_from_slice(digits(number, &mut [0; 20]));
+}
+
+/// The decimal digits of a number, without the machinery that knows of widths and signs.
+fn digits(number: u64, room: &mut [u8; 20]) -> &[u8] {
+    let mut rest = number;
+    let mut at = room.len();
+    loop {
+        at -= 1;
+        room[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            return &room[at..];
+        }
+    }
 }
 
 /// Not 32 hex digits.
@@ -97,16 +128,23 @@ impl From<StepId> for String {
     }
 }
 
-impl fmt::Display for StepId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl StepId {
+    /// As it is printed: 32 hex digits.
+    fn hex(&self) -> [u8; 32] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        // Ids are hashed into ids and stand in every record: one write, not one for each digit.
         let mut text = [0; 32];
         for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
             pair[0] = DIGITS[usize::from(byte >> 4)];
             pair[1] = DIGITS[usize::from(byte & 15)];
         }
-        f.write_str(std::str::from_utf8(&text).expect("hex digits are ASCII"))
+        text
+    }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Ids stand in every record: one write, not one for each digit.
+        f.write_str(std::str::from_utf8(&self.hex()).expect("hex digits are ASCII"))
     }
 }
 
@@ -156,33 +194,49 @@ pub enum Incarnation {
     },
 }
 
-impl fmt::Display for Incarnation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Incarnation {
+    /// Tells the parts of what is hashed and shown, one after the other.
+    fn spell(&self, put: &mut impl FnMut(&[u8])) {
+        let account = |kind: &[u8], uid: u32, entry: StepId, put: &mut dyn FnMut(&[u8])| {
+            put(kind);
+            put(b" uid=");
+            put(digits(u64::from(uid), &mut [0; 20]));
+            put(b" entry=");
+            put(&entry.hex());
+        };
         match self {
-            Self::New { generation } => write!(f, "new generation={generation}"),
-            Self::Found { uid } => write!(f, "found uid={uid}"),
-            Self::Account { uid, entry } => write!(f, "account uid={uid} entry={entry}"),
-            Self::Home {
-                uid,
-                entry,
-                home: None,
-            } => write!(f, "home uid={uid} entry={entry} absent"),
-            Self::Home {
-                uid,
-                entry,
-                home: Some(home),
-            } => {
-                let HomeId {
-                    inode,
-                    born,
-                    filesystem,
-                } = home;
-                write!(
-                    f,
-                    "home uid={uid} entry={entry} inode={inode} born={born} filesystem={filesystem}"
-                )
+            Self::New { generation } => {
+                put(b"new generation=");
+                put(digits(u64::from(*generation), &mut [0; 20]));
+            }
+            Self::Found { uid } => {
+                put(b"found uid=");
+                put(digits(u64::from(*uid), &mut [0; 20]));
+            }
+            Self::Account { uid, entry } => account(b"account", *uid, *entry, put),
+            Self::Home { uid, entry, home } => {
+                account(b"home", *uid, *entry, put);
+                match home {
+                    None => put(b" absent"),
+                    Some(HomeId {
+                        inode,
+                        born,
+                        filesystem,
+                    }) => {
+                        let rest = format!(" inode={inode} born={born} filesystem={filesystem}");
+                        put(rest.as_bytes());
+                    }
+                }
             }
         }
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = Vec::with_capacity(128);
+        self.spell(&mut |part| text.extend_from_slice(part));
+        f.write_str(&String::from_utf8(text).expect("BUG: every part is text"))
     }
 }
 
@@ -214,12 +268,18 @@ impl Step {
         out.push_str(self.action.kind().word());
         out.push(' ');
         push_encoded(&mut out, self.action.user());
-        for (name, value) in self.action.parameters() {
+        self.action.each_parameter(&mut |name, value| {
             out.push(' ');
             out.push_str(name);
             out.push('=');
-            push_encoded(&mut out, &value);
-        }
+            match value {
+                Parameter::Text(value) => push_encoded(&mut out, value),
+                Parameter::Number(_)
+                | Parameter::Range(_)
+                | Parameter::Ports(_)
+                | Parameter::Id(_) => push_encoded(&mut out, &value.to_string()),
+            }
+        });
         out
     }
 }
@@ -253,6 +313,9 @@ pub(crate) fn stands_for_itself(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::action::{HomeSource, Identity, Leave, Parking, UnitChange};
+    use crate::facts::IdRange;
+    use crate::policy::Aggregate;
 
     fn devvm() -> Executor {
         Executor {
@@ -299,6 +362,213 @@ mod tests {
             assert_ne!(id, other);
         }
         assert_eq!(id.to_string().parse(), Ok(id));
+    }
+
+    /// The id as the design says it: every field with its length before it, parameters sorted by name.
+    fn by_the_book(action: &Action, incarnation: &Incarnation) -> StepId {
+        let parameters = action.parameters();
+        let mut fields = vec![
+            devvm().to_string(),
+            action.kind().word().to_owned(),
+            action.user().to_owned(),
+            parameters.len().to_string(),
+        ];
+        for (name, value) in parameters {
+            fields.extend([name.to_owned(), value]);
+        }
+        fields.push(incarnation.to_string());
+        let mut hash = Sha256::new();
+        hash.update(b"muster-step/1\0");
+        for field in fields {
+            hash.update((field.len() as u64).to_be_bytes());
+            hash.update(field);
+        }
+        StepId(hash.finalize()[..16].try_into().unwrap())
+    }
+
+    #[test]
+    fn an_id_is_the_hash_of_the_fields_in_their_order() {
+        let text = |it: &str| it.to_owned();
+        let range = Some(IdRange {
+            first: 100_000,
+            count: 65_536,
+        });
+        let home_id = HomeId {
+            inode: u64::MAX,
+            born: -1,
+            filesystem: text("uuid:7"),
+        };
+        let from = |from| Action::RestoreHome {
+            user: text("emo"),
+            home: text("/home/emo"),
+            from,
+            of: StepId([9; 16]),
+        };
+        let restored = |root_equivalent, range| Action::RestoreAccount {
+            user: text("emo"),
+            uid: 0,
+            gid: u32::MAX,
+            home: text("/home/emo"),
+            shell: text("/bin/sh"),
+            subuid: range,
+            subgid: range,
+            root_equivalent,
+        };
+        let entry = |from: Option<&str>, to: Option<&str>| Action::Entry {
+            user: text("emo"),
+            file: Aggregate::Dispatch,
+            key: text("emo@example.com"),
+            from: from.map(text),
+            to: to.map(text),
+        };
+        let created = |range| Action::CreateAccount {
+            user: text("emo"),
+            uid: 1_004,
+            gid: 10,
+            home: text("/home/emo"),
+            shell: text("/bin/zsh"),
+            subuid: range,
+            subgid: range,
+            authentik_user: text("emo@example.com"),
+            k8s_user: text("émo"),
+        };
+        let left = |because| Action::LeaveGroup {
+            user: text("emo"),
+            group: text("docker"),
+            because,
+        };
+        let actions = [
+            created(None),
+            created(range),
+            Action::AdoptAccount {
+                user: text("emo"),
+                uid: 1,
+                gid: 2,
+                home: text("/"),
+                authentik_user: text("a"),
+                k8s_user: text("k"),
+            },
+            Action::RenameAccount {
+                from: text("emil"),
+                user: text("emo"),
+                uid: 7,
+            },
+            Action::ChangeUid {
+                user: text("emo"),
+                from: 9,
+                to: 10,
+            },
+            Action::ChangeIdentity {
+                user: text("emo"),
+                identity: Identity::K8sUser,
+                from: text("a"),
+                to: text("b"),
+            },
+            Action::SetShell {
+                user: text("emo"),
+                from: text("/bin/sh"),
+                to: text("/bin/zsh"),
+            },
+            Action::JoinGroup {
+                user: text("emo"),
+                group: text("docker"),
+                gid: 999,
+            },
+            left(Leave::Cut),
+            left(Leave::NotAsked),
+            Action::AssignPorts {
+                user: text("emo"),
+                ports: [(text("t3"), 3_773), (text("playwright"), 33_773)].into(),
+            },
+            Action::Park {
+                user: text("emo"),
+                because: Parking::Expired,
+            },
+            Action::Unpark { user: text("emo") },
+            Action::Cut {
+                user: text("emo"),
+                root_equivalent: true,
+            },
+            Action::LockLogin {
+                user: text("emo"),
+                cut: 3,
+            },
+            Action::CreateHome {
+                user: text("emo"),
+                home: text("/home/emo"),
+            },
+            Action::WriteEnvironment {
+                user: text("emo"),
+                digest: text("00ff"),
+            },
+            Action::Unit {
+                user: text("emo"),
+                unit: text("t3-serve@emo.service"),
+                change: UnitChange::Start,
+            },
+            entry(None, Some("x")),
+            entry(Some("x"), Some("")),
+            entry(Some("x"), Some("y")),
+            Action::ArchiveDelete {
+                user: text("emo"),
+                uid: 5,
+                home: text("/home/emo"),
+                home_id: None,
+                gid: 5,
+                subuid: None,
+                subgid: None,
+            },
+            Action::RecordArchive {
+                user: text("emo"),
+                sha256: text("aa"),
+                bytes: u64::MAX,
+            },
+            restored(true, range),
+            restored(false, None),
+            from(HomeSource::Archive { sha256: text("aa") }),
+            from(HomeSource::Quarantine {
+                home_id: home_id.clone(),
+            }),
+            Action::PurgeHome {
+                user: text("emo"),
+                uid: 5,
+                home: text("/home/emo"),
+                home_id: home_id.clone(),
+                sha256: text("aa"),
+            },
+        ];
+        let entry = StepId([0xa5; 16]);
+        let incarnations = [
+            (Incarnation::New { generation: 10 }, "new generation=10"),
+            (Incarnation::Found { uid: 0 }, "found uid=0"),
+            (
+                Incarnation::Account { uid: 1_004, entry },
+                "account uid=1004 entry=a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5",
+            ),
+            (
+                Incarnation::Home {
+                    uid: 1,
+                    entry,
+                    home: None,
+                },
+                "home uid=1 entry=a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5 absent",
+            ),
+            (
+                Incarnation::Home {
+                    uid: 1,
+                    entry,
+                    home: Some(home_id),
+                },
+                "home uid=1 entry=a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5 inode=18446744073709551615 born=-1 filesystem=uuid:7",
+            ),
+        ];
+        for (incarnation, spelled) in &incarnations {
+            assert_eq!(incarnation.to_string(), *spelled);
+            for action in &actions {
+                let id = StepId::of(&devvm(), action, incarnation);
+                assert_eq!(id, by_the_book(action, incarnation), "{action:?}");
+            }
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub trait World {
     ///
     /// # Errors
     /// Only when nothing at all could be read; a part that could not is [`crate::observed::Reading::Unknown`].
-    fn observe(&mut self, question: &Question) -> Result<Observed, Self::Error>;
+    fn observe(&mut self, question: &Question<'_>) -> Result<Observed, Self::Error>;
 
     /// Carries out a batch. What went wrong with a step is told, not decided: the next observation decides.
     ///
@@ -193,6 +193,12 @@ pub trait Ledger {
     /// # Errors
     /// When there is one and it cannot be read.
     fn read(&mut self, path: &str) -> Result<Option<Vec<u8>>, Self::Error>;
+
+    /// How far into the journal its records can be let go of, when the last commit reaches as far as `through`: as far as the
+    /// last commit that has arrived wherever it is to be kept. `None` when none has.
+    fn keeps(&mut self, through: &Through) -> Option<Through> {
+        Some(through.clone())
+    }
 }
 
 /// Where reports go. The only writer that reporting holds (invariant 4).

@@ -9,8 +9,8 @@ use muster_core::gate::{Held, Reason};
 use muster_core::ledger::held::HeldSteps;
 use muster_core::ledger::inventory::Inventory;
 use muster_core::observed::{
-    Account, Accounts, Defaults, Home, Manager, Observed, Password, Person, Reading, Traces,
-    UnitState, Units,
+    Account, Accounts, Defaults, Home, Manager, NOT_RECORDED, Observed, Password, Person, Question,
+    Reading, Subject, Traces, UnitState, Units,
 };
 use muster_core::policy::{Aggregate, Executor};
 use muster_core::step::{Incarnation, Step};
@@ -267,4 +267,44 @@ fn a_held_step_keeps_its_time_and_cannot_be_made_to_look_like_another() {
         assert_ne!(changed, text, "{from}");
         assert!(HeldSteps::read(changed.as_bytes()).is_err(), "{from}");
     }
+}
+
+#[test]
+fn what_was_not_written_down_is_unknown_and_what_was_is_as_it_was() {
+    let seen = observed(0);
+    let ask = |user: &'static str, traces: bool| Question {
+        people: BTreeMap::from([(
+            user,
+            Subject {
+                traces,
+                ask_name_services: false,
+                home: None,
+                cuts: 0,
+                kept: None,
+            },
+        )]),
+        ..Question::default()
+    };
+    // Whoever was looked at closely enough is told of as then; nothing is copied for that.
+    assert!(matches!(
+        seen.recalled(&ask("ann", true)),
+        std::borrow::Cow::Borrowed(_)
+    ));
+    let recalled = seen.recalled(&ask("bob", true));
+    let bob = &recalled.people["bob"];
+    assert_eq!(bob.home, seen.people["bob"].home);
+    let traces = bob.traces.as_ref().unwrap();
+    assert_eq!(traces.linger, Reading::Unknown(NOT_RECORDED.into()));
+    assert_eq!(traces.processes, Reading::Unknown(NOT_RECORDED.into()));
+    // Without an account there was no home; with one that nobody looked at, nothing is known of it.
+    assert_eq!(
+        seen.recalled(&ask("cho", false)).people["cho"].home,
+        Reading::Known(Home::Absent)
+    );
+    let mut unseen = seen.clone();
+    unseen.people.remove("ann");
+    assert_eq!(
+        unseen.recalled(&ask("ann", false)).people["ann"].home,
+        Reading::Unknown(NOT_RECORDED.into())
+    );
 }

@@ -1,6 +1,7 @@
 //! The end of an account and the ways back, as they are planned: given what is known and what is seen, expect these steps.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use muster_core::action::{Action, Class, Kind};
 use muster_core::commit::CommitId;
@@ -255,7 +256,7 @@ fn an_interrupted_removal_is_planned_again_as_the_same_step() {
     assert_eq!(world.plan(GONE).steps(), first, "in quarantine");
     world.kept(true, Some("aa"));
     world.accounts().by_name.remove("emo");
-    let ids = |steps: &[PlannedStep]| steps.iter().map(|it| it.step.id).collect::<Vec<_>>();
+    let ids = |steps: &[Arc<PlannedStep>]| steps.iter().map(|it| it.step.id).collect::<Vec<_>>();
     assert_eq!(
         ids(world.plan(GONE).steps()),
         ids(&first),

@@ -391,7 +391,7 @@ fn look_again<S, W: World, J, L, R>(
     }
     let mut touched = BTreeSet::new();
     touch(&mut touched, &mut ran);
-    question.people.retain(|user, _| touched.contains(user));
+    question.people.retain(|user, _| touched.contains(*user));
     question.accounts_of = AccountsOf::Asked;
     question.new = 0;
     let newer = observe(outside, &question)?;
@@ -493,7 +493,7 @@ fn verdict_of(
 
 fn observe<S, W: World, J, L, R>(
     outside: &mut Outside<S, W, J, L, R>,
-    question: &Question,
+    question: &Question<'_>,
 ) -> Result<Observed, CycleError> {
     outside
         .world
@@ -503,7 +503,7 @@ fn observe<S, W: World, J, L, R>(
 
 /// What an executor is asked, beside what a plan needs: whether the shells that anybody may be given are installed, so that
 /// the inventory serves for plans that give them.
-fn everything(desired: &Desired, facts: &Facts, policy: &Policy) -> Question {
+fn everything<'q>(desired: &'q Desired, facts: &'q Facts, policy: &Policy) -> Question<'q> {
     let mut question = question(desired, facts);
     question.shells.extend(policy.shells.iter().cloned());
     question

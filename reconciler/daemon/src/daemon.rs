@@ -4,6 +4,8 @@
 //! now and then all the same. Which of these it was changes nothing about what it does.
 
 mod alarm;
+mod knock;
+mod pulse;
 mod systemd;
 mod watch;
 
@@ -16,6 +18,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 pub use alarm::Alarm;
+pub use knock::Knock;
+pub use pulse::{Pulse, Pulsing};
 pub use systemd::{Silent, Supervisor, Systemd};
 pub use watch::{Unwatched, Watch, Watcher};
 
@@ -51,7 +55,7 @@ pub enum Why {
     Started,
     /// Something has moved.
     Moved,
-    /// Somebody asked for it.
+    /// Somebody asked for it, or knocked.
     Poked,
     /// The last one failed.
     Retry,
@@ -73,8 +77,8 @@ pub struct Summary {
     pub due_in: Option<Duration>,
 }
 
-/// Whether to go on as usual.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether to go on as usual; what is worse is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {
     /// Yes.
     Well,
@@ -102,6 +106,8 @@ pub struct Pace {
     pub poll: Duration,
     /// From one cycle to the next, although nothing moved.
     pub drift: Duration,
+    /// From one cycle to the next at least, however often somebody knocks.
+    pub knocks: Duration,
 }
 
 impl Pace {
@@ -132,6 +138,8 @@ pub enum Ended {
 pub struct Surroundings<'s> {
     /// What happens from outside.
     pub events: mpsc::UnboundedReceiver<Event>,
+    /// Where those knock who only think that something has moved.
+    pub knock: Knock,
     /// Who is told how it goes.
     pub supervisor: &'s mut dyn Supervisor,
     /// What wakes the loop when it is time to look.
@@ -143,13 +151,26 @@ pub struct Surroundings<'s> {
 }
 
 /// Runs cycles until told to stop, the first one at once.
-pub async fn serve(cycle: Box<dyn Cycle>, pace: Pace, mut around: Surroundings<'_>) -> Ended {
+pub async fn serve(cycle: Box<dyn Cycle>, pace: Pace, around: &mut Surroundings<'_>) -> Ended {
+    let (cycle, ended) = turns(cycle, pace, around).await;
+    // What a cycle holds may take a while to let go of, and some of it cannot be on the thread of a loop.
+    if let Err(error) = tokio::task::spawn_blocking(move || drop(cycle)).await {
+        std::panic::resume_unwind(error.into_panic());
+    }
+    ended
+}
+
+async fn turns(
+    cycle: Box<dyn Cycle>,
+    pace: Pace,
+    around: &mut Surroundings<'_>,
+) -> (Box<dyn Cycle>, Ended) {
     let mut cycle = cycle;
     let mut why = Why::Started;
     let mut failures = 0_u32;
     loop {
         let began = Instant::now();
-        let (back, summary, told_to_stop) = turn(cycle, why, &mut around).await;
+        let (back, summary, told_to_stop) = turn(cycle, why, pace, around).await;
         cycle = back;
         let Summary {
             health,
@@ -163,19 +184,19 @@ pub async fn serve(cycle: Box<dyn Cycle>, pace: Pace, mut around: Surroundings<'
         match health {
             Health::Well => failures = 0,
             Health::Failed => failures = failures.saturating_add(1),
-            Health::Broken => return Ended::Broken,
+            Health::Broken => return (cycle, Ended::Broken),
         }
         if told_to_stop {
             around.supervisor.stopping();
-            return Ended::Stopped;
+            return (cycle, Ended::Stopped);
         }
         around.watch.follow(&cycle.watch_paths());
         let due = due_in.map(|due_in| Instant::now() + due_in);
-        match wait(cycle.as_mut(), pace, failures, began, due, &mut around).await {
+        match wait(cycle.as_mut(), pace, failures, began, due, around).await {
             Some(next) => why = next,
             None => {
                 around.supervisor.stopping();
-                return Ended::Stopped;
+                return (cycle, Ended::Stopped);
             }
         }
     }
@@ -185,6 +206,7 @@ pub async fn serve(cycle: Box<dyn Cycle>, pace: Pace, mut around: Surroundings<'
 async fn turn(
     cycle: Box<dyn Cycle>,
     why: Why,
+    pace: Pace,
     around: &mut Surroundings<'_>,
 ) -> (Box<dyn Cycle>, Summary, bool) {
     let stop = Arc::new(AtomicBool::new(false));
@@ -197,6 +219,7 @@ async fn turn(
     let began = Instant::now();
     let mut poked = false;
     let mut touched = false;
+    let mut knocked = false;
     let mut open = true;
     let (mut cycle, summary) = loop {
         let ping = next_ping(around.supervisor);
@@ -215,6 +238,7 @@ async fn turn(
                     stop.store(true, Ordering::Relaxed);
                 }
             },
+            () = around.knock.heard() => knocked = true,
             () = sleep_until(ping) => {
                 if began.elapsed() < PATIENCE {
                     around.supervisor.watchdog();
@@ -222,17 +246,21 @@ async fn turn(
             }
         }
     };
-    let again = poked || touched && cycle.has_moved();
+    // Somebody asked, wrote or knocked in the middle of a cycle: whether it had seen what they meant is not known.
+    let again = if poked || touched && cycle.has_moved() {
+        Some(Duration::ZERO)
+    } else {
+        knocked.then(|| pace.knocks.saturating_sub(began.elapsed()))
+    };
     let summary = match summary {
-        // Somebody asked or wrote in the middle of a cycle: whether it had seen what they meant is not known.
         Summary {
             health: Health::Well,
             line,
-            ..
-        } if again => Summary {
+            due_in,
+        } => Summary {
             health: Health::Well,
             line,
-            due_in: Some(Duration::ZERO),
+            due_in: again.into_iter().chain(due_in).min(),
         },
         summary => summary,
     };
@@ -249,16 +277,23 @@ async fn wait(
     around: &mut Surroundings<'_>,
 ) -> Option<Why> {
     let drift = began + pace.drift;
+    let mut knocked: Option<Instant> = None;
     loop {
         let mut deadline = Instant::now() + pace.wait(failures, (around.random)());
         if failures == 0 {
             deadline = deadline.min(drift).min(due.unwrap_or(deadline));
         }
+        deadline = deadline.min(knocked.unwrap_or(deadline));
         let mut ping = next_ping(around.supervisor);
         let event = loop {
             tokio::select! {
                 biased;
                 event = around.events.recv() => break Some(event?),
+                () = around.knock.heard() => {
+                    let soonest = began + pace.knocks;
+                    knocked = Some(soonest);
+                    deadline = deadline.min(soonest);
+                }
                 () = around.alarm.until(deadline.min(ping)) => {
                     if deadline <= ping {
                         break None;
@@ -281,6 +316,7 @@ async fn wait(
                     return Some(Why::Moved);
                 }
             }
+            None if knocked.is_some_and(|it| it <= Instant::now()) => return Some(Why::Poked),
             None if failures > 0 => return Some(Why::Retry),
             None => {
                 let now = Instant::now();

@@ -6,12 +6,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use muster_core::facts::{Facts, Suspended};
+use muster_core::facts::{Facts, Frozen, Suspended};
+use muster_core::fleet::alive::{self, Alive};
 use muster_core::gate::Reason;
-use muster_core::journal::{Replayed, StepResult};
+use muster_core::journal::{Entry, Replayed, StepResult};
 use muster_core::policy::Policy;
 use muster_core::time::Time;
-use muster_core::world::Files;
+use muster_core::world::{Files, Journal as _};
 use muster_git::{Notes, Origin, Proposals, notes};
 use muster_host::{Host, HostError, HostSettings};
 
@@ -20,6 +21,7 @@ use crate::cycle::{self, CycleError, Memory, Outside, Run, chain};
 use crate::daemon::{Cycle, Health, Summary, Why};
 use crate::journal::Journal;
 use crate::outside::{LedgerRepository, NotesSink, OutsideError, StateSource};
+use crate::push::{News, Pusher};
 use crate::refused_tags::RefusedTags;
 use crate::settings::{self, Settings};
 use crate::state_dir::StateDir;
@@ -64,6 +66,14 @@ pub struct Executor {
     console: Console,
     now: fn() -> Time,
     alive: Option<Time>,
+    /// When the host was last read.
+    read: Option<Time>,
+    /// Brings the ledger elsewhere, where it is to be there too.
+    pusher: Option<Pusher>,
+    /// Whether the ledger repository was asked whether it is ahead of this host.
+    asked: bool,
+    /// What was found there instead of ours, for the next cycle to hear.
+    misfit: Option<Frozen>,
     /// What needs attention and was said in the last cycle.
     warned: BTreeSet<String>,
     /// Tags that were refused before their signature was good, once they were read.
@@ -103,7 +113,15 @@ impl Executor {
             .map_err(AssembleError::Repositories)?;
         let world = open_host(settings, state).map_err(AssembleError::Host)?;
         world.clear_leftovers();
-        let (ledger, files) = ledger;
+        let (mut ledger, files) = ledger;
+        let policy = pinned_policy(settings, &replayed.facts);
+        let pusher = settings
+            .ledger
+            .clone()
+            .map(|there| Pusher::open(state, there, &policy.executor, &replayed.facts.executor_id));
+        if let Some(pusher) = &pusher {
+            ledger.has_arrived(pusher.arrived());
+        }
         Ok(Self {
             outside: Outside {
                 source,
@@ -112,7 +130,7 @@ impl Executor {
                 ledger,
                 sink,
             },
-            policy: pinned_policy(settings, &replayed.facts),
+            policy,
             trust: TrustFile::at(&settings.trust),
             memory: Memory::new(replayed, files),
             state: state.clone(),
@@ -121,6 +139,10 @@ impl Executor {
             console,
             now,
             alive: None,
+            read: None,
+            pusher,
+            asked: false,
+            misfit: None,
             warned: BTreeSet::new(),
             refused_tags: None,
         })
@@ -193,17 +215,91 @@ impl Executor {
         }
     }
 
+    /// Hears what came of a push. Whether a cycle has to hear of it.
+    fn hear_of_push(&mut self, now: Time) -> bool {
+        let news = self.pusher.as_mut().and_then(|it| it.poll(now));
+        self.hear(news);
+        self.misfit.is_some()
+    }
+
+    /// Begins to push what is new, where nothing stands against it.
+    fn start_push(&mut self, now: Time) {
+        if let Some(pusher) = &mut self.pusher
+            && self.misfit.is_none()
+        {
+            pusher.start(self.memory.facts().frozen.as_ref(), now);
+        }
+    }
+
+    /// Asks the ledger repository once whether it is ahead of this host, before anything is done here.
+    fn ask_first(&mut self) {
+        if std::mem::replace(&mut self.asked, true) {
+            return;
+        }
+        if let Some(pusher) = &mut self.pusher {
+            let news = pusher.ask(self.memory.facts().frozen.as_ref());
+            self.outside.ledger.has_arrived(pusher.arrived());
+            self.hear(news);
+        }
+    }
+
+    fn hear(&mut self, news: Option<News>) {
+        match news {
+            None | Some(News::Failed) => {}
+            Some(News::Misfit(why)) => self.misfit = Some(why),
+            Some(News::Arrived) => {
+                if let Some(pusher) = &self.pusher {
+                    self.outside.ledger.has_arrived(pusher.arrived());
+                }
+                // Nothing is lost by what stays.
+                match self.outside.ledger.safe() {
+                    Ok(Some(through)) => {
+                        if let Err(error) = self.outside.journal.release(&through) {
+                            tracing::warn!("Old journal segments stay: {}.", chain(&error));
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(error) => tracing::warn!("Old journal segments stay: {}.", chain(&error)),
+                }
+            }
+        }
+    }
+
+    /// Pushes, and waits for it: this process ends with the cycle.
+    fn push_now(&mut self, now: Time) {
+        if let Some(pusher) = &mut self.pusher {
+            pusher.start(self.memory.facts().frozen.as_ref(), now);
+            let news = pusher.wait(now);
+            self.hear(news);
+        }
+    }
+
+    /// Freezes where another ledger is in this host's place.
+    fn take_misfit(&mut self, now: Time) -> Result<(), CycleError> {
+        let Some(why) = self.misfit.take() else {
+            return Ok(());
+        };
+        if self.memory.facts().frozen.is_some() {
+            return Ok(());
+        }
+        let at = now.max(self.memory.facts().latest);
+        let entry = Entry::Frozen { at, why };
+        cycle::take_decision(&mut self.memory, &mut self.outside.journal, &entry)
+    }
+
     fn give_sign_of_life(&mut self, now: Time, line: &str) {
         if self.alive.is_some_and(|last| last.plus(ALIVE_EVERY) > now) {
             return;
         }
-        let text = serde_json::json!({
-            "at": now.to_string(),
-            "adopted": self.memory.facts().adopted.as_str(),
-            "version": env!("CARGO_PKG_VERSION"),
-            "line": line,
-        });
-        let files = Files::from([("alive.json".to_owned(), format!("{text:#}\n").into_bytes())]);
+        let alive = Alive {
+            at: now,
+            read: self.read,
+            ledger: self.outside.ledger.head().cloned(),
+            adopted: self.memory.facts().adopted.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            line: line.to_owned(),
+        };
+        let files = Files::from([(alive::FILE.to_owned(), alive.to_bytes())]);
         match self
             .outside
             .ledger
@@ -318,14 +414,21 @@ impl Stamp {
 
 impl Cycle for Executor {
     fn has_moved(&mut self) -> bool {
-        self.outside.source.has_moved() || self.stamp.as_ref() != Some(&Stamp::take(&self.watched))
+        let now = (self.now)();
+        let heard = self.hear_of_push(now);
+        self.start_push(now);
+        heard
+            || self.outside.source.has_moved()
+            || self.stamp.as_ref() != Some(&Stamp::take(&self.watched))
     }
 
     fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> Summary {
         tracing::debug!(?why, "A cycle begins.");
         let now = (self.now)();
         self.stamp = Some(Stamp::take(&self.watched));
-        if let Err(error) = self.take_requests(now) {
+        self.ask_first();
+        self.hear_of_push(now);
+        if let Err(error) = self.take_requests(now).and_then(|()| self.take_misfit(now)) {
             let line = chain(&error);
             tracing::error!("{line}.");
             return Summary {
@@ -362,8 +465,13 @@ impl Cycle for Executor {
                 self.tell(&summary);
                 self.keep_refused_tags(&summary, now);
                 let line = console::line(&summary);
-                if console == Console::Log {
-                    self.give_sign_of_life(now, &line);
+                self.read = Some(now);
+                match console {
+                    Console::Log => {
+                        self.give_sign_of_life(now, &line);
+                        self.start_push(now);
+                    }
+                    Console::Person => self.push_now(now),
                 }
                 if !summary.is_quiet() {
                     self.outside.source.maintain();
@@ -391,6 +499,10 @@ impl Cycle for Executor {
                     problems
                         .iter()
                         .for_each(|problem| tracing::error!("{problem}"));
+                }
+                if console == Console::Log {
+                    self.give_sign_of_life(now, &line);
+                    self.start_push(now);
                 }
                 let health = match error {
                     CycleError::World { .. } | CycleError::Repository { .. } => Health::Failed,

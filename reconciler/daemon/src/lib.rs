@@ -6,20 +6,30 @@
 pub mod refused_tags;
 pub mod settings;
 
+pub mod host_key;
 pub mod journal;
 pub mod state_dir;
 pub mod suspension;
 
+pub mod bot;
 pub mod cycle;
 mod tell;
 
+pub mod bot_store;
 pub mod console;
 pub mod executor;
+pub mod fleet;
 pub mod outside;
+pub mod push;
 
 pub mod daemon;
+
+pub mod http;
 
 pub mod commands;
 pub mod demo;
 pub mod exit;
 pub mod trust;
+
+#[cfg(test)]
+mod scene;

@@ -4,19 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use muster_core::commit::{CommitId, TagId};
 use muster_core::diagnostic::{Diagnostic, Diagnostics, Severity};
-use muster_core::ledger;
+use muster_core::host_key::HostKey;
+use muster_core::ledger::{self, Through};
 use muster_core::policy::Executor;
 use muster_core::release::tag::MAX_TAG_BYTES;
 use muster_core::release::{ObjectKind, RELEASES, RESETS, ROTATIONS, TagHorizon};
 use muster_core::time::Time;
 use muster_core::world::{
-    Ancestry, Files, Heads, Ledger, Merge, RawTag, ReportSink, Source, Topic,
+    Ancestry, Files, Heads, Ledger, Merge, Pulls, RawTag, ReportSink, Source, Topic,
 };
 use muster_git::files::ReadError;
 use muster_git::{MergeError, Merged, Mirror, Notes, Origin, Proposals, Signature, WantedTags};
+
+use crate::cycle::chain;
 
 /// What went wrong outside, with its causes.
 #[derive(Debug)]
@@ -35,7 +39,7 @@ impl StdError for OutsideError {
 }
 
 impl OutsideError {
-    fn new(error: impl StdError + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(error: impl StdError + Send + Sync + 'static) -> Self {
         Self(Box::new(error))
     }
 }
@@ -109,10 +113,7 @@ impl StateSource {
     /// Packs the mirror when it has grown.
     pub fn maintain(&mut self) {
         if let Err(error) = self.mirror.maintain() {
-            tracing::warn!(
-                "The mirror could not be packed: {}.",
-                crate::cycle::chain(&error)
-            );
+            tracing::warn!("The mirror could not be packed: {}.", chain(&error));
         }
     }
 }
@@ -208,6 +209,17 @@ impl Source for StateSource {
     }
 }
 
+impl Pulls for StateSource {
+    fn bring(
+        &mut self,
+        heads: &BTreeMap<u64, CommitId>,
+    ) -> Result<BTreeMap<u64, String>, OutsideError> {
+        self.mirror
+            .bring(&self.origin, heads)
+            .map_err(OutsideError::new)
+    }
+}
+
 /// The content of each file.
 pub(crate) fn bytes_of(files: muster_git::Files) -> Files {
     files
@@ -247,6 +259,16 @@ pub struct LedgerRepository {
     ledger: muster_git::Ledger,
     head: Option<CommitId>,
     commits: u32,
+    elsewhere: Elsewhere,
+}
+
+/// Where else the ledger is to be, before the journal may forget what it contains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// Nowhere.
+    No,
+    /// In a ledger repository, which has it as far as this commit.
+    Pushed(Option<CommitId>),
 }
 
 impl LedgerRepository {
@@ -268,9 +290,48 @@ impl LedgerRepository {
                 ledger: repository,
                 head,
                 commits: 0,
+                elsewhere: Elsewhere::No,
             },
             files,
         ))
+    }
+
+    /// Signs every commit from here on.
+    #[must_use]
+    pub fn signing_with(mut self, key: Arc<HostKey>) -> Self {
+        self.ledger = self.ledger.signing_with(key);
+        self
+    }
+
+    /// Says how far it has arrived elsewhere.
+    pub fn has_arrived(&mut self, elsewhere: Elsewhere) {
+        self.elsewhere = elsewhere;
+    }
+
+    /// The newest commit; `None` before the first.
+    pub fn head(&self) -> Option<&CommitId> {
+        self.head.as_ref()
+    }
+
+    /// How far into the journal the commits reach that have arrived wherever they are to be; `None` when none has.
+    ///
+    /// # Errors
+    /// When what has arrived cannot be read.
+    pub fn safe(&self) -> Result<Option<Through>, OutsideError> {
+        let arrived = match &self.elsewhere {
+            Elsewhere::No => self.head.as_ref(),
+            Elsewhere::Pushed(arrived) => arrived.as_ref(),
+        };
+        arrived.map(|it| self.through_of(it)).transpose()
+    }
+
+    /// How far into the journal a commit reaches.
+    fn through_of(&self, commit: &CommitId) -> Result<Through, OutsideError> {
+        let files = self
+            .ledger
+            .files_at(commit, &|path| path == ledger::STATE)
+            .map_err(OutsideError::new)?;
+        ledger::through(&files).map_err(OutsideError::new)
     }
 
     /// Replaces the executor's sign of life.
@@ -321,10 +382,7 @@ impl Ledger for LedgerRepository {
         if self.commits.is_multiple_of(PACK_EVERY)
             && let Err(error) = self.ledger.maintain()
         {
-            tracing::warn!(
-                "The ledger could not be packed: {}.",
-                crate::cycle::chain(&error)
-            );
+            tracing::warn!("The ledger could not be packed: {}.", chain(&error));
         }
         self.commits += 1;
         Ok(())
@@ -332,6 +390,26 @@ impl Ledger for LedgerRepository {
 
     fn read(&mut self, path: &str) -> Result<Option<Vec<u8>>, OutsideError> {
         self.ledger.file(path).map_err(OutsideError::new)
+    }
+
+    fn keeps(&mut self, through: &Through) -> Option<Through> {
+        let arrived = match &self.elsewhere {
+            Elsewhere::No => return Some(through.clone()),
+            Elsewhere::Pushed(arrived) => arrived.as_ref()?,
+        };
+        if self.head.as_ref() == Some(arrived) {
+            return Some(through.clone());
+        }
+        match self.safe() {
+            Ok(through) => through,
+            Err(error) => {
+                tracing::warn!(
+                    "What was pushed cannot be read, so the journal forgets nothing: {}.",
+                    chain(&error)
+                );
+                None
+            }
+        }
     }
 }
 

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! executor.toml   who this is: a random id and the pinned name; written last by `muster init`
+//! host.key        signs the ledger's commits; root's alone
 //! lock            held by the one process that may change anything; says which one that is
 //! journal/        the write-ahead log
 //! ledger.git      the ledger, for this host to keep
 //! state.git       a copy of the state repository; can be made again at any time
+//! pushed.json     how far the ledger has arrived in the ledger repository, where there is one
 //! saved/          what a cut set aside
 //! requests/       what people at the console ask of a daemon at work; empty but for a moment
 //! archives/       archives of homes, unless the settings keep them elsewhere
@@ -26,6 +28,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, RenameFlags, renameat2};
 use serde::{Deserialize, Serialize};
 
+use crate::host_key::HostKeyError;
 use crate::journal::{self, Journal, JournalError, Opened};
 
 /// The format of `executor.toml` that this version writes.
@@ -115,6 +118,9 @@ pub enum StateError {
     /// The repository that holds the ledger.
     #[error("the ledger cannot be read")]
     Ledger(#[source] muster_git::LedgerError),
+    /// The key that signs the ledger.
+    #[error("the key of this host cannot be used")]
+    Key(#[source] HostKeyError),
     /// What the ledger holds.
     #[error("the ledger is damaged")]
     LedgerFacts(#[source] muster_core::ledger::LedgerError),
@@ -145,7 +151,7 @@ impl StateError {
             Self::Held { .. } => "wait for it, or stop it: `systemctl stop muster`".into(),
             Self::NotRunning(_) => "start it: `systemctl start muster`; or once: `muster run --once`".into(),
             Self::Journal(error) => error.help(),
-            Self::Ledger(_) => return None,
+            Self::Ledger(_) | Self::Key(_) => return None,
             Self::LedgerFacts(_) => "put ledger.git back from a backup or its remote".into(),
         })
     }
@@ -218,6 +224,11 @@ impl StateDir {
         self.dir.join("ledger.git")
     }
 
+    /// What the bot keeps: copies of repositories, what it told, what the forge answered.
+    pub fn bot(&self) -> PathBuf {
+        self.dir.join("bot")
+    }
+
     /// The copy of the state repository.
     pub fn mirror(&self) -> PathBuf {
         self.dir.join("state.git")
@@ -231,6 +242,16 @@ impl StateDir {
     /// Which tags were refused before their signature was good.
     pub fn refused_tags(&self) -> PathBuf {
         self.dir.join("refused.json")
+    }
+
+    /// What signs the ledger's commits.
+    pub fn host_key(&self) -> PathBuf {
+        self.dir.join("host.key")
+    }
+
+    /// How far the ledger has arrived in the ledger repository.
+    pub fn pushed(&self) -> PathBuf {
+        self.dir.join("pushed.json")
     }
 
     /// What cuts set aside.

@@ -1,6 +1,8 @@
 //! The `muster` command as people and scripts meet it: the real binary, its output and its exit codes.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -587,6 +589,79 @@ fn settings_that_cannot_be_used_are_told_in_full() {
         exit::CONFIG,
         "muster.toml:3:8: `poll` must be a string",
     );
+}
+
+/// Settings of a bot without a host, whose forge is a port where nobody is.
+fn bot(bench: &Bench, secret: &str) {
+    let quoted = |name: &str| format!("\"{}\"", bench.path(name).display());
+    for (name, text) in [("token", "canary-token\n"), ("secret", secret)] {
+        let path = bench.write(name, text);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let (state, origin, ledger) = (quoted("bot"), quoted("origin"), quoted("ledger.git"));
+    bench.git(&["init", "--quiet", "--bare", "../ledger.git"]);
+    let (token, secret) = (quoted("token"), quoted("secret"));
+    bench.write(
+        "muster.toml",
+        &format!(
+            "[state]\nurl = {origin}\ndir = {state}\n[fleet]\nroles = [\"bot\"]\nledger = {ledger}\n\
+             [forge]\nkind = \"forgejo\"\nurl = \"http://127.0.0.1:9/api/v1\"\nrepository = \"team/state\"\ntoken = {token}\n\
+             [http]\nlisten = \"127.0.0.1:0\"\nwebhook_secret = {secret}\n"
+        ),
+    );
+}
+
+#[test]
+fn a_daemon_whose_webhook_has_no_secret_does_not_start() {
+    let bench = Bench::new();
+    bench.commit(ROSTER);
+    bot(&bench, "\n");
+    says(
+        &bench.muster(&["run"]),
+        exit::CONFIG,
+        "secret cannot be used: it is empty",
+    );
+    let settings = fs::read_to_string(bench.path("muster.toml")).unwrap();
+    let without = settings
+        .lines()
+        .filter(|it| !it.starts_with("webhook_secret"));
+    bench.write("muster.toml", &without.collect::<Vec<_>>().join("\n"));
+    for args in [&["run"][..], &["run", "--once"], &["status"]] {
+        says(&bench.muster(args), exit::CONFIG, "anybody could knock");
+    }
+}
+
+#[test]
+fn a_bot_alone_is_heard_over_http_and_stops_when_told_to() {
+    let bench = Bench::new();
+    bench.commit(ROSTER);
+    bot(&bench, "a long word\n");
+    let mut daemon = command()
+        .args(["run", "--log-format", "human", "--config"])
+        .arg(bench.path("muster.toml"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(daemon.stderr.take().unwrap()).lines();
+    let address = lines.by_ref().map(Result::unwrap).find_map(|line| {
+        let (_, address) = line.split_once("HTTP is served at ")?;
+        Some(address.split(' ').next()?.to_owned())
+    });
+    let mut stream = TcpStream::connect(address.unwrap()).unwrap();
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: muster\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    let state = fs::metadata(bench.path("bot")).unwrap();
+    assert_eq!(state.permissions().mode() & 0o7777, 0o700);
+
+    let pid = nix::unistd::Pid::from_raw(daemon.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert_eq!(daemon.wait().unwrap().code(), Some(0), "{rest:?}");
+    assert!(rest.iter().all(|it| !it.contains("canary")), "{rest:?}");
 }
 
 #[test]

@@ -3,8 +3,6 @@
 //!
 //!     strict STAND_IN VALIDATOR KEY EXAMPLES…        two ports, the app's private key, payloads of webhooks
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -20,10 +18,13 @@ use muster_forge::webhook::{self, Heard, Ignored, Poke, Sender};
 use muster_forge::wire::Limits;
 use serde_json::{Value, json};
 
+#[path = "../tests/forge/description.rs"]
+mod description;
 #[expect(dead_code, reason = "a model has more use for it")]
 #[path = "../tests/forge/skin.rs"]
 mod skin;
 
+use description::{call, judge, known_bad, pass};
 use skin::{How, Reply, Request, serve};
 
 /// What somebody who is no bot uses; `tests/forge/strict` seeds it.
@@ -82,39 +83,14 @@ fn main() {
 
 /// Hands a request to the validator, notes what it says against it, and answers as the stand-in does.
 fn pass_on(request: &Request, stand_in: u16, validator: u16, violations: &Violations) -> Reply {
-    let send = |port, accept: &str| {
-        let authorization = request.headers.get("authorization").map(String::as_str);
-        let mut extra = vec![("accept", accept)];
-        for name in ["if-none-match", "x-github-api-version", "user-agent"] {
-            extra.extend(request.headers.get(name).map(|it| (name, it.as_str())));
-        }
-        call(
-            port,
-            &request.method,
-            &request.target,
-            authorization.unwrap_or_default(),
-            &extra,
-            &request.body,
-        )
-    };
-    // The description has no other type of an answer, whatever GitHub itself calls it.
-    let judged = send(validator, "application/json");
-    // What is right is answered with what success looks like.
-    let said = || format!("{} {}", judged.0, String::from_utf8_lossy(&judged.2));
-    let against = (judged.0 >= 400)
-        .then(said)
-        .or_else(|| wrong_issue(request));
-    if let Some(against) = against {
-        let line = format!("{} {}: {against}", request.method, request.target);
-        violations.lock().unwrap().push(line);
+    let judged = judge(validator, request);
+    if let Some(against) = judged.against {
+        violations.lock().unwrap().push(against);
     }
     // The stand-in knows no statuses.
     let (status, headers, body) = match request.target.contains("/statuses") {
-        true => judged,
-        false => send(
-            stand_in,
-            request.headers.get("accept").map_or("*/*", String::as_str),
-        ),
+        true => judged.answer,
+        false => pass(stand_in, request),
     };
     let kept = [
         "link",
@@ -135,147 +111,13 @@ fn pass_on(request: &Request, stand_in: u16, validator: u16, violations: &Violat
     }
 }
 
-/// The validator lets every body of an issue through: what the description says of the fields that we use.
-fn wrong_issue(request: &Request) -> Option<String> {
-    let (_, rest) = request.path.split_once("/issues")?;
-    let about_one = rest.is_empty() || rest[1..].bytes().all(|it| it.is_ascii_digit());
-    if request.body.is_empty() || !about_one {
-        return None;
-    }
-    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-    let good = |(name, value): (&String, &Value)| match name.as_str() {
-        "title" | "body" => value.is_string(),
-        "state" => request.method == "PATCH" && (value == "open" || value == "closed"),
-        _ => false,
-    };
-    let titled = request.method == "PATCH" || body["title"].is_string();
-    let right = body
-        .as_object()
-        .is_some_and(|it| titled && it.iter().all(good));
-    (!right).then(|| format!("not an issue: {body}"))
-}
-
-type Answer = (u16, Vec<(String, String)>, Vec<u8>);
-
-/// One request to this machine, in the oldest HTTP that everybody speaks.
-fn call(
-    port: u16,
-    method: &str,
-    target: &str,
-    authorization: &str,
-    extra: &[(&str, &str)],
-    body: &[u8],
-) -> Answer {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
-    let patience = std::time::Duration::from_secs(60);
-    stream.set_read_timeout(Some(patience)).expect("a timeout");
-    let mut head = format!(
-        "{method} {target} HTTP/1.0\r\nhost: 127.0.0.1:{port}\r\nauthorization: {authorization}\r\nconnection: close\r\ncontent-length: {}\r\n",
-        body.len()
-    );
-    if !body.is_empty() {
-        head.push_str("content-type: application/json\r\n");
-    }
-    for (name, value) in extra {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    head.push_str("\r\n");
-    stream.write_all(head.as_bytes()).expect("a request");
-    stream.write_all(body).expect("a request");
-    let mut all = Vec::new();
-    stream.read_to_end(&mut all).expect("an answer");
-    let end = all
-        .windows(4)
-        .position(|it| it == b"\r\n\r\n")
-        .expect("the end of a head");
-    let head = String::from_utf8_lossy(&all[..end]).into_owned();
-    let mut lines = head.lines();
-    let status = lines
-        .next()
-        .and_then(|it| it.split(' ').nth(1)?.parse().ok());
-    let headers = lines
-        .filter_map(|it| it.split_once(':'))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-        .collect();
-    (status.expect("a status"), headers, all[end + 4..].to_vec())
-}
-
 /// The validator is awake: each operation that is used is first used wrongly, and that is noticed.
 fn refuses_what_is_wrong(port: u16, violations: &Violations, score: &mut Score) {
-    let sha = "1".repeat(40);
-    let repository = "/repos/acme/state";
-    for (method, target, body) in [
-        ("GET", "/pulls?state=sideways".to_owned(), Value::Null),
-        ("GET", "/pulls/first".into(), Value::Null),
-        ("GET", "/pulls/first/files".into(), Value::Null),
-        (
-            "GET",
-            format!("/commits/{sha}/pulls?per_page=many"),
-            Value::Null,
-        ),
-        ("GET", "/issues/first/comments".into(), Value::Null),
-        ("POST", "/issues/9999/comments".into(), json!({"text": "x"})),
-        ("GET", "/issues/comments/first".into(), Value::Null),
-        (
-            "PATCH",
-            "/issues/comments/9999".into(),
-            json!({"text": "x"}),
-        ),
-        (
-            "GET",
-            format!("/commits/{sha}/statuses?per_page=many"),
-            Value::Null,
-        ),
-        (
-            "POST",
-            format!("/statuses/{sha}"),
-            json!({"state": "green"}),
-        ),
-        (
-            "GET",
-            format!("/commits/{sha}/check-runs?filter=newest"),
-            Value::Null,
-        ),
-        ("POST", "/check-runs".into(), json!({"head_sha": sha})),
-        (
-            "PATCH",
-            "/check-runs/9999".into(),
-            json!({"status": "sideways"}),
-        ),
-        ("GET", "/issues?state=sideways".into(), Value::Null),
-        ("POST", "/issues".into(), json!({"body": "x"})),
-        ("PATCH", "/issues/9999".into(), json!({"state": "sideways"})),
-    ] {
-        let sent = if body.is_null() {
-            Vec::new()
-        } else {
-            body.to_string().into_bytes()
-        };
-        call(
-            port,
-            method,
-            &format!("{repository}{target}"),
-            PERSON,
-            &[],
-            &sent,
-        );
+    for bad in known_bad() {
+        call(port, bad.method, &bad.target, PERSON, &[], &bad.body);
         let noticed = !std::mem::take(&mut *violations.lock().unwrap()).is_empty();
-        score.check(
-            &format!("{method} {target} {body} was let through"),
-            noticed,
-        );
+        score.check(&format!("{} was let through", bad.what), noticed);
     }
-    let body = json!({"repositories": "state"}).to_string();
-    call(
-        port,
-        "POST",
-        "/app/installations/5/access_tokens",
-        PERSON,
-        &[],
-        body.as_bytes(),
-    );
-    let noticed = !std::mem::take(&mut *violations.lock().unwrap()).is_empty();
-    score.check("a token for something else was let through", noticed);
 }
 
 /// Somebody edits, and the client does all that it can do about it.

@@ -19,7 +19,7 @@ use crate::wire::{Base, Limits, Wire, WireError};
 use crate::write::Writer;
 
 /// What to speak to, and as whom.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// `https://HOST/api/v1`.
     pub base: Base,

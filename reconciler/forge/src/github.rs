@@ -24,7 +24,7 @@ use crate::wire::{Base, Limits, Transport, Wire, WireError};
 use crate::write::Writer;
 
 /// What to speak to, and as whom.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// `https://api.github.com`, or `https://HOST/api/v3` of an Enterprise server.
     pub base: Base,
@@ -37,7 +37,7 @@ pub struct Settings {
 }
 
 /// Who we are on GitHub.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// An app. Only an app has check runs.
     App {

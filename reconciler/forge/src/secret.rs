@@ -29,7 +29,7 @@ impl Secret {
     }
 
     /// The bytes, for whoever computes with them or sends them.
-    pub(crate) fn expose(&self) -> &[u8] {
+    pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
@@ -86,7 +86,14 @@ impl Used {
 
 /// Where a secret lies. It is read again when the forge no longer accepts it, so that a new one needs no restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SecretFile(PathBuf);
+pub struct SecretFile(Lies);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Lies {
+    At(PathBuf),
+    /// The service manager has it, and handed nothing over to this process.
+    Elsewhere(PathBuf),
+}
 
 /// Why a secret cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +122,12 @@ pub enum SecretError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// A credential that the service manager has, and this process was not given.
+    #[error(
+        "the credential `{}` was not handed over: have the unit load it (LoadCredential=), or name a file by its absolute path",
+        .0.display()
+    )]
+    NotHandedOver(PathBuf),
     /// Not the name of a credential.
     #[error("`{}` is not the name of a credential: use letters, digits, `-`, `_` and `.`", .0.escape_debug())]
     Name(String),
@@ -123,27 +136,33 @@ pub enum SecretError {
 impl SecretFile {
     /// A file of root's, or of the user we run as.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
+        Self(Lies::At(path.into()))
     }
 
-    /// A credential that the service manager hands over; `directory` is what `$CREDENTIALS_DIRECTORY` says.
+    /// A credential that the service manager hands over; `directory` is what `$CREDENTIALS_DIRECTORY` says. Where it says
+    /// nothing, as for a person at the console, it cannot be read, and nothing else is in the way.
     ///
     /// # Errors
     /// When `name` could mean a file elsewhere.
-    pub fn credential(directory: &Path, name: &str) -> Result<Self, SecretError> {
+    pub fn credential(directory: Option<&Path>, name: &str) -> Result<Self, SecretError> {
         let plain = name
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
         if plain && !name.is_empty() && !name.starts_with('.') && name.len() <= 255 {
-            Ok(Self(directory.join(name)))
+            Ok(Self(match directory {
+                Some(directory) => Lies::At(directory.join(name)),
+                None => Lies::Elsewhere(name.into()),
+            }))
         } else {
             Err(SecretError::Name(name.chars().take(80).collect()))
         }
     }
 
-    /// Where it lies.
+    /// Where it lies; of a credential that was not handed over, its name.
     pub fn path(&self) -> &Path {
-        &self.0
+        match &self.0 {
+            Lies::At(path) | Lies::Elsewhere(path) => path,
+        }
     }
 
     /// Reads it. What is judged is the open file, not the name.
@@ -151,7 +170,11 @@ impl SecretFile {
     /// # Errors
     /// When it is not there, or somebody else could have written it or may read it, or there is nothing in it.
     pub fn read(&self) -> Result<Secret, SecretError> {
-        let path = || self.0.clone();
+        let path = match &self.0 {
+            Lies::At(path) => path,
+            Lies::Elsewhere(name) => return Err(SecretError::NotHandedOver(name.clone())),
+        };
+        let path = || path.clone();
         let not_read = |source| SecretError::Read {
             path: path(),
             source,
@@ -164,7 +187,7 @@ impl SecretFile {
             .read(true)
             // A pipe under that name must not make us wait.
             .custom_flags(OFlag::O_NONBLOCK.bits())
-            .open(&self.0)
+            .open(path())
             .map_err(not_read)?;
         let meta = file.metadata().map_err(not_read)?;
         if !meta.is_file() {
@@ -258,10 +281,14 @@ mod tests {
     #[test]
     fn a_credential_is_a_file_in_its_directory() {
         let dir = Path::new("/run/credentials/muster.service");
-        let file = SecretFile::credential(dir, "app-key.pem").unwrap();
+        let file = SecretFile::credential(Some(dir), "app-key.pem").unwrap();
         assert_eq!(file.path(), dir.join("app-key.pem"));
+        let file = SecretFile::credential(None, "app-key.pem").unwrap();
+        let error = file.read().unwrap_err();
+        assert!(matches!(error, SecretError::NotHandedOver(_)));
+        assert!(error.to_string().contains("`app-key.pem`"), "{error}");
         for name in ["", "..", "../x", "a/b", ".hidden", "a b"] {
-            assert!(SecretFile::credential(dir, name).is_err(), "{name:?}");
+            assert!(SecretFile::credential(Some(dir), name).is_err(), "{name:?}");
         }
     }
 }

@@ -71,7 +71,7 @@ pub enum Heard {
 }
 
 /// Where to look first. A hint: it is not checked against anything, and looking finds what there is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Poke {
     /// At this proposal.
     Proposal(u64),

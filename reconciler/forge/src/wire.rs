@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -143,7 +144,9 @@ impl fmt::Debug for Base {
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
     /// The trust that this machine has in certificates could not be read.
-    #[error("the certificates that this machine trusts cannot be read")]
+    #[error(
+        "the certificates that this machine trusts cannot be read; Debian has them in the package ca-certificates"
+    )]
     Trust(#[source] std::io::Error),
     /// It took too long.
     #[error("no whole answer within {} s", .0.as_secs_f64())]
@@ -180,9 +183,21 @@ impl Wire {
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(limits.connect));
         let provider = rustls_ring();
-        let tls = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(provider)
-            .map_err(WireError::Trust)?
+        let builder = hyper_rustls::HttpsConnectorBuilder::new();
+        let builder = if base.scheme == Scheme::HTTPS {
+            builder
+                .with_provider_and_native_roots(provider)
+                .map_err(WireError::Trust)?
+        } else {
+            // This machine itself: there is no TLS, and nobody's certificate to believe.
+            let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+                .with_safe_default_protocol_versions()
+                .map_err(|error| WireError::Trust(std::io::Error::other(error)))?
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth();
+            builder.with_tls_config(config)
+        };
+        let tls = builder
             // Which of the two is used was decided when the address was read.
             .https_or_http()
             .enable_http1()

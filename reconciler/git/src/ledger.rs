@@ -7,12 +7,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use gix::bstr::{BString, ByteSlice};
-use gix::hash::{Kind, ObjectId};
+use gix::hash::{Kind, ObjectId, oid};
 use gix::objs::tree::{EntryKind, EntryMode};
-use gix::objs::{self, CommitRefIter, WriteTo};
+use gix::objs::{self, CommitRef, CommitRefIter, WriteTo};
 use muster_core::commit::CommitId;
+use muster_core::host_key::{HostKey, verify_commit};
 
 use crate::files::{FILE_LIMIT, ReadError, is_plain_name};
 use crate::mirror::lay_out;
@@ -33,6 +35,8 @@ pub struct Ledger {
     dir: PathBuf,
     reference: String,
     objects: Objects,
+    /// What its commits are signed with.
+    key: Option<Arc<HostKey>>,
 }
 
 /// What a ledger holds.
@@ -148,7 +152,15 @@ impl Ledger {
             dir: dir.to_owned(),
             reference: reference.to_owned(),
             objects,
+            key: None,
         })
+    }
+
+    /// Signs every commit from here on, as git does with `gpg.format=ssh`.
+    #[must_use]
+    pub fn signing_with(mut self, key: Arc<HostKey>) -> Ledger {
+        self.key = Some(key);
+        self
     }
 
     /// The commit that the ledger is at; `None` before the first.
@@ -193,6 +205,64 @@ impl Ledger {
         Ok(listed.found.into_keys().collect())
     }
 
+    /// The raw bytes of a commit, whose hash is its id.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be read.
+    pub fn commit_bytes(&self, commit: &CommitId) -> Result<Vec<u8>, ReadError> {
+        self.objects
+            .read(&object_id(commit), objs::Kind::Commit, SMALL)
+    }
+
+    /// Whether the history that ends with `newer` has `older` in it, along the first parents.
+    ///
+    /// # Errors
+    /// When a commit on the way cannot be read.
+    pub fn has_within(&self, newer: &CommitId, older: &CommitId) -> Result<bool, ReadError> {
+        let older = object_id(older);
+        let mut next = Some(object_id(newer));
+        while let Some(id) = next {
+            if id == older {
+                return Ok(true);
+            }
+            next = self.objects.commit(&id)?.parents.first().copied();
+        }
+        Ok(false)
+    }
+
+    /// When a commit was made, in seconds since 1970 (UTC).
+    ///
+    /// # Errors
+    /// When it is not there or cannot be read.
+    pub fn committed(&self, commit: &CommitId) -> Result<i64, ReadError> {
+        Ok(self.objects.commit(&object_id(commit))?.time)
+    }
+
+    /// Those files of one commit whose path is `wanted`; the others are not even opened.
+    ///
+    /// # Errors
+    /// When something cannot be read.
+    pub fn files_at(
+        &self,
+        commit: &CommitId,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<BTreeMap<String, Vec<u8>>, ReadError> {
+        files_where(&self.objects, &object_id(commit), wanted)
+    }
+
+    /// The first commit that is `wanted` by its message, from `commit` back along the first parents, of `limit` at most.
+    ///
+    /// # Errors
+    /// When a commit on the way cannot be read.
+    pub fn look_back(
+        &self,
+        commit: &CommitId,
+        limit: usize,
+        wanted: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Option<CommitId>, ReadError> {
+        look_back(&self.objects, &object_id(commit), limit, wanted)
+    }
+
     fn load_from(
         &self,
         reference: &str,
@@ -201,26 +271,8 @@ impl Ledger {
         let Some(tip) = self.tip(reference)? else {
             return Ok(None);
         };
-        let broken = |source: ReadError| self.broken(reference, source);
-        let mut files = BTreeMap::new();
-        let mut todo = vec![(
-            String::new(),
-            self.objects.commit(&tip).map_err(broken)?.tree,
-        )];
-        while let Some((prefix, tree)) = todo.pop() {
-            for entry in self.objects.tree(&tree).map_err(broken)? {
-                let path = format!("{prefix}{}", entry.name.escape_ascii());
-                if entry.mode == 0o040000 {
-                    todo.push((path + "/", entry.id));
-                } else if wanted(&path) {
-                    let bytes = self
-                        .objects
-                        .read(&entry.id, objs::Kind::Blob, FILE_LIMIT)
-                        .map_err(broken)?;
-                    files.insert(path, bytes);
-                }
-            }
-        }
+        let files = files_where(&self.objects, &tip, &wanted)
+            .map_err(|source| self.broken(reference, source))?;
         Ok(Some(LedgerState {
             commit: commit_id(&tip),
             files,
@@ -231,7 +283,7 @@ impl Ledger {
     /// since 1970 (UTC).
     ///
     /// When this returns, the commit has reached the disk. Changes that change nothing make no commit: the commit that
-    /// is there is given back.
+    /// is there is given back, unless it should be signed with our key and is not.
     pub fn commit(
         &self,
         expected: Option<&CommitId>,
@@ -251,7 +303,9 @@ impl Ledger {
         };
         let mut writer = self.writer()?;
         let tree = self.write_tree(&mut writer, before, changes)?;
-        if let Some(parent) = parent.filter(|_| tree == before) {
+        if let Some(parent) = parent.filter(|_| tree == before)
+            && self.is_ours(&parent).map_err(broken)?
+        {
             return Ok(commit_id(&parent));
         }
         self.finish(writer, &self.reference, tree, parent, parent, message, time)
@@ -386,6 +440,58 @@ impl Ledger {
         tree.map_err(failed)
     }
 
+    /// Whether a commit is signed with our key, where there is one.
+    fn is_ours(&self, commit: &oid) -> Result<bool, ReadError> {
+        let Some(key) = &self.key else {
+            return Ok(true);
+        };
+        let bytes = self.objects.read(commit, objs::Kind::Commit, SMALL)?;
+        Ok(verify_commit(&bytes, &key.public()).is_ok())
+    }
+
+    /// Writes a commit that no reference leads to yet: `changes` to the files of `parent`, or to none. It is on the disk
+    /// when this returns.
+    pub(crate) fn write_commit(
+        &self,
+        parent: Option<&CommitId>,
+        changes: &BTreeMap<String, Option<Vec<u8>>>,
+        message: &str,
+        time: i64,
+    ) -> Result<CommitId, LedgerError> {
+        let parent = parent.map(object_id);
+        let broken = |source: ReadError| self.broken(&self.reference, source);
+        let before = match parent {
+            Some(parent) => self.objects.commit(&parent).map_err(broken)?.tree,
+            None => ObjectId::empty_tree(Kind::Sha1),
+        };
+        let mut writer = self.writer()?;
+        let tree = self.write_tree(&mut writer, before, changes)?;
+        let commit = self.commit_of(&self.reference, tree, parent, message, time)?;
+        let id = writer
+            .write(objs::Kind::Commit, &commit)
+            .map_err(self.failed())?;
+        writer.finish().map_err(self.failed())?;
+        Ok(commit_id(&id))
+    }
+
+    /// The raw bytes of a commit, signed where there is a key.
+    fn commit_of(
+        &self,
+        reference: &str,
+        tree: ObjectId,
+        parent: Option<ObjectId>,
+        message: &str,
+        time: i64,
+    ) -> Result<Vec<u8>, LedgerError> {
+        let host = reference.rsplit('/').next().unwrap_or(reference);
+        let commit = serialize(&new_commit(tree, parent, host, message, time));
+        let commit = commit.map_err(self.failed())?;
+        Ok(match &self.key {
+            Some(key) => key.sign_commit(&commit),
+            None => commit,
+        })
+    }
+
     #[expect(
         clippy::too_many_arguments,
         reason = "the parts of one commit, named at both calls"
@@ -401,8 +507,7 @@ impl Ledger {
         time: i64,
     ) -> Result<CommitId, LedgerError> {
         let failed = self.failed();
-        let host = reference.rsplit('/').next().unwrap_or(reference);
-        let commit = serialize(&new_commit(tree, parent, host, message, time)).map_err(&failed)?;
+        let commit = self.commit_of(reference, tree, parent, message, time)?;
         let id = writer.write(objs::Kind::Commit, &commit).map_err(&failed)?;
         writer.finish().map_err(&failed)?;
         match refs::replace(&self.dir, reference, before, id, Durability::Synced) {
@@ -487,6 +592,68 @@ pub(crate) fn new_commit(
         message,
         extra_headers,
     }
+}
+
+/// The most that is read of one commit of a ledger: files, and bytes in all of them.
+const MOST_FILES: usize = 100_000;
+const MOST_BYTES: u64 = 1 << 30;
+
+/// Those files of a commit whose path is `wanted`.
+pub(crate) fn files_where(
+    objects: &impl Source,
+    commit: &oid,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<BTreeMap<String, Vec<u8>>, ReadError> {
+    let mut files = BTreeMap::new();
+    let mut todo = vec![(String::new(), objects.commit(commit)?.tree)];
+    let (mut entries, mut bytes) = (0, 0);
+    while let Some((prefix, tree)) = todo.pop() {
+        for entry in objects.tree(&tree)? {
+            entries += 1;
+            if entries > MOST_FILES {
+                return Err(ReadError::TooMuch {
+                    what: "files",
+                    limit: MOST_FILES as u64,
+                });
+            }
+            let path = format!("{prefix}{}", entry.name.escape_ascii());
+            if entry.mode == 0o040000 {
+                todo.push((path + "/", entry.id));
+            } else if wanted(&path) {
+                let content = objects.read(&entry.id, objs::Kind::Blob, FILE_LIMIT)?;
+                bytes += content.len() as u64;
+                if bytes > MOST_BYTES {
+                    return Err(ReadError::TooMuch {
+                        what: "bytes",
+                        limit: MOST_BYTES,
+                    });
+                }
+                files.insert(path, content);
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// The first commit that is `wanted` by its message, from `commit` back along the first parents, of `limit` at most.
+pub(crate) fn look_back(
+    objects: &impl Source,
+    commit: &oid,
+    limit: usize,
+    wanted: &dyn Fn(&[u8]) -> bool,
+) -> Result<Option<CommitId>, ReadError> {
+    let mut next = Some(commit.to_owned());
+    for _ in 0..limit {
+        let Some(id) = next else { break };
+        let bytes = objects.read(&id, objs::Kind::Commit, SMALL)?;
+        let commit = CommitRef::from_bytes(&bytes, objects.kind())
+            .map_err(|_| ReadError::Damaged { id: id.to_string() })?;
+        if wanted(commit.message) {
+            return Ok(Some(commit_id(&id)));
+        }
+        next = commit.parents().next();
+    }
+    Ok(None)
 }
 
 fn check_reference(reference: &str) -> Result<(), LedgerError> {

@@ -19,16 +19,22 @@ pub mod owner;
 pub mod run;
 
 mod about;
+mod bring;
+mod counterpart;
+mod gather;
 mod local;
 mod objects;
 mod pack;
 mod refs;
 mod remote;
+mod shared;
 mod sync;
 mod wire;
 
 pub use about::About;
+pub use counterpart::{Counterpart, LookError, Move, PushError};
 pub use files::{BlobId, File, Files};
+pub use gather::Gathered;
 
 pub use ledger::{Ledger, LedgerError, LedgerState};
 pub use merge::{MergeError, Merged};
@@ -37,3 +43,4 @@ pub use mirror::{Ancestry, FetchError, Heads, Mirror, Proposals, TagObject, Want
 pub use notes::{Notes, NotesError, Writer};
 pub use origin::{Origin, OriginError, Signature};
 pub use pack::Packed;
+pub use shared::{Shared, SharedError};

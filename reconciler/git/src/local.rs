@@ -28,7 +28,7 @@ pub(crate) fn fetch(
     let layout = Layout::of(path).map_err(FetchError::Origin)?;
     mirror.be_of(layout.kind)?;
     let signature = Signature::take(&layout, protected);
-    let mut listed = branches(&layout, mirror.limits)?;
+    let mut listed = references(&layout, "refs/heads/", mirror.limits)?;
     // The owner's git leaves out what it cannot read.
     let is_there = || {
         layout
@@ -83,19 +83,20 @@ pub(crate) fn fetch(
     Ok((signature, heads_of(&listed.found, protected, listed.unread)))
 }
 
-/// The branches of a local repository: read here, or by its owner's git where its format is not ours to read.
-fn branches(layout: &Layout, limits: Limits) -> Result<Listed, FetchError> {
+/// The references below `prefix` in a local repository: read here, or by its owner's git where its format is not ours to
+/// read.
+pub(crate) fn references(
+    layout: &Layout,
+    prefix: &str,
+    limits: Limits,
+) -> Result<Listed, FetchError> {
     match layout.refs {
         RefStorage::Files if !layout.elsewhere => {
-            Ok(refs::list(&layout.common, "refs/heads/", layout.kind)?)
+            Ok(refs::list(&layout.common, prefix, layout.kind)?)
         }
         RefStorage::Files | RefStorage::Reftable => {
             let mut command = owners_git(layout)?;
-            command.args([
-                "for-each-ref",
-                "--format=%(objectname) %(refname)",
-                "refs/heads/",
-            ]);
+            command.args(["for-each-ref", "--format=%(objectname) %(refname)", prefix]);
             let printed =
                 run::run(command, "git for-each-ref", b"", limits).map_err(git_failed(layout))?;
             let mut listed = Listed::default();
@@ -152,7 +153,7 @@ fn tags(
 }
 
 /// git in the origin, as the origin's owner.
-fn owners_git(layout: &Layout) -> Result<Command, FetchError> {
+pub(crate) fn owners_git(layout: &Layout) -> Result<Command, FetchError> {
     let mut command = run::git(&layout.common).map_err(git_failed(layout))?;
     let not_ours = |source| FetchError::NotOurs {
         origin: layout.common.clone(),
@@ -162,7 +163,7 @@ fn owners_git(layout: &Layout) -> Result<Command, FetchError> {
     Ok(command)
 }
 
-fn git_failed(layout: &Layout) -> impl Fn(RunError) -> FetchError {
+pub(crate) fn git_failed(layout: &Layout) -> impl Fn(RunError) -> FetchError {
     let origin = layout.common.display().to_string();
     move |source| FetchError::Git {
         origin: origin.clone(),
@@ -218,7 +219,7 @@ fn copy(mirror: &mut Mirror, tip: &ObjectId) -> Result<(), FetchError> {
 }
 
 /// Gets all objects of `heads` through the owner's git, which may look wherever the owner may.
-fn transfer(
+pub(crate) fn transfer(
     mirror: &mut Mirror,
     layout: &Layout,
     heads: &BTreeMap<String, ObjectId>,

@@ -21,6 +21,7 @@ use muster_core::release::TagHorizon;
 
 use crate::about::About;
 use crate::files::{self, BlobId, FILE_LIMIT, Files, Listing, ReadError};
+use crate::gather::Gathered;
 use crate::objects::{Objects, Source, commit_id, object_id};
 use crate::origin::{LayoutError, Origin, Signature};
 use crate::owner::NotOurs;
@@ -199,6 +200,12 @@ pub struct Mirror {
     /// Tags of a remote origin that git refused to fetch, with what they pointed to.
     pub(crate) given_up: BTreeSet<(String, ObjectId)>,
     pub(crate) copies: Copies,
+    /// What stays when the mirror is packed.
+    pub(crate) keep: Keep,
+    /// How often pull requests were brought from a remote origin.
+    pub(crate) brought: u32,
+    /// What was last gathered from a local origin, and by what it can be seen that it still holds.
+    pub(crate) gathered: Option<(PathBuf, Signature, Gathered)>,
     seen: Option<Seen>,
     known: RefCell<BTreeMap<(CommitId, CommitId), Ancestry>>,
 }
@@ -237,6 +244,9 @@ impl Mirror {
             wanted_tags: None,
             given_up: BTreeSet::new(),
             copies: Copies::Make,
+            keep: Keep::Everything,
+            brought: 0,
+            gathered: None,
             seen: None,
             known,
         })
@@ -304,6 +314,7 @@ impl Mirror {
         self.own = Objects::open_plain(&dir.join("objects"), kind).map_err(failed)?;
         self.view = None;
         self.seen = None;
+        self.gathered = None;
         self.copied.clear();
         Ok(())
     }
@@ -365,7 +376,7 @@ impl Mirror {
     }
 
     /// Puts the mirror's objects into one pack when there are more than 5,000 loose ones or more than 50 packs; tells
-    /// whether it did. Everything that was fetched stays.
+    /// whether it did. Everything that was fetched stays, save what pull requests left behind that are gone.
     pub fn maintain(&mut self) -> Result<Packed, FetchError> {
         self.maintain_above(pack::LOOSE_LIMIT, pack::PACK_LIMIT)
     }
@@ -377,7 +388,7 @@ impl Mirror {
         if few_loose && pack::packs(self.own.dir()).map_err(&failed)?.len() <= packs {
             return Ok(Packed::NotNeeded);
         }
-        pack::pack(&self.dir, Keep::Everything).map_err(|error| match error {
+        pack::pack(&self.dir, self.keep).map_err(|error| match error {
             PackError::Io(source) => failed(source),
             PackError::Git(source) => FetchError::Git {
                 origin: self.dir.display().to_string(),
@@ -514,7 +525,7 @@ impl Mirror {
     }
 
     /// Reads in the mirror, so that an adopted commit stays readable when the origin is gone; else in the origin.
-    fn own_or_view<T>(
+    pub(crate) fn own_or_view<T>(
         &self,
         read: impl Fn(&Objects) -> Result<T, ReadError>,
     ) -> Result<T, ReadError> {

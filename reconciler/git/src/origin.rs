@@ -459,9 +459,7 @@ impl Stamp {
 
 impl Signature {
     pub(crate) fn take(layout: &Layout, protected: &str) -> Signature {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = since_1970();
         let paths = match layout.refs {
             RefStorage::Reftable => vec![
                 layout.common.join("reftable/tables.list"),
@@ -476,6 +474,33 @@ impl Signature {
                 paths
             }
         };
+        Signature::of_paths(paths, now)
+    }
+
+    /// Of what is below `dirs`, such as `refs/muster/host/`.
+    pub(crate) fn of_dirs(layout: &Layout, dirs: &[&str]) -> Signature {
+        let now = since_1970();
+        let paths = match layout.refs {
+            RefStorage::Reftable => vec![
+                layout.common.join("reftable/tables.list"),
+                layout.common.join("reftable"),
+            ],
+            RefStorage::Files => {
+                // That the repository is there at all shows in its HEAD.
+                let mut paths = vec![
+                    layout.common.join("HEAD"),
+                    layout.common.join("packed-refs"),
+                ];
+                for dir in dirs {
+                    paths.extend(refs::dirs_below(&layout.common.join(dir)));
+                }
+                paths
+            }
+        };
+        Signature::of_paths(paths, now)
+    }
+
+    fn of_paths(paths: Vec<PathBuf>, now: Duration) -> Signature {
         let stamps: Vec<_> = paths
             .into_iter()
             .map(|path| {
@@ -484,7 +509,25 @@ impl Signature {
             })
             .collect();
         let settled = stamps.iter().all(|(_, stamp)| stamp.is_older_than(now));
-        Signature { stamps, settled }
+        let mut signature = Signature { stamps, settled };
+        signature.forget_what_a_directory_tells();
+        signature
+    }
+
+    /// Leaves out what is missing in a directory that was looked at before it: it cannot come without changing that. Most
+    /// repositories have no tags of ours, and what is packed has no file.
+    fn forget_what_a_directory_tells(&mut self) {
+        let mut directories: Vec<PathBuf> = Vec::new();
+        self.stamps.retain(|(path, stamp)| {
+            if *stamp == Stamp::default() {
+                return !directories.iter().any(|it| path.parent() == Some(it));
+            }
+            // Not a link: what it leads to changes without it.
+            if fs::symlink_metadata(path).is_ok_and(|it| it.is_dir()) {
+                directories.push(path.clone());
+            }
+            true
+        });
     }
 
     /// Whether nothing has moved since. `false` may also mean that something moved so shortly before that a second
@@ -496,6 +539,12 @@ impl Signature {
                 .iter()
                 .all(|(path, stamp)| Stamp::of(path) == *stamp)
     }
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

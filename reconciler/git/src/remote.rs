@@ -5,6 +5,7 @@
 //! command line.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 
 use gix::hash::{Kind, ObjectId};
@@ -12,12 +13,13 @@ use nix::unistd::{User, geteuid};
 
 use crate::local::dir_size;
 use crate::mirror::{
-    FETCHED, FETCHED_TAGS, FetchError, Heads, Mirror, Proposals, fetched_name, heads_of,
+    Ancestry, FETCHED, FETCHED_TAGS, FetchError, Heads, Mirror, Proposals, fetched_name, heads_of,
 };
-use crate::objects::Source;
+use crate::objects::{Source, commit_id};
 use crate::origin::RemoteUrl;
 use crate::refs;
 use crate::run::{self, RunError};
+use crate::sync::Durability;
 
 const OVERRIDES: [&str; 15] = [
     "core.hooksPath=/dev/null",
@@ -163,7 +165,11 @@ fn fetch_protected(
     {
         return Ok(());
     }
+    let before = refs::read(&mirror.dir, &name, tip.kind()).ok().flatten();
     let fetched = run_fetch(mirror, url, &[&refspec]);
+    if let Some(before) = before {
+        keep_rewritten(mirror, &name, before)?;
+    }
     let arrived = refs::read(&mirror.dir, &name, tip.kind()).ok().flatten();
     match fetched {
         Ok(()) if arrived.is_some_and(|id| is_readable(mirror, &id)) => Ok(()),
@@ -182,6 +188,20 @@ fn fetch_protected(
             run_fetch(mirror, url, &[&refspec])
         }
     }
+}
+
+/// What was enforced stays readable when the branch is rewritten, however the mirror is packed.
+fn keep_rewritten(mirror: &Mirror, name: &str, before: ObjectId) -> Result<(), FetchError> {
+    let Some(now) = refs::read(&mirror.dir, name, before.kind()).ok().flatten() else {
+        return Ok(());
+    };
+    let kept = format!("refs/muster/kept/{before}");
+    if mirror.ancestry(&commit_id(&before), &commit_id(&now)) == Ancestry::Diverged
+        && refs::read(&mirror.dir, &kept, before.kind())?.is_none()
+    {
+        refs::replace(&mirror.dir, &kept, None, before, Durability::Cache)?;
+    }
+    Ok(())
 }
 
 /// Fetches all branches, and removes those that are gone. One that cannot be fetched does not keep the others from
@@ -271,22 +291,118 @@ fn fetch_tags(
                     ..
                 }
             ) {
-                if mirror.given_up.len() >= GIVEN_UP {
-                    mirror.given_up.clear();
-                }
-                mirror.given_up.insert((name, id));
+                mirror.give_up(name, id);
             }
         }
     }
     Ok(unread)
 }
 
-fn reason(name: &str, error: &FetchError) -> String {
-    let detail = match error {
+impl Mirror {
+    /// Remembers that git refused what this reference points to.
+    pub(crate) fn give_up(&mut self, name: String, id: ObjectId) {
+        if self.given_up.len() >= GIVEN_UP {
+            self.given_up.clear();
+        }
+        self.given_up.insert((name, id));
+    }
+}
+
+/// How many refspecs stand on one command line.
+const TOGETHER: usize = 500;
+
+/// Fetches every one of these refspecs that can be fetched, and gives the reasons for the others by their key. Those that
+/// are refused together are asked for in halves, so that a bad one costs a few conversations and no other its turn.
+///
+/// # Errors
+/// When the server does not answer.
+pub(crate) fn fetch_each<K: Ord>(
+    mirror: &mut Mirror,
+    url: &RemoteUrl,
+    mut due: Vec<(K, String)>,
+) -> Result<BTreeMap<K, String>, FetchError> {
+    let mut reasons = BTreeMap::new();
+    let mut groups = Vec::new();
+    while !due.is_empty() {
+        let rest = due.split_off(due.len().min(TOGETHER));
+        groups.push(std::mem::replace(&mut due, rest));
+    }
+    groups.reverse();
+    while let Some(mut group) = groups.pop() {
+        let refspecs: Vec<_> = group.iter().map(|(_, refspec)| refspec.clone()).collect();
+        let Err(error) = run_fetch_all(mirror, url, &[], &refspecs) else {
+            continue;
+        };
+        match &error {
+            FetchError::Git {
+                source: RunError::Failed { .. } | RunError::TooMuch { .. },
+                ..
+            } => {}
+            _ => return Err(error),
+        }
+        // Whether something in it was refused, or nobody is there.
+        answers(mirror, url)?;
+        if group.len() == 1 {
+            reasons.extend(group.into_iter().map(|(key, _)| (key, detail(&error))));
+            continue;
+        }
+        let half = group.split_off(group.len() / 2);
+        groups.push(half);
+        groups.push(group);
+    }
+    Ok(reasons)
+}
+
+/// What the server announces below `dirs`.
+pub(crate) fn list_below(
+    mirror: &Mirror,
+    url: &RemoteUrl,
+    dirs: &[&str],
+) -> Result<BTreeMap<String, ObjectId>, FetchError> {
+    let mut command = git(mirror, url)?;
+    command.args([
+        "ls-remote",
+        "--quiet",
+        "--refs",
+        "--end-of-options",
+        url.as_str(),
+    ]);
+    command.args(dirs.iter().map(|dir| format!("{dir}*")));
+    let printed = run::run(command, "git ls-remote", b"", mirror.limits).map_err(failed(url))?;
+    Ok(printed
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| std::str::from_utf8(line).ok()?.split_once('\t'))
+        // A pattern also matches the end of a longer name.
+        .filter(|(_, name)| dirs.iter().any(|dir| name.starts_with(dir)) && refs::is_legal(name))
+        .filter_map(|(hex, name)| Some((name.to_owned(), ObjectId::from_hex(hex.as_bytes()).ok()?)))
+        .collect())
+}
+
+/// Asks the server for nothing in particular.
+fn answers(mirror: &Mirror, url: &RemoteUrl) -> Result<(), FetchError> {
+    let mut command = git(mirror, url)?;
+    command.args([
+        "ls-remote",
+        "--quiet",
+        "--end-of-options",
+        url.as_str(),
+        "HEAD",
+    ]);
+    run::run(command, "git ls-remote", b"", mirror.limits)
+        .map(drop)
+        .map_err(failed(url))
+}
+
+/// What went wrong, without the origin.
+pub(crate) fn detail(error: &FetchError) -> String {
+    match error {
         FetchError::Git { source, .. } => source.to_string(),
         other => other.to_string(),
-    };
-    format!("{}: {detail}", name.escape_default())
+    }
+}
+
+fn reason(name: &str, error: &FetchError) -> String {
+    format!("{}: {}", name.escape_default(), detail(error))
 }
 
 fn run_fetch(
@@ -300,7 +416,7 @@ fn run_fetch(
     run_fetch_all(mirror, url, options, &[(*refspec).to_owned()])
 }
 
-fn run_fetch_all(
+pub(crate) fn run_fetch_all(
     mirror: &mut Mirror,
     url: &RemoteUrl,
     options: &[&str],
@@ -337,12 +453,17 @@ fn failed(url: &RemoteUrl) -> impl Fn(RunError) -> FetchError {
 
 /// git on the mirror, with the administrator's configuration below our overrides.
 fn git(mirror: &Mirror, url: &RemoteUrl) -> Result<Command, FetchError> {
-    let mut command = run::bare_environment(run::git_program().map_err(failed(url))?);
+    git_in(&mirror.dir, mirror.own.kind(), url).map_err(failed(url))
+}
+
+/// git on a repository of ours that talks to `url`, with the administrator's configuration below our overrides.
+pub(crate) fn git_in(dir: &Path, kind: Kind, url: &RemoteUrl) -> Result<Command, RunError> {
+    let mut command = run::bare_environment(run::git_program()?);
     // Their absence leaves git without a personal configuration, which is a state it knows.
     if let Ok(Some(user)) = User::from_uid(geteuid()) {
         command.env("HOME", user.dir);
     }
-    command.arg("--git-dir").arg(&mirror.dir);
+    command.arg("--git-dir").arg(dir);
     for setting in OVERRIDES {
         command.args(["-c", setting]);
     }
@@ -357,7 +478,7 @@ fn git(mirror: &Mirror, url: &RemoteUrl) -> Result<Command, FetchError> {
             .arg(format!("protocol.{protocol}.allow={allowed}"));
     }
     command.args(["-c", "protocol.allow=never"]);
-    if mirror.own.kind() == Kind::Sha256 {
+    if kind == Kind::Sha256 {
         command.env("GIT_DEFAULT_HASH", "sha256");
     }
     Ok(command)

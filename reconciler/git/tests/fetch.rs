@@ -695,4 +695,9 @@ fn the_signature_moves_with_every_kind_of_change_and_with_nothing_else() {
     assert!(moves(&|| drop(
         scene.git("origin", &["tag", "-d", "release/b"])
     )));
+    // What a link leads to changes without it.
+    let (tags, elsewhere) = (scene.path("origin/refs/tags"), scene.path("elsewhere"));
+    fs::rename(&tags, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &tags).unwrap();
+    assert!(moves(&|| fs::create_dir(elsewhere.join("reset")).unwrap()));
 }

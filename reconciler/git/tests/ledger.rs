@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 
+use muster_core::host_key::{HostKey, PublicKey, signer_of, verify_commit};
 use muster_git::{Ledger, LedgerError, Packed};
 use support::{Scene, helper};
 
@@ -414,4 +416,95 @@ fn a_large_first_commit_is_packed_at_once_and_a_small_one_is_not() {
     assert_eq!(ledger.maintain().unwrap(), Packed::Done);
     assert_eq!(ledger.maintain().unwrap(), Packed::NotNeeded);
     assert_eq!(ledger.load().unwrap().unwrap().files.len(), 257);
+}
+
+#[test]
+fn what_is_signed_is_taken_by_git_and_by_openssh() {
+    let scene = Scene::new();
+    let key = Arc::new(HostKey::from_seed(&[7; 32]));
+    let ledger = open(&scene);
+    let one = ledger
+        .commit(None, &changes(&[("a", Some("1"))]), "unsigned", TIME)
+        .unwrap();
+    let ledger = ledger.signing_with(Arc::clone(&key));
+    // What is not signed yet is, even where nothing else is new.
+    let two = ledger
+        .commit(
+            Some(&one),
+            &changes(&[("a", Some("1"))]),
+            "the same\n\nin words",
+            TIME,
+        )
+        .unwrap();
+    assert_ne!(one, two);
+    let again = ledger.commit(Some(&two), &changes(&[("a", Some("1"))]), "the same", TIME);
+    assert_eq!(again.unwrap(), two);
+    let files = BTreeMap::from([("alive.json".to_owned(), b"1".to_vec())]);
+    let beat = ledger.put_alive(ALIVE, &files, TIME).unwrap();
+
+    let allowed = scene.path("allowed");
+    fs::write(&allowed, format!("muster@devvm {}\n", key.public())).unwrap();
+    let allowed = format!("gpg.ssh.allowedSignersFile={}", allowed.display());
+    let verify = |id: &str| {
+        scene.try_git(
+            "ledger.git",
+            &["-c", &allowed, "verify-commit", "--raw", id],
+        )
+    };
+    for id in [&two, &beat] {
+        let output = verify(id.as_str());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && said.contains("Good \"git\" signature for muster@devvm"),
+            "{said}"
+        );
+        assert_eq!(
+            verify_commit(&ledger.commit_bytes(id).unwrap(), &key.public()),
+            Ok(())
+        );
+    }
+    assert!(!verify(one.as_str()).status.success());
+    scene.git("ledger.git", &["fsck", "--strict", "--no-dangling"]);
+}
+
+#[test]
+fn what_git_signs_is_taken_here() {
+    let scene = Scene::new();
+    let key = scene.path("key");
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"])
+        .arg(&key)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let public = fs::read_to_string(scene.path("key.pub")).unwrap();
+    let public = PublicKey::parse(public.trim_end()).unwrap();
+    let ledger = open(&scene);
+    ledger
+        .commit(None, &changes(&[("a", Some("1"))]), "base", TIME)
+        .unwrap();
+    let signing = format!("user.signingkey={}", key.display());
+    let tree = scene.git(
+        "ledger.git",
+        &["rev-parse", &format!("{REFERENCE}^{{tree}}")],
+    );
+    let id = scene.git(
+        "ledger.git",
+        &[
+            "-c",
+            "gpg.format=ssh",
+            "-c",
+            &signing,
+            "commit-tree",
+            "-S",
+            "-p",
+            REFERENCE,
+            "-m",
+            "by git",
+            &tree,
+        ],
+    );
+    let bytes = ledger.commit_bytes(&id.parse().unwrap()).unwrap();
+    assert_eq!(verify_commit(&bytes, &public), Ok(()));
+    assert_eq!(signer_of(&bytes), Some(public));
 }

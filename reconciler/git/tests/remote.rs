@@ -3,81 +3,14 @@
 mod support;
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::net::TcpListener;
+use std::time::Duration;
 
 use muster_core::commit::CommitId;
 use muster_git::run::{Limits, RunError};
 use muster_git::{Ancestry, FetchError, Merged, Origin, Packed, Proposals};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-use support::{MAIN, Scene, newest_git, texts};
-
-struct Daemon {
-    child: Child,
-    url: String,
-}
-
-impl Daemon {
-    /// Serves the scene's repositories. The port is free when it is asked for; a daemon that does not get it ends, and
-    /// another port is tried.
-    fn start(scene: &Scene) -> Daemon {
-        for _ in 0..20 {
-            let port = TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap()
-                .port();
-            let mut child = support::command(newest_git(), scene.dir.path())
-                .args([
-                    "-c",
-                    "safe.directory=*",
-                    "daemon",
-                    "--export-all",
-                    "--listen=127.0.0.1",
-                    "--reuseaddr",
-                ])
-                .args([
-                    format!("--port={port}"),
-                    format!("--base-path={}", scene.dir.path().display()),
-                ])
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .process_group(0)
-                .spawn()
-                .unwrap();
-            let deadline = Instant::now() + Duration::from_secs(20);
-            while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
-                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                    return Daemon {
-                        child,
-                        url: format!("git://127.0.0.1:{port}/origin"),
-                    };
-                }
-                std::thread::yield_now();
-            }
-            drop(Daemon {
-                child,
-                url: String::new(),
-            });
-        }
-        panic!("no git daemon");
-    }
-
-    fn origin(&self) -> Origin {
-        Origin::parse(&self.url).unwrap()
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // git-daemon runs below git: the whole group is told.
-        let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
-        let _ = self.child.wait();
-    }
-}
+use support::daemon::Daemon;
+use support::{MAIN, Scene, texts};
 
 #[test]
 fn branches_arrive_move_merge_and_vanish() {

@@ -202,7 +202,7 @@ impl World for Host {
     type Error = HostError;
 
     /// Reads each part that is asked for; one that cannot be read is `Unknown` and says why. Never an error.
-    fn observe(&mut self, question: &Question) -> Result<Observed, HostError> {
+    fn observe(&mut self, question: &Question<'_>) -> Result<Observed, HostError> {
         Ok(self.look(question))
     }
 

@@ -23,7 +23,7 @@ use crate::{Host, act, files, name_services};
 const NOT_ASKED: &str = "it was not asked for";
 
 impl Host {
-    pub(crate) fn look(&mut self, question: &Question) -> Observed {
+    pub(crate) fn look(&mut self, question: &Question<'_>) -> Observed {
         let parts = question.parts;
         let databases = (parts.accounts || parts.homes)
             .then(|| Databases::read(&self.root).map_err(|error| told(&error)));
@@ -59,7 +59,7 @@ impl Host {
             let names = question
                 .people
                 .keys()
-                .map(String::as_str)
+                .copied()
                 .filter(|user| crate::check_name(user).is_ok());
             let environments: Reading<BTreeMap<String, String>> = match &self.environment {
                 None => Reading::Known(BTreeMap::new()),
@@ -131,7 +131,7 @@ impl Host {
 
     fn look_at_accounts(
         &self,
-        question: &Question,
+        question: &Question<'_>,
         databases: &Databases,
         listed: &[accounts::Account<'_>],
         (defs, useradd): &(LoginDefs, UseraddDefaults),
@@ -212,11 +212,10 @@ impl Host {
             }
         }
         if self.live && name_services::are_in_use(&self.dir) {
-            let unknown = question
-                .people
-                .iter()
-                .filter(|(user, it)| it.ask_name_services && !accounts.by_name.contains_key(*user));
-            accounts.foreign = name_services::ask_names(unknown.map(|(user, _)| user.as_str()))?;
+            let unknown = question.people.iter().filter(|(user, it)| {
+                it.ask_name_services && !accounts.by_name.contains_key(**user)
+            });
+            accounts.foreign = name_services::ask_names(unknown.map(|(user, _)| *user))?;
             accounts.foreign_uids = name_services::ask_uids(&accounts, question.new)?;
         }
         Ok(accounts)
@@ -224,7 +223,7 @@ impl Host {
 
     fn look_at_people(
         &self,
-        question: &Question,
+        question: &Question<'_>,
         databases: Result<&Databases, &str>,
         listed: Vec<accounts::Account<'_>>,
         home_base: &str,
@@ -243,18 +242,18 @@ impl Host {
             let databases = match databases {
                 Ok(databases) => databases,
                 Err(why) => {
-                    people.push((user.clone(), unknown(why, subject)));
+                    people.push(((*user).to_owned(), unknown(why, subject)));
                     continue;
                 }
             };
             if let Err(why) = crate::check_name(user) {
-                people.push((user.clone(), unknown(&why, subject)));
+                people.push(((*user).to_owned(), unknown(&why, subject)));
                 continue;
             }
-            while accounts.next_if(|it| it.name < user.as_str()).is_some() {}
-            let account = accounts.next_if(|it| it.name == user);
+            while accounts.next_if(|it| it.name < *user).is_some() {}
+            let account = accounts.next_if(|it| it.name == *user);
             let default;
-            let home = match (account, &subject.home) {
+            let home = match (account, subject.home) {
                 (Some(account), _) => account.home,
                 (None, Some(home)) => home,
                 (None, None) => {
@@ -302,7 +301,7 @@ impl Host {
                 .kept
                 .map(|of| self.look_at_kept(databases, user, home, of));
             people.push((
-                user.clone(),
+                (*user).to_owned(),
                 Person {
                     home: seen,
                     traces,
@@ -351,7 +350,7 @@ impl Host {
     }
 }
 
-fn unknown(why: &str, subject: &Subject) -> Person {
+fn unknown(why: &str, subject: &Subject<'_>) -> Person {
     let home: Reading<Home> = Reading::Unknown(why.to_owned());
     let flag = || Reading::Unknown(why.to_owned());
     let traces = subject.traces.then(|| Traces {
@@ -371,7 +370,7 @@ fn unknown(why: &str, subject: &Subject) -> Person {
 
 /// The local accounts that an answer tells of, taken apart once for all of it.
 fn accounts_asked_for<'a>(
-    question: &'a Question,
+    question: &'a Question<'_>,
     databases: &'a Option<Result<Databases, String>>,
 ) -> Vec<accounts::Account<'a>> {
     let Some(Ok(databases)) = databases else {
@@ -428,7 +427,7 @@ fn unfinished_renames(databases: &Databases) -> HashMap<String, String> {
 /// The same for a rename whose second batch stopped when neither group nor ranges tell any more: somebody the ledger
 /// knows has no account, lines of theirs stand in other files, and another account has their home.
 fn half_removed_names(
-    question: &Question,
+    question: &Question<'_>,
     databases: &Databases,
     accounts: &BTreeMap<String, Account>,
 ) -> Vec<(String, String)> {
@@ -438,10 +437,10 @@ fn half_removed_names(
         !has_account && !subject.ask_name_services && subject.kept.is_none()
     });
     let renamed = gone.filter_map(|(old, subject)| {
-        let home = subject.home.as_ref()?;
-        let (new, account) = accounts.iter().find(|(_, it)| it.home == *home)?;
+        let home = subject.home?;
+        let (new, account) = accounts.iter().find(|(_, it)| it.home == home)?;
         let left = databases.has_remnants(old, account.gid);
-        left.then(|| (new.clone(), old.clone()))
+        left.then(|| (new.clone(), (*old).to_owned()))
     });
     renamed.collect()
 }

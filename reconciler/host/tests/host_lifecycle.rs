@@ -173,9 +173,7 @@ impl Machine {
                     traces: true,
                     ..Default::default()
                 };
-                everybody
-                    .people
-                    .insert(step.action.user().to_owned(), subject);
+                everybody.people.insert(step.action.user(), subject);
             }
             let after = self.host.observe(&everybody).unwrap();
             let settled = |step: &Step| {

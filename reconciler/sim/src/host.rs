@@ -131,7 +131,7 @@ impl SimHost {
         self.accounts.insert(name.to_owned(), account);
     }
 
-    pub(crate) fn observe(&self, question: &Question) -> Observed {
+    pub(crate) fn observe(&self, question: &Question<'_>) -> Observed {
         let unread = || Reading::Unknown("not asked".to_owned());
         let gate = |part: &str, asked: bool| match self.unreadable.get(part) {
             Some(why) => Err(why.clone()),
@@ -147,7 +147,7 @@ impl SimHost {
                 question
                     .people
                     .iter()
-                    .map(|(user, it)| (user.clone(), self.observe_person(user, it)))
+                    .map(|(user, it)| ((*user).to_owned(), self.observe_person(user, it)))
                     .collect()
             } else {
                 BTreeMap::new()
@@ -188,7 +188,7 @@ impl SimHost {
         }
     }
 
-    fn observe_accounts(&self, question: &Question) -> Accounts {
+    fn observe_accounts(&self, question: &Question<'_>) -> Accounts {
         let by_name = self
             .accounts
             .iter()
@@ -231,7 +231,7 @@ impl SimHost {
         let asked = |name: &String| {
             question
                 .people
-                .get(name)
+                .get(name.as_str())
                 .is_some_and(|it| it.ask_name_services)
         };
         Accounts {
@@ -268,7 +268,11 @@ impl SimHost {
     }
 
     fn observe_person(&self, user: &str, subject: &Subject) -> Person {
-        let default = || subject.home.clone().unwrap_or(format!("/home/{user}"));
+        let default = || {
+            subject
+                .home
+                .map_or_else(|| format!("/home/{user}"), str::to_owned)
+        };
         let path = self
             .accounts
             .get(user)

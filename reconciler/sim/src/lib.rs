@@ -3,6 +3,8 @@
 //! Everything that survives a crash lies in [`Outside`]'s shared [`Universe`]; what a process keeps in memory is
 //! lost with it. Every effect goes through one [`Fuse`], which can blow before or after it.
 
+mod fleet;
+mod forge;
 mod host;
 mod repository;
 
@@ -28,6 +30,8 @@ use muster_core::world::{
     TrustStore, World,
 };
 
+pub use fleet::{Pushed, SimFleet, SimOrigin, SimStore, Stored};
+pub use forge::{Forge, SimComment, SimForge};
 pub use host::{SimAccount, SimHost, SimTraces};
 pub use repository::Repository;
 
@@ -87,6 +91,10 @@ pub struct Universe {
     pub sink_is_down: bool,
     /// How many seconds the machine's clock was set back.
     pub set_back: i64,
+    /// Whether what is committed to the ledger arrives wherever else it is to be.
+    pub ledger_arrives: bool,
+    /// How many records of the journal could be let go of.
+    pub released: usize,
     /// Intents acted on, in order: the ids of their steps.
     pub acted: Vec<Vec<String>>,
 }
@@ -118,6 +126,8 @@ impl Sim {
             origin_is_down: false,
             sink_is_down: false,
             set_back: 0,
+            ledger_arrives: true,
+            released: 0,
             acted: Vec::new(),
         })))
     }
@@ -174,6 +184,20 @@ impl Sim {
         policy: &Policy,
         now: Time,
     ) -> Result<Summary, CycleError> {
+        self.cycle_telling(memory, policy, now, cycle::Inventory::WithFacts)
+    }
+
+    /// The same, with a word on when the ledger is told what was read.
+    ///
+    /// # Errors
+    /// As [`Sim::cycle`].
+    pub fn cycle_telling(
+        &self,
+        memory: &mut Memory,
+        policy: &Policy,
+        now: Time,
+        inventory: cycle::Inventory,
+    ) -> Result<Summary, CycleError> {
         let mut outside = Outside {
             source: self.clone(),
             world: self.clone(),
@@ -189,7 +213,7 @@ impl Sim {
             wall,
             clock: &|| wall,
             trust: &mut trust,
-            inventory: cycle::Inventory::WithFacts,
+            inventory,
             stop: &|| false,
             progress: &mut |_, _, _| {},
         };
@@ -270,7 +294,7 @@ impl TrustStore for Sim {
 impl World for Sim {
     type Error = SimError;
 
-    fn observe(&mut self, question: &Question) -> Result<Observed, SimError> {
+    fn observe(&mut self, question: &Question<'_>) -> Result<Observed, SimError> {
         Ok(self.0.borrow().host.observe(question))
     }
 
@@ -310,7 +334,9 @@ impl Journal for Sim {
         }
     }
 
-    fn release(&mut self, _: &Through) -> Result<(), SimError> {
+    fn release(&mut self, through: &Through) -> Result<(), SimError> {
+        let released = usize::try_from(through.sequence).expect("a short journal");
+        self.with(|universe| universe.released = released);
         Ok(())
     }
 }
@@ -337,6 +363,10 @@ impl Ledger for Sim {
 
     fn read(&mut self, path: &str) -> Result<Option<Vec<u8>>, SimError> {
         Ok(self.0.borrow().ledger.get(path).cloned())
+    }
+
+    fn keeps(&mut self, through: &Through) -> Option<Through> {
+        self.0.borrow().ledger_arrives.then(|| through.clone())
     }
 }
 

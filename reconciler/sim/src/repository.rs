@@ -101,6 +101,10 @@ impl Repository {
         self.tags.clear();
     }
 
+    pub(crate) fn has(&self, commit: &CommitId) -> bool {
+        self.commits.contains_key(commit)
+    }
+
     pub(crate) fn tag(&self, id: &TagId) -> Option<RawTag> {
         self.objects.get(id).cloned()
     }

@@ -10,6 +10,7 @@
 //!
 //! Whoever has more, such as an archive or what a cut set aside, has a JSON object with everything in it.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::de::Error as _;
@@ -56,6 +57,20 @@ pub(super) fn read(line: &[u8]) -> Result<(String, PersonFacts), serde_json::Err
     }
     let Object { user, person } = serde_json::from_slice(line)?;
     Ok((user, person))
+}
+
+/// Whose line it is, by its beginning alone; nothing of one that cannot be read.
+pub(super) fn name(line: &[u8]) -> Cow<'_, [u8]> {
+    #[derive(Deserialize)]
+    struct Named {
+        user: String,
+    }
+    if let Some(words) = line.strip_prefix(b"\"") {
+        let end = words.iter().position(|byte| *byte == b' ');
+        return Cow::Borrowed(&words[..end.unwrap_or(words.len())]);
+    }
+    let named = serde_json::from_slice::<Named>(line);
+    Cow::Owned(named.map_or_else(|_| Vec::new(), |it| it.user.into_bytes()))
 }
 
 /// What is not as it is written by us.

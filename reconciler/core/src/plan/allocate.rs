@@ -11,8 +11,8 @@ use crate::render::dispatch_entry;
 /// Hands out ids and ranges. Cursors only move up, so a batch of N costs N.
 #[derive(Debug)]
 pub(super) struct Ids {
-    uids: BTreeSet<u32>,
-    gids: BTreeSet<u32>,
+    uids: IdSet,
+    gids: IdSet,
     next_uid: u32,
     next_gid: u32,
     subuids: Ranges,
@@ -23,8 +23,10 @@ pub(super) struct Ids {
 impl Ids {
     /// `asked` are uids that rows ask for by number; nobody else gets them.
     pub(super) fn new(accounts: &Accounts, facts: &Facts, asked: &BTreeSet<u32>) -> Self {
-        let mut uids: BTreeSet<u32> = accounts.by_name.values().map(|it| it.uid).collect();
-        let mut gids: BTreeSet<u32> = accounts.groups.values().copied().collect();
+        let mut uids = IdSet::default();
+        let mut gids = IdSet::default();
+        uids.extend(accounts.by_name.values().map(|it| &it.uid));
+        gids.extend(accounts.groups.values());
         uids.extend(&accounts.foreign_uids);
         uids.extend(accounts.foreign.values());
         uids.extend(asked);
@@ -68,7 +70,7 @@ impl Ids {
                 )
             })?,
         };
-        let gid = if self.gids.contains(&uid) {
+        let gid = if self.gids.contains(uid) {
             lowest_free(&mut self.next_gid, gid_max, &self.gids).ok_or_else(|| {
                 format!(
                     "every gid from GID_MIN {gid_min} to GID_MAX {gid_max} of login.defs is taken"
@@ -96,15 +98,42 @@ impl Ids {
     }
 }
 
-fn lowest_free(cursor: &mut u32, last: u32, taken: &BTreeSet<u32>) -> Option<u32> {
+fn lowest_free(cursor: &mut u32, last: u32, taken: &IdSet) -> Option<u32> {
     while *cursor <= last {
         let candidate = *cursor;
         *cursor += 1;
-        if !taken.contains(&candidate) {
+        if !taken.contains(candidate) {
             return Some(candidate);
         }
     }
     None
+}
+
+/// Ids that are taken. They mostly lie side by side: a bit for each, in blocks of 4,096.
+#[derive(Debug, Default)]
+struct IdSet(BTreeMap<u32, Box<[u64; 64]>>);
+
+impl IdSet {
+    /// The block of an id, the word in it and the bit in that.
+    fn place(id: u32) -> (u32, usize, u64) {
+        (id >> 12, (id >> 6 & 63) as usize, 1 << (id & 63))
+    }
+
+    fn insert(&mut self, id: u32) {
+        let (block, word, bit) = Self::place(id);
+        self.0.entry(block).or_insert_with(|| Box::new([0; 64]))[word] |= bit;
+    }
+
+    fn contains(&self, id: u32) -> bool {
+        let (block, word, bit) = Self::place(id);
+        self.0.get(&block).is_some_and(|it| it[word] & bit != 0)
+    }
+
+    fn extend<'i>(&mut self, ids: impl IntoIterator<Item = &'i u32>) {
+        for id in ids {
+            self.insert(*id);
+        }
+    }
 }
 
 /// Runs of subordinate ids, the lowest gap first.
@@ -273,6 +302,24 @@ mod tests {
             }))
         );
         assert_eq!(ranges.take(), Err(()));
+    }
+
+    #[test]
+    fn a_set_of_ids_holds_what_was_put_in_and_nothing_else() {
+        let edges = [0, 1, 63, 64, 4_095, 4_096, 60_000, u32::MAX - 1, u32::MAX];
+        let mut set = IdSet::default();
+        let mut plain = BTreeSet::new();
+        for id in edges {
+            assert!(!set.contains(id), "{id}");
+            set.insert(id);
+            plain.insert(id);
+            for near in edges
+                .iter()
+                .flat_map(|it| [it.saturating_sub(1), *it, it.saturating_add(1)])
+            {
+                assert_eq!(set.contains(near), plain.contains(&near), "{near}");
+            }
+        }
     }
 
     #[test]

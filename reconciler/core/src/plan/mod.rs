@@ -7,6 +7,7 @@ mod question;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::commit::CommitId;
 use crate::desired::Desired;
@@ -40,7 +41,7 @@ pub struct Input<'a> {
 pub struct Plan {
     commit: CommitId,
     today: Date,
-    steps: Vec<PlannedStep>,
+    steps: Vec<Arc<PlannedStep>>,
     notes: Vec<Note>,
     environments: BTreeMap<String, String>,
     ports: BTreeMap<String, u16>,
@@ -73,6 +74,14 @@ pub enum Note {
         part: String,
         /// Why.
         why: String,
+    },
+    /// The plan is made elsewhere, from what was written down: whether these traces of a login are there is looked at on the host
+    /// when it applies the plan, and each that is there is set aside too.
+    LookedAtLater {
+        /// Whose.
+        user: String,
+        /// Which traces.
+        traces: Vec<&'static str>,
     },
     /// The roster is empty: nobody is cut on its account.
     EmptyRoster {
@@ -131,6 +140,11 @@ impl fmt::Display for Note {
                     "{part} could not be read ({why}); nothing is planned on it"
                 )
             }
+            Self::LookedAtLater { user, traces } => write!(
+                f,
+                "{user}: {} were not written down; the host looks when it applies this, and sets aside what is there",
+                traces.join(", ")
+            ),
             Self::EmptyRoster { kept } => write!(
                 f,
                 "the roster is empty, and {kept} accounts are kept here: absence cuts nobody; remove people in rows, \
@@ -183,6 +197,7 @@ impl Note {
         match self {
             Self::Refused { .. } => "refused",
             Self::Unread { .. } => "unread",
+            Self::LookedAtLater { .. } => "looked_at_later",
             Self::EmptyRoster { .. } => "empty_roster",
             Self::Expiring { .. } => "expiring",
             Self::ClusterPending { .. } => "cluster_pending",
@@ -222,8 +237,8 @@ impl Plan {
         self.today
     }
 
-    /// The steps, in the order in which they run.
-    pub fn steps(&self) -> &[PlannedStep] {
+    /// The steps, in the order in which they run. The gate lets through the same ones, not copies of them.
+    pub fn steps(&self) -> &[Arc<PlannedStep>] {
         &self.steps
     }
 

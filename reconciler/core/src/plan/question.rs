@@ -9,7 +9,7 @@ use crate::observed::{Parts, Question, Subject};
 
 /// Everybody the roster or the ledger names. Login traces are read only of people who are cut, are about to be, or
 /// have something to be put back.
-pub fn question(desired: &Desired, facts: &Facts) -> Question {
+pub fn question<'q>(desired: &'q Desired, facts: &'q Facts) -> Question<'q> {
     let mut question = Question {
         parts: Parts::ALL,
         ..Question::default()
@@ -26,11 +26,11 @@ pub fn question(desired: &Desired, facts: &Facts) -> Question {
             question.new += 1;
         }
         people.push((
-            user.clone(),
+            user.as_str(),
             Subject {
                 traces: known.is_some_and(|it| it.stage == Stage::Cut || !it.aside.is_empty()),
                 ask_name_services: known.is_none(),
-                home: known.map(|it| it.home.clone()),
+                home: known.map(|it| it.home.as_str()),
                 cuts: known.map_or(0, |it| it.cuts),
                 kept: known.and_then(kept),
             },
@@ -47,11 +47,11 @@ pub fn question(desired: &Desired, facts: &Facts) -> Question {
         if wanted.get(user).is_none() {
             let gone = matches!(person.stage, Stage::Archived | Stage::Deleted);
             question.people.insert(
-                user.clone(),
+                user.as_str(),
                 Subject {
                     traces: !gone && !renamed.contains(user.as_str()),
                     ask_name_services: false,
-                    home: Some(person.home.clone()),
+                    home: Some(person.home.as_str()),
                     cuts: person.cuts,
                     kept: kept(person),
                 },

@@ -5,14 +5,14 @@ use super::{Code, Refusal};
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// The first line of a signature, with the line end before it: no signature stands in the middle of a line.
-pub(super) const BEGIN: &[u8] = b"\n-----BEGIN SSH SIGNATURE-----\n";
+pub(crate) const BEGIN: &[u8] = b"\n-----BEGIN SSH SIGNATURE-----\n";
 const END: &[u8] = b"\n-----END SSH SIGNATURE-----\n";
 
 /// Characters in a line of armor, as OpenSSH writes it.
 const COLUMNS: usize = 70;
 
 /// Base64 with padding, as one line.
-pub(super) fn encode(bytes: &[u8]) -> String {
+pub(crate) fn encode(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
         let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
@@ -30,7 +30,7 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 }
 
 /// The bytes of `text`, which must be the one canonical encoding of them.
-pub(super) fn decode(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let padding = text.iter().rev().take_while(|b| **b == b'=').count();
     if !text.len().is_multiple_of(4) || padding > 2 {
         return None;
@@ -63,8 +63,20 @@ fn value(digit: u8) -> Option<u8> {
     }
 }
 
+/// A signature in its armor, as OpenSSH writes it, with the line end after it.
+pub(crate) fn wrap(bytes: &[u8]) -> String {
+    let text = encode(bytes);
+    let mut out = String::from("-----BEGIN SSH SIGNATURE-----\n");
+    for line in text.as_bytes().chunks(COLUMNS) {
+        out.extend(line.iter().map(|it| char::from(*it)));
+        out.push('\n');
+    }
+    out.push_str("-----END SSH SIGNATURE-----\n");
+    out
+}
+
 /// The signature in `text`, which follows [`BEGIN`] and must be canonical armor to its last byte (M22).
-pub(super) fn unwrap(text: &[u8]) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn unwrap(text: &[u8]) -> Result<Vec<u8>, Refusal> {
     let end = text
         .windows(END.len())
         .position(|it| it == END)

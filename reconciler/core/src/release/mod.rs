@@ -21,7 +21,7 @@
 //! the signer wrote into the tag, and tags of tags. What is accepted here, `ssh-keygen -Y verify` accepts too.
 
 pub mod admit;
-mod armor;
+pub(crate) mod armor;
 pub mod claim;
 mod code;
 mod horizon;
@@ -31,7 +31,7 @@ pub mod rotation;
 pub mod signature;
 pub mod statement;
 pub mod tag;
-mod wire;
+pub(crate) mod wire;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -451,7 +451,7 @@ fn known<'r>(sig: &SshSig<'_>, root: Option<&'r Root>) -> Result<&'r TrustedKey,
 }
 
 /// A few bytes that are not ours, as printable ASCII, whatever they are.
-fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     const MOST: usize = 80;
     let mut out = String::from("`");
     for &b in bytes.iter().take(MOST) {

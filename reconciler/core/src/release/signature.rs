@@ -19,8 +19,8 @@ use sha2::{Digest as _, Sha256, Sha512};
 use super::wire::{Reader, put_string};
 use super::{Code, Fingerprint, Refusal, shown};
 
-const MAGIC: &[u8] = b"SSHSIG";
-const NAMESPACE: &[u8] = b"git";
+pub(crate) const MAGIC: &[u8] = b"SSHSIG";
+pub(crate) const NAMESPACE: &[u8] = b"git";
 
 const ED25519_KEY: &[u8] = b"ssh-ed25519";
 const SK_ED25519_KEY: &[u8] = b"sk-ssh-ed25519@openssh.com";

@@ -2,38 +2,38 @@
 
 /// Reads a blob from its beginning. Every method is `None` when what it reads is not there.
 #[derive(Clone)]
-pub(super) struct Reader<'b>(&'b [u8]);
+pub(crate) struct Reader<'b>(&'b [u8]);
 
 impl<'b> Reader<'b> {
-    pub(super) fn new(bytes: &'b [u8]) -> Self {
+    pub(crate) fn new(bytes: &'b [u8]) -> Self {
         Self(bytes)
     }
 
     /// The next `count` bytes.
-    pub(super) fn take(&mut self, count: usize) -> Option<&'b [u8]> {
+    pub(crate) fn take(&mut self, count: usize) -> Option<&'b [u8]> {
         let (head, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(head)
     }
 
-    pub(super) fn byte(&mut self) -> Option<u8> {
+    pub(crate) fn byte(&mut self) -> Option<u8> {
         self.take(1).map(|it| it[0])
     }
 
-    pub(super) fn u32(&mut self) -> Option<u32> {
+    pub(crate) fn u32(&mut self) -> Option<u32> {
         let bytes = self.take(4)?;
         Some(u32::from_be_bytes(bytes.try_into().ok()?))
     }
 
     /// Bytes behind their own length.
-    pub(super) fn string(&mut self) -> Option<&'b [u8]> {
+    pub(crate) fn string(&mut self) -> Option<&'b [u8]> {
         let length = self.u32()?;
         self.take(usize::try_from(length).ok()?)
     }
 
     /// A number that is not negative, without the leading zero that says so; `None` also when it is written with more
     /// bytes than it needs.
-    pub(super) fn number(&mut self) -> Option<&'b [u8]> {
+    pub(crate) fn number(&mut self) -> Option<&'b [u8]> {
         match self.string()? {
             [] => Some(&[]),
             [0, rest @ ..] => rest.first().filter(|it| **it >= 0x80).map(|_| rest),
@@ -42,13 +42,13 @@ impl<'b> Reader<'b> {
     }
 
     /// `value`, if nothing is left.
-    pub(super) fn end<T>(self, value: T) -> Option<T> {
+    pub(crate) fn end<T>(self, value: T) -> Option<T> {
         self.0.is_empty().then_some(value)
     }
 }
 
 /// Appends bytes behind their own length.
-pub(super) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
     // Nothing that is signed here comes near four gigabytes.
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     out.extend_from_slice(&length.to_be_bytes());

@@ -59,10 +59,12 @@ pub fn drift(drift: &Drift<'_>, limit: usize) -> Option<Comment> {
     let head = format!(
         "**{title}**.\n\nWhat is there is not what the protected branch asks for, and no proposal made it so.\n"
     );
-    let mut foot = format!("\nAt commit `{commit}`.\n");
+    let mut foot = String::new();
     if let Some(full) = full {
         full_report(full, &mut foot);
     }
+    // Where the branch goes on and the drift stays, nothing else is to be said.
+    let since = format!("\nSeen first at commit `{commit}`.\n");
     let (mut blocks, ages) = match audience {
         Audience::Public => (public::blocks(&views, full.is_some()), String::new()),
         Audience::Team => {
@@ -70,7 +72,7 @@ pub fn drift(drift: &Drift<'_>, limit: usize) -> Option<Comment> {
             let mut groups = group::fold(views.iter());
             let worst = |it: &Group<'_, '_>| it.first().held().map(|it| it.class).max();
             groups.sort_by_key(|it| std::cmp::Reverse(worst(it)));
-            let room = limit.saturating_sub(head.len() + foot.len() + ages.len());
+            let room = limit.saturating_sub(head.len() + foot.len() + since.len() + ages.len());
             let whole = whole_blocks(&groups, Vec::new(), room);
             (
                 whole.unwrap_or_else(|| counted_blocks(&groups, &views)),
@@ -81,6 +83,7 @@ pub fn drift(drift: &Drift<'_>, limit: usize) -> Option<Comment> {
     blocks.push(Block::body(foot));
     let said = blocks.iter().map(|it| it.text.as_str());
     let content = super::content([head.as_str()].into_iter().chain(said));
+    blocks.push(Block::body(since));
     blocks.push(Block::body(ages));
     let pages = page::pages(&head, &blocks, limit);
     Some(Comment::naming(content, pages, State::Failure, &title))

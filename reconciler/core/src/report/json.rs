@@ -1,7 +1,6 @@
 //! A plan for programs. Its shape is documented for those who read it, and a field once there stays.
 
 use serde::Serialize;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::view::{Counts, View};
@@ -45,6 +44,8 @@ pub enum Recorded {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PolicyFrom {
+    /// What the host wrote into its ledger.
+    Ledger,
     /// The settings of the machine that planned.
     Settings,
     /// There were none: what an empty settings file means.
@@ -89,7 +90,7 @@ struct Line<'a> {
     id: StepId,
     verb: Kind,
     user: &'a str,
-    parameters: BTreeMap<&'static str, Cow<'a, str>>,
+    parameters: BTreeMap<&'static str, String>,
     words: String,
     class: Class,
     needs: &'a [StepId],

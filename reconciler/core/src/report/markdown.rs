@@ -42,6 +42,12 @@ pub fn comment(about: &About<'_>, proposal: &Proposal<'_>, limit: usize) -> Comm
             let page = format!("**{line}.**\n{}", foot(about, None));
             Comment::new(vec![page], State::Success, line)
         }
+        Proposal::Closed => {
+            let line = "Closed, and not merged: nothing of it happens";
+            let page = format!("**{line}.**\n{}", foot(about, None));
+            Comment::new(vec![page], State::Failure, line)
+        }
+        Proposal::Elsewhere(base) => elsewhere(about, base),
         Proposal::Planning => {
             let line = super::pending(about.head);
             let page = format!(
@@ -480,6 +486,16 @@ fn conflict(about: &About<'_>, paths: &[String], limit: usize) -> Comment {
         limit,
     );
     Comment::new(vec![page], State::Failure, &line)
+}
+
+/// Hosts follow one branch, and this is not for it.
+fn elsewhere(about: &About<'_>, base: &str) -> Comment {
+    let line = "Not for the branch that hosts follow: merging it changes no host";
+    let mut page = format!("**{line}.**\n\nIt is to go into ");
+    escape::value(&mut page, base);
+    page.push_str(". When it is to go into the protected branch, it is planned again.\n");
+    page.push_str(&foot(about, None));
+    Comment::new(vec![page], State::Success, line)
 }
 
 /// Muster's own failure. It says nothing about the proposal.

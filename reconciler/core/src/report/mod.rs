@@ -151,6 +151,10 @@ pub enum Proposal<'a> {
     Conflict(&'a [String]),
     /// The protected branch contains it already.
     Contained,
+    /// It was closed, and not merged.
+    Closed,
+    /// It is to go into another branch, of this name: no host follows that one.
+    Elsewhere(&'a str),
     /// It was noticed, and is being planned.
     Planning,
     /// Planning it failed for a reason of muster's own: nothing is known, and it is tried again.

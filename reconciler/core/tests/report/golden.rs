@@ -180,6 +180,12 @@ fn what_cannot_be_merged_says_why() {
         ("invalid.md", Proposal::Invalid(&problems), State::Failure),
         ("conflict.md", Proposal::Conflict(&paths), State::Failure),
         ("contained.md", Proposal::Contained, State::Success),
+        ("closed.md", Proposal::Closed, State::Failure),
+        (
+            "elsewhere.md",
+            Proposal::Elsewhere("release/`1`"),
+            State::Success,
+        ),
     ] {
         let comment = of(&proposal);
         assert_eq!(comment.state, state, "{name}");

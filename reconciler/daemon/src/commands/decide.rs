@@ -1,6 +1,8 @@
 //! What a person decides at the console of a host whose lock this process has: into the journal, and into the history of
 //! the ledger, with the words.
 
+use std::sync::Arc;
+
 use muster_core::journal::Entry;
 use muster_core::ledger;
 use muster_core::world::{Journal as _, Ledger as _};
@@ -8,6 +10,7 @@ use muster_core::world::{Journal as _, Ledger as _};
 use super::{CommandError, now, output};
 use crate::cycle::{Summary, chain};
 use crate::executor::AssembleError;
+use crate::host_key;
 use crate::journal::Opened;
 use crate::outside::LedgerRepository;
 use crate::settings::Settings;
@@ -77,7 +80,12 @@ pub(super) fn write(
         return Ok(());
     }
     let told = LedgerRepository::open(&state.ledger(), &identity.ledger_ref()).and_then(
-        |(mut repository, files)| {
+        |(repository, files)| {
+            let mut repository = match host_key::read(state) {
+                Ok(Some(key)) => repository.signing_with(Arc::new(key)),
+                // The next cycle has one, or says what is wrong with it.
+                Ok(None) | Err(_) => repository,
+            };
             let facts = &opened.replayed.facts;
             let after = ledger::files(facts, &opened.journal.through());
             let message = tell::ledger_message(facts, &decided, &Summary::default());

@@ -10,10 +10,12 @@ use muster_core::edit::EditError;
 use muster_core::edit::membership::GroupError;
 
 use super::plan::InventoryError;
+use crate::bot;
 use crate::cycle::CycleError;
 use crate::demo::DemoError;
 use crate::executor::AssembleError;
 use crate::exit;
+use crate::http::HttpError;
 use crate::settings::SettingsError;
 use crate::state_dir::StateError;
 
@@ -67,6 +69,15 @@ pub enum CommandError {
     /// The executor.
     #[error(transparent)]
     Assemble(#[from] AssembleError),
+    /// The bot.
+    #[error("the bot cannot be put together")]
+    Bot(#[from] bot::AssembleError),
+    /// The HTTP server.
+    #[error("nobody is served over HTTP")]
+    Http(#[from] HttpError),
+    /// A process without anything to do.
+    #[error("there is nothing to do: `roles` says bot alone, and there is no forge to speak to")]
+    NothingToDo,
     /// A cycle, or the look before one.
     #[error(transparent)]
     Cycle(CycleError),
@@ -176,7 +187,15 @@ impl CommandError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => exit::USAGE,
-            Self::Settings(_) => exit::CONFIG,
+            Self::Settings(_) | Self::NothingToDo => exit::CONFIG,
+            Self::Bot(error) => bot_code(error),
+            Self::Http(HttpError::Listen { .. }) => exit::IO,
+            Self::Http(
+                HttpError::NoSecret
+                | HttpError::Secret(_)
+                | HttpError::EmptySecret(_)
+                | HttpError::Certificate { .. },
+            ) => exit::CONFIG,
             Self::State(error) => state_code(error),
             Self::Demo(error) => error.exit_code(),
             // The numbers of the program that `validate` and `derive` replace (R25).
@@ -217,8 +236,13 @@ impl CommandError {
                 "the first cycle makes it: `muster run --once`; or name another with --ledger"
                     .to_owned(),
             ),
+            Self::NothingToDo => {
+                Some("set [forge] in the settings, or give it the role of an agent".to_owned())
+            }
             Self::Usage(_)
             | Self::Settings(_)
+            | Self::Bot(_)
+            | Self::Http(_)
             | Self::Ledger { .. }
             | Self::LedgerFile { .. }
             | Self::Input { .. }
@@ -247,6 +271,16 @@ impl CommandError {
     }
 }
 
+fn bot_code(error: &bot::AssembleError) -> u8 {
+    match error {
+        bot::AssembleError::NoForge
+        | bot::AssembleError::NoOrigin
+        | bot::AssembleError::NoLedger
+        | bot::AssembleError::Forge(_) => exit::CONFIG,
+        bot::AssembleError::Repositories(_) | bot::AssembleError::Store(_) => exit::STATE,
+    }
+}
+
 fn state_code(error: &StateError) -> u8 {
     match error {
         StateError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
@@ -265,6 +299,7 @@ fn state_code(error: &StateError) -> u8 {
         | StateError::Lost { .. }
         | StateError::Journal(_)
         | StateError::Ledger(_)
+        | StateError::Key(_)
         | StateError::LedgerFacts(_) => exit::STATE,
     }
 }

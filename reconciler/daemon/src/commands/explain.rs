@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             visible(prefix)
         )));
     }
-    let Shelves { all, here } = ledgers::open(args.ledger.as_deref(), common)?;
+    let Shelves { all, here, .. } = ledgers::open(args.ledger.as_deref(), common)?;
     let mut found = BTreeMap::new();
     for shelf in &all {
         look_into(

@@ -10,6 +10,7 @@ use muster_git::{About, Ancestry, Mirror, Origin, Proposals};
 
 use super::{CommandError, Common, Output, now};
 use crate::exit;
+use crate::host_key;
 use crate::outside::{bytes_of, refused};
 use crate::settings::Settings;
 use crate::state_dir::{Identity, Lock, Purpose, StateDir, StateError};
@@ -64,11 +65,13 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     state.make()?;
     let lock = Lock::take(&state, Purpose::Other("init"))?;
     let identity = Identity::random(host).map_err(CommandError::Random)?;
+    let key = host_key::read_or_make(&state, &lock).map_err(StateError::Key)?;
     state.create(&lock, &identity, &adopt, now())?;
     out.line(format_args!(
         "host/{host} is executor {}, and begins with commit {adopt}.",
         identity.id
     ))?;
+    out.line(format_args!("Its key: {}", key.public()))?;
     out.line("Start it: systemctl start muster")?;
     Ok(exit::OK)
 }

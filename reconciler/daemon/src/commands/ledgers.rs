@@ -2,12 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use muster_core::diagnostic::visible;
 use muster_core::facts::Facts;
 use muster_core::ledger::held::{self, HeldSteps};
 use muster_core::ledger::{self, LedgerError};
+use muster_core::world::Files;
 use muster_git::Ledger;
 use muster_git::ledger::LogEntry;
+use tempfile::TempDir;
 
+use super::plan::settings_if_any;
+use super::signing::{git, read};
 use super::{CommandError, Common};
 use crate::settings::Settings;
 use crate::state_dir::{StateDir, StateError};
@@ -24,6 +29,41 @@ pub(super) struct Shelf {
 pub(super) struct Shelves {
     pub(super) all: Vec<Shelf>,
     pub(super) here: Option<Settings>,
+    /// After how many seconds a host counts as silent, where settings say so.
+    pub(super) stale: Option<i64>,
+    /// What was fetched for this look, and goes with it.
+    _copy: Option<TempDir>,
+}
+
+/// Opens the ledgers of the whole fleet: in `named`, or where the settings say that hosts push them.
+pub(super) fn fleet(named: Option<&str>, common: &Common) -> Result<Shelves, CommandError> {
+    let settings = match named {
+        Some(_) => settings_if_any(common)?,
+        None => Some(common.settings()?),
+    };
+    let stale = settings.as_ref().map(|it| it.stale.as_secs());
+    let pushed = settings
+        .as_ref()
+        .and_then(|it| it.ledger.as_ref())
+        .map(ToString::to_string);
+    let shelves = anywhere(named.or(pushed.as_deref()), common)?;
+    Ok(Shelves {
+        stale: stale.and_then(|it| i64::try_from(it).ok()),
+        ..shelves
+    })
+}
+
+/// Opens the ledgers in `named`: a repository, a clone of one, or where git fetches one from; or this host's own.
+pub(super) fn anywhere(named: Option<&str>, common: &Common) -> Result<Shelves, CommandError> {
+    let Some(named) = named else {
+        return open(None, common);
+    };
+    let copy = tempfile::tempdir().map_err(CommandError::Runtime)?;
+    let found = reach(named, copy.path())?;
+    Ok(Shelves {
+        _copy: Some(copy),
+        ..open(Some(&found), common)?
+    })
 }
 
 /// Opens the ledgers in the repository `named`, or this host's.
@@ -52,6 +92,8 @@ pub(super) fn open(named: Option<&Path>, common: &Common) -> Result<Shelves, Com
         return Ok(Shelves {
             all: all.collect::<Result<_, CommandError>>()?,
             here: None,
+            stale: None,
+            _copy: None,
         });
     }
     let settings = common.settings()?;
@@ -62,6 +104,8 @@ pub(super) fn open(named: Option<&Path>, common: &Common) -> Result<Shelves, Com
     Ok(Shelves {
         all: vec![shelf(&state.ledger(), &identity.ledger_ref())?],
         here: Some(settings),
+        stale: None,
+        _copy: None,
     })
 }
 
@@ -86,6 +130,18 @@ impl Shelf {
             .map_err(self.unusable())
     }
 
+    /// Its newest commit; `None` before the first.
+    pub(super) fn head(&self) -> Result<Option<LogEntry>, CommandError> {
+        Ok(self.log(1)?.into_iter().next())
+    }
+
+    /// Its last sign of life, if it gave one.
+    pub(super) fn alive(&self) -> Result<Option<Files>, CommandError> {
+        let reference = format!("refs/muster/alive/{}", self.executor);
+        let found = self.ledger.load_reference(&reference);
+        Ok(found.map_err(self.unreadable())?.map(|it| it.files))
+    }
+
     /// The last commits, newest first.
     pub(super) fn log(&self, limit: usize) -> Result<Vec<LogEntry>, CommandError> {
         self.ledger.log(limit).map_err(self.unreadable())
@@ -100,4 +156,46 @@ impl Shelf {
         let path = self.path.clone();
         move |source| CommandError::LedgerFile { path, source }
     }
+}
+
+/// The ledger as a directory: one that was named, what its own origin has, or a copy of what a URL has.
+pub(super) fn reach(named: &str, scratch: &Path) -> Result<PathBuf, CommandError> {
+    let path = Path::new(named);
+    if path.exists() {
+        if muster_git::Ledger::references(path).is_ok_and(|it| !it.is_empty()) {
+            return Ok(path.to_owned());
+        }
+        // A clone has branches alone, and knows where the rest is.
+        let from = read(git(path).args(["remote", "get-url", "origin"]))
+            .map_err(|_| CommandError::Refused(format!("there is no ledger in {named}")))?;
+        let from = String::from_utf8_lossy(&from).trim().to_owned();
+        return fetch(&from, scratch);
+    }
+    if named.contains(':') {
+        return fetch(named, scratch);
+    }
+    let path = path.to_owned();
+    let source = muster_git::LedgerError::Absent(path.clone());
+    Err(CommandError::Ledger { path, source })
+}
+
+fn fetch(from: &str, scratch: &Path) -> Result<PathBuf, CommandError> {
+    let dir = scratch.join("ledger.git");
+    read(git(scratch).args(["init", "--quiet", "--bare", "ledger.git"]))?;
+    read(git(&dir).args([
+        "fetch",
+        "--quiet",
+        "--no-tags",
+        "--end-of-options",
+        from,
+        "+refs/muster/*:refs/muster/*",
+    ]))?;
+    // Told of where it was looked for, and not of the copy.
+    if muster_git::Ledger::references(&dir).is_ok_and(|it| it.is_empty()) {
+        return Err(CommandError::Refused(format!(
+            "there is no ledger in {}",
+            visible(from)
+        )));
+    }
+    Ok(dir)
 }

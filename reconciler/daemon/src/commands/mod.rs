@@ -7,6 +7,7 @@ mod decide;
 mod derive;
 mod error;
 mod explain;
+mod fleet;
 mod history;
 mod import;
 mod init;
@@ -137,6 +138,8 @@ enum Command {
 
 /// Runs the command line `args`, and gives the exit code.
 pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
+    // The one cryptography of this process, whatever is linked to it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let args: Vec<OsString> = args.collect();
     let Cli { common, command } = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,

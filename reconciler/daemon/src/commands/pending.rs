@@ -1,7 +1,7 @@
 //! `muster pending`: what waits, out of the ledger, so that it works while the daemon does.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use muster_core::action::{Action, Class};
 use muster_core::diagnostic::visible;
@@ -22,16 +22,23 @@ const WALK_AT_MOST: u64 = 200_000;
 /// Whose, and how.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Look into this ledger, at every host it has, in place of this host's.
-    #[arg(long, value_name = "PATH")]
-    ledger: Option<PathBuf>,
+    /// Look into this ledger, at every host it has, in place of this host's: a repository, or where git fetches it from.
+    #[arg(long, value_name = "WHERE")]
+    ledger: Option<String>,
+    /// Look at every host that pushes its ledger where the settings say.
+    #[arg(long)]
+    fleet: bool,
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
 }
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
-    let shelves = ledgers::open(args.ledger.as_deref(), common)?;
+    let named = args.ledger.as_deref();
+    let shelves = match args.fleet {
+        true => ledgers::fleet(named, common)?,
+        false => ledgers::anywhere(named, common)?,
+    };
     let root = shelves.here.as_ref().map(|it| it.root.as_path());
     let mut executors = Vec::new();
     for shelf in &shelves.all {

@@ -27,7 +27,7 @@ use muster_git::{Origin, Proposals, at};
 
 pub use recorded::InventoryError;
 
-use super::{CommandError, Common, Output, now, output};
+use super::{CommandError, Common, Output, ledgers, now, output};
 use crate::cycle::{CycleError, Preview, preview};
 use crate::executor::{AssembleError, open_host, pinned_policy};
 use crate::exit;
@@ -53,9 +53,17 @@ pub(super) struct Args {
     /// Plan for a host as it was recorded: in a file of `--record`, on standard input (`-`), or in a ledger (a directory).
     #[arg(long, value_name = "FILE")]
     inventory: Option<PathBuf>,
-    /// Whose inventory, where a ledger holds several.
-    #[arg(long, value_name = "NAME", requires = "inventory")]
+    /// Plan for this host of the fleet, as it last told in its ledger.
+    #[arg(long, value_name = "NAME", conflicts_with = "record")]
     host: Option<String>,
+    /// Where the fleet's ledgers are, in place of what the settings say: a repository, or where git fetches it from.
+    #[arg(
+        long,
+        value_name = "WHERE",
+        requires = "host",
+        conflicts_with = "inventory"
+    )]
+    ledger: Option<String>,
     /// Write down what was read on this host, for `--inventory` elsewhere; with `-`, on standard output and without a plan.
     #[arg(long, value_name = "FILE", conflicts_with = "inventory")]
     record: Option<PathBuf>,
@@ -93,9 +101,23 @@ struct Ground {
 }
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
-    match &args.inventory {
-        Some(inventory) => for_a_recorded_host(inventory, args, common, out),
-        None => for_this_host(args, common, out),
+    match (&args.inventory, &args.host) {
+        (Some(inventory), _) => for_a_recorded_host(inventory, args, common, out),
+        (None, Some(_)) => {
+            let copy = tempfile::tempdir().map_err(CommandError::Runtime)?;
+            let pushed = match &args.ledger {
+                Some(named) => Some(named.clone()),
+                None => common.settings()?.ledger.as_ref().map(ToString::to_string),
+            };
+            let Some(pushed) = pushed else {
+                return Err(CommandError::Usage(
+                    "the settings name no [fleet] ledger: say where it is with --ledger".into(),
+                ));
+            };
+            let ledger = ledgers::reach(&pushed, copy.path())?;
+            for_a_recorded_host(&ledger, args, common, out)
+        }
+        (None, None) => for_this_host(args, common, out),
     }
 }
 
@@ -129,13 +151,15 @@ fn for_a_recorded_host(
     let mut world =
         recorded::read(inventory, args.host.as_deref()).map_err(CommandError::Inventory)?;
     let name = world.executor.clone();
-    let (policy, policy_from) = match &settings {
-        Some(settings) => {
+    let (policy, policy_from) = match (&world.policy, &settings) {
+        // What that host's own administrator decided.
+        (Some(policy), _) => (policy.clone(), PolicyFrom::Ledger),
+        (None, Some(settings)) => {
             let executor = name.clone();
             let policy = settings.policy.clone();
             (Policy { executor, ..policy }, PolicyFrom::Settings)
         }
-        None => (Policy::for_host(&name.host), PolicyFrom::BuiltIn),
+        (None, None) => (Policy::for_host(&name.host), PolicyFrom::BuiltIn),
     };
     let ground = Ground {
         policy,
@@ -145,6 +169,7 @@ fn for_a_recorded_host(
         facts: world.facts.clone(),
     };
     let from = match policy_from {
+        PolicyFrom::Ledger => "its own policy".to_owned(),
         PolicyFrom::Settings => format!("the policy of {}", common.config.display()),
         PolicyFrom::BuiltIn => format!(
             "the built-in policy, since there is no {}",
@@ -196,6 +221,7 @@ pub(super) fn ground_now(settings: &Settings) -> Result<Option<Now>, CommandErro
         repo: None,
         inventory: None,
         host: None,
+        ledger: None,
         record: None,
         format: Format::Human,
     };

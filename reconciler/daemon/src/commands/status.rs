@@ -1,8 +1,10 @@
 //! `muster status`: how the executor stands, read without the lock and without changing anything.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use clap::ValueEnum;
+use muster_core::commit::CommitId;
 use muster_core::diagnostic::visible;
 use muster_core::facts::{Facts, Stage};
 use muster_core::policy::Limits;
@@ -11,7 +13,10 @@ use muster_core::time::Time;
 use serde_json::json;
 
 use super::{CommandError, Common, Output, now};
+use crate::cycle::chain;
 use crate::exit;
+use crate::host_key;
+use crate::push;
 use crate::refused_tags::RefusedTags;
 use crate::state_dir::{Holder, Lock, StateDir};
 
@@ -24,6 +29,12 @@ pub(super) struct Args {
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
+    /// Every host that pushes its ledger, in place of this one.
+    #[arg(long)]
+    fleet: bool,
+    /// Where the fleet's ledgers are, in place of what the settings say: a repository, or where git fetches it from.
+    #[arg(long, value_name = "WHERE", requires = "fleet")]
+    ledger: Option<String>,
 }
 
 /// For whom something is said.
@@ -37,6 +48,9 @@ pub(super) enum Format {
 }
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
+    if args.fleet {
+        return super::fleet::status(args.ledger.as_deref(), args.format, common, out);
+    }
     let settings = common.settings()?;
     let state = StateDir::at(&settings.dir);
     let replayed = state.look_now(&settings.policy.executor.host)?;
@@ -45,9 +59,24 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let in_doubt = replayed.open.map_or(0, |open| open.steps.len());
     let (facts, limits) = (&replayed.facts, &settings.policy.limits);
     let refused_tags = RefusedTags::read(&state.refused_tags()).there;
+    let key = match host_key::read(&state) {
+        Ok(Some(key)) => Ok(key.public().to_string()),
+        Ok(None) => Err("none yet: it is made when muster runs".to_owned()),
+        Err(error) => Err(chain(&error)),
+    };
+    let pushed = settings.ledger.as_ref().map(|there| Pushed {
+        to: there.to_string(),
+        has: push::last_seen(&state, there),
+        head: head(&state, &replayed.facts.name),
+    });
     match args.format {
         Format::Human => {
             out.text(&text(facts, limits, now, holder.as_ref(), in_doubt))?;
+            let (Ok(key) | Err(key)) = &key;
+            out.line(format_args!("key       {key}"))?;
+            if let Some(pushed) = &pushed {
+                out.line(format_args!("pushed    {pushed}"))?;
+            }
             if refused_tags > 0 {
                 out.line(format_args!(
                     "tags      {refused_tags} that nobody who may signed; `muster release list` shows them"
@@ -57,10 +86,47 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         Format::Json => {
             let mut all = as_json(facts, limits, now, holder.as_ref(), in_doubt);
             all["refused_tags"] = refused_tags.into();
+            all["key"] = key.ok().into();
+            all["pushed"] = pushed.map_or(serde_json::Value::Null, |it| {
+                json!({
+                    "to": it.to,
+                    "has": it.has.as_ref().map(CommitId::as_str),
+                    "ledger": it.head.as_ref().map(CommitId::as_str),
+                })
+            });
             out.line(format_args!("{all:#}"))?;
         }
     }
     Ok(exit::OK)
+}
+
+/// How far the ledger has arrived in the ledger repository, as this host saw it last.
+struct Pushed {
+    to: String,
+    has: Option<CommitId>,
+    head: Option<CommitId>,
+}
+
+impl fmt::Display for Pushed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { to, has, head } = self;
+        match (has, head) {
+            (Some(has), Some(head)) if has == head => write!(f, "{to} has all of the ledger"),
+            (Some(has), _) => write!(
+                f,
+                "{to} has the ledger up to {}, and not what came since",
+                has.short()
+            ),
+            (None, _) => write!(f, "{to} has nothing of the ledger yet"),
+        }
+    }
+}
+
+/// The newest commit of the ledger, if there is one that can be read.
+fn head(state: &StateDir, name: &str) -> Option<CommitId> {
+    let reference = format!("refs/muster/host/{name}");
+    let ledger = muster_git::Ledger::open(&state.ledger(), &reference).ok()?;
+    ledger.head().ok().flatten()
 }
 
 fn by_stage(facts: &Facts) -> BTreeMap<&'static str, usize> {

@@ -63,7 +63,11 @@ pub(super) fn close<S, W, J: Journal, L, R>(
 }
 
 /// Whom to look at to see what became of `steps`.
-pub(super) fn question_about(steps: &[Step], facts: &Facts, parts: Parts) -> Question {
+pub(super) fn question_about<'q>(
+    steps: &'q [Step],
+    facts: &'q Facts,
+    parts: Parts,
+) -> Question<'q> {
     let mut question = Question {
         parts,
         accounts_of: AccountsOf::Asked,
@@ -72,12 +76,12 @@ pub(super) fn question_about(steps: &[Step], facts: &Facts, parts: Parts) -> Que
     for step in steps {
         let user = step.action.user();
         if let Action::RenameAccount { from, .. } = &step.action {
-            question.people.entry(from.clone()).or_default();
+            question.people.entry(from).or_default();
         }
-        let subject = question.people.entry(user.to_owned()).or_default();
+        let subject = question.people.entry(user).or_default();
         subject.traces |= needs_traces(&step.action);
         let known = facts.people.get(user);
-        subject.home = known.map(|it| it.home.clone());
+        subject.home = known.map(|it| it.home.as_str());
         subject.cuts = known.map_or(0, |it| it.cuts);
         let destroyed = step.action.phase() == Phase::Destroy;
         subject.kept = known.filter(|_| destroyed).map(|it| it.kept_of());

@@ -47,7 +47,6 @@ pub(super) fn tell_proposals<S: Source, W: World, J, L, R: ReportSink>(
             protected: protected.clone(),
             world,
         };
-        let mut question = question(desired, memory.facts());
         let mut due = Vec::new();
         for (branch, head) in proposals
             .iter()
@@ -59,16 +58,17 @@ pub(super) fn tell_proposals<S: Source, W: World, J, L, R: ReportSink>(
                 protected,
             };
             match tell::look(&about, &mut outside.source, run) {
-                Ok(looked) => {
-                    if let tell::Looked::Valid(desired, _) = &looked {
-                        question.widen(plan::question(desired, memory.facts()));
-                    }
-                    due.push((about, looked));
-                }
+                Ok(looked) => due.push((about, looked)),
                 Err(warning) => summary.warnings.push(warning),
             }
         }
         if !due.is_empty() {
+            let mut question = question(desired, memory.facts());
+            for (_, looked) in &due {
+                if let tell::Looked::Valid(desired, _) = looked {
+                    question.widen(plan::question(desired, memory.facts()));
+                }
+            }
             let observed = observe(outside, &question)?;
             let base = make_plan(memory, run, &memory.facts().adopted, desired, &observed);
             for (about, looked) in due {

@@ -7,7 +7,7 @@ use muster_core::commit::CommitId;
 use muster_core::gate::Held;
 use muster_core::journal::Entry;
 use muster_core::ledger::held::{self, HeldSteps};
-use muster_core::ledger::{self, inventory};
+use muster_core::ledger::{self, inventory, policy};
 use muster_core::observed::Observed;
 use muster_core::plan::Plan;
 use muster_core::step::{Step, StepId};
@@ -158,9 +158,12 @@ pub(super) fn commit_ledger<S, W, J: Journal, L: Ledger, R>(
     }
     memory.touched = Some(BTreeSet::new());
     memory.dirty = false;
+    let Some(kept) = outside.ledger.keeps(&through) else {
+        return Ok(());
+    };
     outside
         .journal
-        .release(&through)
+        .release(&kept)
         .map_err(|error| CycleError::Records {
             what: "old journal segments could not be removed".to_owned(),
             source: Box::new(error),
@@ -170,7 +173,8 @@ pub(super) fn commit_ledger<S, W, J: Journal, L: Ledger, R>(
 /// New contents of files by their path; `None` for one that is gone.
 pub(super) type Changes = BTreeMap<String, Option<Vec<u8>>>;
 
-/// Adds to `changes` what was read on the host and what waits, unless this process wrote just that before.
+/// Adds to `changes` what was read on the host, what waits, and what its administrator decided, unless this process wrote just
+/// that before.
 pub(super) fn keep<S, W, J, L: Ledger, R>(
     memory: &Memory,
     outside: &mut Outside<S, W, J, L, R>,
@@ -183,7 +187,8 @@ pub(super) fn keep<S, W, J, L: Ledger, R>(
         plan,
         held,
     } = standing;
-    let fingerprint = standing_fingerprint(observed, held, &memory.facts().adopted);
+    let policy = policy::to_bytes(run.policy);
+    let fingerprint = standing_fingerprint(observed, held, &memory.facts().adopted, &policy);
     let written = memory.kept.as_ref().map(|it| it.fingerprint);
     if written == Some(fingerprint) {
         return None;
@@ -217,18 +222,25 @@ pub(super) fn keep<S, W, J, L: Ledger, R>(
     changes.insert(held::FILE.to_owned(), Some(waiting.to_bytes()));
     let inventory = inventory::Inventory::bytes_in_ledger(&run.policy.executor, observed);
     changes.insert(inventory::FILE.to_owned(), Some(inventory));
+    changes.insert(policy::FILE.to_owned(), Some(policy));
     Some(Kept {
         fingerprint,
         since: waiting.since(),
     })
 }
 
-/// A number that differs when what was read or what waits does.
-pub(super) fn standing_fingerprint(observed: &Observed, held: &[Held], adopted: &CommitId) -> u64 {
+/// A number that differs when what was read, what waits or what was decided does.
+pub(super) fn standing_fingerprint(
+    observed: &Observed,
+    held: &[Held],
+    adopted: &CommitId,
+    policy: &[u8],
+) -> u64 {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     let mut hasher = DefaultHasher::new();
     observed.hash(&mut hasher);
     adopted.hash(&mut hasher);
+    policy.hash(&mut hasher);
     for held in held {
         held.step.id.hash(&mut hasher);
         held.reason.to_string().hash(&mut hasher);

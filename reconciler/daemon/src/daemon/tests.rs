@@ -5,6 +5,7 @@ use super::*;
 const PACE: Pace = Pace {
     poll: Duration::from_secs(30),
     drift: Duration::from_secs(300),
+    knocks: Duration::from_secs(2),
 };
 
 /// A cycle that writes down when it ran, and why.
@@ -95,6 +96,16 @@ async fn play<F: Future<Output = ()>>(
     watchdog: Option<Duration>,
     story: impl FnOnce(mpsc::UnboundedSender<Event>, Arc<Mutex<Script>>) -> F,
 ) -> (Ended, Script, Told) {
+    play_at(Knock::default(), script, watchdog, story).await
+}
+
+/// The same, with a door to knock at.
+async fn play_at<F: Future<Output = ()>>(
+    knock: Knock,
+    script: Script,
+    watchdog: Option<Duration>,
+    story: impl FnOnce(mpsc::UnboundedSender<Event>, Arc<Mutex<Script>>) -> F,
+) -> (Ended, Script, Told) {
     let script = Arc::new(Mutex::new(Script {
         began: Some(Instant::now()),
         ..script
@@ -103,15 +114,19 @@ async fn play<F: Future<Output = ()>>(
     let mut told = Told(Vec::new(), watchdog);
     let mut followed = Followed(Vec::new());
     let mut random = || 0.5;
-    let around = Surroundings {
+    let mut around = Surroundings {
         alarm: Alarm::of_runtime(),
         events,
+        knock,
         supervisor: &mut told,
         watch: &mut followed,
         random: &mut random,
     };
     let cycle = Box::new(Fake(Arc::clone(&script), None));
-    let (ended, ()) = tokio::join!(serve(cycle, PACE, around), story(send, Arc::clone(&script)));
+    let (ended, ()) = tokio::join!(
+        serve(cycle, PACE, &mut around),
+        story(send, Arc::clone(&script))
+    );
     let script = std::mem::take(&mut *script.lock().unwrap());
     (ended, script, told)
 }
@@ -257,6 +272,43 @@ async fn a_broken_cycle_ends_the_process() {
     assert_eq!((ended, script.ran.len()), (Ended::Broken, 1));
 }
 
+/// A cycle that speaks to somebody by an executor of its own, which cannot be let go of on the thread of another one.
+struct Speaks(tokio::runtime::Runtime);
+
+impl Cycle for Speaks {
+    fn has_moved(&mut self) -> bool {
+        false
+    }
+    fn run(&mut self, _: Why, _: &dyn Fn() -> bool) -> Summary {
+        self.0.block_on(async {});
+        Summary {
+            health: Health::Broken,
+            line: String::new(),
+            due_in: None,
+        }
+    }
+    fn watch_paths(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+}
+
+#[tokio::test]
+async fn a_cycle_is_let_go_of_beside_the_loop() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let (_send, events) = mpsc::unbounded_channel();
+    let (mut silent, mut unwatched, mut random) = (Silent, Unwatched, || 0.5);
+    let mut around = Surroundings {
+        alarm: Alarm::of_runtime(),
+        events,
+        knock: Knock::default(),
+        supervisor: &mut silent,
+        watch: &mut unwatched,
+        random: &mut random,
+    };
+    let cycle = Box::new(Speaks(runtime.unwrap()));
+    assert_eq!(serve(cycle, PACE, &mut around).await, Ended::Broken);
+}
+
 #[tokio::test]
 async fn a_signal_reaches_the_cycle_between_its_batches() {
     let script = Arc::new(Mutex::new(Script {
@@ -265,9 +317,10 @@ async fn a_signal_reaches_the_cycle_between_its_batches() {
     }));
     let (send, events) = mpsc::unbounded_channel();
     let (mut silent, mut unwatched, mut random) = (Silent, Unwatched, || 0.5);
-    let around = Surroundings {
+    let mut around = Surroundings {
         alarm: Alarm::of_runtime(),
         events,
+        knock: Knock::default(),
         supervisor: &mut silent,
         watch: &mut unwatched,
         random: &mut random,
@@ -275,11 +328,69 @@ async fn a_signal_reaches_the_cycle_between_its_batches() {
     let ended = serve(
         Box::new(Fake(Arc::clone(&script), Some(send))),
         PACE,
-        around,
+        &mut around,
     )
     .await;
     assert_eq!(ended, Ended::Stopped);
     assert!(script.lock().unwrap().stopped_early);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_knock_is_answered_at_once_and_ten_thousand_are_not_answered_more_often_than_the_pace_allows()
+ {
+    let knock = Knock::default();
+    let door = knock.clone();
+    let (_, script, _) = play_at(knock, Script::default(), None, |send, _| async move {
+        after(40).await;
+        door.knock();
+        after(10).await;
+        for _ in 0..10 {
+            (0..1_000).for_each(|_| door.knock());
+            after(1).await;
+        }
+        after(5).await;
+        send.send(Event::Stop).unwrap();
+    })
+    .await;
+    let poked = [40, 50, 52, 54, 56, 58, 60].map(|at| (at, Why::Poked));
+    assert_eq!(script.ran[0], (0, Why::Started));
+    assert_eq!(script.ran[1..], poked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_knock_does_not_wait_for_the_next_try_and_a_failure_does_not_forget_it() {
+    let knock = Knock::default();
+    let door = knock.clone();
+    let script = Script {
+        health: vec![Health::Failed, Health::Failed, Health::Well],
+        ..Script::default()
+    };
+    let (_, script, _) = play_at(knock, script, None, |send, _| async move {
+        after(5).await;
+        door.knock();
+        after(1).await;
+        door.knock();
+        after(10).await;
+        send.send(Event::Stop).unwrap();
+    })
+    .await;
+    assert_eq!(
+        script.ran,
+        [(0, Why::Started), (5, Why::Poked), (7, Why::Poked)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_knocked_before_the_first_cycle_ended_is_looked_at_after_it() {
+    let knock = Knock::default();
+    knock.knock();
+    let (_, script, _) = play_at(knock, Script::default(), None, |send, _| async move {
+        after(5).await;
+        send.send(Event::Stop).unwrap();
+    })
+    .await;
+    assert_eq!(script.ran.len(), 2);
+    assert_eq!(script.ran[1].0, 2);
 }
 
 #[test]
@@ -287,6 +398,7 @@ fn waits_are_spread_and_bounded() {
     let fast = Pace {
         poll: Duration::from_secs(1),
         drift: Duration::from_secs(10),
+        knocks: Duration::ZERO,
     };
     assert_eq!(PACE.wait(0, 0.0), Duration::from_secs(27));
     assert!(PACE.wait(0, 0.999) < Duration::from_secs(33));

@@ -42,8 +42,44 @@ pub(super) struct Fragment {
     pub(super) recipients: Option<At<Vec<At<String>>>>,
     pub(super) age: Option<At<String>>,
     pub(super) notes: Option<At<bool>>,
+    pub(super) fleet: FleetFragment,
+    pub(super) forge: ForgeFragment,
+    pub(super) http: HttpFragment,
     pub(super) level: Option<At<String>>,
     pub(super) log_format: Option<At<String>>,
+}
+
+/// The section on the fleet.
+#[derive(Debug, Default)]
+pub(super) struct FleetFragment {
+    pub(super) roles: Option<At<Vec<At<String>>>>,
+    pub(super) ledger: Option<At<String>>,
+    pub(super) hosts: Option<At<String>>,
+    pub(super) stale: Option<At<String>>,
+    pub(super) name: Option<At<String>>,
+}
+
+/// The section on the forge.
+#[derive(Debug, Default)]
+pub(super) struct ForgeFragment {
+    pub(super) kind: Option<At<String>>,
+    pub(super) url: Option<At<String>>,
+    pub(super) repository: Option<At<String>>,
+    pub(super) app: Option<At<i64>>,
+    pub(super) installation: Option<At<i64>>,
+    pub(super) app_key: Option<At<String>>,
+    pub(super) token: Option<At<String>>,
+    pub(super) drift_issue: Option<At<bool>>,
+    pub(super) status: Option<At<String>>,
+}
+
+/// The section on the HTTP server.
+#[derive(Debug, Default)]
+pub(super) struct HttpFragment {
+    pub(super) listen: Option<At<String>>,
+    pub(super) certificate: Option<At<String>>,
+    pub(super) key: Option<At<String>>,
+    pub(super) webhook_secret: Option<At<String>>,
 }
 
 impl Fragment {
@@ -72,6 +108,9 @@ impl Fragment {
         let mut limits = top.section(&mut reader, "limits");
         let mut archives = top.section(&mut reader, "archives");
         let mut report = top.section(&mut reader, "report");
+        let mut fleet = top.section(&mut reader, "fleet");
+        let mut forge = top.section(&mut reader, "forge");
+        let mut http = top.section(&mut reader, "http");
         let mut log = top.section(&mut reader, "log");
 
         let fragment = Self {
@@ -105,11 +144,36 @@ impl Fragment {
             recipients: archives.take(&mut reader, "recipients", strings),
             age: archives.take(&mut reader, "age", string),
             notes: report.take(&mut reader, "notes", boolean),
+            fleet: FleetFragment {
+                roles: fleet.take(&mut reader, "roles", strings),
+                ledger: fleet.take(&mut reader, "ledger", string),
+                hosts: fleet.take(&mut reader, "hosts", string),
+                stale: fleet.take(&mut reader, "stale", string),
+                name: fleet.take(&mut reader, "name", string),
+            },
+            forge: ForgeFragment {
+                kind: forge.take(&mut reader, "kind", string),
+                url: forge.take(&mut reader, "url", string),
+                repository: forge.take(&mut reader, "repository", string),
+                app: forge.take(&mut reader, "app", integer),
+                installation: forge.take(&mut reader, "installation", integer),
+                app_key: forge.take(&mut reader, "app_key", string),
+                token: forge.take(&mut reader, "token", string),
+                drift_issue: forge.take(&mut reader, "drift_issue", boolean),
+                status: forge.take(&mut reader, "status", string),
+            },
+            http: HttpFragment {
+                listen: http.take(&mut reader, "listen", string),
+                certificate: http.take(&mut reader, "certificate", string),
+                key: http.take(&mut reader, "key", string),
+                webhook_secret: http.take(&mut reader, "webhook_secret", string),
+            },
             level: log.take(&mut reader, "level", string),
             log_format: log.take(&mut reader, "format", string),
         };
         for section in [
-            top, state, host, accounts, instance, files, limits, archives, report, log,
+            top, state, host, accounts, instance, files, limits, archives, report, fleet, forge,
+            http, log,
         ] {
             section.refuse_the_rest(&mut reader);
         }

@@ -1,6 +1,6 @@
 //! Second stage: the files laid over one another. A later file replaces a value whole; port families add up by name.
 
-use super::fragment::Fragment;
+use super::fragment::{FleetFragment, ForgeFragment, Fragment, HttpFragment};
 
 /// What all files together say.
 #[derive(Debug, Default)]
@@ -40,6 +40,9 @@ impl Inputs {
             recipients,
             age,
             notes,
+            fleet,
+            forge,
+            http,
             level,
             log_format,
         } = later;
@@ -74,8 +77,74 @@ impl Inputs {
             recipients: recipients.or(earlier.recipients),
             age: age.or(earlier.age),
             notes: notes.or(earlier.notes),
+            fleet: earlier.fleet.overlaid_with(fleet),
+            forge: earlier.forge.overlaid_with(forge),
+            http: earlier.http.overlaid_with(http),
             level: level.or(earlier.level),
             log_format: log_format.or(earlier.log_format),
         })
+    }
+}
+
+impl FleetFragment {
+    fn overlaid_with(self, later: Self) -> Self {
+        let Self {
+            roles,
+            ledger,
+            hosts,
+            stale,
+            name,
+        } = later;
+        Self {
+            roles: roles.or(self.roles),
+            ledger: ledger.or(self.ledger),
+            hosts: hosts.or(self.hosts),
+            stale: stale.or(self.stale),
+            name: name.or(self.name),
+        }
+    }
+}
+
+impl ForgeFragment {
+    fn overlaid_with(self, later: Self) -> Self {
+        let Self {
+            kind,
+            url,
+            repository,
+            app,
+            installation,
+            app_key,
+            token,
+            drift_issue,
+            status,
+        } = later;
+        Self {
+            kind: kind.or(self.kind),
+            url: url.or(self.url),
+            repository: repository.or(self.repository),
+            app: app.or(self.app),
+            installation: installation.or(self.installation),
+            app_key: app_key.or(self.app_key),
+            token: token.or(self.token),
+            drift_issue: drift_issue.or(self.drift_issue),
+            status: status.or(self.status),
+        }
+    }
+}
+
+impl HttpFragment {
+    fn overlaid_with(self, later: Self) -> Self {
+        let Self {
+            listen,
+            certificate,
+            key,
+            webhook_secret,
+        } = later;
+        Self {
+            listen: listen.or(self.listen),
+            certificate: certificate.or(self.certificate),
+            key: key.or(self.key),
+            webhook_secret: webhook_secret.or(self.webhook_secret),
+        }
     }
 }

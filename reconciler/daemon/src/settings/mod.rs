@@ -4,13 +4,14 @@
 //! laid over one another in order; *settings* are checked and complete. Every problem of a stage is told at once. Nothing
 //! of the state repository reaches this module (invariant 3).
 
+mod fleet;
 mod fragment;
 mod inputs;
 mod place;
 mod source;
 mod validate;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use muster_core::policy::{Aggregate, Policy};
 use muster_git::Origin;
 
+pub use fleet::{DriftIssue, ForgePlace, ForgeSettings, HttpSettings, Role, TlsFiles};
 use fragment::Fragment;
 use inputs::Inputs;
 pub use place::{Place, Problem};
@@ -25,6 +27,9 @@ pub(crate) use source::read_guarded;
 
 /// Where the settings are unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/muster/muster.toml";
+
+/// Where the public keys of the hosts are unless the settings say otherwise.
+const DEFAULT_HOSTS: &str = "/etc/muster/hosts";
 
 /// Checked settings: nothing in them needs a second look.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +62,20 @@ pub struct Settings {
     pub environment: Option<PathTemplate>,
     /// Whether reports are left as git notes.
     pub notes: Notes,
+    /// What this process does.
+    pub roles: BTreeSet<Role>,
+    /// The repository to which hosts push their ledgers, and out of which a bot plans.
+    pub ledger: Option<Origin>,
+    /// The file with the public keys of the hosts, which sign their ledgers.
+    pub hosts: PathBuf,
+    /// A host that has not told anything for so long is not planned for.
+    pub stale: Duration,
+    /// How this bot calls itself where several of them decide which one acts.
+    pub replica: String,
+    /// The forge where people propose changes.
+    pub forge: Option<ForgeSettings>,
+    /// The one HTTP server, where there is one.
+    pub http: Option<HttpSettings>,
     /// What the log tells.
     pub level: Level,
     /// Where the root of trust is: beside the settings, and not to be set elsewhere.
@@ -169,13 +188,17 @@ impl PathTemplate {
     }
 }
 
-/// What settings fall back on that is a fact of the machine and not of a file.
+/// What settings fall back on that is a fact of the machine or of this process, and not of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ambient {
     /// The machine's host name; its first label is the default name.
     pub hostname: String,
     /// The account muster runs as: always a protected name.
     pub account: Option<String>,
+    /// Where the service manager put this process's credentials.
+    pub credentials: Option<PathBuf>,
+    /// Something that no other process has, such as on a machine of the same name.
+    pub process: String,
 }
 
 impl Ambient {
@@ -190,6 +213,15 @@ impl Ambient {
                 .ok()
                 .flatten()
                 .map(|user| user.name),
+            credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+            process: {
+                let mut bytes = [0; 4];
+                // Without random numbers there is still the process's own, which differs on one machine.
+                match getrandom::fill(&mut bytes) {
+                    Ok(()) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+                    Err(_) => std::process::id().to_string(),
+                }
+            },
         }
     }
 }

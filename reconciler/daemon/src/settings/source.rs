@@ -66,7 +66,7 @@ fn read(path: &Path) -> Result<String, Unusable> {
         ),
         _ => Unusable(
             format!("cannot be read: {error}"),
-            "run this as root".into(),
+            "run this as root, or chmod 0644 it: there are no secrets in settings".into(),
         ),
     })?;
     let meta = file.metadata().map_err(cannot_read)?;

@@ -2,12 +2,18 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use muster_forge::github;
+use muster_forge::secret::SecretFile;
+
+use super::fragment::{FleetFragment, ForgeFragment, HttpFragment};
 use super::*;
 
 fn ambient() -> Ambient {
     Ambient {
         hostname: "Devvm.example.org".into(),
         account: Some("root".into()),
+        credentials: Some("/run/credentials/muster.service".into()),
+        process: "5eed".into(),
     }
 }
 
@@ -42,8 +48,8 @@ fn load_copy(text: &str) -> Result<Settings, SettingsError> {
     loaded
 }
 
-/// The settings that the package installs, and the same with every key in force.
-fn shipped() -> (String, String) {
+/// The settings that the package installs, the same with every key in force, and with those too that exclude another one.
+fn shipped() -> (String, String, String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/muster.toml");
     let text = fs::read_to_string(path).unwrap();
     let key = |line: &&str| {
@@ -55,12 +61,13 @@ fn shipped() -> (String, String) {
         .map(|line| if key(&line) { &line[2..] } else { line })
         .collect::<Vec<_>>()
         .join("\n");
-    (text, in_force)
+    let everything = in_force.replace("\n# or ", "\n");
+    (text, in_force, everything)
 }
 
 #[test]
 fn the_settings_of_the_package_show_every_key_with_its_default() {
-    let (text, in_force) = shipped();
+    let (text, in_force, everything) = shipped();
     let without_place = |text: &str| Settings {
         trust: PathBuf::new(),
         ..load_copy(text).unwrap()
@@ -68,7 +75,7 @@ fn the_settings_of_the_package_show_every_key_with_its_default() {
     assert_eq!(without_place(&text), without_place(""));
 
     let mut problems = Vec::new();
-    let fragment = Fragment::read(&"muster.toml".into(), &in_force, &mut problems);
+    let fragment = Fragment::read(&"muster.toml".into(), &everything, &mut problems);
     assert_eq!(problems, []);
     // Taken apart without a rest, so that a new key has to be shown.
     #[rustfmt::skip]
@@ -76,6 +83,9 @@ fn the_settings_of_the_package_show_every_key_with_its_default() {
         url, branch, poll, drift, dir, name, root, shells, privileged_groups, protected, nologin, service_group,
         declared_benign, units, environment, login_map, dispatch, admins, k8s_users, ports, removals, share, min_admins, retry_after,
         archives, grace_days, home_roots, recipients, age, notes, level, log_format,
+        fleet: FleetFragment { roles, ledger, hosts, stale, name: replica },
+        forge: ForgeFragment { kind, url: api, repository, app, installation, app_key, token, drift_issue, status },
+        http: HttpFragment { listen, certificate, key, webhook_secret },
     } = fragment;
     let texts = [
         url,
@@ -97,6 +107,20 @@ fn the_settings_of_the_package_show_every_key_with_its_default() {
         age,
         level,
         log_format,
+        ledger,
+        hosts,
+        stale,
+        replica,
+        kind,
+        api,
+        repository,
+        app_key,
+        token,
+        status,
+        listen,
+        certificate,
+        key,
+        webhook_secret,
     ];
     let lists = [
         shells,
@@ -106,12 +130,13 @@ fn the_settings_of_the_package_show_every_key_with_its_default() {
         units,
         home_roots,
         recipients,
+        roles,
     ];
-    let numbers = [removals, share, min_admins, grace_days];
+    let numbers = [removals, share, min_admins, grace_days, app, installation];
     assert!(texts.iter().all(Option::is_some), "{texts:?}");
     assert!(lists.iter().all(Option::is_some), "{lists:?}");
     assert!(numbers.iter().all(Option::is_some), "{numbers:?}");
-    assert!(notes.is_some());
+    assert!(notes.is_some() && drift_issue.is_some());
     assert_eq!(ports.len(), 2);
 
     let (shown, default) = (
@@ -128,6 +153,7 @@ fn the_settings_of_the_package_show_every_key_with_its_default() {
             it.home_roots.clone(),
             it.policy.grace_days,
         );
+        let fleet = (it.roles.clone(), it.hosts.clone(), it.stale);
         (
             branch,
             dir,
@@ -136,14 +162,28 @@ fn the_settings_of_the_package_show_every_key_with_its_default() {
             shells,
             archives,
             it.policy.families.clone(),
+            fleet,
         )
     };
     assert_eq!(compared(&shown), compared(&default));
+    let plain =
+        load_copy("[forge]\nkind = \"github\"\nrepository = \"team/state\"\ntoken = \"t\"\n");
+    let (shown, plain) = (shown.forge.unwrap(), plain.unwrap().forge.unwrap());
+    assert_eq!((&shown.context, shown.drift), (&plain.context, plain.drift));
+    let base = |it: &ForgePlace| match it {
+        ForgePlace::GitHub(it) => it.base.clone(),
+        ForgePlace::Forgejo(it) => it.base.clone(),
+    };
+    assert_eq!(base(&shown.place), base(&plain.place));
 }
 
 #[test]
 fn an_empty_file_gives_the_defaults() {
     let settings = load_copy("").unwrap();
+    assert_eq!(settings.roles, BTreeSet::from([Role::Agent, Role::Bot]));
+    assert_eq!(settings.replica, "Devvm.example.org-5eed");
+    assert_eq!(settings.stale, Duration::from_secs(900));
+    assert_eq!((settings.forge, settings.http), (None, None));
     assert_eq!(settings.policy.executor.host, "devvm");
     assert_eq!(settings.branch, "refs/heads/main");
     assert_eq!(settings.poll, Duration::from_secs(30));
@@ -227,10 +267,141 @@ fn a_full_file_reaches_every_field() {
     assert_eq!(settings.level, Level::Debug);
     assert_eq!(settings.log_format, Some(LogFormat::Json));
     assert_eq!(settings.policy.limits.min_admins, 0);
+    assert_eq!(settings.roles, BTreeSet::from([Role::Agent]));
+    assert_eq!(settings.stale, Duration::from_secs(3_600));
+    assert_eq!(settings.hosts, Path::new("/etc/muster/fleet"));
+    assert_eq!(settings.replica, "bot-1");
+    assert!(matches!(settings.ledger, Some(Origin::Remote { .. })));
+    let forge = settings.forge.unwrap();
+    assert_eq!(
+        (forge.context.as_str(), forge.drift),
+        ("roster/plan", DriftIssue::Omit)
+    );
+    let secret = |name: &str| SecretFile::at(format!("/run/credentials/muster.service/{name}"));
+    let ForgePlace::Forgejo(forge) = forge.place else {
+        panic!("{forge:?}");
+    };
+    assert_eq!(forge.base.to_string(), "https://code.example/api/v1");
+    assert_eq!(forge.repository.to_string(), "team/state");
+    assert_eq!(forge.token, secret("forge-token"));
+    let http = settings.http.unwrap();
+    assert_eq!(http.listen, "[::]:8472".parse().unwrap());
+    assert_eq!(
+        http.tls,
+        Some(TlsFiles {
+            certificate: "/etc/muster/tls/certificate.pem".into(),
+            key: SecretFile::at("/etc/muster/tls/key.pem"),
+        })
+    );
+    assert_eq!(http.webhook_secret, Some(secret("webhook-secret")));
     assert!(
         settings.policy.is_privileged_group("deploy")
             && settings.policy.is_privileged_group("docker")
     );
+}
+
+#[test]
+fn the_bot_of_the_package_begins_with_settings_that_load() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/bot.toml");
+    let settings = load_copy(&fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(settings.roles, BTreeSet::from([Role::Bot]));
+    assert!(settings.url.is_some() && settings.ledger.is_some());
+    // The credentials are those that the unit loads.
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/muster-bot.service");
+    let unit = fs::read_to_string(unit).unwrap();
+    let ForgePlace::GitHub(github::Settings {
+        identity: github::Identity::App { key, .. },
+        ..
+    }) = settings.forge.unwrap().place
+    else {
+        panic!("it shows an app");
+    };
+    let secret = settings.http.unwrap().webhook_secret.unwrap();
+    for file in [key, secret] {
+        let name = file.path().file_name().unwrap().to_str().unwrap();
+        assert!(
+            unit.contains(&format!("\nLoadCredential={name}\n")),
+            "{name}"
+        );
+    }
+    assert!(unit.contains("StateDirectory=muster-bot\n"));
+    assert_eq!(settings.dir, Path::new("/var/lib/muster-bot"));
+}
+
+#[test]
+fn the_app_asks_for_what_it_needs_and_the_readme_for_the_same() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let manifest = fs::read_to_string(root.join("deploy/github-app.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let link = readme.split("settings/apps/new?").nth(1).unwrap();
+    let mut asked: Vec<&str> = link.split('`').next().unwrap().split('&').collect();
+    let mut wanted: Vec<String> = ["name=muster-ORG", "url=https://HOST", "public=false"]
+        .into_iter()
+        .chain([
+            "webhook_active=true",
+            "webhook_url=https://HOST/webhook/github",
+        ])
+        .map(str::to_owned)
+        .collect();
+    for (what, access) in manifest["default_permissions"].as_object().unwrap() {
+        wanted.push(format!("{what}={}", access.as_str().unwrap()));
+    }
+    for event in manifest["default_events"].as_array().unwrap() {
+        wanted.push(format!("events[]={}", event.as_str().unwrap()));
+    }
+    asked.sort();
+    wanted.sort();
+    assert_eq!(asked, wanted);
+    // It reads content, and can write none.
+    assert_eq!(manifest["default_permissions"]["contents"], "read");
+    assert_eq!(manifest["public"], false);
+}
+
+#[test]
+fn an_app_is_known_by_its_number_and_key() {
+    let text = "[forge]\nkind = \"github\"\nrepository = \"team/state\"\napp = 7\napp_key = \"/etc/muster/key.pem\"\n";
+    let forge = load_copy(text).unwrap().forge.unwrap();
+    let ForgePlace::GitHub(github::Settings { base, identity, .. }) = forge.place else {
+        panic!("{forge:?}");
+    };
+    assert_eq!(base.to_string(), "https://api.github.com");
+    let key = SecretFile::at("/etc/muster/key.pem");
+    let installation = None;
+    assert_eq!(
+        identity,
+        github::Identity::App {
+            app: 7,
+            installation,
+            key,
+        }
+    );
+}
+
+#[test]
+fn a_bot_needs_no_name_of_a_host_and_a_person_at_the_console_no_credentials() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bot.toml");
+    let nameless = Ambient {
+        hostname: "_".into(),
+        account: None,
+        credentials: None,
+        process: "5eed".into(),
+    };
+    fs::write(&path, "[fleet]\nroles = [\"bot\"]\n[forge]\nkind = \"github\"\nrepository = \"a/b\"\ntoken = \"t\"\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let settings = load(&path, &nameless).unwrap();
+    assert_eq!(settings.replica, "_-5eed");
+    let forge = settings.forge.unwrap();
+    let ForgePlace::GitHub(github::Settings {
+        identity: github::Identity::Token(token),
+        ..
+    }) = forge.place
+    else {
+        panic!("{forge:?}");
+    };
+    let error = token.read().unwrap_err().to_string();
+    assert!(error.contains("`t` was not handed over"), "{error}");
 }
 
 #[test]
@@ -290,6 +461,8 @@ fn a_machine_without_a_usable_name_must_be_given_one() {
     let nameless = Ambient {
         hostname: "_".into(),
         account: None,
+        credentials: None,
+        process: "5eed".into(),
     };
     let error = load(&path, &nameless).unwrap_err().to_string();
     assert!(error.contains("[host] name"), "{error}");

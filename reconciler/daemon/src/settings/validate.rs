@@ -1,5 +1,7 @@
 //! Third stage: values become what the rest of the program can rely on, or problems with a place.
 
+mod outward;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +16,7 @@ use muster_host::archive::Seal;
 use super::fragment::Fragment;
 use super::inputs::Inputs;
 use super::place::{At, Problem};
-use super::{Ambient, Level, LogFormat, Notes, PathTemplate, Settings};
+use super::{Ambient, Level, LogFormat, Notes, PathTemplate, Role, Settings};
 
 /// Families of a host that runs instances and names none (R13, R28).
 const FAMILIES: [(&str, u16, u16); 2] = [("t3", 3_773, 8_930), ("playwright", 8_931, 14_000)];
@@ -68,11 +70,15 @@ pub(super) fn settings(
         recipients,
         age,
         notes,
+        fleet,
+        forge,
+        http,
         level,
         log_format,
     }) = inputs;
 
-    let host = host_name(name, ambient, problems);
+    let outward = outward::outward(fleet, forge, http, ambient, problems);
+    let host = host_name(name, &outward.roles, ambient, problems);
     let mut policy = Policy::for_host(host.as_deref().unwrap_or("localhost"));
     if let Some(nologin) = nologin {
         policy.nologin = path(&nologin, problems)?.display().to_string();
@@ -181,6 +187,13 @@ pub(super) fn settings(
             Some(At { value: false, .. }) => Notes::Omit,
             _ => Notes::Leave,
         },
+        roles: outward.roles,
+        ledger: outward.ledger,
+        hosts: outward.hosts,
+        stale: outward.stale,
+        replica: outward.replica,
+        forge: outward.forge,
+        http: outward.http,
         level: level?,
         log_format: log_format?,
         trust: Default::default(),
@@ -219,6 +232,7 @@ fn seal(
 
 fn host_name(
     name: Option<At<String>>,
+    roles: &BTreeSet<Role>,
     ambient: &Ambient,
     problems: &mut Vec<Problem>,
 ) -> Option<String> {
@@ -242,6 +256,10 @@ fn host_name(
                 .to_ascii_lowercase();
             if is_host_name(&label) {
                 return Some(label);
+            }
+            // Only an agent is the host it runs on.
+            if !roles.contains(&Role::Agent) {
+                return Some("localhost".to_owned());
             }
             let place = super::Place {
                 file: "[host] name".into(),

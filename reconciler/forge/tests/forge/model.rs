@@ -427,7 +427,7 @@ pub(crate) fn reply(status: u16, body: &Value) -> Reply {
     }
 }
 
-fn answer(kind: Kind, clock: &TestClock, state: &mut State, request: &Request) -> Reply {
+pub(crate) fn answer(kind: Kind, clock: &TestClock, state: &mut State, request: &Request) -> Reply {
     state.requests.push(request.clone());
     let lost = |how| Reply {
         how,

@@ -61,7 +61,14 @@ impl Drop for Server {
 }
 
 pub(crate) fn serve(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    serve_on(TcpListener::bind(("127.0.0.1", 0)).unwrap(), answer)
+}
+
+/// Serves there, wherever that is.
+pub(crate) fn serve_on(
+    listener: TcpListener,
+    answer: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+) -> Server {
     let port = listener.local_addr().unwrap().port();
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);

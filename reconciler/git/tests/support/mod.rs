@@ -10,6 +10,8 @@ use std::process::{Command, Output};
 use muster_core::commit::CommitId;
 use muster_git::{Heads, Mirror, Origin, Proposals};
 
+pub mod daemon;
+
 pub const MAIN: &str = "refs/heads/main";
 
 /// A git that can also make reftable repositories, where there is one.
@@ -50,7 +52,11 @@ impl Scene {
     }
 
     pub fn mirror(&self) -> Mirror {
-        Mirror::open_or_create(&self.path("mirror")).unwrap()
+        self.mirror_at("mirror")
+    }
+
+    pub fn mirror_at(&self, name: &str) -> Mirror {
+        Mirror::open_or_create(&self.path(name)).unwrap()
     }
 
     pub fn try_git(&self, below: &str, arguments: &[&str]) -> Output {

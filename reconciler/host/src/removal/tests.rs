@@ -149,11 +149,11 @@ impl Machine {
             entry: self.entry,
         };
         let asked = Asked {
-            home: Some("/home/emo".into()),
+            home: Some("/home/emo"),
             kept: Some(kept),
             ..Asked::default()
         };
-        question.people.insert("emo".into(), asked);
+        question.people.insert("emo", asked);
         let observed = self.host.observe(&question).unwrap();
         settle(step, &observed, "/usr/sbin/nologin", None)
     }
@@ -716,7 +716,9 @@ fn cycle(
     let files = [("roster.yaml".to_owned(), rows.as_bytes().to_vec())].into();
     let (repo, _) = muster_core::repo::read(&files).unwrap();
     let desired = muster_core::desired::for_host(&repo, &policy, AT.date());
-    let asked = question(&desired, &replayed.facts);
+    // The same question at the beginning and after each batch.
+    let known = replayed.facts.clone();
+    let asked = question(&desired, &known);
     let observed = it.host.observe(&asked).unwrap();
     let plan = plan(&Input {
         policy: &policy,

@@ -4,7 +4,7 @@ use super::entries::owner;
 use super::{Draft, Ground};
 use crate::action::{Action, Direction, Leave, Trace};
 use crate::facts::{HomeId, PersonFacts, Stage};
-use crate::observed::{Home, Reading, Traces};
+use crate::observed::{Home, NOT_RECORDED, Reading, Traces};
 use crate::plan::Note;
 use crate::settle::{is_shut, trace_reading};
 use crate::step::{Incarnation, StepId};
@@ -212,8 +212,10 @@ impl<'a> Draft<'a> {
         locking: Option<StepId>,
         ground: &Ground,
     ) {
+        let mut later = Vec::new();
         for trace in Trace::ALL {
             match trace_reading(traces, trace) {
+                Reading::Unknown(why) if why == NOT_RECORDED => later.push(trace.word()),
                 Reading::Known(true) => {
                     let action = Action::Trace {
                         user: user.to_owned(),
@@ -234,6 +236,7 @@ impl<'a> Draft<'a> {
             }
         }
         match &traces.processes {
+            Reading::Unknown(why) if why == NOT_RECORDED => later.push("sessions"),
             Reading::Known(0) => {}
             Reading::Known(_) => {
                 // Ended sessions come back while the login is open.
@@ -253,6 +256,12 @@ impl<'a> Draft<'a> {
                     why: why.clone(),
                 });
             }
+        }
+        if !later.is_empty() {
+            self.notes.push(Note::LookedAtLater {
+                user: user.to_owned(),
+                traces: later,
+            });
         }
     }
 

@@ -7,10 +7,11 @@ mod instance;
 mod restore;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::allocate::{Ids, PortTable};
 use super::{Input, Note, Plan, PlannedStep};
-use crate::action::{Action, Direction, HomeSource};
+use crate::action::{Action, Direction, HomeSource, Phase};
 use crate::compat::{Compared, compare};
 use crate::desired::Wanted;
 use crate::facts::{AccountIds, PersonFacts, Stage};
@@ -30,7 +31,7 @@ struct Draft<'a> {
     found_environments: Option<Lockstep<'a, String>>,
     ids: Option<Ids>,
     ports: PortTable,
-    steps: Vec<PlannedStep>,
+    steps: Vec<Arc<PlannedStep>>,
     notes: Vec<Note>,
     environments: BTreeMap<String, String>,
     first_ports: BTreeMap<String, u16>,
@@ -118,19 +119,19 @@ pub(super) fn draft(input: &Input<'_>) -> Plan {
     plan
 }
 
-/// By phase, then by person, else as they are. Steps are large: their places are sorted, and each is moved once.
-fn in_order(steps: Vec<PlannedStep>) -> Vec<PlannedStep> {
-    let key = |at: &usize| {
-        let action = &steps[*at].step.action;
-        (action.phase(), action.user())
-    };
-    let mut order: Vec<usize> = (0..steps.len()).collect();
-    order.sort_by(|a, b| key(a).cmp(&key(b)));
-    let mut places: Vec<Option<PlannedStep>> = steps.into_iter().map(Some).collect();
-    order
-        .into_iter()
-        .filter_map(|at| places[at].take())
-        .collect()
+/// By phase, then by person, else as they are. Within a phase they mostly are in the order of the names already.
+fn in_order(steps: Vec<Arc<PlannedStep>>) -> Vec<Arc<PlannedStep>> {
+    let mut ordered = Vec::with_capacity(steps.len());
+    let mut phases: BTreeMap<Phase, Vec<Arc<PlannedStep>>> = BTreeMap::new();
+    for planned in steps {
+        let of_phase = phases.entry(planned.step.action.phase()).or_default();
+        of_phase.push(planned);
+    }
+    for mut of_phase in phases.into_values() {
+        of_phase.sort_by(|a, b| a.step.action.user().cmp(b.step.action.user()));
+        ordered.append(&mut of_phase);
+    }
+    ordered
 }
 
 impl<'a> Draft<'a> {
@@ -145,11 +146,11 @@ impl<'a> Draft<'a> {
             ground.incarnation.clone(),
         );
         let id = step.id;
-        self.steps.push(PlannedStep {
+        self.steps.push(Arc::new(PlannedStep {
             step,
             needs: ground.needs.clone(),
             blocked,
-        });
+        }));
         id
     }
 

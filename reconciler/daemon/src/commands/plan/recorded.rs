@@ -5,11 +5,12 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use muster_core::facts::Facts;
+use muster_core::fleet::alive::{self, Alive};
 use muster_core::gate::Intent;
 use muster_core::ledger::inventory::{FILE, Inventory};
-use muster_core::ledger::{self, LedgerError};
-use muster_core::observed::{Home, Kept, Observed, Person, Question, Reading, Traces};
-use muster_core::policy::Executor;
+use muster_core::ledger::{self, LedgerError, policy};
+use muster_core::observed::{Observed, Question};
+use muster_core::policy::{Executor, Policy};
 use muster_core::time::Time;
 use muster_core::world::{Complaints, World};
 
@@ -24,6 +25,8 @@ pub(super) struct Recorded {
     pub(super) facts: Facts,
     pub(super) at: Time,
     pub(super) observed: Observed,
+    /// What its administrator decided, where that was written down too.
+    pub(super) policy: Option<Policy>,
 }
 
 /// Why an inventory cannot be planned on.
@@ -125,6 +128,7 @@ pub(super) fn read(path: &Path, host: Option<&str>) -> Result<Recorded, Inventor
         at: recorded.unwrap_or(facts.latest),
         facts,
         observed,
+        policy: None,
     })
 }
 
@@ -162,8 +166,18 @@ fn from_ledger(path: &Path, host: Option<&str>) -> Result<Recorded, InventoryErr
     let Inventory {
         executor, observed, ..
     } = Inventory::read(text).map_err(content)?;
+    let policy = files
+        .get(policy::FILE)
+        .map(|it| policy::read(it).map_err(content))
+        .transpose()?;
     let newest = ledger.log(1).map_err(unreadable)?;
-    let at = newest.first().map_or(facts.latest, |it| Time(it.time));
+    let alive = ledger
+        .load_reference(&format!("refs/muster/alive/host/{host}"))
+        .map_err(unreadable)?
+        .and_then(|it| Alive::read(it.files.get(alive::FILE)?));
+    let at = newest.first().map_or(facts.latest, |it| {
+        Alive::read_of(alive.as_ref(), &it.commit, Time(it.time))
+    });
     if executor.host != host {
         return Err(InventoryError::Other {
             path: path.to_owned(),
@@ -176,6 +190,7 @@ fn from_ledger(path: &Path, host: Option<&str>) -> Result<Recorded, InventoryErr
         facts,
         at,
         observed,
+        policy,
     })
 }
 
@@ -204,46 +219,9 @@ pub(super) struct OnlyRecorded;
 impl World for Recorded {
     type Error = OnlyRecorded;
 
-    /// What was recorded. Of somebody who was not looked at closely enough then, that is said, so that nothing is planned
-    /// on what is not known.
-    fn observe(&mut self, question: &Question) -> Result<Observed, OnlyRecorded> {
-        let mut observed = self.observed.clone();
-        let unknown = || "it is not in the recorded inventory".to_owned();
-        for (user, subject) in &question.people {
-            let has_account = observed
-                .accounts
-                .known()
-                .is_some_and(|it| it.by_name.contains_key(user));
-            let person = observed
-                .people
-                .entry(user.clone())
-                .or_insert_with(|| Person {
-                    home: if has_account {
-                        Reading::Unknown(unknown())
-                    } else {
-                        Reading::Known(Home::Absent)
-                    },
-                    traces: None,
-                    kept: None,
-                });
-            if subject.kept.is_some() && person.kept.is_none() {
-                person.kept = Some(Kept {
-                    quarantined: Reading::Unknown(unknown()),
-                    archive: Reading::Unknown(unknown()),
-                    remnants: Reading::Unknown(unknown()),
-                });
-            }
-            if subject.traces && person.traces.is_none() {
-                person.traces = Some(Traces {
-                    linger: Reading::Unknown(unknown()),
-                    keys: Reading::Unknown(unknown()),
-                    crontab: Reading::Unknown(unknown()),
-                    processes: Reading::Unknown(unknown()),
-                    login_saved: Reading::Unknown(unknown()),
-                });
-            }
-        }
-        Ok(observed)
+    /// What was recorded.
+    fn observe(&mut self, question: &Question<'_>) -> Result<Observed, OnlyRecorded> {
+        Ok(self.observed.recalled(question).into_owned())
     }
 
     fn act(

@@ -1,7 +1,6 @@
 //! `muster release propose`: a statement out of what waits, shown whole before anybody signs it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::visible;
@@ -13,7 +12,7 @@ use muster_core::step::StepId;
 use muster_core::time::{Counted, Time};
 
 use super::super::ledgers::{self, Shelves};
-use super::super::signing::{SignArgs, git, read};
+use super::super::signing::SignArgs;
 use super::super::{CommandError, Common, Output, now, output, trust};
 use crate::exit;
 
@@ -65,13 +64,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         ));
     }
     let window = window(args)?;
-    let scratch = tempfile::tempdir().map_err(CommandError::Runtime)?;
-    let fetched = args
-        .ledger
-        .as_deref()
-        .map(|named| reach(named, scratch.path()))
-        .transpose()?;
-    let shelves = ledgers::open(fetched.as_deref(), common)?;
+    let shelves = ledgers::anywhere(args.ledger.as_deref(), common)?;
     let wanted = |executor: &str| {
         args.host.is_empty()
             || args.host.iter().any(|it| {
@@ -154,49 +147,6 @@ fn window(args: &Args) -> Result<Statement, CommandError> {
         reason: String::new(),
         blocks: BTreeMap::new(),
     })
-}
-
-/// The ledger as a directory: one that was named, what its own origin has, or a copy of what a URL has.
-fn reach(named: &str, scratch: &Path) -> Result<PathBuf, CommandError> {
-    let path = Path::new(named);
-    if path.exists() {
-        if muster_git::Ledger::references(path).is_ok_and(|it| !it.is_empty()) {
-            return Ok(path.to_owned());
-        }
-        // A clone has branches alone, and knows where the rest is.
-        let from = read(git(path).args(["remote", "get-url", "origin"]))
-            .map_err(|_| CommandError::Refused(format!("there is no ledger in {named}")))?;
-        let from = String::from_utf8_lossy(&from).trim().to_owned();
-        return fetch(&from, scratch);
-    }
-    if named.contains(':') {
-        return fetch(named, scratch);
-    }
-    Err(CommandError::Refused(format!(
-        "there is no directory {}, and that is no URL",
-        visible(named)
-    )))
-}
-
-fn fetch(from: &str, scratch: &Path) -> Result<PathBuf, CommandError> {
-    let dir = scratch.join("ledger.git");
-    read(git(scratch).args(["init", "--quiet", "--bare", "ledger.git"]))?;
-    read(git(&dir).args([
-        "fetch",
-        "--quiet",
-        "--no-tags",
-        "--end-of-options",
-        from,
-        "+refs/muster/*:refs/muster/*",
-    ]))?;
-    // Told of where it was looked for, and not of the copy.
-    if muster_git::Ledger::references(&dir).is_ok_and(|it| it.is_empty()) {
-        return Err(CommandError::Refused(format!(
-            "there is no ledger in {}",
-            visible(from)
-        )));
-    }
-    Ok(dir)
 }
 
 /// Which state repository: what the trust root here says, or what the ledgers remember.

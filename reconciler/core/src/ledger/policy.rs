@@ -1,0 +1,252 @@
+//! What a host's administrator decided, as a file of the ledger: whoever plans for the host from elsewhere plans with it.
+//!
+//! It is the host's own word, written by root there and signed with the host's key; nothing of a state repository is in it
+//! (invariant 3). The executor itself never reads it back.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::LedgerError;
+use crate::action::Kind;
+use crate::policy::{Aggregate, Executor, Limits, Policy, PortFamily, ROOT_EQUIVALENT_GROUPS};
+
+/// Its path in the ledger.
+pub const FILE: &str = "policy.json";
+
+/// The format this version writes.
+const FORMAT: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    format: u32,
+    executor: Executor,
+    shells: BTreeSet<String>,
+    privileged_groups: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    service_group: Option<String>,
+    units: Vec<String>,
+    families: Vec<Family>,
+    environment: bool,
+    aggregates: BTreeSet<Aggregate>,
+    limits: Bounds,
+    declared_benign: BTreeSet<Kind>,
+    nologin: String,
+    grace_days: u32,
+    protected: BTreeSet<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Family {
+    name: String,
+    first: u16,
+    last: u16,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bounds {
+    removals: usize,
+    share: usize,
+    min_admins: usize,
+    retry_after: u32,
+}
+
+/// The file.
+pub fn to_bytes(policy: &Policy) -> Vec<u8> {
+    let Policy {
+        executor,
+        shells,
+        privileged_groups,
+        service_group,
+        units,
+        families,
+        environment,
+        aggregates,
+        limits,
+        declared_benign,
+        nologin,
+        grace_days,
+        protected,
+    } = policy;
+    let Limits {
+        removals,
+        share,
+        min_admins,
+        retry_after,
+    } = *limits;
+    let family = |it: &PortFamily| Family {
+        name: it.name.clone(),
+        first: it.first,
+        last: it.last,
+    };
+    let wire = Wire {
+        format: FORMAT,
+        executor: executor.clone(),
+        shells: shells.clone(),
+        privileged_groups: privileged_groups.clone(),
+        service_group: service_group.clone(),
+        units: units.clone(),
+        families: families.iter().map(family).collect(),
+        environment: *environment,
+        aggregates: aggregates.clone(),
+        limits: Bounds {
+            removals,
+            share,
+            min_admins,
+            retry_after,
+        },
+        declared_benign: declared_benign.clone(),
+        nologin: nologin.clone(),
+        grace_days: *grace_days,
+        protected: protected.clone(),
+    };
+    let mut text = serde_json::to_vec_pretty(&wire).expect("plain records always serialise");
+    text.push(b'\n');
+    text
+}
+
+/// Reads the file. Groups that this version knows to be as good as root are always among the privileged ones.
+///
+/// # Errors
+/// When it is of a newer format, not what was written, of an executor that cannot be, or declares benign what nobody can.
+pub fn read(bytes: &[u8]) -> Result<Policy, LedgerError> {
+    super::check_format(FILE, bytes, FORMAT)?;
+    let Wire {
+        format: _,
+        executor,
+        shells,
+        mut privileged_groups,
+        service_group,
+        units,
+        families,
+        environment,
+        aggregates,
+        limits,
+        declared_benign,
+        nologin,
+        grace_days,
+        protected,
+    } = serde_json::from_slice(bytes).map_err(|source| super::malformed(FILE, source))?;
+    if let Some(kind) = declared_benign
+        .iter()
+        .find(|it| !Kind::DECLARABLE.contains(it))
+    {
+        return Err(LedgerError::NotDeclarable { kind: *kind });
+    }
+    privileged_groups.extend(ROOT_EQUIVALENT_GROUPS.map(str::to_owned));
+    let Bounds {
+        removals,
+        share,
+        min_admins,
+        retry_after,
+    } = limits;
+    let family = |it: Family| PortFamily {
+        name: it.name,
+        first: it.first,
+        last: it.last,
+    };
+    Ok(Policy {
+        executor,
+        shells,
+        privileged_groups,
+        service_group,
+        units,
+        families: families.into_iter().map(family).collect(),
+        environment,
+        aggregates,
+        limits: Limits {
+            removals,
+            share,
+            min_admins,
+            retry_after,
+        },
+        declared_benign,
+        nologin,
+        grace_days,
+        protected,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> Policy {
+        Policy {
+            shells: ["/bin/bash".to_owned()].into(),
+            service_group: Some("code".to_owned()),
+            units: vec!["t3-serve@.service".to_owned()],
+            families: vec![PortFamily {
+                name: "t3".to_owned(),
+                first: 3_773,
+                last: 8_930,
+            }],
+            environment: true,
+            aggregates: Aggregate::ALL.into(),
+            limits: Limits {
+                removals: 1,
+                share: 2,
+                min_admins: 3,
+                retry_after: 4,
+            },
+            declared_benign: [Kind::UserAdopt].into(),
+            nologin: "/bin/false".to_owned(),
+            grace_days: 7,
+            protected: ["deploy".to_owned()].into(),
+            ..Policy::for_host("devvm.example.org")
+        }
+    }
+
+    fn changed(from: &str, to: &str) -> Result<Policy, LedgerError> {
+        let text = String::from_utf8(to_bytes(&policy())).unwrap();
+        assert!(text.contains(from), "{text}");
+        read(text.replace(from, to).as_bytes())
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for policy in [policy(), Policy::for_host("devvm")] {
+            assert_eq!(read(&to_bytes(&policy)).unwrap(), policy);
+        }
+        assert_eq!(to_bytes(&policy()), to_bytes(&policy()));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for (from, to, says) in [
+            ("\"format\": 1", "\"format\": 2", "format 2"),
+            ("\"units\"", "\"unit\"", "line"),
+            ("\"grace_days\": 7", "\"grace_days\": -7", "line"),
+            ("host/devvm.example.org", "vm/devvm", "vm/devvm"),
+            ("host/devvm.example.org", "host/../devvm", "../devvm"),
+            ("host/devvm.example.org", "host/Devvm", "Devvm"),
+            ("user.adopt", "user.levitate", "levitate"),
+        ] {
+            let error = changed(from, to).unwrap_err();
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            let said = format!("{error}: {}", source.unwrap_or_default());
+            assert!(said.contains(says), "{to}: {said}");
+        }
+        assert!(read(b"").is_err());
+        assert!(read(b"[]").is_err());
+    }
+
+    #[test]
+    fn what_no_setting_can_declare_benign_is_refused() {
+        for kind in Kind::FLOOR.into_iter().chain([Kind::HomeCreate]) {
+            assert!(matches!(
+                changed("user.adopt", kind.word()),
+                Err(LedgerError::NotDeclarable { kind: it }) if it == kind
+            ));
+        }
+    }
+
+    #[test]
+    fn a_group_that_is_as_good_as_root_stays_so() {
+        let read = changed("\"docker\",", "").unwrap();
+        assert!(read.is_privileged_group("docker"));
+    }
+}

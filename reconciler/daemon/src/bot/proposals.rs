@@ -1,0 +1,392 @@
+//! What is told of a proposal as long as it is open, and in which order.
+
+use std::time::{Duration, Instant};
+
+use muster_core::diagnostic::Diagnostics;
+use muster_core::fleet::{BotStore, Fleet};
+use muster_core::forge::{Annotation, ForgeError, Proposal, ProposalState};
+use muster_core::ledger::told::{self, Stage};
+use muster_core::repo;
+use muster_core::report::{self, About, Audience, Comment, FullReport, Problem};
+use muster_core::world::{Files, Merge, Pulls};
+
+use super::post::{Look, Verdict, room};
+use super::turn::{Premises, Turn, take_in, whole_or_with_report};
+use super::{drift, merged};
+use crate::cycle::chain;
+use crate::tell::problems_of;
+
+/// Planning that takes longer than this is announced.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// What came of merging a proposal in memory.
+enum Looked {
+    Files(Files),
+    Invalid(Diagnostics),
+    Conflict(Vec<String>),
+    Contained,
+}
+
+impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
+    /// Tells everything that is new, what people wait for first.
+    pub(super) fn tell_all(&mut self) -> Result<(), ForgeError> {
+        if !self.memory.survey.is_grounded(&self.protected, self.at) {
+            let files = match self.outside.source.files(&self.protected) {
+                Ok(files) => files,
+                Err(error) => {
+                    let why = chain(&error);
+                    return self
+                        .tell_broken(&format!("the protected branch could not be read: {why}"));
+                }
+            };
+            let ground = files.as_ref().ok().map(repo::read);
+            match &ground {
+                Some(Ok((repo, _))) => {
+                    let (survey, fleet) = (&mut self.memory.survey, &self.outside.fleet);
+                    survey.ground(repo, &self.protected, self.at, fleet);
+                }
+                // Proposals that mend it can be planned all the same, without telling their steps from those of before.
+                Some(Err(_)) | None => self.summary.warnings.push(format!(
+                    "the protected branch is not valid at {}; hosts go on enforcing what they adopted before",
+                    self.protected.short()
+                )),
+            }
+        }
+        self.find_merge()?;
+        let mut first = Ok(());
+        for number in self.order() {
+            if self.has_to_end() {
+                self.summary.unfinished = true;
+                break;
+            }
+            match self.tell_proposal(number) {
+                Ok(()) => {}
+                Err(error @ (ForgeError::Pause { .. } | ForgeError::NoAnswer { .. })) => {
+                    return Err(error);
+                }
+                // One that the forge will not have stops nobody else.
+                Err(error) => {
+                    self.summary
+                        .warnings
+                        .push(format!("#{number}: {}", chain(&error)));
+                    first = first.and(Err(error));
+                }
+            }
+            self.save_now_and_then();
+        }
+        let hosts = self.memory.survey.fingerprint(self.at);
+        if !self.has_to_end() && self.memory.recorded != Some(hosts) {
+            merged::tell(self)?;
+            if self.run.drift {
+                drift::tell(self)?;
+            }
+            self.memory.recorded = Some(hosts);
+        }
+        self.forget_old();
+        first
+    }
+
+    /// Where the protected branch moved: whether a proposal's merge did it, in case the forge did not list that yet.
+    fn find_merge(&mut self) -> Result<(), ForgeError> {
+        if self.memory.asked_about.as_ref() == Some(&self.protected) {
+            return Ok(());
+        }
+        let known = self.told().proposals.values().any(
+            |it| matches!(&it.stage, Stage::Merged { commit, .. } if *commit == self.protected),
+        );
+        if !known
+            && let Some(mut proposal) = self
+                .outside
+                .reader
+                .proposal_merged_as(&self.protected.clone())?
+        {
+            if let ProposalState::Merged { commit } = &mut proposal.state {
+                *commit = Some(self.protected.clone());
+            }
+            take_in(self.memory, proposal, self.run);
+        }
+        self.memory.asked_about = Some(self.protected.clone());
+        Ok(())
+    }
+
+    /// Proposals, those that somebody waits for first.
+    fn order(&self) -> Vec<u64> {
+        let first =
+            |number: &u64| self.run.first.contains(number) && self.memory.open.contains_key(number);
+        let again = |number: &u64| self.memory.again.contains(number);
+        let mut order: Vec<u64> = self.memory.open.keys().copied().collect();
+        order.sort_by_key(|number| (!first(number), !again(number), *number));
+        order
+    }
+
+    /// Tells of one proposal what there is to tell.
+    fn tell_proposal(&mut self, number: u64) -> Result<(), ForgeError> {
+        let Some(proposal) = self.memory.open.get(&number).cloned() else {
+            return Ok(());
+        };
+        let premises = Premises {
+            head: proposal.head.clone(),
+            base: proposal.base.clone(),
+            protected: self.protected.clone(),
+            hosts: self.memory.survey.fingerprint(self.at),
+            audience: self.audience,
+        };
+        let again = self.memory.again.contains(&number);
+        let known = self.memory.premises.get(&number) == Some(&premises);
+        if known && !again && proposal.state == ProposalState::Open {
+            return Ok(());
+        }
+        if proposal.state == ProposalState::Closed {
+            self.tell_closed(&proposal)?;
+            self.memory.open.remove(&number);
+        } else if known {
+            self.look_again(&proposal)?;
+        } else if proposal.base == self.run.protected {
+            self.announce(&proposal)?;
+            let began = Instant::now();
+            let (comment, annotations) = self.plan(&proposal);
+            self.memory.planning_took = began.elapsed();
+            self.put(&proposal, comment, &annotations, again)?;
+        } else {
+            self.tell_elsewhere(&proposal)?;
+        }
+        self.memory.again.remove(&number);
+        if self.missing.contains_key(&number) {
+            self.memory.premises.remove(&number);
+        } else if proposal.state == ProposalState::Open {
+            self.memory.premises.insert(number, premises);
+        }
+        Ok(())
+    }
+
+    /// Says that a new head is being planned, where that takes a while.
+    fn announce(&mut self, proposal: &Proposal) -> Result<(), ForgeError> {
+        let told = self.told().proposals.get(&proposal.number);
+        let new = told.is_none_or(|it| it.head != proposal.head || it.status.is_none());
+        if !new || self.memory.planning_took < SLOW {
+            return Ok(());
+        }
+        let about = self.about(proposal, None);
+        let comment = report::comment(&about, &report::Proposal::Planning, usize::MAX);
+        let mut told = self.told_of(proposal);
+        let verdict = Verdict {
+            state: comment.state,
+            line: &comment.line,
+            summary: &comment.line,
+            annotations: &[],
+        };
+        let (post, head) = (&mut self.post(), &proposal.head);
+        let put = post.status(head, &verdict, &mut told, Look::IfNew);
+        self.summary.sent += post.sent;
+        self.keep(proposal.number, told);
+        put
+    }
+
+    /// Plans a proposal for every host.
+    fn plan(&mut self, proposal: &Proposal) -> (Comment, Vec<Annotation>) {
+        let looked = match self.merge(proposal) {
+            Ok(looked) => looked,
+            Err(why) => {
+                return (
+                    self.comment(proposal, &report::Proposal::Broken(&why)),
+                    Vec::new(),
+                );
+            }
+        };
+        match looked {
+            Looked::Contained => (
+                self.comment(proposal, &report::Proposal::Contained),
+                Vec::new(),
+            ),
+            Looked::Conflict(paths) => (
+                self.comment(proposal, &report::Proposal::Conflict(&paths)),
+                Vec::new(),
+            ),
+            Looked::Invalid(problems) => {
+                let annotations = report::annotations(problems.iter());
+                let problems = problems_of(problems.iter());
+                (
+                    self.comment(proposal, &report::Proposal::Invalid(&problems)),
+                    annotations,
+                )
+            }
+            Looked::Files(files) => match repo::read(&files) {
+                Err(problems) => {
+                    let annotations = report::annotations(problems.iter());
+                    let problems = problems_of(problems.iter());
+                    (
+                        self.comment(proposal, &report::Proposal::Invalid(&problems)),
+                        annotations,
+                    )
+                }
+                Ok((repo, warnings)) => {
+                    let (survey, fleet) = (&mut self.memory.survey, &self.outside.fleet);
+                    let outlook = survey.outlook(&repo, &proposal.head, self.at, fleet);
+                    let annotations = report::annotations(warnings.iter());
+                    let warnings: Vec<Problem> = problems_of(warnings.iter());
+                    let (hosts, unknown) = (outlook.hosts(), outlook.unknown());
+                    let planned = report::Proposal::Planned {
+                        hosts: &hosts,
+                        unknown: &unknown,
+                        warnings: &warnings,
+                    };
+                    (self.comment(proposal, &planned), annotations)
+                }
+            },
+        }
+    }
+
+    fn merge(&mut self, proposal: &Proposal) -> Result<Looked, String> {
+        if let Some(why) = self.missing.get(&proposal.number) {
+            return Err(format!("its commit could not be fetched: {why}"));
+        }
+        let merged = self
+            .outside
+            .source
+            .merge(&self.protected, &proposal.head)
+            .map_err(|error| format!("it could not be merged in memory: {}", chain(&error)))?;
+        Ok(match merged {
+            Merge::Contained => Looked::Contained,
+            Merge::Conflict(paths) => Looked::Conflict(paths),
+            Merge::Refused(problems) => Looked::Invalid(problems),
+            Merge::Clean(files) => Looked::Files(files),
+        })
+    }
+
+    /// The comment, in pages that the forge takes. Where it does not hold all there is to tell, or anybody can read it, the whole
+    /// report goes into the store.
+    fn comment(&mut self, proposal: &Proposal, what: &report::Proposal<'_>) -> Comment {
+        let (comment, report) = {
+            let path = told::report_file(proposal.number);
+            let render = |audience: Audience, full: Option<FullReport<'_>>, limit: usize| {
+                let about = About {
+                    audience,
+                    ..self.about(proposal, full)
+                };
+                report::comment(&about, what, limit)
+            };
+            whole_or_with_report(self.audience, room(self.mark()), &path, render)
+        };
+        self.reports.extend(report);
+        comment
+    }
+
+    fn about<'p>(&'p self, proposal: &'p Proposal, full: Option<FullReport<'p>>) -> About<'p> {
+        About {
+            head: &proposal.head,
+            protected: &self.protected,
+            branch: Some(&proposal.head_label),
+            today: self.at.now.date(),
+            audience: self.audience,
+            full,
+        }
+    }
+
+    /// Puts a comment, and then status and check: who reads the comment sees what the colour means.
+    fn put(
+        &mut self,
+        proposal: &Proposal,
+        comment: Comment,
+        annotations: &[Annotation],
+        again: bool,
+    ) -> Result<(), ForgeError> {
+        let number = proposal.number;
+        let mut told = self.told_of(proposal);
+        let before = self.memory.texts.get(&number);
+        let look = match (again, before) {
+            (true, Some(before)) if before.content == comment.content => Look::Again,
+            _ => Look::IfNew,
+        };
+        // The same text, though hosts were read again since.
+        let shown = match (look, before) {
+            (Look::Again, Some(before)) => before.clone(),
+            (Look::Again | Look::IfNew, _) => comment.clone(),
+        };
+        let summary = match annotations {
+            [] => format!(
+                "{}.\n\nThe comment on the pull request tells all of it.",
+                comment.line
+            ),
+            _ => comment.pages.first().cloned().unwrap_or_default(),
+        };
+        let verdict = Verdict {
+            state: comment.state,
+            line: &comment.line,
+            summary: &summary,
+            annotations,
+        };
+        let mut post = self.post();
+        let put = post
+            .comment(number, &shown, &mut told, look)
+            .and_then(|()| post.status(&proposal.head, &verdict, &mut told, look));
+        let sent = post.sent;
+        self.summary.sent += sent;
+        told.head.clone_from(&proposal.head);
+        told.protected.clone_from(&self.protected);
+        if sent > 0 {
+            told.at = self.at.now;
+        }
+        self.keep(number, told);
+        put?;
+        self.memory.texts.insert(number, shown);
+        Ok(())
+    }
+
+    /// Something happened to a proposal and nothing to its plan: somebody may have deleted the comment.
+    fn look_again(&mut self, proposal: &Proposal) -> Result<(), ForgeError> {
+        let Some(text) = self.memory.texts.get(&proposal.number).cloned() else {
+            return Ok(());
+        };
+        let mut told = self.told_of(proposal);
+        let mut post = self.post();
+        let put = post.comment(proposal.number, &text, &mut told, Look::Again);
+        self.summary.sent += post.sent;
+        self.keep(proposal.number, told);
+        put
+    }
+
+    /// Where there is a comment of ours on a proposal that is for no branch of ours, it says so.
+    fn tell_elsewhere(&mut self, proposal: &Proposal) -> Result<(), ForgeError> {
+        let told = self.told().proposals.get(&proposal.number);
+        if told.is_none_or(|it| it.comments.is_empty()) {
+            return Ok(());
+        }
+        let comment = self.comment(proposal, &report::Proposal::Elsewhere(&proposal.base));
+        self.put(proposal, comment, &[], false)
+    }
+
+    fn tell_closed(&mut self, proposal: &Proposal) -> Result<(), ForgeError> {
+        let mut told = self.told_of(proposal);
+        if !told.comments.is_empty() {
+            let comment = self.comment(proposal, &report::Proposal::Closed);
+            let mut post = self.post();
+            let put = post.comment(proposal.number, &comment, &mut told, Look::IfNew);
+            self.summary.sent += post.sent;
+            self.memory.texts.remove(&proposal.number);
+            if let Err(error) = put {
+                self.keep(proposal.number, told);
+                return Err(error);
+            }
+        }
+        told.stage = Stage::Closed;
+        told.at = self.at.now;
+        self.keep(proposal.number, told);
+        Ok(())
+    }
+
+    /// Nothing can be planned at all: no required check stays green on it.
+    fn tell_broken(&mut self, why: &str) -> Result<(), ForgeError> {
+        self.summary.warnings.push(why.to_owned());
+        for number in self.order() {
+            let Some(proposal) = self.memory.open.get(&number).cloned() else {
+                continue;
+            };
+            if proposal.base == self.run.protected && proposal.state == ProposalState::Open {
+                let comment = self.comment(&proposal, &report::Proposal::Broken(why));
+                self.put(&proposal, comment, &[], false)?;
+                self.memory.premises.remove(&number);
+            }
+        }
+        Ok(())
+    }
+}

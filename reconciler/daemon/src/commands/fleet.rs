@@ -1,0 +1,229 @@
+//! `muster status --fleet`: how every host stands, out of the ledgers that they push. Read only, from anywhere.
+//!
+//! What is said here is what the ledgers say; whose word it is, the bot checks by the hosts' keys.
+
+use std::fmt::Write as _;
+
+use muster_core::diagnostic::visible;
+use muster_core::facts::Facts;
+use muster_core::fleet::alive::{self, Alive};
+use muster_core::ledger::held::HeldSteps;
+use muster_core::time::Time;
+use serde_json::{Value, json};
+
+use super::ledgers::{self, Shelf};
+use super::paint::Paint;
+use super::status::Format;
+use super::{CommandError, Common, Output, now};
+use crate::exit;
+
+/// What is unheard of for so long is said to be, where no settings say how long, in seconds.
+const STALE: i64 = 900;
+
+/// One host.
+struct Row {
+    executor: String,
+    told: Result<Heard, String>,
+}
+
+/// What it told last.
+struct Heard {
+    facts: Facts,
+    held: Option<HeldSteps>,
+    alive: Option<Alive>,
+    read: Time,
+}
+
+pub(super) fn status(
+    named: Option<&str>,
+    format: Format,
+    common: &Common,
+    out: &mut Output,
+) -> Result<u8, CommandError> {
+    let shelves = ledgers::fleet(named, common)?;
+    let stale = shelves.stale.unwrap_or(STALE);
+    let now = now();
+    let rows: Vec<Row> = shelves
+        .all
+        .iter()
+        .map(|shelf| Row {
+            executor: shelf.executor.clone(),
+            told: heard(shelf),
+        })
+        .collect();
+    match format {
+        Format::Human => out.text(&text(&rows, now, stale, Paint::out()))?,
+        Format::Json => {
+            let rows: Vec<Value> = rows.iter().map(|it| as_json(it, now, stale)).collect();
+            let all = json!({ "format": 1, "executors": rows });
+            out.line(format_args!("{all:#}"))?;
+        }
+    }
+    Ok(
+        match rows.iter().all(|it| state(it, now, stale).is_well()) {
+            true => exit::OK,
+            false => exit::FAILED,
+        },
+    )
+}
+
+fn heard(shelf: &Shelf) -> Result<Heard, String> {
+    let failed = |error: CommandError| crate::cycle::chain(&error);
+    let facts = shelf.facts().map_err(failed)?;
+    let (facts, head) = facts
+        .zip(shelf.head().map_err(failed)?)
+        .ok_or("its ledger is empty")?;
+    let files = shelf.alive().map_err(failed)?;
+    let alive = files.and_then(|it| Alive::read(it.get(alive::FILE)?));
+    Ok(Heard {
+        held: shelf.held().map_err(failed)?,
+        read: Alive::read_of(alive.as_ref(), &head.commit, Time(head.time)),
+        facts,
+        alive,
+    })
+}
+
+/// How a host stands, the worst first.
+enum State<'a> {
+    Unreadable(&'a str),
+    Frozen(String),
+    Silent(Time),
+    NeedsOperator(usize),
+    Refused(String),
+    Suspended(String),
+    Failing(usize),
+    Well,
+}
+
+fn state(row: &Row, now: Time, stale: i64) -> State<'_> {
+    let Heard {
+        facts,
+        read,
+        held: _,
+        alive: _,
+    } = match &row.told {
+        Ok(heard) => heard,
+        Err(why) => return State::Unreadable(why),
+    };
+    if let Some(frozen) = &facts.frozen {
+        return State::Frozen(frozen.to_string());
+    }
+    if now.0.saturating_sub(read.0) > stale {
+        return State::Silent(*read);
+    }
+    if !facts.needs_operator.is_empty() {
+        return State::NeedsOperator(facts.needs_operator.len());
+    }
+    if let Some(attempted) = &facts.attempted {
+        return State::Refused(format!(
+            "{}: {}",
+            attempted.commit.short(),
+            attempted.problem
+        ));
+    }
+    if let Some(suspended) = facts.suspension_at(now) {
+        return State::Suspended(suspended.to_string());
+    }
+    match facts.failures.len() {
+        0 => State::Well,
+        failing => State::Failing(failing),
+    }
+}
+
+impl State<'_> {
+    fn is_well(&self) -> bool {
+        match self {
+            Self::Well | Self::Suspended(_) => true,
+            Self::Unreadable(_)
+            | Self::Frozen(_)
+            | Self::Silent(_)
+            | Self::NeedsOperator(_)
+            | Self::Refused(_)
+            | Self::Failing(_) => false,
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "unreadable",
+            Self::Frozen(_) => "frozen",
+            Self::Silent(_) => "silent",
+            Self::NeedsOperator(_) => "needs operator",
+            Self::Refused(_) => "refused",
+            Self::Suspended(_) => "suspended",
+            Self::Failing(_) => "failing",
+            Self::Well => "well",
+        }
+    }
+
+    fn why(&self) -> Option<String> {
+        match self {
+            Self::Well => None,
+            Self::Unreadable(why) => Some(visible(why)),
+            Self::Frozen(why) | Self::Refused(why) | Self::Suspended(why) => Some(visible(why)),
+            Self::Silent(read) => Some(format!("last heard of at {read}")),
+            Self::NeedsOperator(1) => Some("1 step was brought to no end".to_owned()),
+            Self::NeedsOperator(steps) => Some(format!("{steps} steps were brought to no end")),
+            Self::Failing(1) => Some("1 step fails, and is tried again".to_owned()),
+            Self::Failing(steps) => Some(format!("{steps} steps fail, and are tried again")),
+        }
+    }
+}
+
+fn text(rows: &[Row], now: Time, stale: i64, paint: Paint) -> String {
+    let mut out = String::new();
+    let width = rows.iter().map(|it| it.executor.len()).max().unwrap_or(0);
+    let mut well = 0;
+    let mut waiting = 0;
+    for row in rows {
+        let state = state(row, now, stale);
+        let (adopted, held) = match &row.told {
+            Ok(heard) => (
+                heard.facts.adopted.short(),
+                heard.held.as_ref().map_or(0, |it| it.held.len()),
+            ),
+            Err(_) => ("-", 0),
+        };
+        waiting += held;
+        well += usize::from(state.is_well());
+        let word = format!("{:<14}", state.word());
+        let word = match state.is_well() {
+            true => word,
+            false => paint.alarm(&word),
+        };
+        let held = match held {
+            0 => String::new(),
+            held => paint.warn(&format!("  {held} held")),
+        };
+        let why = state.why().map_or_else(String::new, |it| format!("  {it}"));
+        let _ = writeln!(
+            out,
+            "{:<width$}  {word}  {adopted:<12}{held}{why}",
+            row.executor
+        );
+    }
+    let hosts = rows.len();
+    let _ = writeln!(
+        out,
+        "{well} of {hosts} {} well, {waiting} {} held",
+        if hosts == 1 { "host" } else { "hosts" },
+        if waiting == 1 { "step" } else { "steps" },
+    );
+    out
+}
+
+fn as_json(row: &Row, now: Time, stale: i64) -> Value {
+    let state = state(row, now, stale);
+    let heard = row.told.as_ref().ok();
+    json!({
+        "executor": row.executor,
+        "state": state.word(),
+        "why": state.why(),
+        "adopted": heard.map(|it| it.facts.adopted.as_str()),
+        "attempted": heard.and_then(|it| it.facts.attempted.as_ref()).map(|it| it.commit.as_str()),
+        "read": heard.map(|it| it.read.to_string()),
+        "version": heard.and_then(|it| it.alive.as_ref()).map(|it| it.version.as_str()),
+        "held": heard.and_then(|it| it.held.as_ref()).map(|it| it.held.len()),
+        "people": heard.map(|it| it.facts.people.len()),
+    })
+}

@@ -1,0 +1,178 @@
+//! Bringing the heads of pull requests into the mirror. What one of them holds back keeps no other from coming.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use gix::hash::ObjectId;
+use muster_core::commit::CommitId;
+
+use crate::local;
+use crate::mirror::{FetchError, Mirror};
+use crate::objects::{Source, commit_id, object_id};
+use crate::origin::{Layout, Origin, RemoteUrl};
+use crate::pack::Keep;
+use crate::refs;
+use crate::remote;
+
+/// Where forges keep the heads of pull requests.
+const PULLS: &str = "refs/pull/";
+/// Where the mirror keeps those it fetched: `refs/pull/7/head` becomes `refs/muster/fetched/pull/7`.
+const FETCHED_PULLS: &str = "refs/muster/fetched/pull/";
+
+/// In how many turns one asks again for what git refused to fetch.
+const ASK_AGAIN: u32 = 20;
+
+impl Mirror {
+    /// Brings here the head of each pull request by its number, from `refs/pull/<number>/head`, so that it can be merged;
+    /// those of any other are let go of. Gives the reason for each that did not come, such as one that is elsewhere by now.
+    ///
+    /// # Errors
+    /// When the origin did not answer at all.
+    pub fn bring(
+        &mut self,
+        origin: &Origin,
+        heads: &BTreeMap<u64, CommitId>,
+    ) -> Result<BTreeMap<u64, String>, FetchError> {
+        match origin {
+            Origin::Local(path) => self.bring_local(path, heads),
+            Origin::Remote(url) => self.bring_remote(url, heads),
+        }
+    }
+
+    fn bring_local(
+        &mut self,
+        path: &Path,
+        heads: &BTreeMap<u64, CommitId>,
+    ) -> Result<BTreeMap<u64, String>, FetchError> {
+        if heads.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let layout = Layout::of(path).map_err(FetchError::Origin)?;
+        self.be_of(layout.kind)?;
+        let listed = local::references(&layout, PULLS, self.limits)?.found;
+        let mut reasons = BTreeMap::new();
+        let mut wanted = BTreeMap::new();
+        for (number, head) in heads {
+            let name = head_of(*number);
+            match differs(head, listed.get(&name)) {
+                Some(why) => drop(reasons.insert(*number, why)),
+                None => drop(wanted.insert(name, object_id(head))),
+            }
+        }
+        if layout.elsewhere {
+            // One whose objects are incomplete must not keep the others away.
+            if local::transfer(self, &layout, &wanted).is_err() {
+                for (name, id) in &wanted {
+                    let one = BTreeMap::from([(name.clone(), *id)]);
+                    if let (Err(error), Some(number)) =
+                        (local::transfer(self, &layout, &one), number_of(name))
+                    {
+                        reasons.insert(number, remote::detail(&error));
+                    }
+                }
+            }
+        } else if wanted.values().any(|id| !self.is_here(id)) {
+            // What is in packs that came since is only seen when they are looked for.
+            self.look_into(&layout.objects()).map_err(self.failed())?;
+        }
+        for (number, head) in heads {
+            if !reasons.contains_key(number) && !self.is_here(&object_id(head)) {
+                reasons.insert(*number, "its objects cannot be read".to_owned());
+            }
+        }
+        Ok(reasons)
+    }
+
+    fn bring_remote(
+        &mut self,
+        url: &RemoteUrl,
+        heads: &BTreeMap<u64, CommitId>,
+    ) -> Result<BTreeMap<u64, String>, FetchError> {
+        // What pull requests leave behind goes away when the mirror is packed.
+        self.keep = Keep::Referenced;
+        let here = refs::list(&self.dir, FETCHED_PULLS, self.own.kind())?;
+        let kept: BTreeMap<String, ObjectId> = heads
+            .iter()
+            .map(|(number, head)| (format!("{FETCHED_PULLS}{number}"), object_id(head)))
+            .collect();
+        for name in here.found.keys().filter(|name| !kept.contains_key(*name)) {
+            refs::forget(&self.dir, name).map_err(self.failed())?;
+        }
+        for name in &here.unread {
+            refs::forget(&self.dir, name).map_err(self.failed())?;
+        }
+        let (mut due, mut again) = (Vec::new(), Vec::new());
+        let mut reasons = BTreeMap::new();
+        self.brought += 1;
+        let ask_again = self.brought.is_multiple_of(ASK_AGAIN);
+        for (number, head) in heads {
+            let (name, id) = (format!("{FETCHED_PULLS}{number}"), object_id(head));
+            if here.found.get(&name) == Some(&id) && self.is_here(&id) {
+                continue;
+            }
+            let refspec = format!("+{}:{name}", head_of(*number));
+            if !self.given_up.contains(&(head_of(*number), id)) {
+                due.push((*number, refspec));
+            } else if ask_again {
+                again.push((*number, refspec));
+            } else {
+                let why = "git refused to fetch it, and asks again now and then";
+                reasons.insert(*number, why.to_owned());
+            }
+        }
+        // What was refused before is asked for by itself, so that the others come in one conversation.
+        reasons.extend(remote::fetch_each(self, url, due)?);
+        reasons.extend(remote::fetch_each(self, url, again)?);
+        for (number, head) in heads {
+            let (name, id) = (format!("{FETCHED_PULLS}{number}"), object_id(head));
+            if reasons.contains_key(number) {
+                self.give_up(head_of(*number), id);
+                continue;
+            }
+            let arrived = refs::read(&self.dir, &name, id.kind()).ok().flatten();
+            if let Some(why) = differs(head, arrived.as_ref()) {
+                reasons.insert(*number, why);
+            } else if !self.is_here(&id) {
+                reasons.insert(*number, "its objects cannot be read".to_owned());
+            }
+        }
+        Ok(reasons)
+    }
+
+    /// Whether a commit and its tree can be read.
+    pub(crate) fn is_here(&self, id: &ObjectId) -> bool {
+        [Some(&self.own), self.view.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|objects| {
+                objects
+                    .commit(id)
+                    .and_then(|commit| objects.tree(&commit.tree))
+                    .is_ok()
+            })
+    }
+}
+
+fn head_of(number: u64) -> String {
+    format!("{PULLS}{number}/head")
+}
+
+fn number_of(name: &str) -> Option<u64> {
+    name.strip_prefix(PULLS)?
+        .strip_suffix("/head")?
+        .parse()
+        .ok()
+}
+
+/// Why what is there is not the head that was asked for, if it is not.
+fn differs(head: &CommitId, found: Option<&ObjectId>) -> Option<String> {
+    match found {
+        Some(found) if *found == object_id(head) => None,
+        Some(found) => Some(format!(
+            "it is at {} by now, and {} was asked for",
+            commit_id(found).short(),
+            head.short()
+        )),
+        None => Some("the state repository has no such pull request".to_owned()),
+    }
+}

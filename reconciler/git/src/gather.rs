@@ -1,0 +1,183 @@
+//! Gathering the references below some directories of an origin, such as the ledgers of many hosts.
+//!
+//! From a local origin nothing is copied: its references are read here, when something has moved, and its objects through
+//! the view. From a server it is one conversation, whether or not something moved.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use gix::objs;
+use muster_core::commit::CommitId;
+
+use crate::files::ReadError;
+use crate::ledger;
+use crate::local;
+use crate::mirror::{FetchError, Mirror};
+use crate::objects::{Source, commit_id, object_id};
+use crate::origin::{Layout, Origin, RemoteUrl, Signature};
+use crate::pack::Keep;
+use crate::refs;
+use crate::remote;
+use crate::run::RunError;
+
+/// Where the mirror keeps what it gathered: `refs/x` becomes `refs/muster/fetched/below/x`.
+const GATHERED: &str = "refs/muster/fetched/below/";
+
+/// The largest commit that is read of a ledger: many steps in one message.
+const COMMIT_LIMIT: u64 = 64 << 20;
+
+/// What the references that were asked for point to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Gathered {
+    /// By full name in the origin.
+    pub found: BTreeMap<String, CommitId>,
+    /// Those that could not be read or fetched, each with the reason; an older value may stand in `found`.
+    pub unread: BTreeMap<String, String>,
+}
+
+impl Mirror {
+    /// Brings here what is below each of `dirs` (such as `refs/muster/host/`, with the slash) in `origin`.
+    ///
+    /// # Errors
+    /// When the origin did not answer. What was gathered before stays.
+    pub fn gather(&mut self, origin: &Origin, dirs: &[&str]) -> Result<Gathered, FetchError> {
+        match origin {
+            Origin::Local(path) => {
+                if let Some((seen, signature, gathered)) = &self.gathered
+                    && seen == path
+                    && signature.still_holds()
+                {
+                    return Ok(gathered.clone());
+                }
+                self.gathered = None;
+                let (signature, gathered) = self.gather_local(path, dirs)?;
+                self.gathered = Some((path.clone(), signature, gathered.clone()));
+                Ok(gathered)
+            }
+            Origin::Remote(url) => {
+                self.view = None;
+                self.gather_remote(url, dirs)
+            }
+        }
+    }
+
+    /// Whether there may be more to gather than was found last. Always, for a server.
+    pub fn may_gather_more(&self) -> bool {
+        self.gathered
+            .as_ref()
+            .is_none_or(|(_, signature, _)| !signature.still_holds())
+    }
+
+    fn gather_local(
+        &mut self,
+        path: &Path,
+        dirs: &[&str],
+    ) -> Result<(Signature, Gathered), FetchError> {
+        let layout = Layout::of(path).map_err(FetchError::Origin)?;
+        self.be_of(layout.kind)?;
+        let signature = Signature::of_dirs(&layout, dirs);
+        let mut found = BTreeMap::new();
+        let mut unread = BTreeMap::new();
+        for dir in dirs {
+            let listed = local::references(&layout, dir, self.limits)?;
+            found.extend(listed.found);
+            let broken = |name| (name, "it holds no commit id".to_owned());
+            unread.extend(listed.unread.into_iter().map(broken));
+        }
+        if layout.elsewhere {
+            self.view = None;
+            local::transfer(self, &layout, &found)?;
+        } else {
+            self.look_into(&layout.objects()).map_err(self.failed())?;
+        }
+        let found = found
+            .into_iter()
+            .map(|(name, id)| (name, commit_id(&id)))
+            .collect();
+        Ok((signature, Gathered { found, unread }))
+    }
+
+    fn gather_remote(&mut self, url: &RemoteUrl, dirs: &[&str]) -> Result<Gathered, FetchError> {
+        // Signs of life that were replaced are of no use to anybody.
+        self.keep = Keep::Referenced;
+        let refspecs: Vec<String> = dirs
+            .iter()
+            .map(|dir| format!("+{dir}*:{}*", gathered_name(dir)))
+            .collect();
+        let mut unread = BTreeMap::new();
+        match remote::run_fetch_all(self, url, &["--prune"], &refspecs) {
+            Ok(()) => {}
+            Err(FetchError::Git {
+                source: RunError::Failed { .. } | RunError::TooMuch { .. },
+                ..
+            }) => {
+                let there = remote::list_below(self, url, dirs)?;
+                let here = refs::list(&self.dir, GATHERED, self.own.kind())?.found;
+                for name in here.keys() {
+                    if original_name(name).is_none_or(|it| !there.contains_key(&it)) {
+                        refs::forget(&self.dir, name).map_err(self.failed())?;
+                    }
+                }
+                let due = there
+                    .iter()
+                    .filter(|(name, id)| here.get(&gathered_name(name)) != Some(id))
+                    .map(|(name, _)| (name.clone(), format!("+{name}:{}", gathered_name(name))))
+                    .collect();
+                unread = remote::fetch_each(self, url, due)?;
+            }
+            Err(error) => return Err(error),
+        }
+        let listed = refs::list(&self.dir, GATHERED, self.own.kind())?;
+        let found = listed
+            .found
+            .iter()
+            .filter_map(|(name, id)| Some((original_name(name)?, commit_id(id))))
+            .collect();
+        Ok(Gathered { found, unread })
+    }
+
+    /// The raw bytes of a commit, whose hash is its id.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be read.
+    pub fn commit_bytes(&self, commit: &CommitId) -> Result<Vec<u8>, ReadError> {
+        let id = object_id(commit);
+        self.own_or_view(|objects| objects.read(&id, objs::Kind::Commit, COMMIT_LIMIT))
+    }
+
+    /// Those files of a commit of a ledger whose path is `wanted`; the others are not even opened.
+    ///
+    /// # Errors
+    /// When something cannot be read, or is more than a ledger can be.
+    pub fn ledger_files(
+        &self,
+        commit: &CommitId,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<BTreeMap<String, Vec<u8>>, ReadError> {
+        let id = object_id(commit);
+        self.own_or_view(|objects| ledger::files_where(objects, &id, wanted))
+    }
+
+    /// The first commit that is `wanted` by its message, from `commit` back along the first parents, of `limit` at most.
+    ///
+    /// # Errors
+    /// When a commit on the way cannot be read.
+    pub fn look_back(
+        &self,
+        commit: &CommitId,
+        limit: usize,
+        wanted: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Option<CommitId>, ReadError> {
+        let id = object_id(commit);
+        self.own_or_view(|objects| ledger::look_back(objects, &id, limit, wanted))
+    }
+}
+
+fn gathered_name(name: &str) -> String {
+    format!("{GATHERED}{}", name.strip_prefix("refs/").unwrap_or(name))
+}
+
+fn original_name(kept: &str) -> Option<String> {
+    kept.strip_prefix(GATHERED)
+        .map(|rest| format!("refs/{rest}"))
+}
