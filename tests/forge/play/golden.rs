@@ -69,6 +69,11 @@ pub(crate) fn stable(text: &str) -> String {
                 "release/ddddddddTddddddZ-hhhhhhhhhhhhhhhh-hhhhhhhh",
                 "RELEASE",
             ),
+            // It is made of the forge's address, and so of a port.
+            (
+                "proposal/1/hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh/",
+                "proposal/1/MARK/",
+            ),
         ]
         .into_iter()
         .find(|(shape, _)| has_shape(rest, shape));
