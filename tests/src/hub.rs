@@ -330,8 +330,9 @@ fn operation(method: &str, path: &str) -> String {
         let commit = word.len() == 40 && word.bytes().all(|it| it.is_ascii_hexdigit());
         words.push(match (before, number, commit) {
             ("users", _, _) => "{login}",
-            (_, true, _) => "{n}",
+            // A commit may have nothing but digits.
             (_, _, true) => "{sha}",
+            (_, true, _) => "{n}",
             _ => word,
         });
         before = word;
