@@ -151,6 +151,8 @@ impl Fleet {
                 "FAKETIME_CACHE_DURATION=1",
                 "FAKETIME_DONT_FAKE_MONOTONIC=1",
                 "FAKETIME_DONT_RESET=1",
+                // Files are as old as they are.
+                "NO_FAKE_STAT=1",
             ])
             .arg(program());
         enter
@@ -434,7 +436,7 @@ fn play(fleet: &mut Fleet) {
     let expected = format!("Not known on {} of {HOSTS} hosts", silent.len());
     let comment = fleet.wait_for_comment(number, &expected, |it| it.contains(&expected));
     for host in 1..=HOSTS {
-        let line = format!("- `host/h{host}`: stale");
+        let line = format!("`host/h{host}` (stale)");
         fleet.check(
             &format!("{line}, though it is {silent:?} that are silent: {comment}"),
             comment.contains(&line) == silent.contains(&host),
