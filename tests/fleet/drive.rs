@@ -464,9 +464,14 @@ fn play(fleet: &mut Fleet) {
     for number in open {
         fleet.hub.merge_anyway(&fleet.mira, number);
     }
-    let done = format!("Adopted on {HOSTS} of {HOSTS} hosts");
+    let (adopted, done) = (
+        format!("Adopted on {HOSTS} of {HOSTS} hosts"),
+        format!("Done on all {HOSTS} hosts"),
+    );
     for number in all.clone() {
-        fleet.wait_for_comment(number, &done, |it| it.contains(&done));
+        fleet.wait_for_comment(number, &done, |it| {
+            it.contains(&adopted) || it.contains(&done)
+        });
     }
     println!("all have adopted all");
 
