@@ -472,6 +472,23 @@ fn whoever_restarts_tells_nothing_twice_and_catches_up_with_the_rest() {
     );
     assert!(town.comment(8).contains("cut **bea** off"));
     town.is_quiet();
+
+    // A comment that somebody deletes while nobody looks is put again; one that is there is left alone, however old it is by then.
+    let before = town.comment(8);
+    town.forge
+        .with(|it| it.comments.retain(|_, it| it.proposal != 8));
+    town.forge.with(|it| it.change(8, |_| {}));
+    town.restart();
+    town.turn();
+    assert_eq!(town.comment(8), before);
+    let changes = town.forge.with(|it| it.changes);
+    town.pass(600);
+    town.hosts();
+    town.forge.with(|it| it.change(8, |_| {}));
+    town.restart();
+    town.turn();
+    assert_eq!(town.forge.with(|it| it.changes), changes);
+    town.is_quiet();
 }
 
 #[test]

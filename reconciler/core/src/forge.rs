@@ -400,6 +400,17 @@ pub trait ForgeWriter: Send {
         text: &str,
     ) -> Result<Put<CommentId>, ForgeError>;
 
+    /// Whether the comment of `marker` that has that number is still under a proposal, whatever it says. Changes nothing.
+    ///
+    /// # Errors
+    /// When the forge did not say.
+    fn has_comment(
+        &mut self,
+        proposal: u64,
+        known: CommentId,
+        marker: &Marker,
+    ) -> Result<bool, ForgeError>;
+
     /// Sets a commit's status.
     ///
     /// # Errors

@@ -59,6 +59,17 @@ impl ForgeWriter for Writer {
         Ok(put)
     }
 
+    fn has_comment(
+        &mut self,
+        proposal: u64,
+        known: CommentId,
+        marker: &Marker,
+    ) -> Result<bool, ForgeError> {
+        let mut line = self.line.take();
+        let me = line.me()?;
+        Ok(known_comment(&mut line, &me, proposal, known, marker)?.is_some())
+    }
+
     fn set_status(&mut self, commit: &CommitId, status: &Status) -> Result<Put<()>, ForgeError> {
         let mut line = self.line.take();
         let me = line.me()?;

@@ -256,6 +256,17 @@ impl ForgeWriter for SimForge {
         }
     }
 
+    fn has_comment(
+        &mut self,
+        proposal: u64,
+        known: CommentId,
+        marker: &Marker,
+    ) -> Result<bool, ForgeError> {
+        let forge = self.asked()?;
+        let found = forge.comments.get(&known.0);
+        Ok(found.is_some_and(|it| it.ours && it.proposal == proposal && marker.is_above(&it.body)))
+    }
+
     fn set_status(&mut self, commit: &CommitId, status: &Status) -> Result<Put<()>, ForgeError> {
         let mut forge = self.asked()?;
         if forge.statuses.get(commit) == Some(status) {

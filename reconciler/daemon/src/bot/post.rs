@@ -2,7 +2,8 @@
 
 use muster_core::commit::CommitId;
 use muster_core::forge::{
-    Annotation, CheckRun, CheckState, CommentId, ForgeError, ForgeWriter, Put, Status, Summary,
+    Annotation, CheckRun, CheckState, CommentId, ForgeError, ForgeWriter, Marker, Put, Status,
+    Summary,
 };
 use muster_core::ledger::told::ToldProposal;
 use muster_core::release::RepoId;
@@ -28,6 +29,8 @@ pub(super) struct Post<'w> {
 pub(super) enum Look {
     /// Only where something is to be changed.
     IfNew,
+    /// Somebody may have deleted what was put. If it is there, it stays as it is: what it says word for word is not known any more.
+    IfGone,
     /// Somebody may have changed what was put.
     Again,
 }
@@ -51,8 +54,12 @@ impl Post<'_> {
         told: &mut ToldProposal,
         look: Look,
     ) -> Result<(), ForgeError> {
-        if look == Look::IfNew && told.content.as_deref() == Some(comment.content.as_str()) {
-            return Ok(());
+        if told.content.as_deref() == Some(comment.content.as_str()) {
+            match look {
+                Look::IfNew => return Ok(()),
+                Look::IfGone if self.are_there(number, told)? => return Ok(()),
+                Look::IfGone | Look::Again => {}
+            }
         }
         let nothing_more = std::iter::repeat_n(
             NO_LONGER,
@@ -60,11 +67,7 @@ impl Post<'_> {
         );
         let pages = comment.pages.iter().map(String::as_str).chain(nothing_more);
         for (place, text) in pages.enumerate() {
-            let marker = report::marker(&Mark {
-                sticky: Sticky::Proposal,
-                repo: self.mark,
-                page: u32::try_from(place + 1).unwrap_or(u32::MAX),
-            });
+            let marker = self.marker(place);
             let known = told.comments.get(place).copied().map(CommentId);
             let put = self.writer.put_comment(number, known, &marker, text)?;
             self.count(&put);
@@ -79,6 +82,26 @@ impl Post<'_> {
         Ok(())
     }
 
+    /// Whether every page that was put is still there.
+    fn are_there(&mut self, number: u64, told: &ToldProposal) -> Result<bool, ForgeError> {
+        for (place, id) in told.comments.iter().enumerate() {
+            let marker = self.marker(place);
+            if !self.writer.has_comment(number, CommentId(*id), &marker)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What marks a page; the first has place 0.
+    fn marker(&self, place: usize) -> Marker {
+        report::marker(&Mark {
+            sticky: Sticky::Proposal,
+            repo: self.mark,
+            page: u32::try_from(place + 1).unwrap_or(u32::MAX),
+        })
+    }
+
     /// Makes status and check run on a commit say this.
     pub(super) fn status(
         &mut self,
@@ -88,7 +111,7 @@ impl Post<'_> {
         look: Look,
     ) -> Result<(), ForgeError> {
         let digest = verdict.digest(commit);
-        if look == Look::IfNew && told.status.as_deref() == Some(digest.as_str()) {
+        if look != Look::Again && told.status.as_deref() == Some(digest.as_str()) {
             return Ok(());
         }
         let status = Status {

@@ -295,12 +295,13 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         let before = self.memory.texts.get(&number);
         let look = match (again, before) {
             (true, Some(before)) if before.content == comment.content => Look::Again,
+            (true, None) => Look::IfGone,
             _ => Look::IfNew,
         };
         // The same text, though hosts were read again since.
         let shown = match (look, before) {
             (Look::Again, Some(before)) => before.clone(),
-            (Look::Again | Look::IfNew, _) => comment.clone(),
+            (Look::Again | Look::IfGone | Look::IfNew, _) => comment.clone(),
         };
         let summary = match annotations {
             [] => format!(

@@ -247,7 +247,6 @@ where
     };
     // Tell.
     let told = turn.tell_all();
-    turn.memory.survey.let_go();
     let saved = turn.save();
     let mut summary = turn.summary;
     match told {
@@ -405,8 +404,8 @@ fn list(
     memory.cursor = Some(cursor);
     for proposal in changed {
         let number = proposal.number;
-        // After a restart, what did not change since is as it was left.
-        if !first || since.is_some_and(|since| proposal.updated > since) {
+        // After a restart, what did not change since is as it was left. Forges tell seconds, and much happens in one.
+        if !first || since.is_some_and(|since| proposal.updated >= since) {
             memory.again.insert(number);
         }
         take_in(memory, proposal, run);
