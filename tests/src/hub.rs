@@ -274,6 +274,7 @@ impl Inner {
         if request.method == "GET" && reply.status == 200 {
             conditional(request, &mut reply);
         }
+        dated(&mut reply);
         let mut state = self.state();
         state.violations.extend(against);
         state.heard.push(Heard {
@@ -319,6 +320,18 @@ fn conditional(request: &Request, reply: &mut Reply) {
     }
     reply.headers.retain(|(name, _)| name != "etag");
     reply.headers.push(("etag".into(), etag));
+}
+
+/// Says what time it is here, as every server does: bots go by the forge's clock where it is about what the forge has.
+fn dated(reply: &mut Reply) {
+    if reply.headers.iter().any(|(name, _)| name == "date") {
+        return;
+    }
+    let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
+    let now = printer.timestamp_to_rfc9110_string(&jiff::Timestamp::now());
+    reply
+        .headers
+        .push(("date".into(), now.expect("a year of four digits")));
 }
 
 /// What kind of request this is.
