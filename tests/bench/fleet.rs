@@ -149,8 +149,11 @@ fn main() {
 
 /// What one push took.
 struct Measured {
-    /// From the answer to the webhook until the forge has the whole request that changes the comment, without the forge's part.
+    /// From the answer to the webhook until the forge has the whole request that changes the comment's first page, which begins with
+    /// the verdict, without the forge's part.
     comment: Duration,
+    /// The same until the last page is changed. Forges want a second between two changes.
+    pages: Duration,
     /// The same until the status is set.
     status: Duration,
     /// Of the bot and its children, in seconds.
@@ -172,6 +175,7 @@ fn report(title: &str, measured: &[Measured]) {
     let cpu = measured.iter().map(|it| it.cpu).sum::<f64>() / measured.len() as f64;
     println!("  {title}, n={}", measured.len());
     println!("    comment updated after {}", spread(|it| it.comment));
+    println!("    its last page after   {}", spread(|it| it.pages));
     println!("    status set after      {}", spread(|it| it.status));
     let calls: Vec<usize> = measured.iter().map(|it| it.calls.len()).collect();
     println!(
@@ -381,16 +385,17 @@ impl Bot {
         );
         self.watch.until(PATIENCE, |calls| is_told(calls, "PATCH"));
         let calls = self.watch.silence();
-        let until = |is_it: fn(&Call) -> bool| {
-            // The last one: a status may say before that a plan is being made.
-            let place = calls.iter().rposition(is_it).expect("it was waited for");
+        let until = |place: Option<usize>| {
+            let place = place.expect("it was waited for");
             let forge: Duration = calls[..place].iter().map(|it| it.took).sum();
             (calls[place].at - heard).saturating_sub(forge)
         };
         let is_comment = |it: &Call| it.method == "PATCH" && it.path.contains("/comments");
         Measured {
-            comment: until(is_comment),
-            status: until(is_status),
+            comment: until(calls.iter().position(is_comment)),
+            pages: until(calls.iter().rposition(is_comment)),
+            // The last one: before it, a status may say that a plan is being made.
+            status: until(calls.iter().rposition(is_status)),
             cpu: self.cpu() - before,
             calls,
         }
@@ -404,6 +409,7 @@ impl Bot {
         let calls = self.watch.silence();
         Measured {
             comment: Duration::ZERO,
+            pages: Duration::ZERO,
             status: Duration::ZERO,
             cpu: self.cpu() - before,
             calls,
