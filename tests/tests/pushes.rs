@@ -8,7 +8,7 @@ use muster::fleet::GitFleet;
 use muster::host_key;
 use muster::settings::{self, Ambient};
 use muster::state_dir::StateDir;
-use muster_core::fleet::Fleet as _;
+use muster_core::fleet::{Fleet as _, Told};
 use muster_core::ledger::inventory;
 use muster_core::policy::{Executor as Name, Policy};
 use muster_core::time::Time;
@@ -76,6 +76,7 @@ fn a_host_tells_the_ledger_repository_and_a_bot_believes_it() {
     let standing = fleet.look().unwrap().remove(&name).unwrap().unwrap();
     assert!(standing.read <= now() && standing.read.plus(300) > now());
     let told = fleet.told(&name, &standing.ledger).unwrap();
+    let told = Told::read(&name, &told).unwrap();
     let settings = settings::load(&site.path("muster.toml"), &Ambient::ask()).unwrap();
     assert_eq!(told.policy, settings.policy);
     let bytes = inventory::Inventory::bytes_in_ledger(&name, &told.observed);

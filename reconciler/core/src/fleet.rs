@@ -172,11 +172,11 @@ pub trait Fleet: Send {
     /// When the ledger repository did not answer.
     fn look(&mut self) -> Result<BTreeMap<Executor, Result<Standing, String>>, Self::Error>;
 
-    /// What an executor told with a commit of its ledger.
+    /// What an executor told with a commit of its ledger: the files that [`Told::read`] reads.
     ///
     /// # Errors
     /// What makes it unusable, in words that follow "cannot be read:".
-    fn told(&self, executor: &Executor, ledger: &CommitId) -> Result<Told, String>;
+    fn told(&self, executor: &Executor, ledger: &CommitId) -> Result<Files, String>;
 
     /// The last that an executor told while it enforced `commit`, looking back from `ledger`; `None` when it never did, or so
     /// long ago that it is not looked for.

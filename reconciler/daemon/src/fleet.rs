@@ -331,8 +331,8 @@ impl Fleet for GitFleet {
         Ok(found)
     }
 
-    fn told(&self, executor: &Executor, ledger: &CommitId) -> Result<Told, String> {
-        told(&self.mirror, executor, ledger)
+    fn told(&self, _: &Executor, ledger: &CommitId) -> Result<Files, String> {
+        told(&self.mirror, ledger)
     }
 
     fn past(
@@ -392,8 +392,8 @@ impl Fleet for OwnFleet {
         Ok(BTreeMap::from([(self.executor.clone(), self.standing())]))
     }
 
-    fn told(&self, executor: &Executor, ledger: &CommitId) -> Result<Told, String> {
-        told(&self.open()?, executor, ledger)
+    fn told(&self, _: &Executor, ledger: &CommitId) -> Result<Files, String> {
+        told(&self.open()?, ledger)
     }
 
     fn past(
@@ -445,11 +445,10 @@ impl Shelf for Ledger {
     }
 }
 
-fn told(shelf: &impl Shelf, executor: &Executor, ledger: &CommitId) -> Result<Told, String> {
-    let files = shelf
+fn told(shelf: &impl Shelf, ledger: &CommitId) -> Result<Files, String> {
+    shelf
         .files(ledger, &Told::is_told_by)
-        .map_err(|error| chain(&error))?;
-    Told::read(executor, &files)
+        .map_err(|error| chain(&error))
 }
 
 fn past(

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use muster_core::commit::{CommitId, TagId};
 use muster_core::diagnostic::Diagnostics;
-use muster_core::fleet::{BotStore, Fleet, Lead, Past, Standing, Told};
+use muster_core::fleet::{BotStore, Fleet, Lead, Past, Standing};
 use muster_core::policy::{Executor, Policy};
 use muster_core::release::TagHorizon;
 use muster_core::time::Time;
@@ -93,9 +93,9 @@ impl Fleet for SimFleet {
         Ok(pushed.ledgers.iter().filter_map(standing).collect())
     }
 
-    fn told(&self, executor: &Executor, commit: &CommitId) -> Result<Told, String> {
+    fn told(&self, executor: &Executor, commit: &CommitId) -> Result<Files, String> {
         let pushed = self.lock();
-        Told::read(executor, &pushed.at(executor, commit)?.files)
+        Ok(pushed.at(executor, commit)?.files.clone())
     }
 
     fn past(

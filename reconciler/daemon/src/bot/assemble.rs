@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_core::commit::CommitId;
-use muster_core::fleet::{BotStore, Fleet, Past, Standing, Told};
+use muster_core::fleet::{BotStore, Fleet, Past, Standing};
 use muster_core::forge::{
     ForgeError, ForgeReader, ForgeWriter, Listing, Proposal, Visibility, Which,
 };
 use muster_core::policy::Executor;
 use muster_core::release::RepoId;
 use muster_core::time::Time;
-use muster_core::world::Pulls;
+use muster_core::world::{Files, Pulls};
 use muster_forge::clock::SystemClock;
 use muster_forge::webhook::Poke;
 use muster_forge::{Reader, Writer, forgejo, github};
@@ -327,7 +327,7 @@ impl Fleet for Ledgers {
         }
     }
 
-    fn told(&self, executor: &Executor, ledger: &CommitId) -> Result<Told, String> {
+    fn told(&self, executor: &Executor, ledger: &CommitId) -> Result<Files, String> {
         match self {
             Self::Own(fleet) => fleet.told(executor, ledger),
             Self::Pushed(fleet) => fleet.told(executor, ledger),

@@ -9,6 +9,7 @@ mod drift;
 mod hints;
 mod keep;
 mod merged;
+mod packed;
 mod post;
 mod proposals;
 mod record;

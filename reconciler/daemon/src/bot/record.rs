@@ -32,7 +32,15 @@ impl Pasts {
         let key = (executor.clone(), commit.clone());
         if !self.0.contains_key(&key) {
             let past = fleet.past(executor, ledger, commit)?;
-            self.0.insert(key.clone(), past);
+            // No record is made of what is known of people.
+            let brief = past.map(|past| Past {
+                facts: Facts {
+                    people: BTreeMap::new(),
+                    ..past.facts
+                },
+                ..past
+            });
+            self.0.insert(key.clone(), brief);
         }
         Ok(self.0.get(&key).and_then(Option::as_ref))
     }

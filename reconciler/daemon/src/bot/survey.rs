@@ -2,8 +2,7 @@
 //! what the protected branch asks of it is planned once, until one of the two changes.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use muster_core::commit::CommitId;
 use muster_core::desired::{self, Desired};
@@ -17,12 +16,8 @@ use muster_core::repo::{HostFile, StateRepo};
 use muster_core::report::{self, Host, Recorded, Unknown, UnknownHost};
 use muster_core::time::{Date, Time};
 
-/// So many people are kept in memory over all hosts, at half a kilobyte or more each; what hosts beyond that told is read again
-/// when it is needed.
-const PEOPLE_KEPT: usize = 150_000;
-
-/// So many people are planned for at a time: of what is not kept no more than that is in memory.
-const PEOPLE_AT_ONCE: usize = 40_000;
+use super::packed::Packed;
+use crate::cycle::chain;
 
 /// All hosts.
 #[derive(Default)]
@@ -33,9 +28,9 @@ pub(super) struct Survey {
 /// One host.
 struct Known {
     standing: Result<Standing, String>,
-    /// What it told with its newest commit.
-    told: Option<Result<Arc<Told>, String>>,
-    /// The little of it that is always kept.
+    /// What it told with its newest commit. With many people in it, it is unpacked for as long as it is looked at and no longer.
+    told: Option<Result<Arc<Packed>, String>>,
+    /// The little of it that is always kept at hand.
     brief: Option<Arc<Brief>>,
     /// What the protected branch asks of it.
     base: Option<Based>,
@@ -206,11 +201,11 @@ impl Survey {
         if let Some(brief) = &known.brief {
             return Ok(Arc::clone(brief));
         }
-        known.told(executor, fleet)?;
-        known
-            .brief
-            .clone()
-            .ok_or_else(|| "nothing was read".to_owned())
+        let told = known.told(executor, fleet)?;
+        let read = unpack(executor, &told);
+        let brief = read.map(|told| Arc::new(Brief::of(told)));
+        known.learn(brief.clone());
+        brief
     }
 
     /// Whether it is known already what `commit`, the protected branch's head, asks of every host whose word is fresh: then
@@ -232,30 +227,37 @@ impl Survey {
         at: Moment,
         fleet: &F,
     ) {
-        let shared = Shares::new(repo, at.today());
-        let mut due = InBatches::new(|(executor, told): (Executor, Arc<Told>)| {
-            let desired = shared.of(&told.policy);
-            let planned = plan_for(&told, commit, desired, at);
-            (executor, planned)
-        });
-        let mut kept = 0;
+        let mut due = Vec::new();
         for (executor, known) in &mut self.hosts {
             if !known.is_based(commit, at)
                 && known.fresh(at).is_ok()
                 && let Ok(told) = known.told(executor, fleet)
             {
-                due.push(people_in(&told), (executor.clone(), told));
+                due.push((executor.clone(), told));
             }
-            known.let_go(&mut kept);
         }
-        for (executor, planned) in due.finish() {
-            if let Some(known) = self.hosts.get_mut(&executor) {
+        let shared = Shares::new(repo, at.today());
+        let planned = in_parallel(due, |(executor, told)| {
+            let planned = unpack(&executor, &told).map(|told| {
+                let desired = shared.of(&told.policy);
+                let planned = Arc::new(plan_for(&told, commit, desired, at));
+                (planned, Arc::new(Brief::of(told)))
+            });
+            (executor, planned)
+        });
+        for (executor, planned) in planned {
+            let Some(known) = self.hosts.get_mut(&executor) else {
+                continue;
+            };
+            let brief = planned.map(|(planned, brief)| {
                 known.base = Some(Based {
                     protected: commit.clone(),
                     today: at.today(),
-                    planned: Arc::new(planned),
+                    planned,
                 });
-            }
+                brief
+            });
+            known.learn(brief);
         }
     }
 
@@ -282,6 +284,7 @@ impl Survey {
             return Ok(Arc::clone(own));
         }
         let told = known.told(executor, fleet)?;
+        let told = unpack(executor, &told)?;
         let desired = Arc::new(desired::for_host(repo, &told.policy, at.today()));
         let planned = Arc::new(plan_for(&told, commit, desired, at));
         known.own = Some(Arc::clone(&planned));
@@ -299,15 +302,7 @@ impl Survey {
         let mut outlook = Outlook::default();
         let shared = Shares::new(repo, at.today());
         let same = Comparison::default();
-        let mut due = InBatches::new(|(told, base, read): (Arc<Told>, _, _)| {
-            let desired = shared.of(&told.policy);
-            Seen {
-                planned: Arc::new(plan_for(&told, head, desired, at)),
-                base,
-                read,
-            }
-        });
-        let mut kept = 0;
+        let mut due = Vec::new();
         for (executor, known) in &mut self.hosts {
             let read = match known.fresh(at) {
                 Ok(read) => read,
@@ -329,14 +324,26 @@ impl Survey {
                 continue;
             }
             match known.told(executor, fleet) {
-                Ok(told) => due.push(people_in(&told), (told, base, read)),
+                Ok(told) => due.push((executor.clone(), told, base, read)),
                 Err(why) => outlook
                     .unknown
                     .push((executor.clone(), Why::Unreadable(why))),
             }
-            known.let_go(&mut kept);
         }
-        outlook.hosts.extend(due.finish());
+        let planned = in_parallel(due, |(executor, told, base, read)| {
+            let seen = unpack(&executor, &told).map(|told| Seen {
+                planned: Arc::new(plan_for(&told, head, shared.of(&told.policy), at)),
+                base,
+                read,
+            });
+            (executor, seen)
+        });
+        for (executor, seen) in planned {
+            match seen {
+                Ok(seen) => outlook.hosts.push(seen),
+                Err(why) => outlook.unknown.push((executor, Why::Unreadable(why))),
+            }
+        }
         let named = repo
             .hosts
             .keys()
@@ -366,19 +373,24 @@ impl Survey {
         }
         outlook
     }
-
-    /// Lets go of what can be read again, where it is more than memory is meant for.
-    pub(super) fn let_go(&mut self) {
-        let mut kept = 0;
-        for known in self.hosts.values_mut() {
-            known.let_go(&mut kept);
-        }
-    }
 }
 
-/// How many people there are in what a host told, each as often as something is told of them.
-fn people_in(told: &Told) -> usize {
-    told.facts.people.len() + told.observed.people.len()
+/// Unpacks what a host told, all of it.
+fn unpack(executor: &Executor, packed: &Packed) -> Result<Told, String> {
+    let files = packed.files().map_err(|error| chain(&error))?;
+    Told::read(executor, &files)
+}
+
+impl Brief {
+    fn of(told: Told) -> Self {
+        Self {
+            facts: Facts {
+                people: BTreeMap::new(),
+                ..told.facts
+            },
+            held: told.held,
+        }
+    }
 }
 
 impl Known {
@@ -401,33 +413,25 @@ impl Known {
         })
     }
 
-    /// Lets go of what it told, where with that of the hosts before it too much is kept.
-    fn let_go(&mut self, kept: &mut usize) {
-        if let Some(Ok(told)) = &self.told {
-            *kept += people_in(told);
-            if *kept > PEOPLE_KEPT {
-                self.told = None;
-            }
-        }
-    }
-
-    fn told<F: Fleet>(&mut self, executor: &Executor, fleet: &F) -> Result<Arc<Told>, String> {
+    fn told<F: Fleet>(&mut self, executor: &Executor, fleet: &F) -> Result<Arc<Packed>, String> {
         if let Some(told) = &self.told {
             return told.clone();
         }
         let standing = self.standing.as_ref().map_err(String::clone)?;
-        let told = fleet.told(executor, &standing.ledger).map(Arc::new);
-        if let Ok(told) = &told {
-            self.brief = Some(Arc::new(Brief {
-                facts: Facts {
-                    people: BTreeMap::new(),
-                    ..told.facts.clone()
-                },
-                held: told.held.clone(),
-            }));
-        }
+        let told = fleet
+            .told(executor, &standing.ledger)
+            .and_then(|files| Packed::of(&files).map_err(|error| chain(&error)))
+            .map(Arc::new);
         self.told = Some(told.clone());
         told
+    }
+
+    /// Keeps what came of unpacking it; that it cannot be read is not found out again and again.
+    fn learn(&mut self, brief: Result<Arc<Brief>, String>) {
+        match brief {
+            Ok(brief) => self.brief = Some(brief),
+            Err(why) => self.told = Some(Err(why)),
+        }
     }
 }
 
@@ -526,46 +530,6 @@ impl Comparison {
             same,
         });
         same
-    }
-}
-
-/// Does the same with many things that are large: of those that weigh too much together, some are done before the others come.
-struct InBatches<T, R, W> {
-    work: W,
-    weight: usize,
-    due: Vec<T>,
-    done: Vec<R>,
-}
-
-impl<T: Send, R: Send, W: Fn(T) -> R + Sync> InBatches<T, R, W> {
-    fn new(work: W) -> Self {
-        Self {
-            work,
-            weight: 0,
-            due: Vec::new(),
-            done: Vec::new(),
-        }
-    }
-
-    /// Takes one more, with so many people in it.
-    fn push(&mut self, people: usize, thing: T) {
-        self.weight += people;
-        self.due.push(thing);
-        if self.weight > PEOPLE_AT_ONCE {
-            self.work_off();
-        }
-    }
-
-    fn work_off(&mut self) {
-        let due = std::mem::take(&mut self.due);
-        self.done.extend(in_parallel(due, &self.work));
-        self.weight = 0;
-    }
-
-    /// Everything that came of it, in the order in which it came.
-    fn finish(mut self) -> Vec<R> {
-        self.work_off();
-        self.done
     }
 }
 

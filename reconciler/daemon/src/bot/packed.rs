@@ -1,0 +1,71 @@
+//! What a host told, pressed. A fleet's ledgers are much text, each line much like the next, and wanted whole whenever something is
+//! planned and not in between: to keep them as they are read takes fifty times the memory, to read them out of git again ten times as long.
+
+use std::io;
+
+use muster_core::world::Files;
+
+/// The fastest: what a higher one saves is little.
+const LEVEL: i32 = 1;
+
+/// Files of a ledger.
+pub(super) struct Packed {
+    /// The path and the length of each file, in their order.
+    index: Vec<(Box<str>, usize)>,
+    /// All of them, one after the other.
+    frame: Vec<u8>,
+}
+
+impl Packed {
+    /// Presses them.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub(super) fn of(files: &Files) -> io::Result<Self> {
+        let entry = |(path, bytes): (&String, &Vec<u8>)| (path.as_str().into(), bytes.len());
+        let plain: Vec<&[u8]> = files.values().map(Vec::as_slice).collect();
+        Ok(Self {
+            index: files.iter().map(entry).collect(),
+            frame: zstd::bulk::compress(&plain.concat(), LEVEL)?,
+        })
+    }
+
+    /// The files as they were.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub(super) fn files(&self) -> io::Result<Files> {
+        let length = self.index.iter().map(|(_, length)| length).sum();
+        let plain = zstd::bulk::decompress(&self.frame, length)?;
+        let mut rest = plain.as_slice();
+        let file = |(path, length): &(Box<str>, usize)| {
+            let (bytes, after) = rest.split_at(*length);
+            rest = after;
+            (path.to_string(), bytes.to_vec())
+        };
+        Ok(self.index.iter().map(file).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_packed_comes_out_as_it_was() {
+        let file = |path: &str, text: &str| (path.to_owned(), text.as_bytes().to_vec());
+        for files in [
+            Files::new(),
+            Files::from([file("empty", "")]),
+            Files::from([
+                file("people/00.jsonl", &"{\"user\":\"bea\"}\n".repeat(1_000)),
+                file("people/01.jsonl", ""),
+                file("state.json", "{}\n"),
+            ]),
+        ] {
+            let packed = Packed::of(&files).unwrap();
+            assert!(packed.frame.len() < 200);
+            assert_eq!(packed.files().unwrap(), files);
+        }
+    }
+}
