@@ -42,7 +42,7 @@ const ALWAYS_RIGHT: [&str; 5] = [
 ];
 
 /// What nobody waits longer for; nothing is expected to come near it.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What a hub is made of.
 #[derive(Debug)]
