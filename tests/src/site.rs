@@ -57,7 +57,7 @@ pub const WRITING_CALLS: [&str; 25] = [
 ];
 
 /// No wait in these tests is longer than this; none is expected to come near it.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The program: what `MUSTER` names, or that of this build, which is built here when nothing else has built it yet.
 ///
