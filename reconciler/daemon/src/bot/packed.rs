@@ -11,9 +11,9 @@ const LEVEL: i32 = 1;
 /// Files of a ledger.
 pub(super) struct Packed {
     /// The path and the length of each file, in their order.
-    index: Vec<(Box<str>, usize)>,
+    index: Box<[(Box<str>, usize)]>,
     /// All of them, one after the other.
-    frame: Vec<u8>,
+    frame: Box<[u8]>,
 }
 
 impl Packed {
@@ -26,7 +26,8 @@ impl Packed {
         let plain: Vec<&[u8]> = files.values().map(Vec::as_slice).collect();
         Ok(Self {
             index: files.iter().map(entry).collect(),
-            frame: zstd::bulk::compress(&plain.concat(), LEVEL)?,
+            // Room for the worst case was taken.
+            frame: zstd::bulk::compress(&plain.concat(), LEVEL)?.into_boxed_slice(),
         })
     }
 
