@@ -32,7 +32,8 @@ const FILE: &str = "lease.json";
 /// The format this version writes.
 const FORMAT: u32 = 1;
 
-/// Writes after which the repository is looked at for packing.
+/// Times that something came or went after which the repository is looked at for packing. A lead that is renewed three times a minute
+/// leaves three objects each time, and they are in nobody's way once the next one is there.
 const PACK_EVERY: u32 = 64;
 
 /// How often one tries to take a lead that others take at the same time.
@@ -94,7 +95,7 @@ pub struct GitStore {
     held: Option<Held>,
     /// The lease of another one, and when it was first seen.
     watched: Option<(CommitId, Time)>,
-    writes: u32,
+    exchanges: u32,
 }
 
 impl GitStore {
@@ -117,7 +118,7 @@ impl GitStore {
             seconds: i64::from(seconds.max(6)),
             held: None,
             watched: None,
-            writes: 0,
+            exchanges: 0,
         })
     }
 
@@ -213,6 +214,7 @@ impl GitStore {
                     state: state.or(before.state),
                 };
                 self.held = Some(held.clone());
+                self.pack_now_and_then();
                 Ok(held)
             }
             Err(error) => {
@@ -245,10 +247,24 @@ impl GitStore {
         }
     }
 
+    /// Keeps the repository small, whether or not there is anything to tell, and whoever leads.
+    fn pack_now_and_then(&mut self) {
+        self.exchanges = self.exchanges.wrapping_add(1);
+        if self.exchanges.is_multiple_of(PACK_EVERY)
+            && let Err(error) = self.shared.maintain()
+        {
+            tracing::warn!(
+                "What the bot remembers could not be packed: {}.",
+                chain(&error)
+            );
+        }
+    }
+
     /// Takes the lead where nobody has it.
     fn take(&mut self, now: Time) -> Result<Lead, StoreError> {
         for _ in 0..TRIES {
             let found = self.shared.look().map_err(StoreError::Repository)?;
+            self.pack_now_and_then();
             let before = found.get(LEASE).cloned();
             let lease = before.as_ref().map(|it| self.read_lease(it)).transpose()?;
             if let (Some(commit), Some(lease)) = (&before, &lease)
@@ -363,15 +379,6 @@ impl BotStore for GitStore {
             .commit(held.state.as_ref(), changes, message, now.0)
             .map_err(StoreError::Repository)?;
         self.advance(held, Some(state), now)?;
-        self.writes += 1;
-        if self.writes.is_multiple_of(PACK_EVERY)
-            && let Err(error) = self.shared.maintain()
-        {
-            tracing::warn!(
-                "What the bot remembers could not be packed: {}.",
-                chain(&error)
-            );
-        }
         Ok(())
     }
 }

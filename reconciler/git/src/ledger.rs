@@ -362,11 +362,14 @@ impl Ledger {
         Ok(entries)
     }
 
-    /// Packs the repository when it has more than 5,000 loose objects, or is large and has no pack yet; tells whether it did. Only the writer calls this.
-    /// Nothing is removed before what replaces it is on the disk.
+    /// Packs the repository when it has more than 5,000 loose objects or 50 packs, or is large and has no pack yet; tells whether it did.
+    /// Only the writer calls this. Nothing is removed before what replaces it is on the disk.
     pub fn maintain(&mut self) -> Result<Packed, LedgerError> {
-        let first = self.packs()?.is_empty();
-        self.maintain_above(if first { FIRST_PACK } else { pack::LOOSE_LIMIT })
+        match self.packs()?.len() {
+            0 => self.maintain_above(FIRST_PACK),
+            1..=pack::PACK_LIMIT => self.maintain_above(pack::LOOSE_LIMIT),
+            _ => self.pack(),
+        }
     }
 
     /// Like [`Ledger::maintain`], with another limit.
@@ -375,6 +378,11 @@ impl Ledger {
         if pack::count_loose(self.objects.dir()).map_err(&failed)? <= loose {
             return Ok(Packed::NotNeeded);
         }
+        self.pack()
+    }
+
+    fn pack(&mut self) -> Result<Packed, LedgerError> {
+        let failed = self.failed();
         // What no reference leads to is left from crashes and from replaced signs of life.
         pack::pack(&self.dir, Keep::Referenced).map_err(|error| match error {
             PackError::Io(source) => failed(source),

@@ -278,3 +278,32 @@ fn between_turns_a_lead_is_renewed_before_a_turn_has_to() {
     assert!(!leads(&mut a, NOW.plus(42)));
     assert!(leads(&mut b, NOW.plus(43)));
 }
+
+#[test]
+fn to_lead_for_days_takes_no_room() {
+    let scene = Scene::new();
+    let mut store = GitStore::open(&scene.path("own.git"), None, "a", 30).unwrap();
+    let loose = || {
+        let objects = std::fs::read_dir(scene.path("own.git/objects")).unwrap();
+        let dirs = objects.map(|it| it.unwrap().path());
+        let dirs = dirs.filter(|it| it.file_name().unwrap().len() == 2);
+        let files = dirs.flat_map(|it| std::fs::read_dir(it).unwrap());
+        files.map(|it| it.unwrap().path()).collect::<Vec<_>>()
+    };
+    let mut renewed = 0..;
+    let mut renew = |times: usize| {
+        for renewal in renewed.by_ref().take(times) {
+            assert!(leads(&mut store, NOW.plus(renewal * 25)));
+        }
+    };
+    renew(120);
+    assert!(loose().len() > 300);
+    // What nothing leads to any more is kept for an hour: somebody may be about to need it.
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7_200);
+    for object in loose() {
+        let file = std::fs::File::open(object).unwrap();
+        file.set_modified(long_ago).unwrap();
+    }
+    renew(20);
+    assert!(loose().len() < 80, "{}", loose().len());
+}
