@@ -52,49 +52,54 @@ pub(super) async fn together(agent: Option<Member>, bot: Option<(Member, Anew)>)
 }
 
 async fn alone(member: Member) -> Ended {
-    let Member {
-        cycle,
-        pace,
-        mut supervisor,
-        knock,
-        send,
-        events,
-    } = member;
-    let mut watch = watcher(&send, cycle.as_ref());
-    let mut random = random_numbers();
-    let mut around = Surroundings {
-        events,
-        knock,
-        supervisor: supervisor.as_mut(),
-        alarm: Alarm::new(),
-        watch: watch.as_mut(),
-        random: &mut random,
-    };
-    serve(cycle, pace, &mut around).await
+    member
+        .play(async |cycle, pace, around| serve(cycle, pace, around).await)
+        .await
+}
+
+impl Member {
+    /// Gives it what a loop has around it, for as long as `play` takes.
+    async fn play<T>(
+        self,
+        play: impl AsyncFnOnce(Box<dyn Cycle>, Pace, &mut Surroundings<'_>) -> T,
+    ) -> T {
+        let Self {
+            cycle,
+            pace,
+            mut supervisor,
+            knock,
+            send,
+            events,
+        } = self;
+        let mut watch = watcher(&send, cycle.as_ref());
+        let mut random = random_numbers();
+        let mut around = Surroundings {
+            events,
+            knock,
+            supervisor: supervisor.as_mut(),
+            alarm: Alarm::new(),
+            watch: watch.as_mut(),
+            random: &mut random,
+        };
+        play(cycle, pace, &mut around).await
+    }
 }
 
 /// Runs it until it is told to stop; one that breaks is begun anew.
 async fn for_ever(member: Member, anew: Anew) {
-    let Member {
-        mut cycle,
-        pace,
-        mut supervisor,
-        knock,
-        send,
-        events,
-    } = member;
-    let mut watch = watcher(&send, cycle.as_ref());
-    let mut random = random_numbers();
-    let mut around = Surroundings {
-        events,
-        knock,
-        supervisor: supervisor.as_mut(),
-        alarm: Alarm::new(),
-        watch: watch.as_mut(),
-        random: &mut random,
-    };
+    member
+        .play(async |cycle, pace, around| begin_anew(cycle, pace, around, &anew).await)
+        .await;
+}
+
+async fn begin_anew(
+    mut cycle: Box<dyn Cycle>,
+    pace: Pace,
+    around: &mut Surroundings<'_>,
+    anew: &Anew,
+) {
     loop {
-        match serve(cycle, pace, &mut around).await {
+        match serve(cycle, pace, around).await {
             Ended::Stopped => return,
             Ended::Broken => {}
         }
@@ -106,7 +111,7 @@ async fn for_ever(member: Member, anew: Anew) {
             if is_stopped_before(Instant::now() + MENDED_AFTER, &mut around.events).await {
                 return;
             }
-            let anew = Arc::clone(&anew);
+            let anew = Arc::clone(anew);
             match spawn_blocking(move || anew()).await {
                 Ok(Ok(cycle)) => break cycle,
                 Ok(Err(why)) => tracing::error!("{why}."),
