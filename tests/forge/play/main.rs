@@ -241,7 +241,7 @@ fn people_interfere(stage: &mut Stage) {
     let amara = with(AMARA_ADMINISTERS);
     stage.clone.git(&["checkout", "--quiet", "bela"]);
     stage.clone.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
-    let row = "  bela: {authentik_user: bela.nagy, k8s_user: bela.nagy, tier: namespace-owner}";
+    let row = "  bela: {authentik_user: bela.nagy, k8s_user: bela.nagy, tier: namespace-owner, namespaces: [team-a]}";
     stage.clone.commit(
         "bela",
         &[("roster.yaml", &format!("{amara}{row}\n"))],
