@@ -13,7 +13,8 @@ use muster_tests::hub::people::{Clone, Draft};
 use muster_tests::hub::webhooks::Listener;
 use muster_tests::hub::{Hub, Parts, Person, REPOSITORY};
 use muster_tests::site::{Daemon, Ran, Site, hermetic, program, wait_until};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 const HOSTS: usize = 20;
@@ -341,7 +342,9 @@ impl Fleet {
             let _ = bot.stop();
         }
         self.daemons.clear();
-        let _ = self.git.kill();
+        // Told to end, it takes along the server that it began; killed, it would leave that behind.
+        let git = Pid::from_raw(self.git.id().cast_signed());
+        let _ = kill(git, Signal::SIGTERM);
         let _ = self.git.wait();
     }
 }

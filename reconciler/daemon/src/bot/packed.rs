@@ -1,5 +1,6 @@
 //! What a host told, pressed. A fleet's ledgers are much text, each line much like the next, and wanted whole whenever something is
-//! planned and not in between: to keep them as they are read takes fifty times the memory, to read them out of git again ten times as long.
+//! planned and not in between: unpacked for good they take more memory than a bot should have, and to read them out of git again for
+//! each plan is most of its time.
 
 use std::io;
 
