@@ -17,6 +17,7 @@ pub mod manifest;
 mod seal;
 
 mod behind;
+mod echo;
 mod pack;
 
 mod extract;
@@ -434,14 +435,16 @@ impl Store {
         self.dir.remove(&spool_name)?;
         let written = Arc::new(Written::default());
         let ending = Ending(Arc::clone(&written));
+        let (call, echo) = echo::pair().map_err(Error::Writing)?;
         let again = self.open_file(name)?;
         std::thread::scope(|threads| {
             let reader = std::thread::Builder::new()
                 .name("archive".to_owned())
-                .spawn_scoped(threads, || read::read_behind(again, written))
+                .spawn_scoped(threads, || read::read_behind(again, written, echo))
                 .map_err(Error::Reading)?;
             let files = (file, &spool);
-            let census = write::write_ahead(home, job.subject, job.names, files, ending, progress)?;
+            let behind = (ending, call);
+            let census = write::write_ahead(home, job.subject, job.names, files, behind, progress)?;
             point("archive: written");
             let verified = reader
                 .join()

@@ -15,6 +15,7 @@ use zstd::bulk::Compressor;
 use zstd::zstd_safe::{CParameter, compress_bound};
 
 use super::behind::Ending;
+use super::echo::Call;
 use super::manifest::{self, Line, Subject};
 use super::tar::{self, Member, Type};
 use super::{LEVEL, MANIFEST};
@@ -124,12 +125,13 @@ pub(super) struct Packer {
 }
 
 impl Packer {
-    /// Begins the archive of this person's home. `ending` is told how much of `into` there is, and when that is all.
+    /// Begins the archive of this person's home. Whoever reads behind is told how much of `into` there is, when that is
+    /// all, and what went in.
     pub(super) fn start(
         subject: &Subject,
         into: &File,
         spool: &File,
-        ending: Ending,
+        (ending, call): (Ending, Call),
     ) -> io::Result<Self> {
         let (back, empty) = sync_channel(BUFFERS);
         for _ in 1..BUFFERS {
@@ -150,6 +152,7 @@ impl Packer {
         let hasher = Hasher {
             subject: subject.clone(),
             hash: Sha256::new(),
+            call,
             lines: Vec::with_capacity(LINES),
             size: 0,
             to: Worker::start(move |next| frames.all(&next))?,
@@ -246,6 +249,7 @@ impl Packer {
 struct Hasher {
     subject: Subject,
     hash: Sha256,
+    call: Call,
     lines: Vec<u8>,
     /// Of the manifest so far.
     size: u64,
@@ -271,10 +275,14 @@ impl Hasher {
         } = text;
         for part in parts {
             match part {
-                Part::Content(range) => self.hash.update(&bytes[range]),
+                Part::Content(range) => {
+                    self.hash.update(&bytes[range.clone()]);
+                    self.call.update(&bytes[range]);
+                }
                 Part::Member(member) => {
                     let digest = std::mem::take(&mut self.hash).finalize();
                     let digest = (member.kind == Type::File).then(|| digest.into());
+                    digest.inspect(|it| self.call.tell(*it));
                     manifest::write_member(&mut self.lines, &member, digest, &self.subject);
                     self.spool(LINES)?;
                 }

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use sha2::{Digest as _, Sha256};
 
 use super::behind::{Behind, Written};
+use super::echo::{Digest, Echo};
 use super::manifest::{self, Bytes, FORMAT, Line, SOCKET, Subject};
 use super::tar::{self, Member, Pieces, Type, broken};
 use super::{Error, HOME, MANIFEST, Progress, SUBJECT, Verified};
@@ -65,23 +66,55 @@ pub(crate) fn read(
 ) -> Result<Verified, Error> {
     // A hint: the kernel reads further ahead.
     let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
-    read_from(file, sink, progress)
+    read_from(file, sink, Contents::Digested(Sha256::new()), progress)
 }
 
 /// Reads a file while it is written, as [`read`] does; what is read is durable.
-pub(crate) fn read_behind(file: File, written: Arc<Written>) -> Result<Verified, Error> {
-    read_from(Behind::new(file, written), &mut Nothing, &mut |_, _| {})
+pub(super) fn read_behind(
+    file: File,
+    written: Arc<Written>,
+    echo: Echo,
+) -> Result<Verified, Error> {
+    let behind = Behind::new(file, written);
+    let contents = Contents::Written(Box::new(echo));
+    read_from(behind, &mut Nothing, contents, &mut |_, _| {})
+}
+
+/// How the digest of a content is come by.
+enum Contents {
+    /// It is taken.
+    Digested(Sha256),
+    /// It was taken when the content was written, and this is the same content.
+    Written(Box<Echo>),
+}
+
+impl Contents {
+    fn update(&mut self, part: &[u8]) {
+        match self {
+            Self::Digested(hash) => hash.update(part),
+            Self::Written(echo) => echo.update(part),
+        }
+    }
+
+    fn digest(&mut self) -> io::Result<Digest> {
+        match self {
+            Self::Digested(hash) => Ok(std::mem::take(hash).finalize().into()),
+            Self::Written(echo) => echo.digest(),
+        }
+    }
 }
 
 fn read_from(
     from: impl Read + Send + 'static,
     sink: &mut dyn Sink,
+    contents: Contents,
     progress: Progress<'_>,
 ) -> Result<Verified, Error> {
     let mut ahead = Ahead::start(from)?;
     let (subject, fingerprint, entries) = Reader {
         from: &mut ahead,
         sink,
+        contents,
         progress,
         made: Sha256::new(),
         line: Vec::new(),
@@ -103,6 +136,7 @@ fn read_from(
 struct Reader<'a, 'p> {
     from: &'a mut Ahead,
     sink: &'a mut dyn Sink,
+    contents: Contents,
     progress: Progress<'p>,
     /// Over the lines as they follow from the members.
     made: Sha256,
@@ -144,21 +178,20 @@ impl Reader<'_, '_> {
         self.sink.member(member)?;
         let mut digest = None;
         if member.kind == Type::File {
-            let mut hash = Sha256::new();
             match member.sparse {
-                None => self.content(0, member.stored, &mut hash)?,
+                None => self.content(0, member.stored)?,
                 Some(size) => {
                     let (pieces, map) =
                         tar::read_sparse_map(self.from, size).map_err(Error::Reading)?;
-                    hash.update(&map);
+                    self.contents.update(&map);
                     check_sum(&pieces, map.len() as u64, member.stored)?;
                     for (offset, length) in pieces {
-                        self.content(offset, length, &mut hash)?;
+                        self.content(offset, length)?;
                     }
                 }
             }
             tar::skip_padding(self.from, member.stored).map_err(Error::Reading)?;
-            digest = Some(hash.finalize().into());
+            digest = Some(self.contents.digest().map_err(Error::Reading)?);
         } else if member.stored != 0 {
             return Err(Error::Reading(broken("content where none belongs")));
         }
@@ -183,7 +216,7 @@ impl Reader<'_, '_> {
         Ok(())
     }
 
-    fn content(&mut self, mut offset: u64, length: u64, hash: &mut Sha256) -> Result<(), Error> {
+    fn content(&mut self, mut offset: u64, length: u64) -> Result<(), Error> {
         let mut left = length;
         while left > 0 {
             let chunk = self.from.fill_buf().map_err(Error::Reading)?;
@@ -191,7 +224,7 @@ impl Reader<'_, '_> {
                 return Err(Error::Reading(broken("an early end")));
             }
             let part = &chunk[..chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
-            hash.update(part);
+            self.contents.update(part);
             self.sink.data(offset, part)?;
             let length = part.len();
             self.from.consume(length);

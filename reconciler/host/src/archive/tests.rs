@@ -145,50 +145,54 @@ fn portrait(top: &Path) -> BTreeMap<Vec<u8>, String> {
     let mut found = BTreeMap::new();
     let mut cursor = tree::Cursor::new(Dir::open(top).unwrap().open_again().unwrap(), b"").unwrap();
     let mut firsts: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
-    tree::walk(&mut cursor, |cursor, visit| -> Result<(), Error> {
-        let (path, meta, more, attributes) = match visit {
-            tree::Visit::Directory(meta) => (
-                cursor.path().to_vec(),
-                *meta,
-                String::new(),
-                tree::attributes_of(cursor.fd()).unwrap(),
-            ),
-            tree::Visit::Entry(name, meta) => {
-                let path = top.join(OsStr::from_bytes(&cursor.path_of(name)));
-                let more = match meta.kind {
-                    tree::Kind::Symlink => format!("{:?}", std::fs::read_link(&path).unwrap()),
-                    tree::Kind::File if meta.size < 10_000_000 => {
-                        format!("{:?}", crate::saved::hex(&std::fs::read(&path).unwrap()))
-                    }
-                    _ => String::new(),
-                };
-                (
-                    cursor.path_of(name),
+    tree::walk(
+        &mut cursor,
+        tree::Files::Seen,
+        |cursor, visit| -> Result<(), Error> {
+            let (path, meta, more, attributes) = match visit {
+                tree::Visit::Directory(meta) => (
+                    cursor.path().to_vec(),
                     *meta,
-                    more,
-                    cursor.attributes_at(name)?,
-                )
+                    String::new(),
+                    tree::attributes_of(cursor.fd()).unwrap(),
+                ),
+                tree::Visit::File(name, meta, _) | tree::Visit::Entry(name, meta) => {
+                    let path = top.join(OsStr::from_bytes(&cursor.path_of(name)));
+                    let more = match meta.kind {
+                        tree::Kind::Symlink => format!("{:?}", std::fs::read_link(&path).unwrap()),
+                        tree::Kind::File if meta.size < 10_000_000 => {
+                            format!("{:?}", crate::saved::hex(&std::fs::read(&path).unwrap()))
+                        }
+                        _ => String::new(),
+                    };
+                    (
+                        cursor.path_of(name),
+                        *meta,
+                        more,
+                        cursor.attributes_at(name)?,
+                    )
+                }
+            };
+            if meta.kind == tree::Kind::Socket {
+                return Ok(());
             }
-        };
-        if meta.kind == tree::Kind::Socket {
-            return Ok(());
-        }
-        let first = firsts
-            .entry(meta.inode)
-            .or_insert_with(|| path.clone())
-            .clone();
-        let size = if meta.kind == tree::Kind::File {
-            meta.size
-        } else {
-            0
-        };
-        let text = format!(
-            "{:?} {:o} {}:{} {size} {:?} {:?} first={first:?} {more} {attributes:?}",
-            meta.kind, meta.mode, meta.uid, meta.gid, meta.modified, meta.rdev
-        );
-        found.insert(path, text);
-        Ok(())
-    })
+            let first = firsts
+                .entry(meta.inode)
+                .or_insert_with(|| path.clone())
+                .clone();
+            let size = if meta.kind == tree::Kind::File {
+                meta.size
+            } else {
+                0
+            };
+            let text = format!(
+                "{:?} {:o} {}:{} {size} {:?} {:?} first={first:?} {more} {attributes:?}",
+                meta.kind, meta.mode, meta.uid, meta.gid, meta.modified, meta.rdev
+            );
+            found.insert(path, text);
+            Ok(())
+        },
+    )
     .unwrap();
     found
 }

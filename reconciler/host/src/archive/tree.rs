@@ -11,8 +11,8 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags, openat, openat2,
-    statx, unlinkat,
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags, openat,
+    openat2, statx, unlinkat,
 };
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
@@ -174,16 +174,19 @@ pub(crate) fn meta_at(dir: impl AsFd, name: &OsStr) -> io::Result<Meta> {
     Meta::of(&found).ok_or_else(|| io::Error::other("it is of a kind that is not known"))
 }
 
-fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<OsString>> {
+/// A name, and what the directory says that it stands for.
+type Named = (OsString, FileType);
+
+fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<Named>> {
     let mut names = Vec::new();
     for entry in rustix::fs::Dir::read_from(dir)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
-            names.push(OsStr::from_bytes(name).to_owned());
+            names.push((OsStr::from_bytes(name).to_owned(), entry.file_type()));
         }
     }
-    names.sort_unstable();
+    names.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     Ok(names)
 }
 
@@ -305,16 +308,16 @@ impl Cursor {
         Ok(meta)
     }
 
-    /// Opens a file that was seen as `meta`.
-    pub(crate) fn open_file(&self, name: &OsStr, meta: &Meta) -> Result<File, TreeError> {
+    /// Opens what its directory says is a file.
+    fn open_file(&self, name: &OsStr) -> Result<(File, Meta), TreeError> {
         let fd = self.open(name, READ)?;
-        let opened = meta_of(&fd).map_err(|source| self.failed("examine", name, source))?;
-        if !opened.is_unchanged(meta) {
+        let meta = meta_of(&fd).map_err(|source| self.failed("examine", name, source))?;
+        if meta.kind != Kind::File {
             return Err(TreeError::Changed {
                 path: self.path_of(name),
             });
         }
-        Ok(File::from(fd))
+        Ok((File::from(fd), meta))
     }
 
     /// Goes into the directory `name`.
@@ -379,7 +382,7 @@ impl Cursor {
     }
 
     /// The names in the directory it is in, sorted.
-    pub(crate) fn names(&self) -> Result<Vec<OsString>, TreeError> {
+    fn names(&self) -> Result<Vec<Named>, TreeError> {
         names(self.fd()).map_err(|source| TreeError::Io {
             verb: "list",
             path: self.path.clone(),
@@ -473,8 +476,17 @@ fn growing(read: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, 
 pub(crate) enum Visit<'a> {
     /// A directory that was just entered; the cursor is in it.
     Directory(&'a Meta),
+    /// A file, where files are opened; the cursor is in the directory that has it under this name.
+    File(&'a OsStr, &'a Meta, File),
     /// Anything else; the cursor is in the directory that has it under this name.
     Entry(&'a OsStr, &'a Meta),
+}
+
+/// Whether a walk opens the files that it comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Files {
+    Opened,
+    Seen,
 }
 
 /// Shows every entry of a tree to `visit`, directories before what is in them, names in order.
@@ -483,13 +495,14 @@ pub(crate) enum Visit<'a> {
 /// The first error of `visit`, or when the tree was not still: a directory that changed while it was gone through.
 pub(crate) fn walk<E: From<TreeError>>(
     cursor: &mut Cursor,
+    files: Files,
     mut visit: impl FnMut(&Cursor, Visit<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let begin = cursor.here()?;
     visit(cursor, Visit::Directory(&begin))?;
     let mut pending = vec![(begin, cursor.names()?.into_iter())];
     while let Some((before, left)) = pending.last_mut() {
-        let Some(name) = left.next() else {
+        let Some((name, kind)) = left.next() else {
             if !cursor.here()?.is_unchanged(before) {
                 return Err(TreeError::Changed {
                     path: cursor.path().to_vec(),
@@ -500,7 +513,17 @@ pub(crate) fn walk<E: From<TreeError>>(
             cursor.leave()?;
             continue;
         };
-        let meta = cursor.see(&name)?;
+        // What a file is, is asked of it once it is open: of a name it would have to be asked again. Some file systems do
+        // not say in a directory what a name stands for.
+        let seen = match kind {
+            FileType::RegularFile if files == Files::Opened => None,
+            _ => Some(cursor.see(&name)?),
+        };
+        let Some(meta) = seen.filter(|it| files == Files::Seen || it.kind != Kind::File) else {
+            let (file, meta) = cursor.open_file(&name)?;
+            visit(cursor, Visit::File(&name, &meta, file))?;
+            continue;
+        };
         if meta.kind == Kind::Directory {
             let entered = cursor.enter(&name)?;
             if !entered.is_unchanged(&meta) {
@@ -535,13 +558,19 @@ pub(crate) struct Census {
 /// When it cannot be gone through, or was not still.
 pub(crate) fn census(cursor: &mut Cursor) -> Result<Census, TreeError> {
     let mut counted = Counted::default();
-    walk(cursor, |cursor, visit| -> Result<(), TreeError> {
-        match visit {
-            Visit::Directory(meta) => counted.take(cursor.depth(), cursor.path(), meta),
-            Visit::Entry(name, meta) => counted.take(cursor.depth() + 1, name.as_bytes(), meta),
-        }
-        Ok(())
-    })?;
+    walk(
+        cursor,
+        Files::Seen,
+        |cursor, visit| -> Result<(), TreeError> {
+            match visit {
+                Visit::Directory(meta) => counted.take(cursor.depth(), cursor.path(), meta),
+                Visit::File(name, meta, _) | Visit::Entry(name, meta) => {
+                    counted.take(cursor.depth() + 1, name.as_bytes(), meta)
+                }
+            }
+            Ok(())
+        },
+    )?;
     Ok(counted.census())
 }
 
@@ -631,10 +660,12 @@ pub(crate) fn remove(
             .map_err(|source| cursor.failed("open", name, source))?,
         name.as_bytes(),
     )?;
-    walk(&mut probe, |_, _| -> Result<(), TreeError> { Ok(()) })?;
+    walk(&mut probe, Files::Seen, |_, _| -> Result<(), TreeError> {
+        Ok(())
+    })?;
     let mut pending = vec![(name.to_owned(), cursor.names()?.into_iter())];
     while let Some((_, left)) = pending.last_mut() {
-        let Some(name) = left.next() else {
+        let Some((name, _)) = left.next() else {
             let (directory, _) = pending.pop().expect("looked at above");
             cursor.leave()?;
             unlink(&cursor, &directory, AtFlags::REMOVEDIR)?;

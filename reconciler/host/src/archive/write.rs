@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use rustix::fs::readlinkat;
 
 use super::behind::Ending;
+use super::echo::Call;
 use super::manifest::{self, Line, Subject};
 use super::pack::Packer;
 use super::tar::{self, Member, Pieces, Type};
@@ -40,21 +41,23 @@ pub(crate) fn write(
     progress: Progress<'_>,
 ) -> Result<Census, Error> {
     let ending = Ending(std::sync::Arc::default());
-    write_ahead(home, subject, names, (into, spool), ending, progress)
+    let (call, _) = super::echo::pair().map_err(Error::writing)?;
+    let behind = (ending, call);
+    write_ahead(home, subject, names, (into, spool), behind, progress)
 }
 
-/// Writes as [`write`] does, and tells `ending` how far it is, for somebody who reads behind.
+/// Writes as [`write`] does, and tells somebody who reads behind how far it is, and what went in.
 pub(super) fn write_ahead(
     home: OwnedFd,
     subject: &Subject,
     names: &Names,
     (into, spool): (&File, &File),
-    ending: Ending,
+    behind: (Ending, Call),
     progress: Progress<'_>,
 ) -> Result<Census, Error> {
     let again = home.try_clone().map_err(Error::writing)?;
     let mut writer = Writer {
-        out: Packer::start(subject, into, spool, ending).map_err(Error::writing)?,
+        out: Packer::start(subject, into, spool, behind).map_err(Error::writing)?,
         scratch: Vec::with_capacity(4 * tar::BLOCK),
         subject,
         names,
@@ -67,10 +70,15 @@ pub(super) fn write_ahead(
     let text = serde_json::to_vec(subject).expect("strings and numbers are JSON");
     writer.whole(SUBJECT, &text)?;
     let mut cursor = Cursor::new(home, b"").map_err(Error::Tree)?;
-    tree::walk(&mut cursor, |cursor, visit| match visit {
-        Visit::Directory(meta) => writer.directory(cursor, meta),
-        Visit::Entry(name, meta) => writer.entry(cursor, name, meta),
-    })?;
+    tree::walk(
+        &mut cursor,
+        tree::Files::Opened,
+        |cursor, visit| match visit {
+            Visit::Directory(meta) => writer.directory(cursor, meta),
+            Visit::File(name, meta, file) => writer.opened(cursor, name, meta, file),
+            Visit::Entry(name, meta) => writer.entry(cursor, name, meta),
+        },
+    )?;
     let (out, census) = writer.finish()?;
     // Beside those who still compress and write.
     let mut cursor = Cursor::new(again, b"").map_err(Error::Tree)?;
@@ -169,14 +177,31 @@ impl Writer<'_> {
         Ok(())
     }
 
+    fn opened(
+        &mut self,
+        cursor: &Cursor,
+        name: &OsStr,
+        meta: &Meta,
+        file: File,
+    ) -> Result<(), Error> {
+        let path = full_path(cursor.path(), name);
+        if meta.links > 1 && self.another_name(cursor, name, meta, &path)? {
+            return Ok(());
+        }
+        self.file(cursor, name, meta, file, path)?;
+        self.told(meta, cursor.depth() + 1, name.as_bytes());
+        Ok(())
+    }
+
     fn entry(&mut self, cursor: &Cursor, name: &OsStr, meta: &Meta) -> Result<(), Error> {
         let path = full_path(cursor.path(), name);
         if meta.links > 1 && self.another_name(cursor, name, meta, &path)? {
             return Ok(());
         }
         match meta.kind {
-            Kind::Directory => unreachable!("BUG: directories are entered"),
-            Kind::File => self.file(cursor, name, meta, path)?,
+            Kind::Directory | Kind::File => {
+                unreachable!("BUG: directories are entered, and files opened")
+            }
             Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {
                 let attributes = cursor.attributes_at(name)?;
                 let kind = match meta.kind {
@@ -250,9 +275,10 @@ impl Writer<'_> {
         cursor: &Cursor,
         name: &OsStr,
         meta: &Meta,
+        file: File,
         path: Vec<u8>,
     ) -> Result<(), Error> {
-        let mut file = cursor.open_file(name, meta)?;
+        let mut file = file;
         let attributes = tree::attributes_of(&file)
             .map_err(|errno| cursor.failed("read the attributes of", name, errno))?;
         let mut member = self.member(path, Type::File, meta, attributes);
