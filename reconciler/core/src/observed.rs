@@ -190,19 +190,23 @@ impl Observed {
             kept: None,
         });
         if subject.kept.is_some() {
-            person.kept.get_or_insert_with(|| Kept {
-                quarantined: unknown(),
-                archive: unknown(),
-                remnants: unknown(),
+            person.kept.get_or_insert_with(|| {
+                Box::new(Kept {
+                    quarantined: unknown(),
+                    archive: unknown(),
+                    remnants: unknown(),
+                })
             });
         }
         if subject.traces {
-            person.traces.get_or_insert_with(|| Traces {
-                linger: unknown(),
-                keys: unknown(),
-                crontab: unknown(),
-                processes: unknown(),
-                login_saved: unknown(),
+            person.traces.get_or_insert_with(|| {
+                Box::new(Traces {
+                    linger: unknown(),
+                    keys: unknown(),
+                    crontab: unknown(),
+                    processes: unknown(),
+                    login_saved: unknown(),
+                })
             });
         }
         person
@@ -363,12 +367,12 @@ impl Default for Defaults {
 pub struct Person {
     /// The home directory.
     pub home: Reading<Home>,
-    /// Traces of a login; `None` when they were not asked for.
+    /// Traces of a login; `None` when they were not asked for, as for nearly everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub traces: Option<Traces>,
+    pub traces: Option<Box<Traces>>,
     /// What a removal keeps, or left; `None` when it was not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kept: Option<Kept>,
+    pub kept: Option<Box<Kept>>,
 }
 
 /// What there is of an account that was removed, or is being removed.

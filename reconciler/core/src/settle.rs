@@ -251,7 +251,7 @@ fn removal(
 }
 
 fn kept_of<'a>(observed: &'a Observed, user: &str) -> Option<&'a Kept> {
-    observed.people.get(user)?.kept.as_ref()
+    observed.people.get(user)?.kept.as_deref()
 }
 
 fn home_of<'a>(observed: &'a Observed, user: &str) -> Option<&'a Reading<Home>> {
@@ -270,7 +270,7 @@ fn account(
 }
 
 fn traces_of<'a>(observed: &'a Observed, user: &str) -> Option<&'a Traces> {
-    observed.people.get(user)?.traces.as_ref()
+    observed.people.get(user)?.traces.as_deref()
 }
 
 /// Whether nobody gets in by this account: locked, expired and without a shell (R34).

@@ -72,7 +72,7 @@ fn observed(processes: usize) -> Observed {
                 "ann".into(),
                 Person {
                     home: Reading::Known(Home::Directory(home)),
-                    traces: Some(traces),
+                    traces: Some(Box::new(traces)),
                     kept: None,
                 },
             ),

@@ -417,7 +417,7 @@ fn person(cut: bool) -> Person {
     };
     Person {
         home: Reading::Known(Home::Directory(id)),
-        traces,
+        traces: traces.map(Box::new),
         kept: None,
     }
 }

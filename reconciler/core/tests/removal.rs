@@ -110,7 +110,7 @@ fn cut() -> World {
         world.accounts().by_name.insert(name.into(), found);
         let person = Person {
             home: Reading::Known(Home::Directory(home())),
-            traces: Some(nothing_left()),
+            traces: Some(Box::new(nothing_left())),
             kept: None,
         };
         world.host.people.insert(name.into(), person);
@@ -212,14 +212,14 @@ impl World {
     }
 
     fn kept(&mut self, quarantined: bool, archive: Option<&str>) {
-        self.emo().kept = Some(Kept {
+        self.emo().kept = Some(Box::new(Kept {
             quarantined: Reading::Known(quarantined.then(home)),
             archive: Reading::Known(archive.map(|sha256| ArchiveSeen {
                 sha256: sha256.into(),
                 bytes: 9,
             })),
             remnants: Reading::Known(false),
-        });
+        }));
         self.emo().home = Reading::Known(if quarantined {
             Home::Absent
         } else {

@@ -141,9 +141,13 @@ impl Host {
             memberships.insert(member, groups.into_iter().map(str::to_owned).collect());
         }
         // newgrp goes by gshadow: who is listed there alone has the group all the same.
-        let groups: BTreeMap<String, u32> = databases
+        let named: Vec<(&str, u32)> = databases
             .groups()
-            .map(|group| (group.name.to_owned(), group.gid))
+            .map(|group| (group.name, group.gid))
+            .collect();
+        let groups: BTreeMap<String, u32> = named
+            .iter()
+            .map(|(name, gid)| ((*name).to_owned(), *gid))
             .collect();
         for (group, member) in databases.shadow_members() {
             if groups.contains_key(group) {
@@ -156,7 +160,7 @@ impl Host {
         let mut halves = databases.half_memberships();
         let subuids: HashMap<&str, IdRange> = ranges(databases.subuids()).rev().collect();
         let subgids: HashMap<&str, IdRange> = ranges(databases.subgids()).rev().collect();
-        let renaming = unfinished_renames(databases);
+        let renaming = unfinished_renames(databases, &named);
         let accounts: Vec<(String, Account)> = listed
             .iter()
             .map(|found| {
@@ -304,8 +308,8 @@ impl Host {
                 (*user).to_owned(),
                 Person {
                     home: seen,
-                    traces,
-                    kept,
+                    traces: traces.map(Box::new),
+                    kept: kept.map(Box::new),
                 },
             ));
         }
@@ -365,7 +369,11 @@ fn unknown(why: &str, subject: &Subject<'_>) -> Person {
         archive: Reading::Unknown(why.to_owned()),
         remnants: Reading::Unknown(why.to_owned()),
     });
-    Person { home, traces, kept }
+    Person {
+        home,
+        traces: traces.map(Box::new),
+        kept: kept.map(Box::new),
+    }
 }
 
 /// The local accounts that an answer tells of, taken apart once for all of it.
@@ -403,10 +411,10 @@ fn ranges<'a>(
 
 /// For each account whose rename was begun and not finished: the name under which its private group or its
 /// subordinate ranges still stand beside the new one.
-fn unfinished_renames(databases: &Databases) -> HashMap<String, String> {
-    let groups = databases
-        .groups()
-        .map(|group| (u64::from(group.gid), group.name))
+fn unfinished_renames(databases: &Databases, groups: &[(&str, u32)]) -> HashMap<String, String> {
+    let groups = groups
+        .iter()
+        .map(|(name, gid)| (u64::from(*gid), *name))
         .collect();
     let ranges = databases
         .subuids()

@@ -314,8 +314,8 @@ impl SimHost {
         });
         Person {
             home: Reading::Known(home),
-            traces,
-            kept,
+            traces: traces.map(Box::new),
+            kept: kept.map(Box::new),
         }
     }
 

@@ -1,5 +1,7 @@
 //! One line of each file, taken apart and put together, byte for byte as the shadow suite does it.
 
+use std::ops::Range;
+
 /// The fields of a passwd line.
 pub(super) struct Passwd<'a> {
     pub(super) name: &'a str,
@@ -159,7 +161,7 @@ pub(super) fn subordinate(line: &[u8]) -> Option<(&str, u64, u64)> {
 
 /// The first field of any line: what it seems to be about, even when nothing else can be read from it.
 pub(super) fn first(line: &[u8]) -> &[u8] {
-    &line[..memchr(b':', line).unwrap_or(line.len())]
+    &line[..memchr::memchr(b':', line).unwrap_or(line.len())]
 }
 
 /// The third field as an id, however broken the rest of the line is: an id that might be in use is not free.
@@ -175,26 +177,35 @@ pub(super) fn apparent_ids(line: &[u8]) -> Option<(u32, u32)> {
     Some((uid, fields.next().and_then(id).unwrap_or(0)))
 }
 
+/// Where each line of a file begins and ends; a last one without its end is a line, too.
+pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let last = (!text.is_empty() && !text.ends_with(b"\n")).then_some(text.len());
+    let mut begin = 0;
+    memchr::memchr_iter(b'\n', text)
+        .chain(last)
+        .map(move |end| std::mem::replace(&mut begin, end + 1)..end)
+}
+
+/// The number of the first line with a NUL byte, counted from 1.
+pub(super) fn line_of_nul(text: &[u8]) -> Option<usize> {
+    let nul = memchr::memchr(0, text)?;
+    Some(memchr::memchr_iter(b'\n', &text[..nul]).count() + 1)
+}
+
 /// NIS entries start with `+` or `-`; new entries are put in front of the first one.
 pub(super) fn is_nis(line: &[u8]) -> bool {
     matches!(line.first(), Some(b'+' | b'-'))
 }
 
-pub(super) fn memchr(wanted: u8, bytes: &[u8]) -> Option<usize> {
-    bytes.iter().position(|byte| *byte == wanted)
-}
-
 fn split<const N: usize>(line: &[u8]) -> Option<[&[u8]; N]> {
     let mut fields = [&line[..0]; N];
-    let mut rest = Some(line);
-    for field in &mut fields {
-        let line = rest?;
-        (*field, rest) = match memchr(b':', line) {
-            Some(colon) => (&line[..colon], Some(&line[colon + 1..])),
-            None => (line, None),
-        };
+    let (mut begin, mut at) = (0, 0);
+    for colon in memchr::memchr_iter(b':', line) {
+        *fields[..N - 1].get_mut(at)? = &line[begin..colon];
+        (begin, at) = (colon + 1, at + 1);
     }
-    rest.is_none().then_some(fields)
+    fields[N - 1] = &line[begin..];
+    (at == N - 1).then_some(fields)
 }
 
 fn text(field: &[u8]) -> Option<&str> {
@@ -214,6 +225,11 @@ fn list(field: &[u8]) -> Option<Vec<&str>> {
 
 /// As strtoll reads it: blanks in front and a plus sign are accepted.
 fn id(field: &[u8]) -> Option<u32> {
+    // As nearly every id is written, and too short to be too large.
+    if (1..10).contains(&field.len()) && field.iter().all(u8::is_ascii_digit) {
+        let digits = field.iter().map(|digit| u32::from(digit - b'0'));
+        return Some(digits.fold(0, |id, digit| id * 10 + digit));
+    }
     let field = text(field)?.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
     let digits = field.strip_prefix('+').unwrap_or(field);
     digits

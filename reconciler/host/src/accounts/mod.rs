@@ -370,12 +370,21 @@ impl Databases {
         group_of(self.group.line(self.group.entry(name)?))
     }
 
+    /// Those of the groups that list anybody. Most are somebody's own, with a line that ends in a colon.
+    fn groups_with_members(&self) -> impl Iterator<Item = Group<'_>> {
+        self.group
+            .lines()
+            .filter(|(_, line)| !is_nis(line) && !line.ends_with(b":"))
+            .filter_map(|(_, line)| group_of(line))
+            .filter(|group| !group.members.is_empty())
+    }
+
     /// For everybody who is listed as a member of a group: the groups, in the order of the file. Primary groups are in
     /// [`Account::gid`].
     #[must_use]
     pub fn memberships(&self) -> BTreeMap<&str, Vec<&str>> {
         let mut memberships: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for group in self.groups() {
+        for group in self.groups_with_members() {
             for member in group.members {
                 let groups = memberships.entry(member).or_default();
                 if groups.last() != Some(&group.name) {
@@ -392,19 +401,22 @@ impl Databases {
     pub fn half_memberships(&self) -> BTreeMap<&str, BTreeSet<&str>> {
         let mut halves: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         let listed: HashMap<&str, BTreeSet<&str>> = self
-            .groups()
-            .filter(|group| !group.members.is_empty())
+            .groups_with_members()
             .map(|group| (group.name, group.members.into_iter().collect()))
             .collect();
         let nobody = BTreeSet::new();
         for (_, line) in self.gshadow.lines().filter(|(_, line)| !is_nis(line)) {
+            // As nearly every group: somebody's own, which lists nobody here and there.
+            let has_members = !line.ends_with(b":");
+            let is_listed =
+                || std::str::from_utf8(fields::first(line)).map(|it| listed.contains_key(it));
+            if !has_members && is_listed() != Ok(true) {
+                continue;
+            }
             let Some(group) = Gshadow::parse(line) else {
                 continue;
             };
             let in_group = listed.get(group.name).unwrap_or(&nobody);
-            if in_group.is_empty() && group.members.is_empty() {
-                continue; // as nearly every group: somebody's own
-            }
             let in_gshadow: BTreeSet<&str> = group.members.into_iter().collect();
             let mut halved = in_group.symmetric_difference(&in_gshadow).peekable();
             if halved.peek().is_some()

@@ -2,9 +2,9 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
-use std::io::BufRead as _;
+use std::ops::Range;
 
-use super::fields::{memchr, subordinate};
+use super::fields::{self, line_of_nul, subordinate};
 use super::free::IdRange;
 use super::table::Stage;
 use super::{File, ReadError};
@@ -42,18 +42,11 @@ impl Ranges {
     pub(super) fn parse(file: File, bytes: Option<Vec<u8>>) -> Result<Self, ReadError> {
         let present = bytes.is_some();
         let text = bytes.unwrap_or_default();
-        if text.contains(&0) {
-            let nul = memchr(0, &text).unwrap_or_default();
-            let line = text[..nul].iter().filter(|byte| **byte == b'\n').count() + 1;
+        if let Some(line) = line_of_nul(&text) {
             return Err(ReadError::Nul { file, line });
         }
         let mut lines = Vec::with_capacity(text.len() / 24);
-        let mut start = 0;
-        while start < text.len() {
-            let length = (&text[start..])
-                .skip_until(b'\n')
-                .unwrap_or(text.len() - start);
-            let end = start + length - usize::from(text[start + length - 1] == b'\n');
+        for Range { start, end } in fields::lines(&text) {
             let range = subordinate(&text[start..end])
                 .map(|(owner, first, count)| (owner.len(), IdRange { first, count }));
             lines.push(Line {
@@ -62,7 +55,6 @@ impl Ranges {
                 removed: false,
                 added: false,
             });
-            start += length;
         }
         Ok(Self {
             present,

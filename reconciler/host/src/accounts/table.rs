@@ -5,9 +5,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::io::BufRead as _;
 
-use super::fields::{self, Group, Gshadow, Passwd, Shadow, first, is_nis, memchr};
+use super::fields::{self, Group, Gshadow, Passwd, Shadow, first, is_nis};
 use super::{File, ReadError};
 
 /// The lines of one file, each kept byte for byte until an edit touches it.
@@ -137,13 +136,8 @@ impl Table {
         let utf8 = std::str::from_utf8(&text).is_ok();
         let mut lines = Vec::with_capacity(text.len() / 40);
         let mut nis = None;
-        let mut start = 0;
-        while start < text.len() {
-            let length = (&text[start..])
-                .skip_until(b'\n')
-                .unwrap_or(text.len() - start);
-            let end = start + length - usize::from(text[start + length - 1] == b'\n');
-            let line = &text[start..end];
+        for range in fields::lines(&text) {
+            let line = &text[range.clone()];
             let at = lines.len();
             if is_nis(line) {
                 nis.get_or_insert(at);
@@ -151,14 +145,14 @@ impl Table {
                 return Err(ReadError::NotText { file, line: at + 1 });
             }
             lines.push(Line {
-                text: Text::Read { start, end },
+                text: Text::Read {
+                    start: range.start,
+                    end: range.end,
+                },
                 removed: false,
             });
-            start = end + 1;
         }
-        if text.contains(&0) {
-            let nul = memchr(0, &text).unwrap_or_default();
-            let line = text[..nul].iter().filter(|byte| **byte == b'\n').count() + 1;
+        if let Some(line) = fields::line_of_nul(&text) {
             return Err(ReadError::Nul { file, line });
         }
         if u32::try_from(lines.len()).is_err() {

@@ -103,7 +103,7 @@ impl<'a> Draft<'a> {
             ));
         }
         let seen = self.input.observed.people.get(user);
-        if let Some(traces) = seen.and_then(|it| it.traces.as_ref()) {
+        if let Some(traces) = seen.and_then(|it| it.traces.as_deref()) {
             self.set_traces_aside(user, traces, nth, locking, &ground);
         }
         let (home_id, mut blocked) = self.home_to_archive(user, person);
@@ -168,7 +168,7 @@ impl<'a> Draft<'a> {
 
     /// Somebody's home in quarantine.
     pub(super) fn quarantined(&self, user: &str) -> Option<&'a HomeId> {
-        let kept = self.input.observed.people.get(user)?.kept.as_ref()?;
+        let kept = self.input.observed.people.get(user)?.kept.as_deref()?;
         kept.quarantined.known()?.as_ref()
     }
 
@@ -178,7 +178,7 @@ impl<'a> Draft<'a> {
             .observed
             .people
             .get(user)
-            .and_then(|it| it.kept.as_ref());
+            .and_then(|it| it.kept.as_deref());
         let remnants = kept.is_some_and(|it| it.remnants == Reading::Known(true));
         let (home_id, blocked) = self.home_to_archive(user, person);
         if self.quarantined(user).is_none() && !remnants {
