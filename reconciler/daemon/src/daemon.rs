@@ -5,6 +5,7 @@
 
 mod alarm;
 mod knock;
+mod lookout;
 mod pulse;
 mod systemd;
 mod watch;
@@ -19,9 +20,11 @@ use tokio::time::{Instant, sleep_until};
 
 pub use alarm::Alarm;
 pub use knock::Knock;
+pub use lookout::Look;
+use lookout::Lookout;
 pub use pulse::{Pulse, Pulsing};
 pub use systemd::{Silent, Supervisor, Systemd};
-pub use watch::{Unwatched, Watch, Watcher};
+pub use watch::{Tells, Unwatched, Watch, Watcher};
 
 /// No failure makes the daemon wait longer than this, unless it looks even more seldom anyway.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
@@ -46,6 +49,12 @@ pub trait Cycle: Send + 'static {
 
     /// Directories in which something changes when a branch of a local origin moves; empty for a remote one.
     fn watch_paths(&self) -> Vec<PathBuf>;
+
+    /// A look like [`Cycle::has_moved`], for somebody else to take while nothing runs: all of it the first time, and then
+    /// as much as is not told anyway. `None` where the cycle has to be asked itself.
+    fn look(&self, _: Tells) -> Option<Look> {
+        None
+    }
 }
 
 /// Why a cycle runs now. For the log alone.
@@ -190,9 +199,13 @@ async fn turns(
             around.supervisor.stopping();
             return (cycle, Ended::Stopped);
         }
-        around.watch.follow(&cycle.watch_paths());
+        let tells = around.watch.follow(&cycle.watch_paths());
         let due = due_in.map(|due_in| Instant::now() + due_in);
-        match wait(cycle.as_mut(), pace, failures, began, due, around).await {
+        let look = cycle.look(tells).filter(|_| failures == 0);
+        // Without a thread to be had, the loop looks itself.
+        let lookout = look.and_then(|look| Lookout::post(look, pace.poll).ok());
+        let times = (began, due);
+        match wait(cycle.as_mut(), pace, failures, times, lookout, around).await {
             Some(next) => why = next,
             None => {
                 around.supervisor.stopping();
@@ -272,14 +285,17 @@ async fn wait(
     cycle: &mut dyn Cycle,
     pace: Pace,
     failures: u32,
-    began: Instant,
-    due: Option<Instant>,
+    (began, due): (Instant, Option<Instant>),
+    lookout: Option<Lookout>,
     around: &mut Surroundings<'_>,
 ) -> Option<Why> {
     let drift = began + pace.drift;
     let mut knocked: Option<Instant> = None;
     loop {
-        let mut deadline = Instant::now() + pace.wait(failures, (around.random)());
+        let mut deadline = match lookout {
+            Some(_) => drift,
+            None => Instant::now() + pace.wait(failures, (around.random)()),
+        };
         if failures == 0 {
             deadline = deadline.min(drift).min(due.unwrap_or(deadline));
         }
@@ -289,6 +305,7 @@ async fn wait(
             tokio::select! {
                 biased;
                 event = around.events.recv() => break Some(event?),
+                () = seen_by(lookout.as_ref()) => break Some(Event::Touched),
                 () = around.knock.heard() => {
                     let soonest = began + pace.knocks;
                     knocked = Some(soonest);
@@ -331,6 +348,14 @@ async fn wait(
                 }
             }
         }
+    }
+}
+
+/// Never returns when nobody looks.
+async fn seen_by(lookout: Option<&Lookout>) {
+    match lookout {
+        Some(lookout) => lookout.seen().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -18,7 +18,7 @@ use muster_host::{Host, HostError, HostSettings};
 
 use crate::console;
 use crate::cycle::{self, CycleError, Memory, Outside, Run, chain};
-use crate::daemon::{Cycle, Health, Summary, Why};
+use crate::daemon::{Cycle, Health, Look, Summary, Tells, Why};
 use crate::journal::Journal;
 use crate::outside::{LedgerRepository, NotesSink, OutsideError, StateSource};
 use crate::push::{News, Pusher};
@@ -390,26 +390,39 @@ fn watched(settings: &Settings) -> Vec<PathBuf> {
     watched
 }
 
-/// Identity, size and times of files; two are equal when nothing was written in between.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stamp(Vec<Option<[i64; 6]>>);
+/// Identity, size and times of files, by which it is seen whether something was written in between.
+#[derive(Clone, Debug)]
+struct Stamp(Vec<(PathBuf, Option<[i64; 6]>)>);
 
 impl Stamp {
     fn take(paths: &[PathBuf]) -> Self {
-        let of = |path: &PathBuf| {
-            let it = std::fs::symlink_metadata(path).ok()?;
-            let (inode, size) = (it.ino().cast_signed(), it.size().cast_signed());
-            Some([
-                inode,
-                size,
-                it.mtime(),
-                it.mtime_nsec(),
-                it.ctime(),
-                it.ctime_nsec(),
-            ])
-        };
+        let of = |path: &PathBuf| (path.clone(), stamp(path));
         Self(paths.iter().map(of).collect())
     }
+
+    fn still_holds(&self) -> bool {
+        self.0.iter().all(|(path, taken)| stamp(path) == *taken)
+    }
+
+    /// Whether one of them, counted from 0, was left alone.
+    fn part_still_holds(&self, part: usize) -> bool {
+        let (path, taken) = &self.0[part];
+        stamp(path) == *taken
+    }
+}
+
+/// `None` for what is missing.
+fn stamp(path: &Path) -> Option<[i64; 6]> {
+    let it = std::fs::symlink_metadata(path).ok()?;
+    let (inode, size) = (it.ino().cast_signed(), it.size().cast_signed());
+    Some([
+        inode,
+        size,
+        it.mtime(),
+        it.mtime_nsec(),
+        it.ctime(),
+        it.ctime_nsec(),
+    ])
 }
 
 impl Cycle for Executor {
@@ -419,7 +432,7 @@ impl Cycle for Executor {
         self.start_push(now);
         heard
             || self.outside.source.has_moved()
-            || self.stamp.as_ref() != Some(&Stamp::take(&self.watched))
+            || !self.stamp.as_ref().is_some_and(Stamp::still_holds)
     }
 
     fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> Summary {
@@ -519,6 +532,31 @@ impl Cycle for Executor {
 
     fn watch_paths(&self) -> Vec<PathBuf> {
         self.outside.source.watch_paths()
+    }
+
+    fn look(&self, tells: Tells) -> Option<Look> {
+        // How a push goes is known only here, and a remote origin has to be asked.
+        let (None, Some(signature), Some(stamp)) =
+            (&self.pusher, self.outside.source.signature(), &self.stamp)
+        else {
+            return None;
+        };
+        let (signature, stamp, mut turn) = (signature.clone(), stamp.clone(), 0_usize);
+        let everything = tells == Tells::Everything;
+        // Whoever edits a host by hand waits a few looks: a look is to cost next to nothing.
+        Some(Box::new(move || {
+            let files = stamp.0.len();
+            let holds = match turn {
+                0 => signature.still_holds() && stamp.still_holds(),
+                _ if !everything => signature.still_holds() && stamp.part_still_holds(turn % files),
+                _ => match (turn % (files + signature.parts())).checked_sub(files) {
+                    Some(part) => signature.part_still_holds(part),
+                    None => stamp.part_still_holds(turn % (files + signature.parts())),
+                },
+            };
+            turn += 1;
+            !holds
+        }))
     }
 }
 

@@ -100,6 +100,11 @@ impl StateSource {
             .is_none_or(|(signature, _)| !signature.still_holds())
     }
 
+    /// By what it can be seen that nothing moved since the branches were last read; `None` for a remote origin.
+    pub fn signature(&self) -> Option<&Signature> {
+        self.last.as_ref().map(|(signature, _)| signature)
+    }
+
     /// The directories in which something changes when a branch moves.
     pub fn watch_paths(&self) -> Vec<std::path::PathBuf> {
         self.origin.watch_paths()

@@ -539,6 +539,17 @@ impl Signature {
                 .iter()
                 .all(|(path, stamp)| Stamp::of(path) == *stamp)
     }
+
+    /// How many files it is made of.
+    pub fn parts(&self) -> usize {
+        self.stamps.len()
+    }
+
+    /// Whether one of these files, counted from 0, has not moved since; yes for one that is none of them.
+    pub fn part_still_holds(&self, part: usize) -> bool {
+        let part = self.stamps.get(part);
+        part.is_none_or(|(path, stamp)| Stamp::of(path) == *stamp)
+    }
 }
 
 fn since_1970() -> Duration {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::{Cycle, Health, PATIENCE, Summary, Why};
+use super::{Cycle, Health, Look, PATIENCE, Summary, Tells, Why};
 
 /// How one loop is.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +60,10 @@ impl Cycle for Pulsing {
 
     fn watch_paths(&self) -> Vec<PathBuf> {
         self.cycle.watch_paths()
+    }
+
+    fn look(&self, tells: Tells) -> Option<Look> {
+        self.cycle.look(tells)
     }
 }
 

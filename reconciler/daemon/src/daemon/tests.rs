@@ -85,8 +85,9 @@ impl Supervisor for Told {
 struct Followed(Vec<Vec<PathBuf>>);
 
 impl Watch for Followed {
-    fn follow(&mut self, dirs: &[PathBuf]) {
+    fn follow(&mut self, dirs: &[PathBuf]) -> Tells {
         self.0.push(dirs.to_vec());
+        Tells::Everything
     }
 }
 
@@ -411,4 +412,62 @@ fn waits_are_spread_and_bounded() {
     };
     assert_eq!(slow.wait(0, 0.5), Duration::from_secs(3_600));
     assert_eq!(slow.wait(3, 0.5), Duration::from_secs(3_600));
+}
+
+/// A cycle that others may look for; what they find is counted.
+struct Seen(Arc<Mutex<(Script, usize)>>);
+
+impl Cycle for Seen {
+    fn has_moved(&mut self) -> bool {
+        true
+    }
+    fn run(&mut self, why: Why, _: &dyn Fn() -> bool) -> Summary {
+        let mut it = self.0.lock().unwrap();
+        it.0.ran.push((0, why));
+        let health = match it.0.ran.len() {
+            1 => Health::Well,
+            _ => Health::Broken,
+        };
+        Summary {
+            health,
+            line: String::new(),
+            due_in: None,
+        }
+    }
+    fn watch_paths(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+    fn look(&self, _: Tells) -> Option<Look> {
+        let looked = Arc::clone(&self.0);
+        Some(Box::new(move || {
+            let mut it = looked.lock().unwrap();
+            it.1 += 1;
+            it.1 == 3
+        }))
+    }
+}
+
+#[tokio::test]
+async fn what_is_seen_from_beside_the_loop_has_it_run() {
+    let script = Arc::new(Mutex::new((Script::default(), 0)));
+    let (_send, events) = mpsc::unbounded_channel();
+    let (mut silent, mut unwatched, mut random) = (Silent, Unwatched, || 0.5);
+    let mut around = Surroundings {
+        alarm: Alarm::of_runtime(),
+        events,
+        knock: Knock::default(),
+        supervisor: &mut silent,
+        watch: &mut unwatched,
+        random: &mut random,
+    };
+    let pace = Pace {
+        poll: Duration::from_millis(1),
+        ..PACE
+    };
+    let ended = serve(Box::new(Seen(Arc::clone(&script))), pace, &mut around).await;
+    assert_eq!(ended, Ended::Broken);
+    let script = script.lock().unwrap();
+    let why: Vec<Why> = script.0.ran.iter().map(|(_, why)| *why).collect();
+    assert_eq!(why, [Why::Started, Why::Moved]);
+    assert!(script.1 >= 3, "{}", script.1);
 }

@@ -4,15 +4,27 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use nix::sys::statfs::{
+    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC, statfs,
+};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
 use super::Event;
 
+/// How much of what changes is told as it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tells {
+    /// All of it, as far as anybody knows.
+    Everything,
+    /// Perhaps not all: something cannot be watched, or others may write there from elsewhere.
+    Something,
+}
+
 /// Watches directories.
 pub trait Watch {
     /// Watches exactly these from now on.
-    fn follow(&mut self, dirs: &[PathBuf]);
+    fn follow(&mut self, dirs: &[PathBuf]) -> Tells;
 }
 
 /// Watches nothing: polling finds everything, only later.
@@ -20,7 +32,9 @@ pub trait Watch {
 pub struct Unwatched;
 
 impl Watch for Unwatched {
-    fn follow(&mut self, _: &[PathBuf]) {}
+    fn follow(&mut self, _: &[PathBuf]) -> Tells {
+        Tells::Something
+    }
 }
 
 /// Watches by inotify.
@@ -52,7 +66,7 @@ impl Watcher {
 }
 
 impl Watch for Watcher {
-    fn follow(&mut self, dirs: &[PathBuf]) {
+    fn follow(&mut self, dirs: &[PathBuf]) -> Tells {
         let wanted: BTreeSet<PathBuf> = dirs.iter().cloned().collect();
         for gone in self.followed.difference(&wanted) {
             // A directory that was removed took its watch with it.
@@ -69,7 +83,22 @@ impl Watch for Watcher {
             }
         }
         self.followed = followed;
+        if !wanted.is_empty() && self.followed == wanted && wanted.iter().all(|it| is_local(it)) {
+            Tells::Everything
+        } else {
+            Tells::Something
+        }
     }
+}
+
+/// Whether only this machine writes there: what others write on a file system that is shared wakes nobody here.
+fn is_local(dir: &Path) -> bool {
+    statfs(dir).is_ok_and(|it| {
+        matches!(
+            it.filesystem_type(),
+            EXT4_SUPER_MAGIC | XFS_SUPER_MAGIC | BTRFS_SUPER_MAGIC | F2FS_SUPER_MAGIC | TMPFS_MAGIC
+        )
+    })
 }
 
 /// Whether an event can mean that a branch moved.
@@ -123,9 +152,14 @@ mod tests {
         let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (send, mut events) = mpsc::unbounded_channel();
         let mut watcher = Watcher::new(send).unwrap();
-        watcher.follow(&[first.path().to_owned(), first.path().join("missing")]);
+        let tells = watcher.follow(&[first.path().to_owned(), first.path().join("missing")]);
+        assert_eq!(tells, Tells::Something);
         std::fs::write(first.path().join("main"), "x").unwrap();
         assert_eq!(events.recv().await, Some(Event::Touched));
+        let tells = watcher.follow(&[second.path().to_owned()]);
+        let is_local = is_local(second.path());
+        assert_eq!(tells == Tells::Everything, is_local);
+        assert_eq!(watcher.follow(&[]), Tells::Something);
         watcher.follow(&[second.path().to_owned()]);
         std::fs::write(second.path().join("main"), "x").unwrap();
         assert_eq!(events.recv().await, Some(Event::Touched));
