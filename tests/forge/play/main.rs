@@ -6,6 +6,7 @@ mod golden;
 mod stage;
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use muster_tests::hub::REPOSITORY;
 use muster_tests::hub::people::{Draft, NotMerged};
@@ -32,7 +33,7 @@ const AMARA_ADMINISTERS: &str =
 const AMARA_SUPERUSER: &str =
     "  amara: {authentik_user: amara.okafor, k8s_user: amara.okafor, tier: superuser}";
 
-fn main() {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [stand_in, validator, door, work] = &arguments[..] else {
         panic!("story STAND_IN VALIDATOR DOOR WORK");
@@ -46,7 +47,8 @@ fn main() {
     }
     let score = &stage.score;
     println!("{} passed, {} failed", score.passed, score.failed);
-    std::process::exit(i32::from(score.failed > 0));
+    // Not by exit(), which would leave behind what the stage has running.
+    ExitCode::from(u8::from(score.failed > 0))
 }
 
 fn play(stage: &mut Stage) {
