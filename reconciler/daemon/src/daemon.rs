@@ -50,9 +50,10 @@ pub trait Cycle: Send + 'static {
     /// Directories in which something changes when a branch of a local origin moves; empty for a remote one.
     fn watch_paths(&self) -> Vec<PathBuf>;
 
-    /// A look like [`Cycle::has_moved`], for somebody else to take while nothing runs: all of it the first time, and then
-    /// as much as is not told anyway. `None` where the cycle has to be asked itself.
-    fn look(&self, _: Tells) -> Option<Look> {
+    /// A look like [`Cycle::has_moved`], for somebody else to take after each `every` while nothing runs: all of it the
+    /// first time, and then as much as is not told anyway. `None` where the cycle has to be asked itself.
+    fn look(&self, tells: Tells, every: Duration) -> Option<Look> {
+        let _ = (tells, every);
         None
     }
 }
@@ -201,7 +202,7 @@ async fn turns(
         }
         let tells = around.watch.follow(&cycle.watch_paths());
         let due = due_in.map(|due_in| Instant::now() + due_in);
-        let look = cycle.look(tells).filter(|_| failures == 0);
+        let look = cycle.look(tells, pace.poll).filter(|_| failures == 0);
         // Without a thread to be had, the loop looks itself.
         let lookout = look.and_then(|look| Lookout::post(look, pace.poll).ok());
         let times = (began, due);

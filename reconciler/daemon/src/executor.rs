@@ -534,30 +534,44 @@ impl Cycle for Executor {
         self.outside.source.watch_paths()
     }
 
-    fn look(&self, tells: Tells) -> Option<Look> {
+    fn look(&self, tells: Tells, every: Duration) -> Option<Look> {
         // How a push goes is known only here, and a remote origin has to be asked.
         let (None, Some(signature), Some(stamp)) =
             (&self.pusher, self.outside.source.signature(), &self.stamp)
         else {
             return None;
         };
-        let (signature, stamp, mut turn) = (signature.clone(), stamp.clone(), 0_usize);
-        let everything = tells == Tells::Everything;
-        // Whoever edits a host by hand waits a few looks: a look is to cost next to nothing.
+        let (signature, stamp) = (signature.clone(), stamp.clone());
+        let of_host = stamp.0.len();
+        let told = tells == Tells::Everything;
+        let all = of_host + if told { signature.parts() } else { 0 };
+        let (share, mut next) = (share(all, every), None);
         Some(Box::new(move || {
-            let files = stamp.0.len();
-            let holds = match turn {
-                0 => signature.still_holds() && stamp.still_holds(),
-                _ if !everything => signature.still_holds() && stamp.part_still_holds(turn % files),
-                _ => match (turn % (files + signature.parts())).checked_sub(files) {
-                    Some(part) => signature.part_still_holds(part),
-                    None => stamp.part_still_holds(turn % (files + signature.parts())),
-                },
+            let Some(begin) = next else {
+                // What moved before anybody watched was told to nobody.
+                next = Some(0);
+                return !signature.still_holds() || !stamp.still_holds();
             };
-            turn += 1;
+            next = Some((begin + share) % all);
+            let mut turn = (begin..begin + share).map(|part| part % all);
+            let holds = (told || signature.still_holds())
+                && turn.all(|part| match part.checked_sub(of_host) {
+                    None => stamp.part_still_holds(part),
+                    Some(part) => signature.part_still_holds(part),
+                });
             !holds
         }))
     }
+}
+
+/// Within what time each file is looked at that nobody tells of: a look every second, at all of them, would cost more than
+/// all else that an idle daemon does.
+const ROUND: Duration = Duration::from_secs(15);
+
+/// How many of so many files are looked at in each look.
+fn share(all: usize, every: Duration) -> usize {
+    let share = (all as u128 * every.as_millis()).div_ceil(ROUND.as_millis());
+    usize::try_from(share).unwrap_or(all).clamp(1, all.max(1))
 }
 
 /// When something is due although nothing moves: a step to be tried again, or the next day, when somebody may expire.
@@ -584,4 +598,30 @@ fn due_in(summary: &cycle::Summary, now: Time) -> Duration {
         .min()
         .map_or(midnight, |at| at.min(midnight));
     Duration::from_secs(u64::try_from(next - now.0).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_looked_at_within_a_round_and_each_time_where_looks_are_seldom() {
+        let seconds = Duration::from_secs;
+        for (all, every, expected) in [
+            (11, 1, 1),
+            (11, 2, 2),
+            (30, 1, 2),
+            (11, 15, 11),
+            (11, 30, 11),
+        ] {
+            let share = share(all, seconds(every));
+            assert_eq!(share, expected, "{all} files every {every} s");
+            let looks = all.div_ceil(share) as u64;
+            assert!(
+                every >= 15 || looks * every <= 15,
+                "{all} files every {every} s"
+            );
+        }
+        assert_eq!(share(11, Duration::ZERO), 1);
+    }
 }

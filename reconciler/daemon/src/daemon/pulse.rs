@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Cycle, Health, Look, PATIENCE, Summary, Tells, Why};
 
@@ -62,8 +62,8 @@ impl Cycle for Pulsing {
         self.cycle.watch_paths()
     }
 
-    fn look(&self, tells: Tells) -> Option<Look> {
-        self.cycle.look(tells)
+    fn look(&self, tells: Tells, every: Duration) -> Option<Look> {
+        self.cycle.look(tells, every)
     }
 }
 

@@ -437,7 +437,7 @@ impl Cycle for Seen {
     fn watch_paths(&self) -> Vec<PathBuf> {
         Vec::new()
     }
-    fn look(&self, _: Tells) -> Option<Look> {
+    fn look(&self, _: Tells, _: Duration) -> Option<Look> {
         let looked = Arc::clone(&self.0);
         Some(Box::new(move || {
             let mut it = looked.lock().unwrap();
