@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +23,7 @@ use crate::outside::{LedgerRepository, NotesSink, OutsideError, StateSource};
 use crate::push::{News, Pusher};
 use crate::refused_tags::RefusedTags;
 use crate::settings::{self, Settings};
+use crate::stamp::{self, Stamp};
 use crate::state_dir::StateDir;
 use crate::suspension;
 use crate::trust::TrustFile;
@@ -62,7 +62,7 @@ pub struct Executor {
     trust: TrustFile,
     state: StateDir,
     watched: Vec<PathBuf>,
-    stamp: Option<Stamp>,
+    stamped: Option<Stamped>,
     console: Console,
     now: fn() -> Time,
     alive: Option<Time>,
@@ -135,7 +135,7 @@ impl Executor {
             memory: Memory::new(replayed, files),
             state: state.clone(),
             watched: watched(settings),
-            stamp: None,
+            stamped: None,
             console,
             now,
             alive: None,
@@ -390,11 +390,11 @@ fn watched(settings: &Settings) -> Vec<PathBuf> {
     watched
 }
 
-/// Identity, size and times of files, by which it is seen whether something was written in between.
+/// Files, and how each was when a cycle began.
 #[derive(Clone, Debug)]
-struct Stamp(Vec<(PathBuf, Option<[i64; 6]>)>);
+struct Stamped(Vec<(PathBuf, Stamp)>);
 
-impl Stamp {
+impl Stamped {
     fn take(paths: &[PathBuf]) -> Self {
         let of = |path: &PathBuf| (path.clone(), stamp(path));
         Self(paths.iter().map(of).collect())
@@ -411,18 +411,8 @@ impl Stamp {
     }
 }
 
-/// `None` for what is missing.
-fn stamp(path: &Path) -> Option<[i64; 6]> {
-    let it = std::fs::symlink_metadata(path).ok()?;
-    let (inode, size) = (it.ino().cast_signed(), it.size().cast_signed());
-    Some([
-        inode,
-        size,
-        it.mtime(),
-        it.mtime_nsec(),
-        it.ctime(),
-        it.ctime_nsec(),
-    ])
+fn stamp(path: &Path) -> Stamp {
+    stamp::of(std::fs::symlink_metadata(path))
 }
 
 impl Cycle for Executor {
@@ -432,13 +422,13 @@ impl Cycle for Executor {
         self.start_push(now);
         heard
             || self.outside.source.has_moved()
-            || !self.stamp.as_ref().is_some_and(Stamp::still_holds)
+            || !self.stamped.as_ref().is_some_and(Stamped::still_holds)
     }
 
     fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> Summary {
         tracing::debug!(?why, "A cycle begins.");
         let now = (self.now)();
-        self.stamp = Some(Stamp::take(&self.watched));
+        self.stamped = Some(Stamped::take(&self.watched));
         self.ask_first();
         self.hear_of_push(now);
         if let Err(error) = self.take_requests(now).and_then(|()| self.take_misfit(now)) {
@@ -536,13 +526,13 @@ impl Cycle for Executor {
 
     fn look(&self, tells: Tells, every: Duration) -> Option<Look> {
         // How a push goes is known only here, and a remote origin has to be asked.
-        let (None, Some(signature), Some(stamp)) =
-            (&self.pusher, self.outside.source.signature(), &self.stamp)
+        let (None, Some(signature), Some(stamped)) =
+            (&self.pusher, self.outside.source.signature(), &self.stamped)
         else {
             return None;
         };
-        let (signature, stamp) = (signature.clone(), stamp.clone());
-        let of_host = stamp.0.len();
+        let (signature, stamped) = (signature.clone(), stamped.clone());
+        let of_host = stamped.0.len();
         let told = tells == Tells::Everything;
         let all = of_host + if told { signature.parts() } else { 0 };
         let (share, mut next) = (share(all, every), None);
@@ -550,13 +540,13 @@ impl Cycle for Executor {
             let Some(begin) = next else {
                 // What moved before anybody watched was told to nobody.
                 next = Some(0);
-                return !signature.still_holds() || !stamp.still_holds();
+                return !signature.still_holds() || !stamped.still_holds();
             };
             next = Some((begin + share) % all);
             let mut turn = (begin..begin + share).map(|part| part % all);
             let holds = (told || signature.still_holds())
                 && turn.all(|part| match part.checked_sub(of_host) {
-                    None => stamp.part_still_holds(part),
+                    None => stamped.part_still_holds(part),
                     Some(part) => signature.part_still_holds(part),
                 });
             !holds

@@ -13,6 +13,7 @@ pub mod suspension;
 
 pub mod bot;
 pub mod cycle;
+mod stamp;
 mod tell;
 
 pub mod bot_store;

@@ -132,6 +132,24 @@ async fn play_at<F: Future<Output = ()>>(
     (ended, script, told)
 }
 
+/// Serves `cycle` with nobody around it but whoever sends events.
+async fn serve_alone(
+    cycle: impl Cycle,
+    pace: Pace,
+    events: mpsc::UnboundedReceiver<Event>,
+) -> Ended {
+    let (mut silent, mut unwatched, mut random) = (Silent, Unwatched, || 0.5);
+    let mut around = Surroundings {
+        alarm: Alarm::of_runtime(),
+        events,
+        knock: Knock::default(),
+        supervisor: &mut silent,
+        watch: &mut unwatched,
+        random: &mut random,
+    };
+    serve(Box::new(cycle), pace, &mut around).await
+}
+
 async fn after(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
@@ -297,17 +315,8 @@ impl Cycle for Speaks {
 async fn a_cycle_is_let_go_of_beside_the_loop() {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let (_send, events) = mpsc::unbounded_channel();
-    let (mut silent, mut unwatched, mut random) = (Silent, Unwatched, || 0.5);
-    let mut around = Surroundings {
-        alarm: Alarm::of_runtime(),
-        events,
-        knock: Knock::default(),
-        supervisor: &mut silent,
-        watch: &mut unwatched,
-        random: &mut random,
-    };
-    let cycle = Box::new(Speaks(runtime.unwrap()));
-    assert_eq!(serve(cycle, PACE, &mut around).await, Ended::Broken);
+    let cycle = Speaks(runtime.unwrap());
+    assert_eq!(serve_alone(cycle, PACE, events).await, Ended::Broken);
 }
 
 #[tokio::test]
@@ -317,21 +326,8 @@ async fn a_signal_reaches_the_cycle_between_its_batches() {
         ..Script::default()
     }));
     let (send, events) = mpsc::unbounded_channel();
-    let (mut silent, mut unwatched, mut random) = (Silent, Unwatched, || 0.5);
-    let mut around = Surroundings {
-        alarm: Alarm::of_runtime(),
-        events,
-        knock: Knock::default(),
-        supervisor: &mut silent,
-        watch: &mut unwatched,
-        random: &mut random,
-    };
-    let ended = serve(
-        Box::new(Fake(Arc::clone(&script), Some(send))),
-        PACE,
-        &mut around,
-    )
-    .await;
+    let cycle = Fake(Arc::clone(&script), Some(send));
+    let ended = serve_alone(cycle, PACE, events).await;
     assert_eq!(ended, Ended::Stopped);
     assert!(script.lock().unwrap().stopped_early);
 }
@@ -451,20 +447,11 @@ impl Cycle for Seen {
 async fn what_is_seen_from_beside_the_loop_has_it_run() {
     let script = Arc::new(Mutex::new((Script::default(), 0)));
     let (_send, events) = mpsc::unbounded_channel();
-    let (mut silent, mut unwatched, mut random) = (Silent, Unwatched, || 0.5);
-    let mut around = Surroundings {
-        alarm: Alarm::of_runtime(),
-        events,
-        knock: Knock::default(),
-        supervisor: &mut silent,
-        watch: &mut unwatched,
-        random: &mut random,
-    };
     let pace = Pace {
         poll: Duration::from_millis(1),
         ..PACE
     };
-    let ended = serve(Box::new(Seen(Arc::clone(&script))), pace, &mut around).await;
+    let ended = serve_alone(Seen(Arc::clone(&script)), pace, events).await;
     assert_eq!(ended, Ended::Broken);
     let script = script.lock().unwrap();
     let why: Vec<Why> = script.0.ran.iter().map(|(_, why)| *why).collect();

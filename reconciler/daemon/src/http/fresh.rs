@@ -2,22 +2,19 @@
 
 use std::fmt;
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use super::HttpError;
 use crate::cycle::chain;
+use crate::stamp::{self, Stamp};
 
 /// A value out of files. What was good is kept until the files are good again.
 pub(super) struct Fresh<T> {
     paths: Vec<PathBuf>,
     make: Box<dyn Fn() -> Result<T, HttpError> + Send + Sync>,
-    held: Mutex<(Stamp, T)>,
+    held: Mutex<(Vec<Stamp>, T)>,
 }
-
-/// Identity, size and times of files, links followed.
-type Stamp = Vec<Option<[i64; 6]>>;
 
 impl<T: Clone> Fresh<T> {
     /// Makes it for the first time.
@@ -25,12 +22,12 @@ impl<T: Clone> Fresh<T> {
         paths: Vec<PathBuf>,
         make: impl Fn() -> Result<T, HttpError> + Send + Sync + 'static,
     ) -> Result<Self, HttpError> {
-        let stamp = stamp(&paths);
+        let stamps = stamps(&paths);
         let value = make()?;
         Ok(Self {
             paths,
             make: Box::new(make),
-            held: Mutex::new((stamp, value)),
+            held: Mutex::new((stamps, value)),
         })
     }
 
@@ -38,7 +35,7 @@ impl<T: Clone> Fresh<T> {
     pub(super) fn current(&self) -> T {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let (seen, value) = &mut *held;
-        let now = stamp(&self.paths);
+        let now = stamps(&self.paths);
         if *seen != now {
             // Once for each change, also where it cannot be used.
             *seen = now;
@@ -59,18 +56,10 @@ impl<T> fmt::Debug for Fresh<T> {
     }
 }
 
-fn stamp(paths: &[PathBuf]) -> Stamp {
-    let of = |path: &PathBuf| {
-        let it = fs::metadata(path).ok()?;
-        let (inode, size) = (it.ino().cast_signed(), it.size().cast_signed());
-        Some([
-            inode,
-            size,
-            it.mtime(),
-            it.mtime_nsec(),
-            it.ctime(),
-            it.ctime_nsec(),
-        ])
-    };
-    paths.iter().map(of).collect()
+/// Links are followed.
+fn stamps(paths: &[PathBuf]) -> Vec<Stamp> {
+    paths
+        .iter()
+        .map(|path| stamp::of(fs::metadata(path)))
+        .collect()
 }
