@@ -436,15 +436,11 @@ fn play(fleet: &mut Fleet) {
     let number = fleet.propose(PROPOSALS);
     all.push(number);
     open.push(number);
-    let expected = format!("Not known on {} of {HOSTS} hosts", silent.len());
-    let comment = fleet.wait_for_comment(number, &expected, |it| it.contains(&expected));
-    for host in 1..=HOSTS {
-        let line = format!("`host/h{host}` (stale)");
-        fleet.check(
-            &format!("{line}, though it is {silent:?} that are silent: {comment}"),
-            comment.contains(&line) == silent.contains(&host),
-        );
-    }
+    // Clocks do not turn all at once: until they have, hosts are stale for a bot, or ahead of it, that are not silent.
+    let names: BTreeSet<String> = silent.iter().map(|n| format!("host/h{n}")).collect();
+    let stale: Vec<String> = names.iter().map(|it| format!("`{it}` (stale)")).collect();
+    let expected = format!("Not known: {}.\n", stale.join(", "));
+    fleet.wait_for_comment(number, &expected, |it| it.contains(&expected));
     let head = fleet.hub.head(number);
     let status = fleet.hub.wait_for("a red status", |hub| {
         hub.poke();

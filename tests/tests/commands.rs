@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 
-use muster_tests::site::{ANN, ANN_AND_BOB, Ran, Site, needs, wait_until};
+use muster_tests::site::{ANN, ANN_AND_BOB, Ran, Site, hermetic, needs, program, wait_until};
 use serde_json::Value;
 
 const OK: Option<i32> = Some(0);
@@ -425,7 +425,7 @@ fn the_log_is_json_where_that_is_asked_for() {
 
 #[test]
 fn a_fleet_is_looked_at_from_anywhere_out_of_a_copy_of_the_ledgers() {
-    needs(&["git"]);
+    needs(&["git", "faketime"]);
     let site = bob_has_gone();
     let ledger = site.path("state/ledger.git");
     let ledger = ledger.to_str().unwrap();
@@ -452,6 +452,23 @@ fn a_fleet_is_looked_at_from_anywhere_out_of_a_copy_of_the_ledgers() {
         ),
         (Some("host/devvm"), Some("well"), Some(1))
     );
+
+    // What it told is no news in twenty minutes, and cannot have been told in twenty minutes from now.
+    for (here, word, why) in [
+        ("+20m", "host/devvm  silent", "last heard of at"),
+        (
+            "-20m",
+            "host/devvm  clock ahead",
+            "its clock is wrong, or the one here",
+        ),
+    ] {
+        let mut faketime = hermetic("faketime");
+        faketime.args(["-f", here]).arg(program());
+        faketime.args(["status", "--fleet", "--ledger", copy]);
+        let ran = Ran::from(faketime.output().expect("faketime"));
+        says(&ran, 1, word);
+        says(&ran, 1, why);
+    }
 
     // What a branch would do there, by that host's own policy.
     let repo = site.path("origin");

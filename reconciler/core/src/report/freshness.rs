@@ -7,8 +7,8 @@ use crate::policy::Executor;
 use crate::time::Time;
 
 /// Why nothing is planned for a host: what it last told is no ground to guess from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unknown<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unknown<W> {
     /// It was read, and not lately enough.
     Stale {
         /// When it was read last.
@@ -16,10 +16,17 @@ pub enum Unknown<'a> {
         /// How old that may be, in seconds, by the settings.
         limit: u32,
     },
+    /// It was read at a time that is still to come: its clock is wrong, or the one here.
+    Ahead {
+        /// When it was read, by its clock.
+        read: Time,
+        /// How far ahead that may be, in seconds, by the settings.
+        limit: u32,
+    },
     /// It never told anything.
     NeverSeen,
-    /// What it told cannot be read.
-    Unreadable(&'a str),
+    /// What it told cannot be read, and why.
+    Unreadable(W),
 }
 
 /// An executor that nothing is planned for.
@@ -28,7 +35,7 @@ pub struct UnknownHost<'a> {
     /// Which.
     pub executor: &'a Executor,
     /// Why.
-    pub why: Unknown<'a>,
+    pub why: Unknown<&'a str>,
 }
 
 /// When a host was read, if that is recent enough to plan on. A moment further ahead of `now` than `limit` seconds is
@@ -36,21 +43,32 @@ pub struct UnknownHost<'a> {
 ///
 /// # Errors
 /// When it is not; what is to be said of it then.
-pub fn freshness(read: Option<Time>, now: Time, limit: u32) -> Result<Time, Unknown<'static>> {
-    match read {
-        None => Err(Unknown::NeverSeen),
-        Some(read) if now.0.abs_diff(read.0) > u64::from(limit) => {
-            Err(Unknown::Stale { read, limit })
-        }
-        Some(read) => Ok(read),
+pub fn freshness<W>(read: Time, now: Time, limit: u32) -> Result<Time, Unknown<W>> {
+    match now.0.abs_diff(read.0) > u64::from(limit) {
+        true if read > now => Err(Unknown::Ahead { read, limit }),
+        true => Err(Unknown::Stale { read, limit }),
+        false => Ok(read),
     }
 }
 
-impl Unknown<'_> {
+impl<W: AsRef<str>> Unknown<W> {
+    /// The same, lent.
+    pub fn as_str(&self) -> Unknown<&str> {
+        match *self {
+            Self::Stale { read, limit } => Unknown::Stale { read, limit },
+            Self::Ahead { read, limit } => Unknown::Ahead { read, limit },
+            Self::NeverSeen => Unknown::NeverSeen,
+            Self::Unreadable(ref why) => Unknown::Unreadable(why.as_ref()),
+        }
+    }
+}
+
+impl Unknown<&str> {
     /// In a word or two.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Stale { .. } => "stale",
+            Self::Ahead { .. } => "clock ahead",
             Self::NeverSeen => "never seen",
             Self::Unreadable(_) => "unreadable",
         }
@@ -63,6 +81,13 @@ impl Unknown<'_> {
                 let _ = write!(
                     out,
                     "last read at {read}, and the settings call it stale after {}",
+                    length(limit)
+                );
+            }
+            Self::Ahead { read, limit } => {
+                let _ = write!(
+                    out,
+                    "read at {read} by its own clock, which is more than {} ahead of the one here: one of the two is wrong",
                     length(limit)
                 );
             }
@@ -92,15 +117,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_old_or_told_by_a_wrong_clock_is_stale() {
+    fn what_is_too_old_or_told_by_a_wrong_clock_is_not_known() {
         let now = Time(10_000);
-        assert_eq!(freshness(Some(Time(9_100)), now, 900), Ok(Time(9_100)));
-        assert_eq!(freshness(Some(Time(10_900)), now, 900), Ok(Time(10_900)));
-        for read in [Time(9_099), Time(10_901), Time(i64::MIN), Time(i64::MAX)] {
-            let stale = Err(Unknown::Stale { read, limit: 900 });
-            assert_eq!(freshness(Some(read), now, 900), stale);
+        let limit = 900;
+        let seen = |read| freshness::<&str>(read, now, limit);
+        for read in [Time(9_100), now, Time(10_900)] {
+            assert_eq!(seen(read), Ok(read));
         }
-        assert_eq!(freshness(None, now, 900), Err(Unknown::NeverSeen));
+        for read in [Time(9_099), Time(i64::MIN)] {
+            assert_eq!(seen(read), Err(Unknown::Stale { read, limit }));
+        }
+        for read in [Time(10_901), Time(i64::MAX)] {
+            assert_eq!(seen(read), Err(Unknown::Ahead { read, limit }));
+        }
     }
 
     #[test]

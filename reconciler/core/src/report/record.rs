@@ -41,7 +41,7 @@ pub struct HostRecord<'a> {
     /// Which.
     pub executor: &'a Executor,
     /// When it told, or why that does not count as what is there now.
-    pub seen: Result<Time, Unknown<'a>>,
+    pub seen: Result<Time, Unknown<&'a str>>,
     /// The commit that it enforces, if it has one.
     pub adopted: Option<&'a CommitId>,
     /// How far it is.

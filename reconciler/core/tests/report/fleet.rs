@@ -134,12 +134,19 @@ fn hosts_alike_share_a_section_and_each_keeps_its_ids() {
 fn a_host_that_is_not_known_is_said_on_top_and_not_guessed_over() {
     let names = ["web1", "web2"].map(host);
     let hosts: Vec<Host<'_>> = names.iter().map(|it| seen(NOW.0 - 60, it)).collect();
-    let (old, new, broken) = (executor("old"), executor("new"), executor("broken"));
+    let [old, early, new, broken] = ["old", "early", "new", "broken"].map(executor);
     let unknown = [
         UnknownHost {
             executor: &old,
             why: Unknown::Stale {
                 read: Time(NOW.0 - 90_000),
+                limit: 900,
+            },
+        },
+        UnknownHost {
+            executor: &early,
+            why: Unknown::Ahead {
+                read: Time(NOW.0 + 1_200),
                 limit: 900,
             },
         },
@@ -163,7 +170,7 @@ fn a_host_that_is_not_known_is_said_on_top_and_not_guessed_over() {
         assert_eq!(comment.state, State::Failure, "{one:?}");
     }
     let nobody = planned(Audience::Team, &[], &unknown);
-    assert_eq!(nobody.line, "What merging would do is not known on 3 hosts");
+    assert_eq!(nobody.line, "What merging would do is not known on 4 hosts");
 }
 
 #[test]

@@ -8,12 +8,12 @@ use muster_core::forge::ForgeError;
 use muster_core::ledger::told::{self, Stage};
 use muster_core::policy::Executor;
 use muster_core::repo;
-use muster_core::report::{self, HostRecord, Record, ReleaseRecord};
+use muster_core::report::{self, HostRecord, Record, ReleaseRecord, Unknown};
 use muster_core::step::StepId;
 use muster_core::world::{Ancestry, Pulls};
 
 use super::post::{Look, room};
-use super::record::{Ground, Part, Relation, Seen};
+use super::record::{Ground, Part, Relation};
 use super::turn::{Turn, whole_or_with_report};
 
 /// A merge.
@@ -161,9 +161,9 @@ fn part<S: Pulls, F: Fleet, B: BotStore>(
     relations: &mut Relations,
 ) -> Part {
     let Merged { commit, onto } = merged;
-    let unreadable = |why: String| Part::unknown(executor, Seen::Unreadable(why));
+    let unreadable = |why: String| Part::unknown(executor, Err(Unknown::Unreadable(why)));
     let standing = match turn.memory.survey.standing(executor) {
-        None => return Part::unknown(executor, Seen::Never),
+        None => return Part::unknown(executor, Err(Unknown::NeverSeen)),
         Some(Err(why)) => return unreadable(why.clone()),
         Some(Ok(standing)) => standing.clone(),
     };

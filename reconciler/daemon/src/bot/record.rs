@@ -64,12 +64,7 @@ pub(super) struct Part {
 }
 
 /// When a host told, or why that does not count.
-pub(super) enum Seen {
-    At(Time),
-    Stale { read: Time, limit: u32 },
-    Never,
-    Unreadable(String),
-}
+pub(super) type Seen = Result<Time, Unknown<String>>;
 
 /// How far a host is.
 enum Far {
@@ -148,12 +143,7 @@ impl Part {
             own,
         } = ground;
         let facts = &brief.facts;
-        let seen = match report::freshness(Some(*read), at.now, at.stale) {
-            Ok(read) => Seen::At(read),
-            Err(Unknown::Stale { read, limit }) => Seen::Stale { read, limit },
-            Err(Unknown::NeverSeen) => Seen::Never,
-            Err(Unknown::Unreadable(why)) => Seen::Unreadable(why.to_owned()),
-        };
+        let seen = report::freshness(*read, at.now, at.stale);
         let mut part = Self {
             adopted: Some(facts.adopted.clone()),
             ..Self::unknown(executor, seen)
@@ -227,15 +217,7 @@ impl Part {
     pub(super) fn record<'a>(&'a self, releases: &'a [ReleaseRecord<'a>]) -> HostRecord<'a> {
         HostRecord {
             executor: &self.executor,
-            seen: match &self.seen {
-                Seen::At(read) => Ok(*read),
-                Seen::Stale { read, limit } => Err(Unknown::Stale {
-                    read: *read,
-                    limit: *limit,
-                }),
-                Seen::Never => Err(Unknown::NeverSeen),
-                Seen::Unreadable(why) => Err(Unknown::Unreadable(why)),
-            },
+            seen: self.seen.as_ref().copied().map_err(Unknown::as_str),
             adopted: self.adopted.as_ref(),
             reached: match &self.reached {
                 Far::Behind => Reached::Behind,
@@ -268,7 +250,7 @@ impl Part {
 
     /// Whether there is nothing more to come from this host.
     pub(super) fn is_through(&self) -> bool {
-        matches!(self.seen, Seen::At(_))
+        self.seen.is_ok()
             && matches!(self.reached, Far::At)
             && self.undone.is_empty()
             && self.held.is_empty()

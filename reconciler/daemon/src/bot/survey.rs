@@ -79,19 +79,13 @@ impl Moment {
 #[derive(Default)]
 pub(super) struct Outlook {
     hosts: Vec<Seen>,
-    unknown: Vec<(Executor, Why)>,
+    unknown: Vec<(Executor, Unknown<String>)>,
 }
 
 struct Seen {
     planned: Arc<Planned>,
     base: Option<Arc<Planned>>,
     read: Time,
-}
-
-enum Why {
-    Stale { read: Time, limit: u32 },
-    NeverSeen,
-    Unreadable(String),
 }
 
 impl Outlook {
@@ -115,14 +109,7 @@ impl Outlook {
             .iter()
             .map(|(executor, why)| UnknownHost {
                 executor,
-                why: match why {
-                    Why::Stale { read, limit } => Unknown::Stale {
-                        read: *read,
-                        limit: *limit,
-                    },
-                    Why::NeverSeen => Unknown::NeverSeen,
-                    Why::Unreadable(why) => Unknown::Unreadable(why),
-                },
+                why: why.as_str(),
             })
             .collect()
     }
@@ -169,8 +156,8 @@ impl Survey {
             match &known.standing {
                 Ok(standing) => {
                     standing.ledger.hash(&mut hasher);
-                    let fresh = report::freshness(Some(standing.read), at.now, at.stale);
-                    fresh.is_ok().hash(&mut hasher);
+                    let fresh = report::freshness::<&str>(standing.read, at.now, at.stale);
+                    fresh.hash(&mut hasher);
                 }
                 Err(why) => why.hash(&mut hasher),
             }
@@ -327,7 +314,7 @@ impl Survey {
                 Ok(told) => due.push((executor.clone(), told, base, read)),
                 Err(why) => outlook
                     .unknown
-                    .push((executor.clone(), Why::Unreadable(why))),
+                    .push((executor.clone(), Unknown::Unreadable(why))),
             }
         }
         let planned = in_parallel(due, |(executor, told, base, read)| {
@@ -341,7 +328,7 @@ impl Survey {
         for (executor, seen) in planned {
             match seen {
                 Ok(seen) => outlook.hosts.push(seen),
-                Err(why) => outlook.unknown.push((executor, Why::Unreadable(why))),
+                Err(why) => outlook.unknown.push((executor, Unknown::Unreadable(why))),
             }
         }
         let named = repo
@@ -351,7 +338,7 @@ impl Survey {
         outlook.unknown.extend(
             named
                 .filter(|it| !self.hosts.contains_key(it))
-                .map(|it| (it, Why::NeverSeen)),
+                .map(|it| (it, Unknown::NeverSeen)),
         );
         outlook
     }
@@ -401,16 +388,11 @@ impl Known {
     }
 
     /// When it was read, if that is recent enough.
-    fn fresh(&self, at: Moment) -> Result<Time, Why> {
-        let read = match &self.standing {
-            Ok(standing) => Some(standing.read),
-            Err(why) => return Err(Why::Unreadable(why.clone())),
-        };
-        report::freshness(read, at.now, at.stale).map_err(|why| match why {
-            Unknown::Stale { read, limit } => Why::Stale { read, limit },
-            Unknown::NeverSeen => Why::NeverSeen,
-            Unknown::Unreadable(why) => Why::Unreadable(why.to_owned()),
-        })
+    fn fresh(&self, at: Moment) -> Result<Time, Unknown<String>> {
+        match &self.standing {
+            Ok(standing) => report::freshness(standing.read, at.now, at.stale),
+            Err(why) => Err(Unknown::Unreadable(why.clone())),
+        }
     }
 
     fn told<F: Fleet>(&mut self, executor: &Executor, fleet: &F) -> Result<Arc<Packed>, String> {

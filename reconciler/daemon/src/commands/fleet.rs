@@ -8,6 +8,7 @@ use muster_core::diagnostic::visible;
 use muster_core::facts::Facts;
 use muster_core::fleet::alive::{self, Alive};
 use muster_core::ledger::held::HeldSteps;
+use muster_core::report::{Unknown, freshness};
 use muster_core::time::Time;
 use serde_json::{Value, json};
 
@@ -18,7 +19,7 @@ use super::{CommandError, Common, Output, now};
 use crate::exit;
 
 /// What is unheard of for so long is said to be, where no settings say how long, in seconds.
-const STALE: i64 = 900;
+const STALE: u32 = 900;
 
 /// One host.
 struct Row {
@@ -88,6 +89,7 @@ enum State<'a> {
     Unreadable(&'a str),
     Frozen(String),
     Silent(Time),
+    Ahead(Time),
     NeedsOperator(usize),
     Refused(String),
     Suspended(String),
@@ -95,7 +97,7 @@ enum State<'a> {
     Well,
 }
 
-fn state(row: &Row, now: Time, stale: i64) -> State<'_> {
+fn state(row: &Row, now: Time, stale: u32) -> State<'_> {
     let Heard {
         facts,
         read,
@@ -108,8 +110,10 @@ fn state(row: &Row, now: Time, stale: i64) -> State<'_> {
     if let Some(frozen) = &facts.frozen {
         return State::Frozen(frozen.to_string());
     }
-    if now.0.saturating_sub(read.0) > stale {
-        return State::Silent(*read);
+    match freshness::<&str>(*read, now, stale) {
+        Ok(_) => {}
+        Err(Unknown::Ahead { .. }) => return State::Ahead(*read),
+        Err(_) => return State::Silent(*read),
     }
     if !facts.needs_operator.is_empty() {
         return State::NeedsOperator(facts.needs_operator.len());
@@ -137,6 +141,7 @@ impl State<'_> {
             Self::Unreadable(_)
             | Self::Frozen(_)
             | Self::Silent(_)
+            | Self::Ahead(_)
             | Self::NeedsOperator(_)
             | Self::Refused(_)
             | Self::Failing(_) => false,
@@ -148,6 +153,7 @@ impl State<'_> {
             Self::Unreadable(_) => "unreadable",
             Self::Frozen(_) => "frozen",
             Self::Silent(_) => "silent",
+            Self::Ahead(_) => "clock ahead",
             Self::NeedsOperator(_) => "needs operator",
             Self::Refused(_) => "refused",
             Self::Suspended(_) => "suspended",
@@ -162,6 +168,9 @@ impl State<'_> {
             Self::Unreadable(why) => Some(visible(why)),
             Self::Frozen(why) | Self::Refused(why) | Self::Suspended(why) => Some(visible(why)),
             Self::Silent(read) => Some(format!("last heard of at {read}")),
+            Self::Ahead(read) => Some(format!(
+                "it was {read} by its clock when it told: its clock is wrong, or the one here"
+            )),
             Self::NeedsOperator(1) => Some("1 step was brought to no end".to_owned()),
             Self::NeedsOperator(steps) => Some(format!("{steps} steps were brought to no end")),
             Self::Failing(1) => Some("1 step fails, and is tried again".to_owned()),
@@ -170,7 +179,7 @@ impl State<'_> {
     }
 }
 
-fn text(rows: &[Row], now: Time, stale: i64, paint: Paint) -> String {
+fn text(rows: &[Row], now: Time, stale: u32, paint: Paint) -> String {
     let mut out = String::new();
     let width = rows.iter().map(|it| it.executor.len()).max().unwrap_or(0);
     let mut well = 0;
@@ -212,7 +221,7 @@ fn text(rows: &[Row], now: Time, stale: i64, paint: Paint) -> String {
     out
 }
 
-fn as_json(row: &Row, now: Time, stale: i64) -> Value {
+fn as_json(row: &Row, now: Time, stale: u32) -> Value {
     let state = state(row, now, stale);
     let heard = row.told.as_ref().ok();
     json!({

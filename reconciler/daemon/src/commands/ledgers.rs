@@ -30,7 +30,7 @@ pub(super) struct Shelves {
     pub(super) all: Vec<Shelf>,
     pub(super) here: Option<Settings>,
     /// After how many seconds a host counts as silent, where settings say so.
-    pub(super) stale: Option<i64>,
+    pub(super) stale: Option<u32>,
     /// What was fetched for this look, and goes with it.
     _copy: Option<TempDir>,
 }
@@ -48,7 +48,7 @@ pub(super) fn fleet(named: Option<&str>, common: &Common) -> Result<Shelves, Com
         .map(ToString::to_string);
     let shelves = anywhere(named.or(pushed.as_deref()), common)?;
     Ok(Shelves {
-        stale: stale.and_then(|it| i64::try_from(it).ok()),
+        stale: stale.and_then(|it| u32::try_from(it).ok()),
         ..shelves
     })
 }
