@@ -19,7 +19,7 @@ use muster_core::host_key::{HostKey, verify_commit};
 use crate::files::{FILE_LIMIT, ReadError, is_plain_name};
 use crate::mirror::lay_out;
 use crate::objects::{Objects, SMALL, Source, commit_id, object_id};
-use crate::pack::{self, Keep, PackError, Packed};
+use crate::pack::{self, Keep, PackError, Packed, Written};
 use crate::refs::{self, RefError};
 use crate::run::RunError;
 use crate::sync::{self, Durability, EmptyRefs, ObjectWriter, sync_dir};
@@ -384,7 +384,7 @@ impl Ledger {
     fn pack(&mut self) -> Result<Packed, LedgerError> {
         let failed = self.failed();
         // What no reference leads to is left from crashes and from replaced signs of life.
-        pack::pack(&self.dir, Keep::Referenced).map_err(|error| match error {
+        pack::pack(&self.dir, Keep::Referenced, Written::Plain).map_err(|error| match error {
             PackError::Io(source) => failed(source),
             PackError::Git(source) => LedgerError::Pack(source),
         })?;

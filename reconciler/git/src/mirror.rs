@@ -25,7 +25,7 @@ use crate::gather::Gathered;
 use crate::objects::{Objects, Source, commit_id, object_id};
 use crate::origin::{LayoutError, Origin, Signature};
 use crate::owner::NotOurs;
-use crate::pack::{self, Keep, PackError, Packed};
+use crate::pack::{self, Keep, PackError, Packed, Written};
 use crate::refs::RefError;
 use crate::run::{Limits, RunError};
 use crate::{local, remote, sync};
@@ -388,7 +388,7 @@ impl Mirror {
         if few_loose && pack::packs(self.own.dir()).map_err(&failed)?.len() <= packs {
             return Ok(Packed::NotNeeded);
         }
-        pack::pack(&self.dir, self.keep).map_err(|error| match error {
+        pack::pack(&self.dir, self.keep, Written::Small).map_err(|error| match error {
             PackError::Io(source) => failed(source),
             PackError::Git(source) => FetchError::Git {
                 origin: self.dir.display().to_string(),

@@ -48,13 +48,25 @@ pub(crate) enum Keep {
     Referenced,
 }
 
+/// How what is packed is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// Small: it is read now and then.
+    Small,
+    /// As it is, the latest version of each file whole: it is read in every start, where inflating would be a good part of
+    /// the work.
+    Plain,
+}
+
 /// Packs the bare repository in `dir`, of which we are the only writer.
-pub(crate) fn pack(dir: &Path, keep: Keep) -> Result<(), PackError> {
+pub(crate) fn pack(dir: &Path, keep: Keep, written: Written) -> Result<(), PackError> {
     let git = |arguments: &[&str], stdin: &[u8]| {
         let mut command = run::git(dir)?;
-        command
-            .args(["-c", "core.fsync=all", "-c", "pack.threads=1"])
-            .args(arguments);
+        command.args(["-c", "core.fsync=all", "-c", "pack.threads=1"]);
+        if written == Written::Plain {
+            command.args(["-c", "pack.compression=0"]);
+        }
+        command.args(arguments);
         run::run(
             command,
             &format!("git {}", arguments[0]),

@@ -412,10 +412,22 @@ fn a_large_first_commit_is_packed_at_once_and_a_small_one_is_not() {
             )
         })
         .collect();
+    let text = "what is read in every start is not inflated\n".repeat(10);
+    let many = many
+        .into_iter()
+        .chain(changes(&[("long", Some(&text))]))
+        .collect();
     ledger.commit(Some(&one), &many, "many", TIME).unwrap();
     assert_eq!(ledger.maintain().unwrap(), Packed::Done);
     assert_eq!(ledger.maintain().unwrap(), Packed::NotNeeded);
-    assert_eq!(ledger.load().unwrap().unwrap().files.len(), 257);
+    assert_eq!(ledger.load().unwrap().unwrap().files.len(), 258);
+    let packs: Vec<_> = std::fs::read_dir(scene.path("ledger.git/objects/pack"))
+        .unwrap()
+        .map(|it| std::fs::read(it.unwrap().path()).unwrap())
+        .filter(|it| it.starts_with(b"PACK"))
+        .collect();
+    assert_eq!(packs.len(), 1);
+    assert!(packs[0].windows(text.len()).any(|it| it == text.as_bytes()));
 }
 
 #[test]
