@@ -433,7 +433,11 @@ impl World {
                 .zip(27..)
                 .map(|(group, gid)| (group.to_owned(), gid))
                 .collect(),
-            shells: desired.people.values().map(|it| it.shell.clone()).collect(),
+            shells: desired
+                .people
+                .values()
+                .map(|it| it.grant.shell.clone())
+                .collect(),
             ..Accounts::default()
         };
         // 10,000 ranges of the usual size are more than there are.

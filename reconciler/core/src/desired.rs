@@ -1,10 +1,11 @@
 //! What the state repository asks of one host.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::action::Parking;
 use crate::policy::Policy;
-use crate::repo::{StateRepo, Tier};
+use crate::repo::{Grant, StateRepo, Tier};
 use crate::time::{Date, days_between};
 
 /// Days before the last valid day from which a plan speaks of it.
@@ -13,8 +14,8 @@ pub const EXPIRY_NOTICE_DAYS: i64 = 14;
 /// Everybody that one host is asked to keep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
-    /// By os_user.
-    pub people: BTreeMap<String, Wanted>,
+    /// By os_user. Each in a box: moved into their order, many of them would be moved byte for byte.
+    pub people: BTreeMap<String, Box<Wanted>>,
     /// Whether the roster names anybody at all: an empty roster takes nobody's account (invariant 5).
     pub anybody: bool,
 }
@@ -40,12 +41,8 @@ pub struct Wanted {
     pub parked: Option<Parking>,
     /// Days left until the last valid day, when they are few; and whom to ask.
     pub expiring: Option<(i64, String)>,
-    /// Supplementary groups, in the tier's order.
-    pub groups: Vec<String>,
-    /// Login shell.
-    pub shell: String,
-    /// Whether an instance runs here.
-    pub instance: bool,
+    /// What the tier gives here.
+    pub grant: Arc<Grant>,
     /// `code_layout: workspace` (R26).
     pub workspace: bool,
     /// Repositories to check out (R26).
@@ -64,6 +61,16 @@ pub fn for_host(repo: &StateRepo<'_>, policy: &Policy, today: Date) -> Desired {
     } else {
         Vec::new()
     };
+    let tiers = repo.tiers.clone();
+    let tiers = match host {
+        Some(host) => tiers.changed(&host.tiers),
+        None => tiers,
+    };
+    let [admin, power_user, namespace_owner] =
+        [tiers.admin, tiers.power_user, tiers.namespace_owner].map(|grant| {
+            let instance = grant.instance && policy.runs_instances();
+            Arc::new(Grant { instance, ..grant })
+        });
     for person in &repo.roster.people {
         let tier = person.tier;
         if host
@@ -72,8 +79,11 @@ pub fn for_host(repo: &StateRepo<'_>, policy: &Policy, today: Date) -> Desired {
         {
             continue;
         }
-        let grant = repo.tiers.get(tier);
-        let change = host.and_then(|it| it.tiers.get(&tier));
+        let grant = match tier {
+            Tier::Admin => &admin,
+            Tier::PowerUser => &power_user,
+            Tier::NamespaceOwner => &namespace_owner,
+        };
         let left = person.expires().map(|last| days_between(today, last));
         let parked = if person.parked() {
             Some(Parking::Asked)
@@ -99,14 +109,7 @@ pub fn for_host(repo: &StateRepo<'_>, policy: &Policy, today: Date) -> Desired {
             previously: person.previously().map(str::to_owned),
             parked,
             expiring,
-            groups: change
-                .and_then(|it| it.groups.clone())
-                .unwrap_or_else(|| grant.groups.clone()),
-            shell: change
-                .and_then(|it| it.shell.clone())
-                .unwrap_or_else(|| grant.shell.clone()),
-            instance: policy.runs_instances()
-                && change.and_then(|it| it.instance).unwrap_or(grant.instance),
+            grant: Arc::clone(grant),
             workspace: person.code_layout() == crate::repo::CodeLayout::Workspace,
             repos: person
                 .repos()
@@ -115,7 +118,7 @@ pub fn for_host(repo: &StateRepo<'_>, policy: &Policy, today: Date) -> Desired {
                 .collect(),
             claude_auth: parked.is_none() && person.claude_auth(),
         };
-        people.push((person.os_user.clone().into_owned(), wanted));
+        people.push((person.os_user.clone().into_owned(), Box::new(wanted)));
     }
     Desired {
         // Sorted once and built from below: names mostly come in order already.

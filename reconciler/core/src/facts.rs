@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -62,8 +63,8 @@ pub struct HomeId {
     pub inode: u64,
     /// Its birth time, seconds since 1970; 0 where the filesystem keeps none.
     pub born: i64,
-    /// The filesystem's UUID, or what stands for it.
-    pub filesystem: String,
+    /// The filesystem's UUID, or what stands for it: the same for nearly everybody.
+    pub filesystem: Arc<str>,
 }
 
 /// The file of the archive of an account's home, in the store of archives of its host.
@@ -428,8 +429,8 @@ pub struct Facts {
     pub frozen: Option<Frozen>,
     /// Why nothing runs, as long as [`Suspended::holds_at`] says so.
     pub suspended: Option<Suspended>,
-    /// Everybody ever kept here, by name.
-    pub people: BTreeMap<String, PersonFacts>,
+    /// Everybody ever kept here, by name. Each in a box: put into their order, many of them would be moved byte for byte.
+    pub people: BTreeMap<String, Box<PersonFacts>>,
     /// Ids of accounts whose creation was begun and not seen done: theirs when it is tried again, and nobody else's.
     pub begun: BTreeMap<String, AccountIds>,
     /// When removals ran, for the limit over a day; a day old at most.
@@ -686,7 +687,7 @@ impl Facts {
                     });
                 self.people.insert(
                     user,
-                    PersonFacts {
+                    Box::new(PersonFacts {
                         entry: step.id,
                         how: How::Created,
                         generation,
@@ -708,7 +709,7 @@ impl Facts {
                         formerly,
                         archive,
                         home_owed,
-                    },
+                    }),
                 );
             }
             Action::AdoptAccount {
@@ -721,7 +722,7 @@ impl Facts {
             } => {
                 self.people.insert(
                     user,
-                    PersonFacts {
+                    Box::new(PersonFacts {
                         entry: step.id,
                         how: How::Adopted,
                         generation: 1,
@@ -743,7 +744,7 @@ impl Facts {
                         formerly: BTreeSet::new(),
                         archive: None,
                         home_owed: None,
-                    },
+                    }),
                 );
             }
             Action::RenameAccount {

@@ -437,7 +437,9 @@ mod tests {
     fn what_changed_in_some_people_makes_the_same_files_as_everybody() {
         let mut facts = Facts::genesis("id", "devvm", "a".repeat(40).parse().unwrap(), Time(0));
         for uid in 0..300 {
-            facts.people.insert(format!("user{uid}"), person(uid));
+            facts
+                .people
+                .insert(format!("user{uid}"), Box::new(person(uid)));
         }
         let before = files(&facts, &Through::default());
         // Somebody alone in a shard, who leaves it.
@@ -445,7 +447,7 @@ mod tests {
             .map(|number| format!("lonely{number}"))
             .find(|user| !before.contains_key(&shard(user)))
             .unwrap();
-        facts.people.insert(lonely.clone(), person(7));
+        facts.people.insert(lonely.clone(), Box::new(person(7)));
         let mut kept = files(&facts, &Through::default());
 
         let through = Through {
@@ -453,7 +455,7 @@ mod tests {
             chain: "c".to_owned(),
         };
         facts.people.remove(&lonely);
-        facts.people.insert("new".to_owned(), person(301));
+        facts.people.insert("new".to_owned(), Box::new(person(301)));
         facts.people.get_mut("user7").unwrap().cuts = 3;
         let touched = [lonely, "new".to_owned(), "user7".to_owned()].into();
         for (path, content) in files_of(&facts, &through, &touched) {

@@ -272,7 +272,7 @@ impl Observed {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Accounts {
     /// By name.
-    pub by_name: BTreeMap<String, Account>,
+    pub by_name: BTreeMap<String, Box<Account>>,
     /// Gid of each local group, by name.
     pub groups: BTreeMap<String, u32>,
     /// Every subordinate uid range that is taken.
@@ -511,7 +511,7 @@ mod tests {
     fn observed(accounts: &[(&str, u32)]) -> Observed {
         let by_name = accounts
             .iter()
-            .map(|(name, uid)| ((*name).to_owned(), account(*uid)));
+            .map(|(name, uid)| ((*name).to_owned(), Box::new(account(*uid))));
         Observed {
             accounts: Reading::Known(Accounts {
                 by_name: by_name.collect(),

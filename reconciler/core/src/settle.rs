@@ -264,7 +264,7 @@ fn account(
     judge: impl FnOnce(Option<&Account>) -> State,
 ) -> State {
     match &observed.accounts {
-        Reading::Known(accounts) => judge(accounts.by_name.get(user)),
+        Reading::Known(accounts) => judge(accounts.by_name.get(user).map(Box::as_ref)),
         Reading::Unknown(why) => State::Unknown(why.clone()),
     }
 }

@@ -396,7 +396,7 @@ mod tests {
         let home_id = HomeId {
             inode: u64::MAX,
             born: -1,
-            filesystem: text("uuid:7"),
+            filesystem: "uuid:7".into(),
         };
         let from = |from| Action::RestoreHome {
             user: text("emo"),

@@ -58,7 +58,7 @@ fn observed(processes: usize) -> Observed {
     };
     Observed {
         accounts: Reading::Known(Accounts {
-            by_name: BTreeMap::from([("ann".into(), ann)]),
+            by_name: BTreeMap::from([("ann".into(), Box::new(ann))]),
             groups: BTreeMap::from([("t3".into(), 996)]),
             subuids: vec![range],
             subgids: vec![],

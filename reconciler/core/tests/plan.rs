@@ -79,7 +79,9 @@ fn fresh_host() -> Observed {
         shells: ["/bin/zsh".to_owned()].into(),
         ..Accounts::default()
     };
-    accounts.by_name.insert("root".into(), account(0, &[]));
+    accounts
+        .by_name
+        .insert("root".into(), Box::new(account(0, &[])));
     Observed {
         accounts: Reading::Known(accounts),
         people: BTreeMap::new(),
@@ -116,7 +118,7 @@ fn add_account(observed: &mut Observed, name: &str, account: Account) {
     let Reading::Known(accounts) = &mut observed.accounts else {
         unreachable!()
     };
-    accounts.by_name.insert(name.to_owned(), account);
+    accounts.by_name.insert(name.to_owned(), Box::new(account));
 }
 
 fn nothing_known() -> Replayed {
@@ -356,7 +358,7 @@ fn emo_and_ann_are_here() -> (Replayed, Observed) {
         ("ann", &["code-shared", "docker", "sudo", "t3"][..]),
         ("emo", &["t3"]),
     ] {
-        let PersonFacts { uid, home, .. } = &past.facts.people[name];
+        let PersonFacts { uid, home, .. } = &*past.facts.people[name];
         let mut found = account(*uid, groups);
         found.home.clone_from(home);
         add_account(&mut host, name, found);

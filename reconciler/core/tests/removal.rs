@@ -107,7 +107,10 @@ fn cut() -> World {
     ] {
         let mut found = account(uid);
         found.home = format!("/home/{name}");
-        world.accounts().by_name.insert(name.into(), found);
+        world
+            .accounts()
+            .by_name
+            .insert(name.into(), Box::new(found));
         let person = Person {
             home: Reading::Known(Home::Directory(home())),
             traces: Some(Box::new(nothing_left())),
@@ -385,7 +388,10 @@ fn a_row_that_is_back_brings_account_and_home_back_with_the_ids_they_had() {
     assert_ne!(person.entry, before.entry);
     let mut back = account(person.uid);
     back.home = "/home/emo".into();
-    world.accounts().by_name.insert("emo".into(), back);
+    world
+        .accounts()
+        .by_name
+        .insert("emo".into(), Box::new(back));
     let docker = ("group.join", "pending_signature");
     assert_eq!(world.steps(ROW), pairs(&[docker, ("home.restore", "runs")]));
     let files = BTreeMap::from([("roster.yaml".to_owned(), ROW.as_bytes().to_vec())]);
@@ -419,7 +425,7 @@ fn a_way_back_is_refused_or_held_for_what_stands_against_it() {
     world
         .accounts()
         .by_name
-        .insert("thief".into(), account(uid));
+        .insert("thief".into(), Box::new(account(uid)));
     assert!(world.refused(ROW).contains("thief has now"));
     world.accounts().by_name.remove("thief");
     // A primary group that makes root-equivalent makes the way back a privileged one.

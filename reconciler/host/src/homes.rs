@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
 
 use muster_core::facts::HomeId;
 use muster_core::observed::{Home, Reading};
@@ -153,18 +154,27 @@ impl<'a> Homes<'a> {
     }
 }
 
+/// A file system, and its name if that can be told.
+#[derive(Debug)]
+struct Filesystem {
+    device: (u32, u32),
+    name: Option<Arc<str>>,
+}
+
 /// The names of file systems, each asked for once.
 #[derive(Debug, Default)]
 pub(crate) struct Filesystems {
-    by_device: HashMap<(u32, u32), Option<String>>,
+    /// There are few.
+    known: Vec<Filesystem>,
     by_uuid: Option<HashMap<u64, String>>,
 }
 
 impl Filesystems {
     /// Which directory `name` in `dir` is, that was seen as `seen`; `None` when its file system cannot be told.
     pub(crate) fn identify(&mut self, dir: &Dir, name: &str, seen: &Seen) -> Option<HomeId> {
-        let filesystem = match self.by_device.get(&seen.device) {
-            Some(known) => known.clone(),
+        let known = self.known.iter().find(|it| it.device == seen.device);
+        let filesystem = match known {
+            Some(known) => known.name.clone(),
             None => {
                 let by_uuid = self.by_uuid.get_or_insert_with(devices_by_uuid);
                 let device =
@@ -172,8 +182,12 @@ impl Filesystems {
                 let found = by_uuid
                     .get(&device)
                     .map(|it| format!("uuid:{it}"))
-                    .or_else(|| fsid(&dir.dir(name).ok()?));
-                self.by_device.insert(seen.device, found.clone());
+                    .or_else(|| fsid(&dir.dir(name).ok()?))
+                    .map(Arc::from);
+                self.known.push(Filesystem {
+                    device: seen.device,
+                    name: found.clone(),
+                });
                 found
             }
         };

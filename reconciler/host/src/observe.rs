@@ -161,7 +161,7 @@ impl Host {
         let subuids: HashMap<&str, IdRange> = ranges(databases.subuids()).rev().collect();
         let subgids: HashMap<&str, IdRange> = ranges(databases.subgids()).rev().collect();
         let renaming = unfinished_renames(databases, &named);
-        let accounts: Vec<(String, Account)> = listed
+        let accounts: Vec<(String, Box<Account>)> = listed
             .iter()
             .map(|found| {
                 let account = Account {
@@ -186,7 +186,7 @@ impl Host {
                     subgid: subgids.get(found.name).copied(),
                     renaming_from: renaming.get(found.name).cloned(),
                 };
-                (found.name.to_owned(), account)
+                (found.name.to_owned(), Box::new(account))
             })
             .collect();
         let mut shells = BTreeSet::new();
@@ -385,7 +385,11 @@ fn accounts_asked_for<'a>(
         return Vec::new();
     };
     match question.accounts_of {
-        AccountsOf::Everybody => databases.accounts().collect(),
+        AccountsOf::Everybody => {
+            let mut accounts = Vec::with_capacity(databases.most_accounts());
+            accounts.extend(databases.accounts());
+            accounts
+        }
         AccountsOf::Asked => databases
             .accounts_where(|name| question.people.contains_key(name))
             .collect(),
@@ -437,7 +441,7 @@ fn unfinished_renames(databases: &Databases, groups: &[(&str, u32)]) -> HashMap<
 fn half_removed_names(
     question: &Question<'_>,
     databases: &Databases,
-    accounts: &BTreeMap<String, Account>,
+    accounts: &BTreeMap<String, Box<Account>>,
 ) -> Vec<(String, String)> {
     let mut by_name = Lockstep::new(accounts);
     let gone = question.people.iter().filter(|(user, subject)| {

@@ -225,7 +225,7 @@ impl SimHost {
                     subgid: it.ranges.1,
                     renaming_from: twin.map(|(other, _)| other.clone()),
                 };
-                (name.clone(), account)
+                (name.clone(), Box::new(account))
             })
             .collect();
         let asked = |name: &String| {
@@ -662,7 +662,7 @@ fn home_id(owner: u32) -> HomeId {
     HomeId {
         inode: u64::from(owner),
         born: 1,
-        filesystem: "sim".to_owned(),
+        filesystem: "sim".into(),
     }
 }
 

@@ -63,7 +63,7 @@ struct Wire {
     #[serde(default)]
     recorded: Option<Time>,
     databases: Reading<Databases>,
-    accounts: BTreeMap<String, Account>,
+    accounts: BTreeMap<String, Box<Account>>,
     people: BTreeMap<String, Person>,
     environments: Reading<BTreeMap<String, String>>,
     aggregates: BTreeMap<Aggregate, Reading<BTreeMap<String, String>>>,

@@ -18,8 +18,8 @@ pub fn question<'q>(desired: &'q Desired, facts: &'q Facts) -> Question<'q> {
     let mut people = Vec::with_capacity(desired.people.len());
     let mut facts_of = Lockstep::new(&facts.people);
     for (user, wanted) in &desired.people {
-        if !question.shells.contains(&wanted.shell) {
-            question.shells.insert(wanted.shell.clone());
+        if !question.shells.contains(&wanted.grant.shell) {
+            question.shells.insert(wanted.grant.shell.clone());
         }
         let known = facts_of.get(user);
         if known.is_none() && wanted.uid.is_none() && wanted.adopt.is_none() {
@@ -32,7 +32,7 @@ pub fn question<'q>(desired: &'q Desired, facts: &'q Facts) -> Question<'q> {
                 ask_name_services: known.is_none(),
                 home: known.map(|it| it.home.as_str()),
                 cuts: known.map_or(0, |it| it.cuts),
-                kept: known.and_then(kept),
+                kept: known.and_then(|it| kept(it)),
             },
         ));
     }

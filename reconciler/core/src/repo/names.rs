@@ -242,9 +242,28 @@ pub const RESERVED: &[&str] = &[
     "www-data",
 ];
 
+/// Where those of each first letter begin in [`RESERVED`]: a name is compared with few of them.
+static RESERVED_FROM: [usize; 257] = {
+    let mut from = [0; 257];
+    let mut letter = 0;
+    while letter < 256 {
+        let mut at = from[letter];
+        while at < RESERVED.len() && RESERVED[at].as_bytes()[0] as usize == letter {
+            at += 1;
+        }
+        letter += 1;
+        from[letter] = at;
+    }
+    from
+};
+
 /// Whether no person may be called `name`.
 pub fn is_reserved(name: &str) -> bool {
-    name.starts_with("systemd-") || name.starts_with('_') || RESERVED.binary_search(&name).is_ok()
+    let Some(first) = name.bytes().next().map(usize::from) else {
+        return false;
+    };
+    let alike = RESERVED_FROM[first]..RESERVED_FROM[first + 1];
+    first == usize::from(b'_') || name.starts_with("systemd-") || RESERVED[alike].contains(&name)
 }
 
 /// Whether no person may own the namespace `name`: it belongs to the cluster itself.
@@ -293,6 +312,16 @@ mod tests {
     #[test]
     fn the_reserved_names_are_sorted() {
         assert!(RESERVED.is_sorted_by(|a, b| a < b));
+        for name in RESERVED {
+            assert!(is_reserved(name), "{name}");
+            for like in [format!("{name}1"), name[1..].to_owned(), format!("a{name}")] {
+                let expected = RESERVED.contains(&like.as_str()) || like.starts_with("systemd-");
+                assert_eq!(is_reserved(&like), expected, "{like}");
+            }
+        }
+        assert!(
+            is_reserved("_apt") && !is_reserved("") && !is_reserved("é") && !is_reserved("zzz")
+        );
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(crate) fn onboarding() -> (Planned, Planned) {
     let base = world.plan();
     world.want("emo", Tier::Admin).expiring = Some((3, "ann".into()));
     world
-        .want("gheorghe", Tier::NamespaceOwner)
+        .want_granted("gheorghe", Tier::NamespaceOwner)
         .groups
         .push("no_such".into());
     (world.plan(), base)
@@ -157,7 +157,7 @@ fn a_big_change_is_counted_and_its_held_steps_are_not() {
         world.want(&format!("u{i}"), Tier::PowerUser);
     }
     world.want("emo", Tier::Admin);
-    world.want("odd", Tier::PowerUser).shell = "/opt/odd/sh".into();
+    world.want_granted("odd", Tier::PowerUser).shell = "/opt/odd/sh".into();
     let (big, small) = (world.plan(), onboarding().0);
     let mut policy = Policy::for_host("build1");
     policy.executor.host = "build1".into();
@@ -265,7 +265,7 @@ fn no_command_is_offered_for_what_no_release_can_permit() {
     assert!(!text(&[refused.host(None)]).contains("muster release"));
 
     world.policy.protected.clear();
-    world.want("emo", Tier::Admin).shell = "/not/there".into();
+    world.want_granted("emo", Tier::Admin).shell = "/not/there".into();
     let blocked = world.plan();
     assert!(
         !text(&[blocked.host(None)]).contains("muster release"),

@@ -1,6 +1,7 @@
 //! Whatever the input, the structure of a comment is ours and no held step is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use muster_core::action::Parking;
 use muster_core::facts::{Attempted, Stage};
@@ -84,9 +85,10 @@ fn on_host(host: &str, data: &str) -> Planned {
     world.facts.people.remove(&there);
     world.want(&there, Tier::PowerUser);
     let new = world.want(&format!("n{data}"), Tier::Admin);
-    new.shell = shell;
-    new.groups.push(data.to_owned());
-    new.groups.push(format!("x{data}"));
+    let grant = Arc::make_mut(&mut new.grant);
+    grant.shell = shell;
+    grant.groups.push(data.to_owned());
+    grant.groups.push(format!("x{data}"));
     new.authentik_user = data.to_owned();
     new.k8s_user = data.to_owned();
     new.expiring = Some((3, data.to_owned()));
@@ -327,7 +329,9 @@ fn fleet(hosts: usize, held: usize, cuts: usize, benign: usize) -> Vec<Planned> 
         let mut world = World::bare(&format!("h{i}"));
         world.want("root-of-all", Tier::PowerUser);
         for i in 0..held {
-            world.want(&format!("odd{i}"), Tier::PowerUser).shell = "/opt/odd/sh".into();
+            world
+                .want_granted(&format!("odd{i}"), Tier::PowerUser)
+                .shell = "/opt/odd/sh".into();
         }
         for i in 0..cuts {
             world.kept(
@@ -356,7 +360,7 @@ fn words_too_long_for_a_page_go_on_in_the_next_item() {
     let mut world = World::bare("devvm");
     let shell = format!("/opt/{}", "\u{202e}".repeat(9_000));
     world.accounts().shells.insert(shell.clone());
-    world.want("emo", Tier::PowerUser).shell = shell;
+    world.want_granted("emo", Tier::PowerUser).shell = shell;
     let planned = world.plan();
     let hosts = [planned.host(None)];
     let proposal = Proposal::Planned {
@@ -386,7 +390,7 @@ fn hostile_host(host: &str, data: &str, kind: usize) -> Planned {
     let shell = format!("/opt/{data}");
     world.accounts().shells.insert(shell.clone());
     world.want("root-of-all", Tier::PowerUser);
-    world.want(&format!("n{data}"), Tier::Admin).shell = shell;
+    world.want_granted(&format!("n{data}"), Tier::Admin).shell = shell;
     for i in 0..kind {
         world.kept(
             &format!("gone{data}{i}"),

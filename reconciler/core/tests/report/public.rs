@@ -61,7 +61,7 @@ fn canaries() -> Planned {
         account.groups.insert("canarygroup".into());
         world.facts.people.get_mut(user).unwrap().home = format!("/canary/{user}");
     }
-    world.want("ann", Tier::PowerUser).shell = "/bin/canary-wanted".into();
+    world.want_granted("ann", Tier::PowerUser).shell = "/bin/canary-wanted".into();
     world.want("bob", Tier::Admin);
     world.kept("there", 77_009, Stage::Active);
     world.facts.people.remove("there");

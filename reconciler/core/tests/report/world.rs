@@ -1,6 +1,7 @@
 //! A small workstation to plan for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use muster_core::commit::CommitId;
 use muster_core::desired::{Desired, Wanted};
@@ -9,7 +10,7 @@ use muster_core::gate::{Approvals, Verdict, judge};
 use muster_core::observed::{Account, Accounts, Manager, Observed, Password, Reading, Units};
 use muster_core::plan::{Input, Plan, plan};
 use muster_core::policy::{Aggregate, Policy, PortFamily};
-use muster_core::repo::Tier;
+use muster_core::repo::{Grant, Tier};
 use muster_core::report::{About, Audience, Recorded};
 use muster_core::step::{Incarnation, Step};
 use muster_core::time::Time;
@@ -110,15 +111,24 @@ impl World {
             previously: None,
             parked: None,
             expiring: None,
-            groups: groups.iter().map(|it| (*it).to_owned()).collect(),
-            shell: "/bin/zsh".to_owned(),
-            instance: self.policy.runs_instances(),
+            grant: Arc::new(Grant {
+                groups: groups.iter().map(|it| (*it).to_owned()).collect(),
+                shell: "/bin/zsh".to_owned(),
+                instance: self.policy.runs_instances(),
+            }),
             workspace: false,
             repos: Vec::new(),
             claude_auth: true,
         };
-        self.desired.people.insert(user.to_owned(), wanted);
+        self.desired
+            .people
+            .insert(user.to_owned(), Box::new(wanted));
         self.desired.people.get_mut(user).unwrap()
+    }
+
+    /// Puts a row into the roster, and lends what its tier gives it.
+    pub(crate) fn want_granted(&mut self, user: &str, tier: Tier) -> &mut Grant {
+        Arc::make_mut(&mut self.want(user, tier).grant)
     }
 
     /// Lets muster have created an account some time ago.
@@ -168,8 +178,10 @@ impl World {
             archive: None,
             home_owed: None,
         };
-        self.accounts().by_name.insert(user.to_owned(), account);
-        self.facts.people.insert(user.to_owned(), person);
+        self.accounts()
+            .by_name
+            .insert(user.to_owned(), Box::new(account));
+        self.facts.people.insert(user.to_owned(), Box::new(person));
     }
 
     pub(crate) fn plan(&self) -> Planned {

@@ -223,12 +223,18 @@ fn list(field: &[u8]) -> Option<Vec<&str>> {
     })
 }
 
+/// A number as nearly every one is written: digits alone, too few to be too large.
+fn few_digits(field: &[u8]) -> Option<u32> {
+    ((1..10).contains(&field.len()) && field.iter().all(u8::is_ascii_digit)).then(|| {
+        let digits = field.iter().map(|digit| u32::from(digit - b'0'));
+        digits.fold(0, |number, digit| number * 10 + digit)
+    })
+}
+
 /// As strtoll reads it: blanks in front and a plus sign are accepted.
 fn id(field: &[u8]) -> Option<u32> {
-    // As nearly every id is written, and too short to be too large.
-    if (1..10).contains(&field.len()) && field.iter().all(u8::is_ascii_digit) {
-        let digits = field.iter().map(|digit| u32::from(digit - b'0'));
-        return Some(digits.fold(0, |id, digit| id * 10 + digit));
+    if let Some(id) = few_digits(field) {
+        return Some(id);
     }
     let field = text(field)?.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
     let digits = field.strip_prefix('+').unwrap_or(field);
@@ -240,10 +246,13 @@ fn id(field: &[u8]) -> Option<u32> {
 
 /// A count of days, where an empty field and -1 both mean that there is none.
 fn day(field: &[u8]) -> Option<Option<i64>> {
-    let field = text(field)?;
     if field.is_empty() {
         return Some(None);
     }
+    if let Some(day) = few_digits(field) {
+        return Some(Some(i64::from(day)));
+    }
+    let field = text(field)?;
     let day: i64 = field.parse().ok()?;
     Some((day != -1).then_some(day))
 }

@@ -294,6 +294,11 @@ impl Databases {
         self.accounts_where(|_| true)
     }
 
+    /// How many local accounts there can be at most: one for each line.
+    pub(crate) fn most_accounts(&self) -> usize {
+        self.passwd.lines().size_hint().1.unwrap_or(0)
+    }
+
     /// Those of the local accounts whose name is `wanted`, in the order of passwd; the other lines are not taken apart.
     pub fn accounts_where<'a>(
         &'a self,

@@ -798,7 +798,7 @@ fn a_row_that_is_back_brings_the_account_back_by_way_of_the_gate() {
             archive: None,
             home_owed: None,
         };
-        replayed.facts.people.insert("emo".into(), person);
+        replayed.facts.people.insert("emo".into(), Box::new(person));
         let recorded = cycle(&mut it, &mut replayed, "users: {}\n");
         assert!(
             recorded.len() == 1 && recorded[0].starts_with("archive.record emo bytes="),

@@ -128,13 +128,13 @@ impl<'a> Draft<'a> {
         if person.is_some_and(|it| it.aside.login) {
             return; // first the saved login comes back
         }
-        if account.shell != wanted.shell {
-            let blocked = (!self.accounts.shells.contains(&wanted.shell))
-                .then(|| format!("shell {} is not installed on this host", wanted.shell));
+        if account.shell != wanted.grant.shell {
+            let blocked = (!self.accounts.shells.contains(&wanted.grant.shell))
+                .then(|| format!("shell {} is not installed on this host", wanted.grant.shell));
             let action = Action::SetShell {
                 user: user.to_owned(),
                 from: account.shell.clone(),
-                to: wanted.shell.clone(),
+                to: wanted.grant.shell.clone(),
             };
             self.push_blocked(action, ground, blocked);
         }
@@ -156,8 +156,8 @@ impl<'a> Draft<'a> {
         person: Option<&PersonFacts>,
         ground: &Ground,
     ) {
-        let mut asked: Vec<&str> = wanted.groups.iter().map(String::as_str).collect();
-        if wanted.instance {
+        let mut asked: Vec<&str> = wanted.grant.groups.iter().map(String::as_str).collect();
+        if wanted.grant.instance {
             asked.extend(self.input.policy.service_group.as_deref());
         }
         asked.sort_unstable();

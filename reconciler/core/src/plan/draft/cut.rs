@@ -14,7 +14,7 @@ impl<'a> Draft<'a> {
     /// `kept` is sorted.
     pub(super) fn cut_whoever_left(&mut self, kept: &[&str]) {
         let mut kept = kept.iter().peekable();
-        let gone: Vec<(&'a String, &'a PersonFacts)> = self
+        let gone: Vec<(&'a String, &'a Box<PersonFacts>)> = self
             .input
             .facts
             .people

@@ -21,7 +21,7 @@ impl<'a> Draft<'a> {
         if !self.input.policy.runs_instances() {
             return;
         }
-        if !wanted.instance {
+        if !wanted.grant.instance {
             return self.still_units(user, ground);
         }
         let mut ports = person.map_or_else(Cow::default, |it| Cow::Borrowed(&it.ports));

@@ -25,8 +25,8 @@ struct Draft<'a> {
     input: &'a Input<'a>,
     accounts: &'a Accounts,
     /// People, accounts, homes and files, for those who are gone through in the order of their names.
-    known: Lockstep<'a, PersonFacts>,
-    by_name: Lockstep<'a, Account>,
+    known: Lockstep<'a, Box<PersonFacts>>,
+    by_name: Lockstep<'a, Box<Account>>,
     seen: Lockstep<'a, Person>,
     found_environments: Option<Lockstep<'a, String>>,
     ids: Option<Ids>,
@@ -447,8 +447,8 @@ impl<'a> Draft<'a> {
             |person| person.home.clone(),
         );
         let generation = before.map_or(0, |it| it.generation);
-        let blocked = (!self.accounts.shells.contains(&wanted.shell))
-            .then(|| format!("shell {} is not installed on this host", wanted.shell));
+        let blocked = (!self.accounts.shells.contains(&wanted.grant.shell))
+            .then(|| format!("shell {} is not installed on this host", wanted.grant.shell));
         let ground = Ground {
             incarnation: Incarnation::New { generation },
             needs: Vec::new(),
@@ -459,7 +459,7 @@ impl<'a> Draft<'a> {
                 uid: ids.uid,
                 gid: ids.gid,
                 home: home.clone(),
-                shell: wanted.shell.clone(),
+                shell: wanted.grant.shell.clone(),
                 subuid: ids.subuid,
                 subgid: ids.subgid,
                 authentik_user: wanted.authentik_user.clone(),
@@ -479,7 +479,7 @@ impl<'a> Draft<'a> {
             uid: ids.uid,
             gid: ids.gid,
             home,
-            shell: wanted.shell.clone(),
+            shell: wanted.grant.shell.clone(),
             password: Password::Locked,
             expires: None,
             groups: BTreeSet::new(),

@@ -15,8 +15,8 @@ impl<'a> Draft<'a> {
         if let Some(why) = self.in_the_way(user, person) {
             return self.refuse(user, why);
         }
-        let mut blocked = (!self.accounts.shells.contains(&wanted.shell))
-            .then(|| format!("shell {} is not installed on this host", wanted.shell));
+        let mut blocked = (!self.accounts.shells.contains(&wanted.grant.shell))
+            .then(|| format!("shell {} is not installed on this host", wanted.grant.shell));
         if person.home_made
             && let Err(why) = self.home_source(user, person, person.entry)
         {
@@ -41,7 +41,7 @@ impl<'a> Draft<'a> {
                 uid: person.uid,
                 gid: person.gid,
                 home: person.home.clone(),
-                shell: wanted.shell.clone(),
+                shell: wanted.grant.shell.clone(),
                 subuid: person.subuid,
                 subgid: person.subgid,
                 root_equivalent,
@@ -60,7 +60,7 @@ impl<'a> Draft<'a> {
             uid: person.uid,
             gid: person.gid,
             home: person.home.clone(),
-            shell: wanted.shell.clone(),
+            shell: wanted.grant.shell.clone(),
             password: Password::Locked,
             expires: None,
             groups: Default::default(),
