@@ -223,14 +223,16 @@ fn proxy(server: &Origin, cuts: &[Cut]) -> (Origin, Receiver<()>) {
             let server = TcpStream::connect(&address).unwrap();
             let (mut from_client, mut to_client) = (client.try_clone().unwrap(), client);
             let (mut from_server, mut to_server) = (server.try_clone().unwrap(), server);
-            // The first bytes of the client name the repository; the server's answer to them lists its references.
+            // The client names the repository, in one piece or in several, and is silent until the server has listed its
+            // references: what it says then is what it asks for.
             let (asked, heard) = channel();
+            let (listing, listed) = channel();
             std::thread::spawn(move || {
                 let mut buffer = [0; 65_536];
-                let mut parts = 0;
+                let mut asks = false;
                 while let Ok(count @ 1..) = from_client.read(&mut buffer) {
-                    parts += 1;
-                    if parts > 1 {
+                    asks = asks || listed.try_recv().is_ok();
+                    if asks {
                         let _ = asked.send(());
                         if cut == Cut::Question {
                             let _ = from_client.shutdown(Shutdown::Both);
@@ -251,6 +253,7 @@ fn proxy(server: &Origin, cuts: &[Cut]) -> (Origin, Receiver<()>) {
                         let _ = tell.send(());
                         break;
                     }
+                    let _ = listing.send(());
                     if to_client.write_all(&buffer[..count]).is_err() {
                         break;
                     }
