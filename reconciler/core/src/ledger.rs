@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::action::Kind;
+use crate::bytes::places_in_order;
 use crate::commit::CommitId;
 use crate::facts::{AccountIds, Attempted, Facts, Failure, Frozen, Recorded, Suspended};
 use crate::release::Nonce;
@@ -137,6 +138,9 @@ fn check_format(file: &str, bytes: &[u8], newest: u32) -> Result<(), LedgerError
 /// The file that holds all but the people and the releases.
 pub const STATE: &str = "state.json";
 const PEOPLE: &str = "people/";
+
+/// What a person's line has in bytes at least, or nearly so.
+const SHORT_LINE: usize = 64;
 
 /// One line of JSON for each release that was ever taken up.
 const RELEASES: &str = "releases.jsonl";
@@ -274,8 +278,11 @@ pub fn changes(
 
 /// The lines that are not empty, each with its place, from 0.
 fn lines_of(content: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    let lines = content.split(|byte| *byte == b'\n').enumerate();
-    lines.filter(|(_, it)| !it.is_empty())
+    let ends = memchr::memchr_iter(b'\n', content).chain([content.len()]);
+    let lines = ends.scan(0, |begin, end| {
+        Some(&content[std::mem::replace(begin, end + 1)..end])
+    });
+    lines.enumerate().filter(|(_, it)| !it.is_empty())
 }
 
 /// How far into the journal the ledger in `files` reaches; no other file than [`STATE`] need be there.
@@ -330,17 +337,18 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         return Err(LedgerError::Newer { found: format });
     }
     let state: State = serde_json::from_slice(text).map_err(malformed)?;
-    let mut lines = Vec::new();
-    for (path, content) in files.iter().filter(|(path, _)| path.starts_with(PEOPLE)) {
+    let shards = || files.iter().filter(|(path, _)| path.starts_with(PEOPLE));
+    let mut lines = Vec::with_capacity(shards().map(|(_, it)| it.len() / SHORT_LINE).sum());
+    for (path, content) in shards() {
         for (index, line) in lines_of(content) {
             lines.push((path, index, line));
         }
     }
     // What is known of a person is large, and a map is made of names in their order far faster than shard by shard: the
     // lines are sorted, and everybody is read into their place.
-    lines.sort_by_cached_key(|&(_, _, line)| line::name(line));
+    let in_order = places_in_order(lines.len(), |at| line::name(lines[at as usize].2));
     let mut people = Vec::with_capacity(lines.len());
-    for (path, index, line) in lines {
+    for (path, index, line) in in_order.into_iter().map(|at| lines[at as usize]) {
         let person = line::read(line).map_err(|source| LedgerError::Malformed {
             file: path.clone(),
             line: index + 1,

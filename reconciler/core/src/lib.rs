@@ -15,6 +15,7 @@
 pub mod commit;
 pub mod time;
 
+mod bytes;
 pub mod diagnostic;
 pub mod yaml;
 

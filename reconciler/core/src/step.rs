@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::action::{Action, Parameter};
+use crate::bytes::ByteSet;
 use crate::facts::HomeId;
 use crate::policy::Executor;
 
@@ -292,12 +293,12 @@ pub fn percent_encode(value: &str) -> String {
 }
 
 fn push_encoded(out: &mut String, value: &str) {
-    if value.bytes().all(stands_for_itself) {
+    if STANDS_FOR_ITSELF.has_all(value) {
         out.push_str(value);
         return;
     }
     for byte in value.bytes() {
-        if stands_for_itself(byte) {
+        if STANDS_FOR_ITSELF.has(byte) {
             out.push(char::from(byte));
         } else {
             write!(out, "%{byte:02X}").expect("a String takes everything");
@@ -305,10 +306,8 @@ fn push_encoded(out: &mut String, value: &str) {
     }
 }
 
-/// Whether a byte is written as it is where a value has to be one word of printable ASCII.
-pub(crate) fn stands_for_itself(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'/' | b'@' | b':' | b'+' | b'-')
-}
+/// The bytes that are written as they are where a value has to be one word of printable ASCII.
+pub(crate) static STANDS_FOR_ITSELF: ByteSet = ByteSet::of("A-Za-z0-9._/@:+-");
 
 #[cfg(test)]
 mod tests {

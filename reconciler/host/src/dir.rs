@@ -570,7 +570,10 @@ pub(crate) fn seen_of(fd: impl AsFd, path: &Path) -> Result<Seen, RootError> {
 /// `a/b/c` into `a/b` and `c`.
 pub(crate) fn split(path: &str) -> (&str, &str) {
     let path = path.trim_matches('/');
-    path.rsplit_once('/').unwrap_or(("", path))
+    match path.bytes().rposition(|byte| byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => ("", path),
+    }
 }
 
 fn one(name: &OsStr) -> Result<&OsStr, RootError> {

@@ -36,7 +36,8 @@ const BY_UUID: &str = "/dev/disk/by-uuid";
 #[derive(Debug)]
 pub(crate) struct Homes<'a> {
     root: &'a Dir,
-    parents: HashMap<String, Result<Option<Parent>, String>>,
+    /// There are few.
+    parents: BTreeMap<String, Result<Option<Parent>, String>>,
     filesystems: Filesystems,
     recorded: Option<HashMap<Vec<u8>, u32>>,
 }
@@ -97,7 +98,7 @@ impl<'a> Homes<'a> {
         let recorded = (owners.ownership() == Ownership::Recorded).then(|| recorded(root));
         Self {
             root,
-            parents: HashMap::new(),
+            parents: BTreeMap::new(),
             filesystems: Filesystems::default(),
             recorded,
         }
@@ -201,9 +202,10 @@ impl Filesystems {
 
 /// Whether a home is a path that anything may be done at: absolute, below a directory, nothing to be resolved in it.
 pub(crate) fn check(home: &str) -> Result<(), String> {
-    let plain = |it: &str| !it.is_empty() && it != "." && it != "..";
+    let plain = |it: &[u8]| !matches!(it, b"" | b"." | b"..") && !it.contains(&0);
+    let parts = |it: &str| it.as_bytes().split(|byte| *byte == b'/').all(plain);
     match home.strip_prefix('/') {
-        Some(rest) if rest.split('/').all(plain) && !home.contains('\0') => Ok(()),
+        Some(rest) if parts(rest) => Ok(()),
         _ => Err(format!(
             "{home:?} is no absolute path without `.`, `..` and doubled slashes"
         )),

@@ -218,10 +218,10 @@ impl World for Host {
 
 /// Whether a name can stand in a path or a unit's name without meaning anything else there.
 fn check_name(user: &str) -> Result<(), String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
     if user.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
         && user.len() <= 32
-        && user.chars().all(plain)
+        && user.bytes().all(plain)
     {
         Ok(())
     } else {

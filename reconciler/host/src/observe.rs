@@ -136,11 +136,6 @@ impl Host {
         listed: &[accounts::Account<'_>],
         (defs, useradd): &(LoginDefs, UseraddDefaults),
     ) -> Result<Accounts, String> {
-        let mut memberships: HashMap<&str, BTreeSet<String>> = HashMap::new();
-        for (member, groups) in databases.memberships() {
-            memberships.insert(member, groups.into_iter().map(str::to_owned).collect());
-        }
-        // newgrp goes by gshadow: who is listed there alone has the group all the same.
         let named: Vec<(&str, u32)> = databases
             .groups()
             .map(|group| (group.name, group.gid))
@@ -149,46 +144,49 @@ impl Host {
             .iter()
             .map(|(name, gid)| ((*name).to_owned(), *gid))
             .collect();
-        for (group, member) in databases.shadow_members() {
-            if groups.contains_key(group) {
-                memberships
-                    .entry(member)
-                    .or_default()
-                    .insert(group.to_owned());
-            }
-        }
-        let mut halves = databases.half_memberships();
         let subuids: HashMap<&str, IdRange> = ranges(databases.subuids()).rev().collect();
         let subgids: HashMap<&str, IdRange> = ranges(databases.subgids()).rev().collect();
         let renaming = unfinished_renames(databases, &named);
-        let accounts: Vec<(String, Box<Account>)> = listed
-            .iter()
-            .map(|found| {
-                let account = Account {
-                    uid: found.uid,
-                    gid: found.gid,
-                    home: found.home.to_owned(),
-                    shell: found.shell.to_owned(),
-                    password: if found.password.is_locked() {
-                        Password::Locked
-                    } else {
-                        Password::Usable
-                    },
-                    expires: found.expires,
-                    groups: memberships.remove(found.name).unwrap_or_default(),
-                    half_groups: halves
-                        .remove(found.name)
-                        .into_iter()
-                        .flatten()
-                        .map(str::to_owned)
-                        .collect(),
-                    subuid: subuids.get(found.name).copied(),
-                    subgid: subgids.get(found.name).copied(),
-                    renaming_from: renaming.get(found.name).cloned(),
-                };
-                (found.name.to_owned(), Box::new(account))
-            })
-            .collect();
+        let accounts = listed.iter().map(|found| {
+            let account = Account {
+                uid: found.uid,
+                gid: found.gid,
+                home: found.home.to_owned(),
+                shell: found.shell.to_owned(),
+                password: if found.password.is_locked() {
+                    Password::Locked
+                } else {
+                    Password::Usable
+                },
+                expires: found.expires,
+                groups: BTreeSet::new(),
+                half_groups: BTreeSet::new(),
+                subuid: subuids.get(found.name).copied(),
+                subgid: subgids.get(found.name).copied(),
+                renaming_from: renaming.get(found.name).cloned(),
+            };
+            (found.name.to_owned(), Box::new(account))
+        });
+        let mut by_name: BTreeMap<String, Box<Account>> = accounts.collect();
+        for (member, joined) in databases.memberships() {
+            if let Some(account) = by_name.get_mut(member) {
+                account.groups.extend(joined.into_iter().map(str::to_owned));
+            }
+        }
+        // newgrp goes by gshadow: who is listed there alone has the group all the same.
+        for (group, member) in databases.shadow_members() {
+            if groups.contains_key(group)
+                && let Some(account) = by_name.get_mut(member)
+                && !account.groups.contains(group)
+            {
+                account.groups.insert(group.to_owned());
+            }
+        }
+        for (member, halves) in databases.half_memberships() {
+            if let Some(account) = by_name.get_mut(member) {
+                account.half_groups = halves.into_iter().map(str::to_owned).collect();
+            }
+        }
         let mut shells = BTreeSet::new();
         for shell in question.shells.iter().filter(|it| it.starts_with('/')) {
             if self
@@ -201,7 +199,7 @@ impl Host {
             }
         }
         let mut accounts = Accounts {
-            by_name: accounts.into_iter().collect(),
+            by_name,
             groups,
             subuids: databases.subuid_ranges_in_use().map(range).collect(),
             subgids: databases.subgid_ranges_in_use().map(range).collect(),

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::facts::{How, IdRange, PersonFacts, SetAside, Stage};
 use crate::policy::Ports;
-use crate::step::stands_for_itself;
+use crate::step::STANDS_FOR_ITSELF;
 use crate::time::Time;
 
 /// Appends the line of `user`, with its end.
@@ -66,8 +66,8 @@ pub(super) fn name(line: &[u8]) -> Cow<'_, [u8]> {
         user: String,
     }
     if let Some(words) = line.strip_prefix(b"\"") {
-        let end = words.iter().position(|byte| *byte == b' ');
-        return Cow::Borrowed(&words[..end.unwrap_or(words.len())]);
+        let end = memchr::memchr(b' ', words).unwrap_or(words.len());
+        return Cow::Borrowed(&words[..end]);
     }
     let named = serde_json::from_slice::<Named>(line);
     Cow::Owned(named.map_or_else(|_| Vec::new(), |it| it.user.into_bytes()))
@@ -182,7 +182,15 @@ const HOMES: &str = "/home/";
 fn of_words(line: &[u8]) -> Result<(String, Box<PersonFacts>), Odd> {
     let text = std::str::from_utf8(line).ok();
     let text = text.and_then(|it| it.strip_prefix('"')?.strip_suffix('"'));
-    let mut words = text.ok_or(Odd("end"))?.split(' ');
+    let mut rest = Some(text.ok_or(Odd("end"))?);
+    let mut words = std::iter::from_fn(|| {
+        let text = rest.take()?;
+        let Some(end) = memchr::memchr(b' ', text.as_bytes()) else {
+            return Some(text);
+        };
+        rest = Some(&text[end + 1..]);
+        Some(&text[..end])
+    });
     let mut next = || words.next().unwrap_or_default();
     let user = word(next(), "user")?;
     let entry = next().parse().map_err(|_| Odd("entry"))?;
@@ -317,7 +325,7 @@ fn word<'t>(text: &'t str, what: &'static str) -> Result<&'t str, Odd> {
 
 /// Whether a text stands for itself between spaces, commas and quotes.
 fn is_word(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(stands_for_itself)
+    !text.is_empty() && STANDS_FOR_ITSELF.has_all(text)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::bytes::ByteSet;
+
 /// The form that a kind of text must have.
 pub struct Grammar {
     /// The rule's name.
@@ -27,9 +29,8 @@ pub static OS_USER: Grammar = Grammar {
     pattern: "^[a-z][a-z0-9_-]{0,30}$",
     accepts: |text| {
         text.len() <= 31
-            && has_form(text, u8::is_ascii_lowercase, |b| {
-                is_lower_or_digit(b) || matches!(b, b'_' | b'-')
-            })
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && OS_USER_BYTES.has_all(text)
     },
 };
 
@@ -40,9 +41,8 @@ pub static IDENTITY: Grammar = Grammar {
     pattern: "^[A-Za-z0-9][A-Za-z0-9._@+-]{0,253}$",
     accepts: |text| {
         text.len() <= 254
-            && has_form(text, u8::is_ascii_alphanumeric, |b| {
-                b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'@' | b'+' | b'-')
-            })
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && IDENTITY_BYTES.has_all(text)
     },
 };
 
@@ -61,9 +61,8 @@ pub static REPO: Grammar = Grammar {
     pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
     accepts: |text| {
         text.len() <= 100
-            && has_form(text, u8::is_ascii_alphanumeric, |b| {
-                b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')
-            })
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && REPO_BYTES.has_all(text)
     },
 };
 
@@ -74,11 +73,8 @@ pub static GROUP: Grammar = Grammar {
     pattern: "^[a-z_][a-z0-9_-]{0,31}$",
     accepts: |text| {
         text.len() <= 32
-            && has_form(
-                text,
-                |b| b.is_ascii_lowercase() || *b == b'_',
-                |b| is_lower_or_digit(b) || matches!(b, b'_' | b'-'),
-            )
+            && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+            && OS_USER_BYTES.has_all(text)
     },
 };
 
@@ -88,12 +84,7 @@ pub static SHELL: Grammar = Grammar {
     about: "an absolute path of ASCII letters, digits and . _ + -, without . or .. as a part",
     pattern: "^(/(?!\\.\\.?(/|$))[A-Za-z0-9._+-]+)+$",
     accepts: |text| {
-        let is_part = |part: &str| {
-            !matches!(part, "" | "." | "..")
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'-'))
-        };
+        let is_part = |part: &str| !matches!(part, "" | "." | "..") && SHELL_BYTES.has_all(part);
         text.len() <= 255
             && text
                 .strip_prefix('/')
@@ -112,17 +103,14 @@ fn is_label(text: &str) -> bool {
         && !text.starts_with('-')
         && !text.ends_with('-')
         && !text.is_empty()
-        && text.bytes().all(|b| is_lower_or_digit(&b) || b == b'-')
+        && LABEL_BYTES.has_all(text)
 }
 
-fn is_lower_or_digit(b: &u8) -> bool {
-    b.is_ascii_lowercase() || b.is_ascii_digit()
-}
-
-fn has_form(text: &str, first: fn(&u8) -> bool, rest: fn(&u8) -> bool) -> bool {
-    let bytes = text.as_bytes();
-    bytes.first().is_some_and(first) && bytes[1..].iter().all(rest)
-}
+static OS_USER_BYTES: ByteSet = ByteSet::of("a-z0-9_-");
+static IDENTITY_BYTES: ByteSet = ByteSet::of("A-Za-z0-9._@+-");
+static REPO_BYTES: ByteSet = ByteSet::of("A-Za-z0-9._-");
+static SHELL_BYTES: ByteSet = ByteSet::of("A-Za-z0-9._+-");
+static LABEL_BYTES: ByteSet = ByteSet::of("a-z0-9-");
 
 /// Account and group names that belong to the system: those of Debian's base-passwd, of common daemons, of groups that
 /// give power (an account brings a group of its own name), and ours. Sorted.

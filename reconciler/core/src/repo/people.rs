@@ -8,6 +8,7 @@ use super::names;
 use super::roster::{CodeLayout, More, Namespaces, Person, Roster};
 use super::tiers::{Tier, is_empty, read_tier};
 use super::value::{At, Reading, Subject};
+use crate::bytes::places_in_order;
 use crate::diagnostic::Faults;
 use crate::yaml;
 use crate::yaml::cursor::{Cursor, Key};
@@ -28,21 +29,30 @@ pub(super) struct Row<'a> {
 
 /// Reads a roster (R1–R9). The rules that concern several people are checked only when the file could be read to its end.
 pub(super) fn read_roster<'a>(bytes: &'a [u8], faults: &mut Faults) -> Roster<'a> {
-    let people = yaml::read(bytes, faults, read_people);
+    let people = yaml::read(bytes, faults, |cursor, faults| {
+        read_people(cursor, faults, bytes.len() / USUAL_ROW)
+    });
     let Some(people) = people else {
         return Roster {
             people: Vec::new(),
             by_name: Vec::new(),
         };
     };
-    let by_name = sort_by_name(&people);
+    let by_name = places_in_order(people.len(), |at| people[at as usize].os_user.as_bytes());
     let roster = Roster { people, by_name };
     checks::check_roster(&Draft::new(&roster, bytes), faults);
     roster
 }
 
-fn read_people<'a>(cursor: &mut Cursor<'a>, faults: &mut Faults) -> Result<Vec<Person<'a>>, Stop> {
-    let mut people = Vec::new();
+/// What a person's row has in bytes, or nearly so: where there is room for all people at once, none is moved.
+const USUAL_ROW: usize = 128;
+
+fn read_people<'a>(
+    cursor: &mut Cursor<'a>,
+    faults: &mut Faults,
+    expected: usize,
+) -> Result<Vec<Person<'a>>, Stop> {
+    let mut people = Vec::with_capacity(expected);
     let head = cursor.value()?;
     if is_empty(&head) {
         return Ok(people);
@@ -226,37 +236,4 @@ fn person(row: Row<'_>) -> Person<'_> {
         at: os_user.at,
         more,
     }
-}
-
-/// The places of `people` in the order of their names; of equal names the first in the file comes first.
-fn sort_by_name(people: &[Person<'_>]) -> Vec<u32> {
-    // The first letters travel with the place: comparing them needs no look into memory far away.
-    let prefix = |name: &str| {
-        let mut letters = [0; 16];
-        let length = name.len().min(16);
-        letters[..length].copy_from_slice(&name.as_bytes()[..length]);
-        let half =
-            |at: usize| u64::from_be_bytes(letters[at..at + 8].try_into().unwrap_or_default());
-        (half(0), half(8))
-    };
-    let mut keyed: Vec<(u64, u64, u32)> = (0..)
-        .zip(people)
-        .map(|(index, person)| {
-            let (first, second) = prefix(&person.os_user);
-            (first, second, index)
-        })
-        .collect();
-    let in_order = |a: &(u64, u64, u32), b: &(u64, u64, u32)| {
-        let rest = || {
-            people[a.2 as usize]
-                .os_user
-                .cmp(&people[b.2 as usize].os_user)
-        };
-        (a.0, a.1)
-            .cmp(&(b.0, b.1))
-            .then_with(rest)
-            .then(a.2.cmp(&b.2))
-    };
-    keyed.sort_unstable_by(in_order);
-    keyed.into_iter().map(|(_, _, index)| index).collect()
 }

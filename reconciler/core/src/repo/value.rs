@@ -92,12 +92,20 @@ impl<'a> Reading<'_, 'a> {
             return Ok(false);
         }
         let mut seen = [None; MAX_FIELDS];
+        // Most people write fields in the order in which the documentation has them.
+        let mut next = 0;
         while let Some((key, value)) = self.cursor.entry()? {
-            let Some(index) = table.iter().position(|field| field.name == key.text) else {
+            let is_named = |field: &Field<K>| field.name == key.text;
+            let found = match table.get(next) {
+                Some(field) if is_named(field) => Some(next),
+                _ => table.iter().position(is_named),
+            };
+            let Some(index) = found else {
                 self.unknown_field(table, &key);
                 self.cursor.skip(&value)?;
                 continue;
             };
+            next = index + 1;
             if let Some(first) = seen[index].replace(key.at) {
                 let problem = format!(
                     "{}the field {} is there twice",

@@ -13,6 +13,14 @@ pub struct Event<'a> {
     pub offset: u32,
 }
 
+impl Event<'_> {
+    /// An end without a place.
+    pub(super) const END: Self = Self {
+        kind: Kind::End,
+        offset: 0,
+    };
+}
+
 /// The kinds of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind<'a> {

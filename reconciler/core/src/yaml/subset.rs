@@ -4,10 +4,10 @@
 //! sure of it *declines*, and the full reader starts over: this module may be narrow, it must never differ.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 
 use super::MAX_DEPTH;
 use super::event::{Event, Events, Kind, Stop};
+use crate::bytes::ByteSet;
 
 /// The longest plain or quoted value; well under the length at which YAML no longer accepts a key.
 const MAX_SCALAR: usize = 500;
@@ -22,7 +22,9 @@ pub struct Subset<'a> {
     levels: Vec<Level>,
     /// The last key has no value yet.
     value_due: bool,
-    ready: VecDeque<Event<'a>>,
+    /// What the last line said, and how much of that was handed out.
+    ready: Vec<Event<'a>>,
+    taken: usize,
     phase: Phase,
 }
 
@@ -51,13 +53,14 @@ enum Phase {
 impl<'a> Subset<'a> {
     /// Starts at the beginning of `text`, which must have passed [`super::inspect`].
     pub fn new(text: &'a str) -> Self {
-        let (levels, ready) = (Vec::with_capacity(8), VecDeque::with_capacity(16));
+        let (levels, ready) = (Vec::with_capacity(8), Vec::with_capacity(16));
         Self {
             text,
             at: 0,
             levels,
             value_due: false,
             ready,
+            taken: 0,
             phase: Phase::Prologue,
         }
     }
@@ -77,7 +80,7 @@ impl<'a> Subset<'a> {
 
     #[inline]
     fn emit(&mut self, at: usize, kind: Kind<'a>) {
-        self.ready.push_back(Event {
+        self.ready.push(Event {
             kind,
             offset: offset(at),
         });
@@ -337,9 +340,12 @@ impl<'a> Events<'a> for Subset<'a> {
     #[inline]
     fn next_event(&mut self) -> Result<Event<'a>, Stop> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Ok(event);
+            if let Some(event) = self.ready.get_mut(self.taken) {
+                self.taken += 1;
+                return Ok(std::mem::replace(event, Event::END));
             }
+            self.ready.clear();
+            self.taken = 0;
             if self.phase == Phase::End {
                 return Ok(Event {
                     kind: Kind::End,
@@ -385,24 +391,11 @@ fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// Characters that mean nothing to YAML wherever they stand inside a plain value.
+/// Characters that mean nothing to YAML wherever they stand inside a plain value: most of a roster.
+static PLAIN: ByteSet = ByteSet::of("A-Za-z0-9._@+/~-");
+
 fn is_plain(b: u8) -> bool {
-    PLAIN[usize::from(b)]
-}
-
-/// Most of a roster is such characters: one look per byte.
-static PLAIN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut b = 0_u8;
-    while b < 128 {
-        table[b as usize] = is_word(b);
-        b += 1;
-    }
-    table
-};
-
-const fn is_word(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'@' | b'+' | b'/' | b'~' | b'-')
+    PLAIN.has(b)
 }
 
 fn can_start_plain(b: u8) -> bool {

@@ -43,15 +43,15 @@ pub(super) struct Gshadow<'a> {
 
 impl<'a> Passwd<'a> {
     pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
-        let [name, password, uid, gid, gecos, home, shell] = split(line)?;
+        let fields = Fields::<7>::of(line)?;
         Some(Self {
-            name: text(name)?,
-            password: text(password)?,
-            uid: id(uid)?,
-            gid: id(gid)?,
-            gecos,
-            home: text(home)?,
-            shell: text(shell)?,
+            name: fields.text(0)?,
+            password: fields.text(1)?,
+            uid: id(fields.bytes(2))?,
+            gid: id(fields.bytes(3))?,
+            gecos: fields.bytes(4),
+            home: fields.text(5)?,
+            shell: fields.text(6)?,
         })
     }
 
@@ -74,14 +74,14 @@ impl<'a> Passwd<'a> {
 
 impl<'a> Shadow<'a> {
     pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
-        let [name, password, rest @ ..] = split::<9>(line)?;
+        let fields = Fields::<9>::of(line)?;
         let mut days = [None; 7];
-        for (day, field) in days.iter_mut().zip(rest) {
-            *day = self::day(field)?;
+        for (day, at) in days.iter_mut().zip(2..) {
+            *day = self::day(fields.bytes(at))?;
         }
         Some(Self {
-            name: text(name)?,
-            password: text(password)?,
+            name: fields.text(0)?,
+            password: fields.text(1)?,
             days,
         })
     }
@@ -105,12 +105,12 @@ impl<'a> Shadow<'a> {
 
 impl<'a> Group<'a> {
     pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
-        let [name, password, gid, members] = split(line)?;
+        let fields = Fields::<4>::of(line)?;
         Some(Self {
-            name: text(name)?,
-            password: text(password)?,
-            gid: id(gid)?,
-            members: list(members)?,
+            name: fields.text(0)?,
+            password: fields.text(1)?,
+            gid: id(fields.bytes(2))?,
+            members: list(fields.text(3)?),
         })
     }
 
@@ -127,12 +127,12 @@ impl<'a> Group<'a> {
 
 impl<'a> Gshadow<'a> {
     pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
-        let [name, password, administrators, members] = split(line)?;
+        let fields = Fields::<4>::of(line)?;
         Some(Self {
-            name: text(name)?,
-            password: text(password)?,
-            administrators: list(administrators)?,
-            members: list(members)?,
+            name: fields.text(0)?,
+            password: fields.text(1)?,
+            administrators: list(fields.text(2)?),
+            members: list(fields.text(3)?),
         })
     }
 
@@ -154,9 +154,9 @@ impl<'a> Gshadow<'a> {
 
 /// A line of subuid or subgid: owner, first id, count.
 pub(super) fn subordinate(line: &[u8]) -> Option<(&str, u64, u64)> {
-    let [owner, first, count] = split(line)?;
-    let owner = text(owner).filter(|owner| !owner.is_empty())?;
-    Some((owner, number(first)?, number(count)?))
+    let fields = Fields::<3>::of(line)?;
+    let owner = fields.text(0).filter(|owner| !owner.is_empty())?;
+    Some((owner, number(fields.bytes(1))?, number(fields.bytes(2))?))
 }
 
 /// The first field of any line: what it seems to be about, even when nothing else can be read from it.
@@ -197,15 +197,46 @@ pub(super) fn is_nis(line: &[u8]) -> bool {
     matches!(line.first(), Some(b'+' | b'-'))
 }
 
-fn split<const N: usize>(line: &[u8]) -> Option<[&[u8]; N]> {
-    let mut fields = [&line[..0]; N];
-    let (mut begin, mut at) = (0, 0);
-    for colon in memchr::memchr_iter(b':', line) {
-        *fields[..N - 1].get_mut(at)? = &line[begin..colon];
-        (begin, at) = (colon + 1, at + 1);
+/// A line of exactly `N` fields.
+struct Fields<'a, const N: usize> {
+    line: &'a [u8],
+    /// The line, where all of it is UTF-8: nearly always, and then no field has to be looked at again.
+    text: Option<&'a str>,
+    /// Where each field begins and ends.
+    places: [(usize, usize); N],
+}
+
+impl<'a, const N: usize> Fields<'a, N> {
+    fn of(line: &'a [u8]) -> Option<Self> {
+        let mut places = [(0, line.len()); N];
+        let mut last = 0;
+        // Fields are shorter than what a faster search for colons takes to begin.
+        for (at, byte) in line.iter().enumerate() {
+            if *byte == b':' {
+                places.get_mut(last + 1)?.0 = at + 1;
+                places[last].1 = at;
+                last += 1;
+            }
+        }
+        (last == N - 1).then(|| Self {
+            line,
+            text: std::str::from_utf8(line).ok(),
+            places,
+        })
     }
-    fields[N - 1] = &line[begin..];
-    (at == N - 1).then_some(fields)
+
+    fn bytes(&self, field: usize) -> &'a [u8] {
+        let (begin, end) = self.places[field];
+        &self.line[begin..end]
+    }
+
+    fn text(&self, field: usize) -> Option<&'a str> {
+        let (begin, end) = self.places[field];
+        match self.text {
+            Some(text) => text.get(begin..end),
+            None => text(self.bytes(field)),
+        }
+    }
 }
 
 fn text(field: &[u8]) -> Option<&str> {
@@ -213,14 +244,13 @@ fn text(field: &[u8]) -> Option<&str> {
 }
 
 /// Names between commas. An empty one in the middle is a name to the shadow suite; a comma at the end is nothing.
-fn list(field: &[u8]) -> Option<Vec<&str>> {
-    let field = text(field)?;
+fn list(field: &str) -> Vec<&str> {
     let field = field.strip_suffix(',').unwrap_or(field);
-    Some(if field.is_empty() {
+    if field.is_empty() {
         Vec::new()
     } else {
         field.split(',').collect()
-    })
+    }
 }
 
 /// A number as nearly every one is written: digits alone, too few to be too large.

@@ -52,7 +52,7 @@ mod table;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 pub use commit::{CommitError, Committed, forget_cached};
@@ -405,23 +405,21 @@ impl Databases {
     #[must_use]
     pub fn half_memberships(&self) -> BTreeMap<&str, BTreeSet<&str>> {
         let mut halves: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        let listed: HashMap<&str, BTreeSet<&str>> = self
+        let listed: BTreeMap<&[u8], BTreeSet<&str>> = self
             .groups_with_members()
-            .map(|group| (group.name, group.members.into_iter().collect()))
+            .map(|group| (group.name.as_bytes(), group.members.into_iter().collect()))
             .collect();
         let nobody = BTreeSet::new();
         for (_, line) in self.gshadow.lines().filter(|(_, line)| !is_nis(line)) {
             // As nearly every group: somebody's own, which lists nobody here and there.
             let has_members = !line.ends_with(b":");
-            let is_listed =
-                || std::str::from_utf8(fields::first(line)).map(|it| listed.contains_key(it));
-            if !has_members && is_listed() != Ok(true) {
+            if !has_members && !listed.contains_key(fields::first(line)) {
                 continue;
             }
             let Some(group) = Gshadow::parse(line) else {
                 continue;
             };
-            let in_group = listed.get(group.name).unwrap_or(&nobody);
+            let in_group = listed.get(group.name.as_bytes()).unwrap_or(&nobody);
             let in_gshadow: BTreeSet<&str> = group.members.into_iter().collect();
             let mut halved = in_group.symmetric_difference(&in_gshadow).peekable();
             if halved.peek().is_some()

@@ -134,7 +134,7 @@ impl Table {
         let present = bytes.is_some();
         let text = bytes.unwrap_or_default();
         let utf8 = std::str::from_utf8(&text).is_ok();
-        let mut lines = Vec::with_capacity(text.len() / 40);
+        let mut lines = Vec::with_capacity(memchr::memchr_iter(b'\n', &text).count() + 1);
         let mut nis = None;
         for range in fields::lines(&text) {
             let line = &text[range.clone()];

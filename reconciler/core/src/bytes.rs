@@ -1,0 +1,104 @@
+//! Sets of bytes, and names put in their order: what is done for each byte of each person.
+
+/// A set of bytes; whether one is in it costs one look.
+#[derive(Debug)]
+pub(crate) struct ByteSet([bool; 256]);
+
+impl ByteSet {
+    /// The bytes of `pattern`, which is written as between the brackets of a regular expression: `a-z` is a range, and a
+    /// `-` at the end is itself.
+    pub(crate) const fn of(pattern: &str) -> Self {
+        let pattern = pattern.as_bytes();
+        let mut set = [false; 256];
+        let mut at = 0;
+        while at < pattern.len() {
+            let is_range = at + 2 < pattern.len() && pattern[at + 1] == b'-';
+            let last = if is_range {
+                pattern[at + 2]
+            } else {
+                pattern[at]
+            };
+            let mut byte = pattern[at];
+            assert!(
+                byte <= last,
+                "a range goes from the lower byte to the higher"
+            );
+            while byte < last {
+                set[byte as usize] = true;
+                byte += 1;
+            }
+            set[last as usize] = true;
+            at += if is_range { 3 } else { 1 };
+        }
+        Self(set)
+    }
+
+    /// Whether `byte` is in it.
+    #[inline]
+    pub(crate) fn has(&self, byte: u8) -> bool {
+        self.0[usize::from(byte)]
+    }
+
+    /// Whether each byte of `text` is in it; so it is of an empty one.
+    #[inline]
+    pub(crate) fn has_all(&self, text: &str) -> bool {
+        text.bytes().all(|byte| self.has(byte))
+    }
+}
+
+/// The places of `count` names in the order of the names; of equal ones the first comes first.
+pub(crate) fn places_in_order<N: AsRef<[u8]>>(count: usize, name: impl Fn(u32) -> N) -> Vec<u32> {
+    // The first letters travel with the place: comparing them needs no look into memory far away.
+    let prefix = |name: &[u8]| {
+        let mut letters = [0; 16];
+        let length = name.len().min(16);
+        letters[..length].copy_from_slice(&name[..length]);
+        u128::from_be_bytes(letters)
+    };
+    let mut keyed: Vec<(u128, u32)> = (0..)
+        .take(count)
+        .map(|place| (prefix(name(place).as_ref()), place))
+        .collect();
+    keyed.sort_unstable_by(|a, b| {
+        let rest = || name(a.1).as_ref().cmp(name(b.1).as_ref());
+        a.0.cmp(&b.0).then_with(rest).then(a.1.cmp(&b.1))
+    });
+    keyed.into_iter().map(|(_, place)| place).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_is_what_its_pattern_says() {
+        static SET: ByteSet = ByteSet::of("a-cx0-1_-");
+        let found: String = (0..=255)
+            .filter(|byte| SET.has(*byte))
+            .map(char::from)
+            .collect();
+        assert_eq!(found, "-01_abcx");
+        assert!(SET.has_all("") && SET.has_all("-a_0") && !SET.has_all("ad"));
+        assert!(!ByteSet::of("").has(0) && ByteSet::of("-").has(b'-'));
+    }
+
+    #[test]
+    fn names_are_put_in_the_order_that_sorting_gives() {
+        let names = [
+            "b",
+            "",
+            "a",
+            "abcdefghijklmnopq",
+            "abcdefghijklmnop",
+            "a",
+            "abcdefghijklmnopa",
+            "a\0",
+            "abcdefghijklmno",
+            "\u{e9}",
+            "z",
+        ];
+        let mut expected: Vec<u32> = (0..11).collect();
+        expected.sort_by_key(|place| names[*place as usize]);
+        assert_eq!(places_in_order(11, |place| names[place as usize]), expected);
+    }
+}
