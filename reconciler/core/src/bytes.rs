@@ -59,9 +59,10 @@ pub(crate) fn places_in_order<N: AsRef<[u8]>>(count: usize, name: impl Fn(u32) -
         .take(count)
         .map(|place| (prefix(name(place).as_ref()), place))
         .collect();
-    keyed.sort_unstable_by(|a, b| {
+    // Names come in order, or in stretches that are: a stable sort finds those.
+    keyed.sort_by(|a, b| {
         let rest = || name(a.1).as_ref().cmp(name(b.1).as_ref());
-        a.0.cmp(&b.0).then_with(rest).then(a.1.cmp(&b.1))
+        a.0.cmp(&b.0).then_with(rest)
     });
     keyed.into_iter().map(|(_, place)| place).collect()
 }

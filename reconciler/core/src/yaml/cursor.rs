@@ -68,6 +68,11 @@ impl<'a> Cursor<'a> {
     /// # Errors
     /// What the reader of the file says.
     pub fn entry(&mut self) -> Result<Option<(Key<'a>, Event<'a>)>, Stop> {
+        if let Reader::Subset(events) = &mut self.events
+            && let Some((key, value)) = events.next_plain_pair()
+        {
+            return Ok(Some((key, value)));
+        }
         let Event {
             kind: Kind::Scalar { value: text, plain },
             offset: at,

@@ -6,11 +6,15 @@
 use std::borrow::Cow;
 
 use super::MAX_DEPTH;
+use super::cursor::Key;
 use super::event::{Event, Events, Kind, Stop};
 use crate::bytes::ByteSet;
 
 /// The longest plain or quoted value; well under the length at which YAML no longer accepts a key.
 const MAX_SCALAR: usize = 500;
+
+/// The longest word of a [`Subset::next_plain_pair`].
+const SHORT: usize = 64;
 
 /// The events of a text that is written in the subset.
 #[derive(Debug)]
@@ -119,6 +123,56 @@ impl<'a> Subset<'a> {
         };
         self.at = self.expect_line_end(after)?;
         Ok(())
+    }
+
+    /// The next line as a whole, where it is a plain key and a plain value in the innermost map and nothing else, as most
+    /// lines of a roster are. Any other line, and whatever a line said that was not taken yet, is left to
+    /// [`Events::next_event`].
+    #[inline]
+    pub(super) fn next_plain_pair(&mut self) -> Option<(Key<'a>, Event<'a>)> {
+        let waits = self.value_due || self.phase != Phase::Content || self.taken < self.ready.len();
+        let level = *self.levels.last()?;
+        let first = self.skip_spaces(self.at);
+        if waits || level.kind != Collection::Map || first - self.at != level.indent {
+            return None;
+        }
+        let key = self.plain_word(first)?;
+        let colon = first + key.text.len();
+        if self.byte(colon) != Some(b':') || self.byte(colon + 1) != Some(b' ') {
+            return None;
+        }
+        let value = self.plain_word(self.skip_spaces(colon + 2))?;
+        let end = value.at + value.text.len();
+        if self.byte(end) != Some(b'\n') {
+            return None;
+        }
+        self.at = end + 1;
+        let key = Key {
+            text: Cow::Borrowed(key.text),
+            plain: true,
+            at: offset(key.at),
+        };
+        let value = Event {
+            kind: Kind::Scalar {
+                value: Cow::Borrowed(value.text),
+                plain: true,
+            },
+            offset: offset(value.at),
+        };
+        Some((key, value))
+    }
+
+    /// A short word without quotes that starts at `at` and can be nothing but a scalar.
+    #[inline]
+    fn plain_word(&self, at: usize) -> Option<Word<'a>> {
+        let rest = self.text.as_bytes().get(at..)?;
+        let starts = rest.first().is_some_and(|first| can_start_plain(*first));
+        let most = &rest[..rest.len().min(SHORT)];
+        let length = most.iter().position(|&b| !is_plain(b)).filter(|_| starts)?;
+        Some(Word {
+            text: &self.text[at..at + length],
+            at,
+        })
     }
 
     /// The first line with content: the root must be a block map that starts at the left margin.
@@ -334,6 +388,13 @@ impl<'a> Subset<'a> {
         self.phase = Phase::End;
         Ok(())
     }
+}
+
+/// A word as it stands in the text.
+#[derive(Clone, Copy, Debug)]
+struct Word<'a> {
+    text: &'a str,
+    at: usize,
 }
 
 impl<'a> Events<'a> for Subset<'a> {

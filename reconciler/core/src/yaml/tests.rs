@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::cursor::{Cursor, Key};
 use super::event::{Event, Events, Kind, Stop};
 use super::full::Full;
 use super::subset::Subset;
@@ -17,6 +18,40 @@ fn events<'a>(mut source: impl Events<'a>) -> Result<Vec<Event<'a>>, Stop> {
         }
         events.push(event);
     }
+}
+
+/// The same, as whoever knows where keys stand reads them: several events at once, where the fast reader can.
+fn walked(text: &str) -> Result<Vec<Event<'_>>, Stop> {
+    fn walk<'a>(
+        cursor: &mut Cursor<'a>,
+        head: Event<'a>,
+        events: &mut Vec<Event<'a>>,
+    ) -> Result<(), Stop> {
+        let end = |kind| Event { kind, offset: 0 };
+        let kind = head.kind.clone();
+        events.push(head);
+        if kind == Kind::MapStart {
+            while let Some((key, value)) = cursor.entry()? {
+                let Key { text, plain, at } = key;
+                let kind = Kind::Scalar { value: text, plain };
+                events.push(Event { kind, offset: at });
+                walk(cursor, value, events)?;
+            }
+            events.push(end(Kind::MapEnd));
+        } else if kind == Kind::SeqStart {
+            while let Some(item) = cursor.item()? {
+                walk(cursor, item, events)?;
+            }
+            events.push(end(Kind::SeqEnd));
+        }
+        Ok(())
+    }
+    let mut cursor = Cursor::fast(text);
+    let mut events = Vec::new();
+    let head = cursor.value()?;
+    walk(&mut cursor, head, &mut events)?;
+    cursor.finish()?;
+    Ok(events)
 }
 
 /// Kinds with their places, as far as places mean something: an end, and a value that is not written, have none.
@@ -131,13 +166,19 @@ fn check(text: &str) -> Result<Accepted, TestCaseError> {
     }
     let fast = match events(Subset::new(text)) {
         Ok(fast) => fast,
-        Err(Stop::Declined) => return Ok(Accepted::No),
+        Err(Stop::Declined) => {
+            prop_assert!(matches!(walked(text), Err(Stop::Declined)), "{}", text);
+            return Ok(Accepted::No);
+        }
         Err(Stop::Refused(fault)) => {
             return Err(TestCaseError::fail(format!(
                 "the fast reader judged: {fault:?}"
             )));
         }
     };
+    let walked = walked(text)
+        .map_err(|stop| TestCaseError::fail(format!("{text}\nonly in one walk: {stop:?}")))?;
+    prop_assert_eq!(told(&fast), told(&walked), "{}", text);
     let full = events(Full::new(text)).map_err(|stop| {
         TestCaseError::fail(format!("{text}\nonly the fast reader accepts: {stop:?}"))
     })?;
