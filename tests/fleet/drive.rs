@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitCode};
 
 use muster_tests::hub::network::{listen, path_of};
 use muster_tests::hub::people::{Clone, Draft};
@@ -26,7 +26,7 @@ const GIT: (&str, u16) = ("10.77.0.1", 9_418);
 const FORGE: u16 = 8_080;
 const WEBHOOKS: u16 = 8_472;
 
-fn main() {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [net, stand_in, door, faketime, work] = &arguments[..] else {
         panic!("fleet NET STAND_IN DOOR FAKETIME WORK");
@@ -47,7 +47,8 @@ fn main() {
     }
     println!("{} passed, {} failed", fleet.passed, fleet.failed);
     fleet.end();
-    std::process::exit(i32::from(fleet.failed > 0));
+    // Returned, so that what the hosts are made of goes away with them.
+    ExitCode::from(u8::from(fleet.failed > 0))
 }
 
 struct Fleet {

@@ -194,7 +194,7 @@ fn read_verified(
             limit,
         });
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(usize::try_from(header.size()).unwrap_or_default());
     let (kind, len) = match odb.try_find(id, &mut bytes) {
         Ok(Some(found)) => (found.kind, found.data.len()),
         Ok(None) | Err(_) => return Err(damaged()),

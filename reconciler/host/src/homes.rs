@@ -36,8 +36,10 @@ const BY_UUID: &str = "/dev/disk/by-uuid";
 #[derive(Debug)]
 pub(crate) struct Homes<'a> {
     root: &'a Dir,
-    /// There are few.
+    /// By their path without slashes around it; there are few.
     parents: BTreeMap<String, Result<Option<Parent>, String>>,
+    /// The last home that was looked at, up to its name: most homes stand side by side.
+    last: Option<String>,
     filesystems: Filesystems,
     recorded: Option<HashMap<Vec<u8>, u32>>,
 }
@@ -99,6 +101,7 @@ impl<'a> Homes<'a> {
         Self {
             root,
             parents: BTreeMap::new(),
+            last: None,
             filesystems: Filesystems::default(),
             recorded,
         }
@@ -106,10 +109,19 @@ impl<'a> Homes<'a> {
 
     /// What stands at `home`, which is to belong to `uid`; `None` takes any owner but root.
     pub(crate) fn look(&mut self, home: &str, uid: Option<u32>) -> Reading<Home> {
-        if let Err(why) = check(home) {
-            return Reading::Known(Home::Odd(why));
+        let beside = self.last.as_deref().and_then(|it| home.strip_prefix(it));
+        let name = match beside.filter(|it| is_name(it.as_bytes())) {
+            Some(name) => name,
+            None => match check(home) {
+                Ok(()) => split(home).1,
+                Err(why) => return Reading::Known(Home::Odd(why)),
+            },
+        };
+        let above = &home[..home.len() - name.len()];
+        if self.last.as_deref() != Some(above) {
+            self.last = Some(above.to_owned());
         }
-        let (parent, name) = split(home);
+        let parent = above.trim_matches('/');
         let opened = match self.parents.get_mut(parent) {
             Some(opened) => opened,
             None => {
@@ -200,10 +212,14 @@ impl Filesystems {
     }
 }
 
+/// Whether a part of a path is the name of something in a directory.
+fn is_name(part: &[u8]) -> bool {
+    !matches!(part, b"" | b"." | b"..") && !part.iter().any(|byte| matches!(byte, 0 | b'/'))
+}
+
 /// Whether a home is a path that anything may be done at: absolute, below a directory, nothing to be resolved in it.
 pub(crate) fn check(home: &str) -> Result<(), String> {
-    let plain = |it: &[u8]| !matches!(it, b"" | b"." | b"..") && !it.contains(&0);
-    let parts = |it: &str| it.as_bytes().split(|byte| *byte == b'/').all(plain);
+    let parts = |it: &str| it.as_bytes().split(|byte| *byte == b'/').all(is_name);
     match home.strip_prefix('/') {
         Some(rest) if parts(rest) => Ok(()),
         _ => Err(format!(
@@ -605,6 +621,43 @@ mod tests {
                 })
                 .collect();
             create(&self.dir, &self.root, &skeleton, 0o700, &homes, &mut |_| {})
+        }
+    }
+
+    #[test]
+    fn a_home_is_found_whatever_was_looked_at_before() {
+        let scratch = scratch();
+        for made in ["home/ann", "home/team/ben", "cem"] {
+            std::fs::create_dir_all(scratch.path(made)).unwrap();
+        }
+        let good = ["/home/ann", "/home/team/ben", "/cem", "/home/nobody"];
+        let bad = [
+            "ann",
+            "",
+            "/",
+            "//cem",
+            "/home/",
+            "/home/.",
+            "/home/..",
+            "/home/team//ben",
+            "/home/team/../ann",
+            "/home/a\0b",
+            "home/ann",
+        ];
+        let all = || good.iter().chain(&bad);
+        for before in all() {
+            for home in all() {
+                let mut homes = Homes::new(&scratch.dir, &scratch.root);
+                homes.look(before, None);
+                let seen = homes.look(home, None);
+                let fresh = Homes::new(&scratch.dir, &scratch.root).look(home, None);
+                assert_eq!(seen, fresh, "{home:?} after {before:?}");
+                match seen {
+                    Reading::Known(Home::Odd(_)) => assert!(bad.contains(home), "{home:?}"),
+                    Reading::Known(Home::Absent) => assert_eq!(*home, "/home/nobody"),
+                    seen => assert!(good.contains(home), "{home:?}: {seen:?}"),
+                }
+            }
         }
     }
 

@@ -1,11 +1,13 @@
 //! Whom to look at.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::desired::Desired;
 use crate::facts::{Facts, KeptOf, PersonFacts, Stage};
 use crate::lockstep::Lockstep;
 use crate::observed::{Parts, Question, Subject};
+use crate::repo::Grant;
 
 /// Everybody the roster or the ledger names. Login traces are read only of people who are cut, are about to be, or
 /// have something to be put back.
@@ -17,9 +19,11 @@ pub fn question<'q>(desired: &'q Desired, facts: &'q Facts) -> Question<'q> {
     // In the order of the names: a map is made of that far faster than entry by entry.
     let mut people = Vec::with_capacity(desired.people.len());
     let mut facts_of = Lockstep::new(&facts.people);
+    let mut grants: Vec<&Arc<Grant>> = Vec::new();
     for (user, wanted) in &desired.people {
-        if !question.shells.contains(&wanted.grant.shell) {
-            question.shells.insert(wanted.grant.shell.clone());
+        // Everybody of a tier has the same grant.
+        if !grants.iter().any(|it| Arc::ptr_eq(it, &wanted.grant)) {
+            grants.push(&wanted.grant);
         }
         let known = facts_of.get(user);
         if known.is_none() && wanted.uid.is_none() && wanted.adopt.is_none() {
@@ -37,6 +41,7 @@ pub fn question<'q>(desired: &'q Desired, facts: &'q Facts) -> Question<'q> {
         ));
     }
     question.people = people.into_iter().collect();
+    question.shells = grants.into_iter().map(|it| it.shell.clone()).collect();
     let renamed: BTreeSet<&str> = desired
         .people
         .values()

@@ -504,21 +504,13 @@ type Named<'p, 'a> = (&'p Person<'a>, &'p str);
 
 /// The groups of at least two names that are equal once each byte went through `fold`, each in the order of the file.
 ///
-/// Sorts hashes first, and nothing but hashes: a million names are compared without looking at them again. Only those
-/// whose hash is there twice, by accident or by intent, are then compared by their letters.
+/// Looks for hashes that are there twice first: a million names are compared without looking at them again. Only those
+/// whose hash is, by accident or by intent, are then compared by their letters.
 fn alike<'p, 'a: 'p>(
     names: impl Iterator<Item = Named<'p, 'a>> + Clone,
     fold: impl Fn(u8) -> u8 + Copy,
 ) -> Vec<Vec<Named<'p, 'a>>> {
-    let mut hashes: Vec<u64> = names.clone().map(|(_, name)| hash(name, fold)).collect();
-    hashes.sort_unstable();
-    let mut repeated: Vec<u64> = hashes
-        .windows(2)
-        .filter(|pair| pair[0] == pair[1])
-        .map(|pair| pair[0])
-        .collect();
-    drop(hashes);
-    repeated.dedup();
+    let repeated = repeated(names.clone().map(|(_, name)| hash(name, fold)).collect());
     if repeated.is_empty() {
         return Vec::new();
     }
@@ -534,6 +526,69 @@ fn alike<'p, 'a: 'p>(
     groups
         .map(|chunk| chunk.iter().map(|(_, named)| *named).collect())
         .collect()
+}
+
+/// Those of `hashes` that are there more than once, sorted.
+fn repeated(hashes: Vec<u64>) -> Vec<u64> {
+    // A table of bits, so many of them that few hashes meet another one by accident; only those are sorted.
+    let mut seen = Bits::of((hashes.len() * 32).next_power_of_two());
+    let mut met = Bits::of(0);
+    for hash in &hashes {
+        if seen.set(*hash) {
+            if met.is_empty() {
+                met = Bits::of(seen.len());
+            }
+            met.set(*hash);
+        }
+    }
+    if met.is_empty() {
+        return Vec::new();
+    }
+    let mut suspects = hashes;
+    suspects.retain(|hash| met.has(*hash));
+    suspects.sort_unstable();
+    let twice = suspects.windows(2).filter(|pair| pair[0] == pair[1]);
+    let mut repeated: Vec<u64> = twice.map(|pair| pair[0]).collect();
+    repeated.dedup();
+    repeated
+}
+
+/// A bit for each hash, and the same one for some.
+struct Bits(Vec<u64>);
+
+impl Bits {
+    /// `bits` is a power of two, or 0.
+    fn of(bits: usize) -> Self {
+        Self(vec![0; bits.div_ceil(64)])
+    }
+
+    fn len(&self) -> usize {
+        self.0.len() * 64
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The word of a hash, and its bit therein.
+    fn place(&self, hash: u64) -> (usize, u64) {
+        // The length is a power of two, and what is cut off is what does not matter.
+        let word = (hash >> 6) as usize & (self.0.len() - 1);
+        (word, 1 << (hash & 63))
+    }
+
+    fn has(&self, hash: u64) -> bool {
+        let (word, bit) = self.place(hash);
+        self.0[word] & bit != 0
+    }
+
+    /// Sets the bit; whether it was set before.
+    fn set(&mut self, hash: u64) -> bool {
+        let (word, bit) = self.place(hash);
+        let before = self.0[word];
+        self.0[word] = before | bit;
+        before & bit != 0
+    }
 }
 
 /// Spreads names well enough to sort by; nothing depends on nobody finding collisions.
@@ -557,6 +612,23 @@ mod tests {
 
     use super::*;
     use crate::yaml::rules;
+
+    #[test]
+    fn hashes_are_repeated_as_sorting_says() {
+        const NONE: [u64; 0] = [];
+        assert_eq!(repeated(Vec::new()), NONE);
+        assert_eq!(repeated(vec![7]), NONE);
+        // Of one bit, and others.
+        let far = 1 << 40;
+        assert_eq!(repeated(vec![7, 7 + far, 7 + 2 * far]), NONE);
+        assert_eq!(repeated(vec![7 + far, 7, 9, 7, 9, 7, u64::MAX]), [7, 9]);
+        let many = || (0..5_000_u64).map(|it| it.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        assert_eq!(repeated(many().collect()), NONE);
+        let again: Vec<u64> = many().chain(many().take(3)).collect();
+        let mut expected: Vec<u64> = many().take(3).collect();
+        expected.sort_unstable();
+        assert_eq!(repeated(again), expected);
+    }
 
     #[test]
     fn every_rule_has_one_name_and_one_sentence() {
