@@ -550,6 +550,31 @@ fn a_rename_of_which_only_the_old_shadow_line_is_left_is_not_finished() {
     assert_eq!(left(&mut it), None);
 }
 
+#[test]
+fn of_two_lines_with_one_name_the_last_has_the_groups() {
+    let mut it = machine();
+    it.settles(EMO);
+    let line = |file: &str| {
+        let text = it.text(file);
+        let found = text.lines().find(|line| line.starts_with("emo:"));
+        found.unwrap().to_owned()
+    };
+    let twice = format!(
+        "{}{}\n",
+        it.text("etc/passwd"),
+        line("etc/passwd").replace("/bin/zsh", "/bin/sh")
+    );
+    // gshadow alone lists them in sudo, and a group without a line in group is none.
+    let gshadow = it.text("etc/gshadow").replace("sudo:!::", "sudo:!::emo");
+    std::fs::write(it.path("etc/passwd"), twice).unwrap();
+    std::fs::write(it.path("etc/gshadow"), gshadow + "gone:!::emo\n").unwrap();
+    let (_, observed) = it.plan(EMO);
+    let emo = &observed.accounts.known().unwrap().by_name["emo"];
+    assert_eq!(emo.shell, "/bin/sh");
+    assert_eq!(emo.groups, BTreeSet::from(["sudo".into(), "t3".into()]));
+    assert_eq!(emo.half_groups, BTreeSet::from(["sudo".into()]));
+}
+
 /// A file system of its own at `path`, in a mount namespace of this thread alone; `false` where that is not allowed.
 fn mount_tmpfs(path: &Path, options: &str) -> bool {
     use nix::mount::{MsFlags, mount};

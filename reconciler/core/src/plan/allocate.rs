@@ -192,6 +192,7 @@ pub(super) struct PortTable {
 
 impl PortTable {
     pub(super) fn new(policy: &Policy, facts: &Facts, observed: &Observed) -> Self {
+        // Without families nobody asks for a port.
         if policy.families.is_empty() {
             return Self::default();
         }
