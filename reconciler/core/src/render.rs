@@ -38,10 +38,14 @@ pub enum FileWrite {
 
 /// SHA-256, as 64 hex digits.
 pub fn digest(content: &str) -> String {
-    let digit = |half: u8| char::from_digit(u32::from(half), 16).expect("half a byte is a digit");
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digest = Sha256::digest(content.as_bytes());
-    let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(digit).collect()
+    let mut out = String::with_capacity(2 * digest.len());
+    for byte in digest {
+        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        out.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    out
 }
 
 /// The environment file of a person's instance (R26–R28): `EnvironmentFile=` of systemd reads it.

@@ -62,13 +62,7 @@ impl<'a> Draft<'a> {
         }
         self.converge_instance(user, wanted, person, ground);
         if wanted.tier == Tier::Admin {
-            self.want_entry(
-                Aggregate::Admins,
-                user.to_owned(),
-                user,
-                String::new(),
-                ground,
-            );
+            self.want_entry(Aggregate::Admins, user, user, "", ground);
         }
     }
 

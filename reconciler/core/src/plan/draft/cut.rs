@@ -277,7 +277,7 @@ impl<'a> Draft<'a> {
         for (file, entries) in &self.input.observed.aggregates {
             for (key, value) in entries.known().into_iter().flatten() {
                 if owner(*file, key, value).as_deref() == Some(user) {
-                    self.want_entry(*file, key.clone(), user, value.clone(), &ground);
+                    self.want_entry(*file, key, user, value, &ground);
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Draft, Ground, WantedEntry};
 use crate::action::Action;
+use crate::lockstep::Lockstep;
 use crate::observed::Reading;
 use crate::plan::Note;
 use crate::policy::Aggregate;
@@ -14,24 +15,30 @@ impl<'a> Draft<'a> {
     pub(super) fn want_entry(
         &mut self,
         file: Aggregate,
-        key: String,
+        key: &str,
         user: &str,
-        value: String,
+        value: &str,
         ground: &Ground,
     ) {
-        if self.input.policy.aggregates.contains(&file) {
-            let entry = WantedEntry {
-                user: user.to_owned(),
-                value,
-                ground: ground.clone(),
-            };
-            self.entries.insert((file, key), entry);
+        if !self.input.policy.aggregates.contains(&file) {
+            return;
         }
+        let found = self.input.observed.aggregates.get(&file);
+        let now = found.and_then(Reading::known).and_then(|it| it.get(key));
+        // Nearly all of them: then nothing more is to be known of it.
+        let is_there = now.is_some_and(|now| now == value);
+        let entry = (!is_there).then(|| WantedEntry {
+            user: user.to_owned(),
+            value: value.to_owned(),
+            ground: ground.clone(),
+        });
+        let of_file = self.entries.entry(file).or_default();
+        of_file.insert(key.to_owned(), entry);
     }
 
     /// Compares the entries wanted with those observed. Entries of nobody we know stay.
     pub(super) fn plan_entries(&mut self) {
-        let wanted = std::mem::take(&mut self.entries);
+        let mut entries = std::mem::take(&mut self.entries);
         let policy = self.input.policy;
         let observed = self.input.observed;
         let formerly: BTreeMap<&str, &str> = self
@@ -52,26 +59,23 @@ impl<'a> Draft<'a> {
             let Some(Reading::Known(found)) = observed.aggregates.get(&file) else {
                 continue;
             };
-            for ((_, key), entry) in wanted
-                .range((file, String::new())..)
-                .take_while(|((it, _), _)| *it == file)
-            {
-                let now = found.get(key);
-                if now != Some(&entry.value) {
-                    let action = Action::Entry {
-                        user: entry.user.clone(),
-                        file,
-                        key: key.clone(),
-                        from: now.cloned(),
-                        to: Some(entry.value.clone()),
-                    };
-                    self.push(action, &entry.ground);
-                }
+            let wanted = entries.remove(&file).unwrap_or_default();
+            let missing = |(key, entry)| Some((key, Option::as_ref(entry)?));
+            for (key, entry) in wanted.iter().filter_map(missing) {
+                let action = Action::Entry {
+                    user: entry.user.clone(),
+                    file,
+                    key: String::clone(key),
+                    from: found.get(key).cloned(),
+                    to: Some(entry.value.clone()),
+                };
+                self.push(action, &entry.ground);
             }
-            for (key, value) in found
-                .iter()
-                .filter(|(key, _)| !wanted.contains_key(&(file, (*key).clone())))
-            {
+            let mut wanted = Lockstep::new(&wanted);
+            for (key, value) in found {
+                if wanted.get(key).is_some() {
+                    continue;
+                }
                 let owner = owner(file, key, value);
                 let user = owner
                     .as_deref()

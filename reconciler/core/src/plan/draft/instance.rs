@@ -46,9 +46,7 @@ impl<'a> Draft<'a> {
                 );
             }
         }
-        let authentik_user = person
-            .map_or(&wanted.authentik_user, |it| &it.authentik_user)
-            .clone();
+        let authentik_user = person.map_or(&wanted.authentik_user, |it| &it.authentik_user);
         self.converge_environment(user, wanted, person, &ports, &ground);
         let first = self
             .input
@@ -60,21 +58,9 @@ impl<'a> Draft<'a> {
         if let Some(port) = first {
             self.first_ports.insert(user.to_owned(), port);
             let value = render::dispatch_value(user, port);
-            self.want_entry(
-                Aggregate::Dispatch,
-                authentik_user.clone(),
-                user,
-                value,
-                &ground,
-            );
+            self.want_entry(Aggregate::Dispatch, authentik_user, user, &value, &ground);
         }
-        self.want_entry(
-            Aggregate::LoginMap,
-            authentik_user,
-            user,
-            user.to_owned(),
-            &ground,
-        );
+        self.want_entry(Aggregate::LoginMap, authentik_user, user, user, &ground);
         if wanted.parked.is_some() {
             self.still_units(user, &ground);
         } else {

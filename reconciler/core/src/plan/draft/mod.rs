@@ -36,7 +36,8 @@ struct Draft<'a> {
     environments: BTreeMap<String, String>,
     first_ports: BTreeMap<String, u16>,
     /// Entries wanted in the aggregate files: whose, and the steps they build on.
-    entries: BTreeMap<(Aggregate, String), WantedEntry>,
+    /// By file and key; nothing of an entry that is there as it is wanted.
+    entries: BTreeMap<Aggregate, BTreeMap<String, Option<WantedEntry>>>,
     missing_groups: BTreeMap<String, Vec<String>>,
     /// The steps that cut somebody in this plan, by person.
     cuts: BTreeMap<String, StepId>,
