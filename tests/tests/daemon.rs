@@ -1,11 +1,13 @@
 //! The daemon as a process: its lock, its signals, and what it notices in the state repository.
 
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
 use muster_tests::site::{
     ANN, ANN_AND_BOB, Fault, Point, Site, differences, for_each_in_parallel, needs, wait_until,
 };
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 /// The exit code of whoever finds the lock taken.
 const BUSY: Option<i32> = Some(75);
@@ -230,6 +232,7 @@ fn a_remote_origin_is_followed_over_the_network() {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
+        .process_group(0)
         .spawn()
         .unwrap();
     wait_until("git answers", || {
@@ -239,8 +242,11 @@ fn a_remote_origin_is_followed_over_the_network() {
     site.change_settings(&local, &format!("url = \"git://127.0.0.1:{port}/origin\""));
     site.commit(ANN_AND_BOB, "ann and bob");
     let ran = site.once();
-    let _ = server.kill();
+    // What serves runs below git: the whole group is told.
+    killpg(Pid::from_raw(server.id().cast_signed()), Signal::SIGKILL).unwrap();
     let _ = server.wait();
+    let is_down = || std::net::TcpStream::connect(("127.0.0.1", port)).is_err();
+    wait_until("nobody answers", is_down);
     assert!(ran.is_ok() && site.uid("bob").is_some(), "{}", ran.said());
     std::fs::remove_file(site.on_host("etc/ttyd-user-map")).unwrap();
     let ran = site.once();
