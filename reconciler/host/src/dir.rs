@@ -576,9 +576,13 @@ pub(crate) fn split(path: &str) -> (&str, &str) {
     }
 }
 
+/// Whether a part of a path is the name of something in a directory.
+pub(crate) fn is_name(part: &[u8]) -> bool {
+    !matches!(part, b"" | b"." | b"..") && !part.iter().any(|byte| matches!(byte, 0 | b'/'))
+}
+
 fn one(name: &OsStr) -> Result<&OsStr, RootError> {
-    let bytes = name.as_bytes();
-    if bytes.is_empty() || bytes == b"." || bytes == b".." || bytes.contains(&b'/') {
+    if !is_name(name.as_bytes()) {
         return Err(failed(
             "use as the name of a file",
             Path::new(name),

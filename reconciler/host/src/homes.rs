@@ -16,7 +16,7 @@ use nix::sys::statfs::FsType;
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 
-use crate::dir::{Dir, Kind, Seen, failed, split, told};
+use crate::dir::{Dir, Kind, Seen, failed, is_name, split, told};
 use crate::root::{Ownership, Root, RootError};
 
 /// Bytes of files that a skeleton may hold; beyond, somebody has put something else there.
@@ -210,11 +210,6 @@ impl Filesystems {
             filesystem: filesystem?,
         })
     }
-}
-
-/// Whether a part of a path is the name of something in a directory.
-fn is_name(part: &[u8]) -> bool {
-    !matches!(part, b"" | b"." | b"..") && !part.iter().any(|byte| matches!(byte, 0 | b'/'))
 }
 
 /// Whether a home is a path that anything may be done at: absolute, below a directory, nothing to be resolved in it.
