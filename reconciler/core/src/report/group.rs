@@ -11,7 +11,7 @@ use crate::gate::Reason;
 use crate::policy::Executor;
 
 /// Hosts in a heading or a line; the rest is counted, and named below.
-const HOSTS_NAMED: usize = 5;
+pub(super) const HOSTS_NAMED: usize = 5;
 
 /// Bytes of host names in one block.
 const NAMES_IN_BLOCK: usize = 4_000;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::group::{self, Group};
+use super::group::{self, Group, HOSTS_NAMED};
 use super::page::{self, Block};
 use super::phrase::count;
 use super::section::{
@@ -17,9 +17,6 @@ use crate::action::Class;
 use crate::policy::Executor;
 use crate::step::Step;
 use crate::time::Time;
-
-/// Host names in the first line; the rest is counted.
-const HOSTS_NAMED: usize = 5;
 
 /// Says what merging `proposal` would do, in pages of at most `limit` bytes.
 ///
