@@ -1,12 +1,13 @@
 //! Webhooks: those of the stand-in come by here, so that they are counted and reach every bot; what it never sends is made here.
 
+use std::io::ErrorKind;
 use std::sync::PoisonError;
 
 use ring::hmac;
 use serde_json::{Value, json};
 
 use super::{Inner, REPOSITORY, network::inside};
-use crate::description::call;
+use crate::description::try_call;
 use crate::skin::{Reply, Request};
 
 /// Who wants to hear, and what they were told.
@@ -116,15 +117,32 @@ impl Inner {
     fn send(&self, event: &str, headers: &[(&str, &str)], body: &[u8]) {
         let bots = self.hooks().bots.clone();
         for Listener { port, network } in bots {
-            // A bot that is not there hears nothing, and looks for itself when it is back.
-            let status = inside(network.as_deref(), || {
-                let there = std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
-                there.then(|| call(port, "POST", "/webhook/github", "", &headers[1..], body).0)
+            // A bot that is not there, or is killed while it listens, hears nothing, and looks for itself when it is back.
+            let answer = inside(network.as_deref(), || {
+                try_call(port, "POST", "/webhook/github", "", &headers[1..], body)
             });
+            let status = match answer {
+                Ok((status, ..)) => Some(status),
+                Err(error) => {
+                    assert!(is_gone(error.kind()), "no answer to a webhook: {error}");
+                    None
+                }
+            };
             self.hooks().delivered.push(Delivery {
                 event: event.to_owned(),
                 status,
             });
         }
     }
+}
+
+/// Whether this is what is seen of a server that does not run, or ends.
+fn is_gone(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::ConnectionRefused
+            | ErrorKind::ConnectionReset
+            | ErrorKind::BrokenPipe
+            | ErrorKind::UnexpectedEof
+    )
 }

@@ -3,7 +3,7 @@
 //! Where it looks away, it is looked at here; and there is a wrong request for each operation that is used, so that a judge who
 //! is asleep is noticed.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -86,9 +86,21 @@ pub(crate) fn call(
     extra: &[(&str, &str)],
     body: &[u8],
 ) -> Answer {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+    try_call(port, method, target, authorization, extra, body).expect("an answer")
+}
+
+/// The same to somebody who may not be there, or may go while the request is on its way.
+pub(crate) fn try_call(
+    port: u16,
+    method: &str,
+    target: &str,
+    authorization: &str,
+    extra: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     let patience = Duration::from_secs(60);
-    stream.set_read_timeout(Some(patience)).expect("a timeout");
+    stream.set_read_timeout(Some(patience))?;
     let mut head = format!(
         "{method} {target} HTTP/1.0\r\nhost: 127.0.0.1:{port}\r\nauthorization: {authorization}\r\nconnection: close\r\ncontent-length: {}\r\n",
         body.len()
@@ -100,14 +112,14 @@ pub(crate) fn call(
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str("\r\n");
-    stream.write_all(head.as_bytes()).expect("a request");
-    stream.write_all(body).expect("a request");
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
     let mut all = Vec::new();
-    stream.read_to_end(&mut all).expect("an answer");
+    stream.read_to_end(&mut all)?;
     let end = all
         .windows(4)
         .position(|it| it == b"\r\n\r\n")
-        .expect("the end of a head");
+        .ok_or(io::ErrorKind::UnexpectedEof)?;
     let head = String::from_utf8_lossy(&all[..end]).into_owned();
     let mut lines = head.lines();
     let status = lines
@@ -117,7 +129,7 @@ pub(crate) fn call(
         .filter_map(|it| it.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    (status.expect("a status"), headers, all[end + 4..].to_vec())
+    Ok((status.expect("a status"), headers, all[end + 4..].to_vec()))
 }
 
 /// A request that the description forbids.
