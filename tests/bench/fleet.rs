@@ -22,12 +22,12 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use muster::cycle::Inventory;
-use muster_core::action::Kind as Step;
+use muster_core::accounts::policy::Policy;
+use muster_core::accounts::verbs::Verb as Step;
 use muster_core::commit::CommitId;
 use muster_core::fleet::alive::{self, Alive};
 use muster_core::host_key::HostKey;
 use muster_core::ledger::held::{self, HeldSteps};
-use muster_core::policy::Policy;
 use muster_core::time::Time;
 use muster_core::world::Files;
 use muster_forge::clock::Clock as _;

@@ -24,15 +24,16 @@ use muster::journal::Journal;
 use muster::outside::{LedgerRepository, facts_of};
 use muster::settings::{self, Ambient};
 use muster::state_dir::{Lock, Purpose, StateDir};
+use muster_core::accounts::desired::{self, Desired};
+use muster_core::accounts::observed::{Accounts, Observed, Person, Units};
+use muster_core::accounts::policy::{Aggregate, Policy, PortFamily};
 use muster_core::commit::CommitId;
-use muster_core::desired::{self, Desired};
 use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, judge};
 use muster_core::journal::Entry;
 use muster_core::ledger::Through;
-use muster_core::observed::{Accounts, Observed, Person, Reading, Units};
 use muster_core::plan::{Input, Plan, plan};
-use muster_core::policy::{Aggregate, Policy, PortFamily};
+use muster_core::reading::Reading;
 use muster_core::release::root::{Quorums, Role, Root as TrustRoot, TrustedKey};
 use muster_core::release::statement::{Line, Statement};
 use muster_core::release::{Nonce, ObjectKind, RepoId, authenticate};
@@ -444,7 +445,7 @@ impl World {
         accounts.defaults.subuids.2 = 0;
         accounts.defaults.subgids.2 = 0;
         let nobody_yet = Person {
-            home: Reading::Known(muster_core::observed::Home::Absent),
+            home: Reading::Known(muster_core::accounts::observed::Home::Absent),
             traces: None,
             kept: None,
         };
@@ -669,7 +670,7 @@ fn release(steps: usize) -> Result<(String, Vec<u8>, TrustRoot)> {
     let commit = String::from_utf8(run("git", &["rev-parse", "HEAD"])?)?;
     let lines: std::result::Result<Vec<Line>, _> = (0..steps)
         .map(|at| {
-            Ok::<_, muster_core::step::NotAStepId>(Line {
+            Ok::<_, muster_core::id::NotAStepId>(Line {
                 id: format!("{at:032x}").parse()?,
                 words: format!(
                     "user.archive_delete p{at} home=/home/p{at} uid={}",

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_core::action::Class;
+use muster_core::accounts::policy::Policy;
+use muster_core::id::StepId;
 use muster_core::journal::{Entry, StepResult};
-use muster_core::policy::Policy;
+use muster_core::price::Class;
 use muster_core::release::Nonce;
-use muster_core::step::{Step, StepId};
+use muster_core::step::Step;
 use muster_sim::Universe;
 
 /// How far a released step is, as the journal tells it.

@@ -26,10 +26,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use muster::cycle::Summary;
-use muster_core::action::Kind;
-use muster_core::facts::IdRange;
+use muster_core::accounts::facts::IdRange;
+use muster_core::accounts::policy::{Aggregate, Policy, PortFamily};
+use muster_core::accounts::verbs::Verb;
 use muster_core::journal::StepResult;
-use muster_core::policy::{Aggregate, Policy, PortFamily};
 use muster_core::release::reset::Reset;
 use muster_core::release::statement::Statement;
 use muster_core::release::{Nonce, ObjectKind};
@@ -173,7 +173,7 @@ impl Story {
                 String::new()
             }
             "declare" => {
-                let kind = Kind::DECLARABLE
+                let kind = Verb::DECLARABLE
                     .into_iter()
                     .find(|kind| kind.word() == rest);
                 self.policy

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster::bot::{self, Outside, Run, Summary, TurnError};
 use muster::cycle::{self, Inventory};
+use muster_core::accounts::policy::Policy;
 use muster_core::commit::CommitId;
 use muster_core::forge::ProposalState;
-use muster_core::policy::Policy;
 use muster_core::release::RepoId;
 use muster_core::time::Time;
 use muster_core::world::Files;

@@ -4,10 +4,10 @@
 use std::sync::LazyLock;
 
 use muster::cycle::Summary;
-use muster_core::action::Kind;
+use muster_core::accounts::policy::Policy;
+use muster_core::accounts::verbs::Verb;
 use muster_core::commit::CommitId;
 use muster_core::journal::{Entry, StepResult};
-use muster_core::policy::Policy;
 use muster_core::release::reset::Reset;
 use muster_core::release::root::Role;
 use muster_core::release::{Nonce, ObjectKind, rotation};
@@ -32,7 +32,7 @@ fn now() -> Time {
 /// As in the stories, on a host that lets renames run.
 fn policy() -> Policy {
     let mut policy = story::policy();
-    policy.declared_benign.insert(Kind::UserRename);
+    policy.declared_benign.insert(Verb::UserRename);
     policy
 }
 
@@ -99,12 +99,12 @@ fn turning_points() -> Vec<(&'static str, Sim)> {
     renaming.with(|it| it.repository.commit("main", roster(&renamed)));
 
     let releasing = released(lived_in(), &["opal", "olga"], |kind| {
-        kind != Kind::UserArchiveDelete
+        kind != Verb::UserArchiveDelete
     });
 
     let cut = lived_in();
     cut.with(|it| it.repository.commit("main", roster(ANN)));
-    let archiving = released(cut, &["opal"], |kind| kind == Kind::UserArchiveDelete);
+    let archiving = released(cut, &["opal"], |kind| kind == Verb::UserArchiveDelete);
 
     let restoring = archiving.fork();
     settle(&restoring);
@@ -113,7 +113,7 @@ fn turning_points() -> Vec<(&'static str, Sim)> {
     // Whoever signed the release is trusted by both roots.
     let cut = lived_in();
     cut.with(|it| it.repository.commit("main", roster(ANN)));
-    let rotating = released(cut, &["olga"], |kind| kind == Kind::UserArchiveDelete);
+    let rotating = released(cut, &["olga"], |kind| kind == Verb::UserArchiveDelete);
     rotate(&rotating, &["opal", "olga"]);
 
     let resetting = lived_in();
@@ -141,7 +141,7 @@ fn turning_points() -> Vec<(&'static str, Sim)> {
 }
 
 /// One more cycle, after which these people release what it held of these kinds.
-fn released(sim: Sim, who: &[&str], wanted: impl Fn(Kind) -> bool) -> Sim {
+fn released(sim: Sim, who: &[&str], wanted: impl Fn(Verb) -> bool) -> Sim {
     sim.with(|it| it.trust = Some(signer::root(1, &["opal", "olga"])));
     let held = sim.cycle(&policy(), now()).expect("a cycle").held;
     let steps: Vec<_> = held
@@ -499,7 +499,7 @@ fn what_waits_of_a_claim_waits_for_the_origin_and_not_longer_than_it_holds() {
         let removed = summary
             .ran
             .iter()
-            .any(|(step, _)| step.action.kind() == Kind::UserArchiveDelete);
+            .any(|(step, _)| step.action.kind() == Verb::UserArchiveDelete);
         settle(&sim);
         assert_sound(&sim, what);
         assert_eq!(

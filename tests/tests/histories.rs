@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_core::action::Kind;
+use muster_core::accounts::verbs::Verb;
 use muster_core::gate::Reason;
+use muster_core::id::StepId;
 use muster_core::release::ObjectKind;
 use muster_core::release::root::Role;
-use muster_core::step::{Step, StepId};
+use muster_core::step::Step;
 use muster_core::time::Time;
 use muster_sim::{Fuse, Repository, Sim, SimHost, Timing};
 use muster_tests::oracle;
@@ -96,7 +97,7 @@ proptest! {
             prop_assert!(second.is_quiet(), "a second cycle did {:?}", second.ran);
             prop_assert_eq!(pending(&first), pending(&second));
             for (step, _) in &first.ran {
-                let never = [Kind::UserArchiveDelete, Kind::UserAdopt, Kind::UserIdentity, Kind::AdminsAdd];
+                let never = [Verb::UserArchiveDelete, Verb::UserAdopt, Verb::UserIdentity, Verb::AdminsAdd];
                 prop_assert!(!never.contains(&step.action.kind()), "ran unsigned: {}", step.words());
             }
             for (name, person) in sim.facts().people {

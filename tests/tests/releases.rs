@@ -8,12 +8,12 @@
 use std::collections::BTreeSet;
 
 use muster::cycle::{self, Summary};
-use muster_core::action::Action;
+use muster_core::accounts::action::Action;
+use muster_core::accounts::policy::Policy;
 use muster_core::commit::CommitId;
 use muster_core::facts::Frozen;
 use muster_core::gate::Approvals;
 use muster_core::journal::{Entry, StepResult};
-use muster_core::policy::Policy;
 use muster_core::release::admit::{CommitStanding, Release, Standing, admit};
 use muster_core::release::root::{Role, Root};
 use muster_core::release::rotation;
@@ -687,7 +687,7 @@ const ROWS: &[Row] = rows! {
         // Whatever a commit is replaced by, what runs was signed by what it does: another home is another step.
         let step = it.step("user.archive_delete", "emo");
         let mut incarnation = step.incarnation.clone();
-        if let muster_core::step::Incarnation::Home { home: Some(home), .. } = &mut incarnation {
+        if let muster_core::accounts::action::Incarnation::Home { home: Some(home), .. } = &mut incarnation {
             home.inode += 1;
         }
         let other = Step::new(&it.policy.executor, step.action, incarnation);

@@ -7,15 +7,16 @@ pub mod hosts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::accounts::observed::Observed;
+use crate::accounts::policy::Policy;
 use crate::commit::CommitId;
 use crate::diagnostic::visible;
+use crate::executor::Executor;
 use crate::facts::Facts;
+use crate::id::StepId;
 use crate::ledger::held::{self, HeldSteps};
 use crate::ledger::inventory::{self, Inventory};
 use crate::ledger::{self, policy};
-use crate::observed::Observed;
-use crate::policy::{Executor, Policy};
-use crate::step::StepId;
 use crate::time::Time;
 use crate::world::Files;
 

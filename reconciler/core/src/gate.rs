@@ -7,18 +7,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::action::{Action, Class, Leave, Phase};
+use crate::accounts::action::{Action, Leave};
+use crate::accounts::observed::Observed;
+use crate::accounts::policy::{ADMIN_GROUPS, Policy};
+use crate::accounts::render::FileWrite;
 use crate::commit::CommitId;
-use crate::facts::{Facts, Stage, Suspended};
+use crate::facts::{Facts, Suspended};
+use crate::id::StepId;
 use crate::journal::{Authority, Entry};
-use crate::observed::{Observed, Reading};
+use crate::people::Stage;
 use crate::plan::{Plan, PlannedStep};
-use crate::policy::{ADMIN_GROUPS, Policy};
+use crate::price::Class;
+use crate::reading::Reading;
 use crate::release::Nonce;
 use crate::release::admit::Claimed;
-use crate::render::FileWrite;
-use crate::step::{Step, StepId};
+use crate::step::Step;
 use crate::time::Time;
+use crate::turn::Turn;
 
 /// The code of what waits for a release and for nothing else.
 pub const PENDING_SIGNATURE: &str = "pending_signature";
@@ -403,7 +408,7 @@ fn guardrail(step: &Step, policy: &Policy) -> Option<String> {
 #[derive(Debug)]
 #[must_use = "a batch does nothing until it is intended"]
 pub struct Batch {
-    phase: Phase,
+    phase: Turn,
     admitted: Vec<Admitted>,
 }
 
@@ -411,7 +416,7 @@ impl Verdict {
     /// Takes the admitted steps apart by phase, in the order in which they run.
     pub fn into_batches(self) -> (Vec<Batch>, Vec<Held>) {
         let mut batches: Vec<Batch> = Vec::new();
-        let mut by_phase: BTreeMap<Phase, Vec<Admitted>> = BTreeMap::new();
+        let mut by_phase: BTreeMap<Turn, Vec<Admitted>> = BTreeMap::new();
         for admitted in self.admitted {
             by_phase
                 .entry(admitted.step().action.phase())
@@ -427,7 +432,7 @@ impl Verdict {
 
 impl Batch {
     /// When it runs.
-    pub fn phase(&self) -> Phase {
+    pub fn phase(&self) -> Turn {
         self.phase
     }
 
@@ -466,7 +471,7 @@ impl Batch {
 
     /// Writes the intent to the journal; only if that succeeds, yields the right to act.
     ///
-    /// `writes` are the files that the steps of [`Phase::Files`] amount to.
+    /// `writes` are the files that the steps of [`Turn::Files`] amount to.
     ///
     /// # Errors
     /// Whatever `append` says; nothing may then be done.
@@ -517,7 +522,7 @@ impl Batch {
 #[derive(Debug)]
 #[must_use = "an open intent must be brought to an outcome, or it is in doubt after a restart"]
 pub struct Intent {
-    phase: Phase,
+    phase: Turn,
     steps: Vec<Step>,
     writes: Vec<FileWrite>,
     at: Time,
@@ -525,7 +530,7 @@ pub struct Intent {
 
 impl Intent {
     /// Which phase.
-    pub fn phase(&self) -> Phase {
+    pub fn phase(&self) -> Turn {
         self.phase
     }
 

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::commit::CommitId;
 use crate::facts::{Facts, Frozen};
+use crate::id::StepId;
 use crate::release::Nonce;
 use crate::release::claim::{Claim, RefusedRelease, TrustFacts};
-use crate::step::{Step, StepId};
+use crate::step::Step;
 use crate::time::Time;
 
 /// One record.

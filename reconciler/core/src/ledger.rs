@@ -5,7 +5,6 @@
 
 pub mod held;
 pub mod inventory;
-mod line;
 pub mod policy;
 pub mod told;
 
@@ -14,13 +13,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::action::Kind;
+use crate::accounts::facts::AccountIds;
+use crate::accounts::line;
+use crate::accounts::verbs::Verb;
 use crate::bytes::places_in_order;
 use crate::commit::CommitId;
-use crate::facts::{AccountIds, Attempted, Facts, Failure, Frozen, Recorded, Suspended};
+use crate::facts::{Attempted, Facts, Failure, Frozen, Recorded, Suspended};
+use crate::id::StepId;
 use crate::release::Nonce;
 use crate::release::claim::{Claim, RefusedRelease, TrustFacts};
-use crate::step::StepId;
 use crate::time::Time;
 
 /// The format this version writes. A newer one is readable by people, not writable by us.
@@ -103,7 +104,7 @@ pub enum LedgerError {
     #[error("{} declares {kind} benign, which no setting can", policy::FILE)]
     NotDeclarable {
         /// Which.
-        kind: Kind,
+        kind: Verb,
     },
     /// An executor of a kind this version does not know.
     #[error("{found:?} is no executor that this version of muster knows; it knows host/<name>")]
@@ -412,8 +413,9 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{How, PersonFacts, SetAside, Stage};
-    use crate::policy::Ports;
+    use crate::accounts::facts::{How, PersonFacts, SetAside};
+    use crate::accounts::policy::Ports;
+    use crate::people::Stage;
 
     fn person(uid: u32) -> PersonFacts {
         PersonFacts {

@@ -10,50 +10,46 @@
 //! **Invariant:** nothing in this crate reads a clock, a file, an environment variable or a socket. Every function is
 //! total over its arguments, and equal arguments give equal bytes.
 //!
-//! Modules are listed in the order in which data passes through them.
+//! The modules stand in four storeys, each built on those below it alone:
+//!
+//! | storey | what | knows |
+//! |---|---|---|
+//! | spine | from a plan to the journal, the ledger and the reports | the storeys below, and no room by its name |
+//! | register | the rooms by name | the rooms |
+//! | rooms | one subject each: what is asked, what is there, what can be done | the ground |
+//! | ground | words, numbers and documents that every subject has | itself |
 
-pub mod commit;
-pub mod time;
-
+// Ground.
 mod bytes;
+pub mod commit;
+pub mod compat;
 pub mod diagnostic;
+pub mod edit;
+pub mod executor;
+pub mod id;
+pub mod limits;
+pub mod merge_join;
+pub mod people;
+pub mod price;
+pub mod reading;
+pub mod repo;
+pub mod time;
+pub mod turn;
 pub mod yaml;
 
-pub mod repo;
-pub mod schema;
+// Rooms.
+pub mod accounts;
 
-pub mod edit;
-
-pub mod compat;
-pub mod python;
-
-pub mod policy;
-
-pub mod desired;
-pub mod observed;
-
-pub mod lockstep;
-
+// Spine.
 pub mod facts;
-
-pub mod action;
-pub mod step;
-
-pub mod release;
-
-pub mod plan;
-
-pub mod gate;
-
-pub mod report;
-
-pub mod render;
-pub mod settle;
-
-pub mod journal;
-pub mod ledger;
-
 pub mod fleet;
 pub mod forge;
+pub mod gate;
 pub mod host_key;
+pub mod journal;
+pub mod ledger;
+pub mod plan;
+pub mod release;
+pub mod report;
+pub mod step;
 pub mod world;

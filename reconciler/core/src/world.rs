@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::accounts::observed::{Observed, Question};
 use crate::commit::{CommitId, TagId};
 use crate::diagnostic::Diagnostics;
 use crate::gate::Intent;
+use crate::id::StepId;
 use crate::journal::Entry;
 use crate::ledger::Through;
-use crate::observed::{Observed, Question};
 use crate::release::root::Root;
 use crate::release::{ObjectKind, TagHorizon};
-use crate::step::StepId;
 
 /// A machine that is read and changed.
 pub trait World {
@@ -21,7 +21,7 @@ pub trait World {
     /// What is there now.
     ///
     /// # Errors
-    /// Only when nothing at all could be read; a part that could not is [`crate::observed::Reading::Unknown`].
+    /// Only when nothing at all could be read; a part that could not is [`crate::reading::Reading::Unknown`].
     fn observe(&mut self, question: &Question<'_>) -> Result<Observed, Self::Error>;
 
     /// Carries out a batch. What went wrong with a step is told, not decided: the next observation decides.

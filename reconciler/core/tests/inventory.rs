@@ -2,18 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_core::action::{Action, Class};
+use muster_core::accounts::action::Action;
+use muster_core::accounts::action::Incarnation;
+use muster_core::accounts::facts::{HomeId, IdRange};
+use muster_core::accounts::observed::{
+    Account, Accounts, Defaults, Home, Manager, NOT_RECORDED, Observed, Password, Person, Question,
+    Subject, Traces, UnitState, Units,
+};
+use muster_core::accounts::policy::Aggregate;
 use muster_core::commit::CommitId;
-use muster_core::facts::{Facts, HomeId, IdRange};
+use muster_core::executor::Executor;
+use muster_core::facts::Facts;
 use muster_core::gate::{Held, Reason};
 use muster_core::ledger::held::HeldSteps;
 use muster_core::ledger::inventory::Inventory;
-use muster_core::observed::{
-    Account, Accounts, Defaults, Home, Manager, NOT_RECORDED, Observed, Password, Person, Question,
-    Reading, Subject, Traces, UnitState, Units,
-};
-use muster_core::policy::{Aggregate, Executor};
-use muster_core::step::{Incarnation, Step};
+use muster_core::price::Class;
+use muster_core::reading::Reading;
+use muster_core::step::Step;
 use muster_core::time::Time;
 
 fn devvm() -> Executor {

@@ -2,18 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_core::action::{Class, Kind};
+use muster_core::accounts::desired::{self, Desired};
+use muster_core::accounts::facts::PersonFacts;
+use muster_core::accounts::observed::{
+    Account, Accounts, Defaults, Home, Manager, Observed, Password, Person, Traces, UnitState,
+    Units,
+};
+use muster_core::accounts::policy::{Aggregate, Policy, PortFamily};
+use muster_core::accounts::verbs::Verb;
 use muster_core::commit::CommitId;
-use muster_core::desired::{self, Desired};
-use muster_core::facts::{Facts, PersonFacts, Stage};
+use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, Reason, Verdict, judge};
 use muster_core::journal::{Authority, Entry, Replayed, StepResult};
-use muster_core::observed::{
-    Account, Accounts, Defaults, Home, Manager, Observed, Password, Person, Reading, Traces,
-    UnitState, Units,
-};
+use muster_core::people::Stage;
 use muster_core::plan::{Input, Note, Plan, plan};
-use muster_core::policy::{Aggregate, Policy, PortFamily};
+use muster_core::price::Class;
+use muster_core::reading::Reading;
 use muster_core::repo;
 use muster_core::time::{Date, Time};
 
@@ -168,7 +172,7 @@ fn words(plan: &Plan) -> Vec<String> {
     plan.steps().iter().map(|it| it.step.words()).collect()
 }
 
-fn kinds_of(plan: &Plan, user: &str) -> Vec<Kind> {
+fn kinds_of(plan: &Plan, user: &str) -> Vec<Verb> {
     plan.steps()
         .iter()
         .filter(|it| it.step.action.user() == user)
@@ -312,7 +316,7 @@ fn adopting_waits_for_a_release_and_all_else_waits_for_it() {
     let plan = make(&roster(row), &host, &past.facts);
     let verdict = verdict(&plan, &host, &past.facts);
     assert!(verdict.admitted.is_empty());
-    assert_eq!(verdict.held[0].step.action.kind(), Kind::UserAdopt);
+    assert_eq!(verdict.held[0].step.action.kind(), Verb::UserAdopt);
     assert_eq!(verdict.held[0].reason, Reason::PendingSignature);
     assert!(
         verdict.held[1..]
@@ -398,7 +402,7 @@ fn emo_and_ann_are_here() -> (Replayed, Observed) {
     let environments = make(&roster(EMO_AND_ANN), &host, &past.facts)
         .environments()
         .iter()
-        .map(|(user, text)| (user.clone(), muster_core::render::digest(text)))
+        .map(|(user, text)| (user.clone(), muster_core::accounts::render::digest(text)))
         .collect();
     host.environments = Reading::Known(environments);
     (past, host)
@@ -412,7 +416,7 @@ fn person(cut: bool) -> Person {
         processes: Reading::Known(2),
         login_saved: Reading::Known(false),
     });
-    let id = muster_core::facts::HomeId {
+    let id = muster_core::accounts::facts::HomeId {
         inode: 7,
         born: 1,
         filesystem: "f".into(),
@@ -490,7 +494,7 @@ fn the_last_admin_is_not_cut() {
     let cut = verdict
         .held
         .iter()
-        .find(|it| it.step.action.kind() == Kind::UserCut)
+        .find(|it| it.step.action.kind() == Verb::UserCut)
         .expect("held");
     assert!(
         matches!(&cut.reason, Reason::Guardrail(why) if why.starts_with("would leave 0 accounts")),
@@ -556,7 +560,7 @@ fn many_removals_at_once_are_held_as_a_whole() {
         let limited = verdict
             .held
             .iter()
-            .filter(|it| it.step.action.kind() == Kind::UserCut)
+            .filter(|it| it.step.action.kind() == Verb::UserCut)
             .count();
         assert_eq!(limited, held, "{left} removed");
     }
@@ -664,11 +668,11 @@ fn a_name_that_was_cut_is_not_handed_to_another_identity() {
     let plan = make(&roster(&rows), &host, &past.facts);
     let kinds = kinds_of(&plan, "emo");
     assert!(
-        kinds.contains(&Kind::MapRemove),
+        kinds.contains(&Verb::MapRemove),
         "the cut goes on: {kinds:?}"
     );
     assert!(
-        !kinds.contains(&Kind::UserReturn) && !kinds.contains(&Kind::LoginUnlock),
+        !kinds.contains(&Verb::UserReturn) && !kinds.contains(&Verb::LoginUnlock),
         "{kinds:?}"
     );
     assert!(refusals(&plan)[0].starts_with("emo: was cut here with another identity"));
@@ -689,11 +693,11 @@ fn coming_back_puts_everything_back_and_needs_a_release_only_for_root() {
     let plan = make(&roster(EMO_AND_ANN), &host, &past.facts);
     let kinds = kinds_of(&plan, "emo");
     for kind in [
-        Kind::UserReturn,
-        Kind::LoginUnlock,
-        Kind::LingerRestore,
-        Kind::KeysRestore,
-        Kind::GroupJoin,
+        Verb::UserReturn,
+        Verb::LoginUnlock,
+        Verb::LingerRestore,
+        Verb::KeysRestore,
+        Verb::GroupJoin,
     ] {
         assert!(kinds.contains(&kind), "{kind} in {kinds:?}");
     }
@@ -703,7 +707,7 @@ fn coming_back_puts_everything_back_and_needs_a_release_only_for_root() {
     add_account(&mut host, "emo", shut);
     let plan = make(&roster(EMO_AND_ANN), &host, &past.facts);
     let verdict = verdict(&plan, &host, &past.facts);
-    assert_eq!(verdict.held[0].step.action.kind(), Kind::UserReturn);
+    assert_eq!(verdict.held[0].step.action.kind(), Verb::UserReturn);
     assert_eq!(verdict.held[0].class, Class::Privileged);
     assert!(
         verdict
@@ -780,7 +784,7 @@ fn a_shell_that_is_not_installed_holds_that_person_only() {
     let create = verdict
         .held
         .iter()
-        .find(|it| it.step.action.kind() == Kind::UserCreate)
+        .find(|it| it.step.action.kind() == Verb::UserCreate)
         .expect("held");
     assert_eq!(
         create.reason.to_string(),
@@ -908,7 +912,7 @@ fn tiers_are_compared_with_the_cluster_where_the_host_knows_them() {
     // Not there yet: onboarding goes on, and says what is missing. Admins are not compared.
     host.cluster_tiers = tiers(&[("emo-k", "power-user")]);
     let plan = make(&roster(&newcomer), &host, &past.facts);
-    assert!(kinds_of(&plan, "zoe").contains(&Kind::UserCreate));
+    assert!(kinds_of(&plan, "zoe").contains(&Verb::UserCreate));
     let notes: Vec<_> = plan.notes().iter().map(ToString::to_string).collect();
     assert_eq!(
         notes,
@@ -924,7 +928,7 @@ fn tiers_are_compared_with_the_cluster_where_the_host_knows_them() {
     // Not to be read: nobody is compared, and it is said.
     host.cluster_tiers = Some(Reading::Unknown("no such file".into()));
     let plan = make(&roster(&newcomer), &host, &past.facts);
-    assert!(kinds_of(&plan, "zoe").contains(&Kind::UserCreate));
+    assert!(kinds_of(&plan, "zoe").contains(&Verb::UserCreate));
     assert_eq!(
         refusals(&plan),
         ["k8s_users could not be read (no such file); nothing is planned on it"]

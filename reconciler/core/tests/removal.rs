@@ -3,19 +3,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use muster_core::action::{Action, Class, Kind};
+use muster_core::accounts::action::Action;
+use muster_core::accounts::desired;
+use muster_core::accounts::facts::HomeId;
+use muster_core::accounts::observed::{
+    Account, Accounts, ArchiveSeen, Home, Kept, Observed, Password, Person, Traces, Units,
+};
+use muster_core::accounts::policy::Policy;
+use muster_core::accounts::question::question;
+use muster_core::accounts::settle::settle;
+use muster_core::accounts::verbs::Verb;
 use muster_core::commit::CommitId;
-use muster_core::desired;
-use muster_core::facts::{Facts, HomeId, Stage};
+use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, Reason, judge};
 use muster_core::journal::{Authority, Entry, Replayed, StepResult};
-use muster_core::observed::{
-    Account, Accounts, ArchiveSeen, Home, Kept, Observed, Password, Person, Reading, Traces, Units,
-};
-use muster_core::plan::{Input, Plan, PlannedStep, plan, question};
-use muster_core::policy::Policy;
+use muster_core::people::Stage;
+use muster_core::plan::{Input, Plan, PlannedStep, plan};
+use muster_core::price::Class;
+use muster_core::reading::Reading;
 use muster_core::repo;
-use muster_core::settle::settle;
 use muster_core::time::Time;
 
 const DAY: i64 = 86_400;
@@ -118,7 +124,7 @@ fn cut() -> World {
         };
         world.host.people.insert(name.into(), person);
     }
-    world.done(GONE, |kind| kind != Kind::UserArchiveDelete);
+    world.done(GONE, |kind| kind != Verb::UserArchiveDelete);
     assert_eq!(world.facts().people["emo"].stage, Stage::Cut);
     let shut = world.accounts().by_name.get_mut("emo").unwrap();
     shut.shell = "/usr/sbin/nologin".into();
@@ -189,7 +195,7 @@ impl World {
     }
 
     /// Takes planned steps as done.
-    fn done(&mut self, rows: &str, which: impl Fn(Kind) -> bool) {
+    fn done(&mut self, rows: &str, which: impl Fn(Verb) -> bool) {
         let plan = self.plan(rows);
         let steps: Vec<_> = plan
             .steps()
@@ -233,7 +239,7 @@ impl World {
     /// As after a release: emo is archived, the home is in quarantine.
     fn archived() -> Self {
         let mut world = cut();
-        world.done(GONE, |kind| kind == Kind::UserArchiveDelete);
+        world.done(GONE, |kind| kind == Verb::UserArchiveDelete);
         world.accounts().by_name.remove("emo");
         world.kept(true, Some("aa"));
         world
@@ -378,7 +384,7 @@ fn a_row_that_is_back_brings_account_and_home_back_with_the_ids_they_had() {
         assert!(plan.steps()[3].needs.contains(&plan.steps()[0].step.id));
     }
     // The account is made, and the home fails to come: it is owed until it has come.
-    world.done(ROW, |kind| kind != Kind::HomeRestore);
+    world.done(ROW, |kind| kind != Verb::HomeRestore);
     let person = world.facts().people["emo"].clone();
     assert_eq!(
         (person.uid, person.ports, person.stage),
@@ -465,7 +471,7 @@ fn a_cut_person_whose_home_is_in_quarantine_gets_it_back_first() {
 #[test]
 fn ranges_of_an_account_that_was_adopted_are_reserved_when_it_goes() {
     let mut world = cut();
-    let range = muster_core::facts::IdRange {
+    let range = muster_core::accounts::facts::IdRange {
         first: 165_536,
         count: 65_536,
     };

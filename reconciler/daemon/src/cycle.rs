@@ -10,17 +10,18 @@ mod releases;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_core::action::Action;
+use muster_core::accounts::action::Action;
+use muster_core::accounts::desired::Desired;
+use muster_core::accounts::observed::{AccountsOf, Observed, Question};
+use muster_core::accounts::policy::Policy;
+use muster_core::accounts::question::question;
 use muster_core::commit::{CommitId, TagId};
-use muster_core::desired::Desired;
 use muster_core::diagnostic::Diagnostics;
 use muster_core::facts::{Attempted, Facts, Frozen, Suspended};
 use muster_core::gate::{Approvals, Held, Verdict, judge};
 use muster_core::journal::{OutOfOrder, Replayed, StepResult};
 use muster_core::ledger;
-use muster_core::observed::{AccountsOf, Observed, Question};
-use muster_core::plan::{self, Input, Note, Plan, question};
-use muster_core::policy::Policy;
+use muster_core::plan::{self, Input, Note, Plan};
 use muster_core::release::{Code, Refusal};
 use muster_core::step::Step;
 use muster_core::time::{Date, Time};

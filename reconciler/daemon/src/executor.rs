@@ -5,11 +5,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use muster_core::accounts::policy::Policy;
 use muster_core::facts::{Facts, Frozen, Suspended};
 use muster_core::fleet::alive::{self, Alive};
 use muster_core::gate::Reason;
 use muster_core::journal::{Entry, Replayed, StepResult};
-use muster_core::policy::Policy;
 use muster_core::time::Time;
 use muster_core::world::{Files, Journal as _};
 use muster_git::{Notes, Origin, Proposals, notes};
@@ -347,7 +347,7 @@ pub fn open_host(settings: &Settings, state: &StateDir) -> Result<Host, HostErro
 }
 
 fn notes_sink(
-    executor: &muster_core::policy::Executor,
+    executor: &muster_core::executor::Executor,
     origin: &Origin,
     now: fn() -> Time,
 ) -> Option<NotesSink> {

@@ -10,11 +10,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use muster_core::commit::CommitId;
+use muster_core::executor::Executor;
 use muster_core::fleet::alive::{self, Alive};
 use muster_core::fleet::hosts::{Hosts, HostsError};
 use muster_core::fleet::{Fleet, Past, Standing, Told};
 use muster_core::host_key::{PublicKey, committed_at, signer_of, verify_commit};
-use muster_core::policy::Executor;
 use muster_core::time::Time;
 use muster_core::world::Files;
 use muster_git::files::ReadError;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use muster_core::commit::{CommitId, TagId};
 use muster_core::diagnostic::{Diagnostic, Diagnostics, Severity};
+use muster_core::executor::Executor;
 use muster_core::host_key::HostKey;
 use muster_core::ledger::{self, Through};
-use muster_core::policy::Executor;
 use muster_core::release::tag::MAX_TAG_BYTES;
 use muster_core::release::{ObjectKind, RELEASES, RESETS, ROTATIONS, TagHorizon};
 use muster_core::time::Time;

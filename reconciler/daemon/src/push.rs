@@ -11,9 +11,9 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Duration;
 
 use muster_core::commit::CommitId;
+use muster_core::executor::Executor;
 use muster_core::facts::{Frozen, Misfit};
 use muster_core::ledger;
-use muster_core::policy::Executor;
 use muster_core::time::Time;
 use muster_git::run::Limits;
 use muster_git::{Counterpart, Ledger, Move, Origin, PushError};

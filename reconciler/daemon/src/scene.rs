@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use muster_core::accounts::observed::Observed;
+use muster_core::accounts::policy::Policy;
 use muster_core::commit::CommitId;
+use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::fleet::alive::{self, Alive};
 use muster_core::host_key::HostKey;
 use muster_core::ledger::inventory::Inventory;
 use muster_core::ledger::{self, Through, held, inventory, policy};
-use muster_core::observed::{Observed, Reading};
-use muster_core::policy::{Executor, Policy};
+use muster_core::reading::Reading;
 use muster_core::time::Time;
 use muster_git::{Counterpart, Ledger, Move, Origin};
 

@@ -1,14 +1,14 @@
 //! What people are told, and where. A sink that does not answer never stops a cycle: it is told again in the next one.
 
+use muster_core::accounts::desired::{self, Desired};
+use muster_core::accounts::observed::Observed;
+use muster_core::accounts::policy::Policy;
 use muster_core::commit::CommitId;
-use muster_core::desired::{self, Desired};
 use muster_core::diagnostic::{Diagnostic, Diagnostics, visible};
 use muster_core::facts::{Facts, Suspended};
 use muster_core::gate::{Approvals, Held, judge};
 use muster_core::journal::{Entry, StepResult};
-use muster_core::observed::Observed;
 use muster_core::plan::{self, Input, Note, Plan};
-use muster_core::policy::Policy;
 use muster_core::release::claim::{Claim, Progress};
 use muster_core::repo;
 use muster_core::report::{

@@ -7,18 +7,20 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use muster_core::action::{Action, Phase};
+use muster_core::accounts::action::Action;
+use muster_core::accounts::desired::{Desired, for_host};
+use muster_core::accounts::observed::Parts;
+use muster_core::accounts::policy::{Aggregate, Policy, PortFamily};
+use muster_core::accounts::question::question;
+use muster_core::accounts::render::writes;
 use muster_core::commit::CommitId;
-use muster_core::desired::{Desired, for_host};
 use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, judge};
 use muster_core::journal::{Authority, Open};
-use muster_core::observed::Parts;
-use muster_core::plan::{Input, plan, question};
-use muster_core::policy::{Aggregate, Policy, PortFamily};
-use muster_core::render::writes;
+use muster_core::plan::{Input, plan};
 use muster_core::step::Step;
 use muster_core::time::Time;
+use muster_core::turn::Turn;
 use muster_core::world::World as _;
 use muster_host::{Host, HostSettings};
 
@@ -119,7 +121,7 @@ fn onboard(directory: &Path, people: usize, homes: bool) {
         judge(&plan, &policy, &facts, &observed, &Approvals::none(), NOW).into_batches();
     for batch in batches {
         let phase = batch.phase();
-        if phase == Phase::Homes && !homes {
+        if phase == Turn::Homes && !homes {
             continue;
         }
         let steps: Vec<Step> = batch.steps().cloned().collect();

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use muster_core::action::{Action, Direction, Phase, Trace, UnitChange};
+use muster_core::accounts::action::Incarnation;
+use muster_core::accounts::action::{Action, Direction, Trace, UnitChange};
 use muster_core::gate::Intent;
-use muster_core::step::{Incarnation, Step, StepId};
+use muster_core::id::StepId;
+use muster_core::step::Step;
+use muster_core::turn::Turn;
 use muster_core::world::Complaints;
 
 use crate::accounts::{self, Databases, Locked, LoginDefs, NewAccount, SavedLogin};
@@ -25,11 +28,11 @@ impl Host {
         let steps = intent.steps();
         let result = match intent.phase() {
             // The record is the effect.
-            Phase::Record | Phase::Assign => Ok(Complaints::new()),
-            Phase::Quiesce | Phase::Start => self.change_units(steps, progress),
-            Phase::Accounts => self.change_accounts(steps, intent.at().days(), progress),
-            Phase::Homes => self.change_homes(steps, progress),
-            Phase::Files => {
+            Turn::Record | Turn::Assign => Ok(Complaints::new()),
+            Turn::Quiesce | Turn::Start => self.change_units(steps, progress),
+            Turn::Accounts => self.change_accounts(steps, intent.at().days(), progress),
+            Turn::Homes => self.change_homes(steps, progress),
+            Turn::Files => {
                 let places = files::Places {
                     root: &self.dir,
                     ownership: self.settings.ownership,
@@ -38,9 +41,9 @@ impl Host {
                 };
                 Ok(files::write(&places, steps, intent.writes(), progress))
             }
-            Phase::Sessions => self.end_sessions(steps, progress),
-            Phase::Rename => self.rename(steps, progress),
-            Phase::Destroy => Ok(self.destroy(steps, intent.at(), progress)),
+            Turn::Sessions => self.end_sessions(steps, progress),
+            Turn::Rename => self.rename(steps, progress),
+            Turn::Destroy => Ok(self.destroy(steps, intent.at(), progress)),
         };
         // What stops a whole batch is said of each of its steps, so that each is tried again later and shows why.
         result.unwrap_or_else(|why| steps.iter().map(|step| (step.id, why.clone())).collect())
@@ -520,7 +523,7 @@ fn rename_one(
     Ok(())
 }
 
-fn widened(range: &muster_core::facts::IdRange) -> accounts::IdRange {
+fn widened(range: &muster_core::accounts::facts::IdRange) -> accounts::IdRange {
     accounts::IdRange {
         first: u64::from(range.first),
         count: u64::from(range.count),

@@ -5,11 +5,12 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use muster_core::action::Action;
-use muster_core::observed::Reading;
-use muster_core::policy::Aggregate;
-use muster_core::render::{FileWrite, parse_aggregate};
-use muster_core::step::{Step, StepId};
+use muster_core::accounts::action::Action;
+use muster_core::accounts::policy::Aggregate;
+use muster_core::accounts::render::{FileWrite, parse_aggregate};
+use muster_core::id::StepId;
+use muster_core::reading::Reading;
+use muster_core::step::Step;
 use muster_core::world::Complaints;
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, fchown};
@@ -478,7 +479,10 @@ mod tests {
         assert_eq!(first.keys().collect::<Vec<_>>(), ["emo"]);
         for content in ["A=2\n", "A=3\n"] {
             std::fs::write(scratch.path().join("emo.env"), content).unwrap();
-            assert_eq!(read(&["emo"])["emo"], muster_core::render::digest(content));
+            assert_eq!(
+                read(&["emo"])["emo"],
+                muster_core::accounts::render::digest(content)
+            );
         }
         std::fs::remove_file(scratch.path().join("emo.env")).unwrap();
         assert!(read(&["emo"]).is_empty());

@@ -8,8 +8,9 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
-use muster_core::facts::HomeId;
-use muster_core::observed::{Home, Reading};
+use muster_core::accounts::facts::HomeId;
+use muster_core::accounts::observed::Home;
+use muster_core::reading::Reading;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, fchmod, futimens};
 use nix::sys::statfs::FsType;

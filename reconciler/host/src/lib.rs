@@ -26,9 +26,9 @@ mod units;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use muster_core::accounts::observed::{Observed, Question};
+use muster_core::accounts::policy::Aggregate;
 use muster_core::gate::Intent;
-use muster_core::observed::{Observed, Question};
-use muster_core::policy::Aggregate;
 use muster_core::world::{Complaints, World};
 
 use dir::Dir;

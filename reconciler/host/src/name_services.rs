@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_core::observed::Accounts;
+use muster_core::accounts::observed::Accounts;
 use nix::unistd::{Uid, User};
 
 use crate::dir::Dir;

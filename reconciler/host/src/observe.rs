@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use muster_core::action::Trace;
-use muster_core::compat;
-use muster_core::facts::IdRange;
-use muster_core::lockstep::Lockstep;
-use muster_core::observed::{
+use muster_core::accounts::action::Trace;
+use muster_core::accounts::facts::IdRange;
+use muster_core::accounts::observed::{
     Account, Accounts, AccountsOf, Defaults, Home, Kept, Observed, Password, Person, Question,
-    Reading, Subject, Traces, Units,
+    Subject, Traces, Units,
 };
-use muster_core::policy::Aggregate;
+use muster_core::accounts::policy::Aggregate;
+use muster_core::compat;
+use muster_core::merge_join::MergeJoin;
+use muster_core::reading::Reading;
 
 use crate::accounts::{self, Databases, LoginDefs, UseraddDefaults};
 use crate::dir::{Dir, told};
@@ -441,7 +442,7 @@ fn half_removed_names(
     databases: &Databases,
     accounts: &BTreeMap<String, Box<Account>>,
 ) -> Vec<(String, String)> {
-    let mut by_name = Lockstep::new(accounts);
+    let mut by_name = MergeJoin::new(accounts);
     let gone = question.people.iter().filter(|(user, subject)| {
         let has_account = by_name.get(user).is_some();
         !has_account && !subject.ask_name_services && subject.kept.is_none()

@@ -18,10 +18,13 @@ mod at_jobs;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use muster_core::action::{Action, HomeSource};
-use muster_core::facts::{HomeId, IdRange, KeptOf, archive_name};
-use muster_core::observed::{ArchiveSeen, Home, Kept, Reading};
-use muster_core::step::{Incarnation, Step, StepId};
+use muster_core::accounts::action::Incarnation;
+use muster_core::accounts::action::{Action, HomeSource};
+use muster_core::accounts::facts::{HomeId, IdRange, KeptOf, archive_name};
+use muster_core::accounts::observed::{ArchiveSeen, Home, Kept};
+use muster_core::id::StepId;
+use muster_core::reading::Reading;
+use muster_core::step::Step;
 use muster_core::time::Time;
 use muster_core::world::Complaints;
 use rustix::fs::{RenameFlags, renameat_with};
@@ -280,8 +283,8 @@ impl Host {
             home: it.home,
         };
         for trace in [
-            muster_core::action::Trace::Linger,
-            muster_core::action::Trace::Crontab,
+            muster_core::accounts::action::Trace::Linger,
+            muster_core::accounts::action::Trace::Crontab,
         ] {
             match traces::look(&self.dir, &mut homes, &whose, trace, &[]) {
                 Reading::Known(false) => {}

@@ -195,7 +195,7 @@ fn shelf_name(uid: u32, cut: u32) -> String {
 pub(crate) fn key(word: &str, path: &str) -> String {
     format!(
         "{word}-{}",
-        muster_core::step::percent_encode(path).replace('/', "%2F")
+        muster_core::id::percent_encode(path).replace('/', "%2F")
     )
 }
 

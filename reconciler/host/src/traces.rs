@@ -2,8 +2,9 @@
 
 use std::io;
 
-use muster_core::action::{Direction, Trace};
-use muster_core::observed::{Home, Reading};
+use muster_core::accounts::action::{Direction, Trace};
+use muster_core::accounts::observed::Home;
+use muster_core::reading::Reading;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 

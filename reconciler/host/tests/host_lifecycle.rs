@@ -6,16 +6,18 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use muster_core::accounts::desired;
+use muster_core::accounts::policy::{Aggregate, Policy, PortFamily};
+use muster_core::accounts::question::question;
+use muster_core::accounts::render::writes;
+use muster_core::accounts::settle::settle;
 use muster_core::commit::CommitId;
-use muster_core::desired;
 use muster_core::gate::{Approvals, judge};
+use muster_core::id::StepId;
 use muster_core::journal::{Entry, Replayed, StepResult};
-use muster_core::plan::{Input, Plan, plan, question};
-use muster_core::policy::{Aggregate, Policy, PortFamily};
-use muster_core::render::writes;
+use muster_core::plan::{Input, Plan, plan};
 use muster_core::repo;
-use muster_core::settle::settle;
-use muster_core::step::{Step, StepId};
+use muster_core::step::Step;
 use muster_core::time::Time;
 use muster_core::world::World as _;
 use muster_host::{Host, HostSettings};
@@ -116,7 +118,7 @@ impl Machine {
         std::fs::read_to_string(self.path(path)).unwrap()
     }
 
-    fn plan(&mut self, roster: &str) -> (Plan, muster_core::observed::Observed) {
+    fn plan(&mut self, roster: &str) -> (Plan, muster_core::accounts::observed::Observed) {
         let files = BTreeMap::from([("roster.yaml".to_owned(), roster.as_bytes().to_vec())]);
         let (repo, _) = repo::read(&files).unwrap();
         let desired = desired::for_host(&repo, &self.policy, self.now.date());
@@ -167,9 +169,9 @@ impl Machine {
                 .intend(&commit(), self.now, files, |entry| replayed.apply(entry))
                 .unwrap();
             let complaints = self.host.act(&intent, &mut |_, _| {}).unwrap();
-            let mut everybody = muster_core::observed::Question::default();
+            let mut everybody = muster_core::accounts::observed::Question::default();
             for step in &steps {
-                let subject = muster_core::observed::Subject {
+                let subject = muster_core::accounts::observed::Subject {
                     traces: true,
                     ..Default::default()
                 };
@@ -474,7 +476,7 @@ fn a_rename_keeps_uid_home_and_ports_and_takes_its_traces_along() {
     let mut it = machine();
     it.policy
         .declared_benign
-        .insert(muster_core::action::Kind::UserRename);
+        .insert(muster_core::accounts::verbs::Verb::UserRename);
     it.settles(EMO);
     let uid = it.uid();
     it.put("var/spool/cron/crontabs/emo", b"@daily true\n", 0o600);
@@ -690,7 +692,7 @@ fn an_aggregate_file_that_changes_in_between_keeps_what_the_other_wrote() {
     .into_batches();
     let batch = batches
         .into_iter()
-        .find(|it| it.phase() == muster_core::action::Phase::Files)
+        .find(|it| it.phase() == muster_core::turn::Turn::Files)
         .unwrap();
     let steps: Vec<Step> = batch.steps().cloned().collect();
     let files = writes(

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use muster_core::accounts::policy::Policy;
 use muster_core::commit::{CommitId, TagId};
 use muster_core::diagnostic::Diagnostics;
+use muster_core::executor::Executor;
 use muster_core::fleet::{BotStore, Fleet, Lead, Past, Standing};
-use muster_core::policy::{Executor, Policy};
 use muster_core::release::TagHorizon;
 use muster_core::time::Time;
 use muster_core::world::{Ancestry, Files, Heads, Merge, Pulls, RawTag, Source};

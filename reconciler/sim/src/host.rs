@@ -2,16 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_core::action::{Action, Direction, Phase, Trace, UnitChange};
-use muster_core::facts::{HomeId, IdRange, archive_name};
-use muster_core::gate::Intent;
-use muster_core::observed::{
+use muster_core::accounts::action::Incarnation;
+use muster_core::accounts::action::{Action, Direction, Trace, UnitChange};
+use muster_core::accounts::facts::{HomeId, IdRange, archive_name};
+use muster_core::accounts::observed::{
     Account, Accounts, ArchiveSeen, Defaults, Home, Kept, Manager, Observed, Password, Person,
-    Question, Reading, Subject, Traces, UnitState, Units,
+    Question, Subject, Traces, UnitState, Units,
 };
-use muster_core::policy::Aggregate;
-use muster_core::render::{self, FileWrite};
-use muster_core::step::{Incarnation, Step, StepId};
+use muster_core::accounts::policy::Aggregate;
+use muster_core::accounts::render::{self, FileWrite};
+use muster_core::gate::Intent;
+use muster_core::id::StepId;
+use muster_core::reading::Reading;
+use muster_core::step::Step;
+use muster_core::turn::Turn;
 use muster_core::world::Complaints;
 
 /// A whole machine.
@@ -333,9 +337,9 @@ impl SimHost {
             }
         }
         match intent.phase() {
-            Phase::Record | Phase::Assign => {}
+            Turn::Record | Turn::Assign => {}
             // One batch, file by file, in the order in which the databases are renamed into place.
-            Phase::Accounts => {
+            Turn::Accounts => {
                 for file in [
                     Database::Saved,
                     Database::Group,
@@ -352,7 +356,7 @@ impl SimHost {
                     }));
                 }
             }
-            Phase::Files => {
+            Turn::Files => {
                 for write in intent.writes().iter().cloned() {
                     effects.push(Box::new(move |host| {
                         host.write_file(write);
@@ -360,12 +364,12 @@ impl SimHost {
                     }));
                 }
             }
-            Phase::Quiesce
-            | Phase::Homes
-            | Phase::Start
-            | Phase::Sessions
-            | Phase::Rename
-            | Phase::Destroy => {
+            Turn::Quiesce
+            | Turn::Homes
+            | Turn::Start
+            | Turn::Sessions
+            | Turn::Rename
+            | Turn::Destroy => {
                 for step in sound {
                     for part in Part::of(&step.action) {
                         let step = step.clone();

@@ -14,14 +14,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use muster::cycle::{self, CycleError, Memory, Outside, Run, Summary};
+use muster_core::accounts::observed::{Observed, Question};
+use muster_core::accounts::policy::Policy;
 use muster_core::commit::{CommitId, TagId};
 use muster_core::diagnostic::Diagnostics;
 use muster_core::facts::Facts;
 use muster_core::gate::Intent;
 use muster_core::journal::{Entry, Replayed};
 use muster_core::ledger::{self, Through};
-use muster_core::observed::{Observed, Question};
-use muster_core::policy::Policy;
 use muster_core::release::TagHorizon;
 use muster_core::release::root::Root;
 use muster_core::time::Time;

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::diagnostic::visible;
+use crate::executor::Executor;
 use crate::host_key::PublicKey;
-use crate::policy::Executor;
 
 /// The keys of each host, in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::LedgerError;
-use crate::action::Class;
 use crate::commit::CommitId;
+use crate::executor::Executor;
 use crate::gate;
-use crate::policy::Executor;
-use crate::step::{Step, StepId};
+use crate::id::StepId;
+use crate::price::Class;
+use crate::step::Step;
 use crate::time::Time;
 
 /// Its path in the ledger.

@@ -9,9 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{LedgerError, Through};
-use crate::facts::{Facts, IdRange};
-use crate::observed::{Account, Accounts, Defaults, Observed, Person, Reading, Units};
-use crate::policy::{Aggregate, Executor};
+use crate::accounts::facts::IdRange;
+use crate::accounts::observed::{Account, Accounts, Defaults, Observed, Person, Units};
+use crate::accounts::policy::Aggregate;
+use crate::executor::Executor;
+use crate::facts::Facts;
+use crate::reading::Reading;
 use crate::time::Time;
 
 /// Its path in the ledger.

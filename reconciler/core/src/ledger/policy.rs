@@ -8,8 +8,10 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::LedgerError;
-use crate::action::Kind;
-use crate::policy::{Aggregate, Executor, Limits, Policy, PortFamily, ROOT_EQUIVALENT_GROUPS};
+use crate::accounts::policy::{Aggregate, Policy, PortFamily, ROOT_EQUIVALENT_GROUPS};
+use crate::accounts::verbs::Verb;
+use crate::executor::Executor;
+use crate::limits::Limits;
 
 /// Its path in the ledger.
 pub const FILE: &str = "policy.json";
@@ -31,7 +33,7 @@ struct Wire {
     environment: bool,
     aggregates: BTreeSet<Aggregate>,
     limits: Bounds,
-    declared_benign: BTreeSet<Kind>,
+    declared_benign: BTreeSet<Verb>,
     nologin: String,
     grace_days: u32,
     protected: BTreeSet<String>,
@@ -132,7 +134,7 @@ pub fn read(bytes: &[u8]) -> Result<Policy, LedgerError> {
     } = serde_json::from_slice(bytes).map_err(|source| super::malformed(FILE, source))?;
     if let Some(kind) = declared_benign
         .iter()
-        .find(|it| !Kind::DECLARABLE.contains(it))
+        .find(|it| !Verb::DECLARABLE.contains(it))
     {
         return Err(LedgerError::NotDeclarable { kind: *kind });
     }
@@ -192,7 +194,7 @@ mod tests {
                 min_admins: 3,
                 retry_after: 4,
             },
-            declared_benign: [Kind::UserAdopt].into(),
+            declared_benign: [Verb::UserAdopt].into(),
             nologin: "/bin/false".to_owned(),
             grace_days: 7,
             protected: ["deploy".to_owned()].into(),
@@ -236,7 +238,7 @@ mod tests {
 
     #[test]
     fn what_no_setting_can_declare_benign_is_refused() {
-        for kind in Kind::FLOOR.into_iter().chain([Kind::HomeCreate]) {
+        for kind in Verb::FLOOR.into_iter().chain([Verb::HomeCreate]) {
             assert!(matches!(
                 changed("user.adopt", kind.word()),
                 Err(LedgerError::NotDeclarable { kind: it }) if it == kind

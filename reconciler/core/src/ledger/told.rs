@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::LedgerError;
 use crate::commit::CommitId;
+use crate::id::StepId;
 use crate::release::RepoId;
-use crate::step::StepId;
 use crate::time::Time;
 
 /// The file about everything but proposals.

@@ -15,14 +15,16 @@ use super::reset::{self, SignedReset};
 use super::root::{Role, Root, Weight};
 use super::statement::{LONGEST_WINDOW, Line};
 use super::{Code, Nonce, Refusal, Signed, distinct_principals, hex};
-use crate::action::{Action, Class};
+use crate::accounts::action::Action;
+use crate::accounts::observed::Observed;
+use crate::accounts::policy::{ADMIN_GROUPS, Aggregate, Policy};
 use crate::facts::Facts;
 use crate::gate::{Approvals, Held, Reason, judge};
+use crate::id::StepId;
 use crate::journal::Entry;
-use crate::observed::Observed;
 use crate::plan::Plan;
-use crate::policy::{ADMIN_GROUPS, Aggregate, Policy};
-use crate::step::{Step, StepId};
+use crate::price::Class;
+use crate::step::Step;
 use crate::time::Time;
 
 /// Signatures of one statement.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Code, Nonce, RepoId};
 use crate::commit::CommitId;
-use crate::step::StepId;
+use crate::id::StepId;
 use crate::time::Time;
 
 /// A release that this executor took up.

@@ -25,8 +25,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Code, Nonce, Refusal, RepoId, dated_name, parse_time, shown};
 use crate::commit::CommitId;
+use crate::id::StepId;
 use crate::repo::names::is_host_name;
-use crate::step::StepId;
 use crate::time::Time;
 
 /// How many bytes a statement may have.
@@ -430,7 +430,7 @@ fn read_step(text: &str) -> Option<Line> {
     })
 }
 
-/// One value as [`crate::step::percent_encode`] writes it.
+/// One value as [`crate::id::percent_encode`] writes it.
 fn is_word(text: &str) -> bool {
     let bytes = text.as_bytes();
     let mut at = 0;

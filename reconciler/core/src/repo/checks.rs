@@ -5,8 +5,8 @@ use super::people::Row;
 use super::roster::{CodeLayout, Person, Roster};
 use super::tiers::Tier;
 use super::value::{shape_rules, shown};
+use crate::compat::python::repr;
 use crate::diagnostic::{Fault, Faults};
-use crate::python::repr;
 
 /// One rule.
 #[derive(Debug)]

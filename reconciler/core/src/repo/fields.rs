@@ -68,7 +68,7 @@ pub enum RosterKey {
 pub static ROSTER: [Field<RosterKey>; 1] = [Field {
     key: RosterKey::Users,
     name: "users",
-    shape: Shape::MapOf(&names::OS_USER, || crate::schema::object(&PERSON)),
+    shape: Shape::MapOf(&names::OS_USER, || crate::repo::schema::object(&PERSON)),
     presence: Optional,
     about: "the people, keyed by os_user",
 }];
@@ -165,7 +165,7 @@ pub static PERSON: [Field<PersonKey>; 13] = [
     Field {
         key: PersonKey::Adopt,
         name: "adopt",
-        shape: Shape::Object(|| crate::schema::object(&ADOPT)),
+        shape: Shape::Object(|| crate::repo::schema::object(&ADOPT)),
         presence: Optional,
         about: "take over an account that exists already",
     },
@@ -226,7 +226,7 @@ pub enum TiersKey {
 pub static TIERS: [Field<TiersKey>; 1] = [Field {
     key: TiersKey::Tiers,
     name: "tiers",
-    shape: Shape::MapOfWords(&Tier::NAMES, || crate::schema::object(&GRANT)),
+    shape: Shape::MapOfWords(&Tier::NAMES, || crate::repo::schema::object(&GRANT)),
     presence: Optional,
     about: "what each tier gives, where it differs from the built-in tiers",
 }];
@@ -252,7 +252,7 @@ pub static HOST: [Field<HostKey>; 2] = [
     Field {
         key: HostKey::Tiers,
         name: "tiers",
-        shape: Shape::MapOfWords(&Tier::NAMES, || crate::schema::object(&GRANT)),
+        shape: Shape::MapOfWords(&Tier::NAMES, || crate::repo::schema::object(&GRANT)),
         presence: Optional,
         about: "what each tier gives on this host, where it differs",
     },

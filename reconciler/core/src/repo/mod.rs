@@ -8,6 +8,7 @@ pub mod fields;
 pub mod names;
 mod people;
 pub mod roster;
+pub mod schema;
 pub mod tiers;
 pub mod value;
 

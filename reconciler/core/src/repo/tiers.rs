@@ -6,8 +6,8 @@ use std::fmt;
 use super::fields::{GRANT, GrantKey, HOST, HostKey, TIERS, TiersKey};
 use super::names::{self, did_you_mean};
 use super::value::{At, Reading, Subject, shape_rules, shown};
+use crate::compat::python::repr;
 use crate::diagnostic::{Fault, Faults};
-use crate::python::repr;
 use crate::yaml::event::{Event, Kind, Stop};
 use crate::yaml::{self, rules, scalar};
 

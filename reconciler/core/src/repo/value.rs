@@ -7,8 +7,8 @@ use jiff::civil::Date;
 
 use super::fields::{Field, Presence};
 use super::names::{Grammar, did_you_mean};
+use crate::compat::python::repr;
 use crate::diagnostic::{Fault, Faults};
-use crate::python::repr;
 use crate::yaml::cursor::{Cursor, Key};
 use crate::yaml::event::{Event, Kind, Stop};
 use crate::yaml::{rules, scalar};

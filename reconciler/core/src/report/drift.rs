@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use super::group::{self, Group};
 use super::markdown::{ages, counted_blocks, full_report, whole_blocks};
 use super::page::{self, Block};
-use super::phrase::count;
 use super::view::{Counts, View};
 use super::{Audience, Comment, FullReport, Host, State, public};
+use crate::accounts::say::count;
 use crate::commit::CommitId;
-use crate::step::StepId;
+use crate::id::StepId;
 
 /// What was found.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use crate::policy::Executor;
+use crate::executor::Executor;
 
 /// Characters of a value, a name or a place that are shown; the rest is counted. The words of a step are never cut.
 const VALUE: usize = 60;
@@ -15,7 +15,7 @@ const VALUE: usize = 60;
 const SENTENCE: usize = 400;
 
 /// Shows every character: what is not printable ASCII becomes `\u{…}`. Our own dash and ellipsis stay.
-pub(super) fn visible(out: &mut String, text: &str) {
+pub(crate) fn visible(out: &mut String, text: &str) {
     // Nearly every text is printable ASCII, and goes over in one piece.
     if text.bytes().all(|b| matches!(b, b' '..=b'~')) {
         out.push_str(text);
@@ -45,7 +45,7 @@ fn left_out(out: &mut String, left: usize) {
 }
 
 /// A code span around `text`, whole. Its fence is longer than any run of backticks inside.
-pub(super) fn code(out: &mut String, text: &str) {
+pub(crate) fn code(out: &mut String, text: &str) {
     // Two spans side by side would read as one fence.
     if out.ends_with('`') {
         out.push(' ');
@@ -85,14 +85,14 @@ fn longest_run(text: &str) -> usize {
 }
 
 /// A code span around a value that may be long.
-pub(super) fn value(out: &mut String, text: &str) {
+pub(crate) fn value(out: &mut String, text: &str) {
     let (shown, left) = cut(text, VALUE);
     code(out, shown);
     left_out(out, left);
 }
 
 /// A code span around an executor, whole as long as it is a name that a host can have.
-pub(super) fn executor(out: &mut String, executor: &Executor) {
+pub(crate) fn executor(out: &mut String, executor: &Executor) {
     /// `host/` and the longest DNS name.
     const NAME: usize = 260;
     let text = executor.to_string();
@@ -102,7 +102,7 @@ pub(super) fn executor(out: &mut String, executor: &Executor) {
 }
 
 /// A person's name in bold.
-pub(super) fn name(out: &mut String, text: &str) {
+pub(crate) fn name(out: &mut String, text: &str) {
     let (shown, left) = cut(text, VALUE);
     out.push_str("**");
     if is_plain_name(shown) {
@@ -129,7 +129,7 @@ fn is_like_a_commit(word: &str) -> bool {
 
 /// A sentence that may quote anything: ordinary words stay, every other word becomes a code span. What stands between
 /// backticks was meant as code and stays together.
-pub(super) fn prose(out: &mut String, text: &str) {
+pub(crate) fn prose(out: &mut String, text: &str) {
     let (shown, left) = cut(text, SENTENCE);
     let mut pieces = shown.split('`');
     if let Some(first) = pieces.next() {

@@ -1,12 +1,14 @@
 //! What there is to know about a single step: why it is of its class, what would let it run, how it is undone.
 
-use crate::action::{Action, Class, Kind};
-use crate::policy::{Aggregate, Policy};
+use crate::accounts::action::Action;
+use crate::accounts::policy::{Aggregate, Policy};
+use crate::accounts::verbs::Verb;
+use crate::price::Class;
 
 /// Why an action is of its class on the host that `policy` binds.
 pub fn why_class(action: &Action, policy: &Policy) -> String {
     let kind = action.kind();
-    let floor = Kind::FLOOR.contains(&kind);
+    let floor = Verb::FLOOR.contains(&kind);
     let because = match action {
         Action::ArchiveDelete { .. } => {
             "it takes an account and its home away; both can be brought back only as long as the home is kept".to_owned()
@@ -93,51 +95,51 @@ pub fn why_class(action: &Action, policy: &Policy) -> String {
 }
 
 /// What takes a step of this kind back.
-pub fn undone_by(kind: Kind) -> &'static str {
+pub fn undone_by(kind: Verb) -> &'static str {
     match kind {
-        Kind::UserArchiveDelete => {
+        Verb::UserArchiveDelete => {
             "putting the row back: account and home are restored as long as the home is kept, and from its archive afterwards"
         }
-        Kind::UserPurge => "nothing for the directory; the archive of the home stays",
-        Kind::UserRestore | Kind::HomeRestore => "removing the row again",
-        Kind::ArchiveRecord => "nothing: it only says which archive there is",
-        Kind::UserCreate | Kind::UserAdopt => {
+        Verb::UserPurge => "nothing for the directory; the archive of the home stays",
+        Verb::UserRestore | Verb::HomeRestore => "removing the row again",
+        Verb::ArchiveRecord => "nothing: it only says which archive there is",
+        Verb::UserCreate | Verb::UserAdopt => {
             "removing the row: the account is cut, and its ids stay reserved"
         }
-        Kind::UserRename => "renaming it back: a row with the old name and `previously`",
-        Kind::UserUid => "nothing: this version does not carry it out",
-        Kind::UserIdentity => "putting the former identity back into the row",
-        Kind::UserShell => "putting the former shell back into the row",
-        Kind::UserLockPassword => "`usermod --unlock`, by hand; muster locks it again",
-        Kind::GroupJoin => "taking the group from the row's tier: it leaves it again",
-        Kind::GroupLeave | Kind::AdminsRemove => "asking for it in the roster again",
-        Kind::PortsAssign => "nothing: a port once given stays with its person",
-        Kind::UserPark | Kind::InstanceStop | Kind::InstanceDisable => {
+        Verb::UserRename => "renaming it back: a row with the old name and `previously`",
+        Verb::UserUid => "nothing: this version does not carry it out",
+        Verb::UserIdentity => "putting the former identity back into the row",
+        Verb::UserShell => "putting the former shell back into the row",
+        Verb::UserLockPassword => "`usermod --unlock`, by hand; muster locks it again",
+        Verb::GroupJoin => "taking the group from the row's tier: it leaves it again",
+        Verb::GroupLeave | Verb::AdminsRemove => "asking for it in the roster again",
+        Verb::PortsAssign => "nothing: a port once given stays with its person",
+        Verb::UserPark | Verb::InstanceStop | Verb::InstanceDisable => {
             "taking `parked` or `expires` from the row"
         }
-        Kind::UserUnpark | Kind::InstanceEnable | Kind::InstanceStart => {
+        Verb::UserUnpark | Verb::InstanceEnable | Verb::InstanceStart => {
             "`parked: true` in the row"
         }
-        Kind::UserCut
-        | Kind::LoginLock
-        | Kind::LingerSetAside
-        | Kind::KeysSetAside
-        | Kind::CrontabSetAside
-        | Kind::MapRemove
-        | Kind::DispatchRemove => "putting the row back: exactly what was set aside is restored",
-        Kind::UserReturn
-        | Kind::LoginUnlock
-        | Kind::LingerRestore
-        | Kind::KeysRestore
-        | Kind::CrontabRestore => "removing the row again",
-        Kind::SessionsEnd => "nothing: whoever is back logs in again",
-        Kind::HomeCreate => "`rmdir`, by hand, while it is empty",
-        Kind::EnvWrite
-        | Kind::MapAdd
-        | Kind::MapChange
-        | Kind::DispatchAdd
-        | Kind::DispatchChange => "changing the row back: the file is written again",
-        Kind::AdminsAdd => "another tier in the row",
+        Verb::UserCut
+        | Verb::LoginLock
+        | Verb::LingerSetAside
+        | Verb::KeysSetAside
+        | Verb::CrontabSetAside
+        | Verb::MapRemove
+        | Verb::DispatchRemove => "putting the row back: exactly what was set aside is restored",
+        Verb::UserReturn
+        | Verb::LoginUnlock
+        | Verb::LingerRestore
+        | Verb::KeysRestore
+        | Verb::CrontabRestore => "removing the row again",
+        Verb::SessionsEnd => "nothing: whoever is back logs in again",
+        Verb::HomeCreate => "`rmdir`, by hand, while it is empty",
+        Verb::EnvWrite
+        | Verb::MapAdd
+        | Verb::MapChange
+        | Verb::DispatchAdd
+        | Verb::DispatchChange => "changing the row back: the file is written again",
+        Verb::AdminsAdd => "another tier in the row",
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::escape;
-use crate::policy::Executor;
+use crate::executor::Executor;
 use crate::time::Time;
 
 /// Why nothing is planned for a host: what it last told is no ground to guess from.
@@ -109,7 +109,7 @@ fn length(seconds: u32) -> String {
         _ if seconds.is_multiple_of(60) => (seconds / 60, "minute"),
         _ => (seconds, "second"),
     };
-    super::phrase::count(number as usize, unit)
+    crate::accounts::say::count(number as usize, unit)
 }
 
 #[cfg(test)]

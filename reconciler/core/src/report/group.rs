@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use super::escape;
 use super::page::Block;
 use super::view::{Shown, View};
-use crate::action::{Action, Kind};
+use crate::accounts::action::Action;
+use crate::accounts::verbs::Verb;
+use crate::executor::Executor;
 use crate::gate::Reason;
-use crate::policy::Executor;
 
 /// Hosts in a heading or a line; the rest is counted, and named below.
 pub(super) const HOSTS_NAMED: usize = 5;
@@ -26,7 +27,7 @@ pub(super) struct Group<'v, 'a> {
 pub(super) fn fold<'v, 'a>(views: impl Iterator<Item = &'v View<'a>>) -> Vec<Group<'v, 'a>> {
     let mut groups: Vec<Group<'v, 'a>> = Vec::new();
     // Only plans of the same verbs for the same people are compared in full.
-    let mut like: BTreeMap<Vec<(Kind, &'a str)>, Vec<usize>> = BTreeMap::new();
+    let mut like: BTreeMap<Vec<(Verb, &'a str)>, Vec<usize>> = BTreeMap::new();
     for view in views {
         let steps = view.steps.iter().map(|it| &it.step.action);
         let key = steps.map(|it| (it.kind(), it.user())).collect();

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use super::view::{Counts, View};
 use super::{Host, Problem};
-use crate::action::{Class, Kind};
+use crate::accounts::verbs::Verb;
 use crate::commit::CommitId;
+use crate::executor::Executor;
 use crate::facts::Facts;
+use crate::id::StepId;
 use crate::plan::Note;
-use crate::policy::Executor;
-use crate::step::StepId;
+use crate::price::Class;
 use crate::time::{Date, Time};
 
 /// The format of what [`plan`] and [`invalid_plan`] write.
@@ -88,7 +89,7 @@ struct Numbers {
 #[derive(Serialize)]
 struct Line<'a> {
     id: StepId,
-    verb: Kind,
+    verb: Verb,
     user: &'a str,
     parameters: BTreeMap<&'static str, String>,
     words: String,

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use super::group::{self, Group, HOSTS_NAMED};
 use super::page::{self, Block};
-use super::phrase::count;
 use super::section::{
     about_origin, benign_runs, folded_notes, folded_steps, never_cut_blocks, tallies,
 };
@@ -13,8 +12,9 @@ use super::{
     About, Audience, Comment, FullReport, Host, Problem, Proposal, State, UnknownHost, escape,
     public,
 };
-use crate::action::Class;
-use crate::policy::Executor;
+use crate::accounts::say::count;
+use crate::executor::Executor;
+use crate::price::Class;
 use crate::step::Step;
 use crate::time::Time;
 

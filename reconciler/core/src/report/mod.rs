@@ -7,7 +7,7 @@
 
 mod annotation;
 mod drift;
-mod escape;
+pub(crate) mod escape;
 mod explain;
 mod freshness;
 mod group;
@@ -16,7 +16,6 @@ mod markdown;
 mod marker;
 mod outcome;
 mod page;
-mod phrase;
 mod public;
 mod record;
 mod section;
@@ -27,14 +26,15 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::accounts::policy::Policy;
 use crate::commit::CommitId;
 use crate::diagnostic::Diagnostic;
 use crate::forge::StatusState;
 use crate::gate::Verdict;
 use crate::plan::{Note, Plan};
-use crate::policy::Policy;
 use crate::time::Date;
 
+pub use crate::accounts::say::sentence;
 pub use annotation::annotations;
 pub use drift::{Drift, drift};
 pub use explain::{released_by, undone_by, why_class};
@@ -43,7 +43,6 @@ pub use json::{Basis, PolicyFrom, Recorded, invalid_plan as invalid_json, plan a
 pub use markdown::comment;
 pub use marker::{Mark, Recognised, Sticky, marker, recognise};
 pub use outcome::{Outcome, Refused, outcome, refusal, release_claimed, release_refused};
-pub use phrase::sentence;
 pub use record::{HostRecord, Reached, Record, ReleaseRecord, ReleaseState, record};
 pub use terminal::{pending, summary, text};
 

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::page::Block;
-use super::phrase::count;
 use super::view::{Origin, Shown, View};
 use super::{escape, group};
-use crate::action::{Class, Kind};
+use crate::accounts::say::count;
+use crate::accounts::verbs::Verb;
+use crate::executor::Executor;
 use crate::gate::Reason;
-use crate::policy::Executor;
+use crate::price::Class;
 
 /// Held steps that read the same to the public, and where they are.
 type Alike<'a> = BTreeMap<Key<'a>, BTreeMap<&'a Executor, usize>>;
@@ -19,7 +20,7 @@ type Alike<'a> = BTreeMap<Key<'a>, BTreeMap<&'a Executor, usize>>;
 type Key<'a> = (
     std::cmp::Reverse<Class>,
     &'a str,
-    Kind,
+    Verb,
     &'static str,
     Origin,
 );

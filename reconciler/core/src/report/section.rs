@@ -6,11 +6,12 @@ use std::fmt::Write as _;
 use super::escape;
 use super::group::Group;
 use super::page::Block;
-use super::phrase::{Markdown, count, phrase, tally};
 use super::view::{Command, Origin, Shown, View};
-use crate::action::{Class, Kind};
+use crate::accounts::say::{Markdown, count, phrase, tally};
+use crate::accounts::verbs::Verb;
 use crate::gate::Reason;
 use crate::plan::Note;
+use crate::price::Class;
 use crate::step::Step;
 
 /// Bytes of a step's words in one code span. Longer ones continue in the next item.
@@ -332,7 +333,7 @@ pub(super) fn tallies(views: &[&View<'_>]) -> Vec<Block> {
 
 /// `- Applied on merge, by this change: create 12 accounts, make 12 homes (24 steps for 12 people)`
 pub(super) fn counted_steps(title: &str, steps: &[&Step]) -> String {
-    let mut kinds: BTreeMap<Kind, usize> = BTreeMap::new();
+    let mut kinds: BTreeMap<Verb, usize> = BTreeMap::new();
     for step in steps {
         *kinds.entry(step.action.kind()).or_default() += 1;
     }

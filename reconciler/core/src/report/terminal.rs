@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::phrase::{Plain, phrase};
 use super::view::{self, Counts, View};
 use super::{Host, attention_first, escape};
+use crate::accounts::say::{Plain, phrase};
 use crate::commit::CommitId;
 
 /// Everything about some hosts' plans, line by line; the first line is [`summary`].

@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::phrase::count;
 use super::{Host, Recorded};
-use crate::action::Class;
+use crate::accounts::say::count;
+use crate::executor::Executor;
 use crate::gate::{Held, Reason};
+use crate::id::{StepId, percent_encode};
 use crate::plan::Note;
-use crate::policy::Executor;
-use crate::step::{Step, StepId, percent_encode};
+use crate::price::Class;
+use crate::step::Step;
 use crate::time::Time;
 
 /// Whose doing a step is.

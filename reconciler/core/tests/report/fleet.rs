@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use muster_core::accounts::policy::Policy;
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::{Diagnostic, Pos, Severity};
-use muster_core::facts::{Attempted, Stage};
+use muster_core::executor::Executor;
+use muster_core::facts::Attempted;
 use muster_core::forge::{Annotation, Level};
 use muster_core::gate::Held;
+use muster_core::id::StepId;
 use muster_core::journal::StepResult;
-use muster_core::policy::{Executor, Policy};
+use muster_core::people::Stage;
 use muster_core::release::Code;
 use muster_core::repo::Tier;
 use muster_core::report::{
@@ -16,7 +19,7 @@ use muster_core::report::{
     Record, Recorded, ReleaseRecord, ReleaseState, State, Unknown, UnknownHost, annotations,
     comment, drift, record,
 };
-use muster_core::step::{Step, StepId};
+use muster_core::step::Step;
 use muster_core::time::Time;
 
 use crate::golden::check;
@@ -60,7 +63,7 @@ fn host(name: &str) -> (Planned, Planned) {
     world.kept("bob", 1002, Stage::Active);
     world.want("bob", Tier::PowerUser);
     world.accounts().by_name.get_mut("ann").unwrap().password =
-        muster_core::observed::Password::Usable;
+        muster_core::accounts::observed::Password::Usable;
     let base = world.plan();
     world.want("emo", Tier::Admin);
     world.desired.people.remove("bob");

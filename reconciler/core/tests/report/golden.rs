@@ -1,10 +1,11 @@
 //! Whole texts. `UPDATE=1` rewrites the files under `tests/golden`.
 
-use muster_core::facts::{Failure, Stage};
+use muster_core::accounts::policy::Policy;
+use muster_core::facts::Failure;
 use muster_core::gate::Held;
 use muster_core::journal::StepResult;
-use muster_core::observed::Reading;
-use muster_core::policy::Policy;
+use muster_core::people::Stage;
+use muster_core::reading::Reading;
 use muster_core::repo::Tier;
 use muster_core::report::{
     Audience, Comment, FORGE_LIMIT, Host, Outcome, Problem, Proposal, Refused, State, comment,
@@ -50,7 +51,7 @@ pub(crate) fn onboarding() -> (Planned, Planned) {
     world.kept("ann", 1001, Stage::Active);
     world.want("ann", Tier::PowerUser);
     world.accounts().by_name.get_mut("ann").unwrap().password =
-        muster_core::observed::Password::Usable;
+        muster_core::accounts::observed::Password::Usable;
     let base = world.plan();
     world.want("emo", Tier::Admin).expiring = Some((3, "ann".into()));
     world

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use muster_core::action::Parking;
-use muster_core::facts::{Attempted, Stage};
+use muster_core::accounts::policy::Aggregate;
+use muster_core::facts::Attempted;
 use muster_core::journal::StepResult;
-use muster_core::observed::Reading;
-use muster_core::policy::Aggregate;
+use muster_core::people::Parking;
+use muster_core::people::Stage;
+use muster_core::reading::Reading;
 use muster_core::release::RepoId;
 use muster_core::repo::Tier;
 use muster_core::report::{
@@ -307,7 +308,7 @@ fn assert_shown(planned: &[Planned], pages: &[String], limit: usize) {
         });
         let lines: Vec<&str> = lines.collect();
         let meant = joined(&lines.join("\n"));
-        let host = muster_core::step::percent_encode(&host.policy.executor.host);
+        let host = muster_core::id::percent_encode(&host.policy.executor.host);
         let told = given.remove(&host).unwrap_or_default();
         assert_eq!(told, meant, "{name}");
     }

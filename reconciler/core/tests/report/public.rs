@@ -1,8 +1,8 @@
 //! What anybody reads holds nothing that was observed.
 
-use muster_core::facts::Stage;
-use muster_core::observed::Reading;
-use muster_core::policy::Aggregate;
+use muster_core::accounts::policy::Aggregate;
+use muster_core::people::Stage;
+use muster_core::reading::Reading;
 use muster_core::repo::Tier;
 use muster_core::report::{
     Audience, Comment, Drift, FORGE_LIMIT, Proposal, Recorded, Unknown, UnknownHost, comment, drift,
@@ -16,7 +16,7 @@ use crate::world::{NOW, Planned, World, about, commit};
 fn public(planned: &[&Planned], base: Option<&Planned>) -> Comment {
     let base = base.map(|it| &it.plan);
     let hosts: Vec<_> = planned.iter().map(|it| it.host(base)).collect();
-    let gone = muster_core::policy::Policy::for_host("gone").executor;
+    let gone = muster_core::accounts::policy::Policy::for_host("gone").executor;
     let unknown = [UnknownHost {
         executor: &gone,
         why: Unknown::Unreadable("canary-why"),

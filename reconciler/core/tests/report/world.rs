@@ -3,16 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use muster_core::accounts::action::Incarnation;
+use muster_core::accounts::desired::{Desired, Wanted};
+use muster_core::accounts::facts::{How, PersonFacts, SetAside};
+use muster_core::accounts::observed::{Account, Accounts, Manager, Observed, Password, Units};
+use muster_core::accounts::policy::{Aggregate, Policy, PortFamily};
 use muster_core::commit::CommitId;
-use muster_core::desired::{Desired, Wanted};
-use muster_core::facts::{Facts, How, PersonFacts, SetAside, Stage};
+use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, Verdict, judge};
-use muster_core::observed::{Account, Accounts, Manager, Observed, Password, Reading, Units};
+use muster_core::people::Stage;
 use muster_core::plan::{Input, Plan, plan};
-use muster_core::policy::{Aggregate, Policy, PortFamily};
+use muster_core::reading::Reading;
 use muster_core::repo::{Grant, Tier};
 use muster_core::report::{About, Audience, Recorded};
-use muster_core::step::{Incarnation, Step};
+use muster_core::step::Step;
 use muster_core::time::Time;
 
 /// 2026-11-22T15:25:59Z.
@@ -146,7 +150,7 @@ impl World {
             renaming_from: None,
             half_groups: BTreeSet::new(),
         };
-        let action = muster_core::action::Action::LockPassword {
+        let action = muster_core::accounts::action::Action::LockPassword {
             user: user.to_owned(),
         };
         let entry = Step::new(

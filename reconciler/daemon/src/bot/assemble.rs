@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_core::commit::CommitId;
+use muster_core::executor::Executor;
 use muster_core::fleet::{BotStore, Fleet, Past, Standing};
 use muster_core::forge::{
     ForgeError, ForgeReader, ForgeWriter, Listing, Proposal, Visibility, Which,
 };
-use muster_core::policy::Executor;
 use muster_core::release::RepoId;
 use muster_core::time::Time;
 use muster_core::world::{Files, Pulls};

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use muster_core::fleet::{BotStore, Fleet};
 use muster_core::forge::{ForgeError, Issue, IssueNumber};
+use muster_core::id::StepId;
 use muster_core::ledger::told::{DRIFT_REPORT, Stage, ToldIssue};
 use muster_core::report::{self, Audience, Drift, FullReport, Mark, Sticky};
-use muster_core::step::StepId;
 use muster_core::world::Pulls;
 
 use super::post::room;

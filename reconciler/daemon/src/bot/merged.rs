@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::commit::CommitId;
+use muster_core::executor::Executor;
 use muster_core::fleet::{BotStore, Fleet, Past};
 use muster_core::forge::ForgeError;
+use muster_core::id::StepId;
 use muster_core::ledger::told::{self, Stage};
-use muster_core::policy::Executor;
 use muster_core::repo;
 use muster_core::report::{self, HostRecord, Record, ReleaseRecord, Unknown};
-use muster_core::step::StepId;
 use muster_core::world::{Ancestry, Pulls};
 
 use super::post::{Look, room};

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::commit::CommitId;
+use muster_core::executor::Executor;
 use muster_core::facts::{Attempted, Facts, Frozen};
 use muster_core::fleet::{Fleet, Past};
 use muster_core::gate::{Held, Reason};
+use muster_core::id::StepId;
 use muster_core::journal::StepResult;
 use muster_core::ledger::held::HeldSteps;
-use muster_core::policy::Executor;
 use muster_core::release::claim::Progress;
 use muster_core::report::{self, HostRecord, Reached, ReleaseRecord, ReleaseState, Unknown};
-use muster_core::step::{Step, StepId};
+use muster_core::step::Step;
 use muster_core::time::Time;
 
 use super::survey::{Brief, Moment, Planned};

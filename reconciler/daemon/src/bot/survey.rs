@@ -4,14 +4,16 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use muster_core::accounts::desired::{self, Desired};
+use muster_core::accounts::policy::Policy;
+use muster_core::accounts::question::question;
 use muster_core::commit::CommitId;
-use muster_core::desired::{self, Desired};
+use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::fleet::{Fleet, Standing, Told};
 use muster_core::gate::{Approvals, Verdict, judge};
 use muster_core::ledger::held::HeldSteps;
 use muster_core::plan::{self, Input, Plan};
-use muster_core::policy::{Executor, Policy};
 use muster_core::repo::{HostFile, StateRepo};
 use muster_core::report::{self, Host, Recorded, Unknown, UnknownHost};
 use muster_core::time::{Date, Time};
@@ -426,7 +428,7 @@ fn plan_for(told: &Told, commit: &CommitId, desired: Arc<Desired>, at: Moment) -
         observed,
         held: _,
     } = told;
-    let observed = observed.recalled(&plan::question(&desired, facts));
+    let observed = observed.recalled(&question(&desired, facts));
     let plan = plan::plan(&Input {
         policy,
         commit,

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use muster_core::commit::CommitId;
+use muster_core::executor::Executor;
 use muster_core::fleet::{BotStore, Fleet, Lead, Standing};
 use muster_core::forge::{
     Cursor, ForgeError, ForgeReader, ForgeWriter, Listing, Proposal, ProposalState, Visibility,
     Which,
 };
 use muster_core::ledger::told::{Stage, Told, ToldProposal};
-use muster_core::policy::Executor;
 use muster_core::release::{RepoId, TagHorizon};
 use muster_core::report::{Audience, Comment, FullReport};
 use muster_core::time::Time;

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use muster_core::action::{Class, Kind};
+use muster_core::accounts::policy::Policy;
+use muster_core::accounts::verbs::Verb;
 use muster_core::diagnostic::visible;
+use muster_core::executor::Executor;
+use muster_core::id::StepId;
 use muster_core::ledger::held::Waiting;
-use muster_core::policy::{Executor, Policy};
+use muster_core::price::Class;
 use muster_core::report::{released_by, sentence, undone_by, why_class};
-use muster_core::step::{Step, StepId};
+use muster_core::step::Step;
 use muster_core::time::Time;
 use serde_json::{Value, json};
 
@@ -165,7 +168,7 @@ fn look_into(
 }
 
 impl Found {
-    fn kind(&self) -> Option<Kind> {
+    fn kind(&self) -> Option<Verb> {
         let verb = self.words.split(' ').next()?;
         serde_json::from_value(Value::from(verb)).ok()
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use muster_core::step::StepId;
+use muster_core::id::StepId;
 use muster_core::time::{Counted, Time};
 use muster_git::ledger::LogEntry;
 use serde_json::{Value, json};

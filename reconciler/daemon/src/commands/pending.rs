@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use muster_core::action::{Action, Class};
+use muster_core::accounts::action::Action;
 use muster_core::diagnostic::visible;
 use muster_core::ledger::held::{HeldSteps, Waiting};
+use muster_core::price::Class;
 use muster_core::report::sentence;
 use muster_core::time::Time;
 use muster_host::survey;

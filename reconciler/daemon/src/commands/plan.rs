@@ -8,19 +8,20 @@ use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use muster_core::accounts::observed::Observed;
+use muster_core::accounts::policy::Policy;
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::{Diagnostics, visible};
 use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, judge};
+use muster_core::id::StepId;
 use muster_core::ledger::inventory::Inventory;
-use muster_core::observed::Observed;
 use muster_core::plan::{Note, Plan};
-use muster_core::policy::Policy;
 use muster_core::release::TagHorizon;
 use muster_core::report::{
     self, About, Audience, Basis, FORGE_LIMIT, Host, PolicyFrom, Problem, Recorded,
 };
-use muster_core::step::{Step, StepId};
+use muster_core::step::Step;
 use muster_core::time::Time;
 use muster_core::world::{Files, Merge, Source as _, World};
 use muster_git::{Origin, Proposals, at};

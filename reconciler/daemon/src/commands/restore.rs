@@ -1,9 +1,10 @@
 //! `muster restore`: brings somebody back who was archived, by the very step that a cycle plans.
 
-use muster_core::action::Action;
+use muster_core::accounts::action::Action;
+use muster_core::accounts::facts::PersonFacts;
 use muster_core::diagnostic::visible;
-use muster_core::facts::{PersonFacts, Stage};
 use muster_core::gate::{Approvals, PENDING_SIGNATURE, judge};
+use muster_core::people::Stage;
 
 use super::{CommandError, Common, Output, now, plan};
 use crate::exit;

@@ -1,7 +1,7 @@
 //! `muster schema`
 
 use clap::ValueEnum;
-use muster_core::schema;
+use muster_core::repo::schema;
 
 use super::{CommandError, Output};
 use crate::exit;

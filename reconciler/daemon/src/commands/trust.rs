@@ -6,12 +6,12 @@ mod rotate;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use muster_core::accounts::render;
 use muster_core::diagnostic::visible;
 use muster_core::facts::Facts;
 use muster_core::release::RepoId;
 use muster_core::release::root::{Quorums, Role, Root, TrustedKey};
 use muster_core::release::signature::UserVerification;
-use muster_core::render;
 use muster_core::time::{Counted, Time};
 use serde_json::{Value, json};
 

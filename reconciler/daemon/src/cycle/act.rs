@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use muster_core::action::{Action, Phase};
+use muster_core::accounts::action::Action;
+use muster_core::accounts::observed::{AccountsOf, Observed, Parts, Question};
+use muster_core::accounts::render;
+use muster_core::accounts::settle::settle;
 use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, Batch};
+use muster_core::id::StepId;
 use muster_core::journal::{Entry, Open, StepResult};
-use muster_core::observed::{AccountsOf, Observed, Parts, Question};
-use muster_core::render;
-use muster_core::settle::settle;
-use muster_core::step::{Step, StepId};
+use muster_core::step::Step;
+use muster_core::turn::Turn;
 use muster_core::world::{Complaints, Journal, World};
 
 use super::records::record;
@@ -83,7 +85,7 @@ pub(super) fn question_about<'q>(
         let known = facts.people.get(user);
         subject.home = known.map(|it| it.home.as_str());
         subject.cuts = known.map_or(0, |it| it.cuts);
-        let destroyed = step.action.phase() == Phase::Destroy;
+        let destroyed = step.action.phase() == Turn::Destroy;
         subject.kept = known.filter(|_| destroyed).map(|it| it.kept_of());
     }
     question
@@ -162,27 +164,27 @@ pub(super) fn carry_out<S, W: World, J: Journal, L, R>(
 }
 
 /// The parts of the host that a phase can have changed.
-pub(super) fn parts_of(phase: Phase) -> Parts {
+pub(super) fn parts_of(phase: Turn) -> Parts {
     match phase {
-        Phase::Record | Phase::Assign => Parts::NONE,
-        Phase::Quiesce | Phase::Start => Parts {
+        Turn::Record | Turn::Assign => Parts::NONE,
+        Turn::Quiesce | Turn::Start => Parts {
             units: true,
             ..Parts::NONE
         },
-        Phase::Accounts => Parts {
+        Turn::Accounts => Parts {
             accounts: true,
             ..Parts::NONE
         },
         // Whose a home is, is judged by the uid in the account databases.
-        Phase::Homes | Phase::Sessions => Parts {
+        Turn::Homes | Turn::Sessions => Parts {
             accounts: true,
             homes: true,
             ..Parts::NONE
         },
-        Phase::Files => Parts {
+        Turn::Files => Parts {
             files: true,
             ..Parts::NONE
         },
-        Phase::Rename | Phase::Destroy => Parts::ALL,
+        Turn::Rename | Turn::Destroy => Parts::ALL,
     }
 }

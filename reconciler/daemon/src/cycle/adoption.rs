@@ -1,11 +1,11 @@
 //! Which commit is in force, and what it asks for (invariant 7).
 
+use muster_core::accounts::desired::{self, Desired};
+use muster_core::accounts::policy::Policy;
 use muster_core::commit::CommitId;
-use muster_core::desired::{self, Desired};
 use muster_core::diagnostic::Diagnostics;
 use muster_core::facts::Frozen;
 use muster_core::journal::Entry;
-use muster_core::policy::Policy;
 use muster_core::repo;
 use muster_core::time::Date;
 use muster_core::world::{Ancestry, Files, Heads, Journal, ReportSink, Source};

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use muster_core::accounts::desired::Desired;
+use muster_core::accounts::observed::Observed;
+use muster_core::accounts::question::question;
 use muster_core::commit::CommitId;
-use muster_core::desired::Desired;
 use muster_core::facts::Facts;
-use muster_core::observed::Observed;
-use muster_core::plan::{self, question};
 use muster_core::time::Date;
 use muster_core::world::{Heads, ReportSink, Source, World};
 
@@ -63,13 +63,13 @@ pub(super) fn tell_proposals<S: Source, W: World, J, L, R: ReportSink>(
             }
         }
         if !due.is_empty() {
-            let mut question = question(desired, memory.facts());
+            let mut asked = question(desired, memory.facts());
             for (_, looked) in &due {
                 if let tell::Looked::Valid(desired, _) = looked {
-                    question.widen(plan::question(desired, memory.facts()));
+                    asked.widen(question(desired, memory.facts()));
                 }
             }
-            let observed = observe(outside, &question)?;
+            let observed = observe(outside, &asked)?;
             let base = make_plan(memory, run, &memory.facts().adopted, desired, &observed);
             for (about, looked) in due {
                 let ground = tell::Ground {

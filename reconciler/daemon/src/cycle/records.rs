@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_core::action::Action;
+use muster_core::accounts::action::Action;
+use muster_core::accounts::observed::Observed;
 use muster_core::commit::CommitId;
 use muster_core::gate::Held;
+use muster_core::id::StepId;
 use muster_core::journal::Entry;
 use muster_core::ledger::held::{self, HeldSteps};
 use muster_core::ledger::{self, inventory, policy};
-use muster_core::observed::Observed;
 use muster_core::plan::Plan;
-use muster_core::step::{Step, StepId};
+use muster_core::step::Step;
 use muster_core::time::Time;
 use muster_core::world::{Journal, Ledger};
 

@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
+use muster_core::accounts::observed::Observed;
+use muster_core::accounts::render;
 use muster_core::commit::TagId;
 use muster_core::facts::Frozen;
 use muster_core::gate::{Approvals, Batch};
+use muster_core::id::StepId;
 use muster_core::journal::Entry;
-use muster_core::observed::Observed;
 use muster_core::plan::Plan;
 use muster_core::release::admit::{
     CommitStanding, Release, Standing, admit, admit_reset, in_window,
@@ -23,9 +25,7 @@ use muster_core::release::{
     self, Code, Nonce, ObjectKind, RELEASES, RESETS, ROTATIONS, Refusal, Signed, authenticate,
     rotation,
 };
-use muster_core::render;
 use muster_core::report;
-use muster_core::step::StepId;
 use muster_core::time::Time;
 use muster_core::world::{Ancestry, Heads, Journal, RawTag, ReportSink, Source, Topic};
 

@@ -1,9 +1,9 @@
 use std::fs;
 use std::time::Instant;
 
+use muster_core::accounts::policy::Policy;
 use muster_core::fleet::Fleet as _;
 use muster_core::ledger::policy;
-use muster_core::policy::Policy;
 
 use super::*;
 use crate::scene::{Host, Scene, id};

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use muster_core::action::Action;
+use muster_core::accounts::action::Action;
 use muster_core::commit::CommitId;
 use muster_core::journal::{Authority, StepResult};
 use muster_core::time::Time;
@@ -43,7 +43,7 @@ fn attempted(at: i64, problem: &str) -> Entry {
 }
 
 fn intended(at: i64, steps: usize) -> Entry {
-    let executor = muster_core::policy::Executor {
+    let executor = muster_core::executor::Executor {
         host: "devvm".into(),
     };
     let steps = (0..steps)
@@ -54,7 +54,7 @@ fn intended(at: i64, steps: usize) -> Entry {
             muster_core::step::Step::new(
                 &executor,
                 action,
-                muster_core::step::Incarnation::New { generation: 0 },
+                muster_core::accounts::action::Incarnation::New { generation: 0 },
             )
         })
         .collect();

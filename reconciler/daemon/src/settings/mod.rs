@@ -16,7 +16,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use muster_core::policy::{Aggregate, Policy};
+use muster_core::accounts::policy::{Aggregate, Policy};
 use muster_git::Origin;
 
 pub use fleet::{DriftIssue, ForgePlace, ForgeSettings, HttpSettings, Role, TlsFiles};

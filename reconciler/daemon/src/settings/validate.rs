@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use muster_core::action::Kind;
-use muster_core::policy::{Aggregate, Limits, Policy, PortFamily};
+use muster_core::accounts::policy::{Aggregate, Policy, PortFamily};
+use muster_core::accounts::verbs::Verb;
+use muster_core::limits::Limits;
 use muster_core::repo::names::{did_you_mean, is_host_name};
 
 use muster_git::Origin;
@@ -346,18 +347,18 @@ fn shell_list(
     list
 }
 
-fn kinds(words: Option<At<Vec<At<String>>>>, problems: &mut Vec<Problem>) -> BTreeSet<Kind> {
-    let declarable = Kind::DECLARABLE.map(Kind::word);
+fn kinds(words: Option<At<Vec<At<String>>>>, problems: &mut Vec<Problem>) -> BTreeSet<Verb> {
+    let declarable = Verb::DECLARABLE.map(Verb::word);
     let mut kinds = BTreeSet::new();
     for word in words.into_iter().flat_map(|it| it.value) {
-        if let Some(kind) = Kind::DECLARABLE
+        if let Some(kind) = Verb::DECLARABLE
             .into_iter()
             .find(|it| it.word() == word.value)
         {
             kinds.insert(kind);
             continue;
         }
-        let problem = if Kind::FLOOR.iter().any(|it| it.word() == word.value) {
+        let problem = if Verb::FLOOR.iter().any(|it| it.word() == word.value) {
             let why = format!(
                 "`{}` always waits for a signed release; no setting can change that",
                 word.value

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_core::facts::IdRange;
+use muster_core::accounts::facts::IdRange;
 use serde::{Deserialize, Serialize};
 
 use super::tar::{self, Member, Type};

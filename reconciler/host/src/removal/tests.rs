@@ -2,10 +2,10 @@
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
+use muster_core::accounts::observed::{Question, Subject as Asked};
+use muster_core::accounts::settle::settle;
+use muster_core::executor::Executor;
 use muster_core::journal::StepResult;
-use muster_core::observed::{Question, Subject as Asked};
-use muster_core::policy::Executor;
-use muster_core::settle::settle;
 use muster_core::world::World as _;
 use rustix::fs::XattrFlags;
 
@@ -709,13 +709,14 @@ fn cycle(
     replayed: &mut muster_core::journal::Replayed,
     rows: &str,
 ) -> Vec<String> {
+    use muster_core::accounts::question::question;
     use muster_core::journal::Entry;
-    use muster_core::plan::{Input, plan, question};
-    let policy = muster_core::policy::Policy::for_host("devvm");
+    use muster_core::plan::{Input, plan};
+    let policy = muster_core::accounts::policy::Policy::for_host("devvm");
     let commit: muster_core::commit::CommitId = "1".repeat(40).parse().unwrap();
     let files = [("roster.yaml".to_owned(), rows.as_bytes().to_vec())].into();
     let (repo, _) = muster_core::repo::read(&files).unwrap();
-    let desired = muster_core::desired::for_host(&repo, &policy, AT.date());
+    let desired = muster_core::accounts::desired::for_host(&repo, &policy, AT.date());
     // The same question at the beginning and after each batch.
     let known = replayed.facts.clone();
     let asked = question(&desired, &known);
@@ -758,8 +759,9 @@ fn cycle(
 
 #[test]
 fn a_row_that_is_back_brings_the_account_back_by_way_of_the_gate() {
-    use muster_core::facts::{How, PersonFacts, SetAside, Stage};
+    use muster_core::accounts::facts::{How, PersonFacts, SetAside};
     use muster_core::journal::{Entry, Replayed};
+    use muster_core::people::Stage;
     for purged in [false, true] {
         let mut it = machine();
         std::fs::create_dir_all(it.path("bin")).unwrap();

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use muster_core::action::UnitChange;
-use muster_core::observed::UnitState;
+use muster_core::accounts::action::UnitChange;
+use muster_core::accounts::observed::UnitState;
 use zbus::Connection;
 use zbus::OwnedObjectPath;
 

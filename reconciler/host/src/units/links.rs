@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
 
-use muster_core::action::UnitChange;
+use muster_core::accounts::action::UnitChange;
 
 use crate::dir::{Dir, Kind, told};
 use crate::root::RootError;

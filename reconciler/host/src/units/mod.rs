@@ -3,8 +3,8 @@
 pub(crate) mod dbus;
 mod links;
 
-use muster_core::action::UnitChange;
-use muster_core::observed::{Manager, Units};
+use muster_core::accounts::action::UnitChange;
+use muster_core::accounts::observed::{Manager, Units};
 
 use crate::dir::{Dir, told};
 use dbus::Bus;

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::visible;
 use muster_core::gate;
+use muster_core::id::StepId;
 use muster_core::ledger::held::{HeldSteps, Waiting};
 use muster_core::release::statement::{LONGEST_WINDOW, Line, Statement};
 use muster_core::release::{Nonce, RepoId};
-use muster_core::step::StepId;
 use muster_core::time::{Counted, Time};
 
 use super::super::ledgers::{self, Shelves};
@@ -285,7 +285,7 @@ fn all_of(held: &HeldSteps) -> BTreeSet<StepId> {
     let all: BTreeSet<StepId> = held.held.iter().map(|it| it.step.id).collect();
     // In the order of the plan, so what is needed stands before what needs it.
     for it in held.held.iter().filter(|it| it.reason == "needs") {
-        let is_benign = it.class == muster_core::action::Class::Benign;
+        let is_benign = it.class == muster_core::price::Class::Benign;
         let follows = it
             .needs
             .iter()

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use muster_core::accounts::render;
 use muster_core::journal::Entry;
-use muster_core::render;
 
 use super::super::decide::Console;
 use super::super::{CommandError, Common, Output, now, output, who};

@@ -9,26 +9,31 @@ mod restore;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::allocate::{Ids, PortTable};
-use super::{Input, Note, Plan, PlannedStep};
-use crate::action::{Action, Direction, HomeSource, Phase};
+use crate::accounts::action::Incarnation;
+use crate::accounts::action::{Action, Direction, HomeSource};
+use crate::accounts::desired::Wanted;
+use crate::accounts::facts::{AccountIds, PersonFacts};
+use crate::accounts::ids::{Ids, PortTable};
+use crate::accounts::observed::{Account, Accounts, Password, Person};
+use crate::accounts::policy::Aggregate;
 use crate::compat::{Compared, compare};
-use crate::desired::Wanted;
-use crate::facts::{AccountIds, PersonFacts, Stage};
-use crate::lockstep::Lockstep;
-use crate::observed::{Account, Accounts, Password, Person, Reading};
-use crate::policy::Aggregate;
-use crate::step::{Incarnation, Step, StepId};
+use crate::id::StepId;
+use crate::merge_join::MergeJoin;
+use crate::people::Stage;
+use crate::plan::{ACCOUNT_DATABASES, Input, Note, Plan, PlannedStep};
+use crate::reading::Reading;
+use crate::step::Step;
+use crate::turn::Turn;
 
 /// Everything that is gathered while people are gone through.
 struct Draft<'a> {
     input: &'a Input<'a>,
     accounts: &'a Accounts,
     /// People, accounts, homes and files, for those who are gone through in the order of their names.
-    known: Lockstep<'a, Box<PersonFacts>>,
-    by_name: Lockstep<'a, Box<Account>>,
-    seen: Lockstep<'a, Person>,
-    found_environments: Option<Lockstep<'a, String>>,
+    known: MergeJoin<'a, Box<PersonFacts>>,
+    by_name: MergeJoin<'a, Box<Account>>,
+    seen: MergeJoin<'a, Person>,
+    found_environments: Option<MergeJoin<'a, String>>,
     ids: Option<Ids>,
     ports: PortTable,
     steps: Vec<Arc<PlannedStep>>,
@@ -56,7 +61,7 @@ struct Ground {
     needs: Vec<StepId>,
 }
 
-pub(super) fn draft(input: &Input<'_>) -> Plan {
+pub(crate) fn draft(input: &Input<'_>) -> Plan {
     let mut plan = Plan {
         commit: input.commit.clone(),
         today: input.today,
@@ -70,7 +75,7 @@ pub(super) fn draft(input: &Input<'_>) -> Plan {
         Reading::Unknown(why) => {
             // Whoever cannot be seen can be neither made nor cut.
             plan.notes.push(Note::Unread {
-                part: super::ACCOUNT_DATABASES.to_owned(),
+                part: ACCOUNT_DATABASES.to_owned(),
                 why: why.clone(),
             });
             return plan;
@@ -79,10 +84,10 @@ pub(super) fn draft(input: &Input<'_>) -> Plan {
     let mut draft = Draft {
         input,
         accounts,
-        known: Lockstep::new(&input.facts.people),
-        by_name: Lockstep::new(&accounts.by_name),
-        seen: Lockstep::new(&input.observed.people),
-        found_environments: input.observed.environments.known().map(Lockstep::new),
+        known: MergeJoin::new(&input.facts.people),
+        by_name: MergeJoin::new(&accounts.by_name),
+        seen: MergeJoin::new(&input.observed.people),
+        found_environments: input.observed.environments.known().map(MergeJoin::new),
         ids: None,
         ports: PortTable::new(input.policy, input.facts, input.observed),
         // Room for an onboarding of everybody; what is not used is never touched.
@@ -123,7 +128,7 @@ pub(super) fn draft(input: &Input<'_>) -> Plan {
 /// By phase, then by person, else as they are. Within a phase they mostly are in the order of the names already.
 fn in_order(steps: Vec<Arc<PlannedStep>>) -> Vec<Arc<PlannedStep>> {
     let mut ordered = Vec::with_capacity(steps.len());
-    let mut phases: BTreeMap<Phase, Vec<Arc<PlannedStep>>> = BTreeMap::new();
+    let mut phases: BTreeMap<Turn, Vec<Arc<PlannedStep>>> = BTreeMap::new();
     for planned in steps {
         let of_phase = phases.entry(planned.step.action.phase()).or_default();
         of_phase.push(planned);

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::action::Action;
-use crate::desired::Wanted;
-use crate::observed::Observed;
-use crate::policy::{Aggregate, Ports};
+use crate::accounts::action::Action;
+use crate::accounts::desired::Wanted;
+use crate::accounts::observed::Observed;
+use crate::accounts::policy::{Aggregate, Ports};
 use crate::step::Step;
 
 /// First line of every file that muster writes on a host.
@@ -219,7 +219,7 @@ pub fn writes(
                 let Some(before) = observed
                     .aggregates
                     .get(file)
-                    .and_then(crate::observed::Reading::known)
+                    .and_then(crate::reading::Reading::known)
                 else {
                     continue;
                 };

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The verb of a step: the word that is signed, shown and journaled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Kind {
+pub enum Verb {
     /// `user.create`
     #[serde(rename = "user.create")]
     UserCreate,
@@ -135,7 +135,7 @@ pub enum Kind {
     UserPurge,
 }
 
-impl Kind {
+impl Verb {
     /// Kinds that no setting can declare benign: the floor.
     pub const FLOOR: [Self; 5] = [
         Self::UserArchiveDelete,
@@ -204,7 +204,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
     }

@@ -6,14 +6,14 @@ use std::iter::Peekable;
 /// Finds names in a map. Asked in the order of the names, a whole map costs one walk; any other order is right, too,
 /// and costs what the map's own search costs.
 #[derive(Clone, Debug)]
-pub struct Lockstep<'m, V> {
+pub struct MergeJoin<'m, V> {
     map: &'m BTreeMap<String, V>,
     ahead: Peekable<btree_map::Iter<'m, String, V>>,
     /// The last name gone past.
     passed: Option<&'m str>,
 }
 
-impl<'m, V> Lockstep<'m, V> {
+impl<'m, V> MergeJoin<'m, V> {
     /// Stands before the first name of `map`.
     pub fn new(map: &'m BTreeMap<String, V>) -> Self {
         Self {
@@ -55,9 +55,9 @@ mod tests {
             .collect();
         let names = ["a", "b", "b", "c", "d", "e", "f", "h", "i"];
         for turn in 0..names.len() {
-            let mut lockstep = Lockstep::new(&map);
+            let mut join = MergeJoin::new(&map);
             for name in names[turn..].iter().chain(&names).chain(names.iter().rev()) {
-                assert_eq!(lockstep.get(name), map.get(*name), "{name}");
+                assert_eq!(join.get(name), map.get(*name), "{name}");
             }
         }
     }

@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::escape;
-use crate::action::{
-    Action, Direction, HomeSource, Identity, Kind, Leave, Parking, Trace, UnitChange,
-};
-use crate::policy::Aggregate;
+use crate::accounts::action::{Action, Direction, HomeSource, Leave, Trace, UnitChange};
+use crate::accounts::policy::Aggregate;
+use crate::accounts::verbs::Verb;
+use crate::people::{Identity, Parking};
+use crate::report::escape;
 
 /// Where a sentence is written: our words as they are, everything else harmless for that medium.
-pub(super) trait Ink {
+pub(crate) trait Ink {
     /// Words of ours.
     fn own(&mut self, text: &str);
     /// A person.
@@ -21,7 +21,7 @@ pub(super) trait Ink {
 }
 
 /// Markdown.
-pub(super) struct Markdown<'a>(pub(super) &'a mut String);
+pub(crate) struct Markdown<'a>(pub(crate) &'a mut String);
 
 impl Ink for Markdown<'_> {
     fn own(&mut self, text: &str) {
@@ -39,7 +39,7 @@ impl Ink for Markdown<'_> {
 }
 
 /// A line of a terminal.
-pub(super) struct Plain<'a>(pub(super) &'a mut String);
+pub(crate) struct Plain<'a>(pub(crate) &'a mut String);
 
 impl Ink for Plain<'_> {
     fn own(&mut self, text: &str) {
@@ -64,7 +64,7 @@ pub fn sentence(action: &Action) -> String {
 }
 
 /// Says what `action` does. No wildcard: a new action does not compile until people can read it.
-pub(super) fn phrase(action: &Action, ink: &mut impl Ink) {
+pub(crate) fn phrase(action: &Action, ink: &mut impl Ink) {
     match action {
         Action::CreateAccount {
             user, uid, shell, ..
@@ -368,7 +368,7 @@ fn uid_of<I: Ink>(uid: u32, ink: &mut I, more: impl FnOnce(&mut I)) {
 }
 
 /// `1 step`, `2 steps`.
-pub(super) fn count(number: usize, one: &str) -> String {
+pub(crate) fn count(number: usize, one: &str) -> String {
     match number {
         1 => format!("1 {one}"),
         _ => format!("{number} {one}s"),
@@ -376,50 +376,50 @@ pub(super) fn count(number: usize, one: &str) -> String {
 }
 
 /// Says how many steps of a kind there are: `create 12 accounts`.
-pub(super) fn tally(kind: Kind, number: usize) -> String {
+pub(crate) fn tally(kind: Verb, number: usize) -> String {
     let (verb, noun) = match kind {
-        Kind::UserCreate => ("create", "account"),
-        Kind::UserAdopt => ("take over", "existing account"),
-        Kind::UserRename => ("rename", "account"),
-        Kind::UserUid => ("change", "uid"),
-        Kind::UserIdentity => ("change", "identity link"),
-        Kind::UserShell => ("change", "login shell"),
-        Kind::UserLockPassword => ("lock", "password"),
-        Kind::GroupJoin => ("add", "group membership"),
-        Kind::GroupLeave => ("take back", "group membership"),
-        Kind::PortsAssign => ("assign", "set of ports"),
-        Kind::UserPark => ("park", "account"),
-        Kind::UserUnpark => ("unpark", "account"),
-        Kind::UserCut => ("cut off", "account"),
-        Kind::UserReturn => ("bring back", "account"),
-        Kind::LoginLock => ("shut", "login"),
-        Kind::LoginUnlock => ("open", "login"),
-        Kind::LingerSetAside => ("set aside", "linger setting"),
-        Kind::LingerRestore => ("put back", "linger setting"),
-        Kind::KeysSetAside => ("set aside", "file of authorized keys"),
-        Kind::KeysRestore => ("put back", "file of authorized keys"),
-        Kind::CrontabSetAside => ("set aside", "crontab"),
-        Kind::CrontabRestore => ("put back", "crontab"),
-        Kind::SessionsEnd => ("end the sessions of", "account"),
-        Kind::HomeCreate => ("make", "home"),
-        Kind::EnvWrite => ("write", "environment file"),
-        Kind::InstanceStop => ("stop", "unit"),
-        Kind::InstanceDisable => ("disable", "unit"),
-        Kind::InstanceEnable => ("enable", "unit"),
-        Kind::InstanceStart => ("start", "unit"),
-        Kind::MapAdd => ("add", "login map line"),
-        Kind::MapChange => ("change", "login map line"),
-        Kind::MapRemove => ("remove", "login map line"),
-        Kind::DispatchAdd => ("add", "dispatch entry"),
-        Kind::DispatchChange => ("change", "dispatch entry"),
-        Kind::DispatchRemove => ("remove", "dispatch entry"),
-        Kind::AdminsAdd => ("list", "admin"),
-        Kind::AdminsRemove => ("unlist", "admin"),
-        Kind::UserArchiveDelete => ("archive and delete", "account"),
-        Kind::ArchiveRecord => ("record", "archive"),
-        Kind::UserRestore => ("make again", "deleted account"),
-        Kind::HomeRestore => ("put back", "home"),
-        Kind::UserPurge => ("remove for ever", "archived home"),
+        Verb::UserCreate => ("create", "account"),
+        Verb::UserAdopt => ("take over", "existing account"),
+        Verb::UserRename => ("rename", "account"),
+        Verb::UserUid => ("change", "uid"),
+        Verb::UserIdentity => ("change", "identity link"),
+        Verb::UserShell => ("change", "login shell"),
+        Verb::UserLockPassword => ("lock", "password"),
+        Verb::GroupJoin => ("add", "group membership"),
+        Verb::GroupLeave => ("take back", "group membership"),
+        Verb::PortsAssign => ("assign", "set of ports"),
+        Verb::UserPark => ("park", "account"),
+        Verb::UserUnpark => ("unpark", "account"),
+        Verb::UserCut => ("cut off", "account"),
+        Verb::UserReturn => ("bring back", "account"),
+        Verb::LoginLock => ("shut", "login"),
+        Verb::LoginUnlock => ("open", "login"),
+        Verb::LingerSetAside => ("set aside", "linger setting"),
+        Verb::LingerRestore => ("put back", "linger setting"),
+        Verb::KeysSetAside => ("set aside", "file of authorized keys"),
+        Verb::KeysRestore => ("put back", "file of authorized keys"),
+        Verb::CrontabSetAside => ("set aside", "crontab"),
+        Verb::CrontabRestore => ("put back", "crontab"),
+        Verb::SessionsEnd => ("end the sessions of", "account"),
+        Verb::HomeCreate => ("make", "home"),
+        Verb::EnvWrite => ("write", "environment file"),
+        Verb::InstanceStop => ("stop", "unit"),
+        Verb::InstanceDisable => ("disable", "unit"),
+        Verb::InstanceEnable => ("enable", "unit"),
+        Verb::InstanceStart => ("start", "unit"),
+        Verb::MapAdd => ("add", "login map line"),
+        Verb::MapChange => ("change", "login map line"),
+        Verb::MapRemove => ("remove", "login map line"),
+        Verb::DispatchAdd => ("add", "dispatch entry"),
+        Verb::DispatchChange => ("change", "dispatch entry"),
+        Verb::DispatchRemove => ("remove", "dispatch entry"),
+        Verb::AdminsAdd => ("list", "admin"),
+        Verb::AdminsRemove => ("unlist", "admin"),
+        Verb::UserArchiveDelete => ("archive and delete", "account"),
+        Verb::ArchiveRecord => ("record", "archive"),
+        Verb::UserRestore => ("make again", "deleted account"),
+        Verb::HomeRestore => ("put back", "home"),
+        Verb::UserPurge => ("remove for ever", "archived home"),
     };
     let many = match noun {
         _ if number == 1 => noun.to_owned(),
@@ -441,11 +441,11 @@ mod tests {
     fn one_is_one_and_more_are_more() {
         assert_eq!(count(1, "step"), "1 step");
         assert_eq!(count(0, "step"), "0 steps");
-        assert_eq!(tally(Kind::UserCreate, 1), "create 1 account");
-        assert_eq!(tally(Kind::DispatchAdd, 2), "add 2 dispatch entries");
-        assert_eq!(tally(Kind::PortsAssign, 2), "assign 2 sets of ports");
+        assert_eq!(tally(Verb::UserCreate, 1), "create 1 account");
+        assert_eq!(tally(Verb::DispatchAdd, 2), "add 2 dispatch entries");
+        assert_eq!(tally(Verb::PortsAssign, 2), "assign 2 sets of ports");
         assert_eq!(
-            tally(Kind::KeysRestore, 3),
+            tally(Verb::KeysRestore, 3),
             "put back 3 files of authorized keys"
         );
     }

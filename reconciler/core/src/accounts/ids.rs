@@ -3,14 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::{AccountIds, Facts, IdRange, PersonFacts};
-use crate::observed::{Accounts, Observed};
-use crate::policy::{Aggregate, Policy, PortFamily, Ports};
-use crate::render::dispatch_entry;
+use crate::accounts::facts::{AccountIds, IdRange, PersonFacts};
+use crate::accounts::observed::{Accounts, Observed};
+use crate::accounts::policy::{Aggregate, Policy, PortFamily, Ports};
+use crate::accounts::render::dispatch_entry;
+use crate::facts::Facts;
 
 /// Hands out ids and ranges. Cursors only move up, so a batch of N costs N.
 #[derive(Debug)]
-pub(super) struct Ids {
+pub(crate) struct Ids {
     uids: IdSet,
     gids: IdSet,
     next_uid: u32,
@@ -22,7 +23,7 @@ pub(super) struct Ids {
 
 impl Ids {
     /// `asked` are uids that rows ask for by number; nobody else gets them.
-    pub(super) fn new(accounts: &Accounts, facts: &Facts, asked: &BTreeSet<u32>) -> Self {
+    pub(crate) fn new(accounts: &Accounts, facts: &Facts, asked: &BTreeSet<u32>) -> Self {
         let mut uids = IdSet::default();
         let mut gids = IdSet::default();
         uids.extend(accounts.by_name.values().map(|it| &it.uid));
@@ -60,7 +61,7 @@ impl Ids {
     ///
     /// # Errors
     /// Says which range of login.defs is used up.
-    pub(super) fn take(&mut self, asked: Option<u32>) -> Result<AccountIds, String> {
+    pub(crate) fn take(&mut self, asked: Option<u32>) -> Result<AccountIds, String> {
         let ((uid_min, uid_max), (gid_min, gid_max)) = self.bounds;
         let uid = match asked {
             Some(uid) => uid,
@@ -183,7 +184,7 @@ impl Ranges {
 
 /// Hands out ports of every family.
 #[derive(Debug, Default)]
-pub(super) struct PortTable {
+pub(crate) struct PortTable {
     families: Vec<(PortFamily, u32)>,
     used: BTreeSet<u16>,
     /// Ports that an existing `dispatch.json` gives to a login, by os_user (R13: who has one keeps it).
@@ -191,7 +192,7 @@ pub(super) struct PortTable {
 }
 
 impl PortTable {
-    pub(super) fn new(policy: &Policy, facts: &Facts, observed: &Observed) -> Self {
+    pub(crate) fn new(policy: &Policy, facts: &Facts, observed: &Observed) -> Self {
         // Without families nobody asks for a port.
         if policy.families.is_empty() {
             return Self::default();
@@ -234,7 +235,7 @@ impl PortTable {
     ///
     /// # Errors
     /// Says which family is used up.
-    pub(super) fn complete(
+    pub(crate) fn complete(
         &mut self,
         user: &str,
         person: Option<&PersonFacts>,

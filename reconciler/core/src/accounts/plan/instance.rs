@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use super::{Draft, Ground};
-use crate::action::{Action, UnitChange};
-use crate::desired::Wanted;
-use crate::facts::PersonFacts;
-use crate::observed::{Manager, Units};
-use crate::policy::{Aggregate, Ports};
-use crate::render;
+use crate::accounts::action::{Action, UnitChange};
+use crate::accounts::desired::Wanted;
+use crate::accounts::facts::PersonFacts;
+use crate::accounts::observed::{Manager, Units};
+use crate::accounts::policy::{Aggregate, Ports};
+use crate::accounts::render;
 
 impl<'a> Draft<'a> {
     pub(super) fn converge_instance(

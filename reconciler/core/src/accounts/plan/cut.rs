@@ -2,12 +2,15 @@
 
 use super::entries::owner;
 use super::{Draft, Ground};
-use crate::action::{Action, Direction, Leave, Trace};
-use crate::facts::{HomeId, PersonFacts, Stage};
-use crate::observed::{Home, NOT_RECORDED, Reading, Traces};
+use crate::accounts::action::Incarnation;
+use crate::accounts::action::{Action, Direction, Leave, Trace};
+use crate::accounts::facts::{HomeId, PersonFacts};
+use crate::accounts::observed::{Home, NOT_RECORDED, Traces};
+use crate::accounts::settle::{is_shut, trace_reading};
+use crate::id::StepId;
+use crate::people::Stage;
 use crate::plan::Note;
-use crate::settle::{is_shut, trace_reading};
-use crate::step::{Incarnation, StepId};
+use crate::reading::Reading;
 
 impl<'a> Draft<'a> {
     /// Cuts whoever is known here and not kept: level-triggered, from the ledger, until it is observed done (R33, R34).

@@ -2,12 +2,14 @@
 //!
 //! Whatever that engine accepts, and our grammars and rules do not refuse, gives the same output here (R10–R20, R25).
 
+pub mod python;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::python::{repr, write_json_string};
+use crate::compat::python::{repr, write_json_string};
 use crate::repo::{Person, Roster, Tier, Tiers};
 
 /// The lowest port that an instance gets (R13).

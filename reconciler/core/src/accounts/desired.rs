@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::action::Parking;
-use crate::policy::Policy;
+use crate::accounts::policy::Policy;
+use crate::people::Parking;
 use crate::repo::{Grant, StateRepo, Tier};
 use crate::time::{Date, days_between};
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{Draft, Ground, WantedEntry};
-use crate::action::Action;
-use crate::lockstep::Lockstep;
-use crate::observed::Reading;
+use crate::accounts::action::Action;
+use crate::accounts::action::Incarnation;
+use crate::accounts::policy::Aggregate;
+use crate::accounts::render;
+use crate::merge_join::MergeJoin;
 use crate::plan::Note;
-use crate::policy::Aggregate;
-use crate::render;
-use crate::step::Incarnation;
+use crate::reading::Reading;
 
 impl<'a> Draft<'a> {
     pub(super) fn want_entry(
@@ -71,7 +71,7 @@ impl<'a> Draft<'a> {
                 };
                 self.push(action, &entry.ground);
             }
-            let mut wanted = Lockstep::new(&wanted);
+            let mut wanted = MergeJoin::new(&wanted);
             for (key, value) in found {
                 if wanted.get(key).is_some() {
                     continue;

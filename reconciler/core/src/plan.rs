@@ -1,23 +1,18 @@
 //! The ordered steps from observed to desired. A plan leaves nothing to choose, and is byte-identical for equal inputs
 //! (invariant 12).
 
-mod allocate;
-mod draft;
-mod question;
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::accounts::desired::Desired;
+use crate::accounts::observed::Observed;
+use crate::accounts::policy::{Aggregate, Policy};
 use crate::commit::CommitId;
-use crate::desired::Desired;
 use crate::facts::Facts;
-use crate::observed::Observed;
-use crate::policy::{Aggregate, Policy};
-use crate::step::{Step, StepId};
+use crate::id::StepId;
+use crate::step::Step;
 use crate::time::Date;
-
-pub use question::question;
 
 /// Everything that a plan depends on.
 #[derive(Clone, Copy, Debug)]
@@ -39,12 +34,12 @@ pub struct Input<'a> {
 /// The steps, and what is to be said beside them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    commit: CommitId,
-    today: Date,
-    steps: Vec<Arc<PlannedStep>>,
-    notes: Vec<Note>,
-    environments: BTreeMap<String, String>,
-    ports: BTreeMap<String, u16>,
+    pub(crate) commit: CommitId,
+    pub(crate) today: Date,
+    pub(crate) steps: Vec<Arc<PlannedStep>>,
+    pub(crate) notes: Vec<Note>,
+    pub(crate) environments: BTreeMap<String, String>,
+    pub(crate) ports: BTreeMap<String, u16>,
 }
 
 /// A step in its place.
@@ -128,7 +123,7 @@ pub enum Note {
 }
 
 /// The part of a host without which nothing is planned on it.
-const ACCOUNT_DATABASES: &str = "the account databases";
+pub(crate) const ACCOUNT_DATABASES: &str = "the account databases";
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -223,7 +218,7 @@ impl Note {
 
 /// Computes the steps from what was observed to what is desired. Pure and total.
 pub fn plan(input: &Input<'_>) -> Plan {
-    draft::draft(input)
+    crate::accounts::plan::draft(input)
 }
 
 impl Plan {

@@ -16,13 +16,14 @@ use std::collections::BTreeSet;
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{How, IdRange, PersonFacts, SetAside, Stage};
-use crate::policy::Ports;
-use crate::step::STANDS_FOR_ITSELF;
+use crate::accounts::facts::{How, IdRange, PersonFacts, SetAside};
+use crate::accounts::policy::Ports;
+use crate::id::STANDS_FOR_ITSELF;
+use crate::people::Stage;
 use crate::time::Time;
 
 /// Appends the line of `user`, with its end.
-pub(super) fn push(out: &mut Vec<u8>, user: &str, person: &PersonFacts) {
+pub(crate) fn push(out: &mut Vec<u8>, user: &str, person: &PersonFacts) {
     #[derive(Serialize)]
     struct Object<'a> {
         user: &'a str,
@@ -42,7 +43,7 @@ pub(super) fn push(out: &mut Vec<u8>, user: &str, person: &PersonFacts) {
 }
 
 /// Reads a line of either form.
-pub(super) fn read(line: &[u8]) -> Result<(String, Box<PersonFacts>), serde_json::Error> {
+pub(crate) fn read(line: &[u8]) -> Result<(String, Box<PersonFacts>), serde_json::Error> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Object {
@@ -60,7 +61,7 @@ pub(super) fn read(line: &[u8]) -> Result<(String, Box<PersonFacts>), serde_json
 }
 
 /// Whose line it is, by its beginning alone; nothing of one that cannot be read.
-pub(super) fn name(line: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn name(line: &[u8]) -> Cow<'_, [u8]> {
     #[derive(Deserialize)]
     struct Named {
         user: String,
@@ -331,7 +332,7 @@ fn is_word(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::ArchiveFacts;
+    use crate::accounts::facts::ArchiveFacts;
 
     const ENTRY: &str = "0123456789abcdef0123456789abcdef";
 

@@ -1,61 +1,10 @@
 //! What a host's administrator decided: read from root-owned settings, never from the state repository (invariant 3).
 
+use crate::executor::Executor;
+use crate::limits::Limits;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
 
-use crate::action::Kind;
-use crate::repo::names::is_host_name;
-
-/// Who runs steps: `host/<name>`. Its journal, lock and ledger ref carry this name.
-#[derive(
-    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
-#[serde(try_from = "String", into = "String")]
-pub struct Executor {
-    /// The host's pinned name, a lower-case DNS name.
-    pub host: String,
-}
-
-impl fmt::Display for Executor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "host/{}", self.host)
-    }
-}
-
-/// Not the name of an executor.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is no executor that this version of muster knows; it knows host/<name>, with a lower-case DNS name"
-)]
-pub struct NotAnExecutor(String);
-
-impl FromStr for Executor {
-    type Err = NotAnExecutor;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.strip_prefix("host/") {
-            Some(host) if is_host_name(host) => Ok(Self {
-                host: host.to_owned(),
-            }),
-            _ => Err(NotAnExecutor(text.chars().take(300).collect())),
-        }
-    }
-}
-
-impl TryFrom<String> for Executor {
-    type Error = NotAnExecutor;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<Executor> for String {
-    fn from(executor: Executor) -> Self {
-        executor.to_string()
-    }
-}
+use crate::accounts::verbs::Verb;
 
 /// A run of ports out of which each person gets one that stays theirs (R13, R14, R28).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,31 +45,6 @@ impl Aggregate {
     }
 }
 
-/// Bounds on a whole plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Fewer removals than this are never held by number.
-    pub removals: usize,
-    /// Removals above this share, in percent of the accounts managed and active, are held.
-    pub share: usize,
-    /// Accounts that must remain able to become root.
-    pub min_admins: usize,
-    /// How many seconds after its first failure a step is tried again; doubled with each further one, an hour at most.
-    /// With 0 every cycle tries it.
-    pub retry_after: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            removals: 3,
-            share: 25,
-            min_admins: 1,
-            retry_after: 60,
-        }
-    }
-}
-
 /// Everything an administrator decided that a plan or a verdict depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -142,8 +66,8 @@ pub struct Policy {
     pub aggregates: BTreeSet<Aggregate>,
     /// Bounds on a whole plan.
     pub limits: Limits,
-    /// Kinds of privileged step that the administrator declared benign; never one of [`Kind::FLOOR`].
-    pub declared_benign: BTreeSet<Kind>,
+    /// Kinds of privileged step that the administrator declared benign; never one of [`Verb::FLOOR`].
+    pub declared_benign: BTreeSet<Verb>,
     /// The shell of an account that is cut.
     pub nologin: String,
     /// How many days the home of an archived account stays in quarantine before its removal is planned.

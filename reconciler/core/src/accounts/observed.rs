@@ -1,32 +1,13 @@
 //! What was read on a host, just now.
 
+use crate::reading::Reading;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{HomeId, IdRange, KeptOf};
-use crate::policy::Aggregate;
-
-/// A part of the world that was read, or could not be: nothing is planned on what is unknown.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reading<T> {
-    /// Read.
-    Known(T),
-    /// Not read, and why.
-    Unknown(String),
-}
-
-impl<T> Reading<T> {
-    /// What was read.
-    pub fn known(&self) -> Option<&T> {
-        match self {
-            Self::Known(value) => Some(value),
-            Self::Unknown(_) => None,
-        }
-    }
-}
+use crate::accounts::facts::{HomeId, IdRange, KeptOf};
+use crate::accounts::policy::Aggregate;
 
 /// Why something of a host that was written down is unknown: nobody looked that closely then.
 pub const NOT_RECORDED: &str = "it was not written down";

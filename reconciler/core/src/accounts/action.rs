@@ -1,17 +1,18 @@
 //! One change to one resource, with every choice already made.
 
-mod kind;
-
+use crate::accounts::verbs::Verb;
+use crate::id::{Parameter, digits};
+use crate::people::{Identity, Parking};
+use crate::price::Class;
+use crate::turn::Turn;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{HomeId, IdRange};
-use crate::policy::{Aggregate, Policy, Ports};
-use crate::step::StepId;
-
-pub use kind::Kind;
+use crate::accounts::facts::{HomeId, IdRange};
+use crate::accounts::policy::{Aggregate, Policy, Ports};
+use crate::id::StepId;
 
 /// A change to one resource of this host.
 ///
@@ -290,6 +291,92 @@ pub enum Action {
     },
 }
 
+/// Which resource, beyond its name, a step is about. Holds only what no benign step writes, so that an approval
+/// outlives everything benign and dies with the resource.
+///
+/// | resource | incarnation |
+/// |---|---|
+/// | an account to be created | how often one of that name was created here before |
+/// | an account found, not yet kept | the uid found |
+/// | an account kept | uid, and the id of the step that created or adopted it |
+/// | a home | the account's, and inode, birth time and filesystem |
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Incarnation {
+    /// Not there yet.
+    New {
+        /// How often an account of this name was created here before.
+        generation: u32,
+    },
+    /// There, but not kept by muster.
+    Found {
+        /// The uid it has.
+        uid: u32,
+    },
+    /// An account that muster keeps.
+    Account {
+        /// Its uid.
+        uid: u32,
+        /// The step that created or adopted it.
+        entry: StepId,
+    },
+    /// The home of an account that muster keeps.
+    Home {
+        /// The account's uid.
+        uid: u32,
+        /// The step that created or adopted the account.
+        entry: StepId,
+        /// The directory, if there is one.
+        home: Option<HomeId>,
+    },
+}
+
+impl Incarnation {
+    /// Tells the parts of what is hashed and shown, one after the other.
+    pub(crate) fn spell(&self, put: &mut impl FnMut(&[u8])) {
+        let account = |kind: &[u8], uid: u32, entry: StepId, put: &mut dyn FnMut(&[u8])| {
+            put(kind);
+            put(b" uid=");
+            put(digits(u64::from(uid), &mut [0; 20]));
+            put(b" entry=");
+            put(&entry.hex());
+        };
+        match self {
+            Self::New { generation } => {
+                put(b"new generation=");
+                put(digits(u64::from(*generation), &mut [0; 20]));
+            }
+            Self::Found { uid } => {
+                put(b"found uid=");
+                put(digits(u64::from(*uid), &mut [0; 20]));
+            }
+            Self::Account { uid, entry } => account(b"account", *uid, *entry, put),
+            Self::Home { uid, entry, home } => {
+                account(b"home", *uid, *entry, put);
+                match home {
+                    None => put(b" absent"),
+                    Some(HomeId {
+                        inode,
+                        born,
+                        filesystem,
+                    }) => {
+                        let rest = format!(" inode={inode} born={born} filesystem={filesystem}");
+                        put(rest.as_bytes());
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = Vec::with_capacity(128);
+        self.spell(&mut |part| text.extend_from_slice(part));
+        f.write_str(&String::from_utf8(text).expect("BUG: every part is text"))
+    }
+}
+
 /// Where a home comes back from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -306,16 +393,6 @@ pub enum HomeSource {
     },
 }
 
-/// Which of a person's identities.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Identity {
-    /// The identity login.
-    AuthentikUser,
-    /// The cluster identity.
-    K8sUser,
-}
-
 /// Why a membership is taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -324,16 +401,6 @@ pub enum Leave {
     NotAsked,
     /// Part of a cut, and counted with it.
     Cut,
-}
-
-/// Why a person is parked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Parking {
-    /// The row says `parked: true`.
-    Asked,
-    /// The row's last valid day has passed.
-    Expired,
 }
 
 /// What a login leaves behind outside the account databases (R34).
@@ -386,139 +453,60 @@ pub enum UnitChange {
     Start,
 }
 
-/// What losing a wrong step costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Class {
-    /// Reversible, and touches no data.
-    Benign,
-    /// Makes somebody root-equivalent, or hands an account to another identity.
-    Privileged,
-    /// Loses data or cannot be undone.
-    Destructive,
-}
-
-impl fmt::Display for Class {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Benign => "benign",
-            Self::Privileged => "privileged",
-            Self::Destructive => "destructive",
-        })
-    }
-}
-
-/// When in a cycle an action runs. Everything of one phase is one batch: one intent, one act, one outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Facts that only the ledger holds.
-    Record,
-    /// Units stopped and disabled.
-    Quiesce,
-    /// passwd, shadow, group, gshadow, subuid, subgid.
-    Accounts,
-    /// Facts about accounts that exist by now: ports, and who stands still.
-    Assign,
-    /// Homes, crontabs, keys, linger.
-    Homes,
-    /// Environment files and aggregate files.
-    Files,
-    /// Units enabled and started.
-    Start,
-    /// Sessions ended; after the login is shut, so that nothing can begin a new one.
-    Sessions,
-    /// Accounts renamed; last, so that everything before ran under the old name.
-    Rename,
-    /// What cannot be undone; each on its own.
-    Destroy,
-}
-
-impl Phase {
-    /// What people are told is going on.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Record | Self::Assign => "recording",
-            Self::Quiesce => "stopping instances",
-            Self::Accounts => "writing the account databases",
-            Self::Homes => "homes",
-            Self::Files => "writing files",
-            Self::Start => "starting instances",
-            Self::Sessions => "ending sessions",
-            Self::Rename => "renaming",
-            Self::Destroy => "archiving and deleting",
-        }
-    }
-
-    /// All of them, in order.
-    pub const ALL: [Self; 10] = [
-        Self::Record,
-        Self::Quiesce,
-        Self::Accounts,
-        Self::Assign,
-        Self::Homes,
-        Self::Files,
-        Self::Start,
-        Self::Sessions,
-        Self::Rename,
-        Self::Destroy,
-    ];
-}
-
 impl Action {
     /// The verb.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> Verb {
         match self {
-            Self::CreateAccount { .. } => Kind::UserCreate,
-            Self::AdoptAccount { .. } => Kind::UserAdopt,
-            Self::RenameAccount { .. } => Kind::UserRename,
-            Self::ChangeUid { .. } => Kind::UserUid,
-            Self::ChangeIdentity { .. } => Kind::UserIdentity,
-            Self::SetShell { .. } => Kind::UserShell,
-            Self::LockPassword { .. } => Kind::UserLockPassword,
-            Self::JoinGroup { .. } => Kind::GroupJoin,
-            Self::LeaveGroup { .. } => Kind::GroupLeave,
-            Self::AssignPorts { .. } => Kind::PortsAssign,
-            Self::Park { .. } => Kind::UserPark,
-            Self::Unpark { .. } => Kind::UserUnpark,
-            Self::Cut { .. } => Kind::UserCut,
-            Self::Return { .. } => Kind::UserReturn,
-            Self::LockLogin { .. } => Kind::LoginLock,
-            Self::UnlockLogin { .. } => Kind::LoginUnlock,
+            Self::CreateAccount { .. } => Verb::UserCreate,
+            Self::AdoptAccount { .. } => Verb::UserAdopt,
+            Self::RenameAccount { .. } => Verb::UserRename,
+            Self::ChangeUid { .. } => Verb::UserUid,
+            Self::ChangeIdentity { .. } => Verb::UserIdentity,
+            Self::SetShell { .. } => Verb::UserShell,
+            Self::LockPassword { .. } => Verb::UserLockPassword,
+            Self::JoinGroup { .. } => Verb::GroupJoin,
+            Self::LeaveGroup { .. } => Verb::GroupLeave,
+            Self::AssignPorts { .. } => Verb::PortsAssign,
+            Self::Park { .. } => Verb::UserPark,
+            Self::Unpark { .. } => Verb::UserUnpark,
+            Self::Cut { .. } => Verb::UserCut,
+            Self::Return { .. } => Verb::UserReturn,
+            Self::LockLogin { .. } => Verb::LoginLock,
+            Self::UnlockLogin { .. } => Verb::LoginUnlock,
             Self::Trace {
                 trace, direction, ..
             } => match (trace, direction) {
-                (Trace::Linger, Direction::SetAside) => Kind::LingerSetAside,
-                (Trace::Linger, Direction::Restore) => Kind::LingerRestore,
-                (Trace::AuthorizedKeys, Direction::SetAside) => Kind::KeysSetAside,
-                (Trace::AuthorizedKeys, Direction::Restore) => Kind::KeysRestore,
-                (Trace::Crontab, Direction::SetAside) => Kind::CrontabSetAside,
-                (Trace::Crontab, Direction::Restore) => Kind::CrontabRestore,
+                (Trace::Linger, Direction::SetAside) => Verb::LingerSetAside,
+                (Trace::Linger, Direction::Restore) => Verb::LingerRestore,
+                (Trace::AuthorizedKeys, Direction::SetAside) => Verb::KeysSetAside,
+                (Trace::AuthorizedKeys, Direction::Restore) => Verb::KeysRestore,
+                (Trace::Crontab, Direction::SetAside) => Verb::CrontabSetAside,
+                (Trace::Crontab, Direction::Restore) => Verb::CrontabRestore,
             },
-            Self::EndSessions { .. } => Kind::SessionsEnd,
-            Self::CreateHome { .. } => Kind::HomeCreate,
-            Self::WriteEnvironment { .. } => Kind::EnvWrite,
+            Self::EndSessions { .. } => Verb::SessionsEnd,
+            Self::CreateHome { .. } => Verb::HomeCreate,
+            Self::WriteEnvironment { .. } => Verb::EnvWrite,
             Self::Unit { change, .. } => match change {
-                UnitChange::Stop => Kind::InstanceStop,
-                UnitChange::Disable => Kind::InstanceDisable,
-                UnitChange::Enable => Kind::InstanceEnable,
-                UnitChange::Start => Kind::InstanceStart,
+                UnitChange::Stop => Verb::InstanceStop,
+                UnitChange::Disable => Verb::InstanceDisable,
+                UnitChange::Enable => Verb::InstanceEnable,
+                UnitChange::Start => Verb::InstanceStart,
             },
             Self::Entry { file, from, to, .. } => match (file, from, to) {
-                (Aggregate::LoginMap, _, None) => Kind::MapRemove,
-                (Aggregate::LoginMap, None, Some(_)) => Kind::MapAdd,
-                (Aggregate::LoginMap, Some(_), Some(_)) => Kind::MapChange,
-                (Aggregate::Dispatch, _, None) => Kind::DispatchRemove,
-                (Aggregate::Dispatch, None, Some(_)) => Kind::DispatchAdd,
-                (Aggregate::Dispatch, Some(_), Some(_)) => Kind::DispatchChange,
-                (Aggregate::Admins, _, None) => Kind::AdminsRemove,
-                (Aggregate::Admins, _, Some(_)) => Kind::AdminsAdd,
+                (Aggregate::LoginMap, _, None) => Verb::MapRemove,
+                (Aggregate::LoginMap, None, Some(_)) => Verb::MapAdd,
+                (Aggregate::LoginMap, Some(_), Some(_)) => Verb::MapChange,
+                (Aggregate::Dispatch, _, None) => Verb::DispatchRemove,
+                (Aggregate::Dispatch, None, Some(_)) => Verb::DispatchAdd,
+                (Aggregate::Dispatch, Some(_), Some(_)) => Verb::DispatchChange,
+                (Aggregate::Admins, _, None) => Verb::AdminsRemove,
+                (Aggregate::Admins, _, Some(_)) => Verb::AdminsAdd,
             },
-            Self::ArchiveDelete { .. } => Kind::UserArchiveDelete,
-            Self::RecordArchive { .. } => Kind::ArchiveRecord,
-            Self::RestoreAccount { .. } => Kind::UserRestore,
-            Self::RestoreHome { .. } => Kind::HomeRestore,
-            Self::PurgeHome { .. } => Kind::UserPurge,
+            Self::ArchiveDelete { .. } => Verb::UserArchiveDelete,
+            Self::RecordArchive { .. } => Verb::ArchiveRecord,
+            Self::RestoreAccount { .. } => Verb::UserRestore,
+            Self::RestoreHome { .. } => Verb::HomeRestore,
+            Self::PurgeHome { .. } => Verb::UserPurge,
         }
     }
 
@@ -626,7 +614,7 @@ impl Action {
             | Self::Unit { .. } => Class::Benign,
         };
         let kind = self.kind();
-        let declared = policy.declared_benign.contains(&kind) && !Kind::FLOOR.contains(&kind);
+        let declared = policy.declared_benign.contains(&kind) && !Verb::FLOOR.contains(&kind);
         if class == Class::Privileged && declared {
             Class::Benign
         } else {
@@ -635,19 +623,19 @@ impl Action {
     }
 
     /// When in a cycle it runs.
-    pub fn phase(&self) -> Phase {
+    pub fn phase(&self) -> Turn {
         match self {
             Self::AdoptAccount { .. }
             | Self::ChangeIdentity { .. }
             | Self::RecordArchive { .. }
             | Self::Cut { .. }
-            | Self::Return { .. } => Phase::Record,
-            Self::AssignPorts { .. } | Self::Park { .. } | Self::Unpark { .. } => Phase::Assign,
+            | Self::Return { .. } => Turn::Record,
+            Self::AssignPorts { .. } | Self::Park { .. } | Self::Unpark { .. } => Turn::Assign,
             Self::Unit { change, .. } => match change {
-                UnitChange::Stop | UnitChange::Disable => Phase::Quiesce,
-                UnitChange::Enable | UnitChange::Start => Phase::Start,
+                UnitChange::Stop | UnitChange::Disable => Turn::Quiesce,
+                UnitChange::Enable | UnitChange::Start => Turn::Start,
             },
-            Self::RenameAccount { .. } => Phase::Rename,
+            Self::RenameAccount { .. } => Turn::Rename,
             Self::CreateAccount { .. }
             | Self::RestoreAccount { .. }
             | Self::SetShell { .. }
@@ -655,12 +643,12 @@ impl Action {
             | Self::JoinGroup { .. }
             | Self::LeaveGroup { .. }
             | Self::LockLogin { .. }
-            | Self::UnlockLogin { .. } => Phase::Accounts,
-            Self::CreateHome { .. } | Self::RestoreHome { .. } | Self::Trace { .. } => Phase::Homes,
-            Self::WriteEnvironment { .. } | Self::Entry { .. } => Phase::Files,
-            Self::EndSessions { .. } => Phase::Sessions,
+            | Self::UnlockLogin { .. } => Turn::Accounts,
+            Self::CreateHome { .. } | Self::RestoreHome { .. } | Self::Trace { .. } => Turn::Homes,
+            Self::WriteEnvironment { .. } | Self::Entry { .. } => Turn::Files,
+            Self::EndSessions { .. } => Turn::Sessions,
             Self::ChangeUid { .. } | Self::ArchiveDelete { .. } | Self::PurgeHome { .. } => {
-                Phase::Destroy
+                Turn::Destroy
             }
         }
     }
@@ -905,34 +893,6 @@ impl Action {
     }
 }
 
-/// The value of one parameter.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Parameter<'a> {
-    Text(&'a str),
-    Number(u64),
-    Range(IdRange),
-    Ports(&'a Ports),
-    Id(StepId),
-}
-
-impl fmt::Display for Parameter<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(text) => f.write_str(text),
-            Self::Number(number) => number.fmt(f),
-            Self::Range(range) => range.fmt(f),
-            Self::Ports(ports) => ports
-                .iter()
-                .enumerate()
-                .try_for_each(|(i, (family, port))| {
-                    let before = if i == 0 { "" } else { "/" };
-                    write!(f, "{before}{family}:{port}")
-                }),
-            Self::Id(id) => id.fmt(f),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -940,12 +900,12 @@ mod tests {
     #[test]
     fn the_floor_cannot_be_declared_benign() {
         assert!(
-            Kind::DECLARABLE
+            Verb::DECLARABLE
                 .iter()
-                .all(|kind| !Kind::FLOOR.contains(kind))
+                .all(|kind| !Verb::FLOOR.contains(kind))
         );
         let mut policy = Policy::for_host("devvm");
-        policy.declared_benign = Kind::FLOOR.into();
+        policy.declared_benign = Verb::FLOOR.into();
         let deletion = Action::ArchiveDelete {
             user: "emo".into(),
             uid: 1004,
@@ -967,7 +927,7 @@ mod tests {
     #[test]
     fn every_root_equivalent_group_is_privileged_and_so_is_every_static_group() {
         let policy = Policy::for_host("devvm");
-        for group in crate::policy::ROOT_EQUIVALENT_GROUPS {
+        for group in crate::accounts::policy::ROOT_EQUIVALENT_GROUPS {
             let join = Action::JoinGroup {
                 user: "emo".into(),
                 group: group.into(),
@@ -991,10 +951,10 @@ mod tests {
 
     #[test]
     fn a_verb_reads_back_as_itself() {
-        for kind in Kind::DECLARABLE.into_iter().chain(Kind::FLOOR) {
+        for kind in Verb::DECLARABLE.into_iter().chain(Verb::FLOOR) {
             let json = serde_json::to_string(&kind).unwrap();
             assert_eq!(json, format!("\"{}\"", kind.word()));
-            assert_eq!(serde_json::from_str::<Kind>(&json).unwrap(), kind);
+            assert_eq!(serde_json::from_str::<Verb>(&json).unwrap(), kind);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! How a step came out, judged by what the world shows afterwards: an exit code is no evidence.
 
-use crate::action::{Action, Direction, HomeSource, Trace, UnitChange};
+use crate::accounts::action::{Action, Direction, HomeSource, Trace, UnitChange};
+use crate::accounts::observed::{Account, Home, Kept, Manager, Observed, Password, Traces};
 use crate::journal::StepResult;
-use crate::observed::{Account, Home, Kept, Manager, Observed, Password, Reading, Traces};
+use crate::reading::Reading;
 use crate::step::Step;
 
 /// What became of a step. `complaint` is what the act said of it, if it said anything.

@@ -1,14 +1,17 @@
 //! Brings one account to what its row wants.
 
 use super::{Draft, Ground};
-use crate::action::{Action, Identity, Leave};
-use crate::desired::Wanted;
-use crate::facts::{PersonFacts, Stage};
-use crate::observed::{Account, Home, Password, Reading};
+use crate::accounts::action::Incarnation;
+use crate::accounts::action::{Action, Leave};
+use crate::accounts::desired::Wanted;
+use crate::accounts::facts::PersonFacts;
+use crate::accounts::observed::{Account, Home, Password};
+use crate::accounts::policy::Aggregate;
+use crate::people::Identity;
+use crate::people::Stage;
 use crate::plan::Note;
-use crate::policy::Aggregate;
+use crate::reading::Reading;
 use crate::repo::Tier;
-use crate::step::Incarnation;
 
 impl<'a> Draft<'a> {
     /// Brings an account that is, or is about to be, ours to what the row wants.

@@ -1,11 +1,14 @@
 //! The ways back from the archive, and the end of the grace period.
 
 use super::{Draft, Ground};
-use crate::action::{Action, HomeSource};
-use crate::desired::Wanted;
-use crate::facts::{ArchiveFacts, PersonFacts, Stage};
-use crate::observed::{Account, ArchiveSeen, Home, Password, Reading};
-use crate::step::{Incarnation, StepId};
+use crate::accounts::action::Incarnation;
+use crate::accounts::action::{Action, HomeSource};
+use crate::accounts::desired::Wanted;
+use crate::accounts::facts::{ArchiveFacts, PersonFacts};
+use crate::accounts::observed::{Account, ArchiveSeen, Home, Password};
+use crate::id::StepId;
+use crate::people::Stage;
+use crate::reading::Reading;
 use crate::time::days_between;
 
 impl<'a> Draft<'a> {
@@ -170,7 +173,7 @@ impl<'a> Draft<'a> {
                 home_id: home_id.clone(),
             });
         }
-        let name = crate::facts::archive_name(person.uid, of);
+        let name = crate::accounts::facts::archive_name(person.uid, of);
         let Some(recorded) = person.archive.as_ref().filter(|it| it.entry == of) else {
             return Err(format!(
                 "the home {} is neither in quarantine nor was its archive recorded",

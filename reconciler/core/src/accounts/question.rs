@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::desired::Desired;
-use crate::facts::{Facts, KeptOf, PersonFacts, Stage};
-use crate::lockstep::Lockstep;
-use crate::observed::{Parts, Question, Subject};
+use crate::accounts::desired::Desired;
+use crate::accounts::facts::{KeptOf, PersonFacts};
+use crate::accounts::observed::{Parts, Question, Subject};
+use crate::facts::Facts;
+use crate::merge_join::MergeJoin;
+use crate::people::Stage;
 use crate::repo::Grant;
 
 /// Everybody the roster or the ledger names. Login traces are read only of people who are cut, are about to be, or
@@ -18,7 +20,7 @@ pub fn question<'q>(desired: &'q Desired, facts: &'q Facts) -> Question<'q> {
     };
     // In the order of the names: a map is made of that far faster than entry by entry.
     let mut people = Vec::with_capacity(desired.people.len());
-    let mut facts_of = Lockstep::new(&facts.people);
+    let mut facts_of = MergeJoin::new(&facts.people);
     let mut grants: Vec<&Arc<Grant>> = Vec::new();
     for (user, wanted) in &desired.people {
         // Everybody of a tier has the same grant.
@@ -47,7 +49,7 @@ pub fn question<'q>(desired: &'q Desired, facts: &'q Facts) -> Question<'q> {
         .values()
         .filter_map(|it| it.previously.as_deref())
         .collect();
-    let mut wanted = Lockstep::new(&desired.people);
+    let mut wanted = MergeJoin::new(&desired.people);
     for (user, person) in &facts.people {
         if wanted.get(user).is_none() {
             let gone = matches!(person.stage, Stage::Archived | Stage::Deleted);

@@ -1,0 +1,209 @@
+//! What names a step: the id that is hashed, signed and shown.
+
+use crate::accounts::action::{Action, Incarnation};
+use crate::accounts::facts::IdRange;
+use crate::accounts::policy::Ports;
+use crate::executor::Executor;
+use std::fmt;
+use std::fmt::Write as _;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::bytes::ByteSet;
+
+/// Names one step on one executor: the first 32 hex digits of a SHA-256 over everything that a signature must bind.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StepId(pub(crate) [u8; 16]);
+
+impl StepId {
+    /// Names `action` on `executor`, for this incarnation of the resource.
+    pub fn of(executor: &Executor, action: &Action, incarnation: &Incarnation) -> Self {
+        // Gathered first: a plan has tens of thousands of ids, and many small pieces cost more than the hash itself.
+        let mut text = Vec::with_capacity(512);
+        text.extend_from_slice(b"muster-step/1\0");
+        put_field(&mut text, |text| put_display(text, executor));
+        put_text(&mut text, action.kind().word());
+        put_text(&mut text, action.user());
+        let mut count = 0;
+        action.each_parameter(&mut |_, _| count += 1);
+        put_field(&mut text, |text| put_number(text, count));
+        action.each_parameter(&mut |name, value| {
+            put_text(&mut text, name);
+            match value {
+                Parameter::Text(value) => put_text(&mut text, value),
+                Parameter::Number(value) => put_field(&mut text, |text| put_number(text, value)),
+                Parameter::Range(_) | Parameter::Ports(_) | Parameter::Id(_) => {
+                    put_field(&mut text, |text| put_display(text, value));
+                }
+            }
+        });
+        put_field(&mut text, |text| {
+            incarnation.spell(&mut |part| text.extend_from_slice(part))
+        });
+        let digest = Sha256::digest(&text);
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        Self(id)
+    }
+
+    /// The id as it is hashed into other things.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+/// Appends a field and, before it, its length in bytes as a 64-bit number, the highest byte first.
+fn put_text(text: &mut Vec<u8>, field: &str) {
+    text.extend_from_slice(&(field.len() as u64).to_be_bytes());
+    text.extend_from_slice(field.as_bytes());
+}
+
+/// The same of what `spell` appends.
+fn put_field(text: &mut Vec<u8>, spell: impl FnOnce(&mut Vec<u8>)) {
+    let begin = text.len();
+    text.extend_from_slice(&[0; 8]);
+    spell(text);
+    let length = (text.len() - begin - 8) as u64;
+    text[begin..begin + 8].copy_from_slice(&length.to_be_bytes());
+}
+
+fn put_display(text: &mut Vec<u8>, value: impl fmt::Display) {
+    use std::io::Write as _;
+    write!(text, "{value}").expect("BUG: a vector takes everything");
+}
+
+fn put_number(text: &mut Vec<u8>, number: u64) {
+    text.extend_from_slice(digits(number, &mut [0; 20]));
+}
+
+/// The decimal digits of a number, without the machinery that knows of widths and signs.
+pub(crate) fn digits(number: u64, room: &mut [u8; 20]) -> &[u8] {
+    let mut rest = number;
+    let mut at = room.len();
+    loop {
+        at -= 1;
+        room[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            return &room[at..];
+        }
+    }
+}
+
+/// Not 32 hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a step id is 32 lower-case hex digits")]
+pub struct NotAStepId;
+
+impl FromStr for StepId {
+    type Err = NotAStepId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Ok(byte - b'0'),
+            b'a'..=b'f' => Ok(byte - b'a' + 10),
+            _ => Err(NotAStepId),
+        };
+        let digits: &[u8; 32] = text.as_bytes().try_into().map_err(|_| NotAStepId)?;
+        let mut id = [0; 16];
+        for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Ok(Self(id))
+    }
+}
+
+impl TryFrom<String> for StepId {
+    type Error = NotAStepId;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<StepId> for String {
+    fn from(id: StepId) -> Self {
+        id.to_string()
+    }
+}
+
+impl StepId {
+    /// As it is printed: 32 hex digits.
+    pub(crate) fn hex(&self) -> [u8; 32] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 32];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        text
+    }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Ids stand in every record: one write, not one for each digit.
+        f.write_str(std::str::from_utf8(&self.hex()).expect("hex digits are ASCII"))
+    }
+}
+
+impl fmt::Debug for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The value of one parameter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Parameter<'a> {
+    Text(&'a str),
+    Number(u64),
+    Range(IdRange),
+    Ports(&'a Ports),
+    Id(StepId),
+}
+
+impl fmt::Display for Parameter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => number.fmt(f),
+            Self::Range(range) => range.fmt(f),
+            Self::Ports(ports) => ports
+                .iter()
+                .enumerate()
+                .try_for_each(|(i, (family, port))| {
+                    let before = if i == 0 { "" } else { "/" };
+                    write!(f, "{before}{family}:{port}")
+                }),
+            Self::Id(id) => id.fmt(f),
+        }
+    }
+}
+
+/// Writes a value so that it is one word of printable ASCII: all but `[A-Za-z0-9._/@:+-]` becomes `%XX`.
+pub fn percent_encode(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    push_encoded(&mut out, value);
+    out
+}
+
+pub(crate) fn push_encoded(out: &mut String, value: &str) {
+    if STANDS_FOR_ITSELF.has_all(value) {
+        out.push_str(value);
+        return;
+    }
+    for byte in value.bytes() {
+        if STANDS_FOR_ITSELF.has(byte) {
+            out.push(char::from(byte));
+        } else {
+            write!(out, "%{byte:02X}").expect("a String takes everything");
+        }
+    }
+}
+
+/// The bytes that are written as they are where a value has to be one word of printable ASCII.
+pub(crate) static STANDS_FOR_ITSELF: ByteSet = ByteSet::of("A-Za-z0-9._/@:+-");
