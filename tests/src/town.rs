@@ -81,7 +81,7 @@ impl Town {
     /// One more host.
     pub fn build(&mut self, host: &str) {
         let mut policy = story::policy();
-        policy.executor.host = host.to_owned();
+        policy.executor = policy.executor.renamed(host);
         let mut machine = SimHost::debian();
         machine.add_account("root", 0, "/bin/bash");
         let repository = self.origin.with(|it| it.clone());

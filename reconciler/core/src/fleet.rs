@@ -88,7 +88,7 @@ impl Told {
 
 fn facts_of(executor: &Executor, files: &Files) -> Result<Facts, String> {
     let (facts, _) = ledger::facts(files).map_err(chain)?;
-    if facts.name != executor.host {
+    if facts.name != executor.name() {
         return Err(format!(
             "it calls itself the ledger of host/{}",
             visible(&facts.name)

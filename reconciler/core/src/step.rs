@@ -62,9 +62,7 @@ mod tests {
     use sha2::{Digest as _, Sha256};
 
     fn devvm() -> Executor {
-        Executor {
-            host: "devvm".into(),
-        }
+        Executor::Host("devvm".into())
     }
 
     #[test]
@@ -80,9 +78,7 @@ mod tests {
         };
         let id = StepId::of(&devvm(), &action, &account);
         assert_eq!(id, StepId::of(&devvm(), &action.clone(), &account.clone()));
-        let other_host = Executor {
-            host: "devvm2".into(),
-        };
+        let other_host = Executor::Host("devvm2".into());
         let other_user = Action::JoinGroup {
             user: "ema".into(),
             group: "docker".into(),

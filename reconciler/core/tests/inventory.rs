@@ -22,9 +22,7 @@ use muster_core::step::Step;
 use muster_core::time::Time;
 
 fn devvm() -> Executor {
-    Executor {
-        host: "devvm".into(),
-    }
+    Executor::Host("devvm".into())
 }
 
 fn commit() -> CommitId {

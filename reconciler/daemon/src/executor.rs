@@ -315,7 +315,7 @@ impl Executor {
 /// as if it were another host.
 pub fn pinned_policy(settings: &Settings, facts: &Facts) -> Policy {
     let mut policy = settings.policy.clone();
-    policy.executor.host.clone_from(&facts.name);
+    policy.executor = policy.executor.renamed(&facts.name);
     policy
 }
 

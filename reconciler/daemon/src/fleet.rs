@@ -143,12 +143,12 @@ impl GitFleet {
             (true, Some(key)) => format!(
                 "its key is not known here, so its ledger counts for nothing; when `muster status` on {} shows this key, add the \
                  line to {}: {executor} {key}",
-                executor.host,
+                executor.name(),
                 self.hosts.display()
             ),
             (true, None) => format!(
                 "its key is not known here, and its ledger is not signed; update muster on {}, and add its key to {}",
-                executor.host,
+                executor.name(),
                 self.hosts.display()
             ),
             (false, _) => format!(
@@ -276,7 +276,7 @@ impl Fleet for GitFleet {
                 head: head.clone(),
                 alive: gathered
                     .found
-                    .get(&format!("{ALIVE}{}", executor.host))
+                    .get(&format!("{ALIVE}{}", executor.name()))
                     .cloned(),
                 keys: hosts.keys_of(&executor).to_vec(),
                 after: seen.get(&executor).cloned(),
@@ -362,7 +362,7 @@ impl OwnFleet {
     }
 
     fn open(&self) -> Result<Ledger, String> {
-        Ledger::open(&self.dir, &format!("{LEDGERS}{}", self.executor.host))
+        Ledger::open(&self.dir, &format!("{LEDGERS}{}", self.executor.name()))
             .map_err(|error| chain(&error))
     }
 
@@ -374,7 +374,7 @@ impl OwnFleet {
             .ok_or("no cycle has run there yet")?;
         let committed = ledger.committed(&head).map_err(|error| chain(&error))?;
         let alive = ledger
-            .load_reference(&format!("{ALIVE}{}", self.executor.host))
+            .load_reference(&format!("{ALIVE}{}", self.executor.name()))
             .ok()
             .flatten()
             .and_then(|it| Alive::read(it.files.get(alive::FILE)?));

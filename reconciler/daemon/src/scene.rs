@@ -132,11 +132,11 @@ impl Host {
     }
 
     pub(crate) fn reference(&self) -> String {
-        format!("refs/muster/host/{}", self.name)
+        self.executor().ledger_ref()
     }
 
     pub(crate) fn alive_reference(&self) -> String {
-        format!("refs/muster/alive/host/{}", self.name)
+        self.executor().alive_ref()
     }
 
     /// What was read on it.

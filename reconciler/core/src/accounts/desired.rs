@@ -53,7 +53,7 @@ pub struct Wanted {
 
 /// Reads out of a state repository what it asks of the host that `policy` binds, as of `today`.
 pub fn for_host(repo: &StateRepo<'_>, policy: &Policy, today: Date) -> Desired {
-    let host = repo.hosts.get(&policy.executor.host);
+    let host = repo.hosts.get(policy.executor.name());
     // Room for everybody where everybody is admitted; where few are, nobody counts them first.
     let admits_all = host.is_none_or(|it| it.admits.is_none());
     let mut people = if admits_all {

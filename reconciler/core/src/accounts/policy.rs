@@ -111,9 +111,7 @@ impl Policy {
     /// The policy of a host whose settings file is empty.
     pub fn for_host(host: &str) -> Self {
         Self {
-            executor: Executor {
-                host: host.to_owned(),
-            },
+            executor: Executor::Host(host.to_owned()),
             shells: [
                 "/bin/bash",
                 "/bin/dash",

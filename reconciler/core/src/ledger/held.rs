@@ -104,10 +104,9 @@ impl HeldSteps {
         super::check_format(FILE, bytes, FORMAT)?;
         let read: Self =
             serde_json::from_slice(bytes).map_err(|source| super::malformed(FILE, source))?;
-        let host = read.executor.strip_prefix("host/").unwrap_or_default();
-        let executor = Executor {
-            host: host.to_owned(),
-        };
+        let executor: Executor = read.executor.parse().map_err(|_| LedgerError::Executor {
+            found: read.executor.clone(),
+        })?;
         for waiting in &read.held {
             let Waiting { step, words, .. } = waiting;
             // Shown = signed = run: what is shown out of this file is what the id binds.

@@ -123,11 +123,9 @@ impl Inventory {
             units,
             facts,
         } = serde_json::from_slice(bytes).map_err(|source| super::malformed(FILE, source))?;
-        let host = executor
-            .strip_prefix("host/")
-            .ok_or(LedgerError::Executor {
-                found: executor.clone(),
-            })?;
+        let executor: Executor = executor.parse().map_err(|_| LedgerError::Executor {
+            found: executor.clone(),
+        })?;
         let accounts = match databases {
             Reading::Unknown(why) => Reading::Unknown(why),
             Reading::Known(Databases {
@@ -150,9 +148,7 @@ impl Inventory {
             }),
         };
         Ok(Self {
-            executor: Executor {
-                host: host.to_owned(),
-            },
+            executor,
             recorded,
             observed: Observed {
                 accounts,

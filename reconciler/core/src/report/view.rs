@@ -329,7 +329,7 @@ pub(super) fn commands<'a>(
     // The host's name is one shell word, whatever it is.
     let start = format!(
         "muster release propose --host {}",
-        percent_encode(&executor.host)
+        percent_encode(executor.name())
     );
     let all = alone
         .into_values()

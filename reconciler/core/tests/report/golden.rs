@@ -161,7 +161,7 @@ fn a_big_change_is_counted_and_its_held_steps_are_not() {
     world.want_granted("odd", Tier::PowerUser).shell = "/opt/odd/sh".into();
     let (big, small) = (world.plan(), onboarding().0);
     let mut policy = Policy::for_host("build1");
-    policy.executor.host = "build1".into();
+    policy.executor = policy.executor.renamed("build1");
     let small = Planned { policy, ..small };
     let comment = planned(&[big.host(None), small.host(None)]);
     assert_eq!(comment.pages.len(), 1);

@@ -75,7 +75,7 @@ fn world(data: &str) -> Planned {
 
 fn on_host(host: &str, data: &str) -> Planned {
     let mut world = World::new("devvm");
-    world.policy.executor.host = host.to_owned();
+    world.policy.executor = world.policy.executor.renamed(host);
     let shell = format!("/opt/{data}");
     world.accounts().shells.insert(shell.clone());
     world.accounts().groups.insert(data.to_owned(), 2_000);
@@ -308,7 +308,7 @@ fn assert_shown(planned: &[Planned], pages: &[String], limit: usize) {
         });
         let lines: Vec<&str> = lines.collect();
         let meant = joined(&lines.join("\n"));
-        let host = muster_core::id::percent_encode(&host.policy.executor.host);
+        let host = muster_core::id::percent_encode(host.policy.executor.name());
         let told = given.remove(&host).unwrap_or_default();
         assert_eq!(told, meant, "{name}");
     }

@@ -154,7 +154,7 @@ impl Survey {
         use std::hash::{DefaultHasher, Hash as _, Hasher as _};
         let mut hasher = DefaultHasher::new();
         for (executor, known) in &self.hosts {
-            executor.host.hash(&mut hasher);
+            executor.name().hash(&mut hasher);
             match &known.standing {
                 Ok(standing) => {
                     standing.ledger.hash(&mut hasher);
@@ -333,10 +333,7 @@ impl Survey {
                 Err(why) => outlook.unknown.push((executor, Unknown::Unreadable(why))),
             }
         }
-        let named = repo
-            .hosts
-            .keys()
-            .map(|host| Executor { host: host.clone() });
+        let named = repo.hosts.keys().map(|host| Executor::Host(host.clone()));
         outlook.unknown.extend(
             named
                 .filter(|it| !self.hosts.contains_key(it))
@@ -470,7 +467,7 @@ impl<'r> Shares<'r> {
     }
 
     fn of(&self, policy: &Policy) -> Arc<Desired> {
-        let file = self.repo.hosts.get(&policy.executor.host);
+        let file = self.repo.hosts.get(policy.executor.name());
         let instances = policy.runs_instances();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let alike = |it: &&Share<'_>| it.instances == instances && it.file == file;

@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     console.write(entry)?;
     out.line(format_args!(
         "host/{} adopts {commit}, in place of {before}.",
-        settings.policy.executor.host
+        settings.policy.executor.name()
     ))?;
     Ok(exit::OK)
 }

@@ -36,7 +36,7 @@ impl Console {
             .identity()?
             .ok_or_else(|| StateError::NotInitialised(settings.dir.clone()))?;
         let lock = Lock::take(&state, Purpose::Other(command))?;
-        let host = &settings.policy.executor.host;
+        let host = settings.policy.executor.name();
         let opened = state.open(&lock, host, state.read_ledger()?, now())?;
         Ok(Self {
             state,

@@ -74,7 +74,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     if found.is_empty()
         && let Some(settings) = &here
     {
-        let executor = format!("host/{}", settings.policy.executor.host);
+        let executor = format!("host/{}", settings.policy.executor.name());
         for (step, needs) in plan::steps_now(settings)? {
             if step.id.to_string().starts_with(prefix) {
                 let one: &mut Found = found.entry(step.id).or_default();
@@ -104,9 +104,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let host = only.executor.strip_prefix("host/").unwrap_or_default();
     let policy = match &here {
         Some(settings) => Policy {
-            executor: Executor {
-                host: host.to_owned(),
-            },
+            executor: Executor::Host(host.to_owned()),
             ..settings.policy.clone()
         },
         None => Policy::for_host(host),

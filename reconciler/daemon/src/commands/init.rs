@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         }
         .into());
     }
-    let host = &settings.policy.executor.host;
+    let host = settings.policy.executor.name();
     if let Some(name) = args.name.as_ref().filter(|name| *name != host) {
         return Err(CommandError::Usage(format!(
             "the settings call this host {host}, not {name}; set [host] name = \"{name}\" in {} first",

@@ -126,7 +126,7 @@ fn for_this_host(args: &Args, common: &Common, out: &mut Output) -> Result<u8, C
     let settings = common.settings()?;
     super::start_log(&settings, common);
     let state = StateDir::at(&settings.dir);
-    let facts = state.look_now(&settings.policy.executor.host)?.facts;
+    let facts = state.look_now(settings.policy.executor.name())?.facts;
     let ground = Ground {
         policy: pinned_policy(&settings, &facts),
         policy_from: PolicyFrom::Settings,
@@ -160,7 +160,7 @@ fn for_a_recorded_host(
             let policy = settings.policy.clone();
             (Policy { executor, ..policy }, PolicyFrom::Settings)
         }
-        (None, None) => (Policy::for_host(&name.host), PolicyFrom::BuiltIn),
+        (None, None) => (Policy::for_host(name.name()), PolicyFrom::BuiltIn),
     };
     let ground = Ground {
         policy,
@@ -214,7 +214,7 @@ pub(super) fn steps_now(settings: &Settings) -> Result<Vec<(Step, Vec<StepId>)>,
 /// What a cycle would plan now; `None` where the commit cannot be planned.
 pub(super) fn ground_now(settings: &Settings) -> Result<Option<Now>, CommandError> {
     let state = StateDir::at(&settings.dir);
-    let facts = state.look_now(&settings.policy.executor.host)?.facts;
+    let facts = state.look_now(settings.policy.executor.name())?.facts;
     let what = Args {
         branch: None,
         commit: None,

@@ -233,7 +233,7 @@ fn open_executor(
         .map_err(AssembleError::Repositories)?;
     let ledger = ledger.signing_with(Arc::new(key));
     let facts = facts_of(&files).map_err(AssembleError::Repositories)?;
-    let opened = state.open(lock, &settings.policy.executor.host, facts, now())?;
+    let opened = state.open(lock, settings.policy.executor.name(), facts, now())?;
     if opened.torn > 0 {
         tracing::warn!(
             bytes = opened.torn,

@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     }
     let settings = common.settings()?;
     let state = StateDir::at(&settings.dir);
-    let replayed = state.look_now(&settings.policy.executor.host)?;
+    let replayed = state.look_now(settings.policy.executor.name())?;
     let holder = Lock::holder(&state)?;
     let now = now().max(replayed.facts.latest);
     let in_doubt = replayed.open.map_or(0, |open| open.steps.len());

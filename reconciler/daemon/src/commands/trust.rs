@@ -249,7 +249,7 @@ fn check(root: &Root) -> Result<(), CommandError> {
 pub(super) fn facts(settings: &Settings) -> Option<Facts> {
     let state = StateDir::at(&settings.dir);
     state.identity().ok()??;
-    let host = &settings.policy.executor.host;
+    let host = settings.policy.executor.name();
     Some(state.look_now(host).ok()?.facts)
 }
 

@@ -43,9 +43,7 @@ fn attempted(at: i64, problem: &str) -> Entry {
 }
 
 fn intended(at: i64, steps: usize) -> Entry {
-    let executor = muster_core::executor::Executor {
-        host: "devvm".into(),
-    };
+    let executor = muster_core::executor::Executor::Host("devvm".into());
     let steps = (0..steps)
         .map(|number| {
             let action = Action::LockPassword {

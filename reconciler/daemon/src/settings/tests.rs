@@ -184,7 +184,7 @@ fn an_empty_file_gives_the_defaults() {
     assert_eq!(settings.replica, "Devvm.example.org-5eed");
     assert_eq!(settings.stale, Duration::from_secs(900));
     assert_eq!((settings.forge, settings.http), (None, None));
-    assert_eq!(settings.policy.executor.host, "devvm");
+    assert_eq!(settings.policy.executor.name(), "devvm");
     assert_eq!(settings.branch, "refs/heads/main");
     assert_eq!(settings.poll, Duration::from_secs(30));
     assert_eq!(settings.drift, Duration::from_secs(300));
@@ -422,7 +422,7 @@ fn later_files_are_laid_over_earlier_ones() {
         fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
     }
     let settings = load(&path, &ambient()).unwrap();
-    assert_eq!(settings.policy.executor.host, "three");
+    assert_eq!(settings.policy.executor.name(), "three");
     assert_eq!(settings.policy.families.len(), 2);
     assert_eq!(settings.policy.units, ["a@.service"]);
 }

@@ -116,10 +116,10 @@ pub(super) fn read(path: &Path, host: Option<&str>) -> Result<Recorded, Inventor
         observed,
         facts,
     } = Inventory::read(&text).map_err(content)?;
-    if let Some(wanted) = host.filter(|it| *it != executor.host) {
+    if let Some(wanted) = host.filter(|it| *it != executor.name()) {
         return Err(InventoryError::Other {
             path: path.to_owned(),
-            found: executor.host,
+            found: executor.name().to_owned(),
             wanted: wanted.to_owned(),
         });
     }
@@ -179,10 +179,10 @@ fn from_ledger(path: &Path, host: Option<&str>) -> Result<Recorded, InventoryErr
     let at = newest.first().map_or(facts.latest, |it| {
         Alive::read_of(alive.as_ref(), &it.commit, Time(it.time))
     });
-    if executor.host != host {
+    if executor.name() != host {
         return Err(InventoryError::Other {
             path: path.to_owned(),
-            found: executor.host,
+            found: executor.name().to_owned(),
             wanted: host,
         });
     }

@@ -90,7 +90,8 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     out.text(&shown(&root, now()))?;
     out.line(format_args!(
         "\nVersion {} is in force on host/{}.",
-        root.version, settings.policy.executor.host
+        root.version,
+        settings.policy.executor.name()
     ))?;
     Ok(exit::OK)
 }
