@@ -470,7 +470,12 @@ impl World {
         };
         Self {
             observed,
-            facts: Facts::genesis(&"0".repeat(32), "bench", commit(), NOW),
+            facts: Facts::genesis(
+                &"0".repeat(32),
+                Executor::Host("bench".into()),
+                commit(),
+                NOW,
+            ),
             commit: commit(),
         }
     }

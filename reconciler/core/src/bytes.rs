@@ -67,6 +67,15 @@ pub(crate) fn places_in_order<N: AsRef<[u8]>>(count: usize, name: impl Fn(u32) -
     keyed.into_iter().map(|(_, place)| place).collect()
 }
 
+/// The lines that are not empty, each with its place, from 0.
+pub(crate) fn lines_of(content: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let ends = memchr::memchr_iter(b'\n', content).chain([content.len()]);
+    let lines = ends.scan(0, |begin, end| {
+        Some(&content[std::mem::replace(begin, end + 1)..end])
+    });
+    lines.enumerate().filter(|(_, it)| !it.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

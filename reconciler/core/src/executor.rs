@@ -96,6 +96,24 @@ impl Executor {
         Self::named(self.kind(), name.to_owned())
     }
 
+    /// The executor whose pinned name this is, as a journal and a ledger have it: a host's stands there alone, any other one's
+    /// with its kind before it. It was checked when it was pinned.
+    pub fn pinned(text: &str) -> Self {
+        let other = text.split_once('/').and_then(|(word, name)| {
+            let kind = Kind::ALL.into_iter().find(|it| it.word() == word)?;
+            Some(Self::named(kind, name.to_owned()))
+        });
+        other.unwrap_or_else(|| Self::Host(text.to_owned()))
+    }
+
+    /// Its name as it is pinned: what [`Self::pinned`] reads.
+    pub fn to_pin(&self) -> String {
+        match self {
+            Self::Host(name) => name.clone(),
+            Self::Guests(_) | Self::Cluster(_) | Self::Ca(_) => self.to_string(),
+        }
+    }
+
     /// What it keeps.
     pub fn kind(&self) -> Kind {
         match self {
@@ -193,6 +211,7 @@ mod tests {
             );
             assert!(executor.ledger_ref().starts_with(&kind.ledgers()));
             assert!(executor.alive_ref().starts_with(&kind.signs_of_life()));
+            assert_eq!(Executor::pinned(&executor.to_pin()), executor);
             // A sign of life is no ledger.
             assert_eq!(Executor::of_ledger_ref(&executor.alive_ref()), None);
         }

@@ -3,22 +3,19 @@
 //! Facts change only by [`Facts::apply`], with an entry that is already durable. The same fold runs live and at
 //! recovery, so the two cannot disagree.
 
-use crate::accounts::facts::{AccountIds, ArchiveFacts, How, PersonFacts, SetAside};
-use crate::people::Stage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::accounts::action::{Action, Leave};
-use crate::accounts::policy::Ports;
 use crate::commit::CommitId;
+use crate::executor::Executor;
 use crate::id::StepId;
 use crate::journal::{Entry, Open, StepResult};
-use crate::limits::Limits;
-use crate::people::{Identity, Parking};
 use crate::release::Nonce;
 use crate::release::claim::{Claim, Progress, REFUSED_LIMIT, RefusedRelease, TrustFacts};
+use crate::rooms::Known;
 use crate::step::Step;
 use crate::time::Time;
 
@@ -35,10 +32,10 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// When the next try is due: after [`Limits::retry_after`], doubled each time, an hour at most.
-    pub fn retry_at(&self, limits: &Limits) -> Time {
+    /// When the next try is due: after `retry_after` seconds, doubled each time, an hour at most.
+    pub fn retry_at(&self, retry_after: u32) -> Time {
         let doublings = self.times.saturating_sub(1).min(12);
-        let wait = i64::from(limits.retry_after) << doublings;
+        let wait = i64::from(retry_after) << doublings;
         self.last.plus(wait.min(3_600))
     }
 }
@@ -205,7 +202,7 @@ impl fmt::Display for Suspended {
 #[serde(deny_unknown_fields)]
 pub struct Recorded {
     /// Which.
-    pub step: Step,
+    pub step: Arc<Step>,
     /// When.
     pub at: Time,
     /// The release it ran by, if it needed one.
@@ -221,8 +218,8 @@ pub const RECORD_LIMIT: usize = 1_000;
 pub struct Facts {
     /// Random, made once by `muster init`.
     pub executor_id: String,
-    /// The pinned name.
-    pub name: String,
+    /// Whose facts these are, as it was pinned by `muster init`.
+    pub executor: Executor,
     /// The commit last adopted.
     pub adopted: CommitId,
     /// A newer commit that was not adopted.
@@ -231,10 +228,8 @@ pub struct Facts {
     pub frozen: Option<Frozen>,
     /// Why nothing runs, as long as [`Suspended::holds_at`] says so.
     pub suspended: Option<Suspended>,
-    /// Everybody ever kept here, by name. Each in a box: put into their order, many of them would be moved byte for byte.
-    pub people: BTreeMap<String, Box<PersonFacts>>,
-    /// Ids of accounts whose creation was begun and not seen done: theirs when it is tried again, and nobody else's.
-    pub begun: BTreeMap<String, AccountIds>,
+    /// What the executor's room knows of what it keeps.
+    pub known: Known,
     /// When removals ran, for the limit over a day; a day old at most.
     pub removals: Vec<Time>,
     /// Steps that did not come out as meant, since they last did.
@@ -259,16 +254,15 @@ pub struct Facts {
 
 impl Facts {
     /// The facts of an executor that has just been initialised.
-    pub fn genesis(executor_id: &str, name: &str, adopt: CommitId, at: Time) -> Self {
+    pub fn genesis(executor_id: &str, executor: Executor, adopt: CommitId, at: Time) -> Self {
         Self {
             executor_id: executor_id.to_owned(),
-            name: name.to_owned(),
+            known: Known::new(executor.kind()),
+            executor,
             adopted: adopt,
             attempted: None,
             frozen: None,
             suspended: None,
-            people: BTreeMap::new(),
-            begun: BTreeMap::new(),
             removals: Vec::new(),
             failures: BTreeMap::new(),
             needs_operator: BTreeMap::new(),
@@ -280,6 +274,11 @@ impl Facts {
             resets: BTreeSet::new(),
             refused: Vec::new(),
         }
+    }
+
+    /// How many removals ran after a moment, of those of the last 24 hours that are remembered.
+    pub fn removals_since(&self, moment: Time) -> usize {
+        self.removals.iter().filter(|then| **then > moment).count()
     }
 
     /// The suspension that holds at a moment, if one does.
@@ -297,7 +296,7 @@ impl Facts {
                 adopt,
                 at,
             } => {
-                *self = Self::genesis(executor_id, name, adopt.clone(), *at);
+                *self = Self::genesis(executor_id, Executor::pinned(name), adopt.clone(), *at);
             }
             Entry::Adopted { commit, .. } => {
                 self.adopt(commit);
@@ -379,7 +378,7 @@ impl Facts {
         }
     }
 
-    fn apply_result(&mut self, step: &Step, result: &StepResult, at: Time, by: Option<Nonce>) {
+    fn apply_result(&mut self, step: &Arc<Step>, result: &StepResult, at: Time, by: Option<Nonce>) {
         if let Some(nonce) = by {
             let progress = match result {
                 StepResult::Done => Progress::Done,
@@ -389,33 +388,8 @@ impl Facts {
             };
             self.progress(nonce, step.id, progress);
         }
-        if let Action::CreateAccount {
-            user,
-            uid,
-            gid,
-            subuid,
-            subgid,
-            ..
-        } = &step.action
-        {
-            if *result == StepResult::Done {
-                self.begun.remove(user);
-            } else {
-                let ids = AccountIds {
-                    uid: *uid,
-                    gid: *gid,
-                    subuid: *subuid,
-                    subgid: *subgid,
-                };
-                self.begun.insert(user.clone(), ids);
-            }
-        }
-        if let Action::JoinGroup { user, group, .. } = &step.action
-            && *result != StepResult::Done
-        {
-            self.on(user, |person| {
-                person.joining.insert(group.clone());
-            });
+        if *result != StepResult::Done {
+            self.known.not_done(&step.action);
         }
         match result {
             StepResult::Done => {
@@ -447,221 +421,19 @@ impl Facts {
         self.record_more = 0;
     }
 
-    fn apply_done(&mut self, step: &Step, at: Time, by: Option<Nonce>) {
-        if step.action.is_removal() {
+    fn apply_done(&mut self, step: &Arc<Step>, at: Time, by: Option<Nonce>) {
+        if self.known.takes(&step.action).counts() {
             self.removals.push(at);
         }
         if self.record.len() < RECORD_LIMIT {
             self.record.push(Recorded {
-                step: step.clone(),
+                step: Arc::clone(step),
                 at,
                 by,
             });
         } else {
             self.record_more += 1;
         }
-        let user = step.action.user().to_owned();
-        match &step.action {
-            Action::CreateAccount {
-                user: _,
-                uid,
-                gid,
-                home,
-                shell: _,
-                subuid,
-                subgid,
-                authentik_user,
-                k8s_user,
-            } => {
-                let before = self.people.remove(&user);
-                let generation = before.as_ref().map_or(0, |it| it.generation) + 1;
-                let (ports, cuts, home_made, formerly, archive, home_owed) =
-                    before.map_or_else(Default::default, |it| {
-                        // The account was deleted behind our back: its memberships went with it, its ports and home did not.
-                        (
-                            it.ports,
-                            it.cuts,
-                            it.home_made,
-                            it.formerly,
-                            it.archive,
-                            it.home_owed,
-                        )
-                    });
-                self.people.insert(
-                    user,
-                    Box::new(PersonFacts {
-                        entry: step.id,
-                        how: How::Created,
-                        generation,
-                        cuts,
-                        uid: *uid,
-                        gid: *gid,
-                        home: home.clone(),
-                        subuid: *subuid,
-                        subgid: *subgid,
-                        authentik_user: authentik_user.clone(),
-                        k8s_user: k8s_user.clone(),
-                        stage: Stage::Active,
-                        since: at,
-                        home_made,
-                        ports,
-                        given: BTreeSet::new(),
-                        joining: BTreeSet::new(),
-                        aside: SetAside::default(),
-                        formerly,
-                        archive,
-                        home_owed,
-                    }),
-                );
-            }
-            Action::AdoptAccount {
-                user: _,
-                uid,
-                gid,
-                home,
-                authentik_user,
-                k8s_user,
-            } => {
-                self.people.insert(
-                    user,
-                    Box::new(PersonFacts {
-                        entry: step.id,
-                        how: How::Adopted,
-                        generation: 1,
-                        cuts: 0,
-                        uid: *uid,
-                        gid: *gid,
-                        home: home.clone(),
-                        subuid: None,
-                        subgid: None,
-                        authentik_user: authentik_user.clone(),
-                        k8s_user: k8s_user.clone(),
-                        stage: Stage::Active,
-                        since: at,
-                        home_made: true,
-                        ports: Ports::new(),
-                        given: BTreeSet::new(),
-                        joining: BTreeSet::new(),
-                        aside: SetAside::default(),
-                        formerly: BTreeSet::new(),
-                        archive: None,
-                        home_owed: None,
-                    }),
-                );
-            }
-            Action::RenameAccount {
-                from,
-                user: _,
-                uid: _,
-            } => {
-                if let Some(mut person) = self.people.remove(from) {
-                    person.formerly.insert(from.clone());
-                    self.people.insert(user, person);
-                }
-            }
-            Action::ChangeIdentity { identity, to, .. } => {
-                self.on(&user, |person| match identity {
-                    Identity::AuthentikUser => person.authentik_user.clone_from(to),
-                    Identity::K8sUser => person.k8s_user.clone_from(to),
-                })
-            }
-            Action::JoinGroup { group, .. } => self.on(&user, |person| {
-                person.given.insert(group.clone());
-                person.joining.remove(group);
-                person.aside.groups.remove(group);
-            }),
-            Action::LeaveGroup { group, because, .. } => self.on(&user, |person| {
-                person.given.remove(group);
-                person.joining.remove(group);
-                if *because == Leave::Cut {
-                    person.aside.groups.insert(group.clone());
-                }
-            }),
-            Action::AssignPorts { ports, .. } => {
-                self.on(&user, |person| person.ports.extend(ports.clone()))
-            }
-            Action::Park {
-                because: Parking::Asked | Parking::Expired,
-                ..
-            } => self.stand(&user, Stage::Parked, at),
-            Action::Unpark { .. } => self.stand(&user, Stage::Active, at),
-            Action::Cut { .. } => {
-                self.stand(&user, Stage::Cut, at);
-                self.on(&user, |person| person.cuts += 1);
-            }
-            Action::Return { .. } => self.stand(&user, Stage::Active, at),
-            Action::LockLogin { .. } => self.on(&user, |person| person.aside.login = true),
-            Action::UnlockLogin { .. } => self.on(&user, |person| person.aside.login = false),
-            Action::Trace {
-                trace, direction, ..
-            } => self.on(&user, |person| match direction {
-                crate::accounts::action::Direction::SetAside => {
-                    person.aside.traces.insert(*trace);
-                }
-                crate::accounts::action::Direction::Restore => {
-                    person.aside.traces.remove(trace);
-                }
-            }),
-            Action::CreateHome { .. } => self.on(&user, |person| person.home_made = true),
-            Action::ArchiveDelete {
-                home_id,
-                subuid,
-                subgid,
-                ..
-            } => {
-                self.stand(&user, Stage::Archived, at);
-                self.on(&user, |person| {
-                    // Ranges of an account that was adopted are reserved from here on (invariant 10).
-                    person.subuid = person.subuid.or(*subuid);
-                    person.subgid = person.subgid.or(*subgid);
-                    person.home_made &= home_id.is_some();
-                    // Memberships and the saved login went with the account; what came from the home can go back into it.
-                    person.given.clear();
-                    person.aside.login = false;
-                    person.aside.groups.clear();
-                });
-            }
-            Action::RecordArchive { sha256, bytes, .. } => self.on(&user, |person| {
-                person.archive = Some(ArchiveFacts {
-                    entry: person.entry,
-                    sha256: sha256.clone(),
-                    bytes: *bytes,
-                });
-            }),
-            Action::PurgeHome { .. } => self.stand(&user, Stage::Deleted, at),
-            Action::RestoreAccount { .. } => {
-                self.stand(&user, Stage::Active, at);
-                self.on(&user, |person| {
-                    person.home_owed = person.home_made.then_some(person.entry);
-                    person.entry = step.id;
-                    person.generation += 1;
-                    person.given.clear();
-                    person.aside.login = false;
-                    person.aside.groups.clear();
-                });
-            }
-            Action::RestoreHome { .. } => self.on(&user, |person| person.home_owed = None),
-            // Read back from the world each cycle; the ledger keeps no second copy.
-            Action::ChangeUid { .. }
-            | Action::SetShell { .. }
-            | Action::LockPassword { .. }
-            | Action::EndSessions { .. }
-            | Action::WriteEnvironment { .. }
-            | Action::Unit { .. }
-            | Action::Entry { .. } => {}
-        }
-    }
-
-    fn on(&mut self, user: &str, change: impl FnOnce(&mut PersonFacts)) {
-        if let Some(person) = self.people.get_mut(user) {
-            change(person);
-        }
-    }
-
-    fn stand(&mut self, user: &str, stage: Stage, at: Time) {
-        self.on(user, |person| {
-            person.stage = stage;
-            person.since = at;
-        });
+        self.known.done(step.id, &step.action, at);
     }
 }

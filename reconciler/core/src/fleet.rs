@@ -7,8 +7,6 @@ pub mod hosts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::accounts::observed::Observed;
-use crate::accounts::policy::Policy;
 use crate::commit::CommitId;
 use crate::diagnostic::visible;
 use crate::executor::Executor;
@@ -17,6 +15,7 @@ use crate::id::StepId;
 use crate::ledger::held::{self, HeldSteps};
 use crate::ledger::inventory::{self, Inventory};
 use crate::ledger::{self, policy};
+use crate::rooms::{Observed, Policy};
 use crate::time::Time;
 use crate::world::Files;
 
@@ -74,7 +73,7 @@ impl Told {
             }
             Some(bytes) => Inventory::read(bytes).map_err(chain)?,
         };
-        is_its_own(policy::FILE, &policy.executor, executor)?;
+        is_its_own(policy::FILE, policy.executor(), executor)?;
         is_its_own(inventory::FILE, &inventory.executor, executor)?;
         Ok(Self {
             executor: executor.clone(),
@@ -88,10 +87,10 @@ impl Told {
 
 fn facts_of(executor: &Executor, files: &Files) -> Result<Facts, String> {
     let (facts, _) = ledger::facts(files).map_err(chain)?;
-    if facts.name != executor.name() {
+    if facts.executor != *executor {
         return Err(format!(
-            "it calls itself the ledger of host/{}",
-            visible(&facts.name)
+            "it calls itself the ledger of {}",
+            visible(&facts.executor.to_string())
         ));
     }
     Ok(facts)

@@ -7,20 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::accounts::action::{Action, Leave};
-use crate::accounts::observed::Observed;
-use crate::accounts::policy::{ADMIN_GROUPS, Policy};
-use crate::accounts::render::FileWrite;
 use crate::commit::CommitId;
 use crate::facts::{Facts, Suspended};
 use crate::id::StepId;
 use crate::journal::{Authority, Entry};
-use crate::people::Stage;
+use crate::limits::{Bound, Bounds, Over};
 use crate::plan::{Plan, PlannedStep};
-use crate::price::Class;
-use crate::reading::Reading;
+use crate::price::{Class, Price, Takes};
 use crate::release::Nonce;
 use crate::release::admit::Claimed;
+use crate::rooms::{Blocked, Material};
+use crate::sheet::Hold;
 use crate::step::Step;
 use crate::time::Time;
 use crate::turn::Turn;
@@ -42,7 +39,7 @@ pub enum Reason {
     /// A step it builds on is not admitted.
     Needs(StepId),
     /// Something it needs is not there.
-    Precondition(String),
+    Precondition(Blocked),
     /// It failed, and is tried again later.
     Retry {
         /// When.
@@ -59,6 +56,12 @@ pub enum Reason {
 }
 
 impl Reason {
+    fn protected(name: &str) -> Self {
+        Self::Guardrail(format!(
+            "{name} is a protected name: no step may touch it, signed or not"
+        ))
+    }
+
     /// The word for it.
     pub fn code(&self) -> &'static str {
         match self {
@@ -79,7 +82,8 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::PendingSignature => f.write_str("waits for a signed release"),
-            Self::Limit(why) | Self::Guardrail(why) | Self::Precondition(why) => f.write_str(why),
+            Self::Limit(why) | Self::Guardrail(why) => f.write_str(why),
+            Self::Precondition(what) => what.fmt(f),
             Self::Needs(step) => write!(f, "follows step {step}"),
             Self::Retry { at, reason } => write!(f, "failed: {reason}; next try at {at}"),
             Self::NeedsOperator(why) => write!(f, "needs an operator: {why}"),
@@ -169,9 +173,9 @@ impl Admitted {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// The step.
-    pub step: Step,
-    /// Its class.
-    pub class: Class,
+    pub step: Arc<Step>,
+    /// What it costs.
+    pub price: Price,
     /// Why it waits.
     pub reason: Reason,
 }
@@ -186,79 +190,83 @@ pub struct Verdict {
     pub held: Vec<Held>,
 }
 
-/// Judges a whole plan: limits first, then each step.
+/// Judges a whole plan: what it is over first, then each step by its price.
 pub fn judge(
     plan: &Plan,
-    policy: &Policy,
+    bounds: &Bounds,
     facts: &Facts,
-    observed: &Observed,
     approvals: &Approvals,
     now: Time,
 ) -> Verdict {
-    let limits = Over {
-        admins: admin_limit(plan, policy, observed),
-        removals: removal_limit(plan, policy, facts, now)
-            .filter(|_| !permits_all_removals(plan, policy, approvals)),
-    };
+    let permitted = permits_all_removals(plan, approvals);
     let suspended = facts.suspension_at(now);
     let mut verdict = Verdict::default();
     let mut held_ids: BTreeSet<StepId> = BTreeSet::new();
     for planned in plan.steps() {
-        let class = planned.step.action.class(policy);
-        let needs = planned.needs.iter().find(|it| held_ids.contains(*it));
-        let reason = guardrail(&planned.step, policy)
-            .map(Reason::Guardrail)
+        let PlannedStep {
+            step,
+            price,
+            needs,
+            hold,
+            content: _,
+        } = &**planned;
+        let (protected, lacks) = match hold {
+            Some(Hold::Protected(name)) => (Some(Reason::protected(name)), None),
+            Some(Hold::Lacks(what)) => (None, Some(Reason::Precondition(what.clone()))),
+            None => (None, None),
+        };
+        let needs = needs.iter().find(|it| held_ids.contains(*it));
+        let reason = protected
             .or_else(|| needs.map(|need| Reason::Needs(*need)))
-            .or_else(|| planned.blocked.clone().map(Reason::Precondition))
-            .or_else(|| limits.hold(&planned.step, approvals))
-            .or_else(|| unapproved(planned.step.id, class, facts, approvals))
-            .or_else(|| earlier(planned.step.id, facts, policy, approvals, now));
+            .or(lacks)
+            .or_else(|| over(&bounds.over, step.id, price.takes, permitted, approvals))
+            .or_else(|| unapproved(step.id, price.class, facts, approvals))
+            .or_else(|| earlier(step.id, facts, bounds.retry_after, approvals, now));
         if reason.is_some() {
-            held_ids.insert(planned.step.id);
+            held_ids.insert(step.id);
         }
         // Last, so that what waits for something else says so; whatever would have run says who keeps it from running.
         match reason.or_else(|| suspended.cloned().map(Reason::Suspended)) {
             Some(reason) => {
                 verdict.held.push(Held {
-                    step: planned.step.clone(),
-                    class,
+                    step: Arc::clone(step),
+                    price: *price,
                     reason,
                 });
             }
             None => verdict.admitted.push(Admitted {
                 planned: Arc::clone(planned),
-                by: approvals.release_of(planned.step.id),
+                by: approvals.release_of(step.id),
             }),
         }
     }
     verdict
 }
 
-/// What the whole plan is over.
-struct Over {
-    admins: Option<String>,
-    removals: Option<String>,
-}
-
-impl Over {
-    /// Why they hold a step back. What is begun is brought to an end.
-    fn hold(&self, step: &Step, approvals: &Approvals) -> Option<Reason> {
-        if !takes_away(&step.action) || approvals.begun.contains(&step.id) {
-            return None;
-        }
-        let admins = self.admins.clone().map(Reason::Guardrail);
-        admins.or_else(|| self.removals.clone().map(Reason::Limit))
+/// Why what the plan is over holds a step back. What is begun is brought to an end.
+fn over(
+    over: &[Over],
+    step: StepId,
+    takes: Takes,
+    permitted: bool,
+    approvals: &Approvals,
+) -> Option<Reason> {
+    if !takes.is_held() || approvals.begun.contains(&step) {
+        return None;
     }
+    over.iter().find_map(|Over { bound, why }| match bound {
+        Bound::Floor => Some(Reason::Guardrail(why.clone())),
+        Bound::Share => (!permitted).then(|| Reason::Limit(why.clone())),
+    })
 }
 
 /// Whether releases name exactly the removals that would be benign otherwise: never a part of them. What only follows
 /// one of them is no choice of its own.
-fn permits_all_removals(plan: &Plan, policy: &Policy, approvals: &Approvals) -> bool {
+fn permits_all_removals(plan: &Plan, approvals: &Approvals) -> bool {
     let removals: BTreeSet<StepId> = plan
         .steps()
         .iter()
-        .filter(|it| takes_away(&it.step.action))
-        .filter(|it| it.step.action.class(policy) == Class::Benign)
+        .filter(|it| it.price.takes.is_held() && it.price.class == Class::Benign)
         .map(|it| it.step.id)
         .collect();
     plan.steps()
@@ -283,7 +291,7 @@ fn unapproved(step: StepId, class: Class, facts: &Facts, approvals: &Approvals) 
 fn earlier(
     step: StepId,
     facts: &Facts,
-    policy: &Policy,
+    retry_after: u32,
     approvals: &Approvals,
     now: Time,
 ) -> Option<Reason> {
@@ -294,137 +302,34 @@ fn earlier(
         return Some(Reason::NeedsOperator(why.clone()));
     }
     let failure = facts.failures.get(&step)?;
-    let at = failure.retry_at(&policy.limits);
+    let at = failure.retry_at(retry_after);
     (at > now).then(|| Reason::Retry {
         at,
         reason: failure.reason.clone(),
     })
 }
 
-/// Whether the limits hold it back: removals, and the parts of a cut.
-fn takes_away(action: &Action) -> bool {
-    action.is_removal()
-        || matches!(
-            action,
-            Action::LockLogin { .. }
-                | Action::LeaveGroup {
-                    because: Leave::Cut,
-                    ..
-                }
-                | Action::ArchiveDelete { .. }
-        )
-}
-
-fn removal_limit(plan: &Plan, policy: &Policy, facts: &Facts, now: Time) -> Option<String> {
-    let planned = plan
-        .steps()
-        .iter()
-        .filter(|it| it.step.action.is_removal())
-        .count();
-    if planned == 0 {
-        return None;
-    }
-    let recent = facts
-        .removals
-        .iter()
-        .filter(|then| then.plus(86_400) > now)
-        .count();
-    let removals = planned + recent;
-    let active = facts
-        .people
-        .values()
-        .filter(|it| it.stage == Stage::Active)
-        .count();
-    // Those already cut today were active this morning.
-    let cut_today = facts
-        .people
-        .values()
-        .filter(|it| it.stage == Stage::Cut && it.since.plus(86_400) > now)
-        .count();
-    let base = active + cut_today;
-    let limits = policy.limits;
-    (removals >= limits.removals && removals * 100 > limits.share * base).then(|| {
-        let percent = (removals * 100).checked_div(base).unwrap_or(100);
-        format!(
-            "over the limit: {removals} removals ({recent} of them in the last 24 hours) are {percent} % of {base} active \
-             accounts, and more than {} % is held as a whole; split the change over days, or sign a release for exactly \
-             these steps",
-            limits.share
-        )
-    })
-}
-
-fn admin_limit(plan: &Plan, policy: &Policy, observed: &Observed) -> Option<String> {
-    let Reading::Known(accounts) = &observed.accounts else {
-        return None;
-    };
-    let mut admins: BTreeMap<&str, usize> = accounts
-        .by_name
-        .iter()
-        .filter(|(_, it)| it.uid != 0 && it.expires.is_none() && it.shell != policy.nologin)
-        .map(|(name, it)| {
-            (
-                name.as_str(),
-                ADMIN_GROUPS
-                    .iter()
-                    .filter(|group| it.groups.contains(**group))
-                    .count(),
-            )
-        })
-        .filter(|(_, groups)| *groups > 0)
-        .collect();
-    let before = admins.len();
-    for planned in plan.steps() {
-        match &planned.step.action {
-            Action::Cut { user, .. }
-            | Action::LockLogin { user, .. }
-            | Action::ArchiveDelete { user, .. } => {
-                admins.remove(user.as_str());
-            }
-            Action::LeaveGroup { user, group, .. } if ADMIN_GROUPS.contains(&group.as_str()) => {
-                if let Some(groups) = admins.get_mut(user.as_str()) {
-                    *groups -= 1;
-                    if *groups == 0 {
-                        admins.remove(user.as_str());
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    let (left, least) = (admins.len(), policy.limits.min_admins);
-    (left < before && left < least).then(|| {
-        format!("would leave {left} accounts that can become root, and at least {least} must remain; add another admin first")
-    })
-}
-
-fn guardrail(step: &Step, policy: &Policy) -> Option<String> {
-    let user = step.action.user();
-    (user == "root" || policy.protected.contains(user))
-        .then(|| format!("{user} is a protected name: no step may touch it, signed or not"))
-}
-
 /// Steps that one intent covers, because one act carries them out.
 #[derive(Debug)]
 #[must_use = "a batch does nothing until it is intended"]
 pub struct Batch {
-    phase: Turn,
+    turn: Turn,
     admitted: Vec<Admitted>,
 }
 
 impl Verdict {
-    /// Takes the admitted steps apart by phase, in the order in which they run.
+    /// Takes the admitted steps apart by turn, in the order in which they run.
     pub fn into_batches(self) -> (Vec<Batch>, Vec<Held>) {
         let mut batches: Vec<Batch> = Vec::new();
-        let mut by_phase: BTreeMap<Turn, Vec<Admitted>> = BTreeMap::new();
+        let mut by_turn: BTreeMap<Turn, Vec<Admitted>> = BTreeMap::new();
         for admitted in self.admitted {
-            by_phase
-                .entry(admitted.step().action.phase())
+            by_turn
+                .entry(admitted.planned.price.turn)
                 .or_default()
                 .push(admitted);
         }
-        for (phase, admitted) in by_phase {
-            batches.push(Batch { phase, admitted });
+        for (turn, admitted) in by_turn {
+            batches.push(Batch { turn, admitted });
         }
         (batches, self.held)
     }
@@ -432,13 +337,13 @@ impl Verdict {
 
 impl Batch {
     /// When it runs.
-    pub fn phase(&self) -> Turn {
-        self.phase
+    pub fn turn(&self) -> Turn {
+        self.turn
     }
 
-    /// Its steps.
-    pub fn steps(&self) -> impl Iterator<Item = &Step> {
-        self.admitted.iter().map(Admitted::step)
+    /// Its steps, as they were planned.
+    pub fn steps(&self) -> impl Iterator<Item = &PlannedStep> {
+        self.admitted.iter().map(|it| &*it.planned)
     }
 
     /// Leaves out what builds on a step that was not done; returns what was left out.
@@ -471,7 +376,7 @@ impl Batch {
 
     /// Writes the intent to the journal; only if that succeeds, yields the right to act.
     ///
-    /// `writes` are the files that the steps of [`Turn::Files`] amount to.
+    /// `material` is what the act needs beyond its steps.
     ///
     /// # Errors
     /// Whatever `append` says; nothing may then be done.
@@ -479,7 +384,7 @@ impl Batch {
         self,
         commit: &CommitId,
         at: Time,
-        writes: Vec<FileWrite>,
+        material: Material,
         append: impl FnOnce(&Entry) -> Result<(), E>,
     ) -> Result<Intent, E> {
         let by: BTreeMap<StepId, Nonce> = self
@@ -487,7 +392,8 @@ impl Batch {
             .iter()
             .filter_map(|it| Some((it.step().id, it.by?)))
             .collect();
-        let steps: Vec<Step> = self.admitted.iter().map(|it| it.step().clone()).collect();
+        let steps = self.admitted.iter();
+        let steps: Vec<Arc<Step>> = steps.map(|it| Arc::clone(&it.planned.step)).collect();
         let commit = commit.clone();
         let authority = if by.is_empty() {
             Authority::Benign { commit }
@@ -500,13 +406,10 @@ impl Batch {
             authority,
         };
         append(&entry)?;
-        let Entry::Intended { steps, .. } = entry else {
-            unreachable!("made two lines above")
-        };
         Ok(Intent {
-            phase: self.phase,
-            steps,
-            writes,
+            turn: self.turn,
+            planned: self.admitted.into_iter().map(|it| it.planned).collect(),
+            material,
             at,
         })
     }
@@ -522,26 +425,31 @@ impl Batch {
 #[derive(Debug)]
 #[must_use = "an open intent must be brought to an outcome, or it is in doubt after a restart"]
 pub struct Intent {
-    phase: Turn,
-    steps: Vec<Step>,
-    writes: Vec<FileWrite>,
+    turn: Turn,
+    planned: Vec<Arc<PlannedStep>>,
+    material: Material,
     at: Time,
 }
 
 impl Intent {
-    /// Which phase.
-    pub fn phase(&self) -> Turn {
-        self.phase
+    /// Which turn.
+    pub fn turn(&self) -> Turn {
+        self.turn
     }
 
     /// What to do, in order.
-    pub fn steps(&self) -> &[Step] {
-        &self.steps
+    pub fn steps(&self) -> impl ExactSizeIterator<Item = &Arc<Step>> + Clone {
+        self.planned.iter().map(|it| &it.step)
     }
 
-    /// The files that the steps amount to.
-    pub fn writes(&self) -> &[FileWrite] {
-        &self.writes
+    /// The same, with what it costs.
+    pub fn planned(&self) -> &[Arc<PlannedStep>] {
+        &self.planned
+    }
+
+    /// What the act needs beyond its steps.
+    pub fn material(&self) -> &Material {
+        &self.material
     }
 
     /// The moment of the cycle, for dates that an act writes.

@@ -1,9 +1,6 @@
-//! What names a step: the id that is hashed, signed and shown.
+//! What names a step: how it is spelled, and the id that is hashed, signed and shown.
 
-use crate::accounts::action::{Action, Incarnation};
-use crate::accounts::facts::IdRange;
-use crate::accounts::policy::Ports;
-use crate::executor::Executor;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
 use std::str::FromStr;
@@ -12,40 +9,57 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::bytes::ByteSet;
+use crate::executor::Executor;
+
+/// How an action is spelled: the same for every subject. What stands here is hashed, signed and shown, and nothing else is.
+pub trait Spell {
+    /// The verb: `user.create`, `guest.start`.
+    fn word(&self) -> &'static str;
+
+    /// The one resource that it is about: `emo`, `104`.
+    fn resource(&self) -> &str;
+
+    /// What a person signs beside verb and resource, sorted by name.
+    fn parameters(&self, put: &mut dyn FnMut(&'static str, Parameter<'_>));
+}
 
 /// Names one step on one executor: the first 32 hex digits of a SHA-256 over everything that a signature must bind.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct StepId(pub(crate) [u8; 16]);
+pub struct StepId([u8; 16]);
 
 impl StepId {
     /// Names `action` on `executor`, for this incarnation of the resource.
-    pub fn of(executor: &Executor, action: &Action, incarnation: &Incarnation) -> Self {
+    pub fn of(executor: &Executor, action: &dyn Spell, incarnation: &dyn fmt::Display) -> Self {
         // Gathered first: a plan has tens of thousands of ids, and many small pieces cost more than the hash itself.
         let mut text = Vec::with_capacity(512);
         text.extend_from_slice(b"muster-step/1\0");
         put_field(&mut text, |text| put_display(text, executor));
-        put_text(&mut text, action.kind().word());
-        put_text(&mut text, action.user());
+        put_text(&mut text, action.word());
+        put_text(&mut text, action.resource());
         let mut count = 0;
-        action.each_parameter(&mut |_, _| count += 1);
+        action.parameters(&mut |_, _| count += 1);
         put_field(&mut text, |text| put_number(text, count));
-        action.each_parameter(&mut |name, value| {
+        action.parameters(&mut |name, value| {
             put_text(&mut text, name);
             match value {
                 Parameter::Text(value) => put_text(&mut text, value),
                 Parameter::Number(value) => put_field(&mut text, |text| put_number(text, value)),
-                Parameter::Range(_) | Parameter::Ports(_) | Parameter::Id(_) => {
+                Parameter::Shown(_) => {
                     put_field(&mut text, |text| put_display(text, value));
                 }
             }
         });
-        put_field(&mut text, |text| {
-            incarnation.spell(&mut |part| text.extend_from_slice(part))
-        });
+        put_field(&mut text, |text| put_display(text, incarnation));
         let digest = Sha256::digest(&text);
         let mut id = [0; 16];
         id.copy_from_slice(&digest[..16]);
+        Self(id)
+    }
+
+    /// An id out of its bytes.
+    #[cfg(test)]
+    pub(crate) fn from_bytes(id: [u8; 16]) -> Self {
         Self(id)
     }
 
@@ -157,13 +171,14 @@ impl fmt::Debug for StepId {
 }
 
 /// The value of one parameter.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Parameter<'a> {
+#[derive(Clone, Copy)]
+pub enum Parameter<'a> {
+    /// Text.
     Text(&'a str),
+    /// A number.
     Number(u64),
-    Range(IdRange),
-    Ports(&'a Ports),
-    Id(StepId),
+    /// Anything else, as it prints.
+    Shown(&'a dyn fmt::Display),
 }
 
 impl fmt::Display for Parameter<'_> {
@@ -171,17 +186,38 @@ impl fmt::Display for Parameter<'_> {
         match self {
             Self::Text(text) => f.write_str(text),
             Self::Number(number) => number.fmt(f),
-            Self::Range(range) => range.fmt(f),
-            Self::Ports(ports) => ports
-                .iter()
-                .enumerate()
-                .try_for_each(|(i, (family, port))| {
-                    let before = if i == 0 { "" } else { "/" };
-                    write!(f, "{before}{family}:{port}")
-                }),
-            Self::Id(id) => id.fmt(f),
+            Self::Shown(value) => value.fmt(f),
         }
     }
+}
+
+/// The words of a step: `user.archive_delete emo home=/home/emo uid=1004`. What is shown is what is signed.
+pub fn words(action: &dyn Spell) -> String {
+    let mut out = String::with_capacity(128);
+    out.push_str(action.word());
+    out.push(' ');
+    push_encoded(&mut out, action.resource());
+    action.parameters(&mut |name, value| {
+        out.push(' ');
+        out.push_str(name);
+        out.push('=');
+        match value {
+            Parameter::Text(value) => push_encoded(&mut out, value),
+            Parameter::Number(_) | Parameter::Shown(_) => {
+                push_encoded(&mut out, &value.to_string())
+            }
+        }
+    });
+    out
+}
+
+/// What a person signs beside verb and resource, by name.
+pub fn parameters(action: &dyn Spell) -> BTreeMap<&'static str, String> {
+    let mut all = BTreeMap::new();
+    action.parameters(&mut |name, value| {
+        all.insert(name, value.to_string());
+    });
+    all
 }
 
 /// Writes a value so that it is one word of printable ASCII: all but `[A-Za-z0-9._/@:+-]` becomes `%XX`.
@@ -191,7 +227,7 @@ pub fn percent_encode(value: &str) -> String {
     out
 }
 
-pub(crate) fn push_encoded(out: &mut String, value: &str) {
+fn push_encoded(out: &mut String, value: &str) {
     if STANDS_FOR_ITSELF.has_all(value) {
         out.push_str(value);
         return;

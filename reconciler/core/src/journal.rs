@@ -4,10 +4,12 @@
 //! by one function that guards the live path and replays the log.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::commit::CommitId;
+use crate::executor::Executor;
 use crate::facts::{Facts, Frozen};
 use crate::id::StepId;
 use crate::release::Nonce;
@@ -128,7 +130,7 @@ pub enum Entry {
         /// When.
         at: Time,
         /// Its steps, in order.
-        steps: Vec<Step>,
+        steps: Vec<Arc<Step>>,
         /// By what right.
         authority: Authority,
     },
@@ -219,7 +221,7 @@ pub struct Replayed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
     /// Its steps, in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<Arc<Step>>,
     /// By what right it runs.
     pub authority: Authority,
 }
@@ -236,6 +238,9 @@ pub enum OutOfOrder {
     /// An outcome without an intent.
     #[error("an outcome was recorded with no batch open")]
     Outcome,
+    /// A step that another kind of executor carries out.
+    #[error("a step was intended that is not for this kind of executor")]
+    Foreign,
     /// An outcome with more or fewer results than the batch has steps.
     #[error("an outcome has {results} results for {steps} steps")]
     Results {
@@ -259,7 +264,7 @@ impl Replayed {
                 name,
                 adopt,
             } => Ok(Self {
-                facts: Facts::genesis(executor_id, name, adopt.clone(), *at),
+                facts: Facts::genesis(executor_id, Executor::pinned(name), adopt.clone(), *at),
                 open: None,
             }),
             _ => Err(OutOfOrder::Genesis),
@@ -280,6 +285,10 @@ impl Replayed {
                 },
                 None,
             ) => {
+                let kind = self.facts.executor.kind();
+                if steps.iter().any(|step| step.action.kind() != kind) {
+                    return Err(OutOfOrder::Foreign);
+                }
                 self.facts.apply(entry, None);
                 self.open = Some(Open {
                     steps: steps.clone(),

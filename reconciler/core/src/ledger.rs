@@ -11,17 +11,14 @@ pub mod told;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
-use crate::accounts::facts::AccountIds;
-use crate::accounts::line;
-use crate::accounts::verbs::Verb;
-use crate::bytes::places_in_order;
 use crate::commit::CommitId;
+use crate::executor::{Executor, Kind};
 use crate::facts::{Attempted, Facts, Failure, Frozen, Recorded, Suspended};
 use crate::id::StepId;
 use crate::release::Nonce;
 use crate::release::claim::{Claim, RefusedRelease, TrustFacts};
+use crate::rooms::{self, Begun, Known};
 use crate::time::Time;
 
 /// The format this version writes. A newer one is readable by people, not writable by us.
@@ -43,7 +40,8 @@ struct State {
     frozen: Option<Frozen>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     suspended: Option<Suspended>,
-    begun: BTreeMap<String, AccountIds>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    begun: Option<Begun>,
     removals: Vec<Time>,
     failures: BTreeMap<StepId, Failure>,
     needs_operator: BTreeMap<StepId, String>,
@@ -101,13 +99,13 @@ pub enum LedgerError {
         step: StepId,
     },
     /// A kind of step that no setting can declare benign.
-    #[error("{} declares {kind} benign, which no setting can", policy::FILE)]
+    #[error("{} declares {verb} benign, which no setting can", policy::FILE)]
     NotDeclarable {
         /// Which.
-        kind: Verb,
+        verb: &'static str,
     },
     /// An executor of a kind this version does not know.
-    #[error("{found:?} is no executor that this version of muster knows; it knows host/<name>")]
+    #[error("{found:?} is no executor that this version of muster knows")]
     Executor {
         /// What was found.
         found: String,
@@ -136,53 +134,61 @@ fn check_format(file: &str, bytes: &[u8], newest: u32) -> Result<(), LedgerError
     Ok(())
 }
 
+/// Whose a file of a ledger says it is, where its format is not from the future. One look: an inventory is large.
+fn executor_of(
+    file: &str,
+    bytes: &[u8],
+    newest: impl FnOnce(Kind) -> u32,
+) -> Result<Executor, LedgerError> {
+    #[derive(Deserialize)]
+    struct Head {
+        format: u32,
+        executor: String,
+    }
+    let Head { format, executor } =
+        serde_json::from_slice(bytes).map_err(|source| malformed(file, source))?;
+    let known: Result<Executor, _> = executor.parse();
+    let newest = known.as_ref().map_or(FORMAT, |it| newest(it.kind()));
+    if format > newest {
+        return Err(LedgerError::Newer { found: format });
+    }
+    known.map_err(|_| LedgerError::Executor { found: executor })
+}
+
 /// The file that holds all but the people and the releases.
 pub const STATE: &str = "state.json";
-const PEOPLE: &str = "people/";
-
-/// What a person's line has in bytes at least, or nearly so.
-const SHORT_LINE: usize = 64;
-
 /// One line of JSON for each release that was ever taken up.
 const RELEASES: &str = "releases.jsonl";
 
 /// Whether a file of a ledger holds facts. The others tell those who look at it from outside, and nobody who runs needs
 /// them: [`held::FILE`], [`inventory::FILE`] and [`policy::FILE`].
 pub fn is_of_facts(path: &str) -> bool {
-    path == STATE || path == RELEASES || path.starts_with("people/")
+    path == STATE || path == RELEASES || rooms::is_kept_in(path)
 }
 
 /// The files of a ledger that holds `facts`, up to journal record `through`.
 pub fn files(facts: &Facts, through: &Through) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::from([(STATE.to_owned(), state(facts, through))]);
     files.extend(releases(facts).map(|lines| (RELEASES.to_owned(), lines)));
-    for (user, person) in &facts.people {
-        line::push(files.entry(shard(user)).or_default(), user, person);
-    }
+    let kept = facts.known.files(None);
+    files.extend(
+        kept.into_iter()
+            .filter_map(|(path, lines)| Some((path, lines?))),
+    );
     files
 }
 
-/// What of [`files`] is other than before, when nothing but `users` changed in the people: a commit then costs what
+/// What of [`files`] is other than before, when nothing but `names` changed in what is kept: a commit then costs what
 /// changed. `None` is a file that is gone.
 pub fn files_of(
     facts: &Facts,
     through: &Through,
-    users: &BTreeSet<String>,
+    names: &BTreeSet<String>,
 ) -> BTreeMap<String, Option<Vec<u8>>> {
-    let shards: BTreeSet<u8> = users.iter().map(|user| shard_number(user)).collect();
     let mut files: BTreeMap<String, Option<Vec<u8>>> =
         BTreeMap::from([(STATE.to_owned(), Some(state(facts, through)))]);
     files.extend(releases(facts).map(|lines| (RELEASES.to_owned(), Some(lines))));
-    files.extend(shards.iter().map(|number| (shard_path(*number), None)));
-    if !shards.is_empty() {
-        for (user, person) in &facts.people {
-            let number = shard_number(user);
-            if shards.contains(&number) {
-                let file = files.entry(shard_path(number)).or_default();
-                line::push(file.get_or_insert_default(), user, person);
-            }
-        }
-    }
+    files.extend(facts.known.files(Some(names)));
     files
 }
 
@@ -205,13 +211,12 @@ pub fn holds(files: &BTreeMap<String, Vec<u8>>, facts: &Facts, through: &Through
 fn state(facts: &Facts, through: &Through) -> Vec<u8> {
     let Facts {
         executor_id,
-        name,
+        executor,
         adopted,
         attempted,
         frozen,
         suspended,
-        people: _,
-        begun,
+        known,
         removals,
         failures,
         needs_operator,
@@ -226,12 +231,12 @@ fn state(facts: &Facts, through: &Through) -> Vec<u8> {
     let state = State {
         format: FORMAT,
         executor_id: executor_id.clone(),
-        name: name.clone(),
+        name: executor.to_pin(),
         adopted: adopted.clone(),
         attempted: attempted.clone(),
         frozen: frozen.clone(),
         suspended: suspended.clone(),
-        begun: begun.clone(),
+        begun: known.begun(),
         removals: removals.clone(),
         failures: failures.clone(),
         needs_operator: needs_operator.clone(),
@@ -248,19 +253,6 @@ fn state(facts: &Facts, through: &Through) -> Vec<u8> {
     text
 }
 
-/// The file that a person's line is in.
-pub fn shard(user: &str) -> String {
-    shard_path(shard_number(user))
-}
-
-fn shard_number(user: &str) -> u8 {
-    Sha256::digest(user.as_bytes())[0]
-}
-
-fn shard_path(number: u8) -> String {
-    format!("{PEOPLE}{number:02x}.jsonl")
-}
-
 /// What changed from one set of files to the next: new contents, or `None` for a file that is gone.
 pub fn changes(
     before: &BTreeMap<String, Vec<u8>>,
@@ -275,15 +267,6 @@ pub fn changes(
         .filter(|path| !after.contains_key(*path))
         .map(|path| (path.clone(), None));
     written.chain(gone).collect()
-}
-
-/// The lines that are not empty, each with its place, from 0.
-fn lines_of(content: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    let ends = memchr::memchr_iter(b'\n', content).chain([content.len()]);
-    let lines = ends.scan(0, |begin, end| {
-        Some(&content[std::mem::replace(begin, end + 1)..end])
-    });
-    lines.enumerate().filter(|(_, it)| !it.is_empty())
 }
 
 /// How far into the journal the ledger in `files` reaches; no other file than [`STATE`] need be there.
@@ -338,25 +321,6 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         return Err(LedgerError::Newer { found: format });
     }
     let state: State = serde_json::from_slice(text).map_err(malformed)?;
-    let shards = || files.iter().filter(|(path, _)| path.starts_with(PEOPLE));
-    let mut lines = Vec::with_capacity(shards().map(|(_, it)| it.len() / SHORT_LINE).sum());
-    for (path, content) in shards() {
-        for (index, line) in lines_of(content) {
-            lines.push((path, index, line));
-        }
-    }
-    // What is known of a person is large, and a map is made of names in their order far faster than shard by shard: the
-    // lines are sorted, and everybody is read into their place.
-    let in_order = places_in_order(lines.len(), |at| line::name(lines[at as usize].2));
-    let mut people = Vec::with_capacity(lines.len());
-    for (path, index, line) in in_order.into_iter().map(|at| lines[at as usize]) {
-        let person = line::read(line).map_err(|source| LedgerError::Malformed {
-            file: path.clone(),
-            line: index + 1,
-            source,
-        })?;
-        people.push(person);
-    }
     let State {
         format: _,
         executor_id,
@@ -378,7 +342,7 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         through,
     } = state;
     let mut claims = BTreeMap::new();
-    for (index, line) in lines_of(files.get(RELEASES).map_or(&[], Vec::as_slice)) {
+    for (index, line) in crate::bytes::lines_of(files.get(RELEASES).map_or(&[], Vec::as_slice)) {
         let claim: Claim =
             serde_json::from_slice(line).map_err(|source| LedgerError::Malformed {
                 file: RELEASES.to_owned(),
@@ -387,15 +351,17 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
             })?;
         claims.insert(claim.nonce, claim);
     }
+    let executor = Executor::pinned(&name);
+    let known = Known::read(executor.kind(), begun, files)
+        .map_err(|(file, line, source)| LedgerError::Malformed { file, line, source })?;
     let facts = Facts {
         executor_id,
-        name,
+        executor,
         adopted,
         attempted,
         frozen,
         suspended,
-        people: people.into_iter().collect(),
-        begun,
+        known,
         removals,
         failures,
         needs_operator,
@@ -445,7 +411,12 @@ mod tests {
 
     #[test]
     fn what_changed_in_some_people_makes_the_same_files_as_everybody() {
-        let mut facts = Facts::genesis("id", "devvm", "a".repeat(40).parse().unwrap(), Time(0));
+        let mut facts = Facts::genesis(
+            "id",
+            Executor::Host("devvm".into()),
+            "a".repeat(40).parse().unwrap(),
+            Time(0),
+        );
         for uid in 0..300 {
             facts
                 .people

@@ -26,19 +26,27 @@ pub mod compat;
 pub mod diagnostic;
 pub mod edit;
 pub mod executor;
+mod flat;
 pub mod id;
+pub mod ink;
 pub mod limits;
 pub mod merge_join;
 pub mod people;
 pub mod price;
 pub mod reading;
 pub mod repo;
+pub mod sheet;
 pub mod time;
 pub mod turn;
+pub mod verb;
 pub mod yaml;
 
 // Rooms.
 pub mod accounts;
+pub mod guests;
+
+// Register.
+pub mod rooms;
 
 // Spine.
 pub mod facts;
@@ -51,5 +59,6 @@ pub mod ledger;
 pub mod plan;
 pub mod release;
 pub mod report;
+pub mod settle;
 pub mod step;
 pub mod world;

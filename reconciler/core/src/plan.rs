@@ -1,23 +1,24 @@
 //! The ordered steps from observed to desired. A plan leaves nothing to choose, and is byte-identical for equal inputs
 //! (invariant 12).
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
-use crate::accounts::desired::Desired;
-use crate::accounts::observed::Observed;
-use crate::accounts::policy::{Aggregate, Policy};
 use crate::commit::CommitId;
 use crate::facts::Facts;
 use crate::id::StepId;
+use crate::limits::Bounds;
+use crate::price::{Price, Takes};
+use crate::rooms::{self, Action, Aside, Blocked, Desired, Material, Observed, Policy};
+use crate::sheet::{Drafted, Hold};
 use crate::step::Step;
-use crate::time::Date;
+use crate::time::{Date, Time};
+
+pub use crate::rooms::Note;
 
 /// Everything that a plan depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
-    /// What the host's administrator decided.
+    /// What the executor's administrator decided.
     pub policy: &'a Policy,
     /// The commit that is planned.
     pub commit: &'a CommitId,
@@ -25,7 +26,7 @@ pub struct Input<'a> {
     pub today: Date,
     /// What the commit asks for.
     pub desired: &'a Desired,
-    /// What was read on the host.
+    /// What was read of the executor's world.
     pub observed: &'a Observed,
     /// What muster knows of its own doing.
     pub facts: &'a Facts,
@@ -34,191 +35,76 @@ pub struct Input<'a> {
 /// The steps, and what is to be said beside them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    pub(crate) commit: CommitId,
-    pub(crate) today: Date,
-    pub(crate) steps: Vec<Arc<PlannedStep>>,
-    pub(crate) notes: Vec<Note>,
-    pub(crate) environments: BTreeMap<String, String>,
-    pub(crate) ports: BTreeMap<String, u16>,
+    commit: CommitId,
+    today: Date,
+    steps: Vec<Arc<PlannedStep>>,
+    notes: Vec<Note>,
+    aside: Aside,
 }
 
 /// A step in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedStep {
     /// The step.
-    pub step: Step,
+    pub step: Arc<Step>,
+    /// What it costs.
+    pub price: Price,
     /// Steps that must be done before it.
     pub needs: Vec<StepId>,
-    /// What is not there and has to be, if something is not.
-    pub blocked: Option<String>,
+    /// What stands against it, signed or not, if something does.
+    pub hold: Option<Hold<Blocked>>,
+    /// What it writes, where its parameters have a digest of it alone.
+    pub content: Option<Arc<str>>,
 }
 
-/// What people should know that is no step: the typed answer to "why did nothing happen?".
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Note {
-    /// The row cannot be carried out here until somebody acts.
-    Refused {
-        /// Whose row.
-        user: String,
-        /// Why, and what to do.
-        why: String,
-    },
-    /// A part of the host could not be read, so nothing is planned on it.
-    Unread {
-        /// Which part.
-        part: String,
-        /// Why.
-        why: String,
-    },
-    /// The plan is made elsewhere, from what was written down: whether these traces of a login are there is looked at on the host
-    /// when it applies the plan, and each that is there is set aside too.
-    LookedAtLater {
-        /// Whose.
-        user: String,
-        /// Which traces.
-        traces: Vec<&'static str>,
-    },
-    /// The roster is empty: nobody is cut on its account.
-    EmptyRoster {
-        /// How many accounts are kept.
-        kept: usize,
-    },
-    /// A person's last valid day is near.
-    Expiring {
-        /// Whose.
-        user: String,
-        /// Days left; 0 is today.
-        days: i64,
-        /// Whom to ask, or nothing.
-        contact: String,
-    },
-    /// The cluster does not know a person yet; onboarding goes on (R11).
-    ClusterPending {
-        /// Whose.
-        user: String,
-        /// What is missing, and what to do.
-        what: String,
-    },
-    /// A group that a tier gives does not exist here.
-    NoSuchGroup {
-        /// The group.
-        group: String,
-        /// Whom it would be given to.
-        users: Vec<String>,
-    },
-    /// A membership that is neither asked for nor given by muster. It stays.
-    NotFromRoster {
-        /// Whose.
-        user: String,
-        /// Which group.
-        group: String,
-    },
-    /// An entry of an aggregate file that is nobody's of ours. It stays.
-    ForeignEntry {
-        /// Which file.
-        file: Aggregate,
-        /// Its key.
-        key: String,
-    },
-}
-
-/// The part of a host without which nothing is planned on it.
-pub(crate) const ACCOUNT_DATABASES: &str = "the account databases";
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused { user, why } => write!(f, "{user}: {why}"),
-            Self::Unread { part, why } => {
-                write!(
-                    f,
-                    "{part} could not be read ({why}); nothing is planned on it"
-                )
-            }
-            Self::LookedAtLater { user, traces } => write!(
-                f,
-                "{user}: {} were not written down; the host looks when it applies this, and sets aside what is there",
-                traces.join(", ")
-            ),
-            Self::EmptyRoster { kept } => write!(
-                f,
-                "the roster is empty, and {kept} accounts are kept here: absence cuts nobody; remove people in rows, \
-                 not by emptying the file"
-            ),
-            Self::Expiring {
-                user,
-                days,
-                contact,
-            } => {
-                match days {
-                    0 => write!(f, "{user}: today is the last valid day; parked tomorrow")?,
-                    1 => write!(f, "{user}: expires tomorrow, then parked")?,
-                    _ => write!(f, "{user}: expires in {days} days, then parked")?,
-                }
-                if contact.is_empty() {
-                    Ok(())
-                } else {
-                    write!(f, "; ask {contact}")
-                }
-            }
-            Self::ClusterPending { user: _, what } => f.write_str(what),
-            Self::NoSuchGroup { group, users } => {
-                write!(
-                    f,
-                    "group {group} does not exist here; skipped for {}",
-                    users.join(", ")
-                )
-            }
-            Self::NotFromRoster { user, group } => {
-                write!(
-                    f,
-                    "{user}: member of {group}, not from the roster; left as it is"
-                )
-            }
-            Self::ForeignEntry { file, key } => {
-                write!(
-                    f,
-                    "{} entry {key}: not from the roster; left as it is",
-                    file.word()
-                )
-            }
-        }
-    }
-}
-
-impl Note {
-    /// The word for it, for programs.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Refused { .. } => "refused",
-            Self::Unread { .. } => "unread",
-            Self::LookedAtLater { .. } => "looked_at_later",
-            Self::EmptyRoster { .. } => "empty_roster",
-            Self::Expiring { .. } => "expiring",
-            Self::ClusterPending { .. } => "cluster_pending",
-            Self::NoSuchGroup { .. } => "no_such_group",
-            Self::NotFromRoster { .. } => "not_from_roster",
-            Self::ForeignEntry { .. } => "foreign_entry",
-        }
-    }
-
-    /// Whether it says that nothing at all could be planned for the host.
-    pub fn leaves_host_unknown(&self) -> bool {
-        matches!(self, Self::Unread { part, .. } if part == ACCOUNT_DATABASES)
-    }
-
-    /// Whether somebody has to act on it.
-    pub fn needs_attention(&self) -> bool {
-        matches!(
-            self,
-            Self::Refused { .. } | Self::Unread { .. } | Self::EmptyRoster { .. }
-        )
+impl PlannedStep {
+    fn of(drafted: Drafted<Action, rooms::Incarnation, Blocked>) -> Arc<Self> {
+        let Drafted {
+            id,
+            action,
+            incarnation,
+            price,
+            needs,
+            hold,
+            content,
+        } = drafted;
+        Arc::new(Self {
+            step: Arc::new(Step {
+                id,
+                action,
+                incarnation,
+            }),
+            price,
+            needs,
+            hold,
+            content,
+        })
     }
 }
 
 /// Computes the steps from what was observed to what is desired. Pure and total.
 pub fn plan(input: &Input<'_>) -> Plan {
-    crate::accounts::plan::draft(input)
+    let Input {
+        policy,
+        commit,
+        today,
+        desired,
+        observed,
+        facts,
+    } = *input;
+    let rooms::Draft {
+        steps,
+        mut notes,
+        aside,
+    } = rooms::draft(policy, today, desired, observed, &facts.known);
+    notes.sort();
+    Plan {
+        commit: commit.clone(),
+        today,
+        steps: steps.into_iter().map(PlannedStep::of).collect(),
+        notes,
+        aside,
+    }
 }
 
 impl Plan {
@@ -242,13 +128,32 @@ impl Plan {
         &self.notes
     }
 
-    /// Contents of the environment files that steps write, by person.
-    pub fn environments(&self) -> &BTreeMap<String, String> {
-        &self.environments
+    /// What the plan as a whole is over, with the removals of the last 24 hours.
+    pub fn bounds(&self, policy: &Policy, observed: &Observed, facts: &Facts, now: Time) -> Bounds {
+        let planned = self
+            .steps
+            .iter()
+            .map(|it| (&it.step.action, it.price.takes));
+        // Who takes nothing away is over nothing, and need not be counted.
+        let planned: Vec<(&Action, Takes)> = planned.collect();
+        let recent = facts.removals_since(now.plus(-86_400));
+        rooms::bounds(
+            planned.iter().copied(),
+            policy,
+            observed,
+            &facts.known,
+            recent,
+            now,
+        )
     }
 
-    /// Each person's first port, which orders the login map (R18).
-    pub fn ports(&self) -> &BTreeMap<String, u16> {
-        &self.ports
+    /// What the act of some of its steps needs beyond them.
+    pub fn material<'a>(
+        &'a self,
+        steps: impl Iterator<Item = &'a PlannedStep>,
+        observed: &Observed,
+    ) -> Material {
+        let steps = steps.map(|it| (&it.step.action, it.content.as_ref()));
+        rooms::material(steps, observed, &self.aside)
     }
 }

@@ -21,3 +21,39 @@ impl<T> Reading<T> {
         }
     }
 }
+
+/// How far the world shows a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is as the step wanted it.
+    Reached,
+    /// It is not.
+    NotReached,
+    /// A part of it is, and the same step brings it to its end.
+    Halfway(String),
+    /// It is something that the ordinary path does not finish.
+    Strange(String),
+    /// It could not be read.
+    Unknown(String),
+}
+
+impl State {
+    /// Reached, or not.
+    pub fn when(reached: bool) -> Self {
+        if reached {
+            Self::Reached
+        } else {
+            Self::NotReached
+        }
+    }
+}
+
+/// The facts of an executor as they stand in a file that carries them along: read again by the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedFacts {
+    /// All but what is kept line by line.
+    pub state: serde_json::Value,
+    /// Those lines.
+    pub people: Vec<serde_json::Value>,
+}

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::accounts::observed::{Observed, Question};
 use crate::commit::{CommitId, TagId};
 use crate::diagnostic::Diagnostics;
 use crate::gate::Intent;
@@ -12,6 +11,7 @@ use crate::journal::Entry;
 use crate::ledger::Through;
 use crate::release::root::Root;
 use crate::release::{ObjectKind, TagHorizon};
+use crate::rooms::{Observed, Question};
 
 /// A machine that is read and changed.
 pub trait World {

@@ -104,7 +104,7 @@ fn observed(processes: usize) -> Observed {
 
 #[test]
 fn an_inventory_reads_back_as_it_was_and_so_do_the_facts_in_it() {
-    let facts = Facts::genesis(&"0".repeat(32), "devvm", commit(), Time(5));
+    let facts = Facts::genesis(&"0".repeat(32), devvm(), commit(), Time(5));
     let inventory = Inventory {
         executor: devvm(),
         recorded: Some(Time(9)),

@@ -43,7 +43,7 @@ pub fn text(summary: &Summary) -> String {
             "held       {} {} [{}: {}]",
             held.step.id,
             held.step.words(),
-            held.class,
+            held.price.class,
             visible(&held.reason.to_string())
         ));
     }

@@ -9,12 +9,8 @@ mod records;
 mod releases;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use muster_core::accounts::action::Action;
-use muster_core::accounts::desired::Desired;
-use muster_core::accounts::observed::{AccountsOf, Observed, Question};
-use muster_core::accounts::policy::Policy;
-use muster_core::accounts::question::question;
 use muster_core::commit::{CommitId, TagId};
 use muster_core::diagnostic::Diagnostics;
 use muster_core::facts::{Attempted, Facts, Frozen, Suspended};
@@ -23,6 +19,7 @@ use muster_core::journal::{OutOfOrder, Replayed, StepResult};
 use muster_core::ledger;
 use muster_core::plan::{self, Input, Note, Plan};
 use muster_core::release::{Code, Refusal};
+use muster_core::rooms::{self, Desired, Observed, Policy, Question};
 use muster_core::step::Step;
 use muster_core::time::{Date, Time};
 use muster_core::world::{Files, Journal, Ledger, ReportSink, Source, TrustStore, World};
@@ -184,9 +181,11 @@ pub struct Summary {
     /// Why nothing runs.
     pub suspended: Option<Suspended>,
     /// What was left open by a process that died, as the world showed it.
-    pub recovered: Vec<(Step, StepResult)>,
+    pub recovered: Vec<(Arc<Step>, StepResult)>,
     /// What ran, and how it came out.
-    pub ran: Vec<(Step, StepResult)>,
+    pub ran: Vec<(Arc<Step>, StepResult)>,
+    /// Whether something that ran lets the world show more than the step itself.
+    shows_more: bool,
     /// What waits, and why.
     pub held: Vec<Held>,
     /// What became of releases, rotations and resets.
@@ -225,8 +224,7 @@ impl Summary {
 
     /// How many parts of the world could not be read, so that nothing was planned on them.
     pub fn unread(&self) -> usize {
-        let unread = |note: &&Note| matches!(note, Note::Unread { .. });
-        self.notes.iter().filter(unread).count()
+        self.notes.iter().filter(|note| note.is_unread()).count()
     }
 }
 
@@ -280,8 +278,7 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
         summary.notes = plan.notes().to_vec();
 
         // Act.
-        let before = summary.ran.len();
-        carry_out(
+        let uncovered = carry_out(
             memory,
             outside,
             &mut run,
@@ -290,9 +287,6 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
             &mut approvals,
             &mut summary,
         )?;
-        let uncovered = summary.ran[before..]
-            .iter()
-            .any(|(step, result)| *result == StepResult::Done && uncovers(&step.action));
         if !uncovered || summary.stopped || pass == PASSES {
             if !summary.stopped {
                 let steps = plan.steps().iter().map(|it| it.step.id).collect();
@@ -385,32 +379,20 @@ fn look_again<S, W: World, J, L, R>(
     summary: &Summary,
 ) -> Result<(), CycleError> {
     let mut question = everything(desired, memory.facts(), policy);
-    let mut ran = summary.ran.iter().map(|(step, _)| step);
-    if ran.clone().any(|step| uncovers(&step.action)) {
+    if summary.shows_more {
         *observed = observe(outside, &question)?;
         return Ok(());
     }
     let mut touched = BTreeSet::new();
-    touch(&mut touched, &mut ran);
-    question.people.retain(|user, _| touched.contains(*user));
-    question.accounts_of = AccountsOf::Asked;
-    question.new = 0;
+    touch(&mut touched, summary.ran.iter().map(|(step, _)| &**step));
+    question.narrow(&touched);
     let newer = observe(outside, &question)?;
     observed.renew(&question, newer);
     Ok(())
 }
 
-/// A step that uncovers what was hidden is followed by one more look within the cycle.
+/// A step that lets the world show more is followed by one more look within the cycle.
 const PASSES: usize = 2;
-
-/// Whether, once it is done, the host shows something that could not be planned on before: what a cut had saved, and
-/// everything under a new name.
-fn uncovers(action: &Action) -> bool {
-    matches!(
-        action,
-        Action::UnlockLogin { .. } | Action::RenameAccount { .. }
-    )
-}
 
 /// What an adopted or proposed commit would do, without doing it: the plan and everything it was made from.
 #[derive(Debug)]
@@ -441,7 +423,7 @@ pub fn preview<W: World>(
             problems,
         })?;
     let observed = world
-        .observe(&question(&desired, facts))
+        .observe(&rooms::question_of_plan(&desired, &facts.known))
         .map_err(world_error("the host could not be observed"))?;
     let input = Input {
         policy,
@@ -482,14 +464,9 @@ fn verdict_of(
     observed: &Observed,
     approvals: &Approvals,
 ) -> Verdict {
-    judge(
-        plan,
-        run.policy,
-        memory.facts(),
-        observed,
-        approvals,
-        run.now,
-    )
+    let facts = memory.facts();
+    let bounds = plan.bounds(run.policy, observed, facts, run.now);
+    judge(plan, &bounds, facts, approvals, run.now)
 }
 
 fn observe<S, W: World, J, L, R>(
@@ -502,12 +479,9 @@ fn observe<S, W: World, J, L, R>(
         .map_err(world_error("the host could not be observed"))
 }
 
-/// What an executor is asked, beside what a plan needs: whether the shells that anybody may be given are installed, so that
-/// the inventory serves for plans that give them.
+/// What an executor is asked: what a plan needs, and what makes the inventory serve for other plans.
 fn everything<'q>(desired: &'q Desired, facts: &'q Facts, policy: &Policy) -> Question<'q> {
-    let mut question = question(desired, facts);
-    question.shells.extend(policy.shells.iter().cloned());
-    question
+    rooms::question(desired, &facts.known, policy)
 }
 
 /// An error and its causes, in one line.

@@ -5,11 +5,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use muster_core::accounts::policy::Policy;
 use muster_core::facts::{Facts, Frozen, Suspended};
 use muster_core::fleet::alive::{self, Alive};
 use muster_core::gate::Reason;
 use muster_core::journal::{Entry, Replayed, StepResult};
+use muster_core::rooms::Policy;
 use muster_core::time::Time;
 use muster_core::world::{Files, Journal as _};
 use muster_git::{Notes, Origin, Proposals, notes};
@@ -97,7 +97,7 @@ impl Executor {
         let origin = settings.url.clone().ok_or(AssembleError::NoOrigin)?;
         let sink = match (settings.notes, &origin) {
             (settings::Notes::Leave, Origin::Local(_)) => notes_sink(
-                &pinned_policy(settings, &replayed.facts).executor,
+                pinned_policy(settings, &replayed.facts).executor(),
                 &origin,
                 now,
             ),
@@ -115,10 +115,9 @@ impl Executor {
         world.clear_leftovers();
         let (mut ledger, files) = ledger;
         let policy = pinned_policy(settings, &replayed.facts);
-        let pusher = settings
-            .ledger
-            .clone()
-            .map(|there| Pusher::open(state, there, &policy.executor, &replayed.facts.executor_id));
+        let pusher = settings.ledger.clone().map(|there| {
+            Pusher::open(state, there, policy.executor(), &replayed.facts.executor_id)
+        });
         if let Some(pusher) = &pusher {
             ledger.has_arrived(pusher.arrived());
         }
@@ -303,7 +302,7 @@ impl Executor {
         match self
             .outside
             .ledger
-            .put_alive(&self.policy.executor, &files, now)
+            .put_alive(self.policy.executor(), &files, now)
         {
             Ok(()) => self.alive = Some(now),
             Err(error) => tracing::warn!("No sign of life could be given: {}.", chain(&error)),
@@ -314,9 +313,7 @@ impl Executor {
 /// The policy, for the name that is pinned: another one in the settings freezes the executor, and must not have it plan
 /// as if it were another host.
 pub fn pinned_policy(settings: &Settings, facts: &Facts) -> Policy {
-    let mut policy = settings.policy.clone();
-    policy.executor = policy.executor.renamed(&facts.name);
-    policy
+    Policy::from(settings.policy.clone()).binding(&facts.executor)
 }
 
 /// Opens the host that `settings` describe.

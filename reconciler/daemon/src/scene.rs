@@ -122,7 +122,12 @@ impl Host {
             name: name.to_owned(),
             dir: dir.to_owned(),
             key: Arc::new(HostKey::from_seed(&[seed; 32])),
-            facts: Facts::genesis(&format!("{seed:032x}"), name, id('a'), Time(0)),
+            facts: Facts::genesis(
+                &format!("{seed:032x}"),
+                Executor::Host(name.into()),
+                id('a'),
+                Time(0),
+            ),
             policy: Policy::for_host(name),
         }
     }

@@ -666,9 +666,10 @@ fn pin_name(facts: &mut Facts, name: &str) {
     if matches!(facts.frozen, Some(Frozen::Renamed { .. })) {
         facts.frozen = None;
     }
-    if facts.name != name && facts.frozen.is_none() {
+    let pinned = facts.executor.to_pin();
+    if pinned != name && facts.frozen.is_none() {
         facts.frozen = Some(Frozen::Renamed {
-            pinned: facts.name.clone(),
+            pinned,
             found: name.to_owned(),
         });
     }

@@ -1,8 +1,7 @@
 //! What people are told, and where. A sink that does not answer never stops a cycle: it is told again in the next one.
 
-use muster_core::accounts::desired::{self, Desired};
-use muster_core::accounts::observed::Observed;
-use muster_core::accounts::policy::Policy;
+use std::sync::Arc;
+
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::{Diagnostic, Diagnostics, visible};
 use muster_core::facts::{Facts, Suspended};
@@ -10,10 +9,10 @@ use muster_core::gate::{Approvals, Held, judge};
 use muster_core::journal::{Entry, StepResult};
 use muster_core::plan::{self, Input, Note, Plan};
 use muster_core::release::claim::{Claim, Progress};
-use muster_core::repo;
 use muster_core::report::{
     self, About, Audience, Comment, FORGE_LIMIT, Host, Outcome, Problem, Recorded, Refused,
 };
+use muster_core::rooms::{self, Desired, Observed, Policy};
 use muster_core::step::Step;
 use muster_core::world::{Merge, ReportSink, Source, Topic};
 
@@ -35,10 +34,10 @@ pub(crate) fn outcome<S, W, J, L, R: ReportSink>(
     notes: &[Note],
     summary: &mut Summary,
 ) {
-    let mut results: Vec<(Step, StepResult)> = facts
+    let mut results: Vec<(Arc<Step>, StepResult)> = facts
         .record
         .iter()
-        .map(|it| (it.step.clone(), StepResult::Done))
+        .map(|it| (Arc::clone(&it.step), StepResult::Done))
         .collect();
     let failed = summary
         .ran
@@ -51,7 +50,7 @@ pub(crate) fn outcome<S, W, J, L, R: ReportSink>(
     let at = facts.record.last().map_or(facts.latest, |it| it.at);
     let comment = report::outcome(
         &Outcome {
-            executor: &policy.executor,
+            executor: policy.executor(),
             adopted: &facts.adopted,
             at,
             results: &results,
@@ -74,7 +73,7 @@ pub(crate) fn refusal<S, W, J, L, R: ReportSink>(
 ) {
     let problems = problems_of(problems.iter());
     let comment = report::refusal(
-        &policy.executor,
+        policy.executor(),
         refused,
         adopted,
         &Refused::Invalid(&problems),
@@ -115,10 +114,10 @@ pub(crate) fn look<S: Source>(
         Merge::Contained => Looked::Contained,
         Merge::Conflict(paths) => Looked::Conflict(paths),
         Merge::Refused(problems) => Looked::Invalid(problems_of(problems.iter())),
-        Merge::Clean(files) => match repo::read(&files) {
+        Merge::Clean(files) => match rooms::read_whole(&files, &[run.policy.executor()]) {
             Err(problems) => Looked::Invalid(problems_of(problems.iter())),
             Ok((repo, warnings)) => Looked::Valid(
-                desired::for_host(&repo, run.policy, run.now.date()),
+                rooms::desired(&repo, run.policy, run.now.date()),
                 problems_of(warnings.iter()),
             ),
         },
@@ -181,9 +180,10 @@ pub(crate) fn proposal<S, W, J, L, R: ReportSink>(
                 facts,
             });
             let approvals = Approvals::of_begun(facts);
-            let verdict = judge(&plan, run.policy, facts, observed, &approvals, run.now);
+            let bounds = plan.bounds(run.policy, observed, facts, run.now);
+            let verdict = judge(&plan, &bounds, facts, &approvals, run.now);
             let host = Host {
-                policy: run.policy,
+                executor: run.policy.executor(),
                 plan: &plan,
                 verdict: &verdict,
                 base: Some(base),

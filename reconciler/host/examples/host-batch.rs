@@ -14,6 +14,7 @@ use muster_core::accounts::policy::{Aggregate, Policy, PortFamily};
 use muster_core::accounts::question::question;
 use muster_core::accounts::render::writes;
 use muster_core::commit::CommitId;
+use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, judge};
 use muster_core::journal::{Authority, Open};
@@ -105,7 +106,12 @@ fn onboard(directory: &Path, people: usize, homes: bool) {
         .into();
     let mut host = Host::open(settings).expect("a host");
     let commit: CommitId = "1".repeat(40).parse().expect("forty digits");
-    let mut facts = Facts::genesis(&"0".repeat(32), "devvm", commit.clone(), NOW);
+    let mut facts = Facts::genesis(
+        &"0".repeat(32),
+        Executor::Host("devvm".into()),
+        commit.clone(),
+        NOW,
+    );
     let desired = desired(people, &policy);
     println!("{people} people{}", if homes { "" } else { ", no homes" });
     let observed = host.observe(&question(&desired, &facts)).expect("observed");

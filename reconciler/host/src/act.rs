@@ -6,7 +6,7 @@ use muster_core::accounts::action::Incarnation;
 use muster_core::accounts::action::{Action, Direction, Trace, UnitChange};
 use muster_core::gate::Intent;
 use muster_core::id::StepId;
-use muster_core::step::Step;
+use muster_core::rooms::Material;
 use muster_core::turn::Turn;
 use muster_core::world::Complaints;
 
@@ -15,6 +15,7 @@ use crate::dir::{Dir, told};
 use crate::homes::{self, NewHome, Skeleton};
 use crate::saved::Shelf;
 use crate::sessions::{self, Owner, Processes};
+use crate::step::{self, Step};
 use crate::traces::{self, LINGER, Whose};
 use crate::{Host, files, units};
 
@@ -25,8 +26,9 @@ type Progress<'a> = &'a mut dyn FnMut(usize, usize);
 
 impl Host {
     pub(crate) fn carry_out(&mut self, intent: &Intent, progress: Progress<'_>) -> Complaints {
-        let steps = intent.steps();
-        let result = match intent.phase() {
+        let (steps, mut complaints) = step::of(intent);
+        let steps = steps.as_slice();
+        let result = match intent.turn() {
             // The record is the effect.
             Turn::Record | Turn::Assign => Ok(Complaints::new()),
             Turn::Quiesce | Turn::Start => self.change_units(steps, progress),
@@ -39,25 +41,32 @@ impl Host {
                     environment: self.environment.as_ref(),
                     aggregates: &self.settings.aggregates,
                 };
-                Ok(files::write(&places, steps, intent.writes(), progress))
+                let writes = match intent.material() {
+                    Material::Files(writes) => writes.as_slice(),
+                    Material::Nothing => &[],
+                };
+                Ok(files::write(&places, steps, writes, progress))
             }
             Turn::Sessions => self.end_sessions(steps, progress),
             Turn::Rename => self.rename(steps, progress),
             Turn::Destroy => Ok(self.destroy(steps, intent.at(), progress)),
         };
         // What stops a whole batch is said of each of its steps, so that each is tried again later and shows why.
-        result.unwrap_or_else(|why| steps.iter().map(|step| (step.id, why.clone())).collect())
+        let of_steps =
+            result.unwrap_or_else(|why| steps.iter().map(|step| (step.id, why.clone())).collect());
+        complaints.extend(of_steps);
+        complaints
     }
 
     fn change_units(
         &mut self,
-        steps: &[Step],
+        steps: &[Step<'_>],
         progress: Progress<'_>,
     ) -> Result<Complaints, String> {
         let bus = self.bus()?;
         let mut changes: Vec<(&str, UnitChange)> = Vec::new();
         for step in steps {
-            match &step.action {
+            match step.action {
                 Action::Unit { unit, change, user } => {
                     crate::check_name(user)?;
                     changes.push((unit, *change));
@@ -74,7 +83,7 @@ impl Host {
     /// databases are written, and what a way back restores is dropped only after they are durable.
     fn change_accounts(
         &mut self,
-        steps: &[Step],
+        steps: &[Step<'_>],
         today: i64,
         progress: Progress<'_>,
     ) -> Result<Complaints, String> {
@@ -106,14 +115,14 @@ impl Host {
     fn edit(
         &self,
         databases: &mut Databases,
-        step: &Step,
+        step: &Step<'_>,
         aging: &accounts::Aging,
         today: i64,
     ) -> Result<Option<Shelf>, String> {
         let said = |error: accounts::EditError| told(&error);
         crate::check_name(step.action.user())?;
         let uid = expect(databases, step)?;
-        match &step.action {
+        match step.action {
             Action::CreateAccount {
                 user,
                 uid,
@@ -214,17 +223,17 @@ impl Host {
 
     fn change_homes(
         &mut self,
-        steps: &[Step],
+        steps: &[Step<'_>],
         progress: Progress<'_>,
     ) -> Result<Complaints, String> {
         let databases = Databases::read(&self.root).map_err(|error| told(&error))?;
         let (defs, useradd) = LoginDefs::read(&self.root).map_err(|error| told(&error))?;
         let mut complaints = Complaints::new();
-        let mut created: Vec<(&Step, NewHome<'_>)> = Vec::new();
+        let mut created: Vec<(&Step<'_>, NewHome<'_>)> = Vec::new();
         let mut changed = Vec::new();
         let mut restored = Vec::new();
         for step in steps {
-            let sorted = whose(&databases, step).and_then(|whose| match &step.action {
+            let sorted = whose(&databases, step).and_then(|whose| match step.action {
                 Action::CreateHome { user: _, home } if home != whose.home => Err(format!(
                     "the home was to be {home}, and the account has {}",
                     whose.home
@@ -327,7 +336,7 @@ impl Host {
 
     fn end_sessions(
         &mut self,
-        steps: &[Step],
+        steps: &[Step<'_>],
         progress: Progress<'_>,
     ) -> Result<Complaints, String> {
         let databases = Databases::read(&self.root).map_err(|error| told(&error))?;
@@ -336,7 +345,7 @@ impl Host {
         for (done, step) in steps.iter().enumerate() {
             let result = whose(&databases, step).and_then(|whose| {
                 if !matches!(step.action, Action::EndSessions { .. }) {
-                    return Err(misplaced(&step.action));
+                    return Err(misplaced(step.action));
                 }
                 if !self.live {
                     return Ok(());
@@ -366,11 +375,11 @@ impl Host {
     /// Renames accounts: instances stopped under the old name, new entries beside the old and passwd switched, what is
     /// named after the account renamed, old entries removed. Each part does nothing where it is done already, so that
     /// an interrupted rename is brought to its end by the same step.
-    fn rename(&mut self, steps: &[Step], progress: Progress<'_>) -> Result<Complaints, String> {
+    fn rename(&mut self, steps: &[Step<'_>], progress: Progress<'_>) -> Result<Complaints, String> {
         let mut complaints = Complaints::new();
         let mut left: Vec<(StepId, &str, &str, u32)> = Vec::new();
         for step in steps {
-            match &step.action {
+            match step.action {
                 Action::RenameAccount { from, user, uid } => {
                     match crate::check_name(user).and_then(|()| crate::check_name(from)) {
                         Ok(()) => left.push((step.id, from, user, *uid)),
@@ -539,7 +548,7 @@ fn unit_name(template: &str, user: &str) -> String {
 }
 
 /// The account of a step, as it is now: another than the one planned is not touched.
-fn whose<'a>(databases: &'a Databases, step: &'a Step) -> Result<Whose<'a>, String> {
+fn whose<'a>(databases: &'a Databases, step: &Step<'a>) -> Result<Whose<'a>, String> {
     crate::check_name(step.action.user())?;
     expect(databases, step)?;
     let account = databases
@@ -554,8 +563,8 @@ fn whose<'a>(databases: &'a Databases, step: &'a Step) -> Result<Whose<'a>, Stri
 }
 
 /// The uid of the step's account, which must be the one that the step expects; `None` when it is to be created.
-fn expect(databases: &Databases, step: &Step) -> Result<Option<u32>, String> {
-    let expected = match &step.incarnation {
+fn expect(databases: &Databases, step: &Step<'_>) -> Result<Option<u32>, String> {
+    let expected = match step.incarnation {
         Incarnation::New { generation: _ } => return Ok(None),
         Incarnation::Found { uid }
         | Incarnation::Account { uid, entry: _ }
@@ -581,7 +590,7 @@ pub(crate) fn shown(id: Option<u32>) -> String {
     id.map_or("none".to_owned(), |id| id.to_string())
 }
 
-fn collect(steps: &[Step], results: Vec<Result<(), String>>) -> Complaints {
+fn collect(steps: &[Step<'_>], results: Vec<Result<(), String>>) -> Complaints {
     let failed: BTreeMap<StepId, String> = steps
         .iter()
         .zip(results)
@@ -591,5 +600,5 @@ fn collect(steps: &[Step], results: Vec<Result<(), String>>) -> Complaints {
 }
 
 pub(crate) fn misplaced(action: &Action) -> String {
-    format!("BUG: {} is no step of this phase", action.kind())
+    format!("BUG: {} is no step of this phase", action.verb())
 }

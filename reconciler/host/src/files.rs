@@ -10,7 +10,6 @@ use muster_core::accounts::policy::Aggregate;
 use muster_core::accounts::render::{FileWrite, parse_aggregate};
 use muster_core::id::StepId;
 use muster_core::reading::Reading;
-use muster_core::step::Step;
 use muster_core::world::Complaints;
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, fchown};
@@ -19,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use crate::dir::{Dir, Kind, Seen, failed, split, told};
 use crate::root::{Ownership, RootError};
 use crate::saved::hex;
+use crate::step::Step;
 
 /// The largest file of these that is read.
 const LIMIT: u64 = 64 * 1024 * 1024;
@@ -208,7 +208,7 @@ struct Pending<'a> {
 /// file that somebody else wrote in between keeps what they wrote.
 pub(crate) fn write(
     places: &Places<'_>,
-    steps: &[Step],
+    steps: &[Step<'_>],
     writes: &[FileWrite],
     progress: &mut dyn FnMut(usize, usize),
 ) -> Complaints {
@@ -219,7 +219,7 @@ pub(crate) fn write(
     let mut pending = Vec::new();
     let mut environment_steps: HashMap<&str, StepId> = HashMap::new();
     for step in steps {
-        if let Action::WriteEnvironment { user, .. } = &step.action {
+        if let Action::WriteEnvironment { user, .. } = step.action {
             environment_steps.insert(user, step.id);
         }
     }
@@ -246,7 +246,7 @@ pub(crate) fn write(
                 before,
                 content,
             } => {
-                let of_file = |step: &&Step| matches!(&step.action, Action::Entry { file: other, .. } if other == file);
+                let of_file = |step: &&Step<'_>| matches!(step.action, Action::Entry { file: other, .. } if other == file);
                 let ids: Vec<StepId> = steps.iter().filter(of_file).map(|step| step.id).collect();
                 let path = places.aggregates.get(file);
                 let place = path

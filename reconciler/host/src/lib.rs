@@ -20,15 +20,16 @@ mod observe;
 mod removal;
 mod saved;
 mod sessions;
+mod step;
 mod traces;
 mod units;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use muster_core::accounts::observed::{Observed, Question};
 use muster_core::accounts::policy::Aggregate;
 use muster_core::gate::Intent;
+use muster_core::rooms::{Observed, Question};
 use muster_core::world::{Complaints, World};
 
 use dir::Dir;
@@ -110,6 +111,9 @@ pub enum HostError {
         /// What is wrong with it.
         why: String,
     },
+    /// Something other than a host was asked for.
+    #[error("this is a host, and was asked for something else")]
+    NotAHost,
 }
 
 /// A machine, or a directory that looks like one.
@@ -203,7 +207,10 @@ impl World for Host {
 
     /// Reads each part that is asked for; one that cannot be read is `Unknown` and says why. Never an error.
     fn observe(&mut self, question: &Question<'_>) -> Result<Observed, HostError> {
-        Ok(self.look(question))
+        match question {
+            Question::Accounts(question) => Ok(Observed::Accounts(self.look(question))),
+            Question::Guests(_) => Err(HostError::NotAHost),
+        }
     }
 
     /// Carries out a batch; what stops all of it is told of each step. Never an error.

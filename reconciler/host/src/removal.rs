@@ -24,7 +24,6 @@ use muster_core::accounts::facts::{HomeId, IdRange, KeptOf, archive_name};
 use muster_core::accounts::observed::{ArchiveSeen, Home, Kept};
 use muster_core::id::StepId;
 use muster_core::reading::Reading;
-use muster_core::step::Step;
 use muster_core::time::Time;
 use muster_core::world::Complaints;
 use rustix::fs::{RenameFlags, renameat_with};
@@ -36,6 +35,7 @@ use crate::dir::{Dir, Kind, split, told};
 use crate::homes::{Filesystems, Homes};
 use crate::root::Ownership;
 use crate::sessions::{self, Owner, Processes};
+use crate::step::Step;
 use crate::traces::{self, Whose};
 use crate::{Host, act, homes, mounts};
 
@@ -84,13 +84,13 @@ impl Host {
     /// Carries out steps that cannot be undone, each on its own.
     pub(crate) fn destroy(
         &self,
-        steps: &[Step],
+        steps: &[Step<'_>],
         at: Time,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Complaints {
         let mut complaints = Complaints::new();
         for step in steps {
-            let result = match (&step.action, &step.incarnation) {
+            let result = match (step.action, step.incarnation) {
                 (
                     Action::ArchiveDelete {
                         user,

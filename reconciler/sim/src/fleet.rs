@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use muster_core::accounts::policy::Policy;
 use muster_core::commit::{CommitId, TagId};
 use muster_core::diagnostic::Diagnostics;
 use muster_core::executor::Executor;
 use muster_core::fleet::{BotStore, Fleet, Lead, Past, Standing};
 use muster_core::release::TagHorizon;
+use muster_core::rooms::Policy;
 use muster_core::time::Time;
 use muster_core::world::{Ancestry, Files, Heads, Merge, Pulls, RawTag, Source};
 
@@ -49,7 +49,7 @@ impl SimFleet {
     pub fn push(&self, sim: &Sim, policy: &Policy, now: Time) {
         let files = sim.with(|universe| universe.ledger.clone());
         let mut pushed = self.lock();
-        let pushes = pushed.ledgers.entry(policy.executor.clone()).or_default();
+        let pushes = pushed.ledgers.entry(policy.executor().clone()).or_default();
         match pushes.last_mut() {
             Some(last) if last.files == files => last.read = now,
             _ => {

@@ -14,6 +14,7 @@ use muster_core::accounts::render::{self, FileWrite};
 use muster_core::gate::Intent;
 use muster_core::id::StepId;
 use muster_core::reading::Reading;
+use muster_core::rooms::{self, Material};
 use muster_core::step::Step;
 use muster_core::turn::Turn;
 use muster_core::world::Complaints;
@@ -328,15 +329,15 @@ impl SimHost {
         let mut effects: Vec<Effect> = Vec::new();
         let mut sound = Vec::new();
         for step in intent.steps() {
-            match self.broken.get(step.action.user()) {
+            match self.broken.get(step.resource()) {
                 Some(why) => {
                     let complaint = (step.id, why.clone());
                     effects.push(Box::new(move |_| [complaint].into()));
                 }
-                None => sound.push(step.clone()),
+                None => sound.extend(Of::this(step)),
             }
         }
-        match intent.phase() {
+        match intent.turn() {
             Turn::Record | Turn::Assign => {}
             // One batch, file by file, in the order in which the databases are renamed into place.
             Turn::Accounts => {
@@ -357,7 +358,10 @@ impl SimHost {
                 }
             }
             Turn::Files => {
-                for write in intent.writes().iter().cloned() {
+                let Material::Files(writes) = intent.material() else {
+                    return effects;
+                };
+                for write in writes.iter().cloned() {
                     effects.push(Box::new(move |host| {
                         host.write_file(write);
                         Complaints::new()
@@ -388,7 +392,7 @@ impl SimHost {
         effects
     }
 
-    fn write_database(&mut self, file: Database, step: &Step) {
+    fn write_database(&mut self, file: Database, step: &Of) {
         match (&step.action, file) {
             (
                 Action::CreateAccount { user, gid, .. } | Action::RestoreAccount { user, gid, .. },
@@ -505,7 +509,41 @@ impl SimHost {
                     self.set_shell(user, shell);
                 }
             }
-            _ => {}
+            // Written to another database, or to none.
+            (
+                Action::CreateAccount { .. }
+                | Action::AdoptAccount { .. }
+                | Action::RenameAccount { .. }
+                | Action::ChangeUid { .. }
+                | Action::ChangeIdentity { .. }
+                | Action::SetShell { .. }
+                | Action::LockPassword { .. }
+                | Action::JoinGroup { .. }
+                | Action::LeaveGroup { .. }
+                | Action::AssignPorts { .. }
+                | Action::Park { .. }
+                | Action::Unpark { .. }
+                | Action::Cut { .. }
+                | Action::Return { .. }
+                | Action::LockLogin { .. }
+                | Action::UnlockLogin { .. }
+                | Action::Trace { .. }
+                | Action::EndSessions { .. }
+                | Action::CreateHome { .. }
+                | Action::WriteEnvironment { .. }
+                | Action::Unit { .. }
+                | Action::Entry { .. }
+                | Action::ArchiveDelete { .. }
+                | Action::RecordArchive { .. }
+                | Action::RestoreAccount { .. }
+                | Action::RestoreHome { .. }
+                | Action::PurgeHome { .. },
+                Database::Saved
+                | Database::Group
+                | Database::Gshadow
+                | Database::Shadow
+                | Database::Passwd,
+            ) => {}
         }
     }
 
@@ -535,7 +573,7 @@ impl SimHost {
     }
 
     /// One part of a removal; each does nothing where it is done.
-    fn remove(&mut self, part: Part, step: &Step) {
+    fn remove(&mut self, part: Part, step: &Of) {
         let (
             Action::ArchiveDelete {
                 user, uid, home, ..
@@ -620,7 +658,27 @@ impl SimHost {
                 self.units
                     .retain(|unit, _| !unit.contains(&format!("@{from}.")));
             }
-            _ => {}
+            // Written to the databases or to files, removed part by part, or kept in the ledger alone.
+            Action::CreateAccount { .. }
+            | Action::AdoptAccount { .. }
+            | Action::ChangeUid { .. }
+            | Action::ChangeIdentity { .. }
+            | Action::SetShell { .. }
+            | Action::LockPassword { .. }
+            | Action::JoinGroup { .. }
+            | Action::LeaveGroup { .. }
+            | Action::AssignPorts { .. }
+            | Action::Park { .. }
+            | Action::Unpark { .. }
+            | Action::Cut { .. }
+            | Action::Return { .. }
+            | Action::LockLogin { .. }
+            | Action::UnlockLogin { .. }
+            | Action::WriteEnvironment { .. }
+            | Action::Entry { .. }
+            | Action::ArchiveDelete { .. }
+            | Action::RecordArchive { .. }
+            | Action::RestoreAccount { .. } => {}
         }
     }
 
@@ -674,6 +732,27 @@ fn shelf(uid: u32, entry: StepId) -> String {
     format!("{uid}.{entry}")
 }
 
+/// A step about an account.
+#[derive(Clone)]
+struct Of {
+    action: Action,
+    incarnation: Incarnation,
+}
+
+impl Of {
+    fn this(step: &Step) -> Option<Self> {
+        match (&step.action, &step.incarnation) {
+            (rooms::Action::Account(action), rooms::Incarnation::Account(incarnation)) => {
+                Some(Self {
+                    action: action.clone(),
+                    incarnation: incarnation.clone(),
+                })
+            }
+            (rooms::Action::Account(_) | rooms::Action::Guest(_), _) => None,
+        }
+    }
+}
+
 /// The parts of a removal, in the order in which they happen.
 #[derive(Clone, Copy)]
 enum Part {
@@ -690,7 +769,32 @@ impl Part {
                 home_id: Some(_), ..
             } => vec![Self::Quarantine, Self::Archive, Self::Passwd, Self::Group],
             Action::ArchiveDelete { home_id: None, .. } => vec![Self::Passwd, Self::Group],
-            _ => Vec::new(),
+            Action::CreateAccount { .. }
+            | Action::AdoptAccount { .. }
+            | Action::RenameAccount { .. }
+            | Action::ChangeUid { .. }
+            | Action::ChangeIdentity { .. }
+            | Action::SetShell { .. }
+            | Action::LockPassword { .. }
+            | Action::JoinGroup { .. }
+            | Action::LeaveGroup { .. }
+            | Action::AssignPorts { .. }
+            | Action::Park { .. }
+            | Action::Unpark { .. }
+            | Action::Cut { .. }
+            | Action::Return { .. }
+            | Action::LockLogin { .. }
+            | Action::UnlockLogin { .. }
+            | Action::Trace { .. }
+            | Action::EndSessions { .. }
+            | Action::CreateHome { .. }
+            | Action::WriteEnvironment { .. }
+            | Action::Unit { .. }
+            | Action::Entry { .. }
+            | Action::RecordArchive { .. }
+            | Action::RestoreAccount { .. }
+            | Action::RestoreHome { .. }
+            | Action::PurgeHome { .. } => Vec::new(),
         }
     }
 }

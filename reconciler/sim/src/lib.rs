@@ -6,6 +6,7 @@
 mod fleet;
 mod forge;
 mod host;
+mod hypervisor;
 mod repository;
 
 use std::cell::RefCell;
@@ -14,8 +15,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use muster::cycle::{self, CycleError, Memory, Outside, Run, Summary};
-use muster_core::accounts::observed::{Observed, Question};
-use muster_core::accounts::policy::Policy;
 use muster_core::commit::{CommitId, TagId};
 use muster_core::diagnostic::Diagnostics;
 use muster_core::facts::Facts;
@@ -24,6 +23,7 @@ use muster_core::journal::{Entry, Replayed};
 use muster_core::ledger::{self, Through};
 use muster_core::release::TagHorizon;
 use muster_core::release::root::Root;
+use muster_core::rooms::{Observed, Policy, Question};
 use muster_core::time::Time;
 use muster_core::world::{
     Ancestry, Complaints, Files, Heads, Journal, Ledger, Merge, RawTag, ReportSink, Source, Topic,
@@ -33,6 +33,7 @@ use muster_core::world::{
 pub use fleet::{Pushed, SimFleet, SimOrigin, SimStore, Stored};
 pub use forge::{Forge, SimComment, SimForge};
 pub use host::{SimAccount, SimHost, SimTraces};
+pub use hypervisor::SimHypervisor;
 pub use repository::Repository;
 
 /// Whether a crash loses the effect that it interrupts.
@@ -71,6 +72,8 @@ pub struct Universe {
     pub repository: Repository,
     /// The machine.
     pub host: SimHost,
+    /// The hypervisor, for an executor that keeps guests.
+    pub hypervisor: SimHypervisor,
     /// The journal, in full.
     pub journal: Vec<Entry>,
     /// The files of the ledger.
@@ -116,6 +119,7 @@ impl Sim {
         Self(Rc::new(RefCell::new(Universe {
             repository,
             host,
+            hypervisor: SimHypervisor::default(),
             journal: vec![genesis],
             ledger: Files::new(),
             ledger_log: Vec::new(),
@@ -295,7 +299,11 @@ impl World for Sim {
     type Error = SimError;
 
     fn observe(&mut self, question: &Question<'_>) -> Result<Observed, SimError> {
-        Ok(self.0.borrow().host.observe(question))
+        let universe = self.0.borrow();
+        Ok(match question {
+            Question::Accounts(question) => universe.host.observe(question).into(),
+            Question::Guests(_) => universe.hypervisor.observe().into(),
+        })
     }
 
     fn act(
@@ -303,18 +311,22 @@ impl World for Sim {
         intent: &Intent,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Complaints, SimError> {
-        let ids = intent
-            .steps()
-            .iter()
-            .map(|step| step.id.to_string())
-            .collect();
+        let ids = intent.steps().map(|step| step.id.to_string()).collect();
         self.with(|universe| universe.acted.push(ids));
-        let effects = self.0.borrow().host.effects_of(intent);
-        let all = effects.len();
+        let on_host = self.0.borrow().host.effects_of(intent);
+        let on_hypervisor = self.0.borrow().hypervisor.effects_of(intent);
+        let all = on_host.len() + on_hypervisor.len();
         let mut complaints = Complaints::new();
-        for (done, effect) in effects.into_iter().enumerate() {
+        let mut done = 0;
+        for effect in on_host {
             complaints.extend(self.effect(|universe| effect(&mut universe.host))?);
-            progress(done + 1, all);
+            done += 1;
+            progress(done, all);
+        }
+        for effect in on_hypervisor {
+            complaints.extend(self.effect(|universe| effect(&mut universe.hypervisor))?);
+            done += 1;
+            progress(done, all);
         }
         Ok(complaints)
     }

@@ -1,23 +1,19 @@
 //! One change to one resource, with every choice already made.
 
-use crate::accounts::verbs::Verb;
-use crate::id::{Parameter, digits};
-use crate::people::{Identity, Parking};
-use crate::price::Class;
-use crate::turn::Turn;
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::accounts::facts::{HomeId, IdRange};
-use crate::accounts::policy::{Aggregate, Policy, Ports};
-use crate::id::StepId;
+use super::facts::{HomeId, IdRange};
+use super::policy::{Aggregate, Ports};
+use super::verbs::Verb;
+use crate::id::{Parameter, Spell, StepId};
+use crate::people::{Identity, Parking};
 
 /// A change to one resource of this host.
 ///
-/// Adding a variant does not compile until [`Action::kind`], [`Action::class`], [`Action::phase`],
-/// [`Action::parameters`] and the settling of it are written: an action is priced before it exists.
+/// Adding a variant does not compile until it has a verb, a spelling, a price, words, and a way to see how it came out: an action
+/// is priced before it exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Action {
@@ -332,48 +328,35 @@ pub enum Incarnation {
 }
 
 impl Incarnation {
-    /// Tells the parts of what is hashed and shown, one after the other.
-    pub(crate) fn spell(&self, put: &mut impl FnMut(&[u8])) {
-        let account = |kind: &[u8], uid: u32, entry: StepId, put: &mut dyn FnMut(&[u8])| {
-            put(kind);
-            put(b" uid=");
-            put(digits(u64::from(uid), &mut [0; 20]));
-            put(b" entry=");
-            put(&entry.hex());
-        };
-        match self {
-            Self::New { generation } => {
-                put(b"new generation=");
-                put(digits(u64::from(*generation), &mut [0; 20]));
-            }
-            Self::Found { uid } => {
-                put(b"found uid=");
-                put(digits(u64::from(*uid), &mut [0; 20]));
-            }
-            Self::Account { uid, entry } => account(b"account", *uid, *entry, put),
-            Self::Home { uid, entry, home } => {
-                account(b"home", *uid, *entry, put);
-                match home {
-                    None => put(b" absent"),
-                    Some(HomeId {
-                        inode,
-                        born,
-                        filesystem,
-                    }) => {
-                        let rest = format!(" inode={inode} born={born} filesystem={filesystem}");
-                        put(rest.as_bytes());
-                    }
-                }
-            }
-        }
-    }
+    /// The tags of incarnations in journals and ledgers.
+    pub const TAGS: &[&str] = &["new", "found", "account", "home"];
 }
 
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = Vec::with_capacity(128);
-        self.spell(&mut |part| text.extend_from_slice(part));
-        f.write_str(&String::from_utf8(text).expect("BUG: every part is text"))
+        match self {
+            Self::New { generation } => write!(f, "new generation={generation}"),
+            Self::Found { uid } => write!(f, "found uid={uid}"),
+            Self::Account { uid, entry } => write!(f, "account uid={uid} entry={entry}"),
+            Self::Home {
+                uid,
+                entry,
+                home: None,
+            } => write!(f, "home uid={uid} entry={entry} absent"),
+            Self::Home {
+                uid,
+                entry,
+                home:
+                    Some(HomeId {
+                        inode,
+                        born,
+                        filesystem,
+                    }),
+            } => write!(
+                f,
+                "home uid={uid} entry={entry} inode={inode} born={born} filesystem={filesystem}"
+            ),
+        }
     }
 }
 
@@ -454,8 +437,39 @@ pub enum UnitChange {
 }
 
 impl Action {
+    /// The tags of actions in journals and ledgers; each tag belongs to one room.
+    pub const TAGS: &[&str] = &[
+        "create_account",
+        "adopt_account",
+        "rename_account",
+        "change_uid",
+        "change_identity",
+        "set_shell",
+        "lock_password",
+        "join_group",
+        "leave_group",
+        "assign_ports",
+        "park",
+        "unpark",
+        "cut",
+        "return",
+        "lock_login",
+        "unlock_login",
+        "trace",
+        "end_sessions",
+        "create_home",
+        "write_environment",
+        "unit",
+        "entry",
+        "archive_delete",
+        "record_archive",
+        "restore_account",
+        "restore_home",
+        "purge_home",
+    ];
+
     /// The verb.
-    pub fn kind(&self) -> Verb {
+    pub fn verb(&self) -> Verb {
         match self {
             Self::CreateAccount { .. } => Verb::UserCreate,
             Self::AdoptAccount { .. } => Verb::UserAdopt,
@@ -543,141 +557,84 @@ impl Action {
         }
     }
 
-    /// What it costs if it is wrong (DESIGN: judged by provenance and data, and what is unknown is destructive).
-    ///
-    /// No wildcard: a new action does not compile until it has been priced.
-    pub fn class(&self, policy: &Policy) -> Class {
-        let class = match self {
-            Self::ArchiveDelete { .. } | Self::PurgeHome { .. } => Class::Destructive,
-            Self::RestoreAccount {
-                root_equivalent,
-                shell,
-                ..
-            } => {
-                if *root_equivalent || !policy.shells.contains(shell) {
-                    Class::Privileged
-                } else {
-                    Class::Benign
-                }
-            }
-            Self::AdoptAccount { .. }
+    /// The entry of an aggregate file that it changes, if it changes one: the file, the key, and the value asked for.
+    pub fn entry(&self) -> Option<(Aggregate, &str, Option<&str>)> {
+        match self {
+            Self::Entry { file, key, to, .. } => Some((*file, key, to.as_deref())),
+            Self::CreateAccount { .. }
+            | Self::AdoptAccount { .. }
             | Self::RenameAccount { .. }
             | Self::ChangeUid { .. }
-            | Self::ChangeIdentity { .. } => Class::Privileged,
-            Self::SetShell { to, .. } | Self::CreateAccount { shell: to, .. } => {
-                if policy.shells.contains(to) {
-                    Class::Benign
-                } else {
-                    Class::Privileged
-                }
-            }
-            Self::JoinGroup { group, gid, .. } => {
-                // Debian's statically allocated groups (below 100) guard devices and logs: none is ordinary.
-                if policy.is_privileged_group(group) || *gid < 100 {
-                    Class::Privileged
-                } else {
-                    Class::Benign
-                }
-            }
-            Self::Return {
-                root_equivalent, ..
-            } => {
-                if *root_equivalent {
-                    Class::Privileged
-                } else {
-                    Class::Benign
-                }
-            }
-            Self::Entry {
-                file: Aggregate::Admins,
-                to: Some(_),
-                ..
-            } => Class::Privileged,
-            Self::Entry {
-                file: Aggregate::LoginMap | Aggregate::Dispatch | Aggregate::Admins,
-                ..
-            }
+            | Self::ChangeIdentity { .. }
+            | Self::SetShell { .. }
             | Self::LockPassword { .. }
+            | Self::JoinGroup { .. }
             | Self::LeaveGroup { .. }
             | Self::AssignPorts { .. }
             | Self::Park { .. }
             | Self::Unpark { .. }
             | Self::Cut { .. }
+            | Self::Return { .. }
             | Self::LockLogin { .. }
             | Self::UnlockLogin { .. }
             | Self::Trace { .. }
             | Self::EndSessions { .. }
             | Self::CreateHome { .. }
-            | Self::RestoreHome { .. }
-            | Self::RecordArchive { .. }
             | Self::WriteEnvironment { .. }
-            | Self::Unit { .. } => Class::Benign,
-        };
-        let kind = self.kind();
-        let declared = policy.declared_benign.contains(&kind) && !Verb::FLOOR.contains(&kind);
-        if class == Class::Privileged && declared {
-            Class::Benign
-        } else {
-            class
+            | Self::Unit { .. }
+            | Self::ArchiveDelete { .. }
+            | Self::RecordArchive { .. }
+            | Self::RestoreAccount { .. }
+            | Self::RestoreHome { .. }
+            | Self::PurgeHome { .. } => None,
         }
     }
 
-    /// When in a cycle it runs.
-    pub fn phase(&self) -> Turn {
+    /// The name that its account had until now, where a step is about two.
+    pub fn former_name(&self) -> Option<&str> {
         match self {
-            Self::AdoptAccount { .. }
-            | Self::ChangeIdentity { .. }
-            | Self::RecordArchive { .. }
-            | Self::Cut { .. }
-            | Self::Return { .. } => Turn::Record,
-            Self::AssignPorts { .. } | Self::Park { .. } | Self::Unpark { .. } => Turn::Assign,
-            Self::Unit { change, .. } => match change {
-                UnitChange::Stop | UnitChange::Disable => Turn::Quiesce,
-                UnitChange::Enable | UnitChange::Start => Turn::Start,
-            },
-            Self::RenameAccount { .. } => Turn::Rename,
+            Self::RenameAccount { from, .. } => Some(from),
             Self::CreateAccount { .. }
-            | Self::RestoreAccount { .. }
+            | Self::AdoptAccount { .. }
+            | Self::ChangeUid { .. }
+            | Self::ChangeIdentity { .. }
             | Self::SetShell { .. }
             | Self::LockPassword { .. }
             | Self::JoinGroup { .. }
             | Self::LeaveGroup { .. }
+            | Self::AssignPorts { .. }
+            | Self::Park { .. }
+            | Self::Unpark { .. }
+            | Self::Cut { .. }
+            | Self::Return { .. }
             | Self::LockLogin { .. }
-            | Self::UnlockLogin { .. } => Turn::Accounts,
-            Self::CreateHome { .. } | Self::RestoreHome { .. } | Self::Trace { .. } => Turn::Homes,
-            Self::WriteEnvironment { .. } | Self::Entry { .. } => Turn::Files,
-            Self::EndSessions { .. } => Turn::Sessions,
-            Self::ChangeUid { .. } | Self::ArchiveDelete { .. } | Self::PurgeHome { .. } => {
-                Turn::Destroy
-            }
+            | Self::UnlockLogin { .. }
+            | Self::Trace { .. }
+            | Self::EndSessions { .. }
+            | Self::CreateHome { .. }
+            | Self::WriteEnvironment { .. }
+            | Self::Unit { .. }
+            | Self::Entry { .. }
+            | Self::ArchiveDelete { .. }
+            | Self::RecordArchive { .. }
+            | Self::RestoreAccount { .. }
+            | Self::RestoreHome { .. }
+            | Self::PurgeHome { .. } => None,
         }
     }
+}
 
-    /// Whether the limits count it as a removal.
-    pub fn is_removal(&self) -> bool {
-        matches!(
-            self,
-            Self::Cut { .. }
-                | Self::LeaveGroup {
-                    because: Leave::NotAsked,
-                    ..
-                }
-        )
+impl Spell for Action {
+    fn word(&self) -> &'static str {
+        self.verb().word()
     }
 
-    /// What a person signs beside verb and resource, sorted by name.
-    pub fn parameters(&self) -> BTreeMap<&'static str, String> {
-        let mut all = BTreeMap::new();
-        self.each_parameter(&mut |name, value| {
-            all.insert(name, value.to_string());
-        });
-        all
+    fn resource(&self) -> &str {
+        self.user()
     }
 
-    /// Tells each of [`Self::parameters`], sorted by name: a plan has tens of thousands of steps, and their ids and words
-    /// need no copy of them.
-    pub(crate) fn each_parameter(&self, put: &mut impl FnMut(&'static str, Parameter<'_>)) {
-        use Parameter::{Id, Number, Ports, Range, Text};
+    fn parameters(&self, put: &mut dyn FnMut(&'static str, Parameter<'_>)) {
+        use Parameter::{Number, Shown, Text};
         let number = |number: &u32| Number(u64::from(*number));
         match self {
             Self::CreateAccount {
@@ -697,10 +654,10 @@ impl Action {
                 put("k8s_user", Text(k8s_user));
                 put("shell", Text(shell));
                 if let Some(range) = subgid {
-                    put("subgid", Range(*range));
+                    put("subgid", Shown(range));
                 }
                 if let Some(range) = subuid {
-                    put("subuid", Range(*range));
+                    put("subuid", Shown(range));
                 }
                 put("uid", number(uid));
             }
@@ -762,7 +719,7 @@ impl Action {
                 }
                 put("group", Text(group));
             }
-            Self::AssignPorts { user: _, ports } => put("ports", Ports(ports)),
+            Self::AssignPorts { user: _, ports } => put("ports", Shown(&PortList(ports))),
             Self::Park { user: _, because } => {
                 let because = match because {
                     Parking::Asked => "asked",
@@ -852,10 +809,10 @@ impl Action {
                 }
                 put("shell", Text(shell));
                 if let Some(range) = subgid {
-                    put("subgid", Range(*range));
+                    put("subgid", Shown(range));
                 }
                 if let Some(range) = subuid {
-                    put("subuid", Range(*range));
+                    put("subuid", Shown(range));
                 }
                 put("uid", number(uid));
             }
@@ -869,12 +826,12 @@ impl Action {
                     put("from", Text("quarantine"));
                     put("home", Text(home));
                     put("inode", Number(home_id.inode));
-                    put("of", Id(*of));
+                    put("of", Shown(of));
                 }
                 HomeSource::Archive { sha256 } => {
                     put("from", Text("archive"));
                     put("home", Text(home));
-                    put("of", Id(*of));
+                    put("of", Shown(of));
                     put("sha256", Text(sha256));
                 }
             },
@@ -893,68 +850,288 @@ impl Action {
     }
 }
 
+/// Ports as they are signed and shown: `playwright:33773/t3:3773`.
+struct PortList<'a>(&'a Ports);
+
+impl fmt::Display for PortList<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (family, port)) in self.0.iter().enumerate() {
+            let before = if i == 0 { "" } else { "/" };
+            write!(f, "{before}{family}:{port}")?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::executor::Executor;
+    use crate::id;
+    use sha2::{Digest as _, Sha256};
 
-    #[test]
-    fn the_floor_cannot_be_declared_benign() {
-        assert!(
-            Verb::DECLARABLE
-                .iter()
-                .all(|kind| !Verb::FLOOR.contains(kind))
-        );
-        let mut policy = Policy::for_host("devvm");
-        policy.declared_benign = Verb::FLOOR.into();
-        let deletion = Action::ArchiveDelete {
-            user: "emo".into(),
-            uid: 1004,
-            home: "/home/emo".into(),
-            home_id: None,
-            gid: 1004,
-            subuid: None,
-            subgid: None,
-        };
-        assert_eq!(deletion.class(&policy), Class::Destructive);
-        let uid = Action::ChangeUid {
-            user: "emo".into(),
-            from: 1004,
-            to: 1005,
-        };
-        assert_eq!(uid.class(&policy), Class::Privileged);
+    fn devvm() -> Executor {
+        Executor::Host("devvm".into())
     }
 
     #[test]
-    fn every_root_equivalent_group_is_privileged_and_so_is_every_static_group() {
-        let policy = Policy::for_host("devvm");
-        for group in crate::accounts::policy::ROOT_EQUIVALENT_GROUPS {
-            let join = Action::JoinGroup {
-                user: "emo".into(),
-                group: group.into(),
-                gid: 999,
-            };
-            assert_eq!(join.class(&policy), Class::Privileged, "{group}");
-        }
-        let audio = Action::JoinGroup {
+    fn an_id_changes_with_every_field_and_never_otherwise() {
+        let action = Action::JoinGroup {
             user: "emo".into(),
-            group: "audio".into(),
-            gid: 29,
-        };
-        assert_eq!(audio.class(&policy), Class::Privileged);
-        let shared = Action::JoinGroup {
-            user: "emo".into(),
-            group: "code-shared".into(),
+            group: "docker".into(),
             gid: 999,
         };
-        assert_eq!(shared.class(&policy), Class::Benign);
+        let account = Incarnation::Account {
+            uid: 1004,
+            entry: StepId::from_bytes([7; 16]),
+        };
+        let id = StepId::of(&devvm(), &action, &account);
+        assert_eq!(id, StepId::of(&devvm(), &action.clone(), &account.clone()));
+        let other_host = Executor::Host("devvm2".into());
+        let other_user = Action::JoinGroup {
+            user: "ema".into(),
+            group: "docker".into(),
+            gid: 999,
+        };
+        let other_group = Action::JoinGroup {
+            user: "emo".into(),
+            group: "dockers".into(),
+            gid: 999,
+        };
+        let other_account = Incarnation::Account {
+            uid: 1004,
+            entry: StepId::from_bytes([8; 16]),
+        };
+        for other in [
+            StepId::of(&other_host, &action, &account),
+            StepId::of(&devvm(), &other_user, &account),
+            StepId::of(&devvm(), &other_group, &account),
+            StepId::of(&devvm(), &action, &other_account),
+        ] {
+            assert_ne!(id, other);
+        }
+        assert_eq!(id.to_string().parse(), Ok(id));
+    }
+
+    /// The id as the design says it: every field with its length before it, parameters sorted by name.
+    fn by_the_book(action: &Action, incarnation: &Incarnation) -> StepId {
+        let parameters = id::parameters(action);
+        let mut fields = vec![
+            devvm().to_string(),
+            action.word().to_owned(),
+            action.user().to_owned(),
+            parameters.len().to_string(),
+        ];
+        for (name, value) in parameters {
+            fields.extend([name.to_owned(), value]);
+        }
+        fields.push(incarnation.to_string());
+        let mut hash = Sha256::new();
+        hash.update(b"muster-step/1\0");
+        for field in fields {
+            hash.update((field.len() as u64).to_be_bytes());
+            hash.update(field);
+        }
+        StepId::from_bytes(hash.finalize()[..16].try_into().unwrap())
     }
 
     #[test]
-    fn a_verb_reads_back_as_itself() {
-        for kind in Verb::DECLARABLE.into_iter().chain(Verb::FLOOR) {
-            let json = serde_json::to_string(&kind).unwrap();
-            assert_eq!(json, format!("\"{}\"", kind.word()));
-            assert_eq!(serde_json::from_str::<Verb>(&json).unwrap(), kind);
+    fn an_id_is_the_hash_of_the_fields_in_their_order() {
+        let text = |it: &str| it.to_owned();
+        let range = Some(IdRange {
+            first: 100_000,
+            count: 65_536,
+        });
+        let home_id = HomeId {
+            inode: u64::MAX,
+            born: -1,
+            filesystem: "uuid:7".into(),
+        };
+        let from = |from| Action::RestoreHome {
+            user: text("emo"),
+            home: text("/home/emo"),
+            from,
+            of: StepId::from_bytes([9; 16]),
+        };
+        let restored = |root_equivalent, range| Action::RestoreAccount {
+            user: text("emo"),
+            uid: 0,
+            gid: u32::MAX,
+            home: text("/home/emo"),
+            shell: text("/bin/sh"),
+            subuid: range,
+            subgid: range,
+            root_equivalent,
+        };
+        let entry = |from: Option<&str>, to: Option<&str>| Action::Entry {
+            user: text("emo"),
+            file: Aggregate::Dispatch,
+            key: text("emo@example.com"),
+            from: from.map(text),
+            to: to.map(text),
+        };
+        let created = |range| Action::CreateAccount {
+            user: text("emo"),
+            uid: 1_004,
+            gid: 10,
+            home: text("/home/emo"),
+            shell: text("/bin/zsh"),
+            subuid: range,
+            subgid: range,
+            authentik_user: text("emo@example.com"),
+            k8s_user: text("émo"),
+        };
+        let left = |because| Action::LeaveGroup {
+            user: text("emo"),
+            group: text("docker"),
+            because,
+        };
+        let actions = [
+            created(None),
+            created(range),
+            Action::AdoptAccount {
+                user: text("emo"),
+                uid: 1,
+                gid: 2,
+                home: text("/"),
+                authentik_user: text("a"),
+                k8s_user: text("k"),
+            },
+            Action::RenameAccount {
+                from: text("emil"),
+                user: text("emo"),
+                uid: 7,
+            },
+            Action::ChangeUid {
+                user: text("emo"),
+                from: 9,
+                to: 10,
+            },
+            Action::ChangeIdentity {
+                user: text("emo"),
+                identity: Identity::K8sUser,
+                from: text("a"),
+                to: text("b"),
+            },
+            Action::SetShell {
+                user: text("emo"),
+                from: text("/bin/sh"),
+                to: text("/bin/zsh"),
+            },
+            Action::JoinGroup {
+                user: text("emo"),
+                group: text("docker"),
+                gid: 999,
+            },
+            left(Leave::Cut),
+            left(Leave::NotAsked),
+            Action::AssignPorts {
+                user: text("emo"),
+                ports: [(text("t3"), 3_773), (text("playwright"), 33_773)].into(),
+            },
+            Action::Park {
+                user: text("emo"),
+                because: Parking::Expired,
+            },
+            Action::Unpark { user: text("emo") },
+            Action::Cut {
+                user: text("emo"),
+                root_equivalent: true,
+            },
+            Action::LockLogin {
+                user: text("emo"),
+                cut: 3,
+            },
+            Action::CreateHome {
+                user: text("emo"),
+                home: text("/home/emo"),
+            },
+            Action::WriteEnvironment {
+                user: text("emo"),
+                digest: text("00ff"),
+            },
+            Action::Unit {
+                user: text("emo"),
+                unit: text("t3-serve@emo.service"),
+                change: UnitChange::Start,
+            },
+            entry(None, Some("x")),
+            entry(Some("x"), Some("")),
+            entry(Some("x"), Some("y")),
+            Action::ArchiveDelete {
+                user: text("emo"),
+                uid: 5,
+                home: text("/home/emo"),
+                home_id: None,
+                gid: 5,
+                subuid: None,
+                subgid: None,
+            },
+            Action::RecordArchive {
+                user: text("emo"),
+                sha256: text("aa"),
+                bytes: u64::MAX,
+            },
+            restored(true, range),
+            restored(false, None),
+            from(HomeSource::Archive { sha256: text("aa") }),
+            from(HomeSource::Quarantine {
+                home_id: home_id.clone(),
+            }),
+            Action::PurgeHome {
+                user: text("emo"),
+                uid: 5,
+                home: text("/home/emo"),
+                home_id: home_id.clone(),
+                sha256: text("aa"),
+            },
+        ];
+        let entry = StepId::from_bytes([0xa5; 16]);
+        let incarnations = [
+            (Incarnation::New { generation: 10 }, "new generation=10"),
+            (Incarnation::Found { uid: 0 }, "found uid=0"),
+            (
+                Incarnation::Account { uid: 1_004, entry },
+                "account uid=1004 entry=a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5",
+            ),
+            (
+                Incarnation::Home {
+                    uid: 1,
+                    entry,
+                    home: None,
+                },
+                "home uid=1 entry=a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5 absent",
+            ),
+            (
+                Incarnation::Home {
+                    uid: 1,
+                    entry,
+                    home: Some(home_id),
+                },
+                "home uid=1 entry=a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5 inode=18446744073709551615 born=-1 filesystem=uuid:7",
+            ),
+        ];
+        for (incarnation, spelled) in &incarnations {
+            assert_eq!(incarnation.to_string(), *spelled);
+            for action in &actions {
+                let id = StepId::of(&devvm(), action, incarnation);
+                assert_eq!(id, by_the_book(action, incarnation), "{action:?}");
+            }
         }
+    }
+
+    #[test]
+    fn the_words_of_a_step_are_one_line_of_plain_ascii() {
+        let action = Action::Entry {
+            user: "emo".into(),
+            file: crate::accounts::policy::Aggregate::Dispatch,
+            key: "emo@x".into(),
+            from: None,
+            to: Some("{\"os_user\":\"emo\",\"port\":3773}".into()),
+        };
+        assert_eq!(
+            id::words(&action),
+            "dispatch.add emo key=emo@x to=%7B%22os_user%22:%22emo%22%2C%22port%22:3773%7D"
+        );
     }
 }

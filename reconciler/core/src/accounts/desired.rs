@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::accounts::policy::Policy;
 use crate::people::Parking;
-use crate::repo::{Grant, StateRepo, Tier};
+use crate::repo::{Documents, Grant, Tier};
 use crate::time::{Date, days_between};
 
 /// Days before the last valid day from which a plan speaks of it.
@@ -52,7 +52,7 @@ pub struct Wanted {
 }
 
 /// Reads out of a state repository what it asks of the host that `policy` binds, as of `today`.
-pub fn for_host(repo: &StateRepo<'_>, policy: &Policy, today: Date) -> Desired {
+pub fn for_host(repo: &Documents<'_>, policy: &Policy, today: Date) -> Desired {
     let host = repo.hosts.get(policy.executor.name());
     // Room for everybody where everybody is admitted; where few are, nobody counts them first.
     let admits_all = host.is_none_or(|it| it.admits.is_none());

@@ -1,15 +1,15 @@
 //! What muster knows of the people it keeps on a host.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::accounts::action::Trace;
-use crate::accounts::policy::Ports;
+use super::action::{Action, Direction, Leave, Trace};
+use super::policy::Ports;
 use crate::id::StepId;
-use crate::people::Stage;
+use crate::people::{Identity, Parking, Stage};
 use crate::time::Time;
 
 /// A run of subordinate ids: `first` and how many.
@@ -196,4 +196,282 @@ pub struct KeptOf {
 
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+/// Whom muster keeps on a host, and kept: part of the facts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Known {
+    /// Everybody ever kept here, by name. Each in a box: put into their order, many of them would be moved byte for byte.
+    pub people: BTreeMap<String, Box<PersonFacts>>,
+    /// Ids of accounts whose creation was begun and not seen done: theirs when it is tried again, and nobody else's.
+    pub begun: BTreeMap<String, AccountIds>,
+}
+
+impl Known {
+    /// Nobody.
+    pub const fn new() -> Self {
+        Self {
+            people: BTreeMap::new(),
+            begun: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in that a step came out otherwise than done: what of it may be there is remembered.
+    pub(crate) fn not_done(&mut self, action: &Action) {
+        match action {
+            Action::CreateAccount {
+                user,
+                uid,
+                gid,
+                subuid,
+                subgid,
+                ..
+            } => {
+                let ids = AccountIds {
+                    uid: *uid,
+                    gid: *gid,
+                    subuid: *subuid,
+                    subgid: *subgid,
+                };
+                self.begun.insert(user.clone(), ids);
+            }
+            Action::JoinGroup { user, group, .. } => self.on(user, |person| {
+                person.joining.insert(group.clone());
+            }),
+            // The world alone tells how far these have come.
+            Action::AdoptAccount { .. }
+            | Action::RenameAccount { .. }
+            | Action::ChangeUid { .. }
+            | Action::ChangeIdentity { .. }
+            | Action::SetShell { .. }
+            | Action::LockPassword { .. }
+            | Action::LeaveGroup { .. }
+            | Action::AssignPorts { .. }
+            | Action::Park { .. }
+            | Action::Unpark { .. }
+            | Action::Cut { .. }
+            | Action::Return { .. }
+            | Action::LockLogin { .. }
+            | Action::UnlockLogin { .. }
+            | Action::Trace { .. }
+            | Action::EndSessions { .. }
+            | Action::CreateHome { .. }
+            | Action::WriteEnvironment { .. }
+            | Action::Unit { .. }
+            | Action::Entry { .. }
+            | Action::ArchiveDelete { .. }
+            | Action::RecordArchive { .. }
+            | Action::RestoreAccount { .. }
+            | Action::RestoreHome { .. }
+            | Action::PurgeHome { .. } => {}
+        }
+    }
+
+    /// Takes in that a step is done.
+    pub(crate) fn done(&mut self, id: StepId, action: &Action, at: Time) {
+        let user = action.user().to_owned();
+        match action {
+            Action::CreateAccount {
+                user: _,
+                uid,
+                gid,
+                home,
+                shell: _,
+                subuid,
+                subgid,
+                authentik_user,
+                k8s_user,
+            } => {
+                self.begun.remove(&user);
+                let before = self.people.remove(&user);
+                let generation = before.as_ref().map_or(0, |it| it.generation) + 1;
+                let (ports, cuts, home_made, formerly, archive, home_owed) =
+                    before.map_or_else(Default::default, |it| {
+                        // The account was deleted behind our back: its memberships went with it, its ports and home did not.
+                        (
+                            it.ports,
+                            it.cuts,
+                            it.home_made,
+                            it.formerly,
+                            it.archive,
+                            it.home_owed,
+                        )
+                    });
+                self.people.insert(
+                    user,
+                    Box::new(PersonFacts {
+                        entry: id,
+                        how: How::Created,
+                        generation,
+                        cuts,
+                        uid: *uid,
+                        gid: *gid,
+                        home: home.clone(),
+                        subuid: *subuid,
+                        subgid: *subgid,
+                        authentik_user: authentik_user.clone(),
+                        k8s_user: k8s_user.clone(),
+                        stage: Stage::Active,
+                        since: at,
+                        home_made,
+                        ports,
+                        given: BTreeSet::new(),
+                        joining: BTreeSet::new(),
+                        aside: SetAside::default(),
+                        formerly,
+                        archive,
+                        home_owed,
+                    }),
+                );
+            }
+            Action::AdoptAccount {
+                user: _,
+                uid,
+                gid,
+                home,
+                authentik_user,
+                k8s_user,
+            } => {
+                self.people.insert(
+                    user,
+                    Box::new(PersonFacts {
+                        entry: id,
+                        how: How::Adopted,
+                        generation: 1,
+                        cuts: 0,
+                        uid: *uid,
+                        gid: *gid,
+                        home: home.clone(),
+                        subuid: None,
+                        subgid: None,
+                        authentik_user: authentik_user.clone(),
+                        k8s_user: k8s_user.clone(),
+                        stage: Stage::Active,
+                        since: at,
+                        home_made: true,
+                        ports: Ports::new(),
+                        given: BTreeSet::new(),
+                        joining: BTreeSet::new(),
+                        aside: SetAside::default(),
+                        formerly: BTreeSet::new(),
+                        archive: None,
+                        home_owed: None,
+                    }),
+                );
+            }
+            Action::RenameAccount {
+                from,
+                user: _,
+                uid: _,
+            } => {
+                if let Some(mut person) = self.people.remove(from) {
+                    person.formerly.insert(from.clone());
+                    self.people.insert(user, person);
+                }
+            }
+            Action::ChangeIdentity { identity, to, .. } => {
+                self.on(&user, |person| match identity {
+                    Identity::AuthentikUser => person.authentik_user.clone_from(to),
+                    Identity::K8sUser => person.k8s_user.clone_from(to),
+                })
+            }
+            Action::JoinGroup { group, .. } => self.on(&user, |person| {
+                person.given.insert(group.clone());
+                person.joining.remove(group);
+                person.aside.groups.remove(group);
+            }),
+            Action::LeaveGroup { group, because, .. } => self.on(&user, |person| {
+                person.given.remove(group);
+                person.joining.remove(group);
+                if *because == Leave::Cut {
+                    person.aside.groups.insert(group.clone());
+                }
+            }),
+            Action::AssignPorts { ports, .. } => {
+                self.on(&user, |person| person.ports.extend(ports.clone()))
+            }
+            Action::Park {
+                because: Parking::Asked | Parking::Expired,
+                ..
+            } => self.stand(&user, Stage::Parked, at),
+            Action::Unpark { .. } => self.stand(&user, Stage::Active, at),
+            Action::Cut { .. } => {
+                self.stand(&user, Stage::Cut, at);
+                self.on(&user, |person| person.cuts += 1);
+            }
+            Action::Return { .. } => self.stand(&user, Stage::Active, at),
+            Action::LockLogin { .. } => self.on(&user, |person| person.aside.login = true),
+            Action::UnlockLogin { .. } => self.on(&user, |person| person.aside.login = false),
+            Action::Trace {
+                trace, direction, ..
+            } => self.on(&user, |person| match direction {
+                Direction::SetAside => {
+                    person.aside.traces.insert(*trace);
+                }
+                Direction::Restore => {
+                    person.aside.traces.remove(trace);
+                }
+            }),
+            Action::CreateHome { .. } => self.on(&user, |person| person.home_made = true),
+            Action::ArchiveDelete {
+                home_id,
+                subuid,
+                subgid,
+                ..
+            } => {
+                self.stand(&user, Stage::Archived, at);
+                self.on(&user, |person| {
+                    // Ranges of an account that was adopted are reserved from here on (invariant 10).
+                    person.subuid = person.subuid.or(*subuid);
+                    person.subgid = person.subgid.or(*subgid);
+                    person.home_made &= home_id.is_some();
+                    // Memberships and the saved login went with the account; what came from the home can go back into it.
+                    person.given.clear();
+                    person.aside.login = false;
+                    person.aside.groups.clear();
+                });
+            }
+            Action::RecordArchive { sha256, bytes, .. } => self.on(&user, |person| {
+                person.archive = Some(ArchiveFacts {
+                    entry: person.entry,
+                    sha256: sha256.clone(),
+                    bytes: *bytes,
+                });
+            }),
+            Action::PurgeHome { .. } => self.stand(&user, Stage::Deleted, at),
+            Action::RestoreAccount { .. } => {
+                self.stand(&user, Stage::Active, at);
+                self.on(&user, |person| {
+                    person.home_owed = person.home_made.then_some(person.entry);
+                    person.entry = id;
+                    person.generation += 1;
+                    person.given.clear();
+                    person.aside.login = false;
+                    person.aside.groups.clear();
+                });
+            }
+            Action::RestoreHome { .. } => self.on(&user, |person| person.home_owed = None),
+            // Read back from the world each cycle; the ledger keeps no second copy.
+            Action::ChangeUid { .. }
+            | Action::SetShell { .. }
+            | Action::LockPassword { .. }
+            | Action::EndSessions { .. }
+            | Action::WriteEnvironment { .. }
+            | Action::Unit { .. }
+            | Action::Entry { .. } => {}
+        }
+    }
+
+    fn on(&mut self, user: &str, change: impl FnOnce(&mut PersonFacts)) {
+        if let Some(person) = self.people.get_mut(user) {
+            change(person);
+        }
+    }
+
+    fn stand(&mut self, user: &str, stage: Stage, at: Time) {
+        self.on(user, |person| {
+            person.stage = stage;
+            person.since = at;
+        });
+    }
 }

@@ -3,11 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::accounts::facts::{AccountIds, IdRange, PersonFacts};
+use crate::accounts::facts::{AccountIds, IdRange, Known, PersonFacts};
 use crate::accounts::observed::{Accounts, Observed};
 use crate::accounts::policy::{Aggregate, Policy, PortFamily, Ports};
 use crate::accounts::render::dispatch_entry;
-use crate::facts::Facts;
 
 /// Hands out ids and ranges. Cursors only move up, so a batch of N costs N.
 #[derive(Debug)]
@@ -23,7 +22,7 @@ pub(crate) struct Ids {
 
 impl Ids {
     /// `asked` are uids that rows ask for by number; nobody else gets them.
-    pub(crate) fn new(accounts: &Accounts, facts: &Facts, asked: &BTreeSet<u32>) -> Self {
+    pub(crate) fn new(accounts: &Accounts, known: &Known, asked: &BTreeSet<u32>) -> Self {
         let mut uids = IdSet::default();
         let mut gids = IdSet::default();
         uids.extend(accounts.by_name.values().map(|it| &it.uid));
@@ -33,13 +32,13 @@ impl Ids {
         uids.extend(asked);
         let mut subuids = accounts.subuids.clone();
         let mut subgids = accounts.subgids.clone();
-        for person in facts.people.values() {
+        for person in known.people.values() {
             uids.insert(person.uid);
             gids.insert(person.gid);
             subuids.extend(person.subuid);
             subgids.extend(person.subgid);
         }
-        for ids in facts.begun.values() {
+        for ids in known.begun.values() {
             uids.insert(ids.uid);
             gids.insert(ids.gid);
             subuids.extend(ids.subuid);
@@ -192,12 +191,12 @@ pub(crate) struct PortTable {
 }
 
 impl PortTable {
-    pub(crate) fn new(policy: &Policy, facts: &Facts, observed: &Observed) -> Self {
+    pub(crate) fn new(policy: &Policy, known: &Known, observed: &Observed) -> Self {
         // Without families nobody asks for a port.
         if policy.families.is_empty() {
             return Self::default();
         }
-        let mut used: BTreeSet<u16> = facts
+        let mut used: BTreeSet<u16> = known
             .people
             .values()
             .flat_map(|it| it.ports.values().copied())

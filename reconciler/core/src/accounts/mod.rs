@@ -1,15 +1,22 @@
 //! The accounts of a host: who has one, what belongs to it, and how somebody comes and goes.
 
 pub mod action;
+pub mod blocked;
 pub mod desired;
 pub mod facts;
 mod ids;
-pub(crate) mod line;
+pub(crate) mod inventory;
+pub mod limits;
+mod line;
+pub mod note;
 pub mod observed;
 pub(crate) mod plan;
 pub mod policy;
+pub(crate) mod policy_file;
+pub mod price;
 pub mod question;
 pub mod render;
 pub mod say;
 pub mod settle;
+pub mod shards;
 pub mod verbs;

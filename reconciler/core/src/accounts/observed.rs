@@ -38,6 +38,13 @@ pub enum AccountsOf {
 }
 
 impl Question<'_> {
+    /// Asks about those of `names` alone: enough to see how their steps came out.
+    pub fn narrow(&mut self, names: &BTreeSet<String>) {
+        self.people.retain(|user, _| names.contains(*user));
+        self.accounts_of = AccountsOf::Asked;
+        self.new = 0;
+    }
+
     /// Asks what `other` asks, too.
     pub fn widen(&mut self, other: Self) {
         let Self {

@@ -142,6 +142,11 @@ impl Policy {
         self.privileged_groups.contains(group)
     }
 
+    /// Whether no step may touch an account of this name, signed or not.
+    pub fn is_protected(&self, name: &str) -> bool {
+        name == "root" || self.protected.contains(name)
+    }
+
     /// Whether this host runs an instance for anybody.
     pub fn runs_instances(&self) -> bool {
         !self.units.is_empty()

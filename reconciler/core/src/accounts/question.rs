@@ -3,24 +3,26 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::accounts::desired::Desired;
-use crate::accounts::facts::{KeptOf, PersonFacts};
-use crate::accounts::observed::{Parts, Question, Subject};
-use crate::facts::Facts;
+use super::action::Action;
+use super::desired::Desired;
+use super::facts::{KeptOf, Known, PersonFacts};
+use super::observed::{AccountsOf, Parts, Question, Subject};
 use crate::merge_join::MergeJoin;
 use crate::people::Stage;
+use crate::price::{Looks, Price};
 use crate::repo::Grant;
+use crate::turn::Turn;
 
 /// Everybody the roster or the ledger names. Login traces are read only of people who are cut, are about to be, or
 /// have something to be put back.
-pub fn question<'q>(desired: &'q Desired, facts: &'q Facts) -> Question<'q> {
+pub fn question<'q>(desired: &'q Desired, known: &'q Known) -> Question<'q> {
     let mut question = Question {
         parts: Parts::ALL,
         ..Question::default()
     };
     // In the order of the names: a map is made of that far faster than entry by entry.
     let mut people = Vec::with_capacity(desired.people.len());
-    let mut facts_of = MergeJoin::new(&facts.people);
+    let mut facts_of = MergeJoin::new(&known.people);
     let mut grants: Vec<&Arc<Grant>> = Vec::new();
     for (user, wanted) in &desired.people {
         // Everybody of a tier has the same grant.
@@ -50,7 +52,7 @@ pub fn question<'q>(desired: &'q Desired, facts: &'q Facts) -> Question<'q> {
         .filter_map(|it| it.previously.as_deref())
         .collect();
     let mut wanted = MergeJoin::new(&desired.people);
-    for (user, person) in &facts.people {
+    for (user, person) in &known.people {
         if wanted.get(user).is_none() {
             let gone = matches!(person.stage, Stage::Archived | Stage::Deleted);
             question.people.insert(
@@ -72,4 +74,62 @@ pub fn question<'q>(desired: &'q Desired, facts: &'q Facts) -> Question<'q> {
 fn kept(person: &PersonFacts) -> Option<KeptOf> {
     let here = matches!(person.stage, Stage::Active | Stage::Parked);
     (!here || person.home_owed.is_some()).then(|| person.kept_of())
+}
+
+/// Whom to look at to see what became of steps: at the parts of the host that a turn can have changed, or at all of them.
+pub(crate) fn about<'q>(
+    steps: impl Iterator<Item = (&'q Action, Price)>,
+    known: &'q Known,
+    turn: Option<Turn>,
+) -> Question<'q> {
+    let mut question = Question {
+        parts: turn.map_or(Parts::ALL, parts_of),
+        accounts_of: AccountsOf::Asked,
+        ..Question::default()
+    };
+    for (action, price) in steps {
+        if let Some(former) = action.former_name() {
+            question.people.entry(former).or_default();
+        }
+        let user = action.user();
+        let subject = question.people.entry(user).or_default();
+        let at_traces = match price.looks {
+            Looks::AtTraces => true,
+            Looks::AsEver => false,
+        };
+        subject.traces |= at_traces;
+        question.parts.homes |= at_traces;
+        let person = known.people.get(user);
+        subject.home = person.map(|it| it.home.as_str());
+        subject.cuts = person.map_or(0, |it| it.cuts);
+        let destroyed = price.turn == Turn::Destroy;
+        subject.kept = person.filter(|_| destroyed).map(|it| it.kept_of());
+    }
+    question
+}
+
+/// The parts of the host that a turn can have changed.
+fn parts_of(turn: Turn) -> Parts {
+    match turn {
+        Turn::Record | Turn::Assign => Parts::NONE,
+        Turn::Quiesce | Turn::Start => Parts {
+            units: true,
+            ..Parts::NONE
+        },
+        Turn::Accounts => Parts {
+            accounts: true,
+            ..Parts::NONE
+        },
+        // Whose a home is, is judged by the uid in the account databases.
+        Turn::Homes | Turn::Sessions => Parts {
+            accounts: true,
+            homes: true,
+            ..Parts::NONE
+        },
+        Turn::Files => Parts {
+            files: true,
+            ..Parts::NONE
+        },
+        Turn::Rename | Turn::Destroy => Parts::ALL,
+    }
 }

@@ -1,70 +1,14 @@
-//! Each action as a sentence, once; and how many of a kind there are.
+//! Every sentence that people read about accounts.
 
-use std::fmt::Write as _;
-
-use crate::accounts::action::{Action, Direction, HomeSource, Leave, Trace, UnitChange};
-use crate::accounts::policy::Aggregate;
-use crate::accounts::verbs::Verb;
+use super::action::{Action, Direction, HomeSource, Leave, Trace, UnitChange};
+use super::policy::Aggregate;
+use crate::ink::Ink;
+use crate::limits::Limits;
 use crate::people::{Identity, Parking};
-use crate::report::escape;
-
-/// Where a sentence is written: our words as they are, everything else harmless for that medium.
-pub(crate) trait Ink {
-    /// Words of ours.
-    fn own(&mut self, text: &str);
-    /// A person.
-    fn name(&mut self, text: &str);
-    /// A path, group, unit, key or identity.
-    fn value(&mut self, text: &str);
-    /// A number.
-    fn number(&mut self, number: u32);
-}
-
-/// Markdown.
-pub(crate) struct Markdown<'a>(pub(crate) &'a mut String);
-
-impl Ink for Markdown<'_> {
-    fn own(&mut self, text: &str) {
-        self.0.push_str(text);
-    }
-    fn name(&mut self, text: &str) {
-        escape::name(self.0, text);
-    }
-    fn value(&mut self, text: &str) {
-        escape::value(self.0, text);
-    }
-    fn number(&mut self, number: u32) {
-        let _ = write!(self.0, "{number}");
-    }
-}
-
-/// A line of a terminal.
-pub(crate) struct Plain<'a>(pub(crate) &'a mut String);
-
-impl Ink for Plain<'_> {
-    fn own(&mut self, text: &str) {
-        self.0.push_str(text);
-    }
-    fn name(&mut self, text: &str) {
-        escape::visible(self.0, text);
-    }
-    fn value(&mut self, text: &str) {
-        escape::visible(self.0, text);
-    }
-    fn number(&mut self, number: u32) {
-        let _ = write!(self.0, "{number}");
-    }
-}
-
-/// What `action` does, as a sentence for a terminal.
-pub fn sentence(action: &Action) -> String {
-    let mut out = String::new();
-    phrase(action, &mut Plain(&mut out));
-    out
-}
+use crate::price::Because;
 
 /// Says what `action` does. No wildcard: a new action does not compile until people can read it.
-pub(crate) fn phrase(action: &Action, ink: &mut impl Ink) {
+pub fn say(action: &Action, ink: &mut dyn Ink) {
     match action {
         Action::CreateAccount {
             user, uid, shell, ..
@@ -103,9 +47,9 @@ pub(crate) fn phrase(action: &Action, ink: &mut impl Ink) {
             ink.own("change the uid of ");
             ink.name(user);
             ink.own(" from ");
-            ink.number(*from);
+            ink.number(u64::from(*from));
             ink.own(" to ");
-            ink.number(*to);
+            ink.number(u64::from(*to));
         }
         Action::ChangeIdentity {
             user,
@@ -139,7 +83,7 @@ pub(crate) fn phrase(action: &Action, ink: &mut impl Ink) {
             about("add ", user, " to group ", ink);
             ink.value(group);
             ink.own(" (gid ");
-            ink.number(*gid);
+            ink.number(u64::from(*gid));
             ink.own(")");
         }
         Action::LeaveGroup {
@@ -169,7 +113,7 @@ pub(crate) fn phrase(action: &Action, ink: &mut impl Ink) {
                 if i > 0 {
                     ink.own(", ");
                 }
-                ink.number(u32::from(*port));
+                ink.number(u64::from(*port));
                 ink.own(" for ");
                 ink.value(family);
             }
@@ -354,119 +298,159 @@ pub(crate) fn phrase(action: &Action, ink: &mut impl Ink) {
     }
 }
 
-fn about(before: &str, user: &str, after: &str, ink: &mut impl Ink) {
+fn about(before: &str, user: &str, after: &str, ink: &mut dyn Ink) {
     ink.own(before);
     ink.name(user);
     ink.own(after);
 }
 
-fn uid_of<I: Ink>(uid: u32, ink: &mut I, more: impl FnOnce(&mut I)) {
+fn uid_of(uid: u32, ink: &mut dyn Ink, more: impl FnOnce(&mut dyn Ink)) {
     ink.own(" (uid ");
-    ink.number(uid);
+    ink.number(u64::from(uid));
     more(ink);
     ink.own(")");
 }
 
-/// `1 step`, `2 steps`.
-pub(crate) fn count(number: usize, one: &str) -> String {
-    match number {
-        1 => format!("1 {one}"),
-        _ => format!("{number} {one}s"),
-    }
-}
-
-/// Says how many steps of a kind there are: `create 12 accounts`.
-pub(crate) fn tally(kind: Verb, number: usize) -> String {
-    let (verb, noun) = match kind {
-        Verb::UserCreate => ("create", "account"),
-        Verb::UserAdopt => ("take over", "existing account"),
-        Verb::UserRename => ("rename", "account"),
-        Verb::UserUid => ("change", "uid"),
-        Verb::UserIdentity => ("change", "identity link"),
-        Verb::UserShell => ("change", "login shell"),
-        Verb::UserLockPassword => ("lock", "password"),
-        Verb::GroupJoin => ("add", "group membership"),
-        Verb::GroupLeave => ("take back", "group membership"),
-        Verb::PortsAssign => ("assign", "set of ports"),
-        Verb::UserPark => ("park", "account"),
-        Verb::UserUnpark => ("unpark", "account"),
-        Verb::UserCut => ("cut off", "account"),
-        Verb::UserReturn => ("bring back", "account"),
-        Verb::LoginLock => ("shut", "login"),
-        Verb::LoginUnlock => ("open", "login"),
-        Verb::LingerSetAside => ("set aside", "linger setting"),
-        Verb::LingerRestore => ("put back", "linger setting"),
-        Verb::KeysSetAside => ("set aside", "file of authorized keys"),
-        Verb::KeysRestore => ("put back", "file of authorized keys"),
-        Verb::CrontabSetAside => ("set aside", "crontab"),
-        Verb::CrontabRestore => ("put back", "crontab"),
-        Verb::SessionsEnd => ("end the sessions of", "account"),
-        Verb::HomeCreate => ("make", "home"),
-        Verb::EnvWrite => ("write", "environment file"),
-        Verb::InstanceStop => ("stop", "unit"),
-        Verb::InstanceDisable => ("disable", "unit"),
-        Verb::InstanceEnable => ("enable", "unit"),
-        Verb::InstanceStart => ("start", "unit"),
-        Verb::MapAdd => ("add", "login map line"),
-        Verb::MapChange => ("change", "login map line"),
-        Verb::MapRemove => ("remove", "login map line"),
-        Verb::DispatchAdd => ("add", "dispatch entry"),
-        Verb::DispatchChange => ("change", "dispatch entry"),
-        Verb::DispatchRemove => ("remove", "dispatch entry"),
-        Verb::AdminsAdd => ("list", "admin"),
-        Verb::AdminsRemove => ("unlist", "admin"),
-        Verb::UserArchiveDelete => ("archive and delete", "account"),
-        Verb::ArchiveRecord => ("record", "archive"),
-        Verb::UserRestore => ("make again", "deleted account"),
-        Verb::HomeRestore => ("put back", "home"),
-        Verb::UserPurge => ("remove for ever", "archived home"),
-    };
-    let many = match noun {
-        _ if number == 1 => noun.to_owned(),
-        "set of ports" => "sets of ports".to_owned(),
-        "file of authorized keys" => "files of authorized keys".to_owned(),
-        _ => match noun.strip_suffix('y') {
-            Some(stem) => format!("{stem}ies"),
-            None => format!("{noun}s"),
+/// Why an action is of its class, before what the settings declare.
+pub fn why(action: &Action, because: Because) -> String {
+    match because {
+        Because::TakesAway => {
+            "it takes an account and its home away; both can be brought back only as long as the home is kept".to_owned()
+        }
+        Because::LosesForEver => {
+            "it deletes a home that was kept, and only its archive is left".to_owned()
+        }
+        Because::ChangesOwner => "files would change their owner".to_owned(),
+        Because::TakesOver => "it hands an account that somebody else made to a row".to_owned(),
+        Because::AnotherIdentity => "it hands an account to another identity".to_owned(),
+        Because::Undoable => "it can be undone, and no data is lost".to_owned(),
+        Because::MakesRoot => makes_root(action),
+        Because::NoRoot => no_root(action),
+        Because::Guarded => match given(action) {
+            Given::Group { group, gid } => {
+                format!("{group} has the static gid {gid}, and such groups guard devices and logs")
+            }
+            Given::Shell(_) | Given::Neither => "it gives power over devices and logs".to_owned(),
         },
-    };
-    format!("{verb} {number} {many}")
+        Because::Ordinary => match given(action) {
+            Given::Group { group, .. } => format!("{group} is an ordinary group"),
+            Given::Shell(shell) => {
+                format!("the shell {shell} is one that anybody may be given, and no data is touched")
+            }
+            Given::Neither => "it gives what anybody may be given".to_owned(),
+        },
+        Because::NotAllowed => match given(action) {
+            Given::Shell(shell) => {
+                format!("the shell {shell} is not among those that the settings let anybody have")
+            }
+            Given::Group { .. } | Given::Neither => {
+                "it gives what the settings let nobody have".to_owned()
+            }
+        },
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What an action gives to an account.
+enum Given<'a> {
+    Shell(&'a str),
+    Group { group: &'a str, gid: u32 },
+    Neither,
+}
 
-    #[test]
-    fn one_is_one_and_more_are_more() {
-        assert_eq!(count(1, "step"), "1 step");
-        assert_eq!(count(0, "step"), "0 steps");
-        assert_eq!(tally(Verb::UserCreate, 1), "create 1 account");
-        assert_eq!(tally(Verb::DispatchAdd, 2), "add 2 dispatch entries");
-        assert_eq!(tally(Verb::PortsAssign, 2), "assign 2 sets of ports");
-        assert_eq!(
-            tally(Verb::KeysRestore, 3),
-            "put back 3 files of authorized keys"
-        );
+fn given(action: &Action) -> Given<'_> {
+    match action {
+        Action::SetShell { to: shell, .. }
+        | Action::CreateAccount { shell, .. }
+        | Action::RestoreAccount { shell, .. } => Given::Shell(shell),
+        Action::JoinGroup { group, gid, .. } => Given::Group { group, gid: *gid },
+        Action::AdoptAccount { .. }
+        | Action::RenameAccount { .. }
+        | Action::ChangeUid { .. }
+        | Action::ChangeIdentity { .. }
+        | Action::LockPassword { .. }
+        | Action::LeaveGroup { .. }
+        | Action::AssignPorts { .. }
+        | Action::Park { .. }
+        | Action::Unpark { .. }
+        | Action::Cut { .. }
+        | Action::Return { .. }
+        | Action::LockLogin { .. }
+        | Action::UnlockLogin { .. }
+        | Action::Trace { .. }
+        | Action::EndSessions { .. }
+        | Action::CreateHome { .. }
+        | Action::WriteEnvironment { .. }
+        | Action::Unit { .. }
+        | Action::Entry { .. }
+        | Action::ArchiveDelete { .. }
+        | Action::RecordArchive { .. }
+        | Action::RestoreHome { .. }
+        | Action::PurgeHome { .. } => Given::Neither,
     }
+}
 
-    #[test]
-    fn a_sentence_reads_the_same_in_markdown_and_on_a_terminal() {
-        let action = Action::CreateAccount {
-            user: "emo".into(),
-            uid: 1004,
-            gid: 1004,
-            home: "/home/emo".into(),
-            shell: "/bin/zsh".into(),
-            subuid: None,
-            subgid: None,
-            authentik_user: "emo".into(),
-            k8s_user: "emo".into(),
-        };
-        let (mut markdown, mut plain) = (String::new(), String::new());
-        phrase(&action, &mut Markdown(&mut markdown));
-        phrase(&action, &mut Plain(&mut plain));
-        assert_eq!(markdown, "create account **emo** (uid 1004, `/bin/zsh`)");
-        assert_eq!(plain, "create account emo (uid 1004, /bin/zsh)");
+fn makes_root(action: &Action) -> String {
+    match (given(action), action) {
+        (Given::Group { group, .. }, _) => format!("whoever is in {group} is as good as root"),
+        (_, Action::Entry { .. }) => {
+            "whoever is on the list of admins is as good as root".to_owned()
+        }
+        (Given::Shell(_) | Given::Neither, _) => {
+            "the account would be as good as root again".to_owned()
+        }
+    }
+}
+
+fn no_root(action: &Action) -> String {
+    match given(action) {
+        Given::Shell(_) => {
+            "it brings back an account with the ids it had, and the account is no root".to_owned()
+        }
+        Given::Group { .. } | Given::Neither => {
+            "it puts back what a cut set aside, and the account is no root".to_owned()
+        }
+    }
+}
+
+/// That a plan takes away too much at once.
+pub(super) fn too_many(removals: usize, recent: usize, base: usize, limits: &Limits) -> String {
+    let percent = (removals * 100).checked_div(base).unwrap_or(100);
+    format!(
+        "over the limit: {removals} removals ({recent} of them in the last 24 hours) are {percent} % of {base} active \
+         accounts, and more than {} % is held as a whole; split the change over days, or sign a release for exactly \
+         these steps",
+        limits.share
+    )
+}
+
+/// That too few would be left who can become root.
+pub(super) fn too_few(left: usize, least: usize) -> String {
+    format!(
+        "would leave {left} accounts that can become root, and at least {least} must remain; add another admin first"
+    )
+}
+
+/// Whether two actions have the same sentence and the same words. What of an action is in its incarnation alone, such as
+/// the inode of a home, differs from host to host and is bound by the id.
+pub(crate) fn reads_alike(a: &Action, b: &Action) -> bool {
+    match (a, b) {
+        (
+            Action::ArchiveDelete {
+                user,
+                uid,
+                home,
+                home_id: _,
+                gid: _,
+                subuid: _,
+                subgid: _,
+            },
+            Action::ArchiveDelete {
+                user: other,
+                uid: other_uid,
+                home: other_home,
+                ..
+            },
+        ) => (user, uid, home) == (other, other_uid, other_home),
+        (a, b) => a == b,
     }
 }

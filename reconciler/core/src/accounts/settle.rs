@@ -1,59 +1,14 @@
-//! How a step came out, judged by what the world shows afterwards: an exit code is no evidence.
+//! How far the world shows a step: an exit code is no evidence.
 
-use crate::accounts::action::{Action, Direction, HomeSource, Trace, UnitChange};
-use crate::accounts::observed::{Account, Home, Kept, Manager, Observed, Password, Traces};
-use crate::journal::StepResult;
-use crate::reading::Reading;
-use crate::step::Step;
+use super::action::{Action, Direction, HomeSource, Trace, UnitChange};
+use super::observed::{Account, Home, Kept, Manager, Observed, Password, Traces};
+use super::policy::Policy;
+use crate::reading::{Reading, State};
 
-/// What became of a step. `complaint` is what the act said of it, if it said anything.
-///
-/// The same function closes a batch that has just run and one that was open when the process died.
-pub fn settle(
-    step: &Step,
-    observed: &Observed,
-    nologin: &str,
-    complaint: Option<&str>,
-) -> StepResult {
-    match state_of(&step.action, observed, nologin) {
-        State::Reached => StepResult::Done,
-        State::NotReached => match complaint {
-            Some(reason) => StepResult::Failed(reason.to_owned()),
-            None => StepResult::NotBegun,
-        },
-        State::Halfway(how_far) => StepResult::Unfinished(match complaint {
-            Some(reason) => format!("{reason}; {how_far}"),
-            None => format!("interrupted: {how_far}"),
-        }),
-        State::Strange(reason) => StepResult::NeedsOperator(reason),
-        // It may be halfway: whoever let it begin let it be brought to its end.
-        State::Unknown(reason)
-            if matches!(
-                step.action,
-                Action::ArchiveDelete { .. } | Action::PurgeHome { .. }
-            ) =>
-        {
-            StepResult::Unfinished(format!("could not be observed: {reason}"))
-        }
-        State::Unknown(reason) => StepResult::Failed(format!("could not be observed: {reason}")),
-    }
-}
-
-enum State {
-    Reached,
-    NotReached,
-    Strange(String),
-    Unknown(String),
-    /// Begun, and brought to its end by the same step.
-    Halfway(String),
-}
-
-fn when(reached: bool) -> State {
-    if reached {
-        State::Reached
-    } else {
-        State::NotReached
-    }
+/// How far `action` has come, by what was observed. The same function closes a batch that has just run and one that was open when
+/// the process died.
+pub fn settle(action: &Action, observed: &Observed, policy: &Policy) -> State {
+    state_of(action, observed, &policy.nologin)
 }
 
 fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
@@ -84,7 +39,7 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
                 .is_some_and(|it| !it.by_name.contains_key(from));
             match found {
                 Some(account) if account.uid == *uid => {
-                    when(old_is_gone && account.renaming_from.is_none())
+                    State::when(old_is_gone && account.renaming_from.is_none())
                 }
                 Some(account) => State::Strange(format!(
                     "{user} was to get uid {uid} of {from} and has {}",
@@ -94,29 +49,29 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
             }
         }),
         Action::SetShell { user, to, .. } => account(observed, user, |found| {
-            when(found.is_some_and(|it| it.shell == *to))
+            State::when(found.is_some_and(|it| it.shell == *to))
         }),
         Action::LockPassword { user } => account(observed, user, |found| {
-            when(found.is_some_and(|it| it.password == Password::Locked))
+            State::when(found.is_some_and(|it| it.password == Password::Locked))
         }),
         Action::JoinGroup { user, group, .. } => account(observed, user, |found| {
-            when(
+            State::when(
                 found
                     .is_some_and(|it| it.groups.contains(group) && !it.half_groups.contains(group)),
             )
         }),
         Action::LeaveGroup { user, group, .. } => account(observed, user, |found| {
-            when(!found.is_some_and(|it| it.groups.contains(group)))
+            State::when(!found.is_some_and(|it| it.groups.contains(group)))
         }),
         Action::LockLogin { user, .. } => account(observed, user, |found| {
-            when(found.is_none_or(|it| is_shut(it, nologin)))
+            State::when(found.is_none_or(|it| is_shut(it, nologin)))
         }),
         // The save goes only once all of it is back: half a login is not put back.
         Action::UnlockLogin { user, .. } => {
             match traces_of(observed, user).map(|it| &it.login_saved) {
                 Some(Reading::Known(true)) => State::NotReached,
                 Some(Reading::Known(false)) => account(observed, user, |found| {
-                    when(found.is_some_and(|it| !is_shut(it, nologin)))
+                    State::when(found.is_some_and(|it| !is_shut(it, nologin)))
                 }),
                 Some(Reading::Unknown(why)) => State::Unknown(why.clone()),
                 None => State::Unknown(format!("{user} was not looked at")),
@@ -132,12 +87,12 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
                 return State::Unknown(format!("{user} was not looked at"));
             };
             match trace_reading(traces, *trace) {
-                Reading::Known(there) => when(*there == (*direction == Direction::Restore)),
+                Reading::Known(there) => State::when(*there == (*direction == Direction::Restore)),
                 Reading::Unknown(why) => State::Unknown(why.clone()),
             }
         }
         Action::EndSessions { user } => match traces_of(observed, user).map(|it| &it.processes) {
-            Some(Reading::Known(count)) => when(*count == 0),
+            Some(Reading::Known(count)) => State::when(*count == 0),
             Some(Reading::Unknown(why)) => State::Unknown(why.clone()),
             None => State::Unknown(format!("{user} was not looked at")),
         },
@@ -149,13 +104,13 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
             None => State::Unknown(format!("{user} was not looked at")),
         },
         Action::WriteEnvironment { user, digest } => match &observed.environments {
-            Reading::Known(found) => when(found.get(user) == Some(digest)),
+            Reading::Known(found) => State::when(found.get(user) == Some(digest)),
             Reading::Unknown(why) => State::Unknown(why.clone()),
         },
         Action::Unit { unit, change, .. } => match &observed.units {
             Reading::Known(units) => {
                 let state = units.by_name.get(unit).copied().unwrap_or_default();
-                when(match change {
+                State::when(match change {
                     UnitChange::Stop => !state.active,
                     UnitChange::Disable => !state.enabled,
                     UnitChange::Enable => state.enabled,
@@ -165,12 +120,12 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
             Reading::Unknown(why) => State::Unknown(why.clone()),
         },
         Action::Entry { file, key, to, .. } => match observed.aggregates.get(file) {
-            Some(Reading::Known(entries)) => when(entries.get(key) == to.as_ref()),
+            Some(Reading::Known(entries)) => State::when(entries.get(key) == to.as_ref()),
             Some(Reading::Unknown(why)) => State::Unknown(why.clone()),
             None => State::Unknown("the file was not looked at".to_owned()),
         },
         Action::ChangeUid { user, to, .. } => account(observed, user, |found| {
-            when(found.is_some_and(|it| it.uid == *to))
+            State::when(found.is_some_and(|it| it.uid == *to))
         }),
         Action::ArchiveDelete {
             user, uid, home_id, ..
@@ -204,7 +159,7 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
             (None, _) => State::Unknown(format!("{user} was not looked at")),
         },
         Action::PurgeHome { user, .. } => match kept_of(observed, user).map(|it| &it.quarantined) {
-            Some(Reading::Known(found)) => when(found.is_none()),
+            Some(Reading::Known(found)) => State::when(found.is_none()),
             Some(Reading::Unknown(why)) => State::Unknown(why.clone()),
             None => State::Unknown(format!("{user} was not looked at")),
         },

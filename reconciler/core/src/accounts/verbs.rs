@@ -1,211 +1,89 @@
-//! The verbs: one word for each kind of action.
+//! The verbs of accounts, one row each.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
-
-/// The verb of a step: the word that is signed, shown and journaled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Verb {
-    /// `user.create`
-    #[serde(rename = "user.create")]
-    UserCreate,
-    /// `user.adopt`
-    #[serde(rename = "user.adopt")]
-    UserAdopt,
-    /// `user.rename`
-    #[serde(rename = "user.rename")]
-    UserRename,
-    /// `user.uid`
-    #[serde(rename = "user.uid")]
-    UserUid,
-    /// `user.identity`
-    #[serde(rename = "user.identity")]
-    UserIdentity,
-    /// `user.shell`
-    #[serde(rename = "user.shell")]
-    UserShell,
-    /// `user.lock_password`
-    #[serde(rename = "user.lock_password")]
-    UserLockPassword,
-    /// `group.join`
-    #[serde(rename = "group.join")]
-    GroupJoin,
-    /// `group.leave`
-    #[serde(rename = "group.leave")]
-    GroupLeave,
-    /// `ports.assign`
-    #[serde(rename = "ports.assign")]
-    PortsAssign,
-    /// `user.park`
-    #[serde(rename = "user.park")]
-    UserPark,
-    /// `user.unpark`
-    #[serde(rename = "user.unpark")]
-    UserUnpark,
-    /// `user.cut`
-    #[serde(rename = "user.cut")]
-    UserCut,
-    /// `user.return`
-    #[serde(rename = "user.return")]
-    UserReturn,
-    /// `login.lock`
-    #[serde(rename = "login.lock")]
-    LoginLock,
-    /// `login.unlock`
-    #[serde(rename = "login.unlock")]
-    LoginUnlock,
-    /// `linger.set_aside`
-    #[serde(rename = "linger.set_aside")]
-    LingerSetAside,
-    /// `linger.restore`
-    #[serde(rename = "linger.restore")]
-    LingerRestore,
-    /// `keys.set_aside`
-    #[serde(rename = "keys.set_aside")]
-    KeysSetAside,
-    /// `keys.restore`
-    #[serde(rename = "keys.restore")]
-    KeysRestore,
-    /// `crontab.set_aside`
-    #[serde(rename = "crontab.set_aside")]
-    CrontabSetAside,
-    /// `crontab.restore`
-    #[serde(rename = "crontab.restore")]
-    CrontabRestore,
-    /// `sessions.end`
-    #[serde(rename = "sessions.end")]
-    SessionsEnd,
-    /// `home.create`
-    #[serde(rename = "home.create")]
-    HomeCreate,
-    /// `env.write`
-    #[serde(rename = "env.write")]
-    EnvWrite,
-    /// `instance.stop`
-    #[serde(rename = "instance.stop")]
-    InstanceStop,
-    /// `instance.disable`
-    #[serde(rename = "instance.disable")]
-    InstanceDisable,
-    /// `instance.enable`
-    #[serde(rename = "instance.enable")]
-    InstanceEnable,
-    /// `instance.start`
-    #[serde(rename = "instance.start")]
-    InstanceStart,
-    /// `map.add`
-    #[serde(rename = "map.add")]
-    MapAdd,
-    /// `map.change`
-    #[serde(rename = "map.change")]
-    MapChange,
-    /// `map.remove`
-    #[serde(rename = "map.remove")]
-    MapRemove,
-    /// `dispatch.add`
-    #[serde(rename = "dispatch.add")]
-    DispatchAdd,
-    /// `dispatch.change`
-    #[serde(rename = "dispatch.change")]
-    DispatchChange,
-    /// `dispatch.remove`
-    #[serde(rename = "dispatch.remove")]
-    DispatchRemove,
-    /// `admins.add`
-    #[serde(rename = "admins.add")]
-    AdminsAdd,
-    /// `admins.remove`
-    #[serde(rename = "admins.remove")]
-    AdminsRemove,
-    /// `user.archive_delete`
-    #[serde(rename = "user.archive_delete")]
-    UserArchiveDelete,
-    /// `archive.record`
-    #[serde(rename = "archive.record")]
-    ArchiveRecord,
-    /// `user.restore`
-    #[serde(rename = "user.restore")]
-    UserRestore,
-    /// `home.restore`
-    #[serde(rename = "home.restore")]
-    HomeRestore,
-    /// `user.purge`
-    #[serde(rename = "user.purge")]
-    UserPurge,
-}
-
-impl Verb {
-    /// Kinds that no setting can declare benign: the floor.
-    pub const FLOOR: [Self; 5] = [
-        Self::UserArchiveDelete,
-        Self::UserPurge,
-        Self::UserUid,
-        Self::UserReturn,
-        Self::UserRestore,
-    ];
-
-    /// Kinds that a setting can declare benign.
-    pub const DECLARABLE: [Self; 6] = [
-        Self::UserAdopt,
-        Self::UserRename,
-        Self::UserIdentity,
-        Self::UserShell,
-        Self::GroupJoin,
-        Self::AdminsAdd,
-    ];
-
-    /// The word, as signed and shown.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::UserCreate => "user.create",
-            Self::UserAdopt => "user.adopt",
-            Self::UserRename => "user.rename",
-            Self::UserUid => "user.uid",
-            Self::UserIdentity => "user.identity",
-            Self::UserShell => "user.shell",
-            Self::UserLockPassword => "user.lock_password",
-            Self::GroupJoin => "group.join",
-            Self::GroupLeave => "group.leave",
-            Self::PortsAssign => "ports.assign",
-            Self::UserPark => "user.park",
-            Self::UserUnpark => "user.unpark",
-            Self::UserCut => "user.cut",
-            Self::UserReturn => "user.return",
-            Self::LoginLock => "login.lock",
-            Self::LoginUnlock => "login.unlock",
-            Self::LingerSetAside => "linger.set_aside",
-            Self::LingerRestore => "linger.restore",
-            Self::KeysSetAside => "keys.set_aside",
-            Self::KeysRestore => "keys.restore",
-            Self::CrontabSetAside => "crontab.set_aside",
-            Self::CrontabRestore => "crontab.restore",
-            Self::SessionsEnd => "sessions.end",
-            Self::HomeCreate => "home.create",
-            Self::EnvWrite => "env.write",
-            Self::InstanceStop => "instance.stop",
-            Self::InstanceDisable => "instance.disable",
-            Self::InstanceEnable => "instance.enable",
-            Self::InstanceStart => "instance.start",
-            Self::MapAdd => "map.add",
-            Self::MapChange => "map.change",
-            Self::MapRemove => "map.remove",
-            Self::DispatchAdd => "dispatch.add",
-            Self::DispatchChange => "dispatch.change",
-            Self::DispatchRemove => "dispatch.remove",
-            Self::AdminsAdd => "admins.add",
-            Self::AdminsRemove => "admins.remove",
-            Self::UserArchiveDelete => "user.archive_delete",
-            Self::ArchiveRecord => "archive.record",
-            Self::UserRestore => "user.restore",
-            Self::HomeRestore => "home.restore",
-            Self::UserPurge => "user.purge",
-        }
-    }
-}
-
-impl fmt::Display for Verb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
-    }
+crate::verb::verbs! {
+    /// The verb of a step about an account: the word that is signed, shown and journaled.
+    UserCreate = "user.create", Fixed, "create", "account", "accounts",
+        "removing the row: the account is cut, and its ids stay reserved";
+    UserAdopt = "user.adopt", Declarable, "take over", "existing account", "existing accounts",
+        "removing the row: the account is cut, and its ids stay reserved";
+    UserRename = "user.rename", Declarable, "rename", "account", "accounts",
+        "renaming it back: a row with the old name and `previously`";
+    UserUid = "user.uid", Floor, "change", "uid", "uids",
+        "nothing: this version does not carry it out";
+    UserIdentity = "user.identity", Declarable, "change", "identity link", "identity links",
+        "putting the former identity back into the row";
+    UserShell = "user.shell", Declarable, "change", "login shell", "login shells",
+        "putting the former shell back into the row";
+    UserLockPassword = "user.lock_password", Fixed, "lock", "password", "passwords",
+        "`usermod --unlock`, by hand; muster locks it again";
+    GroupJoin = "group.join", Declarable, "add", "group membership", "group memberships",
+        "taking the group from the row's tier: it leaves it again";
+    GroupLeave = "group.leave", Fixed, "take back", "group membership", "group memberships",
+        "asking for it in the roster again";
+    PortsAssign = "ports.assign", Fixed, "assign", "set of ports", "sets of ports",
+        "nothing: a port once given stays with its person";
+    UserPark = "user.park", Fixed, "park", "account", "accounts",
+        "taking `parked` or `expires` from the row";
+    UserUnpark = "user.unpark", Fixed, "unpark", "account", "accounts",
+        "`parked: true` in the row";
+    UserCut = "user.cut", Fixed, "cut off", "account", "accounts",
+        "putting the row back: exactly what was set aside is restored";
+    UserReturn = "user.return", Floor, "bring back", "account", "accounts",
+        "removing the row again";
+    LoginLock = "login.lock", Fixed, "shut", "login", "logins",
+        "putting the row back: exactly what was set aside is restored";
+    LoginUnlock = "login.unlock", Fixed, "open", "login", "logins",
+        "removing the row again";
+    LingerSetAside = "linger.set_aside", Fixed, "set aside", "linger setting", "linger settings",
+        "putting the row back: exactly what was set aside is restored";
+    LingerRestore = "linger.restore", Fixed, "put back", "linger setting", "linger settings",
+        "removing the row again";
+    KeysSetAside = "keys.set_aside", Fixed, "set aside", "file of authorized keys", "files of authorized keys",
+        "putting the row back: exactly what was set aside is restored";
+    KeysRestore = "keys.restore", Fixed, "put back", "file of authorized keys", "files of authorized keys",
+        "removing the row again";
+    CrontabSetAside = "crontab.set_aside", Fixed, "set aside", "crontab", "crontabs",
+        "putting the row back: exactly what was set aside is restored";
+    CrontabRestore = "crontab.restore", Fixed, "put back", "crontab", "crontabs",
+        "removing the row again";
+    SessionsEnd = "sessions.end", Fixed, "end the sessions of", "account", "accounts",
+        "nothing: whoever is back logs in again";
+    HomeCreate = "home.create", Fixed, "make", "home", "homes",
+        "`rmdir`, by hand, while it is empty";
+    EnvWrite = "env.write", Fixed, "write", "environment file", "environment files",
+        "changing the row back: the file is written again";
+    InstanceStop = "instance.stop", Fixed, "stop", "unit", "units",
+        "taking `parked` or `expires` from the row";
+    InstanceDisable = "instance.disable", Fixed, "disable", "unit", "units",
+        "taking `parked` or `expires` from the row";
+    InstanceEnable = "instance.enable", Fixed, "enable", "unit", "units",
+        "`parked: true` in the row";
+    InstanceStart = "instance.start", Fixed, "start", "unit", "units",
+        "`parked: true` in the row";
+    MapAdd = "map.add", Fixed, "add", "login map line", "login map lines",
+        "changing the row back: the file is written again";
+    MapChange = "map.change", Fixed, "change", "login map line", "login map lines",
+        "changing the row back: the file is written again";
+    MapRemove = "map.remove", Fixed, "remove", "login map line", "login map lines",
+        "putting the row back: exactly what was set aside is restored";
+    DispatchAdd = "dispatch.add", Fixed, "add", "dispatch entry", "dispatch entries",
+        "changing the row back: the file is written again";
+    DispatchChange = "dispatch.change", Fixed, "change", "dispatch entry", "dispatch entries",
+        "changing the row back: the file is written again";
+    DispatchRemove = "dispatch.remove", Fixed, "remove", "dispatch entry", "dispatch entries",
+        "putting the row back: exactly what was set aside is restored";
+    AdminsAdd = "admins.add", Declarable, "list", "admin", "admins",
+        "another tier in the row";
+    AdminsRemove = "admins.remove", Fixed, "unlist", "admin", "admins",
+        "asking for it in the roster again";
+    UserArchiveDelete = "user.archive_delete", Floor, "archive and delete", "account", "accounts",
+        "putting the row back: account and home are restored as long as the home is kept, and from its archive afterwards";
+    ArchiveRecord = "archive.record", Fixed, "record", "archive", "archives",
+        "nothing: it only says which archive there is";
+    UserRestore = "user.restore", Floor, "make again", "deleted account", "deleted accounts",
+        "removing the row again";
+    HomeRestore = "home.restore", Fixed, "put back", "home", "homes",
+        "removing the row again";
+    UserPurge = "user.purge", Floor, "remove for ever", "archived home", "archived homes",
+        "nothing for the directory; the archive of the home stays";
 }

@@ -4,6 +4,7 @@
 //! when a step waits is carried from one file to the next.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +28,7 @@ const FORMAT: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Waiting {
     /// The step.
-    pub step: Step,
+    pub step: Arc<Step>,
     /// Its words, as they are shown and signed; always those of `step`.
     pub words: String,
     /// Its class by the policy of the host that wrote this.
@@ -68,9 +69,9 @@ impl HeldSteps {
         now: Time,
     ) -> Self {
         let held = held.iter().map(|it| Waiting {
-            step: it.step.clone(),
+            step: Arc::clone(&it.step),
             words: it.step.words(),
-            class: it.class,
+            class: it.price.class,
             reason: it.reason.code().to_owned(),
             text: it.reason.to_string(),
             needs: needs(it.step.id),
@@ -111,7 +112,7 @@ impl HeldSteps {
             let Waiting { step, words, .. } = waiting;
             // Shown = signed = run: what is shown out of this file is what the id binds.
             if *words != step.words()
-                || step.id != StepId::of(&executor, &step.action, &step.incarnation)
+                || step.id != StepId::of(&executor, step.action.spelled(), &step.incarnation)
             {
                 return Err(LedgerError::NotItsOwn { step: step.id });
             }

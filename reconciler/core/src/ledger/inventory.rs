@@ -1,32 +1,23 @@
-//! What was read on a host, as a file: enough to plan for it from elsewhere.
+//! What was read of an executor's world, as a file: enough to plan for it from elsewhere.
 //!
-//! In the ledger the facts lie beside it; a file that stands alone carries them. What it is made of has no room for a
-//! password hash, a key or a session: of a password field it holds whether it is locked, of keys whether there are any,
-//! of processes whether some run.
+//! In the ledger the facts lie beside it; a file that stands alone carries them.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 use super::{LedgerError, Through};
-use crate::accounts::facts::IdRange;
-use crate::accounts::observed::{Account, Accounts, Defaults, Observed, Person, Units};
-use crate::accounts::policy::Aggregate;
 use crate::executor::Executor;
 use crate::facts::Facts;
-use crate::reading::Reading;
+use crate::reading::RecordedFacts;
+use crate::rooms::{self, Observed};
 use crate::time::Time;
 
 /// Its path in the ledger.
 pub const FILE: &str = "inventory.json";
 
-/// The format this version writes.
-const FORMAT: u32 = 1;
-
-/// A recorded host.
+/// A recorded world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inventory {
-    /// Whose host it is.
+    /// Whose world it is.
     pub executor: Executor,
     /// When it was read, where the file says so; in a ledger, the commit does.
     pub recorded: Option<Time>,
@@ -36,49 +27,8 @@ pub struct Inventory {
     pub facts: Option<Facts>,
 }
 
-/// The account databases without the accounts, which have a line each.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Databases {
-    groups: BTreeMap<String, u32>,
-    subuids: Vec<IdRange>,
-    subgids: Vec<IdRange>,
-    foreign: BTreeMap<String, u32>,
-    foreign_uids: BTreeSet<u32>,
-    defaults: Defaults,
-    shells: BTreeSet<String>,
-}
-
-/// Facts as they stand in a ledger.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Known {
-    state: serde_json::Value,
-    people: Vec<serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wire {
-    #[serde(rename = "format")]
-    _format: u32,
-    executor: String,
-    #[serde(default)]
-    recorded: Option<Time>,
-    databases: Reading<Databases>,
-    accounts: BTreeMap<String, Box<Account>>,
-    people: BTreeMap<String, Person>,
-    environments: Reading<BTreeMap<String, String>>,
-    aggregates: BTreeMap<Aggregate, Reading<BTreeMap<String, String>>>,
-    #[serde(default)]
-    cluster_tiers: Option<Reading<BTreeMap<String, String>>>,
-    units: Reading<Units>,
-    #[serde(default)]
-    facts: Option<Known>,
-}
-
 impl Inventory {
-    /// The file: one line for each account and each person, so that `git diff` tells what changed.
+    /// The file.
     pub fn to_bytes(&self) -> Vec<u8> {
         let Self {
             executor,
@@ -87,10 +37,11 @@ impl Inventory {
             facts,
         } = self;
         let mut out = head(executor, *recorded);
-        push_observed(&mut out, observed);
+        rooms::push_observed(&mut out, observed);
         if let Some(facts) = facts {
             out.extend_from_slice(b",\n\"facts\":");
-            push(&mut out, &known(facts));
+            serde_json::to_writer(&mut out, &recorded_facts(facts))
+                .expect("plain records always serialise");
         }
         out.extend_from_slice(b"}\n");
         out
@@ -99,7 +50,7 @@ impl Inventory {
     /// The file in a ledger, which has facts and time elsewhere.
     pub fn bytes_in_ledger(executor: &Executor, observed: &Observed) -> Vec<u8> {
         let mut out = head(executor, None);
-        push_observed(&mut out, observed);
+        rooms::push_observed(&mut out, observed);
         out.extend_from_slice(b"}\n");
         out
     }
@@ -109,55 +60,18 @@ impl Inventory {
     /// # Errors
     /// When it is of a newer format, or not what was written.
     pub fn read(bytes: &[u8]) -> Result<Self, LedgerError> {
-        super::check_format(FILE, bytes, FORMAT)?;
-        let Wire {
-            _format,
-            executor,
-            recorded,
-            databases,
-            accounts,
-            people,
-            environments,
-            aggregates,
-            cluster_tiers,
-            units,
-            facts,
-        } = serde_json::from_slice(bytes).map_err(|source| super::malformed(FILE, source))?;
-        let executor: Executor = executor.parse().map_err(|_| LedgerError::Executor {
-            found: executor.clone(),
-        })?;
-        let accounts = match databases {
-            Reading::Unknown(why) => Reading::Unknown(why),
-            Reading::Known(Databases {
-                groups,
-                subuids,
-                subgids,
-                foreign,
-                foreign_uids,
-                defaults,
-                shells,
-            }) => Reading::Known(Accounts {
-                by_name: accounts,
-                groups,
-                subuids,
-                subgids,
-                foreign,
-                foreign_uids,
-                defaults,
-                shells,
-            }),
+        let executor = super::executor_of(FILE, bytes, rooms::inventory_format)?;
+        let read = rooms::read_inventory(executor.kind(), bytes)
+            .map_err(|source| super::malformed(FILE, source))?;
+        let Some((recorded, observed, facts)) = read else {
+            return Err(LedgerError::Executor {
+                found: executor.to_string(),
+            });
         };
         Ok(Self {
             executor,
             recorded,
-            observed: Observed {
-                accounts,
-                people,
-                environments,
-                aggregates,
-                cluster_tiers,
-                units,
-            },
+            observed,
             facts: facts.map(facts_of).transpose()?,
         })
     }
@@ -165,103 +79,39 @@ impl Inventory {
 
 fn head(executor: &Executor, recorded: Option<Time>) -> Vec<u8> {
     let mut out = Vec::with_capacity(1 << 16);
-    out.extend_from_slice(format!("{{\"format\":{FORMAT},\n\"executor\":").as_bytes());
-    push(&mut out, &executor.to_string());
+    let format = rooms::inventory_format(executor.kind());
+    out.extend_from_slice(
+        format!("{{\"format\":{format},\n\"executor\":\"{executor}\"").as_bytes(),
+    );
     if let Some(recorded) = recorded {
         out.extend_from_slice(b",\n\"recorded\":");
-        push(&mut out, &recorded);
+        serde_json::to_writer(&mut out, &recorded).expect("plain records always serialise");
     }
     out
 }
 
-fn push_observed(out: &mut Vec<u8>, observed: &Observed) {
-    let Observed {
-        accounts,
-        people,
-        environments,
-        aggregates,
-        cluster_tiers,
-        units,
-    } = observed;
-    let none = BTreeMap::new();
-    let (databases, by_name) = match accounts {
-        Reading::Unknown(why) => (Reading::Unknown(why.clone()), &none),
-        Reading::Known(accounts) => {
-            let Accounts {
-                by_name,
-                groups,
-                subuids,
-                subgids,
-                foreign,
-                foreign_uids,
-                defaults,
-                shells,
-            } = accounts;
-            let databases = Databases {
-                groups: groups.clone(),
-                subuids: subuids.clone(),
-                subgids: subgids.clone(),
-                foreign: foreign.clone(),
-                foreign_uids: foreign_uids.clone(),
-                defaults: defaults.clone(),
-                shells: shells.clone(),
-            };
-            (Reading::Known(databases), by_name)
-        }
-    };
-    out.extend_from_slice(b",\n\"databases\":");
-    push(out, &databases);
-    push_lines(out, "accounts", by_name);
-    push_lines(out, "people", people);
-    out.extend_from_slice(b",\n\"environments\":");
-    push(out, environments);
-    out.extend_from_slice(b",\n\"aggregates\":");
-    push(out, aggregates);
-    if let Some(tiers) = cluster_tiers {
-        out.extend_from_slice(b",\n\"cluster_tiers\":");
-        push(out, tiers);
-    }
-    out.extend_from_slice(b",\n\"units\":");
-    push(out, units);
-}
-
-fn push(out: &mut Vec<u8>, value: &impl Serialize) {
-    serde_json::to_writer(out, value).expect("plain records always serialise");
-}
-
-fn push_lines<T: Serialize>(out: &mut Vec<u8>, name: &str, map: &BTreeMap<String, T>) {
-    out.extend_from_slice(format!(",\n\"{name}\":{{").as_bytes());
-    for (index, (key, value)) in map.iter().enumerate() {
-        out.extend_from_slice(if index == 0 { b"\n" } else { b",\n" });
-        push(out, key);
-        out.push(b':');
-        push(out, value);
-    }
-    out.push(b'}');
-}
-
-fn known(facts: &Facts) -> Known {
+fn recorded_facts(facts: &Facts) -> RecordedFacts {
     let mut files = super::files(facts, &Through::default());
     let value = |text: &[u8]| serde_json::from_slice(text).expect("BUG: what was just written");
     let state = files.remove(super::STATE).unwrap_or_default();
     let lines = files
         .values()
         .flat_map(|it| it.split(|byte| *byte == b'\n'));
-    Known {
+    RecordedFacts {
         state: value(&state),
         people: lines.filter(|it| !it.is_empty()).map(value).collect(),
     }
 }
 
-fn facts_of(known: Known) -> Result<Facts, LedgerError> {
+fn facts_of(recorded: RecordedFacts) -> Result<Facts, LedgerError> {
     let text = |value: &serde_json::Value| {
         let mut line = serde_json::to_vec(value).expect("what was read can be written");
         line.push(b'\n');
         line
     };
-    let people = known.people.iter().flat_map(text).collect();
+    let people = recorded.people.iter().flat_map(text).collect();
     let files = BTreeMap::from([
-        (super::STATE.to_owned(), text(&known.state)),
+        (super::STATE.to_owned(), text(&recorded.state)),
         ("people/all.jsonl".to_owned(), people),
     ]);
     Ok(super::facts(&files)?.0)

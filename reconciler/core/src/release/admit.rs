@@ -15,16 +15,13 @@ use super::reset::{self, SignedReset};
 use super::root::{Role, Root, Weight};
 use super::statement::{LONGEST_WINDOW, Line};
 use super::{Code, Nonce, Refusal, Signed, distinct_principals, hex};
-use crate::accounts::action::Action;
-use crate::accounts::observed::Observed;
-use crate::accounts::policy::{ADMIN_GROUPS, Aggregate, Policy};
 use crate::facts::Facts;
 use crate::gate::{Approvals, Held, Reason, judge};
 use crate::id::StepId;
 use crate::journal::Entry;
-use crate::plan::Plan;
-use crate::price::Class;
-use crate::step::Step;
+use crate::plan::{Plan, PlannedStep};
+use crate::price::{Class, Price, Root as TouchesRoot};
+use crate::rooms::{Observed, Policy};
 use crate::time::Time;
 
 /// Signatures of one statement.
@@ -246,7 +243,7 @@ fn check(
             )));
         }
     }
-    let executor = policy.executor.to_string();
+    let executor = policy.executor().to_string();
     let Some(lines) = statement.blocks.get(&executor) else {
         let named: Vec<&str> = statement.blocks.keys().map(String::as_str).collect();
         return Err(Code::WrongExecutor.because(format!(
@@ -263,7 +260,7 @@ fn check(
         .filter(|line| resumed.is_none_or(|it| it.steps.get(&line.id) == Some(&Progress::Waiting)))
         .collect();
     let steps = bound(&lines, plan)?;
-    let ids: BTreeSet<StepId> = steps.iter().map(|it| it.id).collect();
+    let ids: BTreeSet<StepId> = steps.iter().map(|it| it.step.id).collect();
     within_limits(&ids, release.nonce(), standing)?;
     enough_signed(release, &steps, standing)?;
     Ok(Admission {
@@ -336,12 +333,9 @@ fn nonce_is_free<'f>(release: &Release, facts: &'f Facts) -> Result<Option<&'f C
 }
 
 /// The steps that the lines name: each in the plan made now, with the same id and the same words.
-fn bound<'p>(lines: &[&Line], plan: &'p Plan) -> Result<Vec<&'p Step>, Refusal> {
-    let planned: BTreeMap<StepId, &Step> = plan
-        .steps()
-        .iter()
-        .map(|it| (it.step.id, &it.step))
-        .collect();
+fn bound<'p>(lines: &[&Line], plan: &'p Plan) -> Result<Vec<&'p PlannedStep>, Refusal> {
+    let planned: BTreeMap<StepId, &PlannedStep> =
+        plan.steps().iter().map(|it| (it.step.id, &**it)).collect();
     lines
         .iter()
         .map(|line| {
@@ -352,7 +346,7 @@ fn bound<'p>(lines: &[&Line], plan: &'p Plan) -> Result<Vec<&'p Step>, Refusal> 
                     line.id, line.words
                 )));
             };
-            let words = step.words();
+            let words = step.step.words();
             if words != line.words {
                 return Err(Code::BindingMismatch.because(format!(
                     "step {} is `{words}`, and the release calls it `{}`; propose again",
@@ -371,14 +365,16 @@ fn within_limits(
     standing: &Standing<'_>,
 ) -> Result<(), Refusal> {
     let supposed = standing.approvals.supposing(ids, nonce);
-    let verdict = judge(
-        standing.plan,
-        standing.policy,
-        standing.facts,
-        standing.observed,
-        &supposed,
-        standing.wall,
-    );
+    let Standing {
+        policy,
+        facts,
+        observed,
+        plan,
+        wall,
+        ..
+    } = *standing;
+    let bounds = plan.bounds(policy, observed, facts, wall);
+    let verdict = judge(plan, &bounds, facts, &supposed, wall);
     let Some(held) = verdict.held.iter().find(|it| ids.contains(&it.step.id)) else {
         return Ok(());
     };
@@ -393,18 +389,19 @@ fn within_limits(
 /// Whether as many people signed as it takes.
 fn enough_signed(
     release: &Release,
-    steps: &[&Step],
+    steps: &[&PlannedStep],
     standing: &Standing<'_>,
 ) -> Result<(), Refusal> {
-    let count = |wanted: &dyn Fn(&Step) -> bool| steps.iter().filter(|it| wanted(it)).count();
-    let destructive = count(&|it| it.action.class(standing.policy) == Class::Destructive);
+    let count =
+        |wanted: &dyn Fn(&Price) -> bool| steps.iter().filter(|it| wanted(&it.price)).count();
+    let destructive = count(&|it| it.class == Class::Destructive);
     // A signature permits the whole statement, so all of it counts, whichever executor a step is for; and a step that
     // would be benign is named only because it is one of too many.
     let all = release.first().statement.steps();
     let weight = Weight {
         privileged: all.saturating_sub(destructive),
         destructive,
-        admin: count(&|it| touches_admin(&it.action, standing.observed)),
+        admin: count(&|it| it.root == TouchesRoot::Touches),
     };
     let needed = standing.root.quorum(weight);
     let principals = release.principals();
@@ -417,31 +414,6 @@ fn enough_signed(
         principals.join(", "),
         release.tags()[0]
     )))
-}
-
-/// Whether a step is about somebody who can become root, before it or after it.
-fn touches_admin(action: &Action, observed: &Observed) -> bool {
-    let makes = match action {
-        Action::JoinGroup { group, .. } | Action::LeaveGroup { group, .. } => {
-            ADMIN_GROUPS.contains(&group.as_str())
-        }
-        Action::Entry { file, .. } => *file == Aggregate::Admins,
-        Action::Cut {
-            root_equivalent, ..
-        }
-        | Action::Return {
-            root_equivalent, ..
-        } => *root_equivalent,
-        _ => false,
-    };
-    let account = observed
-        .accounts
-        .known()
-        .and_then(|it| it.by_name.get(action.user()));
-    makes
-        || account.is_some_and(|it| {
-            it.uid == 0 || ADMIN_GROUPS.iter().any(|group| it.groups.contains(*group))
-        })
 }
 
 /// Whether signatures of one reset let this executor leave its freeze (P8).

@@ -17,13 +17,13 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Fault, Faults, Severity};
+use crate::diagnostic::{Diagnostic, Diagnostics, Fault, Faults};
 pub use roster::{CodeLayout, Person, Roster};
 pub use tiers::{Grant, GrantChange, HostFile, Tier, Tiers};
 
-/// What a state repository says about people and hosts, checked.
+/// What the documents that every subject shares say about people and hosts, checked.
 #[derive(Debug)]
-pub struct StateRepo<'a> {
+pub struct Documents<'a> {
     /// The people.
     pub roster: Roster<'a>,
     /// What each tier gives, where a host does not differ.
@@ -39,47 +39,6 @@ pub const TIERS: &str = "tiers.yaml";
 /// The folder of the hosts' files.
 pub const HOSTS: &str = "hosts/";
 
-/// Reads a state repository from the bytes of its files, by path. Files that concern neither people nor hosts are
-/// passed over.
-///
-/// Gives the warnings beside the result.
-///
-/// # Errors
-/// All that is wrong, warnings included. Nothing of such a state repository can be used (R8).
-pub fn read(
-    files: &BTreeMap<String, Vec<u8>>,
-) -> Result<(StateRepo<'_>, Diagnostics), Diagnostics> {
-    let mut report = Report::default();
-    for path in files.keys() {
-        if let Some(fault) = name_fault(path) {
-            report.file(path, &[], Faults::from(fault));
-        }
-    }
-    let roster = report.read(files, ROSTER, people::read_roster);
-    if roster.is_none() {
-        let help = "write one, or tell where it is; an empty roster is written users: {}";
-        report.file(
-            ROSTER,
-            &[],
-            Faults::from(Fault::of_file("missing-file", "the file is missing").help(help)),
-        );
-    }
-    let tiers = report
-        .read(files, TIERS, tiers::read_tiers)
-        .unwrap_or_default();
-    let mut hosts = BTreeMap::new();
-    for path in files.keys() {
-        let host = host_of(path)
-            .and_then(|name| Some((name, report.read(files, path, tiers::read_host)?)));
-        hosts.extend(host.map(|(name, host)| (name.to_owned(), host)));
-    }
-    report.conclude(roster.map(|roster| StateRepo {
-        roster,
-        tiers,
-        hosts,
-    }))
-}
-
 /// Reads one roster by itself; `file` is the name that diagnostics show.
 ///
 /// # Errors
@@ -91,8 +50,13 @@ pub fn read_roster<'a>(
     let mut report = Report::default();
     let mut faults = Faults::default();
     let roster = people::read_roster(bytes, &mut faults);
+    let failed = faults.has_errors();
     report.file(file, bytes, faults);
-    report.conclude(Some(roster))
+    if failed {
+        Err(report.diagnostics())
+    } else {
+        Ok((roster, report.diagnostics()))
+    }
 }
 
 /// The host whose file `path` is.
@@ -102,16 +66,86 @@ pub fn host_of(path: &str) -> Option<&str> {
         .filter(|name| names::is_host_name(name))
 }
 
+/// Whether the host of this name reads a file of a state repository.
+pub(crate) fn concerns_host(file: &str, host: &str) -> bool {
+    // A file whose name is nearly one that is read concerns whoever would read it under the right one.
+    let lower = file.to_ascii_lowercase();
+    let stem = lower
+        .rsplit_once('.')
+        .map_or(lower.as_str(), |(stem, _)| stem);
+    match stem.strip_prefix(HOSTS) {
+        Some(name) => name == host,
+        None => matches!(stem, "roster" | "tiers"),
+    }
+}
+
+/// Folders that a state repository may have for executors that this version does not have.
+const LATER: [(&str, &str); 3] = [
+    ("guests/", "guests"),
+    ("clusters/", "cluster users"),
+    ("services/", "owner responses"),
+];
+
+/// That nothing in this version reads a file, if it lies where a later version looks.
+fn not_read(path: &str) -> Option<Fault> {
+    let (_, what) = LATER.iter().find(|(folder, _)| path.starts_with(folder))?;
+    let problem = format!("this version of muster keeps no {what}: nothing reads this file");
+    Some(
+        Fault::warning("not-read", 0, problem)
+            .of_whole_file()
+            .help("install a version that does; until then what it says has no effect"),
+    )
+}
+
 /// The diagnostics of several files.
 #[derive(Default)]
-struct Report {
+pub(crate) struct Report {
     list: Vec<Diagnostic>,
     left_out: usize,
-    failed: bool,
 }
 
 impl Report {
-    fn read<'a, T>(
+    /// Reads roster, tiers and hosts' files; `None` when there is no roster. What is wrong is in the diagnostics. `is_kept` says
+    /// which of the files that this version has no executor for are read by one all the same.
+    pub(crate) fn documents<'a>(
+        &mut self,
+        files: &'a BTreeMap<String, Vec<u8>>,
+        is_kept: impl Fn(&str) -> bool,
+    ) -> Option<Documents<'a>> {
+        for path in files.keys() {
+            if let Some(fault) = name_fault(path) {
+                self.file(path, &[], Faults::from(fault));
+            } else if let Some(fault) = not_read(path).filter(|_| !is_kept(path)) {
+                self.file(path, &[], Faults::from(fault));
+            }
+        }
+        let roster = self.read(files, ROSTER, people::read_roster);
+        if roster.is_none() {
+            let help = "write one, or tell where it is; an empty roster is written users: {}";
+            self.file(
+                ROSTER,
+                &[],
+                Faults::from(Fault::of_file("missing-file", "the file is missing").help(help)),
+            );
+        }
+        let tiers = self
+            .read(files, TIERS, tiers::read_tiers)
+            .unwrap_or_default();
+        let mut hosts = BTreeMap::new();
+        for path in files.keys() {
+            let host = host_of(path)
+                .and_then(|name| Some((name, self.read(files, path, tiers::read_host)?)));
+            hosts.extend(host.map(|(name, host)| (name.to_owned(), host)));
+        }
+        roster.map(|roster| Documents {
+            roster,
+            tiers,
+            hosts,
+        })
+    }
+
+    /// Reads one file, if it is there.
+    pub(crate) fn read<'a, T>(
         &mut self,
         files: &'a BTreeMap<String, Vec<u8>>,
         path: &str,
@@ -125,29 +159,14 @@ impl Report {
     }
 
     fn file(&mut self, path: &str, bytes: &[u8], faults: Faults) {
-        self.failed |= faults.has_errors();
         let (list, left_out) = faults.resolve(path, bytes);
         self.list.extend(list);
         self.left_out += left_out;
     }
 
-    fn conclude<T>(self, value: Option<T>) -> Result<(T, Diagnostics), Diagnostics> {
-        let Self {
-            list,
-            left_out,
-            failed,
-        } = self;
-        debug_assert!(
-            failed
-                || list
-                    .iter()
-                    .all(|diagnostic| diagnostic.severity == Severity::Warning)
-        );
-        let diagnostics = Diagnostics::new(list, left_out);
-        match value {
-            Some(value) if !failed => Ok((value, diagnostics)),
-            _ => Err(diagnostics),
-        }
+    /// All of them.
+    pub(crate) fn diagnostics(self) -> Diagnostics {
+        Diagnostics::new(self.list, self.left_out)
     }
 }
 

@@ -7,7 +7,7 @@ use super::fields::{ADOPT, AdoptKey, PERSON, PersonKey, ROSTER, RosterKey};
 use super::names;
 use super::roster::{CodeLayout, More, Namespaces, Person, Roster};
 use super::tiers::{Tier, is_empty, read_tier};
-use super::value::{At, Reading, Subject};
+use super::value::{At, FieldReader, Subject};
 use crate::bytes::places_in_order;
 use crate::diagnostic::Faults;
 use crate::yaml;
@@ -57,7 +57,7 @@ fn read_people<'a>(
     if is_empty(&head) {
         return Ok(people);
     }
-    let mut reading = Reading {
+    let mut reading = FieldReader {
         cursor,
         faults,
         subject: Subject::File,
@@ -70,7 +70,7 @@ fn read_people<'a>(
 }
 
 fn read_users<'a>(
-    reading: &mut Reading<'_, 'a>,
+    reading: &mut FieldReader<'_, 'a>,
     head: &Event<'a>,
     people: &mut Vec<Person<'a>>,
 ) -> Result<(), Stop> {
@@ -89,7 +89,7 @@ fn read_users<'a>(
 }
 
 fn read_row<'a>(
-    reading: &mut Reading<'_, 'a>,
+    reading: &mut FieldReader<'_, 'a>,
     key: Key<'a>,
     head: &Event<'a>,
 ) -> Result<Row<'a>, Stop> {
@@ -175,7 +175,7 @@ fn more<'r, 'a>(row: &'r mut Row<'a>) -> &'r mut More<'a> {
 
 /// Whether a namespace is there twice is found with all others; one list may be very long.
 fn read_namespaces<'a>(
-    reading: &mut Reading<'_, 'a>,
+    reading: &mut FieldReader<'_, 'a>,
     head: &Event<'a>,
     row: &mut Row<'a>,
 ) -> Result<(), Stop> {
@@ -202,7 +202,7 @@ fn read_namespaces<'a>(
 }
 
 fn read_adopt<'a>(
-    reading: &mut Reading<'_, 'a>,
+    reading: &mut FieldReader<'_, 'a>,
     head: &Event<'a>,
 ) -> Result<Option<At<u32>>, Stop> {
     let mut uid = None;

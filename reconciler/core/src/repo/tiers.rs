@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::fields::{GRANT, GrantKey, HOST, HostKey, TIERS, TiersKey};
 use super::names::{self, did_you_mean};
-use super::value::{At, Reading, Subject, shape_rules, shown};
+use super::value::{At, FieldReader, Subject, shape_rules, shown};
 use crate::compat::python::repr;
 use crate::diagnostic::{Fault, Faults};
 use crate::yaml::event::{Event, Kind, Stop};
@@ -166,7 +166,7 @@ pub(super) fn read_tiers(bytes: &[u8], faults: &mut Faults) -> Tiers {
     let changes = yaml::read(bytes, faults, |cursor, faults| {
         let mut changes = BTreeMap::new();
         let head = cursor.value()?;
-        let mut reading = Reading {
+        let mut reading = FieldReader {
             cursor,
             faults,
             subject: Subject::File,
@@ -189,7 +189,7 @@ pub(super) fn read_host(bytes: &[u8], faults: &mut Faults) -> HostFile {
     let host = yaml::read(bytes, faults, |cursor, faults| {
         let mut host = HostFile::default();
         let head = cursor.value()?;
-        let mut reading = Reading {
+        let mut reading = FieldReader {
             cursor,
             faults,
             subject: Subject::File,
@@ -209,12 +209,12 @@ pub(super) fn read_host(bytes: &[u8], faults: &mut Faults) -> HostFile {
 }
 
 /// Whether a value is one of the ways to say "nothing" (R3).
-pub(super) fn is_empty(head: &Event<'_>) -> bool {
+pub(crate) fn is_empty(head: &Event<'_>) -> bool {
     matches!(&head.kind, Kind::Scalar { value, plain: true } if scalar::is_null(value))
 }
 
 fn read_admits<'a>(
-    reading: &mut Reading<'_, 'a>,
+    reading: &mut FieldReader<'_, 'a>,
     field: &str,
     head: &Event<'a>,
 ) -> Result<Option<BTreeSet<Tier>>, Stop> {
@@ -232,7 +232,7 @@ fn read_admits<'a>(
 
 /// Reads the name of a tier (R5).
 pub(super) fn read_tier<'a>(
-    reading: &mut Reading<'_, 'a>,
+    reading: &mut FieldReader<'_, 'a>,
     head: Event<'a>,
 ) -> Result<Option<At<Tier>>, Stop> {
     let Some(At { value, at }) = reading.word("tier", head)? else {
@@ -241,7 +241,7 @@ pub(super) fn read_tier<'a>(
     Ok(known_tier(reading, &value, at).map(|value| At { value, at }))
 }
 
-fn known_tier(reading: &mut Reading<'_, '_>, name: &str, at: u32) -> Option<Tier> {
+fn known_tier(reading: &mut FieldReader<'_, '_>, name: &str, at: u32) -> Option<Tier> {
     let tier = Tier::from_name(name);
     if tier.is_none() {
         let valid: Vec<String> = Tier::NAMES.iter().map(|name| repr(name)).collect();
@@ -261,7 +261,7 @@ fn known_tier(reading: &mut Reading<'_, '_>, name: &str, at: u32) -> Option<Tier
 }
 
 fn read_changes<'a>(
-    reading: &mut Reading<'_, 'a>,
+    reading: &mut FieldReader<'_, 'a>,
     field: &str,
     head: &Event<'a>,
 ) -> Result<BTreeMap<Tier, GrantChange>, Stop> {
@@ -300,7 +300,7 @@ fn read_changes<'a>(
 }
 
 fn read_change<'a>(
-    reading: &mut Reading<'_, 'a>,
+    reading: &mut FieldReader<'_, 'a>,
     at: u32,
     head: &Event<'a>,
 ) -> Result<GrantChange, Stop> {

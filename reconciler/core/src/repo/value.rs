@@ -40,11 +40,12 @@ use shape_rules::{
 
 /// Whose field is being read; starts each message.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Subject<'s> {
+pub(crate) enum Subject<'s> {
     File,
     Person(&'s str),
     Adopt(&'s str),
     Tier(&'s str),
+    Guest(&'s str),
 }
 
 impl Display for Subject<'_> {
@@ -54,24 +55,25 @@ impl Display for Subject<'_> {
             Subject::Person(name) => write!(f, "user {}: ", repr(name)),
             Subject::Adopt(name) => write!(f, "user {}: adopt: ", repr(name)),
             Subject::Tier(name) => write!(f, "tier {}: ", repr(name)),
+            Subject::Guest(name) => write!(f, "guest {}: ", repr(name)),
         }
     }
 }
 
 /// What is read now: the cursor, where faults go, and whose field it is.
-pub(super) struct Reading<'r, 'a> {
-    pub(super) cursor: &'r mut Cursor<'a>,
-    pub(super) faults: &'r mut Faults,
-    pub(super) subject: Subject<'r>,
+pub(crate) struct FieldReader<'r, 'a> {
+    pub(crate) cursor: &'r mut Cursor<'a>,
+    pub(crate) faults: &'r mut Faults,
+    pub(crate) subject: Subject<'r>,
 }
 
 /// No table has more fields.
 const MAX_FIELDS: usize = 16;
 
-impl<'a> Reading<'_, 'a> {
+impl<'a> FieldReader<'_, 'a> {
     /// The same place, with another subject.
-    pub(super) fn about<'s>(&'s mut self, subject: Subject<'s>) -> Reading<'s, 'a> {
-        Reading {
+    pub(crate) fn about<'s>(&'s mut self, subject: Subject<'s>) -> FieldReader<'s, 'a> {
+        FieldReader {
             cursor: self.cursor,
             faults: self.faults,
             subject,
@@ -80,7 +82,7 @@ impl<'a> Reading<'_, 'a> {
 
     /// Reads a map by its table of fields; `each` gets every known field once. `at` is where missing fields are shown.
     /// Says `false`, and passes over the value, when it is no map.
-    pub(super) fn fields<K: Copy>(
+    pub(crate) fn fields<K: Copy>(
         &mut self,
         table: &'static [Field<K>],
         at: u32,
@@ -136,8 +138,16 @@ impl<'a> Reading<'_, 'a> {
         Ok(true)
     }
 
+    /// Says what is wrong with the key of a map, if it is not of the form.
+    pub(crate) fn key(&mut self, grammar: &'static Grammar, text: &str, at: u32) {
+        if !(grammar.accepts)(text) {
+            let problem = format!("{} is not {}", shown(text), grammar.about);
+            self.faults.add(Fault::error(grammar.rule, at, problem));
+        }
+    }
+
     /// Text of a form.
-    pub(super) fn text(
+    pub(crate) fn text(
         &mut self,
         field: &str,
         head: Event<'a>,
@@ -162,7 +172,7 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// Text of any form, if all readers of YAML take it for text.
-    pub(super) fn word(
+    pub(crate) fn word(
         &mut self,
         field: &str,
         head: Event<'a>,
@@ -201,7 +211,7 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// `true` or `false`, and nothing else that YAML calls a boolean.
-    pub(super) fn bool(&mut self, field: &str, head: &Event<'a>) -> Result<Option<bool>, Stop> {
+    pub(crate) fn bool(&mut self, field: &str, head: &Event<'a>) -> Result<Option<bool>, Stop> {
         match &head.kind {
             Kind::Scalar { value, plain: true } if value == "true" => Ok(Some(true)),
             Kind::Scalar { value, plain: true } if value == "false" => Ok(Some(false)),
@@ -213,7 +223,7 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// A plain whole number: digits only, no sign, no leading zero, at most 4294967295.
-    pub(super) fn number(
+    pub(crate) fn number(
         &mut self,
         field: &str,
         head: &Event<'a>,
@@ -237,7 +247,7 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// A day that the calendar has, written `YYYY-MM-DD`, with or without quotes.
-    pub(super) fn date(&mut self, field: &str, head: &Event<'a>) -> Result<Option<At<Date>>, Stop> {
+    pub(crate) fn date(&mut self, field: &str, head: &Event<'a>) -> Result<Option<At<Date>>, Stop> {
         let Kind::Scalar { value, .. } = &head.kind else {
             self.wrong_type(head, field, "a day as YYYY-MM-DD")?;
             return Ok(None);
@@ -257,7 +267,7 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// A list; `each` gets every item. Says `false`, and passes over the value, when it is no list.
-    pub(super) fn list(
+    pub(crate) fn list(
         &mut self,
         field: &str,
         head: &Event<'a>,
@@ -274,7 +284,7 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// A list of texts of a form, each once.
-    pub(super) fn texts(
+    pub(crate) fn texts(
         &mut self,
         field: &str,
         head: &Event<'a>,
@@ -295,7 +305,7 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// Says that `value` was in the list already.
-    pub(super) fn repeated(&mut self, field: &str, value: &str, at: u32, first: u32) {
+    pub(crate) fn repeated(&mut self, field: &str, value: &str, at: u32, first: u32) {
         let problem = format!(
             "{}{}{} is there twice",
             self.subject,
@@ -310,7 +320,7 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// One of `words`; the place in that list.
-    pub(super) fn one_of(
+    pub(crate) fn one_of(
         &mut self,
         field: &str,
         head: Event<'a>,
@@ -334,7 +344,7 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// Says that a value has the wrong type, and passes over it.
-    pub(super) fn wrong_type(
+    pub(crate) fn wrong_type(
         &mut self,
         head: &Event<'a>,
         field: &str,

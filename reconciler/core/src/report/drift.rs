@@ -7,9 +7,9 @@ use super::markdown::{ages, counted_blocks, full_report, whole_blocks};
 use super::page::{self, Block};
 use super::view::{Counts, View};
 use super::{Audience, Comment, FullReport, Host, State, public};
-use crate::accounts::say::count;
 use crate::commit::CommitId;
 use crate::id::StepId;
+use crate::ink::count;
 
 /// What was found.
 #[derive(Clone, Copy, Debug)]

@@ -109,7 +109,7 @@ fn length(seconds: u32) -> String {
         _ if seconds.is_multiple_of(60) => (seconds / 60, "minute"),
         _ => (seconds, "second"),
     };
-    crate::accounts::say::count(number as usize, unit)
+    crate::ink::count(number as usize, unit)
 }
 
 #[cfg(test)]

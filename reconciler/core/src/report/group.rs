@@ -6,10 +6,9 @@ use std::fmt::Write as _;
 use super::escape;
 use super::page::Block;
 use super::view::{Shown, View};
-use crate::accounts::action::Action;
-use crate::accounts::verbs::Verb;
 use crate::executor::Executor;
 use crate::gate::Reason;
+use crate::rooms::{self, Verb};
 
 /// Hosts in a heading or a line; the rest is counted, and named below.
 pub(super) const HOSTS_NAMED: usize = 5;
@@ -30,7 +29,9 @@ pub(super) fn fold<'v, 'a>(views: impl Iterator<Item = &'v View<'a>>) -> Vec<Gro
     let mut like: BTreeMap<Vec<(Verb, &'a str)>, Vec<usize>> = BTreeMap::new();
     for view in views {
         let steps = view.steps.iter().map(|it| &it.step.action);
-        let key = steps.map(|it| (it.kind(), it.user())).collect();
+        let key = steps
+            .map(|it| (it.verb(), it.spelled().resource()))
+            .collect();
         let places = like.entry(key).or_default();
         match places.iter().find(|it| alike(groups[**it].first(), view)) {
             Some(place) => groups[*place].views.push(view),
@@ -133,41 +134,17 @@ pub(super) fn alike(a: &View<'_>, b: &View<'_>) -> bool {
         && a.steps.len() == b.steps.len()
         && a.unneeded.len() == b.unneeded.len()
         && a.steps.iter().zip(&b.steps).all(|(a, b)| same(a, b))
-        && (a.unneeded.iter().zip(&b.unneeded)).all(|(a, b)| reads_alike(&a.action, &b.action))
+        && (a.unneeded.iter().zip(&b.unneeded))
+            .all(|(a, b)| rooms::reads_alike(&a.action, &b.action))
 }
 
 fn same(a: &Shown<'_>, b: &Shown<'_>) -> bool {
     a.class == b.class
         && a.origin == b.origin
-        && reads_alike(&a.step.action, &b.step.action)
+        && rooms::reads_alike(&a.step.action, &b.step.action)
         && match (a.held, b.held) {
             // Each has its own id for the step it follows.
             (Some(Reason::Needs(_)), Some(Reason::Needs(_))) => a.after == b.after,
             (a, b) => a == b,
         }
-}
-
-/// Whether two actions have the same sentence and the same words. What of an action is in its incarnation alone, such as
-/// the inode of a home, differs from host to host and is bound by the id.
-pub(super) fn reads_alike(a: &Action, b: &Action) -> bool {
-    match (a, b) {
-        (
-            Action::ArchiveDelete {
-                user,
-                uid,
-                home,
-                home_id: _,
-                gid: _,
-                subuid: _,
-                subgid: _,
-            },
-            Action::ArchiveDelete {
-                user: other,
-                uid: other_uid,
-                home: other_home,
-                ..
-            },
-        ) => (user, uid, home) == (other, other_uid, other_home),
-        (a, b) => a == b,
-    }
 }

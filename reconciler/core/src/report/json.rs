@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 
 use super::view::{Counts, View};
 use super::{Host, Problem};
-use crate::accounts::verbs::Verb;
 use crate::commit::CommitId;
 use crate::executor::Executor;
 use crate::facts::Facts;
-use crate::id::StepId;
+use crate::id::{self, StepId};
 use crate::plan::Note;
 use crate::price::Class;
 use crate::time::{Date, Time};
@@ -89,7 +88,7 @@ struct Numbers {
 #[derive(Serialize)]
 struct Line<'a> {
     id: StepId,
-    verb: Verb,
+    verb: &'static str,
     user: &'a str,
     parameters: BTreeMap<&'static str, String>,
     words: String,
@@ -137,9 +136,9 @@ pub fn plan(basis: &Basis<'_>, host: &Host<'_>, facts: &Facts) -> String {
         .collect();
     let steps = view.steps.iter().map(|it| Line {
         id: it.step.id,
-        verb: it.step.action.kind(),
-        user: it.step.action.user(),
-        parameters: it.step.action.parameters(),
+        verb: it.step.action.spelled().word(),
+        user: it.step.resource(),
+        parameters: id::parameters(it.step.action.spelled()),
         words: it.step.words(),
         class: it.class,
         needs: needs.get(&it.step.id).copied().unwrap_or_default(),

@@ -12,8 +12,8 @@ use super::{
     About, Audience, Comment, FullReport, Host, Problem, Proposal, State, UnknownHost, escape,
     public,
 };
-use crate::accounts::say::count;
 use crate::executor::Executor;
+use crate::ink::count;
 use crate::price::Class;
 use crate::step::Step;
 use crate::time::Time;

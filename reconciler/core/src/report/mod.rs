@@ -11,6 +11,7 @@ pub(crate) mod escape;
 mod explain;
 mod freshness;
 mod group;
+mod ink;
 mod json;
 mod markdown;
 mod marker;
@@ -26,19 +27,19 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::accounts::policy::Policy;
 use crate::commit::CommitId;
 use crate::diagnostic::Diagnostic;
+use crate::executor::Executor;
 use crate::forge::StatusState;
 use crate::gate::Verdict;
 use crate::plan::{Note, Plan};
 use crate::time::Date;
 
-pub use crate::accounts::say::sentence;
 pub use annotation::annotations;
 pub use drift::{Drift, drift};
 pub use explain::{released_by, undone_by, why_class};
 pub use freshness::{Unknown, UnknownHost, freshness};
+pub use ink::sentence;
 pub use json::{Basis, PolicyFrom, Recorded, invalid_plan as invalid_json, plan as json};
 pub use markdown::comment;
 pub use marker::{Mark, Recognised, Sticky, marker, recognise};
@@ -88,8 +89,8 @@ pub enum Audience {
 /// One executor's plan, as it is to be shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Host<'a> {
-    /// Whom the plan is for, and by what its steps are classed.
-    pub policy: &'a Policy,
+    /// Whom the plan is for.
+    pub executor: &'a Executor,
     /// The steps and the notes.
     pub plan: &'a Plan,
     /// What the gate decided about them.

@@ -1,21 +1,24 @@
 //! What became of a commit of the protected branch: a note on that commit.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::group::Group;
+use super::ink::Markdown;
 use super::markdown::problem_item;
 use super::page::{self, Block};
 use super::section::{counted_steps, folded_steps, never_cut_blocks, note_item};
 use super::view::View;
 use super::{Comment, Problem, State, attention_first, escape};
-use crate::accounts::say::{Markdown, count, phrase};
 use crate::commit::CommitId;
 use crate::executor::Executor;
 use crate::facts::Frozen;
 use crate::gate::Held;
+use crate::ink::count;
 use crate::journal::StepResult;
 use crate::plan::Note;
 use crate::release::claim::RefusedRelease;
+use crate::rooms::say;
 use crate::step::Step;
 use crate::time::Time;
 
@@ -29,7 +32,7 @@ pub struct Outcome<'a> {
     /// When the cycle began.
     pub at: Time,
     /// The steps that had an intent, and how each came out.
-    pub results: &'a [(Step, StepResult)],
+    pub results: &'a [(Arc<Step>, StepResult)],
     /// The steps that wait.
     pub held: &'a [Held],
     /// What people should know beside them.
@@ -94,7 +97,7 @@ pub fn outcome(outcome: &Outcome<'_>, limit: usize) -> Comment {
     }
     for (step, how, why) in &undone {
         let mut text = "- ".to_owned();
-        phrase(&step.action, &mut Markdown(&mut text));
+        say(&step.action, &mut Markdown(&mut text));
         let _ = write!(text, ": {how}: ");
         escape::prose(&mut text, why);
         let _ = writeln!(text, " (step `{}`)", step.id);

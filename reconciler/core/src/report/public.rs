@@ -7,11 +7,11 @@ use std::fmt::Write as _;
 use super::page::Block;
 use super::view::{Origin, Shown, View};
 use super::{escape, group};
-use crate::accounts::say::count;
-use crate::accounts::verbs::Verb;
 use crate::executor::Executor;
 use crate::gate::Reason;
+use crate::ink::count;
 use crate::price::Class;
+use crate::rooms::Verb;
 
 /// Held steps that read the same to the public, and where they are.
 type Alike<'a> = BTreeMap<Key<'a>, BTreeMap<&'a Executor, usize>>;
@@ -51,12 +51,12 @@ pub(super) fn blocks<'v, 'a: 'v>(
          all other steps are counted.\n"
     ))];
     let mut last = None;
-    for ((class, user, kind, why, origin), hosts) in alike {
+    for ((class, user, verb, why, origin), hosts) in alike {
         if last.replace(class) != Some(class) {
             blocks.push(Block::host(format!("\n### Held: {}\n\n", class.0)));
         }
         let mut sentence = "- ".to_owned();
-        let _ = write!(sentence, "`{}` of ", kind.word());
+        let _ = write!(sentence, "`{}` of ", verb.row().word);
         escape::name(&mut sentence, user);
         let mut because = format!(": {why}");
         match origin {
@@ -79,8 +79,8 @@ fn key<'a>(shown: &Shown<'a>) -> Key<'a> {
     let action = &shown.step.action;
     (
         std::cmp::Reverse(shown.class),
-        action.user(),
-        action.kind(),
+        action.spelled().resource(),
+        action.verb(),
         shown.held.map_or("", why),
         shown.origin,
     )

@@ -5,20 +5,23 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::group::{self, Group};
+use super::ink::Markdown;
 use super::markdown::{ages, full_report};
 use super::page::{self, Block};
 use super::section::{counted_steps, folded_steps, never_cut_blocks};
 use super::view::View;
 use super::{Audience, Comment, FullReport, State, Unknown, escape, public};
-use crate::accounts::say::{Markdown, count, phrase};
 use crate::commit::CommitId;
 use crate::executor::Executor;
 use crate::facts::{Attempted, Frozen};
 use crate::gate::Held;
+use crate::ink::count;
 use crate::journal::StepResult;
 use crate::release::Code;
+use crate::rooms::{self, say};
 use crate::step::Step;
 use crate::time::Time;
 
@@ -47,9 +50,9 @@ pub struct HostRecord<'a> {
     /// How far it is.
     pub reached: Reached<'a>,
     /// What it did since it adopted the commit.
-    pub done: &'a [Step],
+    pub done: &'a [Arc<Step>],
     /// What it tried, and how that came out.
-    pub undone: &'a [(Step, StepResult)],
+    pub undone: &'a [(Arc<Step>, StepResult)],
     /// What waits.
     pub held: &'a [Held],
     /// Releases of steps of this commit.
@@ -173,7 +176,7 @@ impl<'a> Told<'a> {
             releases,
         } = self.host;
         let other_host = other.host;
-        let reads = |a: &Step, b: &Step| group::reads_alike(&a.action, &b.action);
+        let reads = |a: &Step, b: &Step| rooms::reads_alike(&a.action, &b.action);
         seen.err() == other_host.seen.err()
             && *adopted == other_host.adopted
             && *reached == other_host.reached
@@ -307,7 +310,7 @@ fn blocks(
         undone_blocks(host, group.only().is_some(), &mut blocks);
         never_cut_blocks(&group, &mut blocks);
         release_blocks(host.releases, &mut blocks);
-        let done: Vec<&Step> = host.done.iter().collect();
+        let done: Vec<&Step> = host.done.iter().map(|it| &**it).collect();
         let each = if group.only().is_some() {
             "Done"
         } else {
@@ -383,7 +386,7 @@ fn undone_blocks(host: &HostRecord<'_>, alone: bool, blocks: &mut Vec<Block>) {
             StepResult::NotBegun => ("not begun: ", "tried again in the next cycle"),
         };
         let mut text = "- ".to_owned();
-        phrase(&step.action, &mut Markdown(&mut text));
+        say(&step.action, &mut Markdown(&mut text));
         let _ = write!(text, ": {how}");
         escape::prose(&mut text, why);
         if alone {

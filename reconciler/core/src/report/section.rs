@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 
 use super::escape;
 use super::group::Group;
+use super::ink::Markdown;
 use super::page::Block;
 use super::view::{Command, Origin, Shown, View};
-use crate::accounts::say::{Markdown, count, phrase, tally};
-use crate::accounts::verbs::Verb;
 use crate::gate::Reason;
+use crate::ink::count;
 use crate::plan::Note;
 use crate::price::Class;
+use crate::rooms::{Resource, Verb, say};
 use crate::step::Step;
 
 /// Bytes of a step's words in one code span. Longer ones continue in the next item.
@@ -113,8 +114,8 @@ fn why(group: &Group<'_, '_>, place: usize, out: &mut String) {
         // The id of that step is another one on each host.
         (Reason::Needs(_), Some(after)) if group.only().is_none() => {
             let action = &view.steps[after].step.action;
-            let _ = write!(out, "follows `{}` of ", action.kind().word());
-            escape::name(out, action.user());
+            let _ = write!(out, "follows `{}` of ", action.spelled().word());
+            escape::name(out, action.spelled().resource());
         }
         _ => escape::prose(out, &reason.to_string()),
     }
@@ -127,7 +128,7 @@ fn items(group: &Group<'_, '_>, place: usize, why: impl Fn(&mut String), blocks:
     let words = step.words();
     let (first, rest) = words.split_at(words.len().min(WORDS_IN_ITEM));
     let mut sentence = "- ".to_owned();
-    phrase(&step.action, &mut Markdown(&mut sentence));
+    say(&step.action, &mut Markdown(&mut sentence));
     let mut text = format!("{sentence}:\n  ");
     match group.only() {
         Some(_) => escape::code(&mut text, &format!("{} {first}", step.id)),
@@ -236,12 +237,12 @@ pub(super) fn folded_steps(title: &str, steps: &[&Step], room: usize) -> Option<
     }
     let mut people: BTreeMap<&str, Vec<&Step>> = BTreeMap::new();
     for step in steps {
-        people.entry(step.action.user()).or_default().push(step);
+        people.entry(step.resource()).or_default().push(step);
     }
     let mut out = format!(
         "\n<details>\n<summary>{title}: {} for {}</summary>\n\n",
         count(steps.len(), "step"),
-        persons(people.len())
+        resources(steps.iter().copied())
     );
     for (user, steps) in people {
         out.push_str("- ");
@@ -249,7 +250,7 @@ pub(super) fn folded_steps(title: &str, steps: &[&Step], room: usize) -> Option<
         out.push('\n');
         for step in steps {
             out.push_str("  - ");
-            phrase(&step.action, &mut Markdown(&mut out));
+            say(&step.action, &mut Markdown(&mut out));
             out.push_str(": ");
             escape::code(&mut out, &step.words());
             out.push('\n');
@@ -262,11 +263,20 @@ pub(super) fn folded_steps(title: &str, steps: &[&Step], room: usize) -> Option<
     (out.len() <= room).then_some(out)
 }
 
-fn persons(number: usize) -> String {
-    if number == 1 {
-        "1 person".to_owned()
-    } else {
-        format!("{number} people")
+/// What steps are about, in numbers: `1 person and 2 guests`.
+fn resources<'a>(steps: impl Iterator<Item = &'a Step>) -> String {
+    let mut kinds: BTreeMap<Resource, BTreeSet<&str>> = BTreeMap::new();
+    for step in steps {
+        let of_kind = kinds.entry(step.action.resource_noun()).or_default();
+        of_kind.insert(step.resource());
+    }
+    let counted: Vec<String> = kinds
+        .into_iter()
+        .map(|(kind, names)| kind.counted(names.len()))
+        .collect();
+    match counted.as_slice() {
+        [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
+        _ => counted.concat(),
     }
 }
 
@@ -333,15 +343,15 @@ pub(super) fn tallies(views: &[&View<'_>]) -> Vec<Block> {
 
 /// `- Applied on merge, by this change: create 12 accounts, make 12 homes (24 steps for 12 people)`
 pub(super) fn counted_steps(title: &str, steps: &[&Step]) -> String {
-    let mut kinds: BTreeMap<Verb, usize> = BTreeMap::new();
+    let mut verbs: BTreeMap<Verb, usize> = BTreeMap::new();
     for step in steps {
-        *kinds.entry(step.action.kind()).or_default() += 1;
+        *verbs.entry(step.action.verb()).or_default() += 1;
     }
-    let people: BTreeSet<&str> = steps.iter().map(|it| it.action.user()).collect();
-    let kinds: Vec<String> = kinds
+    let about = resources(steps.iter().copied());
+    let verbs: Vec<String> = verbs
         .into_iter()
-        .map(|(kind, number)| tally(kind, number))
+        .map(|(verb, number)| verb.row().tally(number))
         .collect();
-    let (steps, people) = (count(steps.len(), "step"), persons(people.len()));
-    format!("- {title}: {} ({steps} for {people})\n", kinds.join(", "))
+    let steps = count(steps.len(), "step");
+    format!("- {title}: {} ({steps} for {about})\n", verbs.join(", "))
 }

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
+use super::ink::Plain;
 use super::view::{self, Counts, View};
 use super::{Host, attention_first, escape};
-use crate::accounts::say::{Plain, phrase};
 use crate::commit::CommitId;
+use crate::rooms::say;
 
 /// Everything about some hosts' plans, line by line; the first line is [`summary`].
 pub fn text(hosts: &[Host<'_>]) -> String {
@@ -92,10 +93,10 @@ fn host(view: &View<'_>, out: &mut String) {
         }
     }
     let mut runs: Vec<_> = view.steps.iter().filter(|it| it.held.is_none()).collect();
-    runs.sort_by_key(|it| (std::cmp::Reverse(it.class), it.step.action.user()));
+    runs.sort_by_key(|it| (std::cmp::Reverse(it.class), it.step.resource()));
     for shown in runs {
         out.push_str("  apply   ");
-        phrase(&shown.step.action, &mut Plain(out));
+        say(&shown.step.action, &mut Plain(out));
         out.push('\n');
     }
     for note in attention_first(view.notes) {

@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use sha2::{Digest as _, Sha256};
 
 use super::{Host, Recorded};
-use crate::accounts::say::count;
 use crate::executor::Executor;
 use crate::gate::{Held, Reason};
 use crate::id::{StepId, percent_encode};
+use crate::ink::count;
 use crate::plan::Note;
 use crate::price::Class;
 use crate::step::Step;
@@ -57,7 +57,7 @@ pub(super) struct View<'a> {
 impl<'a> View<'a> {
     pub(super) fn of(host: &Host<'a>) -> Self {
         let Host {
-            policy,
+            executor,
             plan,
             verdict,
             base,
@@ -65,9 +65,9 @@ impl<'a> View<'a> {
         } = *host;
         let in_base: Option<BTreeSet<StepId>> =
             base.map(|base| base.steps().iter().map(|it| it.step.id).collect());
-        let shown = |step: &'a Step, held: Option<&'a Held>| Shown {
+        let shown = |step: &'a Step, class: Class, held: Option<&'a Held>| Shown {
             step,
-            class: held.map_or_else(|| step.action.class(policy), |held| held.class),
+            class,
             held: held.map(|held| &held.reason),
             origin: match &in_base {
                 None => Origin::Unknown,
@@ -81,18 +81,21 @@ impl<'a> View<'a> {
         let mut steps: Vec<Shown<'a>> = plan
             .steps()
             .iter()
-            .map(|it| shown(&it.step, held.next_if(|held| held.step.id == it.step.id)))
+            .map(|it| {
+                let held = held.next_if(|held| held.step.id == it.step.id);
+                shown(&it.step, it.price.class, held)
+            })
             .collect();
         // Whatever the gate held is shown, even if the plan beside it is another.
-        steps.extend(held.map(|held| shown(&held.step, Some(held))));
+        steps.extend(held.map(|held| shown(&held.step, held.price.class, Some(held))));
         follow(&mut steps);
         let unneeded = base.map_or_else(Vec::new, |base| {
             let in_plan: BTreeSet<StepId> = steps.iter().map(|it| it.step.id).collect();
-            let steps = base.steps().iter().map(|it| &it.step);
+            let steps = base.steps().iter().map(|it| &*it.step);
             steps.filter(|it| !in_plan.contains(&it.id)).collect()
         });
         Self {
-            executor: &policy.executor,
+            executor,
             steps,
             unneeded,
             notes: plan.notes(),
@@ -107,7 +110,7 @@ impl<'a> View<'a> {
     pub(super) fn waiting(executor: &'a Executor, held: &'a [Held]) -> Self {
         let shown = |held: &'a Held| Shown {
             step: &held.step,
-            class: held.class,
+            class: held.price.class,
             held: Some(&held.reason),
             origin: Origin::Unknown,
             after: None,
@@ -168,7 +171,7 @@ impl<'a> View<'a> {
 
     /// Whether the host is so little known that no steps means nothing.
     pub(super) fn is_unread(&self) -> bool {
-        self.notes.iter().any(Note::leaves_host_unknown)
+        self.notes.iter().any(Note::leaves_world_unknown)
     }
 
     pub(super) fn attention(&self) -> usize {
@@ -323,7 +326,7 @@ pub(super) fn commands<'a>(
             | Reason::Suspended(_) => continue,
         }
         releasable.insert(step.id);
-        let key = (std::cmp::Reverse(class), step.action.user());
+        let key = (std::cmp::Reverse(class), step.resource());
         alone.entry(key).or_default().push(step.id);
     }
     // The host's name is one shell word, whatever it is.

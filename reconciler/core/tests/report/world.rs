@@ -9,6 +9,7 @@ use muster_core::accounts::facts::{How, PersonFacts, SetAside};
 use muster_core::accounts::observed::{Account, Accounts, Manager, Observed, Password, Units};
 use muster_core::accounts::policy::{Aggregate, Policy, PortFamily};
 use muster_core::commit::CommitId;
+use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, Verdict, judge};
 use muster_core::people::Stage;
@@ -78,7 +79,12 @@ impl World {
                     .into(),
                 units: Reading::Known(units),
             },
-            facts: Facts::genesis(&"e".repeat(32), host, commit('a'), Time(0)),
+            facts: Facts::genesis(
+                &"e".repeat(32),
+                Executor::Host(host.into()),
+                commit('a'),
+                Time(0),
+            ),
         }
     }
 

@@ -8,8 +8,8 @@ use muster_core::fleet::{BotStore, Fleet, Past};
 use muster_core::forge::ForgeError;
 use muster_core::id::StepId;
 use muster_core::ledger::told::{self, Stage};
-use muster_core::repo;
 use muster_core::report::{self, HostRecord, Record, ReleaseRecord, Unknown};
+use muster_core::rooms;
 use muster_core::world::{Ancestry, Pulls};
 
 use super::post::{Look, room};
@@ -236,6 +236,6 @@ fn own<S: Pulls, F: Fleet, B: BotStore>(
         return Some(Ok(std::sync::Arc::clone(grounded)));
     }
     let files = turn.outside.source.files(adopted).ok()?.ok()?;
-    let (repo, _) = repo::read(&files).ok()?;
+    let (repo, _) = rooms::read(&files, executor).ok()?;
     Some(survey.own(executor, &repo, adopted, turn.at, &turn.outside.fleet))
 }

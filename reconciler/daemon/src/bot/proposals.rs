@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use muster_core::diagnostic::Diagnostics;
+use muster_core::executor::Executor;
 use muster_core::fleet::{BotStore, Fleet};
 use muster_core::forge::{Annotation, ForgeError, Proposal, ProposalState};
 use muster_core::ledger::told::{self, Stage};
-use muster_core::repo;
 use muster_core::report::{self, About, Audience, Comment, FullReport, Problem};
+use muster_core::rooms::{self, StateRepo};
 use muster_core::world::{Files, Merge, Pulls};
 
 use super::post::{Look, Verdict, room};
@@ -39,7 +40,12 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
                         .tell_broken(&format!("the protected branch could not be read: {why}"));
                 }
             };
-            let ground = files.as_ref().ok().map(repo::read);
+            let kept: Vec<Executor> = self.memory.survey.executors().cloned().collect();
+            let kept: Vec<&Executor> = kept.iter().collect();
+            let ground = files
+                .as_ref()
+                .ok()
+                .map(|files| rooms::read_whole(files, &kept));
             match &ground {
                 Some(Ok((repo, _))) => {
                     let (survey, fleet) = (&mut self.memory.survey, &self.outside.fleet);
@@ -210,7 +216,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
                     annotations,
                 )
             }
-            Looked::Files(files) => match repo::read(&files) {
+            Looked::Files(files) => match self.read(&files) {
                 Err(problems) => {
                     let annotations = report::annotations(problems.iter());
                     let problems = problems_of(problems.iter());
@@ -251,6 +257,12 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
             Merge::Refused(problems) => Looked::Invalid(problems),
             Merge::Clean(files) => Looked::Files(files),
         })
+    }
+
+    /// Reads what a merge would give, with the files of everybody who has a ledger.
+    fn read<'f>(&self, files: &'f Files) -> Result<(StateRepo<'f>, Diagnostics), Diagnostics> {
+        let kept: Vec<&Executor> = self.memory.survey.executors().collect();
+        rooms::read_whole(files, &kept)
     }
 
     /// The comment, in pages that the forge takes. Where it does not hold all there is to tell, or anybody can read it, the whole

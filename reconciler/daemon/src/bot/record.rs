@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::sync::Arc;
+
 use muster_core::commit::CommitId;
 use muster_core::executor::Executor;
 use muster_core::facts::{Attempted, Facts, Frozen};
@@ -12,6 +14,7 @@ use muster_core::journal::StepResult;
 use muster_core::ledger::held::HeldSteps;
 use muster_core::release::claim::Progress;
 use muster_core::report::{self, HostRecord, Reached, ReleaseRecord, ReleaseState, Unknown};
+use muster_core::rooms::Known;
 use muster_core::step::Step;
 use muster_core::time::Time;
 
@@ -36,7 +39,7 @@ impl Pasts {
             // No record is made of what is known of people.
             let brief = past.map(|past| Past {
                 facts: Facts {
-                    people: BTreeMap::new(),
+                    known: Known::new(past.facts.executor.kind()),
                     ..past.facts
                 },
                 ..past
@@ -58,8 +61,8 @@ pub(super) struct Part {
     seen: Seen,
     adopted: Option<CommitId>,
     reached: Far,
-    done: Vec<Step>,
-    undone: Vec<(Step, StepResult)>,
+    done: Vec<Arc<Step>>,
+    undone: Vec<(Arc<Step>, StepResult)>,
     pub(super) held: Vec<Held>,
     releases: Vec<Release>,
 }
@@ -163,9 +166,9 @@ impl Part {
         // What it did while it enforced this commit; of one that it passed over, what it did when it came to the next.
         let then: &Facts = past.map_or(facts, |it| &it.facts);
         let then_held = past.map_or(brief.held.as_ref(), |it| it.held.as_ref());
-        let mut of_then: BTreeMap<StepId, &Step> = steps_of(then_held);
+        let mut of_then: BTreeMap<StepId, &Arc<Step>> = steps_of(then_held);
         of_then.retain(|id, _| !before.contains(id));
-        part.done = then.record.iter().map(|it| it.step.clone()).collect();
+        part.done = then.record.iter().map(|it| Arc::clone(&it.step)).collect();
         let mut done: BTreeSet<StepId> = part.done.iter().map(|it| it.id).collect();
         for (id, step) in &of_then {
             let released = facts
@@ -173,7 +176,7 @@ impl Part {
                 .values()
                 .any(|it| it.steps.get(id) == Some(&Progress::Done));
             if released && done.insert(*id) {
-                part.done.push((*step).clone());
+                part.done.push(Arc::clone(step));
             }
         }
         let concerns = |id: StepId| match relation {
@@ -258,7 +261,7 @@ impl Part {
     }
 }
 
-fn steps_of(held: Option<&HeldSteps>) -> BTreeMap<StepId, &Step> {
+fn steps_of(held: Option<&HeldSteps>) -> BTreeMap<StepId, &Arc<Step>> {
     let held = held.map_or(&[][..], |it| it.held.as_slice());
     held.iter().map(|it| (it.step.id, &it.step)).collect()
 }

@@ -4,9 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use muster_core::accounts::desired::{self, Desired};
-use muster_core::accounts::policy::Policy;
-use muster_core::accounts::question::question;
 use muster_core::commit::CommitId;
 use muster_core::executor::Executor;
 use muster_core::facts::Facts;
@@ -14,8 +11,9 @@ use muster_core::fleet::{Fleet, Standing, Told};
 use muster_core::gate::{Approvals, Verdict, judge};
 use muster_core::ledger::held::HeldSteps;
 use muster_core::plan::{self, Input, Plan};
-use muster_core::repo::{HostFile, StateRepo};
+use muster_core::repo::HostFile;
 use muster_core::report::{self, Host, Recorded, Unknown, UnknownHost};
+use muster_core::rooms::{self, Desired, Policy, StateRepo};
 use muster_core::time::{Date, Time};
 
 use super::packed::Packed;
@@ -96,7 +94,7 @@ impl Outlook {
         self.hosts
             .iter()
             .map(|it| Host {
-                policy: &it.planned.policy,
+                executor: it.planned.policy.executor(),
                 plan: &it.planned.plan,
                 verdict: &it.planned.verdict,
                 base: it.base.as_ref().map(|it| &it.plan),
@@ -274,7 +272,7 @@ impl Survey {
         }
         let told = known.told(executor, fleet)?;
         let told = unpack(executor, &told)?;
-        let desired = Arc::new(desired::for_host(repo, &told.policy, at.today()));
+        let desired = Arc::new(rooms::desired(repo, &told.policy, at.today()));
         let planned = Arc::new(plan_for(&told, commit, desired, at));
         known.own = Some(Arc::clone(&planned));
         Ok(planned)
@@ -333,7 +331,11 @@ impl Survey {
                 Err(why) => outlook.unknown.push((executor, Unknown::Unreadable(why))),
             }
         }
-        let named = repo.hosts.keys().map(|host| Executor::Host(host.clone()));
+        let named = repo
+            .documents
+            .hosts
+            .keys()
+            .map(|host| Executor::Host(host.clone()));
         outlook.unknown.extend(
             named
                 .filter(|it| !self.hosts.contains_key(it))
@@ -371,7 +373,7 @@ impl Brief {
     fn of(told: Told) -> Self {
         Self {
             facts: Facts {
-                people: BTreeMap::new(),
+                known: rooms::Known::new(told.executor.kind()),
                 ..told.facts
             },
             held: told.held,
@@ -425,7 +427,7 @@ fn plan_for(told: &Told, commit: &CommitId, desired: Arc<Desired>, at: Moment) -
         observed,
         held: _,
     } = told;
-    let observed = observed.recalled(&question(&desired, facts));
+    let observed = observed.recalled(&rooms::question_of_plan(&desired, &facts.known));
     let plan = plan::plan(&Input {
         policy,
         commit,
@@ -435,7 +437,8 @@ fn plan_for(told: &Told, commit: &CommitId, desired: Arc<Desired>, at: Moment) -
         facts,
     });
     let approvals = Approvals::of_begun(facts);
-    let verdict = judge(&plan, policy, facts, &observed, &approvals, at.now);
+    let bounds = plan.bounds(policy, &observed, facts, at.now);
+    let verdict = judge(&plan, &bounds, facts, &approvals, at.now);
     Planned {
         policy: policy.clone(),
         desired,
@@ -467,14 +470,18 @@ impl<'r> Shares<'r> {
     }
 
     fn of(&self, policy: &Policy) -> Arc<Desired> {
-        let file = self.repo.hosts.get(policy.executor.name());
-        let instances = policy.runs_instances();
+        // Only what is asked of hosts is asked of many alike.
+        let Policy::Accounts(of_host) = policy else {
+            return Arc::new(rooms::desired(self.repo, policy, self.today));
+        };
+        let file = self.repo.documents.hosts.get(of_host.executor.name());
+        let instances = of_host.runs_instances();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let alike = |it: &&Share<'_>| it.instances == instances && it.file == file;
         if let Some(share) = known.iter().find(alike) {
             return Arc::clone(&share.desired);
         }
-        let desired = Arc::new(desired::for_host(self.repo, policy, self.today));
+        let desired = Arc::new(rooms::desired(self.repo, policy, self.today));
         known.push(Share {
             file,
             instances,

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use clap::builder::ArgPredicate;
 use muster_core::diagnostic::{self, Diagnostics};
-use muster_core::repo::{self, HOSTS, ROSTER, TIERS};
+use muster_core::repo::{HOSTS, ROSTER, TIERS};
+use muster_core::rooms;
 use muster_git::at::{self, AtError};
 
 use super::{CommandError, Output};
@@ -61,7 +62,7 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8, CommandError> {
         },
         _ => files_below(&args.path)?,
     };
-    let (problems, code) = match repo::read(&files) {
+    let (problems, code) = match rooms::read_whole(&files, &[]) {
         Ok((_, warnings)) => (warnings, exit::OK),
         Err(problems) => (problems, exit::FAILED),
     };

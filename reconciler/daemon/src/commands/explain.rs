@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use muster_core::accounts::policy::Policy;
-use muster_core::accounts::verbs::Verb;
+use std::sync::Arc;
+
 use muster_core::diagnostic::visible;
-use muster_core::executor::Executor;
+use muster_core::executor::{Executor, Kind};
 use muster_core::id::StepId;
 use muster_core::ledger::held::Waiting;
 use muster_core::price::Class;
-use muster_core::report::{released_by, sentence, undone_by, why_class};
+use muster_core::report::{released_by, sentence, why_class};
+use muster_core::rooms::{self, Known, Policy};
 use muster_core::step::Step;
 use muster_core::time::Time;
+use muster_core::verb::VerbRow;
 use serde_json::{Value, json};
 
 use super::history::{Event, Told};
@@ -42,7 +44,7 @@ struct Found {
     executor: String,
     words: String,
     /// The step itself, where more than its words is kept.
-    step: Option<Step>,
+    step: Option<Arc<Step>>,
     waiting: Option<(Waiting, Option<Loss>)>,
     /// Planned now, and what it needs.
     planned: Option<Vec<StepId>>,
@@ -74,7 +76,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     if found.is_empty()
         && let Some(settings) = &here
     {
-        let executor = format!("host/{}", settings.policy.executor.name());
+        let executor = settings.policy.executor.to_string();
         for (step, needs) in plan::steps_now(settings)? {
             if step.id.to_string().starts_with(prefix) {
                 let one: &mut Found = found.entry(step.id).or_default();
@@ -101,13 +103,13 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             return Err(CommandError::NotConfirmed(text));
         }
     };
-    let host = only.executor.strip_prefix("host/").unwrap_or_default();
+    let executor: Option<Executor> = only.executor.parse().ok();
+    let executor = executor.unwrap_or_else(|| Executor::Host(String::new()));
     let policy = match &here {
-        Some(settings) => Policy {
-            executor: Executor::Host(host.to_owned()),
-            ..settings.policy.clone()
-        },
-        None => Policy::for_host(host),
+        Some(settings) if executor.kind() == Kind::Host => {
+            Policy::from(settings.policy.clone()).binding(&executor)
+        }
+        Some(_) | None => Policy::built_in(&executor),
     };
     match args.format {
         Format::Human => out.text(&text(id, &only, &policy))?,
@@ -124,12 +126,12 @@ fn look_into(
     found: &mut BTreeMap<StepId, Found>,
 ) -> Result<(), CommandError> {
     let is_it = |id: &StepId| id.to_string().starts_with(prefix);
-    let mut at = |id: StepId, words: &str, step: Option<&Step>| {
+    let mut at = |id: StepId, words: &str, step: Option<&Arc<Step>>| {
         let one = found.entry(id).or_default();
         one.executor.clone_from(&shelf.executor);
         words.clone_into(&mut one.words);
         if let Some(step) = step {
-            one.step = Some(step.clone());
+            one.step = Some(Arc::clone(step));
         }
     };
     let held = shelf.held()?.map_or_else(Vec::new, |it| it.held);
@@ -166,19 +168,20 @@ fn look_into(
 }
 
 impl Found {
-    fn kind(&self) -> Option<Verb> {
-        let verb = self.words.split(' ').next()?;
-        serde_json::from_value(Value::from(verb)).ok()
+    fn verb(&self) -> Option<&'static VerbRow> {
+        let word = self.words.split(' ').next()?;
+        rooms::verbs().find(|it| it.word == word)
     }
 
     /// Its class, and why.
     fn class(&self, policy: &Policy) -> Option<(Class, String)> {
         let step = self.step.as_ref()?;
-        let class = match &self.waiting {
-            Some((waiting, _)) => waiting.class,
-            None => step.action.class(policy),
-        };
-        Some((class, why_class(&step.action, policy)))
+        let known = Known::new(policy.executor().kind());
+        let mut price = rooms::price(&step.action, policy, None, &known);
+        if let Some((waiting, _)) = &self.waiting {
+            price.class = waiting.class;
+        }
+        Some((price.class, why_class(&step.action, &price)))
     }
 
     fn needs(&self) -> &[StepId] {
@@ -246,8 +249,8 @@ fn text(id: StepId, found: &Found, policy: &Policy) -> String {
             &format!("{at}, {authority} ({result})"),
         );
     }
-    if let Some(kind) = found.kind() {
-        line("undone", &format!("by {}", undone_by(kind)));
+    if let Some(verb) = found.verb() {
+        line("undone", &format!("by {}", verb.undone_by));
     }
     out
 }
@@ -260,9 +263,9 @@ fn as_json(id: StepId, found: &Found, policy: &Policy) -> Value {
         "id": id,
         "executor": found.executor,
         "words": found.words,
-        "verb": found.kind(),
-        "user": step.map(|it| it.action.user()),
-        "parameters": step.map(|it| it.action.parameters()),
+        "verb": found.verb().map(|it| it.word),
+        "user": step.map(|it| it.resource()),
+        "parameters": step.map(|it| muster_core::id::parameters(it.action.spelled())),
         "incarnation": step.map(|it| it.incarnation.to_string()),
         "class": class.as_ref().map(|it| it.0),
         "why_class": class.as_ref().map(|it| &it.1),
@@ -281,6 +284,6 @@ fn as_json(id: StepId, found: &Found, policy: &Policy) -> Value {
             "result": told.result,
             "why": told.why,
         })).collect::<Vec<_>>(),
-        "undone_by": found.kind().map(undone_by),
+        "undone_by": found.verb().map(|it| it.undone_by),
     })
 }

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _};
 
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::visible;
-use muster_core::repo;
+use muster_core::rooms;
 use muster_core::time::Time;
 use muster_git::{About, Ancestry, Mirror, Origin, Proposals};
 
@@ -101,9 +101,9 @@ pub(super) fn present(
         visible(&subject)
     ))?;
     let problems = match mirror.files(commit).map(bytes_of) {
-        Ok(files) => match repo::read(&files) {
+        Ok(files) => match rooms::read_whole(&files, &[]) {
             Ok((state, _)) => {
-                let people = state.roster.people.len();
+                let people = state.documents.roster.people.len();
                 return out.line(format_args!("    valid, {people} people\n"));
             }
             Err(problems) => problems,

@@ -71,9 +71,9 @@ pub(super) struct Loss {
 
 /// What `waiting` would destroy, if anything; `root` is the host's root directory, where it is this host.
 pub(super) fn loss(waiting: &Waiting, root: Option<&Path>) -> Option<Loss> {
-    let Action::ArchiveDelete {
+    let Some(Action::ArchiveDelete {
         user, uid, home, ..
-    } = &waiting.step.action
+    }) = waiting.step.action.account()
     else {
         return None;
     };
@@ -149,9 +149,9 @@ fn as_json(waiting: &Waiting, loss: Option<&Loss>) -> Value {
     } = waiting;
     json!({
         "id": step.id,
-        "verb": step.action.kind(),
-        "user": step.action.user(),
-        "parameters": step.action.parameters(),
+        "verb": step.action.spelled().word(),
+        "user": step.resource(),
+        "parameters": muster_core::id::parameters(step.action.spelled()),
         "words": words,
         "class": class,
         "reason": reason,

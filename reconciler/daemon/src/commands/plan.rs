@@ -8,10 +8,11 @@ use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use muster_core::accounts::observed::Observed;
-use muster_core::accounts::policy::Policy;
+use std::sync::Arc;
+
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::{Diagnostics, visible};
+use muster_core::executor::Kind;
 use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, judge};
 use muster_core::id::StepId;
@@ -21,6 +22,7 @@ use muster_core::release::TagHorizon;
 use muster_core::report::{
     self, About, Audience, Basis, FORGE_LIMIT, Host, PolicyFrom, Problem, Recorded,
 };
+use muster_core::rooms::{Observed, Policy};
 use muster_core::step::Step;
 use muster_core::time::Time;
 use muster_core::world::{Files, Merge, Source as _, World};
@@ -155,12 +157,11 @@ fn for_a_recorded_host(
     let (policy, policy_from) = match (&world.policy, &settings) {
         // What that host's own administrator decided.
         (Some(policy), _) => (policy.clone(), PolicyFrom::Ledger),
-        (None, Some(settings)) => {
-            let executor = name.clone();
-            let policy = settings.policy.clone();
-            (Policy { executor, ..policy }, PolicyFrom::Settings)
+        (None, Some(settings)) if name.kind() == Kind::Host => {
+            let policy = Policy::from(settings.policy.clone());
+            (policy.binding(&name), PolicyFrom::Settings)
         }
-        (None, None) => (Policy::for_host(name.name()), PolicyFrom::BuiltIn),
+        (None, Some(_) | None) => (Policy::built_in(&name), PolicyFrom::BuiltIn),
     };
     let ground = Ground {
         policy,
@@ -201,13 +202,15 @@ pub(super) struct Now {
 }
 
 /// The steps of the plan that a cycle would make now, each with those that it needs.
-pub(super) fn steps_now(settings: &Settings) -> Result<Vec<(Step, Vec<StepId>)>, CommandError> {
+pub(super) fn steps_now(
+    settings: &Settings,
+) -> Result<Vec<(Arc<Step>, Vec<StepId>)>, CommandError> {
     let Some(Now { plan, .. }) = ground_now(settings)? else {
         return Ok(Vec::new());
     };
     let steps = plan.steps().iter();
     Ok(steps
-        .map(|it| (it.step.clone(), it.needs.clone()))
+        .map(|it| (Arc::clone(&it.step), it.needs.clone()))
         .collect())
 }
 
@@ -412,7 +415,7 @@ fn planned<W: World>(
     };
     let invalid = |problems: &[Problem], out: &mut Output| {
         match args.format {
-            Format::Json => out.text(&report::invalid_json(&basis, &policy.executor, problems))?,
+            Format::Json => out.text(&report::invalid_json(&basis, policy.executor(), problems))?,
             Format::Human | Format::Markdown => {
                 comment(&report::Proposal::Invalid(problems), out)?;
             }
@@ -444,7 +447,7 @@ fn planned<W: World>(
     let Preview { plan, observed, .. } = &*shown;
     if let Some(path) = &args.record {
         let inventory = Inventory {
-            executor: policy.executor.clone(),
+            executor: policy.executor().clone(),
             recorded: Some(*now),
             observed: observed.clone(),
             facts: Some(facts.clone()),
@@ -455,16 +458,10 @@ fn planned<W: World>(
         }
         recorded::write(path, &inventory)?;
     }
-    let verdict = judge(
-        plan,
-        policy,
-        facts,
-        observed,
-        &Approvals::of_begun(facts),
-        *now,
-    );
+    let bounds = plan.bounds(policy, observed, facts, *now);
+    let verdict = judge(plan, &bounds, facts, &Approvals::of_begun(facts), *now);
     let hosts = [Host {
-        policy,
+        executor: policy.executor(),
         plan,
         verdict: &verdict,
         base: base.as_ref(),
@@ -482,10 +479,9 @@ fn planned<W: World>(
             comment(&proposal, out)?;
         }
     }
-    let unread = |note: &Note| matches!(note, Note::Unread { .. });
     let code = if !plan.steps().is_empty() {
         exit::CHANGES
-    } else if plan.notes().iter().any(unread) {
+    } else if plan.notes().iter().any(Note::is_unread) {
         // Nothing is planned on what could not be read, which is not the same as nothing to do.
         exit::FAILED
     } else {

@@ -5,6 +5,7 @@ use muster_core::accounts::facts::PersonFacts;
 use muster_core::diagnostic::visible;
 use muster_core::gate::{Approvals, PENDING_SIGNATURE, judge};
 use muster_core::people::Stage;
+use muster_core::rooms;
 
 use super::{CommandError, Common, Output, now, plan};
 use crate::exit;
@@ -26,30 +27,30 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             "there is no valid commit to plan by; see `muster status`".into(),
         ));
     };
-    let Some(person) = ground.facts.people.get(user) else {
+    let Some(person) = ground.facts.known.accounts().people.get(user) else {
         return Err(CommandError::Refused(format!(
             "nobody called {} was ever kept on this host",
             visible(user)
         )));
     };
-    let is_way_back = |action: &Action| {
-        matches!(
-            action,
-            Action::RestoreAccount { .. } | Action::RestoreHome { .. } | Action::Return { .. }
-        ) && action.user() == user
+    let is_way_back = |action: &rooms::Action| {
+        action.account().is_some_and(|action| {
+            matches!(
+                action,
+                Action::RestoreAccount { .. } | Action::RestoreHome { .. } | Action::Return { .. }
+            ) && action.user() == user
+        })
     };
     let steps = ground.plan.steps().iter();
     if !steps.clone().any(|it| is_way_back(&it.step.action)) {
         return not_planned(user, person, &ground, out);
     }
-    let verdict = judge(
-        &ground.plan,
-        &ground.policy,
-        &ground.facts,
-        &ground.observed,
-        &Approvals::of_begun(&ground.facts),
-        now().max(ground.facts.latest),
-    );
+    let moment = now().max(ground.facts.latest);
+    let bounds = ground
+        .plan
+        .bounds(&ground.policy, &ground.observed, &ground.facts, moment);
+    let approvals = Approvals::of_begun(&ground.facts);
+    let verdict = judge(&ground.plan, &bounds, &ground.facts, &approvals, moment);
     let mut code = exit::OK;
     for planned in steps.filter(|it| is_way_back(&it.step.action)) {
         let step = &planned.step;

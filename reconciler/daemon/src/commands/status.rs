@@ -6,6 +6,7 @@ use std::fmt;
 use clap::ValueEnum;
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::visible;
+use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::limits::Limits;
 use muster_core::people::Stage;
@@ -68,7 +69,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let pushed = settings.ledger.as_ref().map(|there| Pushed {
         to: there.to_string(),
         has: push::last_seen(&state, there),
-        head: head(&state, &replayed.facts.name),
+        head: head(&state, &replayed.facts.executor),
     });
     match args.format {
         Format::Human => {
@@ -124,15 +125,15 @@ impl fmt::Display for Pushed {
 }
 
 /// The newest commit of the ledger, if there is one that can be read.
-fn head(state: &StateDir, name: &str) -> Option<CommitId> {
-    let reference = format!("refs/muster/host/{name}");
+fn head(state: &StateDir, executor: &Executor) -> Option<CommitId> {
+    let reference = executor.ledger_ref();
     let ledger = muster_git::Ledger::open(&state.ledger(), &reference).ok()?;
     ledger.head().ok().flatten()
 }
 
 fn by_stage(facts: &Facts) -> BTreeMap<&'static str, usize> {
     let mut counts = BTreeMap::new();
-    for person in facts.people.values() {
+    for person in facts.known.accounts().people.values() {
         *counts.entry(word(person.stage)).or_default() += 1;
     }
     counts
@@ -156,7 +157,7 @@ fn text(
     in_doubt: usize,
 ) -> String {
     let mut lines = vec![
-        format!("executor  host/{} ({})", facts.name, facts.executor_id),
+        format!("executor  {} ({})", facts.executor, facts.executor_id),
         format!("adopted   {}", facts.adopted),
     ];
     if let Some(attempted) = &facts.attempted {
@@ -232,7 +233,7 @@ fn text(
             "failed    {step}: {} ({} times, next try at {})",
             visible(&failure.reason),
             failure.times,
-            failure.retry_at(limits)
+            failure.retry_at(limits.retry_after)
         ));
     }
     if in_doubt > 0 {
@@ -257,7 +258,7 @@ fn as_json(
 ) -> serde_json::Value {
     json!({
         "format": 1,
-        "executor": format!("host/{}", facts.name),
+        "executor": facts.executor.to_string(),
         "executor_id": facts.executor_id,
         "adopted": facts.adopted.as_str(),
         "attempted": facts.attempted.as_ref().map(|it| json!({ "commit": it.commit.as_str(), "problem": it.problem })),
@@ -271,7 +272,7 @@ fn as_json(
         "people": by_stage(facts),
         "needs_operator": facts.needs_operator.iter().map(|(step, why)| (step.to_string(), why)).collect::<BTreeMap<_, _>>(),
         "failures": facts.failures.iter().map(|(step, it)| {
-            (step.to_string(), json!({ "times": it.times, "reason": it.reason, "retry_at": it.retry_at(limits).to_string() }))
+            (step.to_string(), json!({ "times": it.times, "reason": it.reason, "retry_at": it.retry_at(limits.retry_after).to_string() }))
         }).collect::<BTreeMap<_, _>>(),
         "in_doubt": in_doubt,
         "trust": facts.trust,

@@ -1,17 +1,15 @@
 //! What is done, one intent at a time, and what the world shows of it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use muster_core::accounts::action::Action;
-use muster_core::accounts::observed::{AccountsOf, Observed, Parts, Question};
-use muster_core::accounts::render;
-use muster_core::accounts::settle::settle;
-use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, Batch};
 use muster_core::id::StepId;
 use muster_core::journal::{Entry, Open, StepResult};
+use muster_core::price::{Price, Shows};
+use muster_core::rooms::{self, Observed};
+use muster_core::settle::settle;
 use muster_core::step::Step;
-use muster_core::turn::Turn;
 use muster_core::world::{Complaints, Journal, World};
 
 use super::records::record;
@@ -27,8 +25,14 @@ pub(super) fn recover<S, W: World, J: Journal, L, R>(
     let Some(Open { steps, .. }) = memory.replayed.open.clone() else {
         return Ok(());
     };
-    let observed = observe(outside, &question_about(&steps, memory.facts(), Parts::ALL))?;
-    let results = close(memory, outside, run, &steps, &observed, &Complaints::new())?;
+    let priced: Vec<(Arc<Step>, Price)> = steps
+        .iter()
+        .map(|step| (Arc::clone(step), price_of(step, memory, run)))
+        .collect();
+    let asked = priced.iter().map(|(step, price)| (&step.action, *price));
+    let question = rooms::question_about(asked, &memory.facts().known, None);
+    let observed = observe(outside, &question)?;
+    let results = close(memory, outside, run, &priced, &observed, &Complaints::new())?;
     summary.recovered = steps.into_iter().zip(results).collect();
     Ok(())
 }
@@ -38,19 +42,15 @@ pub(super) fn close<S, W, J: Journal, L, R>(
     memory: &mut Memory,
     outside: &mut Outside<S, W, J, L, R>,
     run: &Run<'_>,
-    steps: &[Step],
+    steps: &[(Arc<Step>, Price)],
     observed: &Observed,
     complaints: &Complaints,
 ) -> Result<Vec<StepResult>, CycleError> {
     let results: Vec<StepResult> = steps
         .iter()
-        .map(|step| {
-            settle(
-                step,
-                observed,
-                &run.policy.nologin,
-                complaints.get(&step.id).map(String::as_str),
-            )
+        .map(|(step, price)| {
+            let complaint = complaints.get(&step.id).map(String::as_str);
+            settle(step, price, observed, run.policy, complaint)
         })
         .collect();
     let entry = Entry::Outcome {
@@ -64,45 +64,12 @@ pub(super) fn close<S, W, J: Journal, L, R>(
     Ok(results)
 }
 
-/// Whom to look at to see what became of `steps`.
-pub(super) fn question_about<'q>(
-    steps: &'q [Step],
-    facts: &'q Facts,
-    parts: Parts,
-) -> Question<'q> {
-    let mut question = Question {
-        parts,
-        accounts_of: AccountsOf::Asked,
-        ..Question::default()
-    };
-    for step in steps {
-        let user = step.action.user();
-        if let Action::RenameAccount { from, .. } = &step.action {
-            question.people.entry(from).or_default();
-        }
-        let subject = question.people.entry(user).or_default();
-        subject.traces |= needs_traces(&step.action);
-        let known = facts.people.get(user);
-        subject.home = known.map(|it| it.home.as_str());
-        subject.cuts = known.map_or(0, |it| it.cuts);
-        let destroyed = step.action.phase() == Turn::Destroy;
-        subject.kept = known.filter(|_| destroyed).map(|it| it.kept_of());
-    }
-    question
+/// What a step of a batch in doubt costs, by what is known before anybody has looked.
+fn price_of(step: &Step, memory: &Memory, run: &Run<'_>) -> Price {
+    rooms::price(&step.action, run.policy, None, &memory.facts().known)
 }
 
-/// Whether it takes a look at what logins left behind to see how a step came out.
-pub(super) fn needs_traces(action: &Action) -> bool {
-    matches!(
-        action,
-        Action::Trace { .. }
-            | Action::EndSessions { .. }
-            | Action::LockLogin { .. }
-            | Action::UnlockLogin { .. }
-    )
-}
-
-/// Runs the batches, one intent at a time, and observes after each.
+/// Runs the batches, one intent at a time, and observes after each. Whether the world shows more now than the steps themselves.
 pub(super) fn carry_out<S, W: World, J: Journal, L, R>(
     memory: &mut Memory,
     outside: &mut Outside<S, W, J, L, R>,
@@ -111,12 +78,13 @@ pub(super) fn carry_out<S, W: World, J: Journal, L, R>(
     batches: Vec<Batch>,
     approvals: &mut Approvals,
     summary: &mut Summary,
-) -> Result<(), CycleError> {
+) -> Result<bool, CycleError> {
+    let mut uncovered = false;
     let mut undone: BTreeSet<StepId> = BTreeSet::new();
     for mut batch in batches {
         if (run.stop)() {
             summary.stopped = true;
-            return Ok(());
+            return Ok(uncovered);
         }
         let trusted = ground.trusted;
         let left = releases::withdraw(memory, run, trusted, approvals, &mut batch, summary);
@@ -126,65 +94,47 @@ pub(super) fn carry_out<S, W: World, J: Journal, L, R>(
         if batch.is_empty() {
             continue;
         }
-        let writes = {
-            let steps: Vec<&Step> = batch.steps().collect();
-            let plan = ground.plan;
-            render::writes(&steps, ground.observed, plan.environments(), plan.ports())
-        };
+        let material = ground.plan.material(batch.steps(), ground.observed);
         let commit = memory.facts().adopted.clone();
-        let intent = batch.intend(&commit, run.now, writes, |entry| {
+        let intent = batch.intend(&commit, run.now, material, |entry| {
             record(memory, &mut outside.journal, entry)
         })?;
-        let phase = intent.phase().word();
+        let doing = intent.turn().word();
         let acted = outside
             .world
-            .act(&intent, &mut |done, all| (run.progress)(phase, done, all));
+            .act(&intent, &mut |done, all| (run.progress)(doing, done, all));
         let complaints = match acted {
             Ok(complaints) => complaints,
             // The act as a whole went wrong: every step that the world does not show done has that reason.
             Err(error) => intent
                 .steps()
-                .iter()
                 .map(|step| (step.id, chain(&error)))
                 .collect(),
         };
-        let mut parts = parts_of(intent.phase());
-        parts.homes |= intent.steps().iter().any(|step| needs_traces(&step.action));
-        let question = question_about(intent.steps(), memory.facts(), parts);
+        let asked = intent.planned().iter();
+        let asked = asked.map(|it| (&it.step.action, it.price));
+        let question = rooms::question_about(asked, &memory.facts().known, Some(intent.turn()));
         let after = observe(outside, &question)?;
-        let results = close(memory, outside, run, intent.steps(), &after, &complaints)?;
-        for (step, result) in intent.steps().iter().zip(results) {
-            if result != StepResult::Done {
+        let priced: Vec<(Arc<Step>, Price)> = intent
+            .planned()
+            .iter()
+            .map(|it| (Arc::clone(&it.step), it.price))
+            .collect();
+        let results = close(memory, outside, run, &priced, &after, &complaints)?;
+        for ((step, price), result) in priced.into_iter().zip(results) {
+            let done = result == StepResult::Done;
+            if !done {
                 undone.insert(step.id);
             }
-            summary.ran.push((step.clone(), result));
+            match price.shows {
+                Shows::More => {
+                    summary.shows_more = true;
+                    uncovered |= done;
+                }
+                Shows::Nothing => {}
+            }
+            summary.ran.push((step, result));
         }
     }
-    Ok(())
-}
-
-/// The parts of the host that a phase can have changed.
-pub(super) fn parts_of(phase: Turn) -> Parts {
-    match phase {
-        Turn::Record | Turn::Assign => Parts::NONE,
-        Turn::Quiesce | Turn::Start => Parts {
-            units: true,
-            ..Parts::NONE
-        },
-        Turn::Accounts => Parts {
-            accounts: true,
-            ..Parts::NONE
-        },
-        // Whose a home is, is judged by the uid in the account databases.
-        Turn::Homes | Turn::Sessions => Parts {
-            accounts: true,
-            homes: true,
-            ..Parts::NONE
-        },
-        Turn::Files => Parts {
-            files: true,
-            ..Parts::NONE
-        },
-        Turn::Rename | Turn::Destroy => Parts::ALL,
-    }
+    Ok(uncovered)
 }

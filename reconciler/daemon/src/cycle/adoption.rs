@@ -1,12 +1,10 @@
 //! Which commit is in force, and what it asks for (invariant 7).
 
-use muster_core::accounts::desired::{self, Desired};
-use muster_core::accounts::policy::Policy;
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::Diagnostics;
 use muster_core::facts::Frozen;
 use muster_core::journal::Entry;
-use muster_core::repo;
+use muster_core::rooms::{self, Desired, Policy};
 use muster_core::time::Date;
 use muster_core::world::{Ancestry, Files, Heads, Journal, ReportSink, Source};
 
@@ -14,14 +12,15 @@ use super::records::record;
 use super::{CycleError, Memory, Outside, Run, Summary, chain, releases, world_error};
 use crate::tell;
 
-/// What `files` ask of the host that `policy` binds.
+/// What `files` ask of the executor that `policy` binds.
 pub(super) fn read_host(
     files: &Files,
     policy: &Policy,
     today: Date,
 ) -> Result<Desired, Diagnostics> {
-    let (repo, _warnings) = repo::read(files)?;
-    Ok(desired::for_host(&repo, policy, today))
+    // What is wrong in another executor's file is that one's affair, and makes the proposal red (invariant 7).
+    let (repo, _elsewhere) = rooms::read(files, policy.executor())?;
+    Ok(rooms::desired(&repo, policy, today))
 }
 
 /// The branches and tags, if the origin answered.

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use muster_core::accounts::desired::Desired;
-use muster_core::accounts::observed::Observed;
-use muster_core::accounts::question::question;
 use muster_core::commit::CommitId;
 use muster_core::facts::Facts;
+use muster_core::rooms::{self, Desired, Observed};
 use muster_core::time::Date;
 use muster_core::world::{Heads, ReportSink, Source, World};
 
@@ -63,10 +61,11 @@ pub(super) fn tell_proposals<S: Source, W: World, J, L, R: ReportSink>(
             }
         }
         if !due.is_empty() {
-            let mut asked = question(desired, memory.facts());
+            let known = &memory.replayed.facts.known;
+            let mut asked = rooms::question_of_plan(desired, known);
             for (_, looked) in &due {
                 if let tell::Looked::Valid(desired, _) = looked {
-                    asked.widen(question(desired, memory.facts()));
+                    asked.widen(rooms::question_of_plan(desired, known));
                 }
             }
             let observed = observe(outside, &asked)?;
@@ -107,8 +106,7 @@ pub(super) fn world_fingerprint(observed: &Observed, facts: &Facts, today: Date)
     let mut hasher = DefaultHasher::new();
     today.hash(&mut hasher);
     observed.hash(&mut hasher);
-    facts.people.hash(&mut hasher);
-    facts.begun.hash(&mut hasher);
+    facts.known.hash(&mut hasher);
     facts.failures.hash(&mut hasher);
     facts.needs_operator.hash(&mut hasher);
     facts.frozen.hash(&mut hasher);

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_core::accounts::action::Action;
-use muster_core::accounts::observed::Observed;
 use muster_core::commit::CommitId;
 use muster_core::gate::Held;
 use muster_core::id::StepId;
@@ -11,6 +9,7 @@ use muster_core::journal::Entry;
 use muster_core::ledger::held::{self, HeldSteps};
 use muster_core::ledger::{self, inventory, policy};
 use muster_core::plan::Plan;
+use muster_core::rooms::Observed;
 use muster_core::step::Step;
 use muster_core::time::Time;
 use muster_core::world::{Journal, Ledger};
@@ -80,7 +79,12 @@ pub(super) fn record<J: Journal>(
             // Its steps are those of the batch that is open.
             Entry::Outcome { .. } => touch(
                 touched,
-                memory.replayed.open.iter().flat_map(|it| &it.steps),
+                memory
+                    .replayed
+                    .open
+                    .iter()
+                    .flat_map(|it| &it.steps)
+                    .map(|it| &**it),
             ),
             // Everybody's facts begin anew.
             Entry::Genesis { .. } => memory.touched = None,
@@ -103,10 +107,7 @@ pub(super) fn record<J: Journal>(
 /// Adds whom the outcome of `steps` can change in the facts.
 pub(super) fn touch<'a>(touched: &mut BTreeSet<String>, steps: impl Iterator<Item = &'a Step>) {
     for step in steps {
-        touched.insert(step.action.user().to_owned());
-        if let Action::RenameAccount { from, .. } = &step.action {
-            touched.insert(from.clone());
-        }
+        touched.extend(step.action.touched().map(str::to_owned));
     }
 }
 
@@ -213,7 +214,7 @@ pub(super) fn keep<S, W, J, L: Ledger, R>(
         .map(|it| (it.step.id, it.needs.as_slice()))
         .collect();
     let waiting = HeldSteps::now(
-        &run.policy.executor,
+        run.policy.executor(),
         &memory.facts().adopted,
         held,
         |id| needs.get(&id).map_or_else(Vec::new, |it| it.to_vec()),
@@ -221,7 +222,7 @@ pub(super) fn keep<S, W, J, L: Ledger, R>(
         run.now,
     );
     changes.insert(held::FILE.to_owned(), Some(waiting.to_bytes()));
-    let inventory = inventory::Inventory::bytes_in_ledger(&run.policy.executor, observed);
+    let inventory = inventory::Inventory::bytes_in_ledger(run.policy.executor(), observed);
     changes.insert(inventory::FILE.to_owned(), Some(inventory));
     changes.insert(policy::FILE.to_owned(), Some(policy));
     Some(Kept {

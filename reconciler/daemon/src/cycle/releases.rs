@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use muster_core::accounts::observed::Observed;
 use muster_core::accounts::render;
 use muster_core::commit::TagId;
 use muster_core::facts::Frozen;
@@ -26,6 +25,7 @@ use muster_core::release::{
     rotation,
 };
 use muster_core::report;
+use muster_core::rooms::Observed;
 use muster_core::time::Time;
 use muster_core::world::{Ancestry, Heads, Journal, RawTag, ReportSink, Source, Topic};
 
@@ -459,7 +459,7 @@ pub(super) fn approve<S: Source, W, J: Journal, L, R: ReportSink>(
     let Some(root) = &ground.trusted.root else {
         return Ok(approvals);
     };
-    let executor = run.policy.executor.to_string();
+    let executor = run.policy.executor().to_string();
     for release in &ground.trusted.releases {
         let statement = &release.first().statement;
         let Some(lines) = statement.blocks.get(&executor) else {
@@ -532,7 +532,7 @@ fn tell_claimed<S, W, J, L, R: ReportSink>(
     };
     let commit = &release.first().statement.commit;
     let text = report::release_claimed(
-        &run.policy.executor,
+        run.policy.executor(),
         &release.tags()[0],
         &release.principals(),
     );
@@ -564,7 +564,7 @@ fn refuse<S, W, J: Journal, L, R: ReportSink>(
     if said {
         return Ok(());
     }
-    let text = report::release_refused(&run.policy.executor, &refused);
+    let text = report::release_refused(run.policy.executor(), &refused);
     let commit = refused.commit.clone();
     summary
         .releases

@@ -10,6 +10,7 @@ use muster_core::accounts::policy::{Aggregate, Policy, PortFamily};
 use muster_core::accounts::verbs::Verb;
 use muster_core::limits::Limits;
 use muster_core::repo::names::{did_you_mean, is_host_name};
+use muster_core::verb::Reach;
 
 use muster_git::Origin;
 use muster_host::archive::Seal;
@@ -348,17 +349,18 @@ fn shell_list(
 }
 
 fn kinds(words: Option<At<Vec<At<String>>>>, problems: &mut Vec<Problem>) -> BTreeSet<Verb> {
-    let declarable = Verb::DECLARABLE.map(Verb::word);
+    let declarable = || {
+        let verbs = Verb::ALL.iter().copied();
+        verbs.filter(|it| it.row().reach == Reach::Declarable)
+    };
     let mut kinds = BTreeSet::new();
     for word in words.into_iter().flat_map(|it| it.value) {
-        if let Some(kind) = Verb::DECLARABLE
-            .into_iter()
-            .find(|it| it.word() == word.value)
-        {
+        if let Some(kind) = declarable().find(|it| it.word() == word.value) {
             kinds.insert(kind);
             continue;
         }
-        let problem = if Verb::FLOOR.iter().any(|it| it.word() == word.value) {
+        let is_floor = |it: &&Verb| it.row().reach == Reach::Floor && it.word() == word.value;
+        let problem = if Verb::ALL.iter().any(|it| is_floor(&it)) {
             let why = format!(
                 "`{}` always waits for a signed release; no setting can change that",
                 word.value
@@ -372,9 +374,12 @@ fn kinds(words: Option<At<Vec<At<String>>>>, problems: &mut Vec<Problem>) -> BTr
                     word.value
                 ),
             );
-            match did_you_mean(&word.value, declarable) {
+            match did_you_mean(&word.value, declarable().map(Verb::word)) {
                 Some(meant) => problem.help(format!("did you mean `{meant}`?")),
-                None => problem.help(format!("it is one of: {}", declarable.join(", "))),
+                None => problem.help(format!(
+                    "it is one of: {}",
+                    declarable().map(Verb::word).collect::<Vec<_>>().join(", ")
+                )),
             }
         };
         problems.push(problem);

@@ -1,5 +1,6 @@
 use std::os::unix::fs::PermissionsExt as _;
 
+use muster_core::executor::Executor;
 use muster_core::world::Journal as _;
 
 use super::*;
@@ -37,7 +38,12 @@ fn an_executor_is_made_once_and_opened_again() {
     let opened = it.state.open(&lock, "devvm", None, Time(2_000)).unwrap();
     assert_eq!(
         opened.replayed.facts,
-        Facts::genesis(&identity.id, "devvm", commit('a'), Time(1_000))
+        Facts::genesis(
+            &identity.id,
+            Executor::Host("devvm".into()),
+            commit('a'),
+            Time(1_000)
+        )
     );
     let again = it
         .state

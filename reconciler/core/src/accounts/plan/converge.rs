@@ -3,17 +3,18 @@
 use super::{Draft, Ground};
 use crate::accounts::action::Incarnation;
 use crate::accounts::action::{Action, Leave};
+use crate::accounts::blocked::Blocked;
 use crate::accounts::desired::Wanted;
 use crate::accounts::facts::PersonFacts;
+use crate::accounts::note::Note;
 use crate::accounts::observed::{Account, Home, Password};
 use crate::accounts::policy::Aggregate;
 use crate::people::Identity;
 use crate::people::Stage;
-use crate::plan::Note;
 use crate::reading::Reading;
 use crate::repo::Tier;
 
-impl<'a> Draft<'a> {
+impl<'a> Draft<'a, '_> {
     /// Brings an account that is, or is about to be, ours to what the row wants.
     pub(super) fn converge(
         &mut self,
@@ -127,7 +128,7 @@ impl<'a> Draft<'a> {
         }
         if account.shell != wanted.grant.shell {
             let blocked = (!self.accounts.shells.contains(&wanted.grant.shell))
-                .then(|| format!("shell {} is not installed on this host", wanted.grant.shell));
+                .then(|| Blocked::NoShell(wanted.grant.shell.clone()));
             let action = Action::SetShell {
                 user: user.to_owned(),
                 from: account.shell.clone(),

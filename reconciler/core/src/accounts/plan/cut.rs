@@ -4,22 +4,23 @@ use super::entries::owner;
 use super::{Draft, Ground};
 use crate::accounts::action::Incarnation;
 use crate::accounts::action::{Action, Direction, Leave, Trace};
+use crate::accounts::blocked::Blocked;
 use crate::accounts::facts::{HomeId, PersonFacts};
+use crate::accounts::note::Note;
 use crate::accounts::observed::{Home, NOT_RECORDED, Traces};
 use crate::accounts::settle::{is_shut, trace_reading};
 use crate::id::StepId;
 use crate::people::Stage;
-use crate::plan::Note;
 use crate::reading::Reading;
 
-impl<'a> Draft<'a> {
+impl<'a> Draft<'a, '_> {
     /// Cuts whoever is known here and not kept: level-triggered, from the ledger, until it is observed done (R33, R34).
     /// `kept` is sorted.
     pub(super) fn cut_whoever_left(&mut self, kept: &[&str]) {
         let mut kept = kept.iter().peekable();
         let gone: Vec<(&'a String, &'a Box<PersonFacts>)> = self
             .input
-            .facts
+            .known
             .people
             .iter()
             .filter(|(user, it)| {
@@ -111,10 +112,10 @@ impl<'a> Draft<'a> {
         }
         let (home_id, mut blocked) = self.home_to_archive(user, person);
         if account.home != person.home {
-            blocked = Some(format!(
-                "the account has the home {}, and the ledger says {}; put it back with usermod --home",
-                account.home, person.home
-            ));
+            blocked = Some(Blocked::OtherHome {
+                found: account.home.clone(),
+                recorded: person.home.clone(),
+            });
         }
         ground.incarnation = Incarnation::Home {
             uid: person.uid,
@@ -138,32 +139,37 @@ impl<'a> Draft<'a> {
         &self,
         user: &str,
         person: &PersonFacts,
-    ) -> (Option<HomeId>, Option<String>) {
+    ) -> (Option<HomeId>, Option<Blocked>) {
         let seen = self.input.observed.people.get(user);
         let quarantined = self.quarantined(user);
         match (seen.map(|it| &it.home), quarantined) {
             (Some(Reading::Known(Home::Directory(id))), None) => (Some(id.clone()), None),
             (Some(Reading::Known(Home::Absent)) | None, Some(id)) => (Some(id.clone()), None),
             (Some(Reading::Known(Home::Directory(_) | Home::Odd(_))), Some(id)) => {
-                let why = format!(
-                    "the home is in quarantine, and something stands at {}; compare the two, and move one away",
-                    person.home
-                );
+                let why = Blocked::HomeTwice {
+                    home: person.home.clone(),
+                };
                 (Some(id.clone()), Some(why))
             }
             (Some(Reading::Known(Home::Absent)), None) if person.home_made => {
-                let why = format!(
-                    "the home {} is gone; mount or put back what belongs there, or remove the account by hand",
-                    person.home
-                );
+                let why = Blocked::HomeGone {
+                    home: person.home.clone(),
+                };
                 (None, Some(why))
             }
             (Some(Reading::Known(Home::Odd(what))), None) => {
-                (None, Some(format!("the home {}: {what}", person.home)))
+                let why = Blocked::HomeOdd {
+                    home: person.home.clone(),
+                    what: what.clone(),
+                };
+                (None, Some(why))
             }
             (Some(Reading::Unknown(why)), id) => (
                 id.cloned(),
-                Some(format!("the home {} could not be read: {why}", person.home)),
+                Some(Blocked::HomeUnread {
+                    home: person.home.clone(),
+                    why: why.clone(),
+                }),
             ),
             (Some(Reading::Known(Home::Absent)) | None, None) => (None, None),
         }

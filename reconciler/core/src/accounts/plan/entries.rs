@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use super::{Draft, Ground, WantedEntry};
 use crate::accounts::action::Action;
 use crate::accounts::action::Incarnation;
+use crate::accounts::note::Note;
 use crate::accounts::policy::Aggregate;
 use crate::accounts::render;
 use crate::merge_join::MergeJoin;
-use crate::plan::Note;
 use crate::reading::Reading;
 
-impl<'a> Draft<'a> {
+impl<'a> Draft<'a, '_> {
     pub(super) fn want_entry(
         &mut self,
         file: Aggregate,
@@ -43,7 +43,7 @@ impl<'a> Draft<'a> {
         let observed = self.input.observed;
         let formerly: BTreeMap<&str, &str> = self
             .input
-            .facts
+            .known
             .people
             .iter()
             .flat_map(|(user, it)| {
@@ -80,7 +80,7 @@ impl<'a> Draft<'a> {
                 let user = owner
                     .as_deref()
                     .map(|it| formerly.get(it).copied().unwrap_or(it));
-                let known = user.and_then(|user| Some((user, self.input.facts.people.get(user)?)));
+                let known = user.and_then(|user| Some((user, self.input.known.people.get(user)?)));
                 let Some((user, person)) = known else {
                     self.notes.push(Note::ForeignEntry {
                         file,

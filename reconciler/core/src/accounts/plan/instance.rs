@@ -4,13 +4,14 @@ use std::borrow::Cow;
 
 use super::{Draft, Ground};
 use crate::accounts::action::{Action, UnitChange};
+use crate::accounts::blocked::Blocked;
 use crate::accounts::desired::Wanted;
 use crate::accounts::facts::PersonFacts;
 use crate::accounts::observed::{Manager, Units};
 use crate::accounts::policy::{Aggregate, Ports};
 use crate::accounts::render;
 
-impl<'a> Draft<'a> {
+impl<'a> Draft<'a, '_> {
     pub(super) fn converge_instance(
         &mut self,
         user: &str,
@@ -96,14 +97,11 @@ impl<'a> Draft<'a> {
         };
         let digest = render::digest(&content);
         if found.get(user) != Some(&digest) {
-            self.push(
-                Action::WriteEnvironment {
-                    user: user.to_owned(),
-                    digest,
-                },
-                ground,
-            );
-            self.environments.insert(user.to_owned(), content);
+            let action = Action::WriteEnvironment {
+                user: user.to_owned(),
+                digest,
+            };
+            self.push_whole(action, ground, None, Some(content.into()));
         }
     }
 
@@ -116,8 +114,8 @@ impl<'a> Draft<'a> {
         for template in &self.input.policy.units {
             let unit = unit_name(template, user);
             let state = units.by_name.get(&unit).copied().unwrap_or_default();
-            let blocked = (!units.templates.contains(template))
-                .then(|| format!("unit {template} is not installed on this host"));
+            let blocked =
+                (!units.templates.contains(template)).then(|| Blocked::NoUnit(template.clone()));
             if !state.enabled {
                 let action = Action::Unit {
                     user: user.to_owned(),

@@ -9,25 +9,42 @@ mod restore;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::accounts::action::Incarnation;
-use crate::accounts::action::{Action, Direction, HomeSource};
-use crate::accounts::desired::Wanted;
-use crate::accounts::facts::{AccountIds, PersonFacts};
-use crate::accounts::ids::{Ids, PortTable};
-use crate::accounts::observed::{Account, Accounts, Password, Person};
-use crate::accounts::policy::Aggregate;
+use super::action::{Action, Direction, HomeSource, Incarnation};
+use super::blocked::Blocked;
+use super::desired::{Desired, Wanted};
+use super::facts::{AccountIds, Known, PersonFacts};
+use super::ids::{Ids, PortTable};
+use super::note::{ACCOUNT_DATABASES, Note};
+use super::observed::{Account, Accounts, Observed, Password, Person};
+use super::policy::{Aggregate, Policy};
+use super::price::{Ground as PriceGround, price};
 use crate::compat::{Compared, compare};
 use crate::id::StepId;
 use crate::merge_join::MergeJoin;
 use crate::people::Stage;
-use crate::plan::{ACCOUNT_DATABASES, Input, Note, Plan, PlannedStep};
 use crate::reading::Reading;
-use crate::step::Step;
-use crate::turn::Turn;
+use crate::sheet::{Hold, Sheet};
+use crate::time::Date;
+
+/// Everything that a plan about accounts depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Input<'a> {
+    /// What the host's administrator decided.
+    pub(crate) policy: &'a Policy,
+    /// Today, in UTC.
+    pub(crate) today: Date,
+    /// What the commit asks for.
+    pub(crate) desired: &'a Desired,
+    /// What was read on the host.
+    pub(crate) observed: &'a Observed,
+    /// Whom muster keeps here.
+    pub(crate) known: &'a Known,
+}
 
 /// Everything that is gathered while people are gone through.
-struct Draft<'a> {
+struct Draft<'a, 's> {
     input: &'a Input<'a>,
+    sheet: &'s mut Sheet<'a, Action, Incarnation, Blocked>,
     accounts: &'a Accounts,
     /// People, accounts, homes and files, for those who are gone through in the order of their names.
     known: MergeJoin<'a, Box<PersonFacts>>,
@@ -36,9 +53,7 @@ struct Draft<'a> {
     found_environments: Option<MergeJoin<'a, String>>,
     ids: Option<Ids>,
     ports: PortTable,
-    steps: Vec<Arc<PlannedStep>>,
     notes: Vec<Note>,
-    environments: BTreeMap<String, String>,
     first_ports: BTreeMap<String, u16>,
     /// Entries wanted in the aggregate files: whose, and the steps they build on.
     /// By file and key; nothing of an entry that is there as it is wanted.
@@ -61,39 +76,33 @@ struct Ground {
     needs: Vec<StepId>,
 }
 
-pub(crate) fn draft(input: &Input<'_>) -> Plan {
-    let mut plan = Plan {
-        commit: input.commit.clone(),
-        today: input.today,
-        steps: Vec::new(),
-        notes: Vec::new(),
-        environments: BTreeMap::new(),
-        ports: BTreeMap::new(),
-    };
+/// Drafts the steps of one host; gives what is to be said beside them, and each person's first port.
+pub(crate) fn draft<'a>(
+    input: &'a Input<'a>,
+    sheet: &mut Sheet<'a, Action, Incarnation, Blocked>,
+) -> (Vec<Note>, BTreeMap<String, u16>) {
     let accounts = match &input.observed.accounts {
         Reading::Known(accounts) => accounts,
         Reading::Unknown(why) => {
             // Whoever cannot be seen can be neither made nor cut.
-            plan.notes.push(Note::Unread {
+            let unread = Note::Unread {
                 part: ACCOUNT_DATABASES.to_owned(),
                 why: why.clone(),
-            });
-            return plan;
+            };
+            return (vec![unread], BTreeMap::new());
         }
     };
     let mut draft = Draft {
         input,
+        sheet,
         accounts,
-        known: MergeJoin::new(&input.facts.people),
+        known: MergeJoin::new(&input.known.people),
         by_name: MergeJoin::new(&accounts.by_name),
         seen: MergeJoin::new(&input.observed.people),
         found_environments: input.observed.environments.known().map(MergeJoin::new),
         ids: None,
-        ports: PortTable::new(input.policy, input.facts, input.observed),
-        // Room for an onboarding of everybody; what is not used is never touched.
-        steps: Vec::with_capacity(input.desired.people.len().saturating_mul(2)),
+        ports: PortTable::new(input.policy, input.known, input.observed),
         notes: Vec::new(),
-        environments: BTreeMap::new(),
         first_ports: BTreeMap::new(),
         entries: BTreeMap::new(),
         missing_groups: BTreeMap::new(),
@@ -110,54 +119,60 @@ pub(crate) fn draft(input: &Input<'_>) -> Plan {
     draft.cut_whoever_left(&kept);
     draft.attend_archived();
     draft.plan_entries();
-    draft.notes.extend(
-        std::mem::take(&mut draft.missing_groups)
-            .into_iter()
-            .map(|(group, users)| Note::NoSuchGroup { group, users }),
-    );
-    // One order for equal inputs: by phase, then by person; a person's own steps stay as they were drafted.
-    let steps = in_order(std::mem::take(&mut draft.steps));
-    draft.notes.sort();
-    plan.steps = steps;
-    plan.notes = draft.notes;
-    plan.environments = draft.environments;
-    plan.ports = draft.first_ports;
-    plan
+    let missing = std::mem::take(&mut draft.missing_groups);
+    let missing = missing
+        .into_iter()
+        .map(|(group, users)| Note::NoSuchGroup { group, users });
+    draft.notes.extend(missing);
+    (draft.notes, draft.first_ports)
 }
 
-/// By phase, then by person, else as they are. Within a phase they mostly are in the order of the names already.
-fn in_order(steps: Vec<Arc<PlannedStep>>) -> Vec<Arc<PlannedStep>> {
-    let mut ordered = Vec::with_capacity(steps.len());
-    let mut phases: BTreeMap<Turn, Vec<Arc<PlannedStep>>> = BTreeMap::new();
-    for planned in steps {
-        let of_phase = phases.entry(planned.step.action.phase()).or_default();
-        of_phase.push(planned);
-    }
-    for mut of_phase in phases.into_values() {
-        of_phase.sort_by(|a, b| a.step.action.user().cmp(b.step.action.user()));
-        ordered.append(&mut of_phase);
-    }
-    ordered
-}
-
-impl<'a> Draft<'a> {
+impl<'a> Draft<'a, '_> {
     fn push(&mut self, action: Action, ground: &Ground) -> StepId {
         self.push_blocked(action, ground, None)
     }
 
-    fn push_blocked(&mut self, action: Action, ground: &Ground, blocked: Option<String>) -> StepId {
-        let step = Step::new(
-            &self.input.policy.executor,
-            action,
-            ground.incarnation.clone(),
+    fn push_blocked(
+        &mut self,
+        action: Action,
+        ground: &Ground,
+        blocked: Option<Blocked>,
+    ) -> StepId {
+        self.push_whole(action, ground, blocked, None)
+    }
+
+    /// Every step passes here: it gets its price, and a name that no step may touch holds it.
+    fn push_whole(
+        &mut self,
+        action: Action,
+        ground: &Ground,
+        blocked: Option<Blocked>,
+        content: Option<Arc<str>>,
+    ) -> StepId {
+        let Input {
+            policy,
+            observed,
+            known,
+            ..
+        } = *self.input;
+        let price = price(
+            &action,
+            &PriceGround {
+                policy,
+                observed: Some(observed),
+                known,
+            },
         );
-        let id = step.id;
-        self.steps.push(Arc::new(PlannedStep {
-            step,
-            needs: ground.needs.clone(),
-            blocked,
-        }));
-        id
+        // Under every name that the account has (F4).
+        let names = std::iter::once(action.user()).chain(action.former_name());
+        let protected = names
+            .into_iter()
+            .find(|name| policy.is_protected(name))
+            .map(|name| Hold::Protected(name.to_owned()));
+        let hold = protected.or_else(|| blocked.map(Hold::Lacks));
+        let (incarnation, needs) = (ground.incarnation.clone(), ground.needs.clone());
+        self.sheet
+            .draft(action, incarnation, price, needs, hold, content)
     }
 
     fn refuse(&mut self, user: &str, why: String) {
@@ -212,7 +227,7 @@ impl<'a> Draft<'a> {
 
     /// Plans for somebody the roster asks for; returns the name under which they are kept here today.
     fn keep(&mut self, user: &'a str, wanted: &'a Wanted) -> Option<&'a str> {
-        let people = &self.input.facts.people;
+        let people = &self.input.known.people;
         if let Some((days, contact)) = &wanted.expiring {
             self.notes.push(Note::Expiring {
                 user: user.to_owned(),
@@ -354,7 +369,7 @@ impl<'a> Draft<'a> {
                 .map(|(name, _)| name.clone());
             let kept = self
                 .input
-                .facts
+                .known
                 .people
                 .iter()
                 .find(|(_, it)| it.uid == uid)
@@ -386,7 +401,7 @@ impl<'a> Draft<'a> {
         }
         if let Some((name, _)) = self
             .input
-            .facts
+            .known
             .people
             .iter()
             .find(|(_, it)| it.uid == account.uid)
@@ -425,14 +440,14 @@ impl<'a> Draft<'a> {
 
     /// Creates an account; `before` is what the ledger knows of one that vanished behind our back.
     fn create(&mut self, user: &str, wanted: &Wanted, before: Option<&PersonFacts>) {
-        let begun = self.input.facts.begun.get(user).copied();
+        let begun = self.input.known.begun.get(user).copied();
         let kept = before.map(|person| AccountIds {
             uid: person.uid,
             gid: person.gid,
             subuid: person.subuid,
             subgid: person.subgid,
         });
-        let Input { desired, facts, .. } = self.input;
+        let Input { desired, known, .. } = self.input;
         let accounts = self.accounts;
         let ids = match kept.or(begun.filter(|ids| wanted.uid.is_none_or(|uid| uid == ids.uid))) {
             Some(ids) => Ok(ids),
@@ -440,7 +455,7 @@ impl<'a> Draft<'a> {
                 .ids
                 .get_or_insert_with(|| {
                     let asked = desired.people.values().filter_map(|it| it.uid).collect();
-                    Ids::new(accounts, facts, &asked)
+                    Ids::new(accounts, known, &asked)
                 })
                 .take(wanted.uid),
         };
@@ -454,7 +469,7 @@ impl<'a> Draft<'a> {
         );
         let generation = before.map_or(0, |it| it.generation);
         let blocked = (!self.accounts.shells.contains(&wanted.grant.shell))
-            .then(|| format!("shell {} is not installed on this host", wanted.grant.shell));
+            .then(|| Blocked::NoShell(wanted.grant.shell.clone()));
         let ground = Ground {
             incarnation: Incarnation::New { generation },
             needs: Vec::new(),

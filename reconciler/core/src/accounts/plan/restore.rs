@@ -3,6 +3,7 @@
 use super::{Draft, Ground};
 use crate::accounts::action::Incarnation;
 use crate::accounts::action::{Action, HomeSource};
+use crate::accounts::blocked::Blocked;
 use crate::accounts::desired::Wanted;
 use crate::accounts::facts::{ArchiveFacts, PersonFacts};
 use crate::accounts::observed::{Account, ArchiveSeen, Home, Password};
@@ -11,7 +12,7 @@ use crate::people::Stage;
 use crate::reading::Reading;
 use crate::time::days_between;
 
-impl<'a> Draft<'a> {
+impl<'a> Draft<'a, '_> {
     /// Plans for somebody who was deleted here and whose row is back: the account as it was, then its home, then what
     /// everybody gets. Groups that make root-equivalent come as steps of their own.
     pub(super) fn restore(&mut self, user: &str, wanted: &Wanted, person: &PersonFacts) {
@@ -19,7 +20,7 @@ impl<'a> Draft<'a> {
             return self.refuse(user, why);
         }
         let mut blocked = (!self.accounts.shells.contains(&wanted.grant.shell))
-            .then(|| format!("shell {} is not installed on this host", wanted.grant.shell));
+            .then(|| Blocked::NoShell(wanted.grant.shell.clone()));
         if person.home_made
             && let Err(why) = self.home_source(user, person, person.entry)
         {
@@ -134,7 +135,7 @@ impl<'a> Draft<'a> {
                     // Without a source the step cannot be named; the account's own step says why.
                     Err(why) => {
                         if !ground_is_new(ground) {
-                            self.refuse(user, why);
+                            self.refuse(user, why.to_string());
                         }
                         return None;
                     }
@@ -150,7 +151,7 @@ impl<'a> Draft<'a> {
         person: &PersonFacts,
         from: HomeSource,
         ground: &Ground,
-        blocked: Option<String>,
+        blocked: Option<Blocked>,
     ) -> StepId {
         let action = Action::RestoreHome {
             user: user.to_owned(),
@@ -167,7 +168,7 @@ impl<'a> Draft<'a> {
         user: &str,
         person: &PersonFacts,
         of: StepId,
-    ) -> Result<HomeSource, String> {
+    ) -> Result<HomeSource, Blocked> {
         if let Some(home_id) = self.quarantined(user) {
             return Ok(HomeSource::Quarantine {
                 home_id: home_id.clone(),
@@ -175,10 +176,9 @@ impl<'a> Draft<'a> {
         }
         let name = crate::accounts::facts::archive_name(person.uid, of);
         let Some(recorded) = person.archive.as_ref().filter(|it| it.entry == of) else {
-            return Err(format!(
-                "the home {} is neither in quarantine nor was its archive recorded",
-                person.home
-            ));
+            return Err(Blocked::NoSource {
+                home: person.home.clone(),
+            });
         };
         match self.archive_seen(user) {
             Some(Reading::Known(Some(seen))) if seen.sha256 == recorded.sha256 => {
@@ -186,16 +186,10 @@ impl<'a> Draft<'a> {
                     sha256: recorded.sha256.clone(),
                 })
             }
-            Some(Reading::Known(Some(_))) => Err(format!(
-                "the archive {name} is another than the one that was recorded"
-            )),
-            Some(Reading::Known(None)) => Err(format!(
-                "the archive {name} is not in the store of archives; put it back there, with the .sha256 beside it"
-            )),
-            Some(Reading::Unknown(why)) => {
-                Err(format!("the store of archives could not be read: {why}"))
-            }
-            None => Err("the store of archives was not looked at".to_owned()),
+            Some(Reading::Known(Some(_))) => Err(Blocked::OtherArchive { name: Some(name) }),
+            Some(Reading::Known(None)) => Err(Blocked::NoArchive { name }),
+            Some(Reading::Unknown(why)) => Err(Blocked::ArchivesUnread { why: why.clone() }),
+            None => Err(Blocked::ArchivesNotAsked),
         }
     }
 
@@ -206,8 +200,7 @@ impl<'a> Draft<'a> {
     /// Records new archives, and plans the removal of homes whose grace period is over.
     pub(super) fn attend_archived(&mut self) {
         let Self { input, .. } = self;
-        let facts = input.facts;
-        for (user, person) in &facts.people {
+        for (user, person) in &input.known.people {
             if person.stage != Stage::Archived {
                 continue;
             }
@@ -259,8 +252,7 @@ impl<'a> Draft<'a> {
             return;
         }
         let same = (&seen.sha256, seen.bytes) == (&recorded.sha256, recorded.bytes);
-        let blocked =
-            (!same).then(|| "its archive is another than the one that was recorded".to_owned());
+        let blocked = (!same).then_some(Blocked::OtherArchive { name: None });
         let ground = Ground {
             incarnation: Incarnation::Home {
                 uid: person.uid,

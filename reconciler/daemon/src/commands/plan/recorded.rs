@@ -4,14 +4,13 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use muster_core::accounts::observed::{Observed, Question};
-use muster_core::accounts::policy::Policy;
 use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::fleet::alive::{self, Alive};
 use muster_core::gate::Intent;
 use muster_core::ledger::inventory::{FILE, Inventory};
 use muster_core::ledger::{self, LedgerError, policy};
+use muster_core::rooms::{Observed, Policy, Question};
 use muster_core::time::Time;
 use muster_core::world::{Complaints, World};
 

@@ -1,0 +1,178 @@
+//! What a host's administrator decided, as a file of its ledger.
+//!
+//! It is the host's own word, written by root there and signed with the host's key; nothing of a state repository is in it
+//! (invariant 3). The executor itself never reads it back.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::accounts::policy::{Aggregate, Policy, PortFamily, ROOT_EQUIVALENT_GROUPS};
+use crate::accounts::verbs::Verb;
+use crate::executor::Executor;
+use crate::limits::Limits;
+use crate::verb::Reach;
+
+/// The format this version writes.
+pub(crate) const FORMAT: u32 = 1;
+
+/// Why such a file cannot be used.
+#[derive(Debug)]
+pub(crate) enum Unusable {
+    /// It is not what was written.
+    Malformed(serde_json::Error),
+    /// It declares a verb benign that no setting can.
+    NotDeclarable(&'static str),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    format: u32,
+    executor: Executor,
+    shells: BTreeSet<String>,
+    privileged_groups: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    service_group: Option<String>,
+    units: Vec<String>,
+    families: Vec<Family>,
+    environment: bool,
+    aggregates: BTreeSet<Aggregate>,
+    limits: Bounds,
+    declared_benign: BTreeSet<Verb>,
+    nologin: String,
+    grace_days: u32,
+    protected: BTreeSet<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Family {
+    name: String,
+    first: u16,
+    last: u16,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bounds {
+    removals: usize,
+    share: usize,
+    min_admins: usize,
+    retry_after: u32,
+}
+
+/// The file.
+pub(crate) fn to_bytes(policy: &Policy) -> Vec<u8> {
+    let Policy {
+        executor,
+        shells,
+        privileged_groups,
+        service_group,
+        units,
+        families,
+        environment,
+        aggregates,
+        limits,
+        declared_benign,
+        nologin,
+        grace_days,
+        protected,
+    } = policy;
+    let Limits {
+        removals,
+        share,
+        min_admins,
+        retry_after,
+    } = *limits;
+    let family = |it: &PortFamily| Family {
+        name: it.name.clone(),
+        first: it.first,
+        last: it.last,
+    };
+    let wire = Wire {
+        format: FORMAT,
+        executor: executor.clone(),
+        shells: shells.clone(),
+        privileged_groups: privileged_groups.clone(),
+        service_group: service_group.clone(),
+        units: units.clone(),
+        families: families.iter().map(family).collect(),
+        environment: *environment,
+        aggregates: aggregates.clone(),
+        limits: Bounds {
+            removals,
+            share,
+            min_admins,
+            retry_after,
+        },
+        declared_benign: declared_benign.clone(),
+        nologin: nologin.clone(),
+        grace_days: *grace_days,
+        protected: protected.clone(),
+    };
+    let mut text = serde_json::to_vec_pretty(&wire).expect("plain records always serialise");
+    text.push(b'\n');
+    text
+}
+
+/// Reads the file. Groups that this version knows to be as good as root are always among the privileged ones.
+///
+/// # Errors
+/// When it is of a newer format, not what was written, of an executor that cannot be, or declares benign what nobody can.
+pub(crate) fn read(bytes: &[u8]) -> Result<Policy, Unusable> {
+    let Wire {
+        format: _,
+        executor,
+        shells,
+        mut privileged_groups,
+        service_group,
+        units,
+        families,
+        environment,
+        aggregates,
+        limits,
+        declared_benign,
+        nologin,
+        grace_days,
+        protected,
+    } = serde_json::from_slice(bytes).map_err(Unusable::Malformed)?;
+    if let Some(kind) = declared_benign
+        .iter()
+        .find(|it| it.row().reach != Reach::Declarable)
+    {
+        return Err(Unusable::NotDeclarable(kind.word()));
+    }
+    privileged_groups.extend(ROOT_EQUIVALENT_GROUPS.map(str::to_owned));
+    let Bounds {
+        removals,
+        share,
+        min_admins,
+        retry_after,
+    } = limits;
+    let family = |it: Family| PortFamily {
+        name: it.name,
+        first: it.first,
+        last: it.last,
+    };
+    Ok(Policy {
+        executor,
+        shells,
+        privileged_groups,
+        service_group,
+        units,
+        families: families.into_iter().map(family).collect(),
+        environment,
+        aggregates,
+        limits: Limits {
+            removals,
+            share,
+            min_admins,
+            retry_after,
+        },
+        declared_benign,
+        nologin,
+        grace_days,
+        protected,
+    })
+}

@@ -1,0 +1,354 @@
+//! What each step about an account costs.
+
+use super::action::{Action, Direction, Leave, Trace, UnitChange};
+use super::facts::Known;
+use super::observed::Observed;
+use super::policy::{ADMIN_GROUPS, Aggregate, Policy};
+use crate::price::{Because, Doubt, Looks, Price, Root, Shows, Takes};
+use crate::reading::Reading;
+use crate::turn::Turn;
+
+/// What a price is made of beside the action.
+#[derive(Clone, Copy, Debug)]
+pub struct Ground<'a> {
+    /// What the host's administrator decided.
+    pub policy: &'a Policy,
+    /// What was read on the host; `None` where nobody has looked yet.
+    pub observed: Option<&'a Observed>,
+    /// Whom muster keeps here.
+    pub known: &'a Known,
+}
+
+/// What `action` costs. Each question is one match without a wildcard: a new action does not compile until all are answered.
+pub fn price(action: &Action, ground: &Ground<'_>) -> Price {
+    let because = because(action, ground.policy);
+    let verb = action.verb();
+    let declared = ground.policy.declared_benign.contains(&verb);
+    let (shows, looks, doubt) = afterwards(action);
+    Price {
+        turn: turn(action),
+        class: because.class_of(verb.row(), declared),
+        because,
+        takes: takes(action),
+        root: root(action, ground),
+        shows,
+        looks,
+        doubt,
+    }
+}
+
+/// When in a cycle it runs.
+fn turn(action: &Action) -> Turn {
+    match action {
+        Action::AdoptAccount { .. }
+        | Action::ChangeIdentity { .. }
+        | Action::RecordArchive { .. }
+        | Action::Cut { .. }
+        | Action::Return { .. } => Turn::Record,
+        Action::AssignPorts { .. } | Action::Park { .. } | Action::Unpark { .. } => Turn::Assign,
+        Action::Unit { change, .. } => match change {
+            UnitChange::Stop | UnitChange::Disable => Turn::Quiesce,
+            UnitChange::Enable | UnitChange::Start => Turn::Start,
+        },
+        Action::RenameAccount { .. } => Turn::Rename,
+        Action::CreateAccount { .. }
+        | Action::RestoreAccount { .. }
+        | Action::SetShell { .. }
+        | Action::LockPassword { .. }
+        | Action::JoinGroup { .. }
+        | Action::LeaveGroup { .. }
+        | Action::LockLogin { .. }
+        | Action::UnlockLogin { .. } => Turn::Accounts,
+        Action::CreateHome { .. } | Action::RestoreHome { .. } | Action::Trace { .. } => {
+            Turn::Homes
+        }
+        Action::WriteEnvironment { .. } | Action::Entry { .. } => Turn::Files,
+        Action::EndSessions { .. } => Turn::Sessions,
+        Action::ChangeUid { .. } | Action::ArchiveDelete { .. } | Action::PurgeHome { .. } => {
+            Turn::Destroy
+        }
+    }
+}
+
+/// Why it is of its class: by provenance and by whether data is at stake, not by verb (DESIGN.md, "Classes").
+fn because(action: &Action, policy: &Policy) -> Because {
+    match action {
+        Action::ArchiveDelete { .. } => Because::TakesAway,
+        Action::PurgeHome { .. } => Because::LosesForEver,
+        Action::RestoreAccount {
+            root_equivalent: true,
+            ..
+        }
+        | Action::Return {
+            root_equivalent: true,
+            ..
+        } => Because::MakesRoot,
+        Action::RestoreAccount {
+            root_equivalent: false,
+            shell,
+            ..
+        } => {
+            if policy.shells.contains(shell) {
+                Because::NoRoot
+            } else {
+                Because::NotAllowed
+            }
+        }
+        Action::Return {
+            root_equivalent: false,
+            ..
+        } => Because::NoRoot,
+        Action::AdoptAccount { .. } => Because::TakesOver,
+        Action::RenameAccount { .. } | Action::ChangeIdentity { .. } => Because::AnotherIdentity,
+        Action::ChangeUid { .. } => Because::ChangesOwner,
+        Action::SetShell { to, .. } | Action::CreateAccount { shell: to, .. } => {
+            if policy.shells.contains(to) {
+                Because::Ordinary
+            } else {
+                Because::NotAllowed
+            }
+        }
+        Action::JoinGroup { group, gid, .. } => {
+            if policy.is_privileged_group(group) {
+                Because::MakesRoot
+            } else if *gid < 100 {
+                // Debian's statically allocated groups (below 100) guard devices and logs: none is ordinary.
+                Because::Guarded
+            } else {
+                Because::Ordinary
+            }
+        }
+        Action::Entry {
+            file: Aggregate::Admins,
+            to: Some(_),
+            ..
+        } => Because::MakesRoot,
+        Action::Entry {
+            file: Aggregate::Admins,
+            to: None,
+            ..
+        }
+        | Action::Entry {
+            file: Aggregate::LoginMap | Aggregate::Dispatch,
+            ..
+        }
+        | Action::LockPassword { .. }
+        | Action::LeaveGroup { .. }
+        | Action::AssignPorts { .. }
+        | Action::Park { .. }
+        | Action::Unpark { .. }
+        | Action::Cut { .. }
+        | Action::LockLogin { .. }
+        | Action::UnlockLogin { .. }
+        | Action::Trace { .. }
+        | Action::EndSessions { .. }
+        | Action::CreateHome { .. }
+        | Action::RestoreHome { .. }
+        | Action::RecordArchive { .. }
+        | Action::WriteEnvironment { .. }
+        | Action::Unit { .. } => Because::Undoable,
+    }
+}
+
+/// How the limits count it. The facts count by it, too, when they are folded from the journal.
+pub(crate) fn takes(action: &Action) -> Takes {
+    match action {
+        Action::Cut { .. }
+        | Action::LeaveGroup {
+            because: Leave::NotAsked,
+            ..
+        } => Takes::Removal,
+        Action::LockLogin { .. }
+        | Action::LeaveGroup {
+            because: Leave::Cut,
+            ..
+        }
+        | Action::ArchiveDelete { .. } => Takes::WithRemoval,
+        Action::CreateAccount { .. }
+        | Action::AdoptAccount { .. }
+        | Action::RenameAccount { .. }
+        | Action::ChangeUid { .. }
+        | Action::ChangeIdentity { .. }
+        | Action::SetShell { .. }
+        | Action::LockPassword { .. }
+        | Action::JoinGroup { .. }
+        | Action::AssignPorts { .. }
+        | Action::Park { .. }
+        | Action::Unpark { .. }
+        | Action::Return { .. }
+        | Action::UnlockLogin { .. }
+        | Action::Trace { .. }
+        | Action::EndSessions { .. }
+        | Action::CreateHome { .. }
+        | Action::WriteEnvironment { .. }
+        | Action::Unit { .. }
+        | Action::Entry { .. }
+        | Action::RecordArchive { .. }
+        | Action::RestoreAccount { .. }
+        | Action::RestoreHome { .. }
+        | Action::PurgeHome { .. } => Takes::Nothing,
+    }
+}
+
+/// Whether it is about somebody who can become root, before it or after it.
+fn root(action: &Action, ground: &Ground<'_>) -> Root {
+    let makes = match action {
+        Action::JoinGroup { group, .. } | Action::LeaveGroup { group, .. } => {
+            ADMIN_GROUPS.contains(&group.as_str())
+        }
+        Action::Entry { file, .. } => *file == Aggregate::Admins,
+        Action::Cut {
+            root_equivalent, ..
+        }
+        | Action::Return {
+            root_equivalent, ..
+        }
+        | Action::RestoreAccount {
+            root_equivalent, ..
+        } => *root_equivalent,
+        Action::CreateAccount { .. }
+        | Action::AdoptAccount { .. }
+        | Action::RenameAccount { .. }
+        | Action::ChangeUid { .. }
+        | Action::ChangeIdentity { .. }
+        | Action::SetShell { .. }
+        | Action::LockPassword { .. }
+        | Action::AssignPorts { .. }
+        | Action::Park { .. }
+        | Action::Unpark { .. }
+        | Action::LockLogin { .. }
+        | Action::UnlockLogin { .. }
+        | Action::Trace { .. }
+        | Action::EndSessions { .. }
+        | Action::CreateHome { .. }
+        | Action::WriteEnvironment { .. }
+        | Action::Unit { .. }
+        | Action::RecordArchive { .. }
+        | Action::RestoreHome { .. }
+        | Action::PurgeHome { .. }
+        | Action::ArchiveDelete { .. } => false,
+    };
+    let names = [Some(action.user()), action.former_name()];
+    let accounts = ground.observed.map(|it| &it.accounts);
+    let is_root = names.into_iter().flatten().any(|name| match accounts {
+        Some(Reading::Known(accounts)) => accounts.by_name.get(name).is_some_and(|it| {
+            it.uid == 0 || ADMIN_GROUPS.iter().any(|group| it.groups.contains(*group))
+        }),
+        Some(Reading::Unknown(_)) | None => false,
+    });
+    if makes || is_root {
+        Root::Touches
+    } else {
+        Root::Apart
+    }
+}
+
+/// What is to be looked at once it has run, and what becomes of it when that cannot be read.
+fn afterwards(action: &Action) -> (Shows, Looks, Doubt) {
+    match action {
+        // What a cut had saved can be seen again.
+        Action::UnlockLogin { .. } => (Shows::More, Looks::AtTraces, Doubt::TryAgain),
+        // Everything stands under a new name.
+        Action::RenameAccount { .. } => (Shows::More, Looks::AsEver, Doubt::TryAgain),
+        Action::Trace {
+            trace: Trace::Linger | Trace::AuthorizedKeys | Trace::Crontab,
+            direction: Direction::SetAside | Direction::Restore,
+            ..
+        }
+        | Action::EndSessions { .. }
+        | Action::LockLogin { .. } => (Shows::Nothing, Looks::AtTraces, Doubt::TryAgain),
+        Action::ArchiveDelete { .. } | Action::PurgeHome { .. } => {
+            (Shows::Nothing, Looks::AsEver, Doubt::BringToEnd)
+        }
+        Action::CreateAccount { .. }
+        | Action::AdoptAccount { .. }
+        | Action::ChangeUid { .. }
+        | Action::ChangeIdentity { .. }
+        | Action::SetShell { .. }
+        | Action::LockPassword { .. }
+        | Action::JoinGroup { .. }
+        | Action::LeaveGroup { .. }
+        | Action::AssignPorts { .. }
+        | Action::Park { .. }
+        | Action::Unpark { .. }
+        | Action::Cut { .. }
+        | Action::Return { .. }
+        | Action::CreateHome { .. }
+        | Action::WriteEnvironment { .. }
+        | Action::Unit { .. }
+        | Action::Entry { .. }
+        | Action::RecordArchive { .. }
+        | Action::RestoreAccount { .. }
+        | Action::RestoreHome { .. } => (Shows::Nothing, Looks::AsEver, Doubt::TryAgain),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::verbs::Verb;
+    use crate::executor::Executor;
+    use crate::price::Class;
+    use crate::verb::Reach;
+
+    #[test]
+    fn the_floor_cannot_be_declared_benign() {
+        assert!(
+            Verb::DECLARABLE
+                .iter()
+                .all(|kind| !Verb::FLOOR.contains(kind))
+        );
+        let mut policy = Policy::for_host("devvm");
+        policy.declared_benign = Verb::FLOOR.into();
+        let deletion = Action::ArchiveDelete {
+            user: "emo".into(),
+            uid: 1004,
+            home: "/home/emo".into(),
+            home_id: None,
+            gid: 1004,
+            subuid: None,
+            subgid: None,
+        };
+        assert_eq!(deletion.class(&policy), Class::Destructive);
+        let uid = Action::ChangeUid {
+            user: "emo".into(),
+            from: 1004,
+            to: 1005,
+        };
+        assert_eq!(uid.class(&policy), Class::Privileged);
+    }
+
+    #[test]
+    fn every_root_equivalent_group_is_privileged_and_so_is_every_static_group() {
+        let policy = Policy::for_host("devvm");
+        for group in crate::accounts::policy::ROOT_EQUIVALENT_GROUPS {
+            let join = Action::JoinGroup {
+                user: "emo".into(),
+                group: group.into(),
+                gid: 999,
+            };
+            assert_eq!(join.class(&policy), Class::Privileged, "{group}");
+        }
+        let audio = Action::JoinGroup {
+            user: "emo".into(),
+            group: "audio".into(),
+            gid: 29,
+        };
+        assert_eq!(audio.class(&policy), Class::Privileged);
+        let shared = Action::JoinGroup {
+            user: "emo".into(),
+            group: "code-shared".into(),
+            gid: 999,
+        };
+        assert_eq!(shared.class(&policy), Class::Benign);
+    }
+
+    #[test]
+    fn a_verb_reads_back_as_itself() {
+        for kind in Verb::DECLARABLE.into_iter().chain(Verb::FLOOR) {
+            let json = serde_json::to_string(&kind).unwrap();
+            assert_eq!(json, format!("\"{}\"", kind.word()));
+            assert_eq!(serde_json::from_str::<Verb>(&json).unwrap(), kind);
+        }
+    }
+}

@@ -1,0 +1,957 @@
+//! The rooms by name: every sum over them, and the questions that the house asks, one arm a room. Nothing else names them all.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostics, Severity};
+use crate::executor::{Executor, Kind};
+use crate::flat::flat_sum;
+use crate::id::{Spell, StepId};
+use crate::ink::Ink;
+use crate::limits::{Bounds, Limits, Over};
+use crate::price::{Because, Price, Takes};
+use crate::reading::{RecordedFacts, State};
+use crate::repo::Documents;
+use crate::sheet::{Drafted, Sheet};
+use crate::time::{Date, Time};
+use crate::turn::Turn;
+use crate::verb::VerbRow;
+use crate::{accounts, guests};
+
+/// A change to one resource, whatever the subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Of an account.
+    Account(accounts::action::Action),
+    /// Of a guest.
+    Guest(guests::action::Action),
+}
+
+flat_sum!(Action {
+    Account(accounts::action::Action),
+    Guest(guests::action::Action),
+});
+
+impl Action {
+    /// How it is spelled.
+    pub fn spelled(&self) -> &dyn Spell {
+        match self {
+            Self::Account(action) => action,
+            Self::Guest(action) => action,
+        }
+    }
+
+    /// Its verb.
+    pub fn verb(&self) -> Verb {
+        match self {
+            Self::Account(action) => Verb::Account(action.verb()),
+            Self::Guest(action) => Verb::Guest(action.verb()),
+        }
+    }
+
+    /// What kind of executor carries it out.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Account(_) => Kind::Host,
+            Self::Guest(_) => Kind::Guests,
+        }
+    }
+
+    /// The names of all resources whose facts it can change.
+    pub fn touched(&self) -> impl Iterator<Item = &str> {
+        let (name, former) = match self {
+            Self::Account(action) => (action.user(), action.former_name()),
+            Self::Guest(action) => (action.guest(), None),
+        };
+        std::iter::once(name).chain(former)
+    }
+
+    /// What its resource is called in a count: `1 person`, `2 people`.
+    pub fn resource_noun(&self) -> Resource {
+        match self {
+            Self::Account(_) => Resource::Person,
+            Self::Guest(_) => Resource::Guest,
+        }
+    }
+
+    /// The content that this step writes, where it writes one and `content` is it.
+    pub fn account(&self) -> Option<&accounts::action::Action> {
+        match self {
+            Self::Account(action) => Some(action),
+            Self::Guest(_) => None,
+        }
+    }
+
+    /// What it does to a guest, if it is about one.
+    pub fn guest(&self) -> Option<&guests::action::Action> {
+        match self {
+            Self::Account(_) => None,
+            Self::Guest(action) => Some(action),
+        }
+    }
+}
+
+/// What the resources of a plan are, in a count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Resource {
+    /// People, by their accounts.
+    Person,
+    /// Guests of a hypervisor.
+    Guest,
+}
+
+impl Resource {
+    /// So many of them: `1 person`, `2 people`.
+    pub fn counted(self, number: usize) -> String {
+        let (one, many) = match self {
+            Self::Person => ("person", "people"),
+            Self::Guest => ("guest", "guests"),
+        };
+        format!("{number} {}", if number == 1 { one } else { many })
+    }
+}
+
+/// The verb of a step, in the order of the rooms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verb {
+    /// Of an account.
+    Account(accounts::verbs::Verb),
+    /// Of a guest.
+    Guest(guests::verbs::Verb),
+}
+
+impl Verb {
+    /// What is said of it.
+    pub fn row(self) -> &'static VerbRow {
+        match self {
+            Self::Account(verb) => verb.row(),
+            Self::Guest(verb) => verb.row(),
+        }
+    }
+}
+
+/// Every verb of every room.
+pub fn verbs() -> impl Iterator<Item = &'static VerbRow> {
+    let rooms: [&'static [VerbRow]; 2] = [accounts::verbs::VERBS, guests::verbs::VERBS];
+    rooms.into_iter().flatten()
+}
+
+/// Which resource, beyond its name, a step is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incarnation {
+    /// Of an account or a home.
+    Account(accounts::action::Incarnation),
+    /// Of a guest.
+    Guest(guests::action::Incarnation),
+}
+
+flat_sum!(Incarnation {
+    Account(accounts::action::Incarnation),
+    Guest(guests::action::Incarnation),
+});
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(incarnation) => incarnation.fmt(f),
+            Self::Guest(incarnation) => incarnation.fmt(f),
+        }
+    }
+}
+
+/// What people should know that is no step.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Note {
+    /// About accounts.
+    Account(accounts::note::Note),
+    /// About guests.
+    Guest(guests::say::Note),
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(note) => note.fmt(f),
+            Self::Guest(note) => note.fmt(f),
+        }
+    }
+}
+
+impl Note {
+    /// The word for it, for programs.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Account(note) => note.kind(),
+            Self::Guest(guests::say::Note::Unread { .. }) => "unread",
+            Self::Guest(guests::say::Note::Missing { .. }) => "missing",
+        }
+    }
+
+    /// Whether it says that a part of the world could not be read.
+    pub fn is_unread(&self) -> bool {
+        match self {
+            Self::Account(note) => note.is_unread(),
+            Self::Guest(guests::say::Note::Unread { .. }) => true,
+            Self::Guest(guests::say::Note::Missing { .. }) => false,
+        }
+    }
+
+    /// Whether it says that nothing at all could be planned for the executor.
+    pub fn leaves_world_unknown(&self) -> bool {
+        match self {
+            Self::Account(note) => note.leaves_host_unknown(),
+            Self::Guest(guests::say::Note::Unread { .. }) => true,
+            Self::Guest(guests::say::Note::Missing { .. }) => false,
+        }
+    }
+
+    /// Whether somebody has to act on it.
+    pub fn needs_attention(&self) -> bool {
+        match self {
+            Self::Account(note) => note.needs_attention(),
+            Self::Guest(guests::say::Note::Unread { .. } | guests::say::Note::Missing { .. }) => {
+                true
+            }
+        }
+    }
+}
+
+/// What stands against a step, beyond a protected name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// About an account.
+    Account(accounts::blocked::Blocked),
+    /// About a guest.
+    Guest(guests::say::Blocked),
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(blocked) => blocked.fmt(f),
+            Self::Guest(blocked) => blocked.fmt(f),
+        }
+    }
+}
+
+/// What the administrator of an executor decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// About accounts.
+    Accounts(accounts::policy::Policy),
+    /// About guests.
+    Guests(guests::policy::Policy),
+}
+
+impl From<accounts::policy::Policy> for Policy {
+    fn from(policy: accounts::policy::Policy) -> Self {
+        Self::Accounts(policy)
+    }
+}
+
+impl From<guests::policy::Policy> for Policy {
+    fn from(policy: guests::policy::Policy) -> Self {
+        Self::Guests(policy)
+    }
+}
+
+impl Policy {
+    /// What holds for an executor whose settings are not known.
+    pub fn built_in(executor: &Executor) -> Self {
+        match executor {
+            Executor::Guests(_) => Self::Guests(guests::policy::Policy::new(executor.clone())),
+            // This version has no room for the last two: nothing of theirs is planned.
+            Executor::Host(name) | Executor::Cluster(name) | Executor::Ca(name) => {
+                let policy = accounts::policy::Policy::for_host(name);
+                Self::Accounts(policy).binding(executor)
+            }
+        }
+    }
+
+    /// Whom it binds.
+    pub fn executor(&self) -> &Executor {
+        match self {
+            Self::Accounts(policy) => &policy.executor,
+            Self::Guests(policy) => &policy.executor,
+        }
+    }
+
+    /// Bounds on a whole plan.
+    pub fn limits(&self) -> &Limits {
+        match self {
+            Self::Accounts(policy) => &policy.limits,
+            Self::Guests(policy) => &policy.limits,
+        }
+    }
+
+    /// The same for the name that is pinned.
+    #[must_use]
+    pub fn binding(mut self, executor: &Executor) -> Self {
+        match &mut self {
+            Self::Accounts(policy) => policy.executor = executor.clone(),
+            Self::Guests(policy) => policy.executor = executor.clone(),
+        }
+        self
+    }
+
+    /// What was decided about accounts, for whoever keeps some.
+    pub fn accounts(&self) -> Option<&accounts::policy::Policy> {
+        match self {
+            Self::Accounts(policy) => Some(policy),
+            Self::Guests(_) => None,
+        }
+    }
+}
+
+/// What an executor's room knows of what it keeps: part of the facts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Known {
+    /// Of people.
+    Accounts(accounts::facts::Known),
+    /// Of guests.
+    Guests(guests::facts::Known),
+    /// Of nothing: this version has no room for executors of that kind.
+    Nothing,
+}
+
+static NOBODY: accounts::facts::Known = accounts::facts::Known::new();
+
+impl Known {
+    /// Nothing yet.
+    pub fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Host => Self::Accounts(accounts::facts::Known::new()),
+            Kind::Guests => Self::Guests(guests::facts::Known),
+            Kind::Cluster | Kind::Ca => Self::Nothing,
+        }
+    }
+
+    /// The people kept here; nobody where the executor keeps something else.
+    pub fn accounts(&self) -> &accounts::facts::Known {
+        match self {
+            Self::Accounts(known) => known,
+            Self::Guests(_) | Self::Nothing => &NOBODY,
+        }
+    }
+
+    /// The people kept here, to be changed.
+    pub fn accounts_mut(&mut self) -> Option<&mut accounts::facts::Known> {
+        match self {
+            Self::Accounts(known) => Some(known),
+            Self::Guests(_) | Self::Nothing => None,
+        }
+    }
+
+    /// How many resources are kept.
+    pub fn kept(&self) -> usize {
+        self.accounts().people.len()
+    }
+
+    /// Takes in that a step is done.
+    pub(crate) fn done(&mut self, id: StepId, action: &Action, at: Time) {
+        match (self, action) {
+            (Self::Accounts(known), Action::Account(action)) => known.done(id, action, at),
+            (Self::Guests(known), Action::Guest(action)) => known.apply(action),
+            (known, action) => known.refuse(action),
+        }
+    }
+
+    /// Takes in that a step came out otherwise than done.
+    pub(crate) fn not_done(&mut self, action: &Action) {
+        match (self, action) {
+            (Self::Accounts(known), Action::Account(action)) => known.not_done(action),
+            (Self::Guests(known), Action::Guest(action)) => known.apply(action),
+            (known, action) => known.refuse(action),
+        }
+    }
+
+    /// A step of another room than the executor's is refused before it gets here (invariant 11).
+    fn refuse(&self, action: &Action) {
+        unreachable!(
+            "BUG: {} in the facts of another room",
+            action.spelled().word()
+        );
+    }
+
+    /// How the limits count a step.
+    pub(crate) fn takes(&self, action: &Action) -> Takes {
+        match action {
+            Action::Account(action) => accounts::price::takes(action),
+            Action::Guest(action) => guests::facts::takes(action),
+        }
+    }
+
+    /// What was begun and not seen done, where a room remembers that.
+    pub(crate) fn begun(&self) -> Option<Begun> {
+        match self {
+            Self::Accounts(known) => Some(known.begun.clone()),
+            Self::Guests(_) | Self::Nothing => None,
+        }
+    }
+
+    /// What is kept, line by line, as files of the ledger: of all of it, or of those files alone in which `only` these names are.
+    /// `None` is a file without a line.
+    pub(crate) fn files(
+        &self,
+        only: Option<&BTreeSet<String>>,
+    ) -> BTreeMap<String, Option<Vec<u8>>> {
+        match self {
+            Self::Accounts(known) => accounts::shards::files(&known.people, only),
+            Self::Guests(guests::facts::Known) | Self::Nothing => BTreeMap::new(),
+        }
+    }
+
+    /// Reads it back out of the files of a ledger.
+    ///
+    /// # Errors
+    /// The file and the line, from 1, that cannot be read, and why.
+    pub(crate) fn read(
+        kind: Kind,
+        begun: Option<Begun>,
+        files: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<Self, (String, usize, serde_json::Error)> {
+        match kind {
+            Kind::Host => Ok(Self::Accounts(accounts::facts::Known {
+                people: accounts::shards::read(files)?,
+                begun: begun.unwrap_or_default(),
+            })),
+            Kind::Guests | Kind::Cluster | Kind::Ca => Ok(Self::new(kind)),
+        }
+    }
+}
+
+/// What was begun and not seen done, by name.
+pub(crate) type Begun = BTreeMap<String, accounts::facts::AccountIds>;
+
+/// Whether a file of a ledger holds what a room keeps.
+pub(crate) fn is_kept_in(path: &str) -> bool {
+    path.starts_with(accounts::shards::PEOPLE)
+}
+
+/// What the state repository asks of one executor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Desired {
+    /// Accounts.
+    Accounts(accounts::desired::Desired),
+    /// Guests.
+    Guests(guests::desired::Desired),
+}
+
+impl Desired {
+    /// The accounts asked for, of whoever keeps some.
+    pub fn accounts(&self) -> Option<&accounts::desired::Desired> {
+        match self {
+            Self::Accounts(desired) => Some(desired),
+            Self::Guests(_) => None,
+        }
+    }
+}
+
+/// What was read of one executor's world.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Observed {
+    /// A machine.
+    Accounts(accounts::observed::Observed),
+    /// A hypervisor.
+    Guests(guests::observed::Observed),
+}
+
+impl From<accounts::observed::Observed> for Observed {
+    fn from(observed: accounts::observed::Observed) -> Self {
+        Self::Accounts(observed)
+    }
+}
+
+impl From<guests::observed::Observed> for Observed {
+    fn from(observed: guests::observed::Observed) -> Self {
+        Self::Guests(observed)
+    }
+}
+
+impl Observed {
+    /// The machine that was read, if it was one.
+    pub fn accounts(&self) -> Option<&accounts::observed::Observed> {
+        match self {
+            Self::Accounts(observed) => Some(observed),
+            Self::Guests(_) => None,
+        }
+    }
+
+    /// Makes of what was written down an answer to `question`: of whatever was not looked at so closely then, that is said.
+    #[must_use]
+    pub fn recalled<'a>(&'a self, question: &Question<'_>) -> Cow<'a, Self> {
+        match (self, question) {
+            (Self::Accounts(observed), Question::Accounts(question)) => {
+                match observed.recalled(question) {
+                    Cow::Borrowed(_) => Cow::Borrowed(self),
+                    Cow::Owned(whole) => Cow::Owned(Self::Accounts(whole)),
+                }
+            }
+            (Self::Guests(_), Question::Guests(guests::observed::Question))
+            | (Self::Accounts(_), Question::Guests(_))
+            | (Self::Guests(_), Question::Accounts(_)) => Cow::Borrowed(self),
+        }
+    }
+
+    /// Takes in a later look at a part of it.
+    pub fn renew(&mut self, asked: &Question<'_>, newer: Self) {
+        match (self, asked, newer) {
+            (Self::Accounts(observed), Question::Accounts(asked), Self::Accounts(newer)) => {
+                observed.renew(asked, newer);
+            }
+            (observed, _, newer) => *observed = newer,
+        }
+    }
+}
+
+/// What a world is asked. Says where to look, never what changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question<'q> {
+    /// Of a machine.
+    Accounts(accounts::observed::Question<'q>),
+    /// Of a hypervisor.
+    Guests(guests::observed::Question),
+}
+
+impl<'q> From<accounts::observed::Question<'q>> for Question<'q> {
+    fn from(question: accounts::observed::Question<'q>) -> Self {
+        Self::Accounts(question)
+    }
+}
+
+impl<'q> Question<'q> {
+    /// Asks what `other` asks, too.
+    pub fn widen(&mut self, other: Self) {
+        match (self, other) {
+            (Self::Accounts(question), Self::Accounts(other)) => question.widen(other),
+            (Self::Guests(guests::observed::Question), Self::Guests(_))
+            | (Self::Accounts(_), Self::Guests(_))
+            | (Self::Guests(_), Self::Accounts(_)) => {}
+        }
+    }
+
+    /// Asks about those of `names` alone: enough to see how their steps came out.
+    pub fn narrow(&mut self, names: &BTreeSet<String>) {
+        match self {
+            Self::Accounts(question) => question.narrow(names),
+            Self::Guests(guests::observed::Question) => {}
+        }
+    }
+}
+
+/// Whom and what to look at for a plan, and for an inventory that serves for other plans.
+pub fn question<'q>(desired: &'q Desired, known: &'q Known, policy: &Policy) -> Question<'q> {
+    match desired {
+        Desired::Accounts(desired) => {
+            let shells = policy
+                .accounts()
+                .into_iter()
+                .flat_map(|it| it.shells.iter().cloned());
+            let mut question = accounts::question::question(desired, known.accounts());
+            question.shells.extend(shells);
+            Question::Accounts(question)
+        }
+        Desired::Guests(_) => Question::Guests(guests::observed::Question),
+    }
+}
+
+/// Whom and what to look at for a plan alone.
+pub fn question_of_plan<'q>(desired: &'q Desired, known: &'q Known) -> Question<'q> {
+    match desired {
+        Desired::Accounts(desired) => {
+            Question::Accounts(accounts::question::question(desired, known.accounts()))
+        }
+        Desired::Guests(_) => Question::Guests(guests::observed::Question),
+    }
+}
+
+/// Where to look to see what became of steps: at all that a turn can have changed, or at everything.
+pub fn question_about<'q>(
+    steps: impl Iterator<Item = (&'q Action, Price)>,
+    known: &'q Known,
+    turn: Option<Turn>,
+) -> Question<'q> {
+    match known {
+        Known::Accounts(known) => {
+            let steps = steps.filter_map(|(action, price)| Some((action.account()?, price)));
+            Question::Accounts(accounts::question::about(steps, known, turn))
+        }
+        Known::Guests(_) | Known::Nothing => Question::Guests(guests::observed::Question),
+    }
+}
+
+/// What a room plans.
+pub(crate) struct Draft {
+    /// The steps, in the order in which they run.
+    pub(crate) steps: Vec<Drafted<Action, Incarnation, Blocked>>,
+    /// What is to be said beside them.
+    pub(crate) notes: Vec<Note>,
+    /// What rendering needs beyond the steps.
+    pub(crate) aside: Aside,
+}
+
+/// What rendering needs beyond the steps of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Aside {
+    /// Each person's first port, which orders the login map (R18).
+    Ports(BTreeMap<String, u16>),
+    /// Nothing.
+    Nothing,
+}
+
+/// Drafts the steps from observed to desired.
+pub(crate) fn draft(
+    policy: &Policy,
+    today: Date,
+    desired: &Desired,
+    observed: &Observed,
+    known: &Known,
+) -> Draft {
+    match (policy, desired, observed) {
+        (Policy::Accounts(policy), Desired::Accounts(desired), Observed::Accounts(observed)) => {
+            let input = accounts::plan::Input {
+                policy,
+                today,
+                desired,
+                observed,
+                known: known.accounts(),
+            };
+            let mut sheet = Sheet::new(&policy.executor, desired.people.len().saturating_mul(2));
+            let (notes, ports) = accounts::plan::draft(&input, &mut sheet);
+            Draft {
+                steps: sheet.in_order().into_iter().map(of_account).collect(),
+                notes: notes.into_iter().map(Note::Account).collect(),
+                aside: Aside::Ports(ports),
+            }
+        }
+        (Policy::Guests(policy), Desired::Guests(desired), Observed::Guests(observed)) => {
+            let mut sheet = Sheet::new(&policy.executor, desired.guests.len());
+            let notes = guests::plan::draft(policy, desired, observed, &mut sheet);
+            Draft {
+                steps: sheet.in_order().into_iter().map(of_guest).collect(),
+                notes: notes.into_iter().map(Note::Guest).collect(),
+                aside: Aside::Nothing,
+            }
+        }
+        (Policy::Accounts(_) | Policy::Guests(_), _, _) => {
+            unreachable!(
+                "BUG: what is planned for {} is of several rooms",
+                policy.executor()
+            )
+        }
+    }
+}
+
+fn of_account(
+    drafted: Drafted<
+        accounts::action::Action,
+        accounts::action::Incarnation,
+        accounts::blocked::Blocked,
+    >,
+) -> Drafted<Action, Incarnation, Blocked> {
+    drafted.map(Action::Account, Incarnation::Account, Blocked::Account)
+}
+
+fn of_guest(
+    drafted: Drafted<guests::action::Action, guests::action::Incarnation, guests::say::Blocked>,
+) -> Drafted<Action, Incarnation, Blocked> {
+    drafted.map(Action::Guest, Incarnation::Guest, Blocked::Guest)
+}
+
+/// What a step costs that is known from a journal or a ledger alone; `observed` is what was read, where somebody looked.
+pub fn price(
+    action: &Action,
+    policy: &Policy,
+    observed: Option<&Observed>,
+    known: &Known,
+) -> Price {
+    match action {
+        Action::Account(action) => {
+            let nobodys = accounts::policy::Policy::for_host(policy.executor().name());
+            let ground = accounts::price::Ground {
+                policy: policy.accounts().unwrap_or(&nobodys),
+                observed: observed.and_then(Observed::accounts),
+                known: known.accounts(),
+            };
+            accounts::price::price(action, &ground)
+        }
+        Action::Guest(action) => guests::price::price(action),
+    }
+}
+
+/// How far the world shows a step.
+pub fn settle(action: &Action, observed: &Observed, policy: &Policy) -> State {
+    match (action, observed, policy) {
+        (Action::Account(action), Observed::Accounts(observed), Policy::Accounts(policy)) => {
+            accounts::settle::settle(action, observed, policy)
+        }
+        (Action::Guest(action), Observed::Guests(observed), Policy::Guests(_)) => {
+            guests::settle::settle(action, observed)
+        }
+        (Action::Account(_) | Action::Guest(_), _, _) => State::Unknown(
+            "another world was looked at than the one that the step is about".to_owned(),
+        ),
+    }
+}
+
+/// Says what a step does.
+pub fn say(action: &Action, ink: &mut dyn Ink) {
+    match action {
+        Action::Account(action) => accounts::say::say(action, ink),
+        Action::Guest(action) => guests::say::say(action, ink),
+    }
+}
+
+/// Whether two steps, on two executors, have the same sentence and the same words.
+pub(crate) fn reads_alike(a: &Action, b: &Action) -> bool {
+    match (a, b) {
+        (Action::Account(a), Action::Account(b)) => accounts::say::reads_alike(a, b),
+        (Action::Guest(a), Action::Guest(b)) => a == b,
+        (Action::Account(_), Action::Guest(_)) | (Action::Guest(_), Action::Account(_)) => false,
+    }
+}
+
+/// Says why a step is of its class, before what the settings declare.
+pub fn why(action: &Action, because: Because) -> String {
+    match action {
+        Action::Account(action) => accounts::say::why(action, because),
+        Action::Guest(_) => guests::say::why(because),
+    }
+}
+
+/// What a plan is over. `recent` counts the removals of the last 24 hours.
+pub fn bounds<'a>(
+    planned: impl Iterator<Item = (&'a Action, Takes)> + Clone,
+    policy: &Policy,
+    observed: &Observed,
+    known: &Known,
+    recent: usize,
+    now: Time,
+) -> Bounds {
+    let over: Vec<Over> = match (policy, observed) {
+        (Policy::Accounts(policy), Observed::Accounts(observed)) => {
+            let planned = planned.filter_map(|(action, takes)| Some((action.account()?, takes)));
+            accounts::limits::limits(planned, policy, observed, known.accounts(), recent, now)
+        }
+        (Policy::Guests(policy), Observed::Guests(observed)) => {
+            guests::limits::limits(planned.map(|(_, takes)| takes), policy, observed, recent)
+        }
+        (Policy::Accounts(_) | Policy::Guests(_), _) => Vec::new(),
+    };
+    Bounds {
+        over,
+        retry_after: policy.limits().retry_after,
+    }
+}
+
+/// What an act needs beyond its steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Material {
+    /// Files to be written whole.
+    Files(Vec<accounts::render::FileWrite>),
+    /// Nothing.
+    Nothing,
+}
+
+/// What the act of these steps needs beyond them; each step with the content that it writes.
+pub(crate) fn material<'a>(
+    steps: impl Iterator<Item = (&'a Action, Option<&'a Arc<str>>)>,
+    observed: &Observed,
+    aside: &Aside,
+) -> Material {
+    match (observed, aside) {
+        (Observed::Accounts(observed), Aside::Ports(ports)) => {
+            let steps = steps.filter_map(|(action, content)| Some((action.account()?, content)));
+            Material::Files(accounts::render::writes(steps, observed, ports))
+        }
+        (Observed::Accounts(_) | Observed::Guests(_), Aside::Ports(_) | Aside::Nothing) => {
+            Material::Nothing
+        }
+    }
+}
+
+/// The files of a state repository, read by every room: what is right, and all that is wrong.
+#[derive(Debug)]
+pub struct StateRepo<'a> {
+    /// Roster, tiers and hosts' files.
+    pub documents: Documents<'a>,
+    /// Hypervisors' files that are right, by name.
+    guests: BTreeMap<&'a str, guests::desired::Desired>,
+}
+
+/// Reads the files of a state repository for one executor: all that *it* reads has to be right (invariant 7). Gives what is
+/// wrong elsewhere, and the warnings, beside it.
+///
+/// # Errors
+/// All that is wrong, if something of it concerns this executor.
+pub fn read<'a>(
+    files: &'a BTreeMap<String, Vec<u8>>,
+    executor: &Executor,
+) -> Result<(StateRepo<'a>, Diagnostics), Diagnostics> {
+    let (repo, diagnostics) = read_all(files, &[executor]);
+    let wrong = diagnostics
+        .iter()
+        .any(|it| it.severity == Severity::Error && concerns(&it.file, executor));
+    match repo {
+        Some(repo) if !wrong => Ok((repo, diagnostics)),
+        _ => Err(diagnostics),
+    }
+}
+
+/// Whether an executor reads a file of a state repository.
+fn concerns(file: &str, executor: &Executor) -> bool {
+    match executor {
+        Executor::Host(host) => crate::repo::concerns_host(file, host),
+        Executor::Guests(name) => guests_of(file) == Some(name),
+        Executor::Cluster(_) | Executor::Ca(_) => false,
+    }
+}
+
+/// Reads the files of a state repository for everybody: the people, the hosts, and what these executors read. Nothing of it may
+/// be wrong. Gives the warnings beside it.
+///
+/// # Errors
+/// All that is wrong, warnings included.
+pub fn read_whole<'a>(
+    files: &'a BTreeMap<String, Vec<u8>>,
+    executors: &[&Executor],
+) -> Result<(StateRepo<'a>, Diagnostics), Diagnostics> {
+    let (repo, diagnostics) = read_all(files, executors);
+    let wrong = diagnostics.iter().any(|it| it.severity == Severity::Error);
+    match repo {
+        Some(repo) if !wrong => Ok((repo, diagnostics)),
+        _ => Err(diagnostics),
+    }
+}
+
+/// The hypervisor whose file a path is.
+fn guests_of(path: &str) -> Option<&str> {
+    path.strip_prefix(guests::desired::GUESTS)?
+        .strip_suffix(".yaml")
+        .filter(|it| crate::repo::names::is_host_name(it))
+}
+
+fn read_all<'a>(
+    files: &'a BTreeMap<String, Vec<u8>>,
+    executors: &[&Executor],
+) -> (Option<StateRepo<'a>>, Diagnostics) {
+    let is_kept = |path: &str| {
+        guests_of(path).is_some_and(|name| {
+            executors
+                .iter()
+                .any(|it| it.kind() == Kind::Guests && it.name() == name)
+        })
+    };
+    let mut report = crate::repo::Report::default();
+    let documents = report.documents(files, is_kept);
+    let mut guests = BTreeMap::new();
+    for path in files.keys().filter(|it| is_kept(it)) {
+        if let (Some(name), Some(desired)) = (
+            guests_of(path),
+            report.read(files, path, guests::desired::read),
+        ) {
+            guests.insert(name, desired);
+        }
+    }
+    let repo = documents.map(|documents| StateRepo { documents, guests });
+    (repo, report.diagnostics())
+}
+
+/// What the state repository asks of the executor that `policy` binds, as of `today`.
+pub fn desired(repo: &StateRepo<'_>, policy: &Policy, today: Date) -> Desired {
+    match policy {
+        Policy::Accounts(policy) => {
+            Desired::Accounts(accounts::desired::for_host(&repo.documents, policy, today))
+        }
+        Policy::Guests(policy) => {
+            let desired = repo.guests.get(policy.executor.name());
+            Desired::Guests(desired.cloned().unwrap_or_default())
+        }
+    }
+}
+
+/// Why a file with an administrator's decisions cannot be used.
+pub(crate) enum Unusable {
+    /// It is not what was written.
+    Malformed(serde_json::Error),
+    /// It declares a verb benign that no setting can.
+    NotDeclarable(&'static str),
+    /// This version has no room for executors of that kind.
+    NoRoom,
+}
+
+/// The format of the file with an administrator's decisions that this version writes.
+pub(crate) fn policy_format(kind: Kind) -> u32 {
+    match kind {
+        Kind::Host => accounts::policy_file::FORMAT,
+        Kind::Guests => guests::policy::FORMAT,
+        Kind::Cluster | Kind::Ca => 0,
+    }
+}
+
+/// What an administrator decided, as a file.
+pub(crate) fn policy_file(policy: &Policy) -> Vec<u8> {
+    match policy {
+        Policy::Accounts(policy) => accounts::policy_file::to_bytes(policy),
+        Policy::Guests(policy) => guests::policy::to_bytes(policy),
+    }
+}
+
+/// Reads it back.
+pub(crate) fn read_policy(executor: &Executor, bytes: &[u8]) -> Result<Policy, Unusable> {
+    match executor.kind() {
+        Kind::Host => match accounts::policy_file::read(bytes) {
+            Ok(policy) => Ok(Policy::Accounts(policy)),
+            Err(accounts::policy_file::Unusable::Malformed(source)) => {
+                Err(Unusable::Malformed(source))
+            }
+            Err(accounts::policy_file::Unusable::NotDeclarable(verb)) => {
+                Err(Unusable::NotDeclarable(verb))
+            }
+        },
+        Kind::Guests => guests::policy::read(bytes)
+            .map(Policy::Guests)
+            .map_err(Unusable::Malformed),
+        Kind::Cluster | Kind::Ca => Err(Unusable::NoRoom),
+    }
+}
+
+/// The format of the file with what was read that this version writes.
+pub(crate) fn inventory_format(kind: Kind) -> u32 {
+    match kind {
+        Kind::Host => accounts::inventory::FORMAT,
+        Kind::Guests => guests::inventory::FORMAT,
+        Kind::Cluster | Kind::Ca => 0,
+    }
+}
+
+/// Writes what was read after the head of the file.
+pub(crate) fn push_observed(out: &mut Vec<u8>, observed: &Observed) {
+    match observed {
+        Observed::Accounts(observed) => accounts::inventory::push_observed(out, observed),
+        Observed::Guests(observed) => guests::inventory::push_observed(out, observed),
+    }
+}
+
+/// What a file with what was read says: when it was read, where it says so, what was read, and the facts that it carries.
+pub(crate) type ReadInventory = (Option<Time>, Observed, Option<RecordedFacts>);
+
+/// Reads it back; `None` where this version has no room for executors of that kind.
+pub(crate) fn read_inventory(
+    kind: Kind,
+    bytes: &[u8],
+) -> Result<Option<ReadInventory>, serde_json::Error> {
+    Ok(match kind {
+        Kind::Host => {
+            let (recorded, observed, facts) = accounts::inventory::read(bytes)?;
+            Some((recorded, Observed::Accounts(observed), facts))
+        }
+        Kind::Guests => {
+            let (recorded, observed, facts) = guests::inventory::read(bytes)?;
+            Some((recorded, Observed::Guests(observed), facts))
+        }
+        Kind::Cluster | Kind::Ca => None,
+    })
+}

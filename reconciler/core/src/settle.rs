@@ -1,0 +1,38 @@
+//! What became of a step, judged by what the world shows afterwards: an exit code is no evidence.
+
+use crate::journal::StepResult;
+use crate::price::{Doubt, Price};
+use crate::reading::State;
+use crate::rooms::{self, Observed, Policy};
+use crate::step::Step;
+
+/// What became of a step of this price. `complaint` is what the act said of it, if it said anything.
+///
+/// The same function closes a batch that has just run and one that was open when the process died.
+pub fn settle(
+    step: &Step,
+    price: &Price,
+    observed: &Observed,
+    policy: &Policy,
+    complaint: Option<&str>,
+) -> StepResult {
+    match rooms::settle(&step.action, observed, policy) {
+        State::Reached => StepResult::Done,
+        State::NotReached => match complaint {
+            Some(reason) => StepResult::Failed(reason.to_owned()),
+            None => StepResult::NotBegun,
+        },
+        State::Halfway(how_far) => StepResult::Unfinished(match complaint {
+            Some(reason) => format!("{reason}; {how_far}"),
+            None => format!("interrupted: {how_far}"),
+        }),
+        State::Strange(reason) => StepResult::NeedsOperator(reason),
+        State::Unknown(reason) => {
+            let reason = format!("could not be observed: {reason}");
+            match price.doubt {
+                Doubt::BringToEnd => StepResult::Unfinished(reason),
+                Doubt::TryAgain => StepResult::Failed(reason),
+            }
+        }
+    }
+}
