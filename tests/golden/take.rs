@@ -32,7 +32,7 @@ const DANIEL: &str =
     "daniel: {authentik_user: dan.x, k8s_user: dan, tier: power-user, previously: dan}";
 const EMO: &str = "emo: {authentik_user: emo.x, k8s_user: emo, tier: power-user}";
 const EXPIRED: &str = "fay: {authentik_user: fay.x, k8s_user: fay, tier: power-user, \
-    expires: 2026-01-31, expiry_contact: ann@example.org}";
+    expires: 2025-01-10, expiry_contact: ann@example.org}";
 const GUS: &str = "gus: {authentik_user: gus.x, k8s_user: gus, tier: power-user}";
 const HAL: &str =
     "hal: {authentik_user: hal.x, k8s_user: hal, tier: namespace-owner, namespaces: [hal]}";
