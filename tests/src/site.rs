@@ -326,7 +326,7 @@ impl Site {
         let site = Self { dir: scratch() };
         let mut tar = Command::new("tar");
         tar.args(["--extract", "--gzip", "--same-owner", "--numeric-owner"])
-            .arg("--same-permissions")
+            .args(["--same-permissions", "--warning=no-timestamp"])
             .arg("--directory")
             .arg(site.path("."))
             .arg("--file")
