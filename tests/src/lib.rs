@@ -14,6 +14,7 @@ mod description;
 mod skin;
 
 pub mod hub;
+pub mod kept;
 pub mod operator;
 pub mod oracle;
 pub mod page;

@@ -1,6 +1,8 @@
 //! Signs releases, rotations and resets as git and OpenSSH would, with keys that are the same in every run.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::time::SystemTime;
 
 use muster_core::commit::CommitId;
 use muster_core::release::root::{Quorums, Role, Root, TrustedKey};
@@ -11,6 +13,8 @@ use muster_core::step::Step;
 use muster_core::time::Time;
 use ring::digest::{SHA512, digest};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
+
+use crate::site::Site;
 
 const ED25519: &[u8] = b"ssh-ed25519";
 
@@ -109,6 +113,65 @@ pub fn statement(steps: &[Step], commit: &CommitId, nonce: u8, now: Time) -> Sta
         not_after: now.plus(86_400),
         reason: "a story".into(),
         blocks: BTreeMap::from([("host/devvm".to_owned(), lines)]),
+    }
+}
+
+/// This moment.
+///
+/// # Panics
+/// On a machine whose clock is far off.
+pub fn now() -> Time {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Time(i64::try_from(since.expect("after 1970").as_secs()).expect("a few more years"))
+}
+
+/// A statement of what is planned at the head of a site's branch: for each verb and person the first such step. It holds
+/// for an hour.
+///
+/// # Panics
+/// When no such step is planned.
+pub fn planned(site: &Site, steps: &[(&str, &str)], nonce: u8) -> Statement {
+    let head = site.git(&["rev-parse", "HEAD"]);
+    let plan = site.muster(&["plan", "--commit", &head, "--format", "json"]);
+    let document: serde_json::Value =
+        serde_json::from_str(&plan.out).unwrap_or_else(|_| panic!("{}", plan.said()));
+    let all = document["steps"].as_array().expect("steps");
+    let line = |(verb, user): &(&str, &str)| {
+        let step = all
+            .iter()
+            .find(|it| it["verb"] == *verb && it["user"] == *user)
+            .unwrap_or_else(|| panic!("no {verb} of {user} is planned: {document:#}"));
+        Line {
+            id: step["id"].as_str().expect("an id").parse().expect("an id"),
+            words: step["words"].as_str().expect("words").to_owned(),
+        }
+    };
+    let mut lines: Vec<Line> = steps.iter().map(line).collect();
+    lines.sort();
+    Statement {
+        repo: REPO,
+        commit: head.parse().expect("a commit"),
+        nonce: Nonce([nonce; 16]),
+        not_before: now().plus(-60),
+        not_after: now().plus(3_600),
+        reason: "ticket 1234".into(),
+        blocks: BTreeMap::from([("host/devvm".to_owned(), lines)]),
+    }
+}
+
+/// Each of `who` signs a statement, and pushes the tag to the origin of a site.
+///
+/// # Panics
+/// When git fails.
+pub fn push(site: &Site, who: &[&str], statement: &Statement) {
+    for name in who {
+        let (tag, raw) = Signer::named(name).release(statement);
+        let file = site.path("tag");
+        fs::write(&file, raw).expect("a tag");
+        let path = file.display().to_string();
+        let id = site.git(&["hash-object", "-t", "tag", "-w", "--literally", &path]);
+        site.git(&["update-ref", &format!("refs/tags/{tag}"), &id]);
+        fs::remove_file(file).expect("a tag");
     }
 }
 

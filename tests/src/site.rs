@@ -314,13 +314,33 @@ impl Site {
             .arg(self.path("."))
             .arg(copy.path("."));
         assert!(cp.status().expect("cp").success());
-        let text = fs::read_to_string(self.path("muster.toml")).expect("settings");
-        let moved = text.replace(
-            &self.path("").display().to_string(),
-            &copy.path("").display().to_string(),
-        );
-        fs::write(copy.path("muster.toml"), moved).expect("settings");
+        copy.settings_moved_from(&self.path("").display().to_string());
         copy
+    }
+
+    /// A workstation out of an archive, in whose settings `there` stands for where it is.
+    ///
+    /// # Panics
+    /// When it cannot be unpacked.
+    pub fn unpacked(archive: &Path, there: &str) -> Self {
+        let site = Self { dir: scratch() };
+        let mut tar = Command::new("tar");
+        tar.args(["--extract", "--gzip", "--same-owner", "--numeric-owner"])
+            .args(["--same-permissions", "--warning=no-timestamp"])
+            .arg("--directory")
+            .arg(site.path("."))
+            .arg("--file")
+            .arg(archive);
+        assert!(tar.status().expect("tar").success());
+        fs::set_permissions(site.path("."), fs::Permissions::from_mode(0o755)).expect("its mode");
+        site.settings_moved_from(there);
+        site
+    }
+
+    fn settings_moved_from(&self, there: &str) {
+        let text = fs::read_to_string(self.path("muster.toml")).expect("settings");
+        let moved = text.replace(there, &self.path("").display().to_string());
+        fs::write(self.path("muster.toml"), moved).expect("settings");
     }
 
     fn write_settings(&self, more: &str) {

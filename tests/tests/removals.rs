@@ -9,12 +9,11 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use muster_core::release::statement::{Line, Statement};
-use muster_core::release::{Nonce, root::Root};
-use muster_core::time::Time;
-use muster_tests::signer::{self, Signer};
+use muster_core::release::root::Root;
+use muster_core::release::statement::Statement;
+use muster_tests::signer::{self, Signer, now, planned};
 use muster_tests::site::{
     ANN, ANN_AND_BOB, Daemon, Fault, Point, Ran, Site, differences, for_each_in_parallel, needs,
     wait_until,
@@ -41,37 +40,11 @@ fn gone() -> Site {
     site
 }
 
-fn now() -> Time {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    Time(i64::try_from(since.expect("after 1970").as_secs()).expect("a few more years"))
-}
-
 /// What opal signs: the removal that is planned on this site, just now.
 fn statement(site: &Site) -> Statement {
-    let head = site.git(&["rev-parse", "HEAD"]);
-    let plan = site.muster(&["plan", "--commit", &head, "--format", "json"]);
-    let document: serde_json::Value =
-        serde_json::from_str(&plan.out).unwrap_or_else(|_| panic!("{}", plan.said()));
-    let steps = document["steps"].as_array().expect("steps");
-    let removal = steps
-        .iter()
-        .find(|it| it["verb"] == "user.archive_delete")
-        .unwrap_or_else(|| panic!("no removal is planned: {document:#}"));
-    let line = Line {
-        id: removal["id"]
-            .as_str()
-            .and_then(|it| it.parse().ok())
-            .expect("an id"),
-        words: removal["words"].as_str().expect("words").to_owned(),
-    };
     Statement {
-        repo: signer::REPO,
-        commit: head.parse().expect("a commit"),
-        nonce: Nonce([7; 16]),
-        not_before: now().plus(-60),
-        not_after: now().plus(3_600),
         reason: "bob left".into(),
-        blocks: BTreeMap::from([("host/devvm".to_owned(), vec![line])]),
+        ..planned(site, &[("user.archive_delete", "bob")], 7)
     }
 }
 
