@@ -3,8 +3,8 @@
 use gix::hash::oid;
 use gix::objs::{self, CommitRef};
 
-use crate::files::ReadError;
 use crate::objects::{SMALL, Source};
+use crate::read_error::ReadError;
 
 /// Who made a commit, when, and what it is called. All of it is what the commit says of itself; bytes that are no text
 /// are replaced, and nothing is escaped.

@@ -6,10 +6,12 @@ use std::path::Path;
 use gix::hash::ObjectId;
 use muster_core::commit::CommitId;
 
+use crate::fetch_error::FetchError;
+use crate::layout::Layout;
 use crate::local;
-use crate::mirror::{FetchError, Mirror};
+use crate::mirror::Mirror;
 use crate::objects::{Source, commit_id, object_id};
-use crate::origin::{Layout, Origin, RemoteUrl};
+use crate::origin::{Origin, RemoteUrl};
 use crate::pack::Keep;
 use crate::refs;
 use crate::remote;

@@ -8,11 +8,14 @@ use std::process::Command;
 use gix::hash::{Kind, ObjectId};
 use muster_core::commit::CommitId;
 
+use crate::carry;
+use crate::fetch_error::FetchError;
+use crate::layout::{Layout, RefStorage};
 use crate::ledger::{Ledger, LedgerError};
-use crate::local::{self, dir_size};
-use crate::mirror::FetchError;
+use crate::local;
 use crate::objects::{Objects, commit_id, object_id};
-use crate::origin::{Layout, Origin, RefStorage, RemoteUrl};
+use crate::origin::{Origin, RemoteUrl};
+use crate::pack;
 use crate::refs;
 use crate::remote::git_in;
 use crate::run::{self, Limits, RunError};
@@ -204,7 +207,7 @@ impl Counterpart {
             refspec,
         ]);
         let packs = self.dir.join("objects/pack");
-        let mut used = || dir_size(&packs);
+        let mut used = || pack::unfinished_bytes(&packs);
         run::run_watched(command, "git fetch", b"", self.limits, &mut used)
             .map(drop)
             .map_err(self.failed())
@@ -366,7 +369,7 @@ impl Counterpart {
     /// Carries the objects that `wanted` leads to and `known` does not from one repository to another.
     fn carry(
         &self,
-        mut take: Command,
+        take: Command,
         mut put: Command,
         wanted: &[&ObjectId],
         known: &[ObjectId],
@@ -376,25 +379,13 @@ impl Counterpart {
             .map(|id| format!("{id}\n"))
             .chain(known.iter().map(|id| format!("^{id}\n")))
             .collect();
-        take.args([
-            "pack-objects",
-            "--revs",
-            "--stdout",
-            "--quiet",
-            "--delta-base-offset",
-            "--thin",
-        ]);
         put.args(["-c", "core.fsync=all"]);
-        put.args(["index-pack", "--stdin", "--fix-thin", "--strict"]);
-        let packs = self.dir.join("objects/pack");
-        let mut used = || dir_size(&packs);
-        run::pipe(
+        carry::objects(
             take,
-            revisions.as_bytes(),
             put,
-            "git pack-objects",
+            &revisions,
+            &self.dir.join("objects/pack"),
             self.limits,
-            &mut used,
         )
         .map_err(self.failed())
     }

@@ -1,21 +1,23 @@
 //! Reading a local origin.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use gix::hash::ObjectId;
 use gix::objs;
 
-use crate::files::{FILE_LIMIT, Listing, ReadError};
-use crate::mirror::{
-    Copies, FETCHED, FetchError, Heads, Mirror, Proposals, WantedTags, fetched_name, heads_of,
-};
+use crate::carry;
+use crate::fetch_error::FetchError;
+use crate::files::Listing;
+use crate::heads::{FETCHED, Heads, Proposals, WantedTags, fetched_name, heads_of};
+use crate::layout::{Layout, RefStorage};
+use crate::mirror::{Copies, Mirror};
 use crate::objects::{SMALL, Source, commit_id};
-use crate::origin::{Layout, RefStorage, Signature};
+use crate::read_error::{FILE_LIMIT, ReadError};
 use crate::refs::{self, Listed};
 use crate::run::{self, Limits, RunError};
+use crate::signature::Signature;
 use crate::sync::{Durability, ObjectWriter};
 
 /// Reads the branches of the repository at `path` and copies what is needed of the protected one.
@@ -248,39 +250,15 @@ pub(crate) fn transfer(
         .map(|id| format!("{id}\n"))
         .chain([common])
         .collect();
-    let mut pack = owners_git(layout)?;
-    pack.args([
-        "pack-objects",
-        "--revs",
-        "--stdout",
-        "--quiet",
-        "--delta-base-offset",
-        "--thin",
-    ]);
-    let mut index = run::git(&mirror.dir).map_err(git_failed(layout))?;
-    index.args(["index-pack", "--stdin", "--fix-thin", "--strict"]);
-    let packs = mirror.own.dir().join("pack");
-    let mut used = || dir_size(&packs);
-    let piped = run::pipe(
-        pack,
-        revisions.as_bytes(),
-        index,
-        "git pack-objects",
+    carry::objects(
+        owners_git(layout)?,
+        run::git(&mirror.dir).map_err(git_failed(layout))?,
+        &revisions,
+        &mirror.own.dir().join("pack"),
         mirror.limits,
-        &mut used,
-    );
-    piped.map_err(git_failed(layout))?;
+    )
+    .map_err(git_failed(layout))?;
     mirror.reopen()
-}
-
-/// The bytes of the unfinished packs in a directory.
-pub(crate) fn dir_size(packs: &Path) -> u64 {
-    let unfinished = fs::read_dir(packs).into_iter().flatten().flatten();
-    unfinished
-        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"tmp_"))
-        .filter_map(|entry| entry.metadata().ok())
-        .map(|meta| meta.len())
-        .sum()
 }
 
 /// Makes the mirror's references those of `heads`, and no others.

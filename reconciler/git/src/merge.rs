@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use gix::merge::tree::TreatAsUnresolved;
 use muster_core::commit::CommitId;
 
-use crate::files::{self, Files, ReadError};
-use crate::mirror::{Ancestry, Mirror};
+use crate::ancestry::Ancestry;
+use crate::files::{self, Files};
+use crate::mirror::Mirror;
 use crate::objects::{commit_id, object_id};
+use crate::read_error::ReadError;
 
 /// What merging a proposal into the protected branch gives.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use gix::objs::{self, CommitRefIter, Find, TreeRefIter};
 use muster_core::commit::CommitId;
 use sha1::{Digest as _, Sha1};
 
-use crate::files::ReadError;
+use crate::read_error::ReadError;
 
 /// The largest commit, tree or tag that is read.
 pub(crate) const SMALL: u64 = 64 << 20;
@@ -39,7 +39,7 @@ pub(crate) struct CommitParts {
 }
 
 /// One entry of a tree.
-pub(crate) struct Entry {
+pub(crate) struct TreeEntry {
     pub(crate) mode: u16,
     pub(crate) name: Vec<u8>,
     pub(crate) id: ObjectId,
@@ -140,14 +140,14 @@ pub(crate) trait Source {
         })
     }
 
-    fn tree(&self, id: &oid) -> Result<Vec<Entry>, ReadError> {
+    fn tree(&self, id: &oid) -> Result<Vec<TreeEntry>, ReadError> {
         if *id == *ObjectId::empty_tree(self.kind()) {
             return Ok(Vec::new());
         }
         let bytes = self.read(id, objs::Kind::Tree, SMALL)?;
         let entries = TreeRefIter::from_bytes(&bytes, self.kind()).map(|entry| {
             let entry = entry.map_err(|_| ReadError::Damaged { id: id.to_string() })?;
-            Ok(Entry {
+            Ok(TreeEntry {
                 mode: entry.mode.value(),
                 name: entry.filename.to_vec(),
                 id: entry.oid.to_owned(),

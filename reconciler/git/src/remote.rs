@@ -11,12 +11,13 @@ use std::process::Command;
 use gix::hash::{Kind, ObjectId};
 use nix::unistd::{User, geteuid};
 
-use crate::local::dir_size;
-use crate::mirror::{
-    Ancestry, FETCHED, FETCHED_TAGS, FetchError, Heads, Mirror, Proposals, fetched_name, heads_of,
-};
+use crate::ancestry::Ancestry;
+use crate::fetch_error::FetchError;
+use crate::heads::{FETCHED, FETCHED_TAGS, Heads, Proposals, fetched_name, heads_of};
+use crate::mirror::Mirror;
 use crate::objects::{Source, commit_id};
 use crate::origin::RemoteUrl;
+use crate::pack;
 use crate::refs;
 use crate::run::{self, RunError};
 use crate::sync::Durability;
@@ -436,7 +437,7 @@ pub(crate) fn run_fetch_all(
         .args(["--end-of-options", url.as_str()])
         .args(refspecs);
     let packs = mirror.own.dir().join("pack");
-    let mut used = || dir_size(&packs);
+    let mut used = || pack::unfinished_bytes(&packs);
     let fetched =
         run::run_watched(command, "git fetch", b"", mirror.limits, &mut used).map_err(failed(url));
     mirror.reopen()?;

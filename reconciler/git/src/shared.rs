@@ -8,12 +8,12 @@ use gix::hash::Kind;
 use muster_core::commit::CommitId;
 
 use crate::counterpart::{Counterpart, Move, PushError};
-use crate::files::ReadError;
+use crate::fetch_error::FetchError;
 use crate::ledger::{Ledger, LedgerError};
-use crate::mirror::FetchError;
-use crate::objects::object_id;
+use crate::objects::{commit_id, object_id};
 use crate::origin::Origin;
 use crate::pack::Packed;
+use crate::read_error::ReadError;
 use crate::refs::{self, RefError};
 use crate::sync::Durability;
 
@@ -97,9 +97,7 @@ impl Shared {
                     return Err(SharedError::Reference(format!("{name} holds no commit id")));
                 }
                 let ids = listed.found.into_iter();
-                Ok(ids
-                    .map(|(name, id)| (name, crate::objects::commit_id(&id)))
-                    .collect())
+                Ok(ids.map(|(name, id)| (name, commit_id(&id))).collect())
             }
         }
     }
