@@ -8,7 +8,7 @@ use muster_core::step::{Incarnation, Step, StepId};
 use muster_core::world::Complaints;
 
 use crate::accounts::{self, Databases, Locked, LoginDefs, NewAccount, SavedLogin};
-use crate::dir::{Dir, told};
+use crate::dir::{Dir, with_causes};
 use crate::homes::{self, NewHome, Skeleton};
 use crate::saved::Shelf;
 use crate::sessions::{self, Owner, Processes};
@@ -75,9 +75,9 @@ impl Host {
         today: i64,
         progress: Progress<'_>,
     ) -> Result<Complaints, String> {
-        let (defs, _) = LoginDefs::read(&self.root).map_err(|error| told(&error))?;
-        let locked = Locked::take(&self.root, Locked::WAIT).map_err(|error| told(&error))?;
-        let mut databases = locked.read().map_err(|error| told(&error))?;
+        let (defs, _) = LoginDefs::read(&self.root).map_err(|error| with_causes(&error))?;
+        let locked = Locked::take(&self.root, Locked::WAIT).map_err(|error| with_causes(&error))?;
+        let mut databases = locked.read().map_err(|error| with_causes(&error))?;
         let mut complaints = Complaints::new();
         let mut restored: Vec<(StepId, Shelf)> = Vec::new();
         for (done, step) in steps.iter().enumerate() {
@@ -90,10 +90,12 @@ impl Host {
             }
             progress(done + 1, steps.len());
         }
-        locked.commit(databases).map_err(|error| told(&error))?;
+        locked
+            .commit(databases)
+            .map_err(|error| with_causes(&error))?;
         for (step, shelf) in restored {
             if let Err(error) = shelf.drop_save(LOGIN) {
-                complaints.insert(step, told(&error));
+                complaints.insert(step, with_causes(&error));
             }
         }
         Ok(complaints)
@@ -107,7 +109,7 @@ impl Host {
         aging: &accounts::Aging,
         today: i64,
     ) -> Result<Option<Shelf>, String> {
-        let said = |error: accounts::EditError| told(&error);
+        let said = |error: accounts::EditError| with_causes(&error);
         crate::check_name(step.action.user())?;
         let uid = expect(databases, step)?;
         match &step.action {
@@ -180,10 +182,13 @@ impl Host {
             Action::LockLogin { user, cut } => {
                 let saved = databases.saved_login(user).map_err(said)?;
                 let uid = uid.ok_or("there is no such account")?;
-                let shelf = self.saved.shelf(uid, *cut).map_err(|error| told(&error))?;
+                let shelf = self
+                    .saved
+                    .shelf(uid, *cut)
+                    .map_err(|error| with_causes(&error))?;
                 shelf
                     .keep_text(LOGIN, &saved.to_secret_text())
-                    .map_err(|error| told(&error))?;
+                    .map_err(|error| with_causes(&error))?;
                 let _saved = databases
                     .lock_login(user, &self.settings.nologin)
                     .map_err(said)?;
@@ -194,13 +199,14 @@ impl Host {
                 let shelf = self
                     .saved
                     .holding(uid, *cut, LOGIN)
-                    .map_err(|error| told(&error))?
+                    .map_err(|error| with_causes(&error))?
                     .ok_or(gone)?;
                 let text = shelf
                     .text(LOGIN)
-                    .map_err(|error| told(&error))?
+                    .map_err(|error| with_causes(&error))?
                     .ok_or(gone)?;
-                let saved = SavedLogin::from_secret_text(&text).map_err(|error| told(&error))?;
+                let saved =
+                    SavedLogin::from_secret_text(&text).map_err(|error| with_causes(&error))?;
                 databases.restore_login(user, &saved).map_err(said)?;
                 return Ok(Some(shelf));
             }
@@ -214,8 +220,8 @@ impl Host {
         steps: &[Step],
         progress: Progress<'_>,
     ) -> Result<Complaints, String> {
-        let databases = Databases::read(&self.root).map_err(|error| told(&error))?;
-        let (defs, useradd) = LoginDefs::read(&self.root).map_err(|error| told(&error))?;
+        let databases = Databases::read(&self.root).map_err(|error| with_causes(&error))?;
+        let (defs, useradd) = LoginDefs::read(&self.root).map_err(|error| with_causes(&error))?;
         let mut complaints = Complaints::new();
         let mut created: Vec<(&Step, NewHome<'_>)> = Vec::new();
         let mut changed = Vec::new();
@@ -285,20 +291,22 @@ impl Host {
                         complaints.extend(result.err().map(|why| (step.id, why)));
                     }
                 }
-                Err(error) => {
-                    complaints.extend(created.iter().map(|(step, _)| (step.id, told(&error))))
-                }
+                Err(error) => complaints.extend(
+                    created
+                        .iter()
+                        .map(|(step, _)| (step.id, with_causes(&error))),
+                ),
             }
         }
-        let ground = traces::Ground {
+        let context = traces::Context {
             root: &self.dir,
             owners: &self.root,
             saved: &self.saved,
             keys: &self.settings.keys,
         };
         for (done, (step, whose, trace, direction, cut)) in changed.into_iter().enumerate() {
-            let result = traces::change(&ground, &whose, trace, direction, cut)
-                .map_err(|error| told(&error))
+            let result = traces::change(&context, &whose, trace, direction, cut)
+                .map_err(|error| with_causes(&error))
                 .and_then(|()| self.tell_logind(&whose, trace, direction));
             complaints.extend(result.err().map(|why| (step.id, why)));
             progress(created.len() + done + 1, total);
@@ -327,7 +335,7 @@ impl Host {
         steps: &[Step],
         progress: Progress<'_>,
     ) -> Result<Complaints, String> {
-        let databases = Databases::read(&self.root).map_err(|error| told(&error))?;
+        let databases = Databases::read(&self.root).map_err(|error| with_causes(&error))?;
         let bus = self.bus()?;
         let mut complaints = Complaints::new();
         for (done, step) in steps.iter().enumerate() {
@@ -392,8 +400,9 @@ impl Host {
         each(&mut left, &mut |from, _, uid| self.quiet(from, uid));
         progress(total / 4, total);
         for half in [Half::Begin, Half::Finish] {
-            let locked = Locked::take(&self.root, Locked::WAIT).map_err(|error| told(&error))?;
-            let mut databases = locked.read().map_err(|error| told(&error))?;
+            let locked =
+                Locked::take(&self.root, Locked::WAIT).map_err(|error| with_causes(&error))?;
+            let mut databases = locked.read().map_err(|error| with_causes(&error))?;
             each(&mut left, &mut |from, user, uid| {
                 let found = databases
                     .account(from)
@@ -409,9 +418,11 @@ impl Host {
                     Half::Begin => databases.rename_begin(from, user),
                     Half::Finish => databases.rename_finish(from, user),
                 }
-                .map_err(|error| told(&error))
+                .map_err(|error| with_causes(&error))
             });
-            locked.commit(databases).map_err(|error| told(&error))?;
+            locked
+                .commit(databases)
+                .map_err(|error| with_causes(&error))?;
             if half == Half::Begin {
                 progress(total / 2, total);
                 each(&mut left, &mut |from, user, _| {
@@ -490,7 +501,8 @@ impl Host {
         for ((directory, old), (new_directory, new)) in places {
             // Where the directory itself is named after the person, the new one is rendered anew.
             if directory == new_directory {
-                rename_one(&self.dir, &directory, &old, &new).map_err(|error| told(&error))?;
+                rename_one(&self.dir, &directory, &old, &new)
+                    .map_err(|error| with_causes(&error))?;
             }
         }
         Ok(())

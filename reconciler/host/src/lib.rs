@@ -193,7 +193,7 @@ impl Host {
     /// Call it under the executor's lock; it changes nothing where nothing was left.
     pub fn clear_leftovers(&self) {
         if let Err(error) = accounts::Locked::clear_leftovers(&self.root) {
-            tracing::debug!("Lock files stay: {}.", dir::told(&error));
+            tracing::debug!("Lock files stay: {}.", dir::with_causes(&error));
         }
     }
 }

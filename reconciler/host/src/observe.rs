@@ -13,7 +13,7 @@ use muster_core::observed::{
 use muster_core::policy::Aggregate;
 
 use crate::accounts::{self, Databases, LoginDefs, UseraddDefaults};
-use crate::dir::{Dir, told};
+use crate::dir::{Dir, with_causes};
 use crate::homes::Homes;
 use crate::sessions::{Owner, Processes};
 use crate::traces::{self, Whose};
@@ -26,9 +26,9 @@ impl Host {
     pub(crate) fn look(&mut self, question: &Question<'_>) -> Observed {
         let parts = question.parts;
         let databases = (parts.accounts || parts.homes)
-            .then(|| Databases::read(&self.root).map_err(|error| told(&error)));
+            .then(|| Databases::read(&self.root).map_err(|error| with_causes(&error)));
         let defs = (parts.accounts || parts.homes)
-            .then(|| LoginDefs::read(&self.root).map_err(|error| told(&error)));
+            .then(|| LoginDefs::read(&self.root).map_err(|error| with_causes(&error)));
         let listed = accounts_asked_for(question, &databases);
         let not_asked = || Reading::Unknown(NOT_ASKED.to_owned());
         let accounts = match (&databases, &defs) {
@@ -65,7 +65,7 @@ impl Host {
                 None => Reading::Known(BTreeMap::new()),
                 Some(pattern) => match self.digests.read(&self.dir, pattern, names) {
                     Ok(found) => Reading::Known(found),
-                    Err(error) => Reading::Unknown(told(&error)),
+                    Err(error) => Reading::Unknown(with_causes(&error)),
                 },
             };
             let aggregates = &self.settings.aggregates;
@@ -192,8 +192,8 @@ impl Host {
             if self
                 .dir
                 .followed(shell)
-                .map_err(|error| told(&error))?
-                .is_some_and(|it| it.kind == crate::dir::Kind::File && it.mode & 0o111 != 0)
+                .map_err(|error| with_causes(&error))?
+                .is_some_and(|it| it.kind == crate::dir::FileKind::File && it.mode & 0o111 != 0)
             {
                 shells.insert(shell.clone());
             }

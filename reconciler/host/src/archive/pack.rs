@@ -16,7 +16,7 @@ use zstd::zstd_safe::{CParameter, compress_bound};
 
 use super::behind::Ending;
 use super::echo::Call;
-use super::manifest::{self, Line, Subject};
+use super::manifest::{self, ArchivedAccount, Line};
 use super::tar::{self, Member, Type};
 use super::{LEVEL, MANIFEST};
 
@@ -128,7 +128,7 @@ impl Packer {
     /// Begins the archive of this person's home. Whoever reads behind is told how much of `into` there is, when that is
     /// all, and what went in.
     pub(super) fn start(
-        subject: &Subject,
+        subject: &ArchivedAccount,
         into: &File,
         spool: &File,
         (ending, call): (Ending, Call),
@@ -247,7 +247,7 @@ impl Packer {
 
 /// Makes lines of members and their contents.
 struct Hasher {
-    subject: Subject,
+    subject: ArchivedAccount,
     hash: Sha256,
     call: Call,
     lines: Vec<u8>,
