@@ -22,13 +22,13 @@ use crate::dialect::{Dialect, Repository};
 use crate::request::{ApiRequest, Author, Context};
 use crate::status::{check_status, number, reset, server_time};
 
-/// Between two changes; forges ask for it, and count those that come faster as abuse.
+/// The pause between two changes; forges ask for it, and count faster changes as abuse.
 const BETWEEN_CHANGES: Duration = Duration::from_secs(1);
 
-/// No list that matters here is longer, in pages; one that never ends must.
+/// The most pages that are read of one list. No list that matters is longer, and a list without an end must stop.
 const MOST_PAGES: usize = 200;
 
-/// The most that is repeated of what a forge said of an error, in characters.
+/// The most characters of a forge's error message that are passed on.
 const MOST_WORDS: usize = 300;
 
 /// What is known of the forge from one request to the next.
@@ -57,7 +57,7 @@ impl SharedConversation {
 
     /// One at a time: forges want requests in a row, and count parallel ones as abuse.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Conversation> {
-        // Whoever panicked left nothing half done that the next one relies on.
+        // After a panic the state is still valid: nothing in it is changed in two steps.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -158,7 +158,8 @@ impl Conversation {
         })
     }
 
-    /// Reads a list to its end, or until `enough` says so of a page. What cannot be read of it is told in its place.
+    /// Reads a list page by page to its end, or until `enough` is true of a page. An item that cannot be read is an `Err`
+    /// in its place.
     pub(crate) fn list<T: DeserializeOwned>(
         &mut self,
         first: &str,
@@ -197,7 +198,7 @@ impl Conversation {
         }
     }
 
-    /// Changes something. A second lies between this and the last time.
+    /// Sends a request that changes something, at least [`BETWEEN_CHANGES`] after the last one.
     pub(crate) fn change(
         &mut self,
         method: Method,
@@ -213,7 +214,7 @@ impl Conversation {
         self.spaced(&request, Self::send)
     }
 
-    /// Asks GitHub's other API, which knows how to put a comment out of sight.
+    /// Sends a request to GitHub's GraphQL API, the only one that can hide a comment.
     pub(crate) fn graphql(&mut self, body: &Value) -> Result<Page, ForgeError> {
         let request = ApiRequest {
             method: Method::POST,
@@ -276,7 +277,7 @@ impl Conversation {
         Ok(answer)
     }
 
-    /// Refuses while the forge wants to be left alone.
+    /// Fails while the forge wants no requests from us.
     fn refuse_while_paused(&mut self) -> Result<(), ForgeError> {
         match &self.paused {
             Some((until, why)) if self.clock.now() < *until => Err(ForgeError::Pause {
@@ -290,7 +291,7 @@ impl Conversation {
         }
     }
 
-    /// Remembers a pause, and lets no secret out in what a forge said.
+    /// Notes the pause that a failure asks for, and redacts secrets in its text.
     fn note_failure<T>(&mut self, result: Result<T, ForgeError>) -> Result<T, ForgeError> {
         let redact = |text: String| short(&self.redact(text));
         let error = match result {
@@ -331,7 +332,7 @@ impl Conversation {
         self.client.redact(text)
     }
 
-    /// What an answer says.
+    /// Parses the body of an answer.
     pub(crate) fn read<T: DeserializeOwned>(&mut self, page: &Page) -> Result<T, ForgeError> {
         let what = || page.what.clone();
         let read = serde_json::from_slice(&page.body).map_err(|error| match error.is_eof() {
@@ -344,7 +345,7 @@ impl Conversation {
                 why: visible(&error.to_string()),
             },
         });
-        // What cannot be read must not be what there is as long as nothing changes.
+        // An answer that cannot be parsed must not stay in the cache: `not modified` would bring it back for ever.
         if let (Err(_), Some(route)) = (&read, &page.route) {
             self.cache.forget(route);
         }
@@ -360,7 +361,7 @@ impl Conversation {
     }
 }
 
-/// A whole answer, and the query of the page after it.
+/// One page of an answer, and the query of the next page.
 pub(crate) struct Page {
     pub(crate) what: String,
     route: Option<String>,
@@ -392,7 +393,8 @@ fn next_query(headers: &HeaderMap) -> Option<String> {
     None
 }
 
-/// As much of a text as is repeated. Secrets are taken out before: a part of one would not be found.
+/// Shortens a text to [`MOST_WORDS`] characters. Secrets must be redacted before: a secret that is cut in two would not be
+/// found.
 fn short(text: &str) -> String {
     match text.char_indices().nth(MOST_WORDS) {
         Some((cut, _)) => format!("{}…", &text[..cut]),

@@ -57,7 +57,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Secrets that were used of late, to be taken out of whatever is said.
+/// The secrets that were used last, to be redacted from every text.
 #[derive(Default)]
 pub(crate) struct RecentSecrets(VecDeque<Secret>);
 
@@ -191,7 +191,7 @@ impl SecretFile {
             .map_err(not_read)?;
         let meta = file.metadata().map_err(not_read)?;
         if !meta.is_file() {
-            return Err(not_safe("it is no plain file"));
+            return Err(not_safe("it is no regular file; put the secret into one"));
         }
         if meta.uid() != 0 && meta.uid() != geteuid().as_raw() {
             return Err(not_safe("it belongs to somebody else; chown it to root"));
@@ -210,10 +210,12 @@ impl SecretFile {
             problem,
         };
         if length as u64 > LARGEST {
-            return Err(unusable("it is larger than 64 KiB"));
+            return Err(unusable(
+                "it is larger than 64 KiB; name the file that holds the secret alone",
+            ));
         }
         if secret.is_empty() {
-            return Err(unusable("it is empty"));
+            return Err(unusable("it is empty; write the secret into it"));
         }
         Ok(secret)
     }

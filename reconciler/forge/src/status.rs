@@ -77,7 +77,7 @@ pub(crate) fn check_status(
     })
 }
 
-/// What the forge said, on one line.
+/// The forge's error message, on one line.
 fn said(answer: &Response<Bytes>) -> String {
     let complaint = serde_json::from_slice::<Complaint>(answer.body()).ok();
     let errors = complaint

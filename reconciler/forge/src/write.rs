@@ -146,7 +146,7 @@ impl ForgeWriter for Writer {
         if rest == 0 {
             conclude(&mut body, check, &hash);
         } else {
-            // Green or red only once every remark is there; until then, it is not what was asked for.
+            // It concludes only with the last annotation; until then it is in progress.
             body["status"] = json!("in_progress");
         }
         let runs = conversation.repository.route("/check-runs");
@@ -283,7 +283,7 @@ fn our_comments(
         .route(&conversation.dialect().comments(proposal));
     let mut ours = Vec::new();
     for comment in conversation.list::<answers::Comment>(&route, |_| false)? {
-        // One that cannot be read may be ours: another beside it would be worse than none.
+        // A comment that cannot be read may be ours: a duplicate would be worse than no comment.
         let comment = comment.map_err(|why| ForgeError::Garbled {
             what: format!("the comments of #{proposal}"),
             why,
@@ -329,7 +329,7 @@ fn create(
     Ok(Put::Created(CommentId(made.id)))
 }
 
-/// Puts a comment of ours that is one too many out of sight. That it stays in sight is no reason to tell nothing.
+/// Hides a duplicate comment of ours, or marks it as out of date. A failure is only logged: the report itself was written.
 fn put_out_of_sight(conversation: &mut Conversation, kept: u64, other: &answers::Comment) {
     let hidden = match conversation.dialect() {
         Dialect::GitHub if other.minimized.as_ref().is_some_and(|it| !it.is_null()) => return,

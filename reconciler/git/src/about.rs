@@ -1,4 +1,4 @@
-//! What a person wants to know of a commit before deciding about it.
+//! Author, time and subject of a commit, for people who decide about it.
 
 use gix::hash::oid;
 use gix::objs::{self, CommitRef};

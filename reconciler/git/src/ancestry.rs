@@ -28,8 +28,9 @@ enum Reached {
 }
 
 impl Ancestry {
-    /// Walks from both commits at once, newest first, until nothing is left that only `new` leads to. What `old` leads
-    /// to cannot lead to `old`, so a history that both share is not walked. Wrong times only make the walk longer.
+    /// Walks the history of both commits at once, newest first, until the queue holds no commit that only `new` reaches.
+    /// An ancestor of `old` cannot have `old` among its own ancestors, so history that both share is not walked. Wrong
+    /// commit times only make the walk longer.
     pub(crate) fn between(objects: &Objects, old: ObjectId, new: ObjectId) -> Ancestry {
         let mut reached: HashMap<ObjectId, Reached> =
             HashMap::from([(old, Reached::Old), (new, Reached::New)]);

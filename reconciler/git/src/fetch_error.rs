@@ -63,6 +63,16 @@ pub enum FetchError {
     },
 }
 
+impl FetchError {
+    /// Whether git answered and refused; a server that does not answer may do so the next time.
+    pub(crate) fn is_refusal(&self) -> bool {
+        let FetchError::Git { source, .. } = self else {
+            return false;
+        };
+        matches!(source, RunError::Failed { .. })
+    }
+}
+
 impl From<RefError> for FetchError {
     fn from(error: RefError) -> Self {
         match error {

@@ -1,7 +1,7 @@
-//! Gathering the references below some directories of an origin, such as the ledgers of many hosts.
+//! Fetching every reference below some directories of an origin, such as the ledgers of many hosts.
 //!
-//! From a local origin nothing is copied: its references are read here, when something has moved, and its objects through
-//! the view. From a server it is one conversation, whether or not something moved.
+//! From a local origin nothing is copied: its references are read when something has moved, and its objects through the
+//! mirror's view. A server is asked once in each call, whether or not something moved.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,7 +31,7 @@ const GATHERED: &str = "refs/muster/fetched/below/";
 const COMMIT_LIMIT: u64 = 64 << 20;
 
 impl Mirror {
-    /// Brings here what is below each of `dirs` (such as `refs/muster/host/`, with the slash) in `origin`.
+    /// Fetches the references below each of `dirs` (such as `refs/muster/host/`, with the slash) in `origin`.
     ///
     /// # Errors
     /// When the origin did not answer. What was gathered before stays.
@@ -93,7 +93,7 @@ impl Mirror {
     }
 
     fn gather_remote(&mut self, url: &RemoteUrl, dirs: &[&str]) -> Result<Gathered, FetchError> {
-        // Signs of life that were replaced are of no use to anybody.
+        // The next packing drops liveness commits that were replaced.
         self.keep = Keep::Referenced;
         let refspecs: Vec<String> = dirs
             .iter()

@@ -28,8 +28,8 @@ use crate::sync::{self, Durability, EmptyRefs, ObjectWriter, sync_dir};
 
 /// Where the ledgers of hosts are.
 const HOSTS: &str = "refs/muster/host/";
-/// From how many loose objects on the first pack is made: the first commit of a host with many people leaves a file for
-/// each shard, and every start would open them all.
+/// The first pack is made above this many loose objects: the first commit of a host with many people writes an object for
+/// each shard, and every start would have to open all of them.
 const FIRST_PACK: usize = 200;
 
 /// A ledger, open for reading; its one writer also commits.
@@ -299,10 +299,7 @@ impl Ledger {
             return Err(self.raced(&self.reference, parent, found));
         }
         let broken = |source: ReadError| self.broken(&self.reference, source);
-        let before = match parent {
-            Some(parent) => self.objects.commit(&parent).map_err(broken)?.tree,
-            None => ObjectId::empty_tree(Kind::Sha1),
-        };
+        let before = self.tree_of(parent)?;
         let mut writer = self.writer()?;
         let tree = self.write_tree(&mut writer, before, changes)?;
         if let Some(parent) = parent.filter(|_| tree == before)
@@ -323,7 +320,7 @@ impl Ledger {
     ) -> Result<CommitId, LedgerError> {
         check_reference(reference)?;
         let before = match self.tip(reference) {
-            // Nothing is lost with it: the next one is made in a few minutes.
+            // A broken liveness reference is no loss: it is written anew every few minutes.
             Err(LedgerError::Broken { .. }) => {
                 refs::forget(&self.dir, reference).map_err(self.failed())?;
                 None
@@ -385,7 +382,7 @@ impl Ledger {
 
     fn pack(&mut self) -> Result<Packed, LedgerError> {
         let failed = self.failed();
-        // What no reference leads to is left from crashes and from replaced signs of life.
+        // Unreferenced objects are left by crashes and by liveness commits that were replaced.
         pack::pack(&self.dir, Keep::Referenced, PackFormat::Uncompressed).map_err(|error| {
             match error {
                 PackError::Io(source) => failed(source),
@@ -402,6 +399,16 @@ impl Ledger {
 
     fn tip(&self, reference: &str) -> Result<Option<ObjectId>, LedgerError> {
         refs::read(&self.dir, reference, Kind::Sha1).map_err(|error| self.broken(reference, error))
+    }
+
+    /// The tree of a commit; the empty one for none.
+    fn tree_of(&self, commit: Option<ObjectId>) -> Result<ObjectId, LedgerError> {
+        match commit.map(|commit| self.objects.commit(&commit)) {
+            Some(commit) => commit
+                .map(|commit| commit.tree)
+                .map_err(|source| self.broken(&self.reference, source)),
+            None => Ok(ObjectId::empty_tree(Kind::Sha1)),
+        }
     }
 
     fn writer(&self) -> Result<ObjectWriter<'_>, LedgerError> {
@@ -471,11 +478,7 @@ impl Ledger {
         time: i64,
     ) -> Result<CommitId, LedgerError> {
         let parent = parent.map(object_id);
-        let broken = |source: ReadError| self.broken(&self.reference, source);
-        let before = match parent {
-            Some(parent) => self.objects.commit(&parent).map_err(broken)?.tree,
-            None => ObjectId::empty_tree(Kind::Sha1),
-        };
+        let before = self.tree_of(parent)?;
         let mut writer = self.writer()?;
         let tree = self.write_tree(&mut writer, before, changes)?;
         let commit = self.commit_of(&self.reference, tree, parent, message, time)?;

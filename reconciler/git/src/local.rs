@@ -173,8 +173,8 @@ pub(crate) fn git_failed(layout: &Layout) -> impl Fn(RunError) -> FetchError {
     }
 }
 
-/// Copies one commit, its trees and its files in the places that muster reads. What it refers to comes first, so that
-/// what is there is whole.
+/// Copies one commit, its trees and its files in the places that muster reads. Files come first and the commit last, so
+/// that a commit that is there is complete.
 fn copy(mirror: &mut Mirror, tip: &ObjectId) -> Result<(), FetchError> {
     let read_failed = |source| FetchError::Read {
         commit: commit_id(tip),
@@ -220,7 +220,8 @@ fn copy(mirror: &mut Mirror, tip: &ObjectId) -> Result<(), FetchError> {
     Ok(())
 }
 
-/// Gets all objects of `heads` through the owner's git, which may look wherever the owner may.
+/// Copies all objects of `heads` through git that runs as the owner, and so may read wherever the owner may (alternates,
+/// symbolic links).
 pub(crate) fn transfer(
     mirror: &mut Mirror,
     layout: &Layout,

@@ -21,14 +21,14 @@ pub enum Merged {
         /// The files after the merge.
         files: Files,
     },
-    /// Both sides changed, and nothing stands against each other.
+    /// Both sides changed, without a conflict.
     Clean {
         /// The files after the merge.
         files: Files,
         /// The best common ancestor (the first of several, in the order of their ids).
         base: CommitId,
     },
-    /// The same was changed on both sides, here or anywhere else in the repository.
+    /// Both sides changed the same lines of some file of the repository; it need not be one that muster reads.
     Conflict {
         /// Where; bytes that are no printable ASCII are escaped.
         paths: BTreeSet<String>,

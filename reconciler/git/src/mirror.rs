@@ -55,7 +55,7 @@ pub struct Mirror {
     pub(crate) own: Objects,
     /// The mirror and a local origin together.
     pub(crate) view: Option<Objects>,
-    /// What the last copy from a local origin made sure of.
+    /// Objects that the last copy from a local origin found or wrote in the mirror.
     pub(crate) copied: BTreeSet<ObjectId>,
     /// Which tags are looked at; none unless asked for.
     pub(crate) wanted_tags: Option<WantedTags>,
@@ -64,15 +64,15 @@ pub struct Mirror {
     pub(crate) copies: Copies,
     /// What stays when the mirror is packed.
     pub(crate) keep: Keep,
-    /// How often pull requests were brought from a remote origin.
+    /// How many times pull requests were fetched from a remote origin.
     pub(crate) brought: u32,
-    /// What was last gathered from a local origin, and by what it can be seen that it still holds.
+    /// The result of the last [`Mirror::gather`] from a local origin, with the signature that says whether it is still true.
     pub(crate) gathered: Option<(PathBuf, Signature, Gathered)>,
     pub(crate) last_fetch: Option<LastFetch>,
     known: RefCell<BTreeMap<(CommitId, CommitId), Ancestry>>,
 }
 
-/// What was last fetched from a local origin, and by what it can be seen that it still holds.
+/// The result of the last fetch from a local origin, with the signature that says whether it is still true.
 pub(crate) struct LastFetch {
     pub(crate) path: PathBuf,
     pub(crate) protected: String,
@@ -115,8 +115,8 @@ impl Mirror {
         })
     }
 
-    /// Opens the mirror for one look that nobody will want to repeat when the origin is gone: what a local origin has is
-    /// read there, by the same isolated view as its history, and not copied.
+    /// Opens the mirror for a single read: nothing is copied from a local origin, whose objects are read through the view.
+    /// So what was read is not there when the origin is gone.
     pub fn for_one_look(dir: &Path) -> Result<Mirror, FetchError> {
         let mut mirror = Mirror::open_or_create(dir)?;
         mirror.copies = Copies::Omit;
@@ -233,8 +233,8 @@ impl Mirror {
         Ok(())
     }
 
-    /// What a mirror for one look finds is shown and never run: a file whose twin has the same SHA-1 fools nobody that
-    /// acts, since hosts and servers refuse it.
+    /// Opens the view. A mirror for one look skips the check for SHA-1 collisions: what it reads is shown and never acted
+    /// on, and hosts and servers do check.
     fn open_view(&self, objects: &Path) -> io::Result<Objects> {
         match self.copies {
             Copies::Omit => Objects::open_plain(objects, self.own.kind()),

@@ -24,13 +24,13 @@ pub(crate) struct Objects {
 /// How an object is hashed when it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hashing {
-    /// Whoever wrote it may mean harm: a SHA-1 collision is found out.
+    /// With detection of SHA-1 collisions, for objects that an attacker may have written.
     AgainstCollisions,
-    /// That was looked at elsewhere, or does not matter: only damage is looked for, as fast as the processor can.
+    /// Plain and fast, to find damage: collisions were looked for before, or do not matter.
     Plain,
 }
 
-/// What of a commit is needed to walk.
+/// The parts of a commit that a walk through the history needs.
 pub(crate) struct CommitParts {
     pub(crate) tree: ObjectId,
     pub(crate) parents: Vec<ObjectId>,
@@ -56,8 +56,8 @@ impl Objects {
         })
     }
 
-    /// Opens a directory that only muster writes, below its own state directory: what came from elsewhere was hashed
-    /// against collisions before it was written there. Or one of which nothing that is read is ever run.
+    /// Opens a directory without the check for SHA-1 collisions: one that only muster writes, below its own state
+    /// directory (objects of others were checked before they were written there), or one whose content is only shown.
     pub(crate) fn open_plain(dir: &Path, kind: Kind) -> io::Result<Self> {
         let foreign = Objects::open(dir, kind)?;
         Ok(Objects {

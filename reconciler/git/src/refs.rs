@@ -175,7 +175,7 @@ fn packed(common: &Path, kind: Kind) -> Result<Listed, RefError> {
     packed_where(common, kind, |_| true)
 }
 
-/// The packed references that are `wanted`; the others cost no more than being read over.
+/// The packed references that are `wanted`. The lines of the others are not parsed.
 fn packed_where(
     common: &Path,
     kind: Kind,

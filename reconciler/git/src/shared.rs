@@ -1,5 +1,5 @@
-//! A few references that several writers share: in a repository of our own, or in one elsewhere of which ours is a copy. They
-//! are moved together, each only from where it was seen.
+//! A few references that several writers share, in a repository of our own or in another one of which ours is a copy.
+//! They are moved together by compare-and-swap, each from the commit where it was last seen.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,12 +29,12 @@ pub struct Shared {
 #[derive(Debug, thiserror::Error)]
 pub enum SharedError {
     /// Another writer moved one of them; nothing of ours was moved.
-    #[error("another writer was there first")]
+    #[error("another writer moved the references first; look again and decide anew")]
     Raced,
     /// The repository elsewhere did not take them, and nothing was moved.
     #[error("nothing was written")]
     Refused(#[source] Box<PushError>),
-    /// It broke off, and what came of it is not known.
+    /// The connection broke during the push; the outcome is not known.
     #[error("it is not known whether anything was written")]
     Unknown(#[source] Box<PushError>),
     /// The repository elsewhere did not answer.

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::layout::{Layout, RefStorage, tag_dirs};
 use crate::refs;
 
-/// How new a change may be for another one at nearly the same instant to go unseen: some filesystems' clocks tick every
-/// ten milliseconds.
+/// A file that changed less than this long ago may change again without a new time stamp: the clocks of some file systems
+/// tick only every ten milliseconds.
 const RACY: Duration = Duration::from_millis(100);
 
 /// The state of the files in which a local origin keeps its branches: a few `stat`s, whatever the history's length.
@@ -51,10 +51,7 @@ impl Signature {
     pub(crate) fn take(layout: &Layout, protected: &str) -> Signature {
         let now = since_1970();
         let paths = match layout.refs {
-            RefStorage::Reftable => vec![
-                layout.common.join("reftable/tables.list"),
-                layout.common.join("reftable"),
-            ],
+            RefStorage::Reftable => reftable(layout),
             RefStorage::Files => {
                 let mut paths = vec![layout.common.join("packed-refs")];
                 paths.extend(refs::dirs_below(&layout.common.join("refs/heads")));
@@ -71,10 +68,7 @@ impl Signature {
     pub(crate) fn of_dirs(layout: &Layout, dirs: &[&str]) -> Signature {
         let now = since_1970();
         let paths = match layout.refs {
-            RefStorage::Reftable => vec![
-                layout.common.join("reftable/tables.list"),
-                layout.common.join("reftable"),
-            ],
+            RefStorage::Reftable => reftable(layout),
             RefStorage::Files => {
                 // That the repository is there at all shows in its HEAD.
                 let mut paths = vec![
@@ -104,15 +98,15 @@ impl Signature {
         signature
     }
 
-    /// Leaves out what is missing in a directory that was looked at before it: it cannot come without changing that. Most
-    /// repositories have no tags of ours, and what is packed has no file.
+    /// Drops the stamps of missing files whose directory has a stamp too: making the file changes the directory. Most
+    /// repositories have no tags of ours, and packed references have no file.
     fn forget_what_a_directory_tells(&mut self) {
         let mut directories: Vec<PathBuf> = Vec::new();
         self.stamps.retain(|(path, stamp)| {
             if *stamp == Stamp::default() {
                 return !directories.iter().any(|it| path.parent() == Some(it));
             }
-            // Not a link: what it leads to changes without it.
+            // Symbolic links are left out: the directory behind one changes without changing the link.
             if fs::symlink_metadata(path).is_ok_and(|it| it.is_dir()) {
                 directories.push(path.clone());
             }
@@ -140,6 +134,12 @@ impl Signature {
         let part = self.stamps.get(part);
         part.is_none_or(|(path, stamp)| Stamp::of(path) == *stamp)
     }
+}
+
+/// The paths that change whenever a reference of a repository in the reftable format does.
+fn reftable(layout: &Layout) -> Vec<PathBuf> {
+    let dir = layout.common.join("reftable");
+    vec![dir.join("tables.list"), dir]
 }
 
 fn since_1970() -> Duration {

@@ -28,7 +28,7 @@ pub(crate) struct Dir {
     path: PathBuf,
 }
 
-/// What a name stands for.
+/// The type of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileKind {
     File,
@@ -49,7 +49,7 @@ impl FileKind {
     }
 }
 
-/// What was seen at a name, without following it.
+/// What `statx` says of a name, links not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileStat {
     pub(crate) kind: FileKind,

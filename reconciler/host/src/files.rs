@@ -145,7 +145,7 @@ impl Digests {
         Ok(found.into_iter().collect())
     }
 
-    /// Keeps a digest for the next look, unless the file may yet change without a sign of it.
+    /// Keeps a digest for the next look, unless the file is so new that it could change again within the same clock tick.
     fn note(&mut self, user: &str, seen: FileStat, digest: &str, settled: Duration) {
         let changed = Duration::new(
             u64::try_from(seen.changed.0).unwrap_or(u64::MAX),
@@ -294,6 +294,25 @@ pub(crate) fn write(
     } else {
         sync_each_filesystem(&dirs)
     };
+    put_in_place(places, &dirs, pending, &synced, &mut complaints);
+    for id in left.into_keys() {
+        complaints.insert(
+            id,
+            "nothing was rendered for it; the next cycle plans it anew".to_owned(),
+        );
+    }
+    progress(writes.len(), writes.len());
+    complaints
+}
+
+/// Gives the prepared files their names, unless one was changed in between or could not be made durable.
+fn put_in_place(
+    places: &Places<'_>,
+    dirs: &[Dir],
+    pending: Vec<Pending<'_>>,
+    synced: &Result<(), String>,
+    complaints: &mut Complaints,
+) {
     let mut replaced: BTreeMap<usize, Vec<StepId>> = BTreeMap::new();
     for Pending {
         steps,
@@ -314,23 +333,15 @@ pub(crate) fn write(
             Ok(()) => replaced.entry(dir).or_default().extend(steps),
             Err(why) => {
                 let _ = dirs[dir].remove(temporary(&name));
-                complain(&mut complaints, &steps, &why);
+                complain(complaints, &steps, &why);
             }
         }
     }
     for (dir, steps) in replaced {
         if let Err(error) = dirs[dir].sync() {
-            complain(&mut complaints, &steps, &with_causes(&error));
+            complain(complaints, &steps, &with_causes(&error));
         }
     }
-    for id in left.into_keys() {
-        complaints.insert(
-            id,
-            "nothing was rendered for it; the next cycle plans it anew".to_owned(),
-        );
-    }
-    progress(writes.len(), writes.len());
-    complaints
 }
 
 fn complain(complaints: &mut Complaints, steps: &[StepId], why: &str) {

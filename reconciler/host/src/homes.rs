@@ -40,13 +40,12 @@ struct Parent {
     absent: Absent,
 }
 
-/// How it is found out that there is nothing under a name.
+/// How a directory is asked whether a name is missing.
 #[derive(Debug)]
 enum Absent {
-    /// By asking for it; so many names had nothing.
+    /// One `statx` a name; the number of names that were missing so far.
     Asked(usize),
-    /// By not being in the list of all names: where many homes are still to be made, one list is cheaper than asking
-    /// for each.
+    /// By a list of all names. Where many homes are still to be made, one listing is cheaper than a system call a name.
     Unlisted(HashSet<OsString>),
 }
 
@@ -79,7 +78,7 @@ impl Parent {
     }
 }
 
-/// Whether what is in a directory is in its list. An automounter's names stand there only once somebody asked for them.
+/// Whether a listing of the directory is complete. An automounter lists a name only after it was asked for.
 fn lists_everything(dir: &Dir) -> bool {
     nix::sys::statfs::fstatfs(dir).is_ok_and(|it| it.filesystem_type() != AUTOFS)
 }

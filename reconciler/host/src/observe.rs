@@ -18,7 +18,7 @@ use crate::homes::Homes;
 use crate::sessions::{Owner, Processes};
 use crate::traces::{self, Whose};
 use crate::units::{self, dbus::Bus};
-use crate::{Host, act, files, name_services};
+use crate::{Host, files, name_services, saved};
 
 const NOT_ASKED: &str = "it was not asked for";
 
@@ -344,7 +344,7 @@ impl Host {
                 })),
                 Err(why) => Reading::Unknown(why.clone()),
             },
-            login_saved: match self.saved.holding(whose.uid, cuts, act::LOGIN) {
+            login_saved: match self.saved.holding(whose.uid, cuts, saved::LOGIN) {
                 Ok(shelf) => Reading::Known(shelf.is_some()),
                 Err(error) => Reading::Unknown(error.to_string()),
             },

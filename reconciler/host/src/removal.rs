@@ -31,7 +31,7 @@ use crate::accounts::{Databases, EditError, Locked};
 use crate::archive::tree;
 use crate::archive::{ArchivedAccount, Job, Names, Point, Room, Store, manifest};
 use crate::dir::{Dir, split, with_causes};
-use crate::{Host, act, homes};
+use crate::{Host, act, homes, saved};
 use checks::{not_mounted, real_path};
 use quarantine::Quarantine;
 
@@ -320,7 +320,7 @@ impl Host {
     fn forget_login(&self, uid: u32) -> Result<(), String> {
         for shelf in self.saved.of(uid).map_err(|error| with_causes(&error))? {
             shelf
-                .drop_save(act::LOGIN)
+                .drop_save(saved::LOGIN)
                 .map_err(|error| with_causes(&error))?;
         }
         Ok(())

@@ -7,9 +7,9 @@
 //! | `KEY` | the save that a way back restores; written once, never overwritten |
 //! | `KEY.1`, `KEY.2`, … | what reappeared while the person was cut; kept, never restored by itself |
 //!
-//! A save is durable before what it saves is removed, and removed only after what it restores is durable: at every
-//! instant one of the two is whole. A cut has a number, so that what an interrupted way back left is never taken for
-//! what a later cut saved.
+//! A save is durable before the original is removed, and is removed only after the restored original is durable: at every
+//! instant one of the two is complete. Each cut has a number, so that a save which an interrupted way back left is never
+//! mistaken for one of a later cut.
 
 mod format;
 
@@ -26,6 +26,9 @@ use format::{Header, attributes, copy, tail_of};
 
 use crate::dir::{Dir, FileKind, FileStat, stat_of};
 use crate::root::{Ownership, RootError};
+
+/// The key of a saved login on the shelf of its uid.
+pub(crate) const LOGIN: &str = "login";
 
 const VERSION: u32 = 1;
 /// The digest at the end of a save: 64 hex digits and a line end.
@@ -397,7 +400,7 @@ impl Shelf {
         Ok(PutBack::Done)
     }
 
-    /// Whether what stands there is what was saved: a restore that was interrupted at its very end.
+    /// Whether the existing file equals the save: a restore that was interrupted just before it dropped the save.
     fn stands(&self, header: &Header, save: &str, to: &Dir, name: &str) -> Result<bool, SaveError> {
         let path = to.path_of(name);
         let Some(seen) = to.see(name)? else {

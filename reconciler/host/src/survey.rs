@@ -1,5 +1,5 @@
-//! What a step would destroy, for people who decide about it: how much lies in a home, and when somebody last logged in.
-//! Nothing is decided by it, so that what cannot be found out is simply not known.
+//! What a step would destroy, for the people who decide about it: the size of a home and the last login. The program
+//! decides nothing by these figures, so one that cannot be read is simply missing.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};

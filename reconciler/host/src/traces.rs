@@ -129,7 +129,7 @@ fn absent(opened: Result<Dir, RootError>) -> Result<Option<Dir>, RootError> {
     }
 }
 
-/// What a refusal of the kernel means where a user can have provoked it.
+/// The message for an error of the kernel that a user may have provoked.
 fn explained(error: &RootError) -> String {
     let path = error.path.display();
     match error.source.raw_os_error() {
@@ -162,7 +162,7 @@ fn open_home(root: &Dir, homes: &mut Homes<'_>, whose: &Whose<'_>) -> Result<Opt
     Ok(Some(home))
 }
 
-/// Where a change of traces works, and what it needs to know.
+/// What a change of traces works on.
 pub(crate) struct Context<'a> {
     pub(crate) root: &'a Dir,
     pub(crate) owners: &'a Root,

@@ -32,8 +32,8 @@ impl Client {
         })
     }
 
-    /// Sends, and once more where the token is no longer accepted and there is a newer one: what is refused for its credentials
-    /// was not done.
+    /// Sends a request, and once more if the forge refused our token and its file holds a newer one. That is safe: a request
+    /// that was refused for its credentials had no effect.
     pub(crate) fn send(
         &mut self,
         context: &Context<'_>,

@@ -49,10 +49,10 @@ fn octocrab(wire: Wire) -> Octocrab {
     }
 }
 
-/// A token is renewed so long before it ends.
+/// A token is renewed this long before it expires.
 const BEFORE_THE_END: Duration = Duration::from_secs(300);
 
-/// A clock that is wrong by more than this makes a forge refuse what an app says, in seconds.
+/// A clock difference above this many seconds is corrected: a forge refuses the tokens of an app whose clock is wrong.
 const SKEW: i64 = 20;
 
 enum Credentials {
@@ -172,8 +172,8 @@ impl Client {
         self.with_renewal(context, &request, |client| client.graphql.clone())
     }
 
-    /// Sends, and where our credentials are no longer accepted, and there are newer ones, sends with those: what is refused for
-    /// its credentials was not done.
+    /// Sends a request, and once more with new credentials if the forge refused ours and there are newer ones. That is
+    /// safe: a request that was refused for its credentials had no effect.
     fn with_renewal(
         &mut self,
         context: &Context<'_>,
@@ -211,7 +211,7 @@ impl Client {
         }
     }
 
-    /// Whether there is anything newer than what was just refused.
+    /// Whether there are newer credentials than the refused ones; they are used from now on.
     fn renew(&mut self, refused: &Secret) -> bool {
         match &mut self.credentials {
             Credentials::Token { file, token: old } => match read_token(file) {
@@ -275,7 +275,8 @@ impl Client {
         Ok(secret)
     }
 
-    /// Asks as the app itself. A refusal is tried once more where a reason is found and put right: our clock, or a new key.
+    /// Sends a request as the app itself. After a refusal it is sent once more if a cause was found and corrected: a wrong
+    /// clock, or a new key.
     fn as_app<T: DeserializeOwned>(
         &mut self,
         context: &Context<'_>,
@@ -322,7 +323,7 @@ impl Client {
         Ok(signed)
     }
 
-    /// Whether a reason for the refusal was found, and is gone.
+    /// Corrects the clock difference and reads the key again; whether either changed.
     fn put_right(&mut self, context: &Context<'_>, answer: &Response<Bytes>) -> bool {
         let Credentials::App {
             file,

@@ -1,7 +1,7 @@
 //! The manifest of an archive: one JSON line for each entry of the tree, and what cannot stand in a tar archive.
 //!
-//! The line of a member follows from the member and its content alone. So a reader makes the lines anew, and compares:
-//! nothing has to be remembered, however many there are.
+//! The line of a member follows from the member and its content alone. So a reader computes each line again and compares;
+//! its memory does not grow with the number of entries.
 
 use std::collections::BTreeMap;
 

@@ -220,7 +220,8 @@ pub(crate) struct Kept {
     pub(crate) bytes: u64,
 }
 
-/// Called at each instant between two effects, with its name: what a kill there leaves must be brought to an end.
+/// Called at each crash point (between two effects) with its name. What a kill there leaves behind, the next run must be
+/// able to finish.
 pub(crate) type Point<'a> = &'a mut dyn FnMut(&'static str);
 
 /// What a home is archived as.

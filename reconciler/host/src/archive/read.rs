@@ -80,11 +80,11 @@ pub(super) fn read_behind(
     read_from(behind, &mut Nothing, contents, &mut |_, _| {})
 }
 
-/// How the digest of a content is come by.
+/// Where the digest of a content comes from.
 enum Contents {
-    /// It is taken.
+    /// SHA-256, computed while reading.
     Digested(Sha256),
-    /// It was taken when the content was written, and this is the same content.
+    /// From the writer: the fast hash showed that this is the same content.
     Written(Box<Echo>),
 }
 
@@ -375,8 +375,8 @@ fn check(member: &Member) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads the file and keeps its digest in one thread, decompresses in another, and hands on what comes of it: neither the
-/// disk nor a processor waits for the others.
+/// A pipeline: one thread reads and hashes the file, another decompresses, and the caller takes the text, so that neither
+/// disk nor processor waits.
 struct Ahead {
     text: Chunks,
     digest: Option<JoinHandle<([u8; 32], u64)>>,

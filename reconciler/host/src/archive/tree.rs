@@ -82,7 +82,7 @@ pub(crate) fn shown(path: &[u8]) -> String {
     out
 }
 
-/// What a name stands for.
+/// The type of an inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum InodeKind {
     File,
@@ -94,7 +94,7 @@ pub(crate) enum InodeKind {
     BlockDevice,
 }
 
-/// Everything the kernel says of an inode, not followed.
+/// What `statx` says of a name, links not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Meta {
     pub(crate) kind: InodeKind,

@@ -311,8 +311,8 @@ impl Writer<'_> {
                 }
             }
         }
-        // The count of the whole tree at the end says of every file whether it was still. One that takes long is not left
-        // to that alone: it is named, and at once.
+        // The census at the end finds every file that changed. A file that takes long to read is checked at once as well,
+        // so that the error names it.
         if meta.size > CHUNK as u64 {
             let after = tree::meta_of(file.as_fd())
                 .map_err(|error| cursor.failed("examine", name, error))?;
@@ -353,7 +353,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Tells what no member tells, and that this is all. What it gives is still at work.
+    /// Writes the lines of the manifest that belong to no member, and ends the text. The packer that is returned still works.
     fn finish(mut self) -> Result<(Packer, Census), Error> {
         let census = std::mem::take(&mut self.counted).census();
         let linked = std::mem::take(&mut self.linked);

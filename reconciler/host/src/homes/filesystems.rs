@@ -1,4 +1,4 @@
-//! Which directory a home is, for ever: its inode, its birth and its file system.
+//! The lasting identity of a home directory: inode number, birth time and file system.
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
