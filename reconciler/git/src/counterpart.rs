@@ -44,7 +44,7 @@ pub struct Move {
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
     /// Something is elsewhere by now; nothing was moved.
-    #[error("somebody else was there first: {}", show(found))]
+    #[error("another writer moved the references first: {}", show(found))]
     Raced {
         /// What is there, of what was to be moved.
         found: BTreeMap<String, Option<CommitId>>,
@@ -71,10 +71,10 @@ pub enum PushError {
 #[derive(Debug, thiserror::Error)]
 pub enum LookError {
     /// It did not answer.
-    #[error("it did not answer")]
+    #[error("the other repository did not answer")]
     Fetch(#[source] FetchError),
     /// The scratch directory cannot be used.
-    #[error("there is no room to look at it")]
+    #[error("the scratch repository for it cannot be used")]
     Own(#[source] LedgerError),
 }
 

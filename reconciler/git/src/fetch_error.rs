@@ -34,7 +34,9 @@ pub enum FetchError {
         source: RunError,
     },
     /// The protected branch exists and cannot be read. That is not the same as a branch that does not exist.
-    #[error("the protected branch {name} of the origin holds no commit id")]
+    #[error(
+        "the protected branch {name} of the origin is broken: it holds no commit id; set it again with `git update-ref` there"
+    )]
     BrokenBranch {
         /// Its full name.
         name: String,

@@ -31,7 +31,7 @@ pub enum LayoutError {
         to: PathBuf,
     },
     /// A format that git may know and muster does not.
-    #[error("{} has the {what} {value:?}, which muster does not know", path.display())]
+    #[error("{} has the {what} {value:?}, which this version of muster does not know; use a newer one, or convert the repository", path.display())]
     Unknown {
         /// The repository.
         path: PathBuf,

@@ -105,7 +105,9 @@ pub enum LedgerError {
         source: io::Error,
     },
     /// Another process holds the reference's lock file.
-    #[error("the ledger's reference {0} is locked; another process writes it")]
+    #[error(
+        "the ledger's reference {0} is locked by another process; if none runs, remove the file {0}.lock in the ledger"
+    )]
     Locked(String),
     /// git could not pack it.
     #[error("cannot pack the ledger")]

@@ -64,7 +64,9 @@ pub enum OriginError {
     )]
     Helper(String),
     /// Another scheme.
-    #[error("the scheme {0:?} is not one of https, ssh and git")]
+    #[error(
+        "the scheme {0:?} is not one of https, ssh and git; write an https://, ssh:// or git:// URL"
+    )]
     Scheme(String),
     /// A user or a password in the URL (it is not repeated here).
     #[error(
@@ -75,10 +77,14 @@ pub enum OriginError {
         what: &'static str,
     },
     /// No host, or one that begins with '-'.
-    #[error("the origin's URL names no usable host")]
+    #[error(
+        "the origin's URL names no usable host; write it like https://example.org/team/state.git"
+    )]
     Host,
     /// A URL without a path, or with a query or a fragment.
-    #[error("the origin's URL names no usable path")]
+    #[error(
+        "the origin's URL names no usable path; write it like https://example.org/team/state.git"
+    )]
     Path,
 }
 

@@ -23,7 +23,9 @@ pub(crate) enum RefError {
     Io { path: PathBuf, source: io::Error },
     #[error("the reference {name} is broken: it holds no object id")]
     Broken { name: String },
-    #[error("the reference {name} is locked by another process ({name}.lock exists)")]
+    #[error(
+        "the reference {name} is locked by another process; if no git runs there, remove {name}.lock"
+    )]
     Locked { name: String },
     #[error("the reference {name} was changed by somebody else meanwhile")]
     Raced {

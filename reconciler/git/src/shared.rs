@@ -32,7 +32,7 @@ pub enum SharedError {
     #[error("another writer moved the references first; look again and decide anew")]
     Raced,
     /// The repository elsewhere did not take them, and nothing was moved.
-    #[error("nothing was written")]
+    #[error("the other repository did not take the references, and nothing was written")]
     Refused(#[source] Box<PushError>),
     /// The connection broke during the push; the outcome is not known.
     #[error("it is not known whether anything was written")]
@@ -41,7 +41,7 @@ pub enum SharedError {
     #[error("the repository did not answer")]
     Fetch(#[source] FetchError),
     /// Our own repository cannot be written.
-    #[error("our own repository cannot be used")]
+    #[error("our own copy of the repository cannot be used")]
     Own(#[source] LedgerError),
     /// References of our own repository cannot be read or written.
     #[error("a reference of our own repository cannot be used: {0}")]

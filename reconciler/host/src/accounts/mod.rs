@@ -148,7 +148,7 @@ pub enum ReadError {
         line: usize,
     },
     /// A file has more lines than there are ids.
-    #[error("{file} has too many lines")]
+    #[error("{file} has more lines than there can be ids; restore it, for example from {file}-")]
     TooLong {
         /// The file.
         file: File,
