@@ -1,5 +1,5 @@
-//! What forges answer, as much of it as is used. A field that is not there is `None`, and only what nothing can be done without
-//! is asked for; whatever else a forge says, or will say one day, is passed over.
+//! The JSON of forges, as far as it is used. Fields are required only where nothing can be done without them; a missing
+//! one is `None`, and unknown ones are ignored.
 
 use muster_core::commit::CommitId;
 use muster_core::forge::{Proposal, ProposalState};

@@ -1,4 +1,5 @@
-//! What a forge answered, by its own mark for it: asked again, it says *not modified*, which costs none of what it grants us.
+//! Cache of answers by their ETag. Asked again, the forge answers *not modified*, which does not count against the rate
+//! limit.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ const LIMIT: usize = 16 << 20;
 /// The form in which it is kept over a restart.
 const FORMAT: &str = "muster-forge-cache/1";
 
-/// Answers by route, bounded; what was asked for longest ago goes first.
+/// Answers by route, least recently used out first.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     entries: BTreeMap<String, Entry>,
@@ -22,7 +23,7 @@ pub(crate) struct Cache {
 /// One answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Entry {
-    /// The forge's mark for this state of it.
+    /// The ETag.
     pub(crate) etag: String,
     /// The query of the page after this one.
     pub(crate) next: Option<String>,
@@ -79,7 +80,7 @@ impl Cache {
         }
     }
 
-    /// As bytes, to be kept over a restart. `about` is whom they are from.
+    /// As bytes, to be kept over a restart. `about` names the forge and the repository that the answers are from.
     pub(crate) fn keep(&self, about: &str) -> Vec<u8> {
         let kept = Kept {
             format: FORMAT.to_owned(),
@@ -89,7 +90,7 @@ impl Cache {
         serde_json::to_vec(&kept).unwrap_or_default()
     }
 
-    /// What was kept. Anything that cannot be read, or is from another forge, is as if nothing had been: it is asked again.
+    /// The cache out of its bytes; empty when they cannot be read or are from another forge or repository.
     pub(crate) fn recall(bytes: &[u8], about: &str) -> Self {
         let mut cache = Self::default();
         let kept = serde_json::from_slice::<Kept>(bytes).ok();

@@ -9,7 +9,7 @@ pub trait Clock: Send + Sync {
     /// The moment, as this machine believes it to be.
     fn now(&self) -> Time;
 
-    /// How long something has been running; never goes back, whatever is done to [`Clock::now`].
+    /// A monotonic clock: the time since some instant, which never goes back when [`Clock::now`] is set.
     fn steady(&self) -> Duration;
 
     /// Waits.

@@ -1,4 +1,4 @@
-//! Where the two kinds of forge differ in what they call things. Routes begin after the base of the API.
+//! How the two kinds of forge differ in their routes, which begin after the base of the API.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! The word of an app: a JWT signed with its private key, RS256.
+//! The JSON Web Token by which an app signs in, signed with its private key (RS256).
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -9,10 +9,10 @@ use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 
-/// Backdated by so much: a forge refuses what was issued in its future, and clocks differ.
+/// Seconds by which a token is backdated: clocks differ, and a forge refuses a token from its future.
 const EARLIER: i64 = 60;
 
-/// A forge takes ten minutes at most.
+/// Seconds that a token is valid; forges accept ten minutes at most.
 const LASTS: i64 = 540;
 
 /// An app's private key.

@@ -19,10 +19,14 @@ pub mod wire;
 
 mod answers;
 mod cache;
+mod client;
+mod connect;
+mod conversation;
 mod dialect;
 mod jwt;
-mod line;
 mod read;
+mod request;
+mod status;
 mod write;
 
 pub mod forgejo;

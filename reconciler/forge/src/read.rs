@@ -6,47 +6,47 @@ use muster_core::forge::{
 };
 
 use crate::answers::{ChangedFile, Pull, Repository};
+use crate::conversation::SharedConversation;
 use crate::dialect::Dialect;
-use crate::line::Shared;
 
 /// Reads a forge, and can do nothing else there.
 pub struct Reader {
-    line: Shared,
+    conversation: SharedConversation,
 }
 
 impl Reader {
-    pub(crate) fn new(line: Shared) -> Self {
-        Self { line }
+    pub(crate) fn new(conversation: SharedConversation) -> Self {
+        Self { conversation }
     }
 
     /// What the forge answered, to be kept over a restart in a file for root alone: it holds what people wrote, and no secret.
     pub fn keep_answers(&self) -> Vec<u8> {
-        self.line.take().keep_cache()
+        self.conversation.lock().keep_cache()
     }
 
     /// Takes up what [`Reader::keep_answers`] gave. What cannot be read, or is about another repository, is passed over: it is
     /// asked for again.
     pub fn recall_answers(&mut self, bytes: &[u8]) {
-        self.line.take().recall_cache(bytes);
+        self.conversation.lock().recall_cache(bytes);
     }
 }
 
 impl ForgeReader for Reader {
     fn proposals(&mut self, which: Which<'_>) -> Result<Listing, ForgeError> {
-        let mut line = self.line.take();
-        let dialect = line.dialect();
+        let mut conversation = self.conversation.lock();
+        let dialect = conversation.dialect();
         let state = match which {
             Which::Open => "open",
             Which::ChangedSince(_) => "all",
         };
-        let route = line.repository.route(&dialect.pulls(state));
+        let route = conversation.repository.route(&dialect.pulls(state));
         let since = match which {
             Which::Open => None,
             Which::ChangedSince(cursor) => Some(cursor.from()),
         };
         let mut looked_at = Vec::new();
         let mut unread = Vec::new();
-        let pages = line.list::<Pull>(&route, |page| {
+        let pages = conversation.list::<Pull>(&route, |page| {
             // They come in the order of their change: those after a page that ends too early are earlier still.
             let last = page.last().and_then(|it| it.as_ref().ok());
             since.is_some_and(|since| last.and_then(Pull::updated).is_some_and(|it| it < since))
@@ -59,7 +59,7 @@ impl ForgeReader for Reader {
         }
         let before = match which {
             // What changed before now, and is not open, is of no interest.
-            Which::Open => Cursor::at(line.list_began()),
+            Which::Open => Cursor::at(conversation.list_began()),
             Which::ChangedSince(cursor) => cursor.clone(),
         };
         let cursor = before.after(&looked_at);
@@ -79,11 +79,11 @@ impl ForgeReader for Reader {
     }
 
     fn proposal(&mut self, number: u64) -> Result<Proposal, ForgeError> {
-        let mut line = self.line.take();
-        let route = line.repository.route(&format!("/pulls/{number}"));
-        let page = line.get(&route)?;
-        let pull: Pull = line.read(&page)?;
-        pull.proposal(line.dialect())
+        let mut conversation = self.conversation.lock();
+        let route = conversation.repository.route(&format!("/pulls/{number}"));
+        let page = conversation.get(&route)?;
+        let pull: Pull = conversation.read(&page)?;
+        pull.proposal(conversation.dialect())
             .map_err(|why| ForgeError::Garbled {
                 what: page.what,
                 why,
@@ -91,18 +91,21 @@ impl ForgeReader for Reader {
     }
 
     fn proposal_merged_as(&mut self, commit: &CommitId) -> Result<Option<Proposal>, ForgeError> {
-        let mut line = self.line.take();
-        let dialect = line.dialect();
+        let mut conversation = self.conversation.lock();
+        let dialect = conversation.dialect();
         let found = match dialect {
             Dialect::GitHub => {
                 let route = format!("/commits/{commit}/pulls?per_page=100");
-                let route = line.repository.route(&route);
-                line.list::<Pull>(&route, |_| false)
+                let route = conversation.repository.route(&route);
+                conversation.list::<Pull>(&route, |_| false)
             }
             Dialect::Forgejo => {
-                let route = line.repository.route(&format!("/commits/{commit}/pull"));
-                line.get(&route)
-                    .and_then(|page| line.read(&page))
+                let route = conversation
+                    .repository
+                    .route(&format!("/commits/{commit}/pull"));
+                conversation
+                    .get(&route)
+                    .and_then(|page| conversation.read(&page))
                     .map(|it| vec![Ok(it)])
             }
         };
@@ -130,11 +133,11 @@ impl ForgeReader for Reader {
     }
 
     fn changed_paths(&mut self, number: u64) -> Result<Vec<String>, ForgeError> {
-        let mut line = self.line.take();
-        let dialect = line.dialect();
-        let route = line.repository.route(&dialect.files(number));
+        let mut conversation = self.conversation.lock();
+        let dialect = conversation.dialect();
+        let route = conversation.repository.route(&dialect.files(number));
         let mut paths = Vec::new();
-        for file in line.list::<ChangedFile>(&route, |_| false)? {
+        for file in conversation.list::<ChangedFile>(&route, |_| false)? {
             let file = file.map_err(|why| ForgeError::Garbled {
                 what: format!("the files of #{number}"),
                 why,
@@ -148,10 +151,10 @@ impl ForgeReader for Reader {
     }
 
     fn visibility(&mut self) -> Result<Visibility, ForgeError> {
-        let mut line = self.line.take();
-        let route = line.repository.route("");
-        let page = line.get(&route)?;
-        let repository: Repository = line.read(&page)?;
+        let mut conversation = self.conversation.lock();
+        let route = conversation.repository.route("");
+        let page = conversation.get(&route)?;
+        let repository: Repository = conversation.read(&page)?;
         Ok(match repository.is_private() {
             true => Visibility::Private,
             false => Visibility::Public,

@@ -57,11 +57,11 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Secrets that were used of late, to be taken out of whatever is said.
+/// The secrets that were used last, to be redacted from every text.
 #[derive(Default)]
-pub(crate) struct Used(VecDeque<Secret>);
+pub(crate) struct RecentSecrets(VecDeque<Secret>);
 
-impl Used {
+impl RecentSecrets {
     pub(crate) fn remember(&mut self, secret: &Secret) {
         if !self.0.iter().any(|it| it.expose() == secret.expose()) {
             self.0.push_back(secret.clone());
@@ -71,7 +71,7 @@ impl Used {
         }
     }
 
-    pub(crate) fn hide(&self, text: String) -> String {
+    pub(crate) fn redact(&self, text: String) -> String {
         let mut text = text;
         for secret in &self.0 {
             if let Some(word) = secret.as_token()
@@ -86,10 +86,10 @@ impl Used {
 
 /// Where a secret lies. It is read again when the forge no longer accepts it, so that a new one needs no restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SecretFile(Lies);
+pub struct SecretFile(Place);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Lies {
+enum Place {
     At(PathBuf),
     /// The service manager has it, and handed nothing over to this process.
     Elsewhere(PathBuf),
@@ -136,7 +136,7 @@ pub enum SecretError {
 impl SecretFile {
     /// A file of root's, or of the user we run as.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self(Lies::At(path.into()))
+        Self(Place::At(path.into()))
     }
 
     /// A credential that the service manager hands over; `directory` is what `$CREDENTIALS_DIRECTORY` says. Where it says
@@ -150,8 +150,8 @@ impl SecretFile {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
         if plain && !name.is_empty() && !name.starts_with('.') && name.len() <= 255 {
             Ok(Self(match directory {
-                Some(directory) => Lies::At(directory.join(name)),
-                None => Lies::Elsewhere(name.into()),
+                Some(directory) => Place::At(directory.join(name)),
+                None => Place::Elsewhere(name.into()),
             }))
         } else {
             Err(SecretError::Name(name.chars().take(80).collect()))
@@ -161,7 +161,7 @@ impl SecretFile {
     /// Where it lies; of a credential that was not handed over, its name.
     pub fn path(&self) -> &Path {
         match &self.0 {
-            Lies::At(path) | Lies::Elsewhere(path) => path,
+            Place::At(path) | Place::Elsewhere(path) => path,
         }
     }
 
@@ -171,8 +171,8 @@ impl SecretFile {
     /// When it is not there, or somebody else could have written it or may read it, or there is nothing in it.
     pub fn read(&self) -> Result<Secret, SecretError> {
         let path = match &self.0 {
-            Lies::At(path) => path,
-            Lies::Elsewhere(name) => return Err(SecretError::NotHandedOver(name.clone())),
+            Place::At(path) => path,
+            Place::Elsewhere(name) => return Err(SecretError::NotHandedOver(name.clone())),
         };
         let path = || path.clone();
         let not_read = |source| SecretError::Read {
@@ -191,7 +191,7 @@ impl SecretFile {
             .map_err(not_read)?;
         let meta = file.metadata().map_err(not_read)?;
         if !meta.is_file() {
-            return Err(not_safe("it is no plain file"));
+            return Err(not_safe("it is no regular file; put the secret into one"));
         }
         if meta.uid() != 0 && meta.uid() != geteuid().as_raw() {
             return Err(not_safe("it belongs to somebody else; chown it to root"));
@@ -210,10 +210,12 @@ impl SecretFile {
             problem,
         };
         if length as u64 > LARGEST {
-            return Err(unusable("it is larger than 64 KiB"));
+            return Err(unusable(
+                "it is larger than 64 KiB; name the file that holds the secret alone",
+            ));
         }
         if secret.is_empty() {
-            return Err(unusable("it is empty"));
+            return Err(unusable("it is empty; write the secret into it"));
         }
         Ok(secret)
     }

@@ -1,7 +1,7 @@
-//! A forge's word that something happened: a reason to look now instead of a little later, and nothing else.
+//! Webhooks: a forge's message that something happened. It triggers the next poll early, and has no other effect.
 //!
-//! [`hear`] is a function of the headers and the bytes. Whoever does not know the secret gets nothing parsed, and whoever does
-//! gets a [`Poke`]: what a delivery says about heads, people or files is read by nobody (threats G12 to G15).
+//! [`hear`] is a function of the headers and the bytes. A delivery without a valid signature is not parsed; a valid one
+//! gives a [`Poke`], a hint where to look first. What it says about heads, people or files is not used (threats G12 to G15).
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -32,7 +32,7 @@ pub enum Sender {
 #[derive(Clone)]
 pub struct Key(hmac::Key);
 
-/// There is no secret: anybody could knock.
+/// The secret is empty, so anybody could sign a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the webhook's secret is empty: write a long random one into its file, and the same into the forge's settings"
@@ -107,14 +107,14 @@ pub enum Refused {
     NotJson,
 }
 
-/// One delivery, by its own name and by what was signed. Only the second cannot be made up.
+/// One delivery, by its signature and by the id in its headers. Only the signature cannot be forged.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Delivery {
     tag: [u8; 32],
     id: Option<String>,
 }
 
-/// Deliveries of late: the same one again is no reason to look again.
+/// The last deliveries, so that a repeated one triggers nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Deliveries {
     order: VecDeque<Delivery>,

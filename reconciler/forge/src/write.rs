@@ -10,8 +10,9 @@ use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use crate::answers;
+use crate::conversation::{Conversation, SharedConversation};
 use crate::dialect::Dialect;
-use crate::line::{Author, Line, Shared, Voice};
+use crate::request::Author;
 
 /// How many remarks a forge takes at once.
 const ANNOTATIONS_AT_ONCE: usize = 50;
@@ -21,12 +22,12 @@ const CHECK: &str = "muster-check/1:";
 
 /// Tells people on a forge.
 pub struct Writer {
-    line: Shared,
+    conversation: SharedConversation,
 }
 
 impl Writer {
-    pub(crate) fn new(line: Shared) -> Self {
-        Self { line }
+    pub(crate) fn new(conversation: SharedConversation) -> Self {
+        Self { conversation }
     }
 }
 
@@ -39,22 +40,22 @@ impl ForgeWriter for Writer {
         text: &str,
     ) -> Result<Put<CommentId>, ForgeError> {
         fits(marker, text)?;
-        let mut line = self.line.take();
-        let me = line.me()?;
+        let mut conversation = self.conversation.lock();
+        let me = conversation.me()?;
         let body = marker.above(text);
         if let Some(known) = known
-            && let Some(found) = known_comment(&mut line, &me, proposal, known, marker)?
+            && let Some(found) = known_comment(&mut conversation, &me, proposal, known, marker)?
         {
-            return settle(&mut line, proposal, &found, &body);
+            return settle(&mut conversation, proposal, &found, &body);
         }
-        let mut ours = our_comments(&mut line, &me, proposal, marker)?;
+        let mut ours = our_comments(&mut conversation, &me, proposal, marker)?;
         ours.sort_by_key(|it| it.id);
         let Some((kept, others)) = ours.split_first() else {
-            return create(&mut line, proposal, &body);
+            return create(&mut conversation, proposal, &body);
         };
-        let put = settle(&mut line, proposal, kept, &body)?;
+        let put = settle(&mut conversation, proposal, kept, &body)?;
         for other in others {
-            put_out_of_sight(&mut line, kept.id, other);
+            put_out_of_sight(&mut conversation, kept.id, other);
         }
         Ok(put)
     }
@@ -65,22 +66,22 @@ impl ForgeWriter for Writer {
         known: CommentId,
         marker: &Marker,
     ) -> Result<bool, ForgeError> {
-        let mut line = self.line.take();
-        let me = line.me()?;
-        Ok(known_comment(&mut line, &me, proposal, known, marker)?.is_some())
+        let mut conversation = self.conversation.lock();
+        let me = conversation.me()?;
+        Ok(known_comment(&mut conversation, &me, proposal, known, marker)?.is_some())
     }
 
     fn set_status(&mut self, commit: &CommitId, status: &Status) -> Result<Put<()>, ForgeError> {
-        let mut line = self.line.take();
-        let me = line.me()?;
+        let mut conversation = self.conversation.lock();
+        let me = conversation.me()?;
         let state = match status.state {
             StatusState::Pending => "pending",
             StatusState::Success => "success",
             StatusState::Failure => "failure",
         };
-        let route = line.dialect().statuses(commit.as_str());
-        let route = line.repository.route(&route);
-        let latest = line
+        let route = conversation.dialect().statuses(commit.as_str());
+        let route = conversation.repository.route(&route);
+        let latest = conversation
             .list::<answers::CommitStatus>(&route, |_| true)?
             .into_iter()
             .filter_map(Result::ok)
@@ -107,8 +108,10 @@ impl ForgeWriter for Writer {
         if let Some(target) = &status.target {
             body["target_url"] = json!(target);
         }
-        let route = line.repository.route(&format!("/statuses/{commit}"));
-        let _made = line.change(Method::POST, &route, &body)?;
+        let route = conversation
+            .repository
+            .route(&format!("/statuses/{commit}"));
+        let _made = conversation.change(Method::POST, &route, &body)?;
         Ok(match latest {
             Some(_) => Put::Updated(()),
             None => Put::Created(()),
@@ -120,16 +123,12 @@ impl ForgeWriter for Writer {
         commit: &CommitId,
         check: &CheckRun,
     ) -> Result<Put<CheckId>, ForgeError> {
-        let mut line = self.line.take();
-        let app = match &line.voice {
-            Voice::GitHub(voice) => voice.app(),
-            Voice::Forgejo(_) => None,
-        };
-        let Some(app) = app else {
+        let mut conversation = self.conversation.lock();
+        let Some(app) = conversation.client.app() else {
             return Ok(Put::NotOffered);
         };
         let hash = hash_of(check);
-        let found = our_check(&mut line, app, commit, &check.name)?;
+        let found = our_check(&mut conversation, app, commit, &check.name)?;
         if let Some(found) = &found
             && found.external_id.as_deref() == Some(hash.as_str())
         {
@@ -147,20 +146,20 @@ impl ForgeWriter for Writer {
         if rest == 0 {
             conclude(&mut body, check, &hash);
         } else {
-            // Green or red only once every remark is there; until then, it is not what was asked for.
+            // It concludes only with the last annotation; until then it is in progress.
             body["status"] = json!("in_progress");
         }
-        let runs = line.repository.route("/check-runs");
+        let runs = conversation.repository.route("/check-runs");
         let (id, put) = match reused {
             Some(run) => {
                 let route = format!("{runs}/{}", run.id);
-                let _updated = line.change(Method::PATCH, &route, &body)?;
+                let _updated = conversation.change(Method::PATCH, &route, &body)?;
                 (run.id, Put::Updated(CheckId(run.id)))
             }
             None => {
                 body["head_sha"] = json!(commit.as_str());
-                let page = line.change(Method::POST, &runs, &body)?;
-                let made: answers::Made = line.read(&page)?;
+                let page = conversation.change(Method::POST, &runs, &body)?;
+                let made: answers::Made = conversation.read(&page)?;
                 (made.id, Put::Created(CheckId(made.id)))
             }
         };
@@ -171,7 +170,7 @@ impl ForgeWriter for Writer {
             if rest == 0 {
                 conclude(&mut body, check, &hash);
             }
-            let _updated = line.change(Method::PATCH, &route, &body)?;
+            let _updated = conversation.change(Method::PATCH, &route, &body)?;
         }
         Ok(put)
     }
@@ -183,13 +182,13 @@ impl ForgeWriter for Writer {
         issue: &Issue,
     ) -> Result<Put<IssueNumber>, ForgeError> {
         fits(marker, &issue.text)?;
-        let mut line = self.line.take();
+        let mut conversation = self.conversation.lock();
         let body = marker.above(&issue.text);
-        let Some(found) = our_issue(&mut line, known, marker)? else {
-            let route = line.repository.route("/issues");
+        let Some(found) = our_issue(&mut conversation, known, marker)? else {
+            let route = conversation.repository.route("/issues");
             let sent = json!({"title": issue.title, "body": body});
-            let page = line.change(Method::POST, &route, &sent)?;
-            let made: answers::MadeIssue = line.read(&page)?;
+            let page = conversation.change(Method::POST, &route, &sent)?;
+            let made: answers::MadeIssue = conversation.read(&page)?;
             return Ok(Put::Created(IssueNumber(made.number)));
         };
         let number = IssueNumber(found.number);
@@ -206,8 +205,10 @@ impl ForgeWriter for Writer {
         if changes.is_empty() {
             return Ok(Put::Unchanged(number));
         }
-        let route = line.repository.route(&format!("/issues/{}", found.number));
-        let _updated = line.change(Method::PATCH, &route, &Value::Object(changes))?;
+        let route = conversation
+            .repository
+            .route(&format!("/issues/{}", found.number));
+        let _updated = conversation.change(Method::PATCH, &route, &Value::Object(changes))?;
         Ok(Put::Updated(number))
     }
 
@@ -216,13 +217,15 @@ impl ForgeWriter for Writer {
         known: Option<IssueNumber>,
         marker: &Marker,
     ) -> Result<Closed, ForgeError> {
-        let mut line = self.line.take();
-        let found = our_issue(&mut line, known, marker)?;
+        let mut conversation = self.conversation.lock();
+        let found = our_issue(&mut conversation, known, marker)?;
         let Some(found) = found.filter(|it| it.state.as_deref() == Some("open")) else {
             return Ok(Closed::NoneOpen);
         };
-        let route = line.repository.route(&format!("/issues/{}", found.number));
-        let _updated = line.change(Method::PATCH, &route, &json!({"state": "closed"}))?;
+        let route = conversation
+            .repository
+            .route(&format!("/issues/{}", found.number));
+        let _updated = conversation.change(Method::PATCH, &route, &json!({"state": "closed"}))?;
         Ok(Closed::Closed(IssueNumber(found.number)))
     }
 }
@@ -244,21 +247,23 @@ fn same(shown: &str, body: &str) -> bool {
 
 /// The comment of that number, if it is still ours, of this marker, and under this proposal.
 fn known_comment(
-    line: &mut Line,
+    conversation: &mut Conversation,
     me: &Author,
     proposal: u64,
     known: CommentId,
     marker: &Marker,
 ) -> Result<Option<answers::Comment>, ForgeError> {
-    let route = line.repository.route(&format!("/issues/comments/{known}"));
-    let page = match line.get(&route) {
+    let route = conversation
+        .repository
+        .route(&format!("/issues/comments/{known}"));
+    let page = match conversation.get(&route) {
         // Forgejo's way to say that it is something else.
         Ok(page) if page.body.is_empty() => return Ok(None),
         Ok(page) => page,
         Err(ForgeError::NotThere { .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let comment: answers::Comment = line.read(&page)?;
+    let comment: answers::Comment = conversation.read(&page)?;
     let ours = is_ours(&comment, me, marker) && comment.under() == Some(proposal);
     Ok(Some(comment).filter(|_| ours))
 }
@@ -268,15 +273,17 @@ fn is_ours(comment: &answers::Comment, me: &Author, marker: &Marker) -> bool {
 }
 
 fn our_comments(
-    line: &mut Line,
+    conversation: &mut Conversation,
     me: &Author,
     proposal: u64,
     marker: &Marker,
 ) -> Result<Vec<answers::Comment>, ForgeError> {
-    let route = line.repository.route(&line.dialect().comments(proposal));
+    let route = conversation
+        .repository
+        .route(&conversation.dialect().comments(proposal));
     let mut ours = Vec::new();
-    for comment in line.list::<answers::Comment>(&route, |_| false)? {
-        // One that cannot be read may be ours: another beside it would be worse than none.
+    for comment in conversation.list::<answers::Comment>(&route, |_| false)? {
+        // A comment that cannot be read may be ours: a duplicate would be worse than no comment.
         let comment = comment.map_err(|why| ForgeError::Garbled {
             what: format!("the comments of #{proposal}"),
             why,
@@ -290,7 +297,7 @@ fn our_comments(
 
 /// Makes a comment that is there say `body`.
 fn settle(
-    line: &mut Line,
+    conversation: &mut Conversation,
     proposal: u64,
     found: &answers::Comment,
     body: &str,
@@ -299,33 +306,40 @@ fn settle(
     if same(found.body.as_deref().unwrap_or_default(), body) {
         return Ok(Put::Unchanged(id));
     }
-    let route = line.repository.route(&format!("/issues/comments/{id}"));
-    match line.change(Method::PATCH, &route, &json!({"body": body})) {
+    let route = conversation
+        .repository
+        .route(&format!("/issues/comments/{id}"));
+    match conversation.change(Method::PATCH, &route, &json!({"body": body})) {
         Ok(_) => Ok(Put::Updated(id)),
         // Somebody has just deleted it.
-        Err(ForgeError::NotThere { .. }) => create(line, proposal, body),
+        Err(ForgeError::NotThere { .. }) => create(conversation, proposal, body),
         Err(error) => Err(error),
     }
 }
 
-fn create(line: &mut Line, proposal: u64, body: &str) -> Result<Put<CommentId>, ForgeError> {
+fn create(
+    conversation: &mut Conversation,
+    proposal: u64,
+    body: &str,
+) -> Result<Put<CommentId>, ForgeError> {
     let route = format!("/issues/{proposal}/comments");
-    let route = line.repository.route(&route);
-    let page = line.change(Method::POST, &route, &json!({"body": body}))?;
-    let made: answers::Made = line.read(&page)?;
+    let route = conversation.repository.route(&route);
+    let page = conversation.change(Method::POST, &route, &json!({"body": body}))?;
+    let made: answers::Made = conversation.read(&page)?;
     Ok(Put::Created(CommentId(made.id)))
 }
 
-/// Puts a comment of ours that is one too many out of sight. That it stays in sight is no reason to tell nothing.
-fn put_out_of_sight(line: &mut Line, kept: u64, other: &answers::Comment) {
-    let hidden = match line.dialect() {
+/// Hides a duplicate comment of ours, or marks it as out of date. A failure is only logged: the report itself was written.
+fn put_out_of_sight(conversation: &mut Conversation, kept: u64, other: &answers::Comment) {
+    let hidden = match conversation.dialect() {
         Dialect::GitHub if other.minimized.as_ref().is_some_and(|it| !it.is_null()) => return,
-        Dialect::GitHub => minimise(line, other),
+        Dialect::GitHub => minimise(conversation, other),
         Dialect::Forgejo => {
             let route = format!("/issues/comments/{}", other.id);
-            let route = line.repository.route(&route);
+            let route = conversation.repository.route(&route);
             let text = format!("*Out of date: see [the other comment](#issuecomment-{kept}).*");
-            line.change(Method::PATCH, &route, &json!({"body": text}))
+            conversation
+                .change(Method::PATCH, &route, &json!({"body": text}))
                 .map(drop)
         }
     };
@@ -334,10 +348,11 @@ fn put_out_of_sight(line: &mut Line, kept: u64, other: &answers::Comment) {
     }
 }
 
-fn minimise(line: &mut Line, comment: &answers::Comment) -> Result<(), ForgeError> {
+fn minimise(conversation: &mut Conversation, comment: &answers::Comment) -> Result<(), ForgeError> {
     let query = "mutation($id: ID!) { minimizeComment(input: {subjectId: $id, classifier: OUTDATED}) { clientMutationId } }";
-    let page = line.graphql(&json!({"query": query, "variables": {"id": comment.node_id}}))?;
-    let answer: answers::GraphqlAnswer = line.read(&page)?;
+    let page =
+        conversation.graphql(&json!({"query": query, "variables": {"id": comment.node_id}}))?;
+    let answer: answers::GraphqlAnswer = conversation.read(&page)?;
     match answer.errors.unwrap_or_default().into_iter().next() {
         None => Ok(()),
         Some(first) => Err(ForgeError::Refused {
@@ -349,7 +364,7 @@ fn minimise(line: &mut Line, comment: &answers::Comment) -> Result<(), ForgeErro
 
 /// The latest run of that name on a commit, if it is ours.
 fn our_check(
-    line: &mut Line,
+    conversation: &mut Conversation,
     app: u64,
     commit: &CommitId,
     name: &str,
@@ -357,9 +372,9 @@ fn our_check(
     let name_of_it = crate::dialect::encode(name);
     let route =
         format!("/commits/{commit}/check-runs?check_name={name_of_it}&filter=latest&per_page=100");
-    let route = line.repository.route(&route);
-    let page = line.get(&route)?;
-    let runs: answers::CheckRuns = line.read(&page)?;
+    let route = conversation.repository.route(&route);
+    let page = conversation.get(&route)?;
+    let runs: answers::CheckRuns = conversation.read(&page)?;
     Ok(runs
         .check_runs
         .into_iter()
@@ -442,21 +457,21 @@ fn annotation(it: &Annotation) -> Value {
 
 /// The latest issue of ours with that marker, open or not.
 fn our_issue(
-    line: &mut Line,
+    conversation: &mut Conversation,
     known: Option<IssueNumber>,
     marker: &Marker,
 ) -> Result<Option<answers::Issue>, ForgeError> {
-    let me = line.me()?;
+    let me = conversation.me()?;
     let ours = |it: &answers::Issue| {
         it.pull_request.as_ref().is_none_or(Value::is_null)
             && me.is(it.user.as_ref())
             && marker.is_above(it.body.as_deref().unwrap_or_default())
     };
     if let Some(IssueNumber(number)) = known {
-        let route = line.repository.route(&format!("/issues/{number}"));
-        match line.get(&route) {
+        let route = conversation.repository.route(&format!("/issues/{number}"));
+        match conversation.get(&route) {
             Ok(page) => {
-                let issue: answers::Issue = line.read(&page)?;
+                let issue: answers::Issue = conversation.read(&page)?;
                 if ours(&issue) {
                     return Ok(Some(issue));
                 }
@@ -465,10 +480,10 @@ fn our_issue(
             Err(error) => return Err(error),
         }
     }
-    let route = line.dialect().issues_of(&me.login);
-    let route = line.repository.route(&route);
+    let route = conversation.dialect().issues_of(&me.login);
+    let route = conversation.repository.route(&route);
     let mut latest: Option<answers::Issue> = None;
-    for issue in line.list::<answers::Issue>(&route, |_| false)? {
+    for issue in conversation.list::<answers::Issue>(&route, |_| false)? {
         let issue = issue.map_err(|why| ForgeError::Garbled {
             what: "our issues".into(),
             why,

@@ -1,10 +1,10 @@
-//! What a person wants to know of a commit before deciding about it.
+//! Author, time and subject of a commit, for people who decide about it.
 
 use gix::hash::oid;
 use gix::objs::{self, CommitRef};
 
-use crate::files::ReadError;
 use crate::objects::{SMALL, Source};
+use crate::read_error::ReadError;
 
 /// Who made a commit, when, and what it is called. All of it is what the commit says of itself; bytes that are no text
 /// are replaced, and nothing is escaped.

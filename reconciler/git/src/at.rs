@@ -12,9 +12,10 @@ use gix::hash::ObjectId;
 use gix::objs::{self, TagRefIter};
 use muster_core::commit::CommitId;
 
-use crate::files::{self, Files, ReadError};
+use crate::files::{self, Files};
+use crate::layout::{self, Layout, LayoutError, RefStorage};
 use crate::objects::{Objects, SMALL, Source, commit_id};
-use crate::origin::{self, Layout, LayoutError, RefStorage};
+use crate::read_error::ReadError;
 use crate::refs;
 
 /// Tags of tags that are followed to what they are about.
@@ -143,7 +144,7 @@ fn resolve(repository: &Path, layout: &Layout, revision: &str) -> Result<ObjectI
         Some(name) => refs::read(&layout.common, &name, layout.kind),
         None => {
             let (git_dir, common) =
-                origin::dirs(repository).map_err(|source| AtError::Repository {
+                layout::dirs(repository).map_err(|source| AtError::Repository {
                     path: repository.to_owned(),
                     source,
                 })?;

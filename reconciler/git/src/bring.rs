@@ -1,4 +1,5 @@
-//! Bringing the heads of pull requests into the mirror. What one of them holds back keeps no other from coming.
+//! Fetching the heads of pull requests into the mirror. One that cannot be fetched does not keep the others from being
+//! fetched.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,10 +7,12 @@ use std::path::Path;
 use gix::hash::ObjectId;
 use muster_core::commit::CommitId;
 
+use crate::fetch_error::FetchError;
+use crate::layout::Layout;
 use crate::local;
-use crate::mirror::{FetchError, Mirror};
+use crate::mirror::Mirror;
 use crate::objects::{Source, commit_id, object_id};
-use crate::origin::{Layout, Origin, RemoteUrl};
+use crate::origin::{Origin, RemoteUrl};
 use crate::pack::Keep;
 use crate::refs;
 use crate::remote;
@@ -19,12 +22,12 @@ const PULLS: &str = "refs/pull/";
 /// Where the mirror keeps those it fetched: `refs/pull/7/head` becomes `refs/muster/fetched/pull/7`.
 const FETCHED_PULLS: &str = "refs/muster/fetched/pull/";
 
-/// In how many turns one asks again for what git refused to fetch.
+/// What git refused to fetch is asked for again in every so many calls.
 const ASK_AGAIN: u32 = 20;
 
 impl Mirror {
-    /// Brings here the head of each pull request by its number, from `refs/pull/<number>/head`, so that it can be merged;
-    /// those of any other are let go of. Gives the reason for each that did not come, such as one that is elsewhere by now.
+    /// Fetches the head of each of these pull requests from `refs/pull/<number>/head`, so that it can be merged, and forgets
+    /// the heads of all others. Returns the reason for each that is missing, such as a head that has moved by now.
     ///
     /// # Errors
     /// When the origin did not answer at all.
@@ -72,7 +75,7 @@ impl Mirror {
                 }
             }
         } else if wanted.values().any(|id| !self.is_here(id)) {
-            // What is in packs that came since is only seen when they are looked for.
+            // An open object database does not see packs that were added since.
             self.look_into(&layout.objects()).map_err(self.failed())?;
         }
         for (number, head) in heads {
@@ -88,7 +91,7 @@ impl Mirror {
         url: &RemoteUrl,
         heads: &BTreeMap<u64, CommitId>,
     ) -> Result<BTreeMap<u64, String>, FetchError> {
-        // What pull requests leave behind goes away when the mirror is packed.
+        // The next packing drops the objects of pull requests that are gone.
         self.keep = Keep::Referenced;
         let here = refs::list(&self.dir, FETCHED_PULLS, self.own.kind())?;
         let kept: BTreeMap<String, ObjectId> = heads
@@ -116,11 +119,11 @@ impl Mirror {
             } else if ask_again {
                 again.push((*number, refspec));
             } else {
-                let why = "git refused to fetch it, and asks again now and then";
+                let why = "git refused to fetch it; it is tried again now and then";
                 reasons.insert(*number, why.to_owned());
             }
         }
-        // What was refused before is asked for by itself, so that the others come in one conversation.
+        // What was refused before is fetched apart, so that one connection is enough for the others.
         reasons.extend(remote::fetch_each(self, url, due)?);
         reasons.extend(remote::fetch_each(self, url, again)?);
         for (number, head) in heads {
@@ -164,7 +167,7 @@ fn number_of(name: &str) -> Option<u64> {
         .ok()
 }
 
-/// Why what is there is not the head that was asked for, if it is not.
+/// The reason why `found` is not the head that was asked for; `None` when it is.
 fn differs(head: &CommitId, found: Option<&ObjectId>) -> Option<String> {
     match found {
         Some(found) if *found == object_id(head) => None,

@@ -1,5 +1,5 @@
-//! References that a repository of ours shares with one elsewhere: asked for, brought here, and moved there, all of them or
-//! none, each only from where it was seen.
+//! References that a repository of ours shares with another repository: listed, fetched, and pushed atomically by
+//! compare-and-swap (all of them move, each from the commit where it was last seen, or none does).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,17 +8,20 @@ use std::process::Command;
 use gix::hash::{Kind, ObjectId};
 use muster_core::commit::CommitId;
 
+use crate::carry;
+use crate::fetch_error::FetchError;
+use crate::layout::{Layout, RefStorage};
 use crate::ledger::{Ledger, LedgerError};
-use crate::local::{self, dir_size};
-use crate::mirror::FetchError;
+use crate::local;
 use crate::objects::{Objects, commit_id, object_id};
-use crate::origin::{Layout, Origin, RefStorage, RemoteUrl};
+use crate::origin::{Origin, RemoteUrl};
+use crate::pack;
 use crate::refs;
 use crate::remote::git_in;
 use crate::run::{self, Limits, RunError};
 use crate::sync::Durability;
 
-/// A repository elsewhere, and ours, which has the objects.
+/// Another repository that shares references with ours; ours has the objects.
 #[derive(Debug, Clone)]
 pub struct Counterpart {
     dir: PathBuf,
@@ -26,7 +29,7 @@ pub struct Counterpart {
     limits: Limits,
 }
 
-/// A reference that is to be moved, by its name, which is the same here and there.
+/// The move of one reference in the other repository; it has the same name in ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {
     /// Its full name.
@@ -41,7 +44,7 @@ pub struct Move {
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
     /// Something is elsewhere by now; nothing was moved.
-    #[error("somebody else was there first: {}", show(found))]
+    #[error("another writer moved the references first: {}", show(found))]
     Raced {
         /// What is there, of what was to be moved.
         found: BTreeMap<String, Option<CommitId>>,
@@ -64,14 +67,14 @@ pub enum PushError {
     },
 }
 
-/// Why what is elsewhere cannot be looked at.
+/// Why the other repository cannot be looked into.
 #[derive(Debug, thiserror::Error)]
 pub enum LookError {
     /// It did not answer.
-    #[error("it did not answer")]
+    #[error("the other repository did not answer")]
     Fetch(#[source] FetchError),
     /// The scratch directory cannot be used.
-    #[error("there is no room to look at it")]
+    #[error("the scratch repository for it cannot be used")]
     Own(#[source] LedgerError),
 }
 
@@ -105,7 +108,7 @@ impl Counterpart {
         &self.origin
     }
 
-    /// Where these references are there; those that are not there are left out.
+    /// The commits of these references in the other repository; references that do not exist there are left out.
     ///
     /// # Errors
     /// When it did not answer.
@@ -152,8 +155,8 @@ impl Counterpart {
             .collect())
     }
 
-    /// Makes our references below `below` (such as `refs/muster/bot/`, with the slash) those that are there, with all that
-    /// they lead to, and gives them.
+    /// Fetches the references below `below` (such as `refs/muster/bot/`, with the slash) and their objects, removes those
+    /// of ours that are gone there, and returns what there is now.
     ///
     /// # Errors
     /// When it did not answer, or something could not be brought here.
@@ -188,7 +191,7 @@ impl Counterpart {
             .collect())
     }
 
-    /// Fetches from a server, and lets go of what is gone there.
+    /// Fetches from a server, and removes references that are gone there.
     fn fetch(&self, url: &RemoteUrl, refspec: &str) -> Result<(), FetchError> {
         let mut command = self.git(url)?;
         command.args([
@@ -204,14 +207,14 @@ impl Counterpart {
             refspec,
         ]);
         let packs = self.dir.join("objects/pack");
-        let mut used = || dir_size(&packs);
+        let mut used = || pack::unfinished_bytes(&packs);
         run::run_watched(command, "git fetch", b"", self.limits, &mut used)
             .map(drop)
             .map_err(self.failed())
     }
 
-    /// What a reference leads to there, in the scratch directory `scratch`: objects that are here are not brought again, and
-    /// nothing of it gets into our repository.
+    /// Fetches one reference into the scratch repository `scratch` and opens it. Objects that our repository has are not
+    /// fetched again, and nothing is written to our repository.
     ///
     /// # Errors
     /// When it did not answer, or cannot be read.
@@ -270,7 +273,7 @@ impl Counterpart {
         self.carry(take, put, &wanted, known)
     }
 
-    /// Moves these references there, all of them or none. One that is where it is to be already is no obstacle.
+    /// Moves these references in the other repository, all of them or none. One that has moved already counts as moved.
     ///
     /// # Errors
     /// [`PushError`] says whether anything was moved, so far as that can be known.
@@ -282,7 +285,7 @@ impl Counterpart {
         let Err(source) = tried.map_err(Box::new) else {
             return Ok(());
         };
-        // An answer can get lost, and what git prints of a refusal is for people: whoever looks knows.
+        // The answer may be lost, and git words refusals for people: only a new look tells what happened.
         let names: Vec<_> = moves.iter().map(|it| it.name.as_str()).collect();
         let origin = self.origin.to_string();
         let Ok(there) = self.ask(&names) else {
@@ -366,7 +369,7 @@ impl Counterpart {
     /// Carries the objects that `wanted` leads to and `known` does not from one repository to another.
     fn carry(
         &self,
-        mut take: Command,
+        take: Command,
         mut put: Command,
         wanted: &[&ObjectId],
         known: &[ObjectId],
@@ -376,25 +379,13 @@ impl Counterpart {
             .map(|id| format!("{id}\n"))
             .chain(known.iter().map(|id| format!("^{id}\n")))
             .collect();
-        take.args([
-            "pack-objects",
-            "--revs",
-            "--stdout",
-            "--quiet",
-            "--delta-base-offset",
-            "--thin",
-        ]);
         put.args(["-c", "core.fsync=all"]);
-        put.args(["index-pack", "--stdin", "--fix-thin", "--strict"]);
-        let packs = self.dir.join("objects/pack");
-        let mut used = || dir_size(&packs);
-        run::pipe(
+        carry::objects(
             take,
-            revisions.as_bytes(),
             put,
-            "git pack-objects",
+            &revisions,
+            &self.dir.join("objects/pack"),
             self.limits,
-            &mut used,
         )
         .map_err(self.failed())
     }

@@ -13,16 +13,10 @@ use std::fmt;
 use gix::hash::ObjectId;
 use gix::objs;
 
-use crate::objects::{Entry, Source};
-
-/// The largest file that is read, in bytes.
-pub const FILE_LIMIT: u64 = 256 << 20;
-/// The most that the files of one commit may be together, in bytes.
-pub const TOTAL_LIMIT: u64 = 1 << 30;
-/// The most files that are read of one commit.
-pub const COUNT_LIMIT: usize = 100_000;
-/// The deepest directory below `services/`.
-pub const DEPTH_LIMIT: usize = 16;
+use crate::objects::{Source, TreeEntry};
+pub use crate::read_error::{
+    COUNT_LIMIT, DEPTH_LIMIT, FILE_LIMIT, Found, PathProblem, ReadError, TOTAL_LIMIT,
+};
 
 const FILES: [&str; 2] = ["roster.yaml", "tiers.yaml"];
 const FLAT_DIRS: [&str; 3] = ["hosts", "guests", "clusters"];
@@ -49,122 +43,6 @@ pub struct File {
 
 /// The files of a commit by path (`hosts/devvm.yaml`).
 pub type Files = BTreeMap<String, File>;
-
-/// Why a commit's files cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The object is in no repository that is looked at: a shallow or partial clone, or removed by `git gc`.
-    #[error(
-        "the object {id} is missing; a shallow or partial clone cannot be an origin: `git fetch --unshallow --refetch` there"
-    )]
-    Missing {
-        /// Its id.
-        id: String,
-    },
-    /// The object's content is not what its id says.
-    #[error("the object {id} is damaged; `git fsck` in the origin tells more")]
-    Damaged {
-        /// Its id.
-        id: String,
-    },
-    /// The id names an object of another kind.
-    #[error("the object {id} is a {found}, not a {expected}")]
-    WrongKind {
-        /// Its id.
-        id: String,
-        /// What it is.
-        found: String,
-        /// What it has to be.
-        expected: String,
-    },
-    /// The object is too large to be read.
-    #[error("the object {id} has {size} bytes, more than the limit of {limit}")]
-    TooLarge {
-        /// Its id.
-        id: String,
-        /// Its size in bytes.
-        size: u64,
-        /// The limit in bytes.
-        limit: u64,
-    },
-    /// Something other than a plain file stands where muster reads one.
-    #[error("{}", display_problems(.0))]
-    Paths(Vec<PathProblem>),
-    /// The files together pass a limit.
-    #[error("the commit has more {what} than the limit of {limit}")]
-    TooMuch {
-        /// Files or bytes.
-        what: &'static str,
-        /// The limit.
-        limit: u64,
-    },
-    /// The repository itself cannot be opened.
-    #[error("cannot open the objects")]
-    Store(#[source] std::io::Error),
-}
-
-/// One path that cannot be read as a plain file.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PathProblem {
-    /// The path; bytes outside `[A-Za-z0-9._/-]` are escaped.
-    pub path: String,
-    /// What stands there.
-    pub found: Found,
-}
-
-/// What stands in a place where only a plain file may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Found {
-    /// Mode 120000.
-    Symlink,
-    /// Mode 160000.
-    Submodule,
-    /// Mode 100755.
-    Executable,
-    /// A directory in the place of a file.
-    Directory,
-    /// A file in the place of a directory.
-    NotDirectory,
-    /// A mode that git does not write.
-    OddMode(u16),
-    /// A name with other characters than `[A-Za-z0-9._-]`.
-    OddName,
-    /// A directory deeper than [`DEPTH_LIMIT`].
-    TooDeep,
-}
-
-impl fmt::Display for PathProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PathProblem { path, found } = self;
-        match found {
-            Found::Symlink => write!(f, "{path}: is a symbolic link; make it a plain file"),
-            Found::Submodule => write!(f, "{path}: is a submodule; make it a plain file"),
-            Found::Executable => write!(
-                f,
-                "{path}: is executable; `git update-index --chmod=-x {path}`"
-            ),
-            Found::Directory => write!(f, "{path}: is a directory; make it a plain file"),
-            Found::NotDirectory => write!(f, "{path}: is not a directory; move it away"),
-            Found::OddMode(mode) => write!(f, "{path}: has the mode {mode:o}; only 100644 is read"),
-            Found::OddName => write!(
-                f,
-                "{path}: names here may hold only letters, digits, '.', '_' and '-'; rename it"
-            ),
-            Found::TooDeep => write!(
-                f,
-                "{path}: is more than {DEPTH_LIMIT} directories deep; move it up"
-            ),
-        }
-    }
-}
-
-fn display_problems(problems: &[PathProblem]) -> String {
-    problems
-        .iter()
-        .map(PathProblem::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
-}
 
 /// What a tree holds in the places that muster reads.
 #[derive(Default)]
@@ -201,7 +79,7 @@ impl Listing {
         &mut self,
         objects: &impl Source,
         path: &str,
-        entry: &Entry,
+        entry: &TreeEntry,
         depth: Option<usize>,
     ) -> Result<(), ReadError> {
         match entry.mode {
@@ -227,7 +105,7 @@ impl Listing {
         Ok(())
     }
 
-    fn file(&mut self, path: String, entry: &Entry) -> Result<(), ReadError> {
+    fn file(&mut self, path: String, entry: &TreeEntry) -> Result<(), ReadError> {
         match entry.mode {
             0o100644 => {
                 self.files.insert(path, entry.id);

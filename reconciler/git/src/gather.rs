@@ -1,7 +1,7 @@
-//! Gathering the references below some directories of an origin, such as the ledgers of many hosts.
+//! Fetching every reference below some directories of an origin, such as the ledgers of many hosts.
 //!
-//! From a local origin nothing is copied: its references are read here, when something has moved, and its objects through
-//! the view. From a server it is one conversation, whether or not something moved.
+//! From a local origin nothing is copied: its references are read when something has moved, and its objects through the
+//! mirror's view. A server is asked once in each call, whether or not something moved.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,16 +9,20 @@ use std::path::Path;
 use gix::objs;
 use muster_core::commit::CommitId;
 
-use crate::files::ReadError;
-use crate::ledger;
+use crate::commits;
+use crate::fetch_error::FetchError;
+use crate::heads::Gathered;
+use crate::layout::Layout;
 use crate::local;
-use crate::mirror::{FetchError, Mirror};
+use crate::mirror::Mirror;
 use crate::objects::{Source, commit_id, object_id};
-use crate::origin::{Layout, Origin, RemoteUrl, Signature};
+use crate::origin::{Origin, RemoteUrl};
 use crate::pack::Keep;
+use crate::read_error::ReadError;
 use crate::refs;
 use crate::remote;
 use crate::run::RunError;
+use crate::signature::Signature;
 
 /// Where the mirror keeps what it gathered: `refs/x` becomes `refs/muster/fetched/below/x`.
 const GATHERED: &str = "refs/muster/fetched/below/";
@@ -26,17 +30,8 @@ const GATHERED: &str = "refs/muster/fetched/below/";
 /// The largest commit that is read of a ledger: many steps in one message.
 const COMMIT_LIMIT: u64 = 64 << 20;
 
-/// What the references that were asked for point to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Gathered {
-    /// By full name in the origin.
-    pub found: BTreeMap<String, CommitId>,
-    /// Those that could not be read or fetched, each with the reason; an older value may stand in `found`.
-    pub unread: BTreeMap<String, String>,
-}
-
 impl Mirror {
-    /// Brings here what is below each of `dirs` (such as `refs/muster/host/`, with the slash) in `origin`.
+    /// Fetches the references below each of `dirs` (such as `refs/muster/host/`, with the slash) in `origin`.
     ///
     /// # Errors
     /// When the origin did not answer. What was gathered before stays.
@@ -98,7 +93,7 @@ impl Mirror {
     }
 
     fn gather_remote(&mut self, url: &RemoteUrl, dirs: &[&str]) -> Result<Gathered, FetchError> {
-        // Signs of life that were replaced are of no use to anybody.
+        // The next packing drops liveness commits that were replaced.
         self.keep = Keep::Referenced;
         let refspecs: Vec<String> = dirs
             .iter()
@@ -155,7 +150,7 @@ impl Mirror {
         wanted: &dyn Fn(&str) -> bool,
     ) -> Result<BTreeMap<String, Vec<u8>>, ReadError> {
         let id = object_id(commit);
-        self.own_or_view(|objects| ledger::files_where(objects, &id, wanted))
+        self.own_or_view(|objects| commits::files_where(objects, &id, wanted))
     }
 
     /// The first commit that is `wanted` by its message, from `commit` back along the first parents, of `limit` at most.
@@ -169,7 +164,7 @@ impl Mirror {
         wanted: &dyn Fn(&[u8]) -> bool,
     ) -> Result<Option<CommitId>, ReadError> {
         let id = object_id(commit);
-        self.own_or_view(|objects| ledger::look_back(objects, &id, limit, wanted))
+        self.own_or_view(|objects| commits::look_back(objects, &id, limit, wanted))
     }
 }
 

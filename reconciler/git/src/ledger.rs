@@ -9,25 +9,27 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gix::bstr::{BString, ByteSlice};
+use gix::bstr::ByteSlice;
 use gix::hash::{Kind, ObjectId, oid};
 use gix::objs::tree::{EntryKind, EntryMode};
-use gix::objs::{self, CommitRef, CommitRefIter, WriteTo};
+use gix::objs::{self, CommitRefIter};
 use muster_core::commit::CommitId;
 use muster_core::host_key::{HostKey, verify_commit};
 
-use crate::files::{FILE_LIMIT, ReadError, is_plain_name};
-use crate::mirror::lay_out;
+use crate::bare;
+use crate::commits::{files_where, look_back, new_commit, serialize};
+use crate::files::is_plain_name;
 use crate::objects::{Objects, SMALL, Source, commit_id, object_id};
-use crate::pack::{self, Keep, PackError, Packed, Written};
+use crate::pack::{self, Keep, PackError, PackFormat, Packed};
+use crate::read_error::ReadError;
 use crate::refs::{self, RefError};
 use crate::run::RunError;
 use crate::sync::{self, Durability, EmptyRefs, ObjectWriter, sync_dir};
 
 /// Where the ledgers of hosts are.
 const HOSTS: &str = "refs/muster/host/";
-/// From how many loose objects on the first pack is made: the first commit of a host with many people leaves a file for
-/// each shard, and every start would open them all.
+/// The first pack is made above this many loose objects: the first commit of a host with many people writes an object for
+/// each shard, and every start would have to open all of them.
 const FIRST_PACK: usize = 200;
 
 /// A ledger, open for reading; its one writer also commits.
@@ -103,7 +105,9 @@ pub enum LedgerError {
         source: io::Error,
     },
     /// Another process holds the reference's lock file.
-    #[error("the ledger's reference {0} is locked; another process writes it")]
+    #[error(
+        "the ledger's reference {0} is locked by another process; if none runs, remove the file {0}.lock in the ledger"
+    )]
     Locked(String),
     /// git could not pack it.
     #[error("cannot pack the ledger")]
@@ -123,7 +127,7 @@ impl Ledger {
             dir: dir.to_owned(),
             source,
         };
-        lay_out(dir, Kind::Sha1, SETTINGS).map_err(failed)?;
+        bare::create(dir, Kind::Sha1, SETTINGS).map_err(failed)?;
         for made in [dir.join("objects").as_path(), dir]
             .into_iter()
             .chain(dir.parent().filter(|dir| !dir.as_os_str().is_empty()))
@@ -297,10 +301,7 @@ impl Ledger {
             return Err(self.raced(&self.reference, parent, found));
         }
         let broken = |source: ReadError| self.broken(&self.reference, source);
-        let before = match parent {
-            Some(parent) => self.objects.commit(&parent).map_err(broken)?.tree,
-            None => ObjectId::empty_tree(Kind::Sha1),
-        };
+        let before = self.tree_of(parent)?;
         let mut writer = self.writer()?;
         let tree = self.write_tree(&mut writer, before, changes)?;
         if let Some(parent) = parent.filter(|_| tree == before)
@@ -321,7 +322,7 @@ impl Ledger {
     ) -> Result<CommitId, LedgerError> {
         check_reference(reference)?;
         let before = match self.tip(reference) {
-            // Nothing is lost with it: the next one is made in a few minutes.
+            // A broken liveness reference is no loss: it is written anew every few minutes.
             Err(LedgerError::Broken { .. }) => {
                 refs::forget(&self.dir, reference).map_err(self.failed())?;
                 None
@@ -383,10 +384,12 @@ impl Ledger {
 
     fn pack(&mut self) -> Result<Packed, LedgerError> {
         let failed = self.failed();
-        // What no reference leads to is left from crashes and from replaced signs of life.
-        pack::pack(&self.dir, Keep::Referenced, Written::Plain).map_err(|error| match error {
-            PackError::Io(source) => failed(source),
-            PackError::Git(source) => LedgerError::Pack(source),
+        // Unreferenced objects are left by crashes and by liveness commits that were replaced.
+        pack::pack(&self.dir, Keep::Referenced, PackFormat::Uncompressed).map_err(|error| {
+            match error {
+                PackError::Io(source) => failed(source),
+                PackError::Git(source) => LedgerError::Pack(source),
+            }
         })?;
         self.objects = Objects::open_plain(self.objects.dir(), Kind::Sha1).map_err(failed)?;
         Ok(Packed::Done)
@@ -398,6 +401,16 @@ impl Ledger {
 
     fn tip(&self, reference: &str) -> Result<Option<ObjectId>, LedgerError> {
         refs::read(&self.dir, reference, Kind::Sha1).map_err(|error| self.broken(reference, error))
+    }
+
+    /// The tree of a commit; the empty one for none.
+    fn tree_of(&self, commit: Option<ObjectId>) -> Result<ObjectId, LedgerError> {
+        match commit.map(|commit| self.objects.commit(&commit)) {
+            Some(commit) => commit
+                .map(|commit| commit.tree)
+                .map_err(|source| self.broken(&self.reference, source)),
+            None => Ok(ObjectId::empty_tree(Kind::Sha1)),
+        }
     }
 
     fn writer(&self) -> Result<ObjectWriter<'_>, LedgerError> {
@@ -467,11 +480,7 @@ impl Ledger {
         time: i64,
     ) -> Result<CommitId, LedgerError> {
         let parent = parent.map(object_id);
-        let broken = |source: ReadError| self.broken(&self.reference, source);
-        let before = match parent {
-            Some(parent) => self.objects.commit(&parent).map_err(broken)?.tree,
-            None => ObjectId::empty_tree(Kind::Sha1),
-        };
+        let before = self.tree_of(parent)?;
         let mut writer = self.writer()?;
         let tree = self.write_tree(&mut writer, before, changes)?;
         let commit = self.commit_of(&self.reference, tree, parent, message, time)?;
@@ -560,108 +569,6 @@ impl Ledger {
             found,
         }
     }
-}
-
-/// The bytes of an object without its header.
-pub(crate) fn serialize(object: &impl WriteTo) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    object.write_to(&mut bytes).map_err(io::Error::other)?;
-    Ok(bytes)
-}
-
-/// A commit by muster on `host`.
-pub(crate) fn new_commit(
-    tree: ObjectId,
-    parent: Option<ObjectId>,
-    host: &str,
-    message: &str,
-    time: i64,
-) -> objs::Commit {
-    let time = gix::date::Time {
-        seconds: time.max(0),
-        offset: 0,
-    };
-    let who = gix::actor::Signature {
-        name: "muster".into(),
-        email: format!("muster@{host}").into(),
-        time,
-    };
-    let mut message: BString = message.replace('\0', "\u{fffd}").into();
-    if !message.ends_with(b"\n") {
-        message.push(b'\n');
-    }
-    let (parents, extra_headers) = (parent.into_iter().collect(), Vec::new());
-    objs::Commit {
-        tree,
-        parents,
-        author: who.clone(),
-        committer: who,
-        encoding: None,
-        message,
-        extra_headers,
-    }
-}
-
-/// The most that is read of one commit of a ledger: files, and bytes in all of them.
-const MOST_FILES: usize = 100_000;
-const MOST_BYTES: u64 = 1 << 30;
-
-/// Those files of a commit whose path is `wanted`.
-pub(crate) fn files_where(
-    objects: &impl Source,
-    commit: &oid,
-    wanted: &dyn Fn(&str) -> bool,
-) -> Result<BTreeMap<String, Vec<u8>>, ReadError> {
-    let mut files = BTreeMap::new();
-    let mut todo = vec![(String::new(), objects.commit(commit)?.tree)];
-    let (mut entries, mut bytes) = (0, 0);
-    while let Some((prefix, tree)) = todo.pop() {
-        for entry in objects.tree(&tree)? {
-            entries += 1;
-            if entries > MOST_FILES {
-                return Err(ReadError::TooMuch {
-                    what: "files",
-                    limit: MOST_FILES as u64,
-                });
-            }
-            let path = format!("{prefix}{}", entry.name.escape_ascii());
-            if entry.mode == 0o040000 {
-                todo.push((path + "/", entry.id));
-            } else if wanted(&path) {
-                let content = objects.read(&entry.id, objs::Kind::Blob, FILE_LIMIT)?;
-                bytes += content.len() as u64;
-                if bytes > MOST_BYTES {
-                    return Err(ReadError::TooMuch {
-                        what: "bytes",
-                        limit: MOST_BYTES,
-                    });
-                }
-                files.insert(path, content);
-            }
-        }
-    }
-    Ok(files)
-}
-
-/// The first commit that is `wanted` by its message, from `commit` back along the first parents, of `limit` at most.
-pub(crate) fn look_back(
-    objects: &impl Source,
-    commit: &oid,
-    limit: usize,
-    wanted: &dyn Fn(&[u8]) -> bool,
-) -> Result<Option<CommitId>, ReadError> {
-    let mut next = Some(commit.to_owned());
-    for _ in 0..limit {
-        let Some(id) = next else { break };
-        let bytes = objects.read(&id, objs::Kind::Commit, SMALL)?;
-        let commit = CommitRef::from_bytes(&bytes, objects.kind())
-            .map_err(|_| ReadError::Damaged { id: id.to_string() })?;
-        if wanted(commit.message) {
-            return Ok(Some(commit_id(&id)));
-        }
-        next = commit.parents().next();
-    }
-    Ok(None)
 }
 
 fn check_reference(reference: &str) -> Result<(), LedgerError> {

@@ -19,28 +19,40 @@ pub mod owner;
 pub mod run;
 
 mod about;
+mod ancestry;
+mod bare;
 mod bring;
+mod carry;
+mod commits;
 mod counterpart;
+mod fetch;
+mod fetch_error;
 mod gather;
+mod heads;
+mod layout;
 mod local;
 mod objects;
 mod pack;
+mod read_error;
 mod refs;
 mod remote;
 mod shared;
+mod signature;
 mod sync;
 mod wire;
 
 pub use about::About;
+pub use ancestry::Ancestry;
 pub use counterpart::{Counterpart, LookError, Move, PushError};
+pub use fetch_error::FetchError;
 pub use files::{BlobId, File, Files};
-pub use gather::Gathered;
-
+pub use heads::{Gathered, Heads, Proposals, WantedTags};
+pub use layout::LayoutError;
 pub use ledger::{Ledger, LedgerError, LedgerState};
 pub use merge::{MergeError, Merged};
-pub use mirror::{Ancestry, FetchError, Heads, Mirror, Proposals, TagObject, WantedTags};
-
+pub use mirror::{Mirror, TagObject};
 pub use notes::{Notes, NotesError, Writer};
-pub use origin::{Origin, OriginError, Signature};
+pub use origin::{Origin, OriginError};
 pub use pack::Packed;
 pub use shared::{Shared, SharedError};
+pub use signature::Signature;

@@ -1,21 +1,23 @@
 //! Reading a local origin.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use gix::hash::ObjectId;
 use gix::objs;
 
-use crate::files::{FILE_LIMIT, Listing, ReadError};
-use crate::mirror::{
-    Copies, FETCHED, FetchError, Heads, Mirror, Proposals, WantedTags, fetched_name, heads_of,
-};
+use crate::carry;
+use crate::fetch_error::FetchError;
+use crate::files::Listing;
+use crate::heads::{FETCHED, Heads, Proposals, WantedTags, fetched_name, heads_of};
+use crate::layout::{Layout, RefStorage};
+use crate::mirror::{Copies, Mirror};
 use crate::objects::{SMALL, Source, commit_id};
-use crate::origin::{Layout, RefStorage, Signature};
+use crate::read_error::{FILE_LIMIT, ReadError};
 use crate::refs::{self, Listed};
 use crate::run::{self, Limits, RunError};
+use crate::signature::Signature;
 use crate::sync::{Durability, ObjectWriter};
 
 /// Reads the branches of the repository at `path` and copies what is needed of the protected one.
@@ -171,8 +173,8 @@ pub(crate) fn git_failed(layout: &Layout) -> impl Fn(RunError) -> FetchError {
     }
 }
 
-/// Copies one commit, its trees and its files in the places that muster reads. What it refers to comes first, so that
-/// what is there is whole.
+/// Copies one commit, its trees and its files in the places that muster reads. Files come first and the commit last, so
+/// that a commit that is there is complete.
 fn copy(mirror: &mut Mirror, tip: &ObjectId) -> Result<(), FetchError> {
     let read_failed = |source| FetchError::Read {
         commit: commit_id(tip),
@@ -218,7 +220,8 @@ fn copy(mirror: &mut Mirror, tip: &ObjectId) -> Result<(), FetchError> {
     Ok(())
 }
 
-/// Gets all objects of `heads` through the owner's git, which may look wherever the owner may.
+/// Copies all objects of `heads` through git that runs as the owner, and so may read wherever the owner may (alternates,
+/// symbolic links).
 pub(crate) fn transfer(
     mirror: &mut Mirror,
     layout: &Layout,
@@ -248,39 +251,15 @@ pub(crate) fn transfer(
         .map(|id| format!("{id}\n"))
         .chain([common])
         .collect();
-    let mut pack = owners_git(layout)?;
-    pack.args([
-        "pack-objects",
-        "--revs",
-        "--stdout",
-        "--quiet",
-        "--delta-base-offset",
-        "--thin",
-    ]);
-    let mut index = run::git(&mirror.dir).map_err(git_failed(layout))?;
-    index.args(["index-pack", "--stdin", "--fix-thin", "--strict"]);
-    let packs = mirror.own.dir().join("pack");
-    let mut used = || dir_size(&packs);
-    let piped = run::pipe(
-        pack,
-        revisions.as_bytes(),
-        index,
-        "git pack-objects",
+    carry::objects(
+        owners_git(layout)?,
+        run::git(&mirror.dir).map_err(git_failed(layout))?,
+        &revisions,
+        &mirror.own.dir().join("pack"),
         mirror.limits,
-        &mut used,
-    );
-    piped.map_err(git_failed(layout))?;
+    )
+    .map_err(git_failed(layout))?;
     mirror.reopen()
-}
-
-/// The bytes of the unfinished packs in a directory.
-pub(crate) fn dir_size(packs: &Path) -> u64 {
-    let unfinished = fs::read_dir(packs).into_iter().flatten().flatten();
-    unfinished
-        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"tmp_"))
-        .filter_map(|entry| entry.metadata().ok())
-        .map(|meta| meta.len())
-        .sum()
 }
 
 /// Makes the mirror's references those of `heads`, and no others.

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use gix::merge::tree::TreatAsUnresolved;
 use muster_core::commit::CommitId;
 
-use crate::files::{self, Files, ReadError};
-use crate::mirror::{Ancestry, Mirror};
+use crate::ancestry::Ancestry;
+use crate::files::{self, Files};
+use crate::mirror::Mirror;
 use crate::objects::{commit_id, object_id};
+use crate::read_error::ReadError;
 
 /// What merging a proposal into the protected branch gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,14 +21,14 @@ pub enum Merged {
         /// The files after the merge.
         files: Files,
     },
-    /// Both sides changed, and nothing stands against each other.
+    /// Both sides changed, without a conflict.
     Clean {
         /// The files after the merge.
         files: Files,
         /// The best common ancestor (the first of several, in the order of their ids).
         base: CommitId,
     },
-    /// The same was changed on both sides, here or anywhere else in the repository.
+    /// Both sides changed the same lines of some file of the repository; it need not be one that muster reads.
     Conflict {
         /// Where; bytes that are no printable ASCII are escaped.
         paths: BTreeSet<String>,

@@ -16,10 +16,11 @@ use gix::objs;
 use gix::objs::tree::{Entry, EntryKind, EntryMode};
 use muster_core::commit::CommitId;
 
-use crate::files::ReadError;
-use crate::ledger::{new_commit, serialize};
+use crate::commits::{new_commit, serialize};
+use crate::layout::{Layout, RefStorage};
 use crate::objects::{Objects, SMALL, Source};
-use crate::origin::{Layout, Origin, RefStorage};
+use crate::origin::Origin;
+use crate::read_error::ReadError;
 use crate::refs::{self, RefError};
 use crate::run::{self, Limits, RunError};
 use crate::sync::{Durability, ObjectWriter};

@@ -8,7 +8,7 @@ use gix::objs::{self, CommitRefIter, Find, TreeRefIter};
 use muster_core::commit::CommitId;
 use sha1::{Digest as _, Sha1};
 
-use crate::files::ReadError;
+use crate::read_error::ReadError;
 
 /// The largest commit, tree or tag that is read.
 pub(crate) const SMALL: u64 = 64 << 20;
@@ -24,13 +24,13 @@ pub(crate) struct Objects {
 /// How an object is hashed when it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hashing {
-    /// Whoever wrote it may mean harm: a SHA-1 collision is found out.
+    /// With detection of SHA-1 collisions, for objects that an attacker may have written.
     AgainstCollisions,
-    /// That was looked at elsewhere, or does not matter: only damage is looked for, as fast as the processor can.
+    /// Plain and fast, to find damage: collisions were looked for before, or do not matter.
     Plain,
 }
 
-/// What of a commit is needed to walk.
+/// The parts of a commit that a walk through the history needs.
 pub(crate) struct CommitParts {
     pub(crate) tree: ObjectId,
     pub(crate) parents: Vec<ObjectId>,
@@ -39,7 +39,7 @@ pub(crate) struct CommitParts {
 }
 
 /// One entry of a tree.
-pub(crate) struct Entry {
+pub(crate) struct TreeEntry {
     pub(crate) mode: u16,
     pub(crate) name: Vec<u8>,
     pub(crate) id: ObjectId,
@@ -56,8 +56,8 @@ impl Objects {
         })
     }
 
-    /// Opens a directory that only muster writes, below its own state directory: what came from elsewhere was hashed
-    /// against collisions before it was written there. Or one of which nothing that is read is ever run.
+    /// Opens a directory without the check for SHA-1 collisions: one that only muster writes, below its own state
+    /// directory (objects of others were checked before they were written there), or one whose content is only shown.
     pub(crate) fn open_plain(dir: &Path, kind: Kind) -> io::Result<Self> {
         let foreign = Objects::open(dir, kind)?;
         Ok(Objects {
@@ -140,14 +140,14 @@ pub(crate) trait Source {
         })
     }
 
-    fn tree(&self, id: &oid) -> Result<Vec<Entry>, ReadError> {
+    fn tree(&self, id: &oid) -> Result<Vec<TreeEntry>, ReadError> {
         if *id == *ObjectId::empty_tree(self.kind()) {
             return Ok(Vec::new());
         }
         let bytes = self.read(id, objs::Kind::Tree, SMALL)?;
         let entries = TreeRefIter::from_bytes(&bytes, self.kind()).map(|entry| {
             let entry = entry.map_err(|_| ReadError::Damaged { id: id.to_string() })?;
-            Ok(Entry {
+            Ok(TreeEntry {
                 mode: entry.mode.value(),
                 name: entry.filename.to_vec(),
                 id: entry.oid.to_owned(),

@@ -1,17 +1,11 @@
 //! What is watched: where the state repository is, and whether anything has moved there.
 
 use std::fmt;
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use gix::hash::Kind;
-
-use crate::owner::Owner;
-use crate::refs;
+use crate::layout::{Layout, LayoutError};
+use crate::signature::Signature;
 
 /// Where the state repository is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +64,9 @@ pub enum OriginError {
     )]
     Helper(String),
     /// Another scheme.
-    #[error("the scheme {0:?} is not one of https, ssh and git")]
+    #[error(
+        "the scheme {0:?} is not one of https, ssh and git; write an https://, ssh:// or git:// URL"
+    )]
     Scheme(String),
     /// A user or a password in the URL (it is not repeated here).
     #[error(
@@ -81,10 +77,14 @@ pub enum OriginError {
         what: &'static str,
     },
     /// No host, or one that begins with '-'.
-    #[error("the origin's URL names no usable host")]
+    #[error(
+        "the origin's URL names no usable host; write it like https://example.org/team/state.git"
+    )]
     Host,
     /// A URL without a path, or with a query or a fragment.
-    #[error("the origin's URL names no usable path")]
+    #[error(
+        "the origin's URL names no usable path; write it like https://example.org/team/state.git"
+    )]
     Path,
 }
 
@@ -229,333 +229,6 @@ impl fmt::Display for Origin {
             Origin::Remote(url) => f.write_str(&url.text),
         }
     }
-}
-
-/// Why a directory cannot be used as a local origin.
-#[derive(Debug, thiserror::Error)]
-pub enum LayoutError {
-    /// There is no repository.
-    #[error("{} is no git repository; name the directory that holds .git, or a bare repository", .0.display())]
-    NoRepository(PathBuf),
-    /// It cannot be read.
-    #[error("cannot read {}", path.display())]
-    Unreadable {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A `.git` file leads into a repository of somebody else.
-    #[error("{} leads to {}, which belongs to somebody else; name that repository itself", from.display(), to.display())]
-    ForeignLink {
-        /// Where the way begins.
-        from: PathBuf,
-        /// Where it ends.
-        to: PathBuf,
-    },
-    /// A format that git may know and muster does not.
-    #[error("{} has the {what} {value:?}, which muster does not know", path.display())]
-    Unknown {
-        /// The repository.
-        path: PathBuf,
-        /// Which setting.
-        what: &'static str,
-        /// Its value.
-        value: String,
-    },
-}
-
-/// How a local repository keeps its references.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RefStorage {
-    Files,
-    Reftable,
-}
-
-/// Where the parts of a local repository are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Layout {
-    /// The directory that all its work trees share.
-    pub(crate) common: PathBuf,
-    pub(crate) kind: Kind,
-    pub(crate) refs: RefStorage,
-    pub(crate) owner: Owner,
-    /// Its objects are partly elsewhere (alternates, symbolic links): only its owner may follow that.
-    pub(crate) elsewhere: bool,
-}
-
-impl Layout {
-    pub(crate) fn of(path: &Path) -> Result<Layout, LayoutError> {
-        let common = common_dir(path)?;
-        let owner_of = |path: &Path| Owner::of(path).map_err(unreadable(path));
-        let owner = owner_of(&common)?;
-        let start = owner_of(path)?;
-        if start.uid != owner.uid && start.uid != 0 {
-            return Err(LayoutError::ForeignLink {
-                from: path.to_owned(),
-                to: common,
-            });
-        }
-        let config_path = common.join("config");
-        let config = refs::read_regular(&config_path, 1 << 20)
-            .map_err(unreadable(&config_path))?
-            .unwrap_or_default();
-        let setting = |key: &str| extension(&config, key);
-        let unknown = |what, value| LayoutError::Unknown {
-            path: common.clone(),
-            what,
-            value,
-        };
-        let kind = match setting("objectformat").as_deref() {
-            None | Some("sha1") => Kind::Sha1,
-            Some("sha256") => Kind::Sha256,
-            Some(other) => return Err(unknown("object format", other.to_owned())),
-        };
-        let refs = match setting("refstorage").as_deref() {
-            None | Some("files") => RefStorage::Files,
-            Some("reftable") => RefStorage::Reftable,
-            Some(other) => return Err(unknown("reference format", other.to_owned())),
-        };
-        let elsewhere = ["objects", "objects/pack", "objects/info", "refs"]
-            .iter()
-            .any(|below| {
-                common
-                    .join(below)
-                    .symlink_metadata()
-                    .is_ok_and(|meta| meta.is_symlink())
-            })
-            || common
-                .join("objects/info/alternates")
-                .symlink_metadata()
-                .is_ok_and(|meta| meta.len() > 0);
-        Ok(Layout {
-            common,
-            kind,
-            refs,
-            owner,
-            elsewhere,
-        })
-    }
-
-    pub(crate) fn objects(&self) -> PathBuf {
-        self.common.join("objects")
-    }
-
-    fn watched_dirs(&self) -> Vec<PathBuf> {
-        match self.refs {
-            RefStorage::Reftable => vec![self.common.join("reftable")],
-            RefStorage::Files => {
-                let mut dirs = vec![self.common.clone()];
-                dirs.extend(refs::dirs_below(&self.common.join("refs/heads")));
-                dirs.extend(tag_dirs(&self.common).filter(|dir| dir.is_dir()));
-                dirs
-            }
-        }
-    }
-}
-
-/// The directories in which tags that matter appear. Not what is below them: anyone may push tags of any depth, and a look
-/// must cost the same whatever they push.
-fn tag_dirs(common: &Path) -> impl Iterator<Item = PathBuf> {
-    let tags = common.join("refs/tags");
-    let below = ["release", "root", "reset"].map(|dir| tags.join(dir));
-    std::iter::once(tags).chain(below)
-}
-
-fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> LayoutError {
-    move |source| LayoutError::Unreadable {
-        path: path.to_owned(),
-        source,
-    }
-}
-
-/// The value of `extensions.<key>`, in lower case. Includes are not followed.
-fn extension(config: &[u8], key: &str) -> Option<String> {
-    let text = std::str::from_utf8(config).ok()?;
-    let file = gix::config::File::try_from(text).ok()?;
-    file.string(format!("extensions.{key}").as_str())
-        .map(|value| value.to_string().to_ascii_lowercase())
-}
-
-fn common_dir(path: &Path) -> Result<PathBuf, LayoutError> {
-    dirs(path).map(|(_, common)| common)
-}
-
-/// The directory that holds a work tree's own HEAD, and the one that all work trees share; the same in most repositories.
-pub(crate) fn dirs(path: &Path) -> Result<(PathBuf, PathBuf), LayoutError> {
-    let is_repository =
-        |dir: &Path| dir.join("HEAD").symlink_metadata().is_ok() && dir.join("objects").is_dir();
-    if is_repository(path) {
-        return Ok((path.to_owned(), path.to_owned()));
-    }
-    let dot_git = path.join(".git");
-    if is_repository(&dot_git) {
-        return Ok((dot_git.clone(), dot_git));
-    }
-    let no_repository = || LayoutError::NoRepository(path.to_owned());
-    let linked = |file: &Path| -> Result<Option<String>, LayoutError> {
-        let bytes = refs::read_regular(file, 4_096).map_err(unreadable(file))?;
-        Ok(bytes
-            .and_then(|bytes| String::from_utf8(bytes).ok())
-            .map(|text| text.trim_end_matches('\n').to_owned()))
-    };
-    let git_dir = match linked(&dot_git)?
-        .as_deref()
-        .and_then(|text| text.strip_prefix("gitdir:"))
-    {
-        Some(target) => path.join(target.trim_start()),
-        None => path.to_owned(),
-    };
-    let common = match linked(&git_dir.join("commondir"))? {
-        Some(common) => git_dir.join(common),
-        None => git_dir.clone(),
-    };
-    if !is_repository(&common) {
-        return Err(no_repository());
-    }
-    // `worktrees/x/../..` is made plain, so that everything names the repository in one way.
-    let common = common.canonicalize().map_err(unreadable(&common))?;
-    Ok((git_dir, common))
-}
-
-/// How new a change may be for another one at nearly the same instant to go unseen: some filesystems' clocks tick every
-/// ten milliseconds.
-const RACY: Duration = Duration::from_millis(100);
-
-/// The state of the files in which a local origin keeps its branches: a few `stat`s, whatever the history's length.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signature {
-    stamps: Vec<(PathBuf, Stamp)>,
-    settled: bool,
-}
-
-/// Device, inode, size, time of modification and of change; zeros for what is missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Stamp([i64; 7]);
-
-impl Stamp {
-    fn of(path: &Path) -> Stamp {
-        let Ok(meta) = fs::symlink_metadata(path) else {
-            return Stamp::default();
-        };
-        let (device, inode, size) = (meta.dev() as i64, meta.ino() as i64, meta.size() as i64);
-        Stamp([
-            device,
-            inode,
-            size,
-            meta.mtime(),
-            meta.mtime_nsec(),
-            meta.ctime(),
-            meta.ctime_nsec(),
-        ])
-    }
-
-    fn is_older_than(&self, now: Duration) -> bool {
-        let Stamp([.., seconds, nanoseconds]) = *self;
-        let changed = Duration::new(seconds.max(0) as u64, nanoseconds.max(0) as u32);
-        changed.abs_diff(now) > RACY
-    }
-}
-
-impl Signature {
-    pub(crate) fn take(layout: &Layout, protected: &str) -> Signature {
-        let now = since_1970();
-        let paths = match layout.refs {
-            RefStorage::Reftable => vec![
-                layout.common.join("reftable/tables.list"),
-                layout.common.join("reftable"),
-            ],
-            RefStorage::Files => {
-                let mut paths = vec![layout.common.join("packed-refs")];
-                paths.extend(refs::dirs_below(&layout.common.join("refs/heads")));
-                paths.extend(tag_dirs(&layout.common));
-                // A file that is rewritten in place instead of renamed leaves its directory as it is.
-                paths.push(layout.common.join(protected));
-                paths
-            }
-        };
-        Signature::of_paths(paths, now)
-    }
-
-    /// Of what is below `dirs`, such as `refs/muster/host/`.
-    pub(crate) fn of_dirs(layout: &Layout, dirs: &[&str]) -> Signature {
-        let now = since_1970();
-        let paths = match layout.refs {
-            RefStorage::Reftable => vec![
-                layout.common.join("reftable/tables.list"),
-                layout.common.join("reftable"),
-            ],
-            RefStorage::Files => {
-                // That the repository is there at all shows in its HEAD.
-                let mut paths = vec![
-                    layout.common.join("HEAD"),
-                    layout.common.join("packed-refs"),
-                ];
-                for dir in dirs {
-                    paths.extend(refs::dirs_below(&layout.common.join(dir)));
-                }
-                paths
-            }
-        };
-        Signature::of_paths(paths, now)
-    }
-
-    fn of_paths(paths: Vec<PathBuf>, now: Duration) -> Signature {
-        let stamps: Vec<_> = paths
-            .into_iter()
-            .map(|path| {
-                let stamp = Stamp::of(&path);
-                (path, stamp)
-            })
-            .collect();
-        let settled = stamps.iter().all(|(_, stamp)| stamp.is_older_than(now));
-        let mut signature = Signature { stamps, settled };
-        signature.forget_what_a_directory_tells();
-        signature
-    }
-
-    /// Leaves out what is missing in a directory that was looked at before it: it cannot come without changing that. Most
-    /// repositories have no tags of ours, and what is packed has no file.
-    fn forget_what_a_directory_tells(&mut self) {
-        let mut directories: Vec<PathBuf> = Vec::new();
-        self.stamps.retain(|(path, stamp)| {
-            if *stamp == Stamp::default() {
-                return !directories.iter().any(|it| path.parent() == Some(it));
-            }
-            // Not a link: what it leads to changes without it.
-            if fs::symlink_metadata(path).is_ok_and(|it| it.is_dir()) {
-                directories.push(path.clone());
-            }
-            true
-        });
-    }
-
-    /// Whether nothing has moved since. `false` may also mean that something moved so shortly before that a second
-    /// change could have gone unseen: reading again is then right, and cheap.
-    pub fn still_holds(&self) -> bool {
-        self.settled
-            && self
-                .stamps
-                .iter()
-                .all(|(path, stamp)| Stamp::of(path) == *stamp)
-    }
-
-    /// How many files it is made of.
-    pub fn parts(&self) -> usize {
-        self.stamps.len()
-    }
-
-    /// Whether one of these files, counted from 0, has not moved since; yes for one that is none of them.
-    pub fn part_still_holds(&self, part: usize) -> bool {
-        let part = self.stamps.get(part);
-        part.is_none_or(|(path, stamp)| Stamp::of(path) == *stamp)
-    }
-}
-
-fn since_1970() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

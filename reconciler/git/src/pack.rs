@@ -48,22 +48,22 @@ pub(crate) enum Keep {
     Referenced,
 }
 
-/// How what is packed is written.
+/// Whether a pack is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Written {
-    /// Small: it is read now and then.
-    Small,
-    /// As it is, the latest version of each file whole: it is read in every start, where inflating would be a good part of
-    /// the work.
-    Plain,
+pub(crate) enum PackFormat {
+    /// Compressed, for what is read now and then.
+    Compressed,
+    /// Not compressed, and the latest version of each file whole: for what every start reads, where inflating would be a
+    /// good part of the work.
+    Uncompressed,
 }
 
 /// Packs the bare repository in `dir`, of which we are the only writer.
-pub(crate) fn pack(dir: &Path, keep: Keep, written: Written) -> Result<(), PackError> {
+pub(crate) fn pack(dir: &Path, keep: Keep, format: PackFormat) -> Result<(), PackError> {
     let git = |arguments: &[&str], stdin: &[u8]| {
         let mut command = run::git(dir)?;
         command.args(["-c", "core.fsync=all", "-c", "pack.threads=1"]);
-        if written == Written::Plain {
+        if format == PackFormat::Uncompressed {
             command.args(["-c", "pack.compression=0"]);
         }
         command.args(arguments);
@@ -151,4 +151,14 @@ pub(crate) fn packs(objects: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(packs)
+}
+
+/// The bytes of the packs in this directory that git is still writing.
+pub(crate) fn unfinished_bytes(packs: &Path) -> u64 {
+    let unfinished = fs::read_dir(packs).into_iter().flatten().flatten();
+    unfinished
+        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"tmp_"))
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|meta| meta.len())
+        .sum()
 }

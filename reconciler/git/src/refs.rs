@@ -23,7 +23,9 @@ pub(crate) enum RefError {
     Io { path: PathBuf, source: io::Error },
     #[error("the reference {name} is broken: it holds no object id")]
     Broken { name: String },
-    #[error("the reference {name} is locked by another process ({name}.lock exists)")]
+    #[error(
+        "the reference {name} is locked by another process; if no git runs there, remove {name}.lock"
+    )]
     Locked { name: String },
     #[error("the reference {name} was changed by somebody else meanwhile")]
     Raced {
@@ -175,7 +177,7 @@ fn packed(common: &Path, kind: Kind) -> Result<Listed, RefError> {
     packed_where(common, kind, |_| true)
 }
 
-/// The packed references that are `wanted`; the others cost no more than being read over.
+/// The packed references that are `wanted`. The lines of the others are not parsed.
 fn packed_where(
     common: &Path,
     kind: Kind,

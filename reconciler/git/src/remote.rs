@@ -11,12 +11,13 @@ use std::process::Command;
 use gix::hash::{Kind, ObjectId};
 use nix::unistd::{User, geteuid};
 
-use crate::local::dir_size;
-use crate::mirror::{
-    Ancestry, FETCHED, FETCHED_TAGS, FetchError, Heads, Mirror, Proposals, fetched_name, heads_of,
-};
+use crate::ancestry::Ancestry;
+use crate::fetch_error::FetchError;
+use crate::heads::{FETCHED, FETCHED_TAGS, Heads, Proposals, fetched_name, heads_of};
+use crate::mirror::Mirror;
 use crate::objects::{Source, commit_id};
 use crate::origin::RemoteUrl;
+use crate::pack;
 use crate::refs;
 use crate::run::{self, RunError};
 use crate::sync::Durability;
@@ -83,7 +84,7 @@ pub(crate) fn fetch(
     Ok(heads_of(&arrived, protected, unread))
 }
 
-/// The branches that the server announces: one short conversation.
+/// The branches and wanted tags that the server announces.
 fn list(
     mirror: &Mirror,
     url: &RemoteUrl,
@@ -229,13 +230,7 @@ fn fetch_proposals(
     let Err(together) = run_fetch(mirror, url, &["--prune", &all]) else {
         return Ok(Vec::new());
     };
-    if !matches!(
-        &together,
-        FetchError::Git {
-            source: RunError::Failed { .. },
-            ..
-        }
-    ) {
+    if !together.is_refusal() {
         return Ok(vec![reason("all branches", &together)]);
     }
     let mut unread = Vec::new();
@@ -266,8 +261,8 @@ fn fetch_tags(
     for name in here.keys().filter(|name| !wanted.contains_key(*name)) {
         refs::forget(&mirror.dir, name).map_err(mirror.failed())?;
     }
-    // A few at a time, and none twice that failed: however many tags somebody pushes, a poll costs a bounded number of
-    // conversations, and each tag has its turn.
+    // A few at a time, and none again that git refused: however many tags somebody pushes, a poll makes a bounded number
+    // of connections, and each tag is tried once.
     let due: Vec<_> = wanted
         .iter()
         .filter(|(kept, (_, id))| here.get(*kept) != Some(id))
@@ -284,13 +279,7 @@ fn fetch_tags(
         if let Err(error) = run_fetch_all(mirror, url, &[], &[refspec]) {
             unread.push(reason(&name, &error));
             // Only what git refuses is given up; a server that does not answer is asked again.
-            if matches!(
-                &error,
-                FetchError::Git {
-                    source: RunError::Failed { .. },
-                    ..
-                }
-            ) {
+            if error.is_refusal() {
                 mirror.give_up(name, id);
             }
         }
@@ -311,8 +300,8 @@ impl Mirror {
 /// How many refspecs stand on one command line.
 const TOGETHER: usize = 500;
 
-/// Fetches every one of these refspecs that can be fetched, and gives the reasons for the others by their key. Those that
-/// are refused together are asked for in halves, so that a bad one costs a few conversations and no other its turn.
+/// Fetches each of these refspecs that can be fetched, and returns the reasons for the others by their key. A group that
+/// is refused as a whole is bisected, so that a bad one costs a few connections and does not hold up the others.
 ///
 /// # Errors
 /// When the server does not answer.
@@ -340,7 +329,7 @@ pub(crate) fn fetch_each<K: Ord>(
             } => {}
             _ => return Err(error),
         }
-        // Whether something in it was refused, or nobody is there.
+        // Something in the group was refused, unless the server does not answer at all.
         answers(mirror, url)?;
         if group.len() == 1 {
             reasons.extend(group.into_iter().map(|(key, _)| (key, detail(&error))));
@@ -378,7 +367,7 @@ pub(crate) fn list_below(
         .collect())
 }
 
-/// Asks the server for nothing in particular.
+/// Whether the server answers at all.
 fn answers(mirror: &Mirror, url: &RemoteUrl) -> Result<(), FetchError> {
     let mut command = git(mirror, url)?;
     command.args([
@@ -393,7 +382,7 @@ fn answers(mirror: &Mirror, url: &RemoteUrl) -> Result<(), FetchError> {
         .map_err(failed(url))
 }
 
-/// What went wrong, without the origin.
+/// The cause of an error, without the name of the origin.
 pub(crate) fn detail(error: &FetchError) -> String {
     match error {
         FetchError::Git { source, .. } => source.to_string(),
@@ -436,7 +425,7 @@ pub(crate) fn run_fetch_all(
         .args(["--end-of-options", url.as_str()])
         .args(refspecs);
     let packs = mirror.own.dir().join("pack");
-    let mut used = || dir_size(&packs);
+    let mut used = || pack::unfinished_bytes(&packs);
     let fetched =
         run::run_watched(command, "git fetch", b"", mirror.limits, &mut used).map_err(failed(url));
     mirror.reopen()?;
@@ -459,7 +448,7 @@ fn git(mirror: &Mirror, url: &RemoteUrl) -> Result<Command, FetchError> {
 /// git on a repository of ours that talks to `url`, with the administrator's configuration below our overrides.
 pub(crate) fn git_in(dir: &Path, kind: Kind, url: &RemoteUrl) -> Result<Command, RunError> {
     let mut command = run::bare_environment(run::git_program()?);
-    // Their absence leaves git without a personal configuration, which is a state it knows.
+    // Without an account, git runs without a personal configuration.
     if let Ok(Some(user)) = User::from_uid(geteuid()) {
         command.env("HOME", user.dir);
     }

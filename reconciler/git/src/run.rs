@@ -245,7 +245,7 @@ impl Running {
             .spawn()
             .map_err(|source| RunError::Start { program, source })?;
         if let (Some(mut pipe), Some(bytes)) = (child.stdin.take(), bytes) {
-            // A process that ends without reading its input says why by its status; the broken pipe adds nothing.
+            // The error of a broken pipe is dropped: the exit status says why the process did not read its input.
             std::thread::spawn(move || pipe.write_all(&bytes));
         }
         let stderr = child.stderr.take().map(|pipe| drain(pipe, 64 << 10));

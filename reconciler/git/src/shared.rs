@@ -1,5 +1,5 @@
-//! A few references that several writers share: in a repository of our own, or in one elsewhere of which ours is a copy. They
-//! are moved together, each only from where it was seen.
+//! A few references that several writers share, in a repository of our own or in another one of which ours is a copy.
+//! They are moved together by compare-and-swap, each from the commit where it was last seen.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,12 @@ use gix::hash::Kind;
 use muster_core::commit::CommitId;
 
 use crate::counterpart::{Counterpart, Move, PushError};
-use crate::files::ReadError;
+use crate::fetch_error::FetchError;
 use crate::ledger::{Ledger, LedgerError};
-use crate::mirror::FetchError;
-use crate::objects::object_id;
+use crate::objects::{commit_id, object_id};
 use crate::origin::Origin;
 use crate::pack::Packed;
+use crate::read_error::ReadError;
 use crate::refs::{self, RefError};
 use crate::sync::Durability;
 
@@ -29,19 +29,19 @@ pub struct Shared {
 #[derive(Debug, thiserror::Error)]
 pub enum SharedError {
     /// Another writer moved one of them; nothing of ours was moved.
-    #[error("another writer was there first")]
+    #[error("another writer moved the references first; look again and decide anew")]
     Raced,
     /// The repository elsewhere did not take them, and nothing was moved.
-    #[error("nothing was written")]
+    #[error("the other repository did not take the references, and nothing was written")]
     Refused(#[source] Box<PushError>),
-    /// It broke off, and what came of it is not known.
+    /// The connection broke during the push; the outcome is not known.
     #[error("it is not known whether anything was written")]
     Unknown(#[source] Box<PushError>),
     /// The repository elsewhere did not answer.
     #[error("the repository did not answer")]
     Fetch(#[source] FetchError),
     /// Our own repository cannot be written.
-    #[error("our own repository cannot be used")]
+    #[error("our own copy of the repository cannot be used")]
     Own(#[source] LedgerError),
     /// References of our own repository cannot be read or written.
     #[error("a reference of our own repository cannot be used: {0}")]
@@ -97,9 +97,7 @@ impl Shared {
                     return Err(SharedError::Reference(format!("{name} holds no commit id")));
                 }
                 let ids = listed.found.into_iter();
-                Ok(ids
-                    .map(|(name, id)| (name, crate::objects::commit_id(&id)))
-                    .collect())
+                Ok(ids.map(|(name, id)| (name, commit_id(&id))).collect())
             }
         }
     }

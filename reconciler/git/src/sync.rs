@@ -72,7 +72,7 @@ impl<'a> ObjectWriter<'a> {
             .write_file(&temporary, kind, data)
             .and_then(|()| fs::rename(&temporary, &path));
         if written.is_err() {
-            // Ours, and of no use to anybody; git's own housekeeping removes it otherwise.
+            // Nobody else uses this file; if it cannot be removed now, git's housekeeping removes it.
             let _ = fs::remove_file(&temporary);
         }
         written?;

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use muster_core::commit::CommitId;
+use muster_git::LayoutError;
 use muster_git::files::{Found, ReadError};
-use muster_git::origin::LayoutError;
 use muster_git::{Ancestry, FetchError, Mirror, Origin, Proposals};
 use support::{MAIN, Scene, is_root, texts};
 

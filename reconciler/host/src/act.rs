@@ -1,4 +1,6 @@
-//! Carries out one batch. What went wrong with a step is told; whether it is done, the next observation says.
+//! Carries out one batch. It returns what went wrong with each step; whether a step is done, the next observation says.
+
+mod rename;
 
 use std::collections::BTreeMap;
 
@@ -11,22 +13,19 @@ use muster_core::turn::Turn;
 use muster_core::world::Complaints;
 
 use crate::accounts::{self, Databases, Locked, LoginDefs, NewAccount, SavedLogin};
-use crate::dir::{Dir, told};
+use crate::dir::with_causes;
 use crate::homes::{self, NewHome, Skeleton};
-use crate::saved::Shelf;
-use crate::sessions::{self, Owner, Processes};
-use crate::step::{self, Step};
-use crate::traces::{self, LINGER, Whose};
+use crate::saved::{LOGIN, Shelf};
+use crate::sessions::{self, Owner};
+use crate::step::Step;
+use crate::traces::{self, Whose};
 use crate::{Host, files, units};
-
-/// The key of a saved login on the shelf of its uid.
-pub(crate) const LOGIN: &str = "login";
 
 type Progress<'a> = &'a mut dyn FnMut(usize, usize);
 
 impl Host {
     pub(crate) fn carry_out(&mut self, intent: &Intent, progress: Progress<'_>) -> Complaints {
-        let (steps, mut complaints) = step::of(intent);
+        let (steps, mut complaints) = crate::step::of(intent);
         let steps = steps.as_slice();
         let result = match intent.turn() {
             // The record is the effect.
@@ -87,9 +86,9 @@ impl Host {
         today: i64,
         progress: Progress<'_>,
     ) -> Result<Complaints, String> {
-        let (defs, _) = LoginDefs::read(&self.root).map_err(|error| told(&error))?;
-        let locked = Locked::take(&self.root, Locked::WAIT).map_err(|error| told(&error))?;
-        let mut databases = locked.read().map_err(|error| told(&error))?;
+        let (defs, _) = LoginDefs::read(&self.root).map_err(|error| with_causes(&error))?;
+        let locked = Locked::take(&self.root, Locked::WAIT).map_err(|error| with_causes(&error))?;
+        let mut databases = locked.read().map_err(|error| with_causes(&error))?;
         let mut complaints = Complaints::new();
         let mut restored: Vec<(StepId, Shelf)> = Vec::new();
         for (done, step) in steps.iter().enumerate() {
@@ -102,10 +101,12 @@ impl Host {
             }
             progress(done + 1, steps.len());
         }
-        locked.commit(databases).map_err(|error| told(&error))?;
+        locked
+            .commit(databases)
+            .map_err(|error| with_causes(&error))?;
         for (step, shelf) in restored {
             if let Err(error) = shelf.drop_save(LOGIN) {
-                complaints.insert(step, told(&error));
+                complaints.insert(step, with_causes(&error));
             }
         }
         Ok(complaints)
@@ -119,7 +120,7 @@ impl Host {
         aging: &accounts::Aging,
         today: i64,
     ) -> Result<Option<Shelf>, String> {
-        let said = |error: accounts::EditError| told(&error);
+        let said = |error: accounts::EditError| with_causes(&error);
         crate::check_name(step.action.user())?;
         let uid = expect(databases, step)?;
         match step.action {
@@ -133,21 +134,8 @@ impl Host {
                 subgid,
                 authentik_user: _,
                 k8s_user: _,
-            } => {
-                homes::check(home)?;
-                let account = NewAccount {
-                    name: user,
-                    uid: *uid,
-                    gid: *gid,
-                    gecos: "",
-                    home,
-                    shell,
-                    subuids: subuid.as_ref().map(widened),
-                    subgids: subgid.as_ref().map(widened),
-                };
-                databases.create(&account, aging, today).map_err(said)?;
             }
-            Action::RestoreAccount {
+            | Action::RestoreAccount {
                 user,
                 uid,
                 gid,
@@ -190,35 +178,62 @@ impl Host {
                 because: _,
             } => databases.leave_group(user, group).map_err(said)?,
             Action::LockLogin { user, cut } => {
-                let saved = databases.saved_login(user).map_err(said)?;
                 let uid = uid.ok_or("there is no such account")?;
-                let shelf = self.saved.shelf(uid, *cut).map_err(|error| told(&error))?;
-                shelf
-                    .keep_text(LOGIN, &saved.to_secret_text())
-                    .map_err(|error| told(&error))?;
-                let _saved = databases
-                    .lock_login(user, &self.settings.nologin)
-                    .map_err(said)?;
+                self.lock_login(databases, user, uid, *cut)?;
             }
             Action::UnlockLogin { user, cut } => {
-                let gone = "the login that the cut saved is not on this host any more; set shell, expiry and password by hand";
                 let uid = uid.ok_or("there is no such account")?;
-                let shelf = self
-                    .saved
-                    .holding(uid, *cut, LOGIN)
-                    .map_err(|error| told(&error))?
-                    .ok_or(gone)?;
-                let text = shelf
-                    .text(LOGIN)
-                    .map_err(|error| told(&error))?
-                    .ok_or(gone)?;
-                let saved = SavedLogin::from_secret_text(&text).map_err(|error| told(&error))?;
-                databases.restore_login(user, &saved).map_err(said)?;
-                return Ok(Some(shelf));
+                return self.unlock_login(databases, user, uid, *cut).map(Some);
             }
             other => return Err(misplaced(other)),
         }
         Ok(None)
+    }
+
+    /// Saves a login durably, then shuts it.
+    fn lock_login(
+        &self,
+        databases: &mut Databases,
+        user: &str,
+        uid: u32,
+        cut: u32,
+    ) -> Result<(), String> {
+        let said = |error: accounts::EditError| with_causes(&error);
+        let saved = databases.saved_login(user).map_err(said)?;
+        self.saved
+            .shelf(uid, cut)
+            .map_err(|error| with_causes(&error))?
+            .keep_text(LOGIN, &saved.to_secret_text())
+            .map_err(|error| with_causes(&error))?;
+        databases
+            .lock_login(user, &self.settings.nologin)
+            .map(drop)
+            .map_err(said)
+    }
+
+    /// Opens a login as it was saved; the shelf of the save, which is dropped once the edit is durable.
+    fn unlock_login(
+        &self,
+        databases: &mut Databases,
+        user: &str,
+        uid: u32,
+        cut: u32,
+    ) -> Result<Shelf, String> {
+        let gone = "the login that the cut saved is not on this host any more; set shell, expiry and password by hand";
+        let shelf = self
+            .saved
+            .holding(uid, cut, LOGIN)
+            .map_err(|error| with_causes(&error))?
+            .ok_or(gone)?;
+        let text = shelf
+            .text(LOGIN)
+            .map_err(|error| with_causes(&error))?
+            .ok_or(gone)?;
+        let saved = SavedLogin::from_secret_text(&text).map_err(|error| with_causes(&error))?;
+        databases
+            .restore_login(user, &saved)
+            .map_err(|error| with_causes(&error))?;
+        Ok(shelf)
     }
 
     fn change_homes(
@@ -226,8 +241,8 @@ impl Host {
         steps: &[Step<'_>],
         progress: Progress<'_>,
     ) -> Result<Complaints, String> {
-        let databases = Databases::read(&self.root).map_err(|error| told(&error))?;
-        let (defs, useradd) = LoginDefs::read(&self.root).map_err(|error| told(&error))?;
+        let databases = Databases::read(&self.root).map_err(|error| with_causes(&error))?;
+        let (defs, useradd) = LoginDefs::read(&self.root).map_err(|error| with_causes(&error))?;
         let mut complaints = Complaints::new();
         let mut created: Vec<(&Step<'_>, NewHome<'_>)> = Vec::new();
         let mut changed = Vec::new();
@@ -297,20 +312,22 @@ impl Host {
                         complaints.extend(result.err().map(|why| (step.id, why)));
                     }
                 }
-                Err(error) => {
-                    complaints.extend(created.iter().map(|(step, _)| (step.id, told(&error))))
-                }
+                Err(error) => complaints.extend(
+                    created
+                        .iter()
+                        .map(|(step, _)| (step.id, with_causes(&error))),
+                ),
             }
         }
-        let ground = traces::Ground {
+        let context = traces::Context {
             root: &self.dir,
             owners: &self.root,
             saved: &self.saved,
             keys: &self.settings.keys,
         };
         for (done, (step, whose, trace, direction, cut)) in changed.into_iter().enumerate() {
-            let result = traces::change(&ground, &whose, trace, direction, cut)
-                .map_err(|error| told(&error))
+            let result = traces::change(&context, &whose, trace, direction, cut)
+                .map_err(|error| with_causes(&error))
                 .and_then(|()| self.tell_logind(&whose, trace, direction));
             complaints.extend(result.err().map(|why| (step.id, why)));
             progress(created.len() + done + 1, total);
@@ -339,7 +356,7 @@ impl Host {
         steps: &[Step<'_>],
         progress: Progress<'_>,
     ) -> Result<Complaints, String> {
-        let databases = Databases::read(&self.root).map_err(|error| told(&error))?;
+        let databases = Databases::read(&self.root).map_err(|error| with_causes(&error))?;
         let bus = self.bus()?;
         let mut complaints = Complaints::new();
         for (done, step) in steps.iter().enumerate() {
@@ -371,165 +388,6 @@ impl Host {
             subuid: subuid.map(|(_, range)| crate::observe::range(range)),
         }
     }
-
-    /// Renames accounts: instances stopped under the old name, new entries beside the old and passwd switched, what is
-    /// named after the account renamed, old entries removed. Each part does nothing where it is done already, so that
-    /// an interrupted rename is brought to its end by the same step.
-    fn rename(&mut self, steps: &[Step<'_>], progress: Progress<'_>) -> Result<Complaints, String> {
-        let mut complaints = Complaints::new();
-        let mut left: Vec<(StepId, &str, &str, u32)> = Vec::new();
-        for step in steps {
-            match step.action {
-                Action::RenameAccount { from, user, uid } => {
-                    match crate::check_name(user).and_then(|()| crate::check_name(from)) {
-                        Ok(()) => left.push((step.id, from, user, *uid)),
-                        Err(why) => complaints.extend([(step.id, why)]),
-                    }
-                }
-                other => complaints.extend([(step.id, misplaced(other))]),
-            }
-        }
-        let mut each =
-            |left: &mut Vec<(StepId, &str, &str, u32)>,
-             part: &mut dyn FnMut(&str, &str, u32) -> Result<(), String>| {
-                left.retain(|(id, from, user, uid)| match part(from, user, *uid) {
-                    Ok(()) => true,
-                    Err(why) => {
-                        complaints.insert(*id, why);
-                        false
-                    }
-                });
-            };
-        let total = 4 * left.len();
-        each(&mut left, &mut |from, _, uid| self.quiet(from, uid));
-        progress(total / 4, total);
-        for half in [Half::Begin, Half::Finish] {
-            let locked = Locked::take(&self.root, Locked::WAIT).map_err(|error| told(&error))?;
-            let mut databases = locked.read().map_err(|error| told(&error))?;
-            each(&mut left, &mut |from, user, uid| {
-                let found = databases
-                    .account(from)
-                    .or_else(|| databases.account(user))
-                    .map(|it| it.uid);
-                if found != Some(uid) {
-                    return Err(format!(
-                        "{from} was to have uid {uid} and has {}",
-                        shown(found)
-                    ));
-                }
-                match half {
-                    Half::Begin => databases.rename_begin(from, user),
-                    Half::Finish => databases.rename_finish(from, user),
-                }
-                .map_err(|error| told(&error))
-            });
-            locked.commit(databases).map_err(|error| told(&error))?;
-            if half == Half::Begin {
-                progress(total / 2, total);
-                each(&mut left, &mut |from, user, _| {
-                    self.rename_files(from, user)
-                });
-                progress(total / 4 * 3, total);
-            }
-        }
-        progress(total, total);
-        Ok(complaints)
-    }
-
-    /// Stops and disables the instances of a name, and refuses while something else runs under the uid.
-    fn quiet(&self, user: &str, uid: u32) -> Result<(), String> {
-        let found = self.look_at_units()?;
-        let mut changes = Vec::new();
-        let names: Vec<String> = self
-            .settings
-            .units
-            .iter()
-            .map(|template| unit_name(template, user))
-            .collect();
-        for name in &names {
-            let state = found.by_name.get(name).copied().unwrap_or_default();
-            changes.extend(state.active.then_some((name.as_str(), UnitChange::Stop)));
-            changes.extend(
-                state
-                    .enabled
-                    .then_some((name.as_str(), UnitChange::Disable)),
-            );
-        }
-        if self.live {
-            let stopping: Vec<_> = changes
-                .iter()
-                .copied()
-                .filter(|(_, change)| *change == UnitChange::Stop)
-                .collect();
-            units::change(&self.dir, self.bus()?.as_ref(), &stopping)
-                .into_iter()
-                .collect::<Result<Vec<()>, String>>()?;
-            let processes =
-                Processes::read().map_err(|error| format!("cannot read /proc: {error}"))?;
-            let count = processes.count(&Owner { uid, subuid: None });
-            if count > 0 {
-                return Err(format!(
-                    "{count} processes of {user} run; an account is renamed when none does"
-                ));
-            }
-        }
-        let disabling: Vec<_> = changes
-            .into_iter()
-            .filter(|(_, change)| *change == UnitChange::Disable)
-            .collect();
-        units::change(&self.dir, self.bus()?.as_ref(), &disabling)
-            .into_iter()
-            .collect()
-    }
-
-    /// Renames what is named after the account: linger, crontab, environment file.
-    fn rename_files(&self, from: &str, user: &str) -> Result<(), String> {
-        let mut places = vec![
-            (
-                (LINGER.to_owned(), from.to_owned()),
-                (LINGER.to_owned(), user.to_owned()),
-            ),
-            (
-                (traces::CRONTABS.to_owned(), from.to_owned()),
-                (traces::CRONTABS.to_owned(), user.to_owned()),
-            ),
-        ];
-        places.extend(
-            self.environment
-                .as_ref()
-                .map(|pattern| (pattern.place(from), pattern.place(user))),
-        );
-        for ((directory, old), (new_directory, new)) in places {
-            // Where the directory itself is named after the person, the new one is rendered anew.
-            if directory == new_directory {
-                rename_one(&self.dir, &directory, &old, &new).map_err(|error| told(&error))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Half {
-    Begin,
-    Finish,
-}
-
-fn rename_one(
-    root: &Dir,
-    directory: &str,
-    old: &str,
-    new: &str,
-) -> Result<(), crate::root::RootError> {
-    let dir = match root.below_trusted(directory) {
-        Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        opened => opened?,
-    };
-    if dir.see(old)?.is_some() && dir.see(new)?.is_none() {
-        dir.place(old, new)?;
-        dir.sync()?;
-    }
-    Ok(())
 }
 
 fn widened(range: &muster_core::accounts::facts::IdRange) -> accounts::IdRange {

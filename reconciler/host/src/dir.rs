@@ -28,18 +28,18 @@ pub(crate) struct Dir {
     path: PathBuf,
 }
 
-/// What a name stands for.
+/// The type of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FileKind {
     File,
     Directory,
     Link,
     Other,
 }
 
-impl Kind {
+impl FileKind {
     /// With its article, for a message.
-    pub(crate) fn said(self) -> &'static str {
+    pub(crate) fn with_article(self) -> &'static str {
         match self {
             Self::File => "a file",
             Self::Directory => "a directory",
@@ -49,10 +49,10 @@ impl Kind {
     }
 }
 
-/// What was seen at a name, without following it.
+/// What `statx` says of a name, links not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
-    pub(crate) kind: Kind,
+pub(crate) struct FileStat {
+    pub(crate) kind: FileKind,
     pub(crate) mode: u32,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
@@ -67,15 +67,15 @@ pub(crate) struct Seen {
     pub(crate) device: (u32, u32),
 }
 
-impl Seen {
+impl FileStat {
     fn of(it: &rustix::fs::Statx) -> Self {
         let time = |it: rustix::fs::StatxTimestamp| (it.tv_sec, it.tv_nsec);
         let mode = u32::from(it.stx_mode);
         let kind = match mode & 0o170_000 {
-            0o100_000 => Kind::File,
-            0o040_000 => Kind::Directory,
-            0o120_000 => Kind::Link,
-            _ => Kind::Other,
+            0o100_000 => FileKind::File,
+            0o040_000 => FileKind::Directory,
+            0o120_000 => FileKind::Link,
+            _ => FileKind::Other,
         };
         let born = if it.stx_mask & StatxFlags::BTIME.bits() == 0 {
             0
@@ -227,12 +227,12 @@ impl Dir {
     }
 
     /// What a path inside a root leads to in the end, links followed within the root; `None` when to nothing.
-    pub(crate) fn followed(&self, path: &str) -> Result<Option<Seen>, RootError> {
+    pub(crate) fn followed(&self, path: &str) -> Result<Option<FileStat>, RootError> {
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
         match openat2(&self.fd, path, how) {
-            Ok(fd) => seen_of(&fd, &self.path_of(path.trim_start_matches('/'))).map(Some),
+            Ok(fd) => stat_of(&fd, &self.path_of(path.trim_start_matches('/'))).map(Some),
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(None),
             Err(errno) => Err(failed(
                 "open",
@@ -283,12 +283,12 @@ impl Dir {
     }
 
     /// This directory itself.
-    pub(crate) fn itself(&self) -> Result<Seen, RootError> {
-        seen_of(&self.fd, &self.path)
+    pub(crate) fn itself(&self) -> Result<FileStat, RootError> {
+        stat_of(&self.fd, &self.path)
     }
 
     /// What `name` is, not followed; `None` when there is nothing.
-    pub(crate) fn see(&self, name: impl AsRef<OsStr>) -> Result<Option<Seen>, RootError> {
+    pub(crate) fn see(&self, name: impl AsRef<OsStr>) -> Result<Option<FileStat>, RootError> {
         let name = one(name.as_ref())?;
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
         match statx(
@@ -297,7 +297,7 @@ impl Dir {
             flags,
             StatxFlags::BASIC_STATS | StatxFlags::BTIME,
         ) {
-            Ok(found) => Ok(Some(Seen::of(&found))),
+            Ok(found) => Ok(Some(FileStat::of(&found))),
             Err(rustix::io::Errno::NOENT) => Ok(None),
             Err(errno) => Err(RootError {
                 verb: "examine",
@@ -311,20 +311,20 @@ impl Dir {
     pub(crate) fn open_file(
         &self,
         name: impl AsRef<OsStr>,
-    ) -> Result<Option<(File, Seen)>, RootError> {
+    ) -> Result<Option<(File, FileStat)>, RootError> {
         let name = one(name.as_ref())?;
         let fd = match openat(&self.fd, name, READ, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::ENOENT) => return Ok(None),
             Err(errno) => return Err(failed("open", &self.path_of(name), errno)),
         };
-        let seen = seen_of(&fd, &self.path_of(name))?;
-        if seen.kind != Kind::File {
+        let seen = stat_of(&fd, &self.path_of(name))?;
+        if seen.kind != FileKind::File {
             let path = self.path_of(name);
             return Err(RootError {
                 verb: "read",
                 path,
-                source: io::Error::other(format!("it is {}", seen.kind.said())),
+                source: io::Error::other(format!("it is {}", seen.kind.with_article())),
             });
         }
         Ok(Some((File::from(fd), seen)))
@@ -335,7 +335,7 @@ impl Dir {
         &self,
         name: impl AsRef<OsStr>,
         limit: u64,
-    ) -> Result<Option<(Vec<u8>, Seen)>, RootError> {
+    ) -> Result<Option<(Vec<u8>, FileStat)>, RootError> {
         let name = name.as_ref();
         let Some((file, seen)) = self.open_file(name)? else {
             return Ok(None);
@@ -504,7 +504,7 @@ impl Dir {
     fn remove_below(&self, name: &OsStr, depth: usize) -> Result<(), RootError> {
         match self.see(name)? {
             None => return Ok(()),
-            Some(seen) if seen.kind != Kind::Directory => return self.remove(name).map(drop),
+            Some(seen) if seen.kind != FileKind::Directory => return self.remove(name).map(drop),
             Some(_) if depth == 0 => {
                 return Err(failed(
                     "remove a tree this deep,",
@@ -552,14 +552,14 @@ impl AsFd for Dir {
 }
 
 /// What an open file is.
-pub(crate) fn seen_of(fd: impl AsFd, path: &Path) -> Result<Seen, RootError> {
+pub(crate) fn stat_of(fd: impl AsFd, path: &Path) -> Result<FileStat, RootError> {
     statx(
         fd,
         "",
         AtFlags::EMPTY_PATH,
         StatxFlags::BASIC_STATS | StatxFlags::BTIME,
     )
-    .map(|it| Seen::of(&it))
+    .map(|it| FileStat::of(&it))
     .map_err(|errno| RootError {
         verb: "examine",
         path: path.to_owned(),
@@ -601,7 +601,7 @@ pub(crate) fn failed(verb: &'static str, path: &Path, errno: Errno) -> RootError
 }
 
 /// An error and what caused it, in one line for a person.
-pub(crate) fn told(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

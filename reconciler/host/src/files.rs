@@ -15,7 +15,7 @@ use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, fchown};
 use sha2::{Digest as _, Sha256};
 
-use crate::dir::{Dir, Kind, Seen, failed, split, told};
+use crate::dir::{Dir, FileKind, FileStat, failed, split, with_causes};
 use crate::root::{Ownership, RootError};
 use crate::saved::hex;
 use crate::step::Step;
@@ -85,7 +85,7 @@ impl Pattern {
 /// Digests of files that were read before, so that an unchanged one costs one look and no read.
 #[derive(Debug, Default)]
 pub(crate) struct Digests {
-    known: HashMap<String, (Seen, String)>,
+    known: HashMap<String, (FileStat, String)>,
 }
 
 impl Digests {
@@ -130,7 +130,7 @@ impl Digests {
                 continue;
             }
             // Anything but a file counts as not there: the step that writes it then says what is in the way.
-            let Some(seen) = dir.see(&name)?.filter(|it| it.kind == Kind::File) else {
+            let Some(seen) = dir.see(&name)?.filter(|it| it.kind == FileKind::File) else {
                 continue;
             };
             let digest = match known.filter(|(then, _)| then.is_unchanged(&seen)) {
@@ -146,8 +146,8 @@ impl Digests {
         Ok(found.into_iter().collect())
     }
 
-    /// Keeps a digest for the next look, unless the file may yet change without a sign of it.
-    fn note(&mut self, user: &str, seen: Seen, digest: &str, settled: Duration) {
+    /// Keeps a digest for the next look, unless the file is so new that it could change again within the same clock tick.
+    fn note(&mut self, user: &str, seen: FileStat, digest: &str, settled: Duration) {
         let changed = Duration::new(
             u64::try_from(seen.changed.0).unwrap_or(u64::MAX),
             seen.changed.1,
@@ -180,7 +180,7 @@ fn entries(root: &Dir, file: Aggregate, path: &str) -> Result<BTreeMap<String, S
         Err(error) if error.source.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     };
-    let Some((bytes, _)) = read.map_err(|error| told(&error))? else {
+    let Some((bytes, _)) = read.map_err(|error| with_causes(&error))? else {
         return Ok(BTreeMap::new());
     };
     let text = String::from_utf8(bytes)
@@ -270,14 +270,14 @@ pub(crate) fn write(
             let dir = match by_path.get(&directory) {
                 Some(dir) => *dir,
                 None => {
-                    dirs.push(open(places, &directory).map_err(|error| told(&error))?);
+                    dirs.push(open(places, &directory).map_err(|error| with_causes(&error))?);
                     by_path.insert(directory, dirs.len() - 1);
                     dirs.len() - 1
                 }
             };
             let sync = writes.len() < MANY;
             prepare(&dirs[dir], &name, content, mode, places.ownership, sync)
-                .map_err(|error| told(&error))?;
+                .map_err(|error| with_causes(&error))?;
             Ok((dir, name))
         });
         match prepared {
@@ -295,6 +295,25 @@ pub(crate) fn write(
     } else {
         sync_each_filesystem(&dirs)
     };
+    put_in_place(places, &dirs, pending, &synced, &mut complaints);
+    for id in left.into_keys() {
+        complaints.insert(
+            id,
+            "nothing was rendered for it; the next cycle plans it anew".to_owned(),
+        );
+    }
+    progress(writes.len(), writes.len());
+    complaints
+}
+
+/// Gives the prepared files their names, unless one was changed in between or could not be made durable.
+fn put_in_place(
+    places: &Places<'_>,
+    dirs: &[Dir],
+    pending: Vec<Pending<'_>>,
+    synced: &Result<(), String>,
+    complaints: &mut Complaints,
+) {
     let mut replaced: BTreeMap<usize, Vec<StepId>> = BTreeMap::new();
     for Pending {
         steps,
@@ -309,29 +328,21 @@ pub(crate) fn write(
             .and_then(|()| {
                 dirs[dir]
                     .replace(temporary(&name), &name)
-                    .map_err(|error| told(&error))
+                    .map_err(|error| with_causes(&error))
             });
         match result {
             Ok(()) => replaced.entry(dir).or_default().extend(steps),
             Err(why) => {
                 let _ = dirs[dir].remove(temporary(&name));
-                complain(&mut complaints, &steps, &why);
+                complain(complaints, &steps, &why);
             }
         }
     }
     for (dir, steps) in replaced {
         if let Err(error) = dirs[dir].sync() {
-            complain(&mut complaints, &steps, &told(&error));
+            complain(complaints, &steps, &with_causes(&error));
         }
     }
-    for id in left.into_keys() {
-        complaints.insert(
-            id,
-            "nothing was rendered for it; the next cycle plans it anew".to_owned(),
-        );
-    }
-    progress(writes.len(), writes.len());
-    complaints
 }
 
 fn complain(complaints: &mut Complaints, steps: &[StepId], why: &str) {
@@ -368,8 +379,8 @@ fn prepare(
     sync: bool,
 ) -> Result<(), RootError> {
     let there = dir.see(name)?;
-    if let Some(seen) = there.filter(|it| it.kind != Kind::File) {
-        let source = io::Error::other(format!("it is {}; remove it", seen.kind.said()));
+    if let Some(seen) = there.filter(|it| it.kind != FileKind::File) {
+        let source = io::Error::other(format!("it is {}; remove it", seen.kind.with_article()));
         return Err(RootError {
             verb: "replace",
             path: dir.path_of(name),
@@ -412,9 +423,9 @@ fn prepare(
 fn sync_each_filesystem(dirs: &[Dir]) -> Result<(), String> {
     let mut synced = Vec::new();
     for dir in dirs {
-        let device = dir.itself().map_err(|error| told(&error))?.device;
+        let device = dir.itself().map_err(|error| with_causes(&error))?.device;
         if !synced.contains(&device) {
-            dir.sync_filesystem().map_err(|error| told(&error))?;
+            dir.sync_filesystem().map_err(|error| with_causes(&error))?;
             synced.push(device);
         }
     }

@@ -1,38 +1,27 @@
 //! Home directories: which one is there, and making one from the skeleton.
 
+mod filesystems;
+mod make;
+mod skeleton;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::Write as _;
-use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt as _;
-use std::sync::Arc;
 
-use muster_core::accounts::facts::HomeId;
 use muster_core::accounts::observed::Home;
 use muster_core::reading::Reading;
-use nix::fcntl::AtFlags;
-use nix::sys::stat::{Mode, fchmod, futimens};
 use nix::sys::statfs::FsType;
-use nix::sys::time::TimeSpec;
-use nix::unistd::{Gid, Uid, fchown, fchownat};
 
-use crate::dir::{Dir, Kind, Seen, failed, is_name, split, told};
+pub(crate) use filesystems::Filesystems;
+pub(crate) use make::{NewHome, create};
+pub(crate) use skeleton::Skeleton;
+
+use crate::dir::{Dir, FileKind, FileStat, is_name, split, with_causes};
 use crate::root::{Ownership, Root, RootError};
 
-/// Bytes of files that a skeleton may hold; beyond, somebody has put something else there.
-const SKELETON: u64 = 64 * 1024 * 1024;
-/// Entries that it may hold.
-const ENTRIES: usize = 10_000;
-/// How deep it may be.
-const DEPTH: usize = 16;
 /// From how many homes on one flush of the file system is cheaper than one for each file.
 const MANY: usize = 16;
 /// The file system of an automounter: `AUTOFS_SUPER_MAGIC` of linux/magic.h.
 const AUTOFS: FsType = FsType(0x0187);
-/// Where the kernel's device manager names file systems.
-const BY_UUID: &str = "/dev/disk/by-uuid";
-
 /// Looks at many homes, and opens what they share once.
 #[derive(Debug)]
 pub(crate) struct Homes<'a> {
@@ -52,13 +41,12 @@ struct Parent {
     absent: Absent,
 }
 
-/// How it is found out that there is nothing under a name.
+/// How a directory is asked whether a name is missing.
 #[derive(Debug)]
 enum Absent {
-    /// By asking for it; so many names had nothing.
+    /// One `statx` a name; the number of names that were missing so far.
     Asked(usize),
-    /// By not being in the list of all names: where many homes are still to be made, one list is cheaper than asking
-    /// for each.
+    /// By a list of all names. Where many homes are still to be made, one listing is cheaper than a system call a name.
     Unlisted(HashSet<OsString>),
 }
 
@@ -69,7 +57,7 @@ impl Parent {
     }
 
     /// What stands at `name`, if anything.
-    fn see(&mut self, name: &str) -> Result<Option<Seen>, RootError> {
+    fn see(&mut self, name: &str) -> Result<Option<FileStat>, RootError> {
         match &mut self.absent {
             Absent::Unlisted(names) if !names.contains(OsStr::new(name)) => return Ok(None),
             Absent::Unlisted(_) => {}
@@ -91,7 +79,7 @@ impl Parent {
     }
 }
 
-/// Whether what is in a directory is in its list. An automounter's names stand there only once somebody asked for them.
+/// Whether a listing of the directory is complete. An automounter lists a name only after it was asked for.
 fn lists_everything(dir: &Dir) -> bool {
     nix::sys::statfs::fstatfs(dir).is_ok_and(|it| it.filesystem_type() != AUTOFS)
 }
@@ -129,7 +117,7 @@ impl<'a> Homes<'a> {
                 let opened = match self.root.below_trusted(parent) {
                     Ok(dir) => Ok(Some(Parent::of(dir))),
                     Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                    Err(error) => Err(told(&error)),
+                    Err(error) => Err(with_causes(&error)),
                 };
                 self.parents.entry(parent.to_owned()).or_insert(opened)
             }
@@ -142,12 +130,12 @@ impl<'a> Homes<'a> {
         let seen = match parent.see(name) {
             Ok(Some(seen)) => seen,
             Ok(None) => return Reading::Known(Home::Absent),
-            Err(error) => return Reading::Unknown(told(&error)),
+            Err(error) => return Reading::Unknown(with_causes(&error)),
         };
-        if seen.kind != Kind::Directory {
+        if seen.kind != FileKind::Directory {
             return Reading::Known(Home::Odd(format!(
                 "it is {}, not a directory",
-                seen.kind.said()
+                seen.kind.with_article()
             )));
         }
         let owner = match &self.recorded {
@@ -165,51 +153,6 @@ impl<'a> Homes<'a> {
             Some(id) => Reading::Known(Home::Directory(id)),
             None => Reading::Unknown(format!("the file system of {home} cannot be told")),
         }
-    }
-}
-
-/// A file system, and its name if that can be told.
-#[derive(Debug)]
-struct Filesystem {
-    device: (u32, u32),
-    name: Option<Arc<str>>,
-}
-
-/// The names of file systems, each asked for once.
-#[derive(Debug, Default)]
-pub(crate) struct Filesystems {
-    /// There are few.
-    known: Vec<Filesystem>,
-    by_uuid: Option<HashMap<u64, String>>,
-}
-
-impl Filesystems {
-    /// Which directory `name` in `dir` is, that was seen as `seen`; `None` when its file system cannot be told.
-    pub(crate) fn identify(&mut self, dir: &Dir, name: &str, seen: &Seen) -> Option<HomeId> {
-        let known = self.known.iter().find(|it| it.device == seen.device);
-        let filesystem = match known {
-            Some(known) => known.name.clone(),
-            None => {
-                let by_uuid = self.by_uuid.get_or_insert_with(devices_by_uuid);
-                let device =
-                    nix::sys::stat::makedev(u64::from(seen.device.0), u64::from(seen.device.1));
-                let found = by_uuid
-                    .get(&device)
-                    .map(|it| format!("uuid:{it}"))
-                    .or_else(|| fsid(&dir.dir(name).ok()?))
-                    .map(Arc::from);
-                self.known.push(Filesystem {
-                    device: seen.device,
-                    name: found.clone(),
-                });
-                found
-            }
-        };
-        Some(HomeId {
-            inode: seen.inode,
-            born: seen.born,
-            filesystem: filesystem?,
-        })
     }
 }
 
@@ -236,332 +179,10 @@ fn recorded(root: &Dir) -> HashMap<Vec<u8>, u32> {
     lines.collect()
 }
 
-/// The UUID of the file system on each block device.
-fn devices_by_uuid() -> HashMap<u64, String> {
-    let Ok(entries) = std::fs::read_dir(BY_UUID) else {
-        return HashMap::new();
-    };
-    let named = entries.flatten().filter_map(|entry| {
-        let device = std::fs::metadata(entry.path()).ok()?.rdev();
-        Some((device, entry.file_name().into_string().ok()?))
-    });
-    named.collect()
-}
-
-/// What the file system says of itself: made from its UUID where it has one and no block device of its own.
-fn fsid(home: &Dir) -> Option<String> {
-    let id = nix::sys::statvfs::fstatvfs(home).ok()?.filesystem_id();
-    (id != 0).then(|| format!("fsid:{id:016x}"))
-}
-
-/// The content of a new home.
-#[derive(Debug, Default)]
-pub(crate) struct Skeleton {
-    entries: Vec<(OsString, Node)>,
-}
-
-#[derive(Debug)]
-enum Node {
-    Directory {
-        mode: u32,
-        inner: Skeleton,
-    },
-    File {
-        mode: u32,
-        modified: (i64, u32),
-        content: Vec<u8>,
-    },
-    Link {
-        target: OsString,
-    },
-}
-
-impl Skeleton {
-    /// Reads the skeleton at `path` in a root; one that is missing is empty. FIFOs, sockets and devices are left out.
-    pub(crate) fn read(root: &Dir, path: &str) -> Result<Self, RootError> {
-        match root.below_trusted(path) {
-            Ok(dir) => Self::read_directory(&dir, &mut (SKELETON, ENTRIES), DEPTH),
-            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => {
-                Ok(Self::default())
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn read_directory(dir: &Dir, left: &mut (u64, usize), depth: usize) -> Result<Self, RootError> {
-        let mut entries = Vec::new();
-        for name in dir.names()? {
-            let Some(seen) = dir.see(&name)? else {
-                continue;
-            };
-            let (Some(entries_left), true) = (left.1.checked_sub(1), depth > 0) else {
-                return Err(failed(
-                    "use a skeleton of so many entries,",
-                    dir.path(),
-                    nix::errno::Errno::E2BIG,
-                ));
-            };
-            left.1 = entries_left;
-            let node = match seen.kind {
-                Kind::Directory => {
-                    let inner = Self::read_directory(&dir.dir(&name)?, left, depth - 1)?;
-                    Node::Directory {
-                        mode: seen.mode,
-                        inner,
-                    }
-                }
-                Kind::File => {
-                    let Some((content, _)) = dir.read(&name, left.0)? else {
-                        continue;
-                    };
-                    left.0 -= content.len() as u64;
-                    Node::File {
-                        mode: seen.mode,
-                        modified: seen.modified,
-                        content,
-                    }
-                }
-                Kind::Link => Node::Link {
-                    target: dir.read_link(&name)?,
-                },
-                Kind::Other => continue,
-            };
-            entries.push((name, node));
-        }
-        Ok(Self { entries })
-    }
-
-    fn fill(&self, dir: &Dir, owner: Option<(Uid, Gid)>, each: Each) -> Result<(), RootError> {
-        for (name, node) in &self.entries {
-            let refused = |verb| move |errno| failed(verb, &dir.path_of(name), errno);
-            match node {
-                Node::Directory { mode, inner } => {
-                    let made = dir.make_dir(name, 0o700)?;
-                    inner.fill(&made, owner, each)?;
-                    own(&made, owner).map_err(refused("change the owner of"))?;
-                    made.set_mode(*mode)?;
-                    if each == Each::Synced {
-                        made.sync()?;
-                    }
-                }
-                Node::File {
-                    mode,
-                    modified,
-                    content,
-                } => {
-                    let mut file: File = dir.create(name)?;
-                    let broken = |source| RootError {
-                        verb: "write",
-                        path: dir.path_of(name),
-                        source,
-                    };
-                    file.write_all(content).map_err(broken)?;
-                    own(&file, owner).map_err(refused("change the owner of"))?;
-                    // After the change of owner, which takes bits away.
-                    fchmod(&file, Mode::from_bits_truncate(*mode))
-                        .map_err(refused("change the mode of"))?;
-                    let time = TimeSpec::new(modified.0, i64::from(modified.1));
-                    futimens(&file, &time, &time).map_err(refused("change the times of"))?;
-                    if each == Each::Synced {
-                        file.sync_all().map_err(broken)?;
-                    }
-                }
-                Node::Link { target } => {
-                    dir.link_to(target, name)?;
-                    if let Some((uid, gid)) = owner {
-                        fchownat(
-                            dir,
-                            name.as_os_str(),
-                            Some(uid),
-                            Some(gid),
-                            AtFlags::AT_SYMLINK_NOFOLLOW,
-                        )
-                        .map_err(refused("change the owner of"))?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn own(fd: impl AsFd, owner: Option<(Uid, Gid)>) -> nix::Result<()> {
-    match owner {
-        Some((uid, gid)) => fchown(fd, Some(uid), Some(gid)),
-        None => Ok(()),
-    }
-}
-
-/// Whether each file is made durable by itself, or all together later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Each {
-    Synced,
-    Together,
-}
-
-/// A home to be made.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NewHome<'a> {
-    pub(crate) home: &'a str,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-}
-
-/// Makes homes from the skeleton, each as a whole: built under a temporary name beside its place, made durable, then
-/// put in place if nothing is there. Says of each, in order, why it was not made.
-///
-/// Guarantee: a home that is in place after a power cut has all of its skeleton, with owners and modes; when this
-/// returns without a complaint, the home is in place and durable. Many homes share one flush of their file system.
-pub(crate) fn create(
-    root: &Dir,
-    owners: &Root,
-    skeleton: &Skeleton,
-    mode: u32,
-    homes: &[NewHome<'_>],
-    progress: &mut dyn FnMut(usize),
-) -> Vec<Result<(), String>> {
-    let mut results: Vec<Result<(), String>> = vec![Ok(()); homes.len()];
-    let mut by_parent: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (index, new) in homes.iter().enumerate() {
-        match check(new.home) {
-            Ok(()) => by_parent.entry(split(new.home).0).or_default().push(index),
-            Err(why) => results[index] = Err(why),
-        }
-    }
-    let mut done = 0;
-    for (parent, indices) in by_parent {
-        let dir = match root.below_trusted(parent) {
-            Ok(dir) => dir,
-            Err(error) => {
-                for index in indices {
-                    results[index] = Err(told(&error));
-                }
-                continue;
-            }
-        };
-        let each = if indices.len() < MANY {
-            Each::Synced
-        } else {
-            Each::Together
-        };
-        let mut built = Vec::new();
-        for index in indices {
-            match build(&dir, owners, skeleton, mode, &homes[index], each) {
-                Ok(Built::Waits) => built.push(index),
-                Ok(Built::ThereAlready) => {}
-                Err(why) => results[index] = Err(why),
-            }
-            done += 1;
-            progress(done);
-        }
-        let synced = match each {
-            Each::Synced => Ok(()),
-            Each::Together => dir.sync_filesystem(),
-        };
-        let placed: Vec<usize> = built
-            .iter()
-            .copied()
-            .filter(|index| {
-                let name = split(homes[*index].home).1;
-                let placed = synced.as_ref().map_err(|error| told(error)).and_then(|()| {
-                    dir.place(temporary(name), name)
-                        .map_err(|error| told(&error))
-                });
-                if placed.is_err() {
-                    let _ = dir.remove_tree(temporary(name));
-                }
-                results[*index] = placed;
-                results[*index].is_ok()
-            })
-            .collect();
-        if let Err(error) = dir.sync() {
-            for index in placed {
-                results[index] = Err(told(&error));
-            }
-        }
-    }
-    results
-}
-
-enum Built {
-    Waits,
-    ThereAlready,
-}
-
-fn temporary(name: &str) -> String {
-    format!(".muster-new.{name}")
-}
-
-fn build(
-    parent: &Dir,
-    owners: &Root,
-    skeleton: &Skeleton,
-    mode: u32,
-    new: &NewHome<'_>,
-    each: Each,
-) -> Result<Built, String> {
-    let NewHome { home, uid, gid } = *new;
-    let name = split(home).1;
-    let said = |error: RootError| told(&error);
-    match parent.see(name).map_err(said)? {
-        Some(seen)
-            if seen.kind == Kind::Directory
-                && (seen.uid == uid || owners.ownership() == Ownership::Recorded) =>
-        {
-            return Ok(Built::ThereAlready);
-        }
-        Some(seen) => {
-            return Err(format!(
-                "{home} is {} of uid {} already",
-                seen.kind.said(),
-                seen.uid
-            ));
-        }
-        None => {}
-    }
-    let temporary = temporary(name);
-    // What an interrupted cycle left under that name is ours, and was never anybody's home.
-    parent.remove_tree(&temporary).map_err(said)?;
-    let dir = parent.make_dir(&temporary, 0o700).map_err(said)?;
-    let owner = match owners.ownership() {
-        Ownership::Performed => Some((Uid::from_raw(uid), Gid::from_raw(gid))),
-        Ownership::Recorded => None,
-    };
-    let finished = skeleton.fill(&dir, owner, each).and_then(|()| {
-        own(&dir, owner).map_err(|errno| failed("change the owner of", dir.path(), errno))?;
-        dir.set_mode(mode)?;
-        match each {
-            Each::Synced => dir.sync(),
-            Each::Together => Ok(()),
-        }
-    });
-    if let Err(error) = finished {
-        let _ = parent.remove_tree(&temporary);
-        return Err(told(&error));
-    }
-    if owners.ownership() == Ownership::Recorded {
-        record(owners, home, uid, gid)
-            .map_err(|error| format!("the owner of {home} was not recorded: {error}"))?;
-    }
-    Ok(Built::Waits)
-}
-
-/// Adds a line to the record of owners; see [`Ownership::Recorded`].
-fn record(owners: &Root, home: &str, uid: u32, gid: u32) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file = File::options()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
-        .open(owners.path().join(".muster-ownership"))?;
-    writeln!(file, "{uid}:{gid} {}", home.trim_start_matches('/'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
     use std::path::Path;
 
     struct Scratch {

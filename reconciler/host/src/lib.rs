@@ -38,7 +38,7 @@ use saved::Saved;
 
 pub use saved::SaveError;
 
-/// Where a host keeps what it keeps: root-owned settings, never from the state repository (invariant 3).
+/// Paths and options of a host: from root-owned settings, never from the state repository (invariant 3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostSettings {
     /// The root directory; paths of the fields below are inside it unless they say otherwise.
@@ -197,7 +197,7 @@ impl Host {
     /// Call it under the executor's lock; it changes nothing where nothing was left.
     pub fn clear_leftovers(&self) {
         if let Err(error) = accounts::Locked::clear_leftovers(&self.root) {
-            tracing::debug!("Lock files stay: {}.", dir::told(&error));
+            tracing::debug!("Lock files stay: {}.", dir::with_causes(&error));
         }
     }
 }
@@ -213,7 +213,7 @@ impl World for Host {
         }
     }
 
-    /// Carries out a batch; what stops all of it is told of each step. Never an error.
+    /// Carries out a batch. What stops all of it is reported for each of its steps. Never an error.
     fn act(
         &mut self,
         intent: &Intent,

@@ -1,4 +1,4 @@
-//! Whether somebody beside the local files gives names and uids out.
+//! Names and uids that other sources than the local files know (LDAP, sssd): the sources of `nsswitch.conf`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

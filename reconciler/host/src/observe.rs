@@ -14,12 +14,12 @@ use muster_core::merge_join::MergeJoin;
 use muster_core::reading::Reading;
 
 use crate::accounts::{self, Databases, LoginDefs, UseraddDefaults};
-use crate::dir::{Dir, told};
+use crate::dir::{Dir, with_causes};
 use crate::homes::Homes;
 use crate::sessions::{Owner, Processes};
 use crate::traces::{self, Whose};
 use crate::units::{self, dbus::Bus};
-use crate::{Host, act, files, name_services};
+use crate::{Host, files, name_services, saved};
 
 const NOT_ASKED: &str = "it was not asked for";
 
@@ -27,9 +27,9 @@ impl Host {
     pub(crate) fn look(&mut self, question: &Question<'_>) -> Observed {
         let parts = question.parts;
         let databases = (parts.accounts || parts.homes)
-            .then(|| Databases::read(&self.root).map_err(|error| told(&error)));
+            .then(|| Databases::read(&self.root).map_err(|error| with_causes(&error)));
         let defs = (parts.accounts || parts.homes)
-            .then(|| LoginDefs::read(&self.root).map_err(|error| told(&error)));
+            .then(|| LoginDefs::read(&self.root).map_err(|error| with_causes(&error)));
         let listed = accounts_asked_for(question, &databases);
         let not_asked = || Reading::Unknown(NOT_ASKED.to_owned());
         let accounts = match (&databases, &defs) {
@@ -66,7 +66,7 @@ impl Host {
                 None => Reading::Known(BTreeMap::new()),
                 Some(pattern) => match self.digests.read(&self.dir, pattern, names) {
                     Ok(found) => Reading::Known(found),
-                    Err(error) => Reading::Unknown(told(&error)),
+                    Err(error) => Reading::Unknown(with_causes(&error)),
                 },
             };
             let aggregates = &self.settings.aggregates;
@@ -193,8 +193,8 @@ impl Host {
             if self
                 .dir
                 .followed(shell)
-                .map_err(|error| told(&error))?
-                .is_some_and(|it| it.kind == crate::dir::Kind::File && it.mode & 0o111 != 0)
+                .map_err(|error| with_causes(&error))?
+                .is_some_and(|it| it.kind == crate::dir::FileKind::File && it.mode & 0o111 != 0)
             {
                 shells.insert(shell.clone());
             }
@@ -345,7 +345,7 @@ impl Host {
                 })),
                 Err(why) => Reading::Unknown(why.clone()),
             },
-            login_saved: match self.saved.holding(whose.uid, cuts, act::LOGIN) {
+            login_saved: match self.saved.holding(whose.uid, cuts, saved::LOGIN) {
                 Ok(shelf) => Reading::Known(shelf.is_some()),
                 Err(error) => Reading::Unknown(error.to_string()),
             },

@@ -1,11 +1,11 @@
-//! What a step would destroy, for people who decide about it: how much lies in a home, and when somebody last logged in.
-//! Nothing is decided by it, so that what cannot be found out is simply not known.
+//! What a step would destroy, for the people who decide about it: the size of a home and the last login. The program
+//! decides nothing by these figures, so one that cannot be read is simply missing.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
-use crate::dir::{Dir, Kind};
+use crate::dir::{Dir, FileKind};
 use crate::root::RootError;
 
 /// What lies below a directory, as far as it was walked.
@@ -44,7 +44,7 @@ pub fn size_of(root: &Path, home: &str, limit: u64) -> Result<Size, RootError> {
                 return Ok(size);
             }
             match dir.see(&name) {
-                Ok(Some(it)) if it.kind == Kind::Directory && it.device == device => {
+                Ok(Some(it)) if it.kind == FileKind::Directory && it.device == device => {
                     match dir.dir(&name) {
                         Ok(below) => todo.push(below),
                         Err(_) => size.complete = false,
@@ -52,7 +52,7 @@ pub fn size_of(root: &Path, home: &str, limit: u64) -> Result<Size, RootError> {
                 }
                 Ok(Some(it)) => {
                     size.files += 1;
-                    if it.kind == Kind::File {
+                    if it.kind == FileKind::File {
                         size.bytes = size.bytes.saturating_add(it.size);
                     }
                 }

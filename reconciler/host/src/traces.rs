@@ -8,7 +8,7 @@ use muster_core::reading::Reading;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 
-use crate::dir::{Dir, Kind, split, told};
+use crate::dir::{Dir, FileKind, split, with_causes};
 use crate::homes::Homes;
 use crate::root::{Ownership, Root, RootError};
 use crate::saved::{PutBack, SaveError, Saved, key};
@@ -105,11 +105,11 @@ pub(crate) fn look(
         };
         match seen {
             // sshd, cron and logind take nothing but a file; through a link, the first two may get at one.
-            Ok(Some(seen)) if matches!(seen.kind, Kind::File | Kind::Link) => {
+            Ok(Some(seen)) if matches!(seen.kind, FileKind::File | FileKind::Link) => {
                 return Reading::Known(true);
             }
             Ok(_) => {}
-            Err(error) => return Reading::Unknown(told(&error)),
+            Err(error) => return Reading::Unknown(with_causes(&error)),
         }
     }
     Reading::Known(false)
@@ -130,7 +130,7 @@ fn absent(opened: Result<Dir, RootError>) -> Result<Option<Dir>, RootError> {
     }
 }
 
-/// What a refusal of the kernel means where a user can have provoked it.
+/// The message for an error of the kernel that a user may have provoked.
 fn explained(error: &RootError) -> String {
     let path = error.path.display();
     match error.source.raw_os_error() {
@@ -142,7 +142,7 @@ fn explained(error: &RootError) -> String {
         Some(code) if code == Errno::EXDEV as i32 => {
             format!("{path} is on another mount than the home, which is not entered; unmount it")
         }
-        _ => told(error),
+        _ => with_causes(error),
     }
 }
 
@@ -159,12 +159,12 @@ fn open_home(root: &Dir, homes: &mut Homes<'_>, whose: &Whose<'_>) -> Result<Opt
     let opened = root
         .below_trusted(parent)
         .and_then(|parent| parent.dir(name));
-    let home = opened.map_err(|error| told(&error))?;
+    let home = opened.map_err(|error| with_causes(&error))?;
     Ok(Some(home))
 }
 
-/// Where a change of traces works, and what it needs to know.
-pub(crate) struct Ground<'a> {
+/// What a change of traces works on.
+pub(crate) struct Context<'a> {
     pub(crate) root: &'a Dir,
     pub(crate) owners: &'a Root,
     pub(crate) saved: &'a Saved,
@@ -173,18 +173,18 @@ pub(crate) struct Ground<'a> {
 
 /// Sets a trace aside for a cut, or puts it back.
 pub(crate) fn change(
-    ground: &Ground<'_>,
+    context: &Context<'_>,
     whose: &Whose<'_>,
     trace: Trace,
     direction: Direction,
     cut: u32,
 ) -> Result<(), TraceError> {
-    let Ground {
+    let Context {
         root,
         owners,
         saved,
         keys,
-    } = *ground;
+    } = *context;
     let mut homes = Homes::new(root, owners);
     let mut home = None;
     let mut there = false;

@@ -92,7 +92,7 @@ pub enum LoginDefsError {
         takes: &'static str,
     },
     /// The lower end of a range is above the upper one.
-    #[error("/{file}: {min} is above {max}, so no id is left")]
+    #[error("/{file}: {min} is above {max}, so no id is left; swap or correct them")]
     Empty {
         /// Which file, relative to the root.
         file: &'static str,
@@ -417,7 +417,7 @@ mod tests {
         );
         assert_eq!(
             error("UID_MIN 70000"),
-            "/etc/login.defs: UID_MIN is above UID_MAX, so no id is left"
+            "/etc/login.defs: UID_MIN is above UID_MAX, so no id is left; swap or correct them"
         );
         let error = UseraddDefaults::parse("HOME=home").unwrap_err().to_string();
         assert_eq!(

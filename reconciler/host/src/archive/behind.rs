@@ -1,12 +1,13 @@
-//! Reads a file while it is written: only what has been made durable, and from the disk, as far as the kernel can be asked.
+//! Reads a file while another thread writes it. Only synced bytes are read, and from the disk rather than from the page
+//! cache, as far as the kernel allows.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// How much is made durable at a time, at least.
+/// The least number of bytes for which the file is synced.
 const LEAST: u64 = 256 * 1024;
-/// At most: this much is still to be read when the last byte was written.
+/// The most that is synced at a time: this much is left to read when the last byte has been written.
 const MOST: u64 = 16 * 1024 * 1024;
 const PAGE: u64 = 4_096;
 
@@ -52,7 +53,8 @@ impl Written {
     }
 }
 
-/// Whoever writes has this, and says how far the file has come. Dropped before it is whole, it ends the reading, too.
+/// The writer's end: it reports how far the file has been written. Dropped before the file is complete, it makes the
+/// reader fail.
 pub(super) struct Ending(pub(super) Arc<Written>);
 
 impl Ending {
@@ -73,12 +75,12 @@ impl Drop for Ending {
     }
 }
 
-/// Reads behind the one who writes. Ends where the file does, once that was said to be all.
+/// The reader's end. It waits for bytes, and ends where the writer said that the file is complete.
 pub(super) struct Behind {
     file: File,
     written: Arc<Written>,
     at: u64,
-    /// What is durable, as far as it was looked at.
+    /// The bytes known to be synced.
     settled: u64,
     whole: bool,
 }

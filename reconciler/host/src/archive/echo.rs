@@ -1,8 +1,8 @@
-//! Tells one who reads an archive back while it is written that a content is the one that went in.
+//! A fast check, while an archive is written and read back, that each file's content came through unchanged.
 //!
-//! The manifest has the SHA-256 of each content, taken as it went in. To see that the same comes out again, it need not be
-//! taken anew: a hash of 128 bits under a seed that nobody knows finds whatever a disk, memory or a compressor did to it,
-//! and is many times as fast. Whoever reads the archive later has no such hash, and takes the SHA-256.
+//! The manifest has the SHA-256 of each content, computed as it was written. Reading it back need not compute SHA-256
+//! again: a 128-bit hash under a random seed finds whatever a disk, memory or the compressor damaged, and is many times as
+//! fast. A later reader has no such hash, and computes SHA-256.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,13 +14,13 @@ use super::tar::broken;
 /// A SHA-256.
 pub(super) type Digest = [u8; 32];
 
-/// For the one who writes: hashes contents, and tells what came of it.
+/// The writer's end: hashes contents and sends the results.
 pub(super) struct Call {
     hash: Seeded,
     to: Sender<(u128, Digest)>,
 }
 
-/// For the one who reads: hashes contents, and hears what went in.
+/// The reader's end: hashes contents and compares with what the writer sent.
 pub(super) struct Echo {
     hash: Seeded,
     from: Receiver<(u128, Digest)>,
@@ -53,7 +53,7 @@ impl Call {
 
     /// That was all of it, and this is its digest.
     pub(super) fn tell(&mut self, digest: Digest) {
-        // Whoever gave up reading says so himself.
+        // A reader that gave up reports its own error.
         let _ = self.to.send((self.hash.finish(), digest));
     }
 }

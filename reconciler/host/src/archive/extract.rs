@@ -14,7 +14,7 @@ use rustix::fs::{
     openat2, symlinkat, utimensat,
 };
 
-use super::manifest::Subject;
+use super::manifest::ArchivedAccount;
 use super::read::{self, Sink};
 use super::tar::{Member, Type};
 use super::tree::{Cursor, shown};
@@ -52,7 +52,7 @@ pub(crate) struct Rules<'a> {
 enum Whose<'a> {
     Console(Owners),
     /// One person: what was never theirs stays in the archive.
-    Person(&'a Subject, Ownership),
+    Person(&'a ArchivedAccount, Ownership),
 }
 
 impl<'a> Rules<'a> {
@@ -62,7 +62,7 @@ impl<'a> Rules<'a> {
         }
     }
 
-    pub(crate) fn person(person: &'a Subject, ownership: Ownership) -> Self {
+    pub(crate) fn person(person: &'a ArchivedAccount, ownership: Ownership) -> Self {
         Self {
             owners: Whose::Person(person, ownership),
         }
@@ -333,7 +333,7 @@ fn times(member: &Member) -> Timestamps {
 }
 
 impl Sink for Maker<'_> {
-    fn begin(&mut self, subject: &Subject) -> Result<(), Error> {
+    fn begin(&mut self, subject: &ArchivedAccount) -> Result<(), Error> {
         if let Whose::Person(person, _) = self.rules.owners
             && (subject.uid, subject.gid, &subject.entry) != (person.uid, person.gid, &person.entry)
         {

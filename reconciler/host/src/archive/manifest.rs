@@ -1,7 +1,7 @@
 //! The manifest of an archive: one JSON line for each entry of the tree, and what cannot stand in a tar archive.
 //!
-//! The line of a member follows from the member and its content alone. So a reader makes the lines anew, and compares:
-//! nothing has to be remembered, however many there are.
+//! The line of a member follows from the member and its content alone. So a reader computes each line again and compares;
+//! its memory does not grow with the number of entries.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::saved::hex;
 /// The first member of an archive: whose it is. Owners outside these ids are foreign.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Subject {
+pub struct ArchivedAccount {
     /// The format; 1.
     pub format: u32,
     /// The account's name.
@@ -38,7 +38,7 @@ pub struct Subject {
 /// The one format that there is.
 pub(crate) const FORMAT: u32 = 1;
 
-impl Subject {
+impl ArchivedAccount {
     /// Whether files of this uid are the person's own.
     pub(crate) fn owns(&self, uid: u32) -> bool {
         uid == self.uid || within(self.subuid, uid)
@@ -182,12 +182,12 @@ impl Line {
 
     /// The line of a member, whose content has this digest; what [`write_member`] writes.
     #[cfg(test)]
-    pub(crate) fn of(member: &Member, sha256: Option<[u8; 32]>, subject: &Subject) -> Self {
+    pub(crate) fn of(member: &Member, sha256: Option<[u8; 32]>, subject: &ArchivedAccount) -> Self {
         Self::Entry(entry(member, word(member.kind), sha256, subject))
     }
 
     /// The line of something that has no place in an archive; `member` says what else there is to say.
-    pub(crate) fn of_socket(member: &Member, subject: &Subject) -> Self {
+    pub(crate) fn of_socket(member: &Member, subject: &ArchivedAccount) -> Self {
         Self::Entry(entry(member, SOCKET, None, subject))
     }
 }
@@ -205,7 +205,7 @@ pub(crate) fn write_member(
     out: &mut Vec<u8>,
     member: &Member,
     sha256: Option<[u8; 32]>,
-    subject: &Subject,
+    subject: &ArchivedAccount,
 ) {
     out.extend_from_slice(ENTRY);
     write_bytes(out, &member.path);
@@ -279,7 +279,7 @@ fn word(kind: Type) -> &'static str {
     }
 }
 
-fn marks(member: &Member, subject: &Subject) -> Vec<Mark> {
+fn marks(member: &Member, subject: &ArchivedAccount) -> Vec<Mark> {
     let capability = |(name, _): &(Vec<u8>, Vec<u8>)| name == b"security.capability";
     let device = matches!(member.kind, Type::CharDevice | Type::BlockDevice);
     [
@@ -306,7 +306,12 @@ fn attributes(member: &Member) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn entry(member: &Member, kind: &str, sha256: Option<[u8; 32]>, subject: &Subject) -> Entry {
+fn entry(
+    member: &Member,
+    kind: &str,
+    sha256: Option<[u8; 32]>,
+    subject: &ArchivedAccount,
+) -> Entry {
     Entry {
         path: Bytes::of(&member.path),
         kind: kind.to_owned(),
@@ -337,7 +342,7 @@ mod tests {
             digest in proptest::option::of(any::<[u8; 32]>()),
             own in any::<u32>(),
         ) {
-            let subject = Subject {
+            let subject = ArchivedAccount {
                 format: FORMAT,
                 user: "emo".to_owned(),
                 uid: if own % 2 == 0 { member.uid } else { own },

@@ -4,7 +4,7 @@
 //!
 //! | member | what |
 //! |---|---|
-//! | `archive.json` | whose home it is ([`Subject`]) |
+//! | `archive.json` | whose home it is ([`ArchivedAccount`]) |
 //! | `home/…` | the tree, directories before what is in them, names in order |
 //! | `manifest.jsonl` | a [`Line`] for each entry, with the SHA-256 of its content, and what tar cannot hold |
 //!
@@ -37,11 +37,11 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::dir::{Dir, told};
+use crate::dir::{Dir, with_causes};
 use crate::root::{Ownership, RootError};
 use behind::{Ending, Written};
 pub use extract::{Extracted, Owners};
-pub use manifest::{Line, Subject};
+pub use manifest::{ArchivedAccount, Line};
 pub use seal::Seal;
 use tree::Census;
 pub use tree::TreeError;
@@ -124,7 +124,7 @@ pub struct Verified {
     /// Its size.
     pub bytes: u64,
     /// Whose home is in it.
-    pub subject: Subject,
+    pub subject: ArchivedAccount,
     /// How many entries it accounts for.
     pub entries: u64,
     /// The census of the tree that was archived, in hex.
@@ -195,7 +195,7 @@ pub fn extract(path: &Path, into: &Path, owners: Owners) -> Result<Extracted, Er
 ///
 /// # Errors
 /// When it cannot be read, or is no archive of a home.
-pub fn subject(path: &Path) -> Result<Subject, Error> {
+pub fn subject(path: &Path) -> Result<ArchivedAccount, Error> {
     read::subject(open(path)?)
 }
 
@@ -220,14 +220,15 @@ pub(crate) struct Kept {
     pub(crate) bytes: u64,
 }
 
-/// Called at each instant between two effects, with its name: what a kill there leaves must be brought to an end.
+/// Called at each crash point (between two effects) with its name. What a kill there leaves behind, the next run must be
+/// able to finish.
 pub(crate) type Point<'a> = &'a mut dyn FnMut(&'static str);
 
 /// What a home is archived as.
 pub(crate) struct Job<'a> {
     /// The file's name in the store.
     pub(crate) name: &'a str,
-    pub(crate) subject: &'a Subject,
+    pub(crate) subject: &'a ArchivedAccount,
     pub(crate) names: &'a Names,
     pub(crate) room: Room,
 }
@@ -276,7 +277,7 @@ impl Store {
         let Some(seen) = self
             .dir
             .see(name)?
-            .filter(|it| it.kind == crate::dir::Kind::File)
+            .filter(|it| it.kind == crate::dir::FileKind::File)
         else {
             return Ok(None);
         };
@@ -499,7 +500,7 @@ impl Store {
     fn check_kept(&self, job: &Job<'_>, kept: &Kept, census: &Census) -> Result<Kept, Error> {
         let verified = self
             .read_back(job.name)
-            .map_err(|error| self.occupied(job.name, told(&error)))?;
+            .map_err(|error| self.occupied(job.name, with_causes(&error)))?;
         let differs = if verified.sha256 != kept.sha256 {
             "it differs from the digest beside it"
         } else if verified.fingerprint != crate::saved::hex(&census.fingerprint) {
@@ -528,7 +529,7 @@ impl Store {
         name: &str,
         sha256: &str,
         into: OwnedFd,
-        person: &Subject,
+        person: &ArchivedAccount,
         ownership: Ownership,
         progress: Progress<'_>,
     ) -> Result<Extracted, Error> {
@@ -563,7 +564,7 @@ fn sidecar(name: &str) -> String {
 #[doc(hidden)]
 pub fn write_directory(dir: &Path, store: &Path) -> Result<PathBuf, Error> {
     let home = Dir::open(dir)?.open_again()?;
-    let subject = Subject {
+    let subject = ArchivedAccount {
         format: manifest::FORMAT,
         user: "nobody".to_owned(),
         uid: 0,

@@ -1,8 +1,8 @@
-//! What becomes of the text of an archive, beside the one who reads the home: one thread hashes contents and makes the lines
-//! of the manifest, one compresses and writes.
+//! The pipeline behind the thread that reads a home: one thread hashes contents and makes the lines of the manifest, the
+//! next compresses and writes.
 //!
-//! Text goes from one to the next in buffers, each of which becomes a frame of zstd. The frames of the manifest wait in a
-//! spool until their turn at the end.
+//! Text goes from one to the next in buffers, each of which becomes a frame of zstd. The frames of the manifest are spooled,
+//! and written after everything else.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -16,13 +16,14 @@ use zstd::zstd_safe::{CParameter, compress_bound};
 
 use super::behind::Ending;
 use super::echo::Call;
-use super::manifest::{self, Line, Subject};
+use super::manifest::{self, ArchivedAccount, Line};
 use super::tar::{self, Member, Type};
 use super::{LEVEL, MANIFEST};
 
-/// How much text makes a frame. One in a single piece of memory is compressed a third faster than a stream, whose window
-/// moves. Longer ones are slower, as the text is no longer near when the next thread comes to it; sources of programs take
-/// 8 % more room in frames of half the length, 3 % more in these, and 1 % more in those of twice the length than in a stream.
+/// Bytes of text in a frame. A frame that lies in one buffer is compressed a third faster than a stream, whose window moves.
+/// Longer frames are slower, as the text has left the processor's cache when the next thread needs it. Compared with a
+/// stream, source code takes 3 % more room in these frames, 8 % more in frames of half and 1 % more in frames of twice the
+/// length.
 const FRAME: usize = 4 * 1024 * 1024;
 /// Of the manifest, which has little to find further away.
 const LINES: usize = 1024 * 1024;
@@ -109,7 +110,7 @@ impl<J> Worker<J> {
 
 impl<J> Drop for Worker<J> {
     fn drop(&mut self) {
-        // Whoever gives up is not followed by a thread that still writes.
+        // When the caller gives up, no thread is left that still writes.
         self.jobs = None;
         if let Some(handle) = self.handle.take() {
             let _ = handle.join();
@@ -128,7 +129,7 @@ impl Packer {
     /// Begins the archive of this person's home. Whoever reads behind is told how much of `into` there is, when that is
     /// all, and what went in.
     pub(super) fn start(
-        subject: &Subject,
+        subject: &ArchivedAccount,
         into: &File,
         spool: &File,
         (ending, call): (Ending, Call),
@@ -247,7 +248,7 @@ impl Packer {
 
 /// Makes lines of members and their contents.
 struct Hasher {
-    subject: Subject,
+    subject: ArchivedAccount,
     hash: Sha256,
     call: Call,
     lines: Vec<u8>,

@@ -24,11 +24,11 @@ fn from_environment(name: &str, otherwise: u64) -> u64 {
 
 /// A home with pairs to swap, and beside it what must not be touched, on one file system so that a directory can be
 /// moved from one to the other.
-struct Ground {
+struct Scratch {
     dir: tempfile::TempDir,
 }
 
-impl Ground {
+impl Scratch {
     fn new() -> Self {
         let it = Self {
             dir: tempfile::tempdir().unwrap(),
@@ -130,11 +130,11 @@ impl Ground {
 fn a_racer_gets_nothing_from_outside_into_an_archive_nor_out_of_the_world() {
     let moves = from_environment("MUSTER_RACER_MOVES", MOVES);
     let seed = from_environment("MUSTER_RACER_SEED", 0x9e37_79b9).max(1);
-    let ground = Ground::new();
-    let before = ground.outside();
+    let scratch = Scratch::new();
+    let before = scratch.outside();
     let (done, stop) = (AtomicBool::new(false), AtomicBool::new(false));
     let (mut archived, mut tries, mut removed, mut removals) = (0_u32, 0_u32, 0_u32, 0_u32);
-    let subject = Subject {
+    let subject = ArchivedAccount {
         format: manifest::FORMAT,
         user: "emo".to_owned(),
         uid: 0,
@@ -147,15 +147,15 @@ fn a_racer_gets_nothing_from_outside_into_an_archive_nor_out_of_the_world() {
     };
     let made = std::thread::scope(|threads| {
         let racer = threads.spawn(|| {
-            let made = ground.race(moves, seed, &stop);
+            let made = scratch.race(moves, seed, &stop);
             done.store(true, Ordering::Relaxed);
             made
         });
         // Whoever stops here because of what was found does not leave the racer behind.
         let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             while !done.load(Ordering::Relaxed) {
-                let file = ground.at("raced");
-                let home = Dir::open(&ground.at("shelf/home"));
+                let file = scratch.at("raced");
+                let home = Dir::open(&scratch.at("shelf/home"));
                 let home = home.and_then(|it| it.open_again()).unwrap();
                 let spool = tempfile::tempfile().unwrap();
                 let into = File::create(&file).unwrap();
@@ -177,12 +177,12 @@ fn a_racer_gets_nothing_from_outside_into_an_archive_nor_out_of_the_world() {
                 assert!(!text.windows(SECRET.len()).any(|it| it == SECRET));
                 // And every few times all of it is removed, as at the end of a quarantine.
                 if tries % 4 == 0 {
-                    let shelf = Dir::open(&ground.at("shelf")).unwrap();
+                    let shelf = Dir::open(&scratch.at("shelf")).unwrap();
                     let gone = tree::remove(&shelf, "home".as_ref(), &mut |_| {});
                     removals += 1;
                     removed += u32::from(gone.is_ok());
-                    assert_eq!(ground.outside(), before, "outside, after a removal");
-                    ground.renew(tries);
+                    assert_eq!(scratch.outside(), before, "outside, after a removal");
+                    scratch.renew(tries);
                 }
             }
         }));
@@ -197,5 +197,5 @@ fn a_racer_gets_nothing_from_outside_into_an_archive_nor_out_of_the_world() {
         "{made} moves: {archived} of {tries} archives were whole, {removed} of {removals} removals came to their end"
     );
     assert!(made >= moves && tries > 0 && removals > 0);
-    assert_eq!(ground.outside(), before);
+    assert_eq!(scratch.outside(), before);
 }

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::behind::{Behind, Written};
 use super::echo::{Digest, Echo};
-use super::manifest::{self, Bytes, FORMAT, Line, SOCKET, Subject};
+use super::manifest::{self, ArchivedAccount, Bytes, FORMAT, Line, SOCKET};
 use super::tar::{self, Member, Pieces, Type, broken};
 use super::{Error, HOME, MANIFEST, Progress, SUBJECT, Verified};
 
@@ -24,7 +24,7 @@ const LONGEST: u64 = 64 * 1024 * 1024;
 /// What is done with what an archive holds. Everything is called in the order of the archive.
 pub(crate) trait Sink {
     /// The archive is this person's.
-    fn begin(&mut self, _: &Subject) -> Result<(), Error> {
+    fn begin(&mut self, _: &ArchivedAccount) -> Result<(), Error> {
         Ok(())
     }
     /// A member begins.
@@ -80,11 +80,11 @@ pub(super) fn read_behind(
     read_from(behind, &mut Nothing, contents, &mut |_, _| {})
 }
 
-/// How the digest of a content is come by.
+/// Where the digest of a content comes from.
 enum Contents {
-    /// It is taken.
+    /// SHA-256, computed while reading.
     Digested(Sha256),
-    /// It was taken when the content was written, and this is the same content.
+    /// From the writer: the fast hash showed that this is the same content.
     Written(Box<Echo>),
 }
 
@@ -147,7 +147,7 @@ struct Reader<'a, 'p> {
 }
 
 impl Reader<'_, '_> {
-    fn all(&mut self) -> Result<(Subject, String, u64), Error> {
+    fn all(&mut self) -> Result<(ArchivedAccount, String, u64), Error> {
         let subject = first_member(self.from)?;
         self.sink.begin(&subject)?;
         loop {
@@ -174,7 +174,7 @@ impl Reader<'_, '_> {
         Member::read(self.from).map_err(Error::Reading)
     }
 
-    fn member(&mut self, member: &Member, subject: &Subject) -> Result<(), Error> {
+    fn member(&mut self, member: &Member, subject: &ArchivedAccount) -> Result<(), Error> {
         self.sink.member(member)?;
         let mut digest = None;
         if member.kind == Type::File {
@@ -323,12 +323,12 @@ pub(super) fn is_of_member(line: &[u8]) -> bool {
 }
 
 /// Whose home it is.
-pub(crate) fn subject(file: File) -> Result<Subject, Error> {
+pub(crate) fn subject(file: File) -> Result<ArchivedAccount, Error> {
     let mut zstd = zstd::stream::read::Decoder::new(file).map_err(Error::Reading)?;
     first_member(&mut zstd)
 }
 
-fn first_member(from: &mut impl Read) -> Result<Subject, Error> {
+fn first_member(from: &mut impl Read) -> Result<ArchivedAccount, Error> {
     let first = Member::read(from).map_err(Error::Reading)?;
     let first = first.filter(|it| it.path == SUBJECT.as_bytes() && it.stored < LONGEST);
     let first = first
@@ -339,7 +339,7 @@ fn first_member(from: &mut impl Read) -> Result<Subject, Error> {
         .read_to_end(&mut text)
         .map_err(Error::Reading)?;
     tar::skip_padding(from, first.stored).map_err(Error::Reading)?;
-    let subject: Subject = serde_json::from_slice(&text)
+    let subject: ArchivedAccount = serde_json::from_slice(&text)
         .map_err(|error| Error::Reading(io::Error::new(io::ErrorKind::InvalidData, error)))?;
     if subject.format == FORMAT {
         Ok(subject)
@@ -375,8 +375,8 @@ fn check(member: &Member) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads the file and keeps its digest in one thread, decompresses in another, and hands on what comes of it: neither the
-/// disk nor a processor waits for the others.
+/// A pipeline: one thread reads and hashes the file, another decompresses, and the caller takes the text, so that neither
+/// disk nor processor waits.
 struct Ahead {
     text: Chunks,
     digest: Option<JoinHandle<([u8; 32], u64)>>,

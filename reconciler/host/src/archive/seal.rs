@@ -12,7 +12,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use super::{Error, Kept};
-use crate::dir::told;
+use crate::dir::with_causes;
 use crate::run;
 
 /// What an encrypted archive's name ends in.
@@ -40,7 +40,7 @@ impl Seal {
         }
         arguments.extend(["--output", to, "--", from]);
         let output = run::run(&self.program, &arguments, LIMIT)
-            .map_err(|error| Error::Sealing(told(&error)))?;
+            .map_err(|error| Error::Sealing(with_causes(&error)))?;
         // An exit status is no evidence, but a bad one is a reason to stop.
         if !output.status.success() {
             return Err(Error::Sealing(format!(

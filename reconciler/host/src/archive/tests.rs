@@ -14,7 +14,7 @@ use super::*;
 
 struct Scratch {
     dir: tempfile::TempDir,
-    subject: Subject,
+    subject: ArchivedAccount,
     seal: Option<Seal>,
 }
 
@@ -22,7 +22,7 @@ fn scratch() -> Scratch {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("home")).unwrap();
     let own = nix::unistd::geteuid().as_raw();
-    let subject = Subject {
+    let subject = ArchivedAccount {
         format: 1,
         user: "emo".into(),
         uid: own,
@@ -159,8 +159,10 @@ fn portrait(top: &Path) -> BTreeMap<Vec<u8>, String> {
                 tree::Visit::File(name, meta, _) | tree::Visit::Entry(name, meta) => {
                     let path = top.join(OsStr::from_bytes(&cursor.path_of(name)));
                     let more = match meta.kind {
-                        tree::Kind::Symlink => format!("{:?}", std::fs::read_link(&path).unwrap()),
-                        tree::Kind::File if meta.size < 10_000_000 => {
+                        tree::InodeKind::Symlink => {
+                            format!("{:?}", std::fs::read_link(&path).unwrap())
+                        }
+                        tree::InodeKind::File if meta.size < 10_000_000 => {
                             format!("{:?}", crate::saved::hex(&std::fs::read(&path).unwrap()))
                         }
                         _ => String::new(),
@@ -173,14 +175,14 @@ fn portrait(top: &Path) -> BTreeMap<Vec<u8>, String> {
                     )
                 }
             };
-            if meta.kind == tree::Kind::Socket {
+            if meta.kind == tree::InodeKind::Socket {
                 return Ok(());
             }
             let first = firsts
                 .entry(meta.inode)
                 .or_insert_with(|| path.clone())
                 .clone();
-            let size = if meta.kind == tree::Kind::File {
+            let size = if meta.kind == tree::InodeKind::File {
                 meta.size
             } else {
                 0
@@ -408,7 +410,7 @@ fn what_could_hurt_is_marked_and_not_given_back() {
         );
     }
     // Another account of that name gets nothing.
-    let other = Subject {
+    let other = ArchivedAccount {
         entry: "6".repeat(32),
         ..it.subject.clone()
     };
@@ -473,9 +475,9 @@ fn a_damaged_archive_is_told_wherever_it_is_damaged() {
     std::fs::write(&bad, zstd::encode_all(lie.as_slice(), 1).unwrap()).unwrap();
     let error = verify(&bad, &mut |_, _| {}).unwrap_err();
     assert!(
-        told(&error).contains("differ from its manifest"),
+        with_causes(&error).contains("differ from its manifest"),
         "{}",
-        told(&error)
+        with_causes(&error)
     );
 }
 
@@ -579,7 +581,7 @@ fn what_is_mounted_stops_the_archive() {
         assert!(
             matches!(error, Error::Tree(tree::TreeError::Mount { .. })),
             "{}",
-            told(&error)
+            with_causes(&error)
         );
         let top = Dir::open(it.dir.path()).unwrap();
         let removed = tree::remove(&top, OsStr::new("home"), &mut |_| {});
@@ -668,7 +670,7 @@ fn what_changes_after_it_was_read_is_noticed() {
         assert!(
             matches!(error, Error::Moved | Error::Tree(_)),
             "{what}: {}",
-            told(&error)
+            with_causes(&error)
         );
         assert!(changed && it.left().is_empty(), "{what}: {:?}", it.left());
     }

@@ -82,9 +82,9 @@ pub(crate) fn shown(path: &[u8]) -> String {
     out
 }
 
-/// What a name stands for.
+/// The type of an inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub(crate) enum InodeKind {
     File,
     Directory,
     Symlink,
@@ -94,10 +94,10 @@ pub(crate) enum Kind {
     BlockDevice,
 }
 
-/// Everything the kernel says of an inode, not followed.
+/// What `statx` says of a name, links not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Meta {
-    pub(crate) kind: Kind,
+    pub(crate) kind: InodeKind,
     pub(crate) mode: u32,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
@@ -117,13 +117,13 @@ impl Meta {
     fn of(it: &Statx) -> Option<Self> {
         let mode = u32::from(it.stx_mode);
         let kind = match mode & 0o170_000 {
-            0o100_000 => Kind::File,
-            0o040_000 => Kind::Directory,
-            0o120_000 => Kind::Symlink,
-            0o010_000 => Kind::Fifo,
-            0o140_000 => Kind::Socket,
-            0o020_000 => Kind::CharDevice,
-            0o060_000 => Kind::BlockDevice,
+            0o100_000 => InodeKind::File,
+            0o040_000 => InodeKind::Directory,
+            0o120_000 => InodeKind::Symlink,
+            0o010_000 => InodeKind::Fifo,
+            0o140_000 => InodeKind::Socket,
+            0o020_000 => InodeKind::CharDevice,
+            0o060_000 => InodeKind::BlockDevice,
             _ => return None,
         };
         Some(Self {
@@ -312,7 +312,7 @@ impl Cursor {
     fn open_file(&self, name: &OsStr) -> Result<(File, Meta), TreeError> {
         let fd = self.open(name, READ)?;
         let meta = meta_of(&fd).map_err(|source| self.failed("examine", name, source))?;
-        if meta.kind != Kind::File {
+        if meta.kind != InodeKind::File {
             return Err(TreeError::Changed {
                 path: self.path_of(name),
             });
@@ -519,12 +519,13 @@ pub(crate) fn walk<E: From<TreeError>>(
             FileType::RegularFile if files == Files::Opened => None,
             _ => Some(cursor.see(&name)?),
         };
-        let Some(meta) = seen.filter(|it| files == Files::Seen || it.kind != Kind::File) else {
+        let Some(meta) = seen.filter(|it| files == Files::Seen || it.kind != InodeKind::File)
+        else {
             let (file, meta) = cursor.open_file(&name)?;
             visit(cursor, Visit::File(&name, &meta, file))?;
             continue;
         };
-        if meta.kind == Kind::Directory {
+        if meta.kind == InodeKind::Directory {
             let entered = cursor.enter(&name)?;
             if !entered.is_unchanged(&meta) {
                 return Err(TreeError::Changed {
@@ -591,7 +592,7 @@ impl Counted {
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         self.entries += 1;
         let again =
-            meta.links > 1 && meta.kind != Kind::Directory && !self.linked.insert(meta.inode);
+            meta.links > 1 && meta.kind != InodeKind::Directory && !self.linked.insert(meta.inode);
         if !again {
             self.allocated += meta.blocks * 512;
         }
@@ -647,7 +648,9 @@ pub(crate) fn remove(
     match meta_at(cursor.fd(), name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return Err(cursor.failed("examine", name, source)),
-        Ok(meta) if meta.kind != Kind::Directory => return unlink(&cursor, name, AtFlags::empty()),
+        Ok(meta) if meta.kind != InodeKind::Directory => {
+            return unlink(&cursor, name, AtFlags::empty());
+        }
         Ok(_) => {}
     }
     let mut removed = 0;
@@ -673,7 +676,7 @@ pub(crate) fn remove(
             progress(removed);
             continue;
         };
-        if cursor.see(&name)?.kind == Kind::Directory {
+        if cursor.see(&name)?.kind == InodeKind::Directory {
             cursor.enter(&name)?;
             let names = cursor.names()?.into_iter();
             pending.push((name, names));

@@ -11,10 +11,10 @@ use rustix::fs::readlinkat;
 
 use super::behind::Ending;
 use super::echo::Call;
-use super::manifest::{self, Line, Subject};
+use super::manifest::{self, ArchivedAccount, Line};
 use super::pack::Packer;
 use super::tar::{self, Member, Pieces, Type};
-use super::tree::{self, Attributes, Census, Counted, Cursor, Kind, Meta, TreeError, Visit};
+use super::tree::{self, Attributes, Census, Counted, Cursor, InodeKind, Meta, TreeError, Visit};
 use super::{Error, HOME, Progress, SUBJECT};
 
 /// How much of a file is read, and hashed, at a time: it stays in a processor's nearest cache.
@@ -34,7 +34,7 @@ pub(crate) struct Names {
 #[cfg(test)]
 pub(crate) fn write(
     home: OwnedFd,
-    subject: &Subject,
+    subject: &ArchivedAccount,
     names: &Names,
     into: &File,
     spool: &File,
@@ -49,7 +49,7 @@ pub(crate) fn write(
 /// Writes as [`write`] does, and tells somebody who reads behind how far it is, and what went in.
 pub(super) fn write_ahead(
     home: OwnedFd,
-    subject: &Subject,
+    subject: &ArchivedAccount,
     names: &Names,
     (into, spool): (&File, &File),
     behind: (Ending, Call),
@@ -94,7 +94,7 @@ struct Writer<'a> {
     out: Packer,
     /// A header.
     scratch: Vec<u8>,
-    subject: &'a Subject,
+    subject: &'a ArchivedAccount,
     names: &'a Names,
     /// Where inodes with several names are in the archive, how many names they have, and how many were found.
     linked: HashMap<u64, Linked>,
@@ -199,19 +199,23 @@ impl Writer<'_> {
             return Ok(());
         }
         match meta.kind {
-            Kind::Directory | Kind::File => {
+            InodeKind::Directory | InodeKind::File => {
                 unreachable!("BUG: directories are entered, and files opened")
             }
-            Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {
+            InodeKind::Symlink
+            | InodeKind::Fifo
+            | InodeKind::Socket
+            | InodeKind::CharDevice
+            | InodeKind::BlockDevice => {
                 let attributes = cursor.attributes_at(name)?;
                 let kind = match meta.kind {
-                    Kind::Symlink => Type::Symlink,
-                    Kind::CharDevice => Type::CharDevice,
-                    Kind::BlockDevice => Type::BlockDevice,
+                    InodeKind::Symlink => Type::Symlink,
+                    InodeKind::CharDevice => Type::CharDevice,
+                    InodeKind::BlockDevice => Type::BlockDevice,
                     _ => Type::Fifo,
                 };
                 let mut member = self.member(path, kind, meta, attributes);
-                if meta.kind == Kind::Symlink {
+                if meta.kind == InodeKind::Symlink {
                     let target = readlinkat(cursor.fd(), name, Vec::new())
                         .map_err(|errno| cursor.failed("read the link", name, errno))?;
                     member.link = target.into_bytes();
@@ -223,7 +227,7 @@ impl Writer<'_> {
                 if !cursor.see(name)?.is_unchanged(meta) {
                     return Err(changed(cursor, name));
                 }
-                if meta.kind == Kind::Socket {
+                if meta.kind == InodeKind::Socket {
                     self.out.line(Line::of_socket(&member, self.subject));
                 } else {
                     self.header(&member)?;
@@ -245,7 +249,7 @@ impl Writer<'_> {
     ) -> Result<bool, Error> {
         if let Some(first) = self.linked.get_mut(&meta.inode) {
             first.found += 1;
-            if meta.kind == Kind::Socket {
+            if meta.kind == InodeKind::Socket {
                 return Ok(false);
             }
             let first = first.path.clone();
@@ -307,8 +311,8 @@ impl Writer<'_> {
                 }
             }
         }
-        // The count of the whole tree at the end says of every file whether it was still. One that takes long is not left
-        // to that alone: it is named, and at once.
+        // The census at the end finds every file that changed. A file that takes long to read is checked at once as well,
+        // so that the error names it.
         if meta.size > CHUNK as u64 {
             let after = tree::meta_of(file.as_fd())
                 .map_err(|error| cursor.failed("examine", name, error))?;
@@ -349,7 +353,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Tells what no member tells, and that this is all. What it gives is still at work.
+    /// Writes the lines of the manifest that belong to no member, and ends the text. The packer that is returned still works.
     fn finish(mut self) -> Result<(Packer, Census), Error> {
         let census = std::mem::take(&mut self.counted).census();
         let linked = std::mem::take(&mut self.linked);

@@ -5,7 +5,7 @@
 //! A way back does not put them back. The moment that they were meant for is over, and atd would run them at once.
 
 use crate::Host;
-use crate::dir::{Kind, told};
+use crate::dir::{FileKind, with_causes};
 use crate::saved::key;
 
 /// Where they wait, and where the lines that `batch` runs are kept, on the systems there are.
@@ -25,14 +25,18 @@ impl Host {
                 continue;
             };
             let mut shelf = None;
-            for name in dir.names().map_err(|error| told(&error))? {
-                let seen = dir.see(&name).map_err(|error| told(&error))?;
-                if !seen.is_some_and(|seen| seen.kind == Kind::File && seen.uid == uid) {
+            for name in dir.names().map_err(|error| with_causes(&error))? {
+                let seen = dir.see(&name).map_err(|error| with_causes(&error))?;
+                if !seen.is_some_and(|seen| seen.kind == FileKind::File && seen.uid == uid) {
                     continue;
                 }
                 let shelf = match &mut shelf {
                     Some(shelf) => shelf,
-                    none => none.insert(self.saved.latest(uid).map_err(|error| told(&error))?),
+                    none => none.insert(
+                        self.saved
+                            .latest(uid)
+                            .map_err(|error| with_causes(&error))?,
+                    ),
                 };
                 let name = name.to_str().ok_or_else(|| {
                     format!(
@@ -43,7 +47,7 @@ impl Host {
                 let key = key(WORD, &format!("/{path}/{name}"));
                 shelf
                     .set_aside(&key, &dir, name, uid, self.root.ownership())
-                    .map_err(|error| told(&error))?;
+                    .map_err(|error| with_causes(&error))?;
             }
         }
         Ok(())

@@ -1,16 +1,23 @@
 //! Removals on a scratch root: by core's own words for what came of them, killed at every point, and back again.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::PathBuf;
 
-use muster_core::accounts::observed::{Question, Subject as Asked};
+use muster_core::accounts::action::HomeSource;
+use muster_core::accounts::observed::{Home, Question, Subject as Asked};
 use muster_core::accounts::settle::settle;
 use muster_core::executor::Executor;
 use muster_core::journal::StepResult;
 use muster_core::world::World as _;
 use rustix::fs::XattrFlags;
 
+use super::checks::quiet;
+use super::quarantine::QUARANTINE;
 use super::*;
 use crate::HostSettings;
+use crate::homes::Homes;
+use crate::sessions::{Owner, Processes};
+use crate::traces::Whose;
 
 const UID: u32 = 61_234;
 const AT: Time = Time(1_795_305_600);
@@ -113,7 +120,13 @@ impl Machine {
             entry: self.entry,
             home: Some(home_id.clone()),
         };
-        Step::new(&Executor::Host("devvm".into()), action, incarnation)
+        Step::new(
+            &Executor {
+                host: "devvm".into(),
+            },
+            action,
+            incarnation,
+        )
     }
 
     fn removal<'a>(&self, home_id: &'a HomeId) -> Removal<'a> {
@@ -129,7 +142,7 @@ impl Machine {
         }
     }
 
-    fn remove(&self, home_id: &HomeId) -> Told {
+    fn remove(&self, home_id: &HomeId) -> Result<(), String> {
         self.host
             .archive_delete(&self.removal(home_id), AT, &mut |_| {}, &mut |_, _| {})
     }
@@ -523,7 +536,7 @@ fn readmit(it: &Machine) {
     }
 }
 
-fn restore(it: &Machine, from: &HomeSource) -> Told {
+fn restore(it: &Machine, from: &HomeSource) -> Result<(), String> {
     let databases = Databases::read(&it.host.root).unwrap();
     let whose = Whose {
         user: "emo",

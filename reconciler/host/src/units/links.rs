@@ -8,7 +8,7 @@ use std::io;
 
 use muster_core::accounts::action::UnitChange;
 
-use crate::dir::{Dir, Kind, told};
+use crate::dir::{Dir, FileKind, with_causes};
 use crate::root::RootError;
 
 /// Where units are looked for, the first that has one counts.
@@ -54,7 +54,7 @@ fn locate(root: &Dir, unit: &str) -> Result<Option<String>, RootError> {
     for directory in SEARCH {
         let path = format!("/{directory}/{unit}");
         if let Some(seen) = root.followed(&path)? {
-            return Ok((seen.kind == Kind::File).then_some(path));
+            return Ok((seen.kind == FileKind::File).then_some(path));
         }
     }
     Ok(None)
@@ -72,7 +72,11 @@ pub(super) fn enabled(root: &Dir, templates: &[String]) -> Result<BTreeSet<Strin
         for name in dir.names()? {
             let Some(name) = name.to_str() else { continue };
             let pulls_in = name.ends_with(".wants") || name.ends_with(".requires");
-            if pulls_in && dir.see(name)?.is_some_and(|it| it.kind == Kind::Directory) {
+            if pulls_in
+                && dir
+                    .see(name)?
+                    .is_some_and(|it| it.kind == FileKind::Directory)
+            {
                 for unit in dir.dir(name)?.names()? {
                     found.extend(
                         unit.to_str()
@@ -189,7 +193,7 @@ pub(super) fn change(root: &Dir, changes: &[(&str, UnitChange)]) -> Vec<Result<(
     for (directory, indices) in touched {
         if let Err(error) = root.below_trusted(&directory).and_then(|dir| dir.sync()) {
             for index in indices {
-                results[index] = Err(told(&error));
+                results[index] = Err(with_causes(&error));
             }
         }
     }
@@ -197,7 +201,7 @@ pub(super) fn change(root: &Dir, changes: &[(&str, UnitChange)]) -> Vec<Result<(
 }
 
 fn enable(root: &Dir, unit: &str) -> Result<Vec<String>, String> {
-    let said = |error: RootError| told(&error);
+    let said = |error: RootError| with_causes(&error);
     let (template, _) = template_of(unit);
     let path = match locate(root, unit).map_err(said)? {
         Some(path) => path,
@@ -236,14 +240,14 @@ fn enable(root: &Dir, unit: &str) -> Result<Vec<String>, String> {
 
 fn link(dir: &Dir, target: &str, name: &str) -> Result<(), RootError> {
     match dir.see(name)? {
-        Some(seen) if seen.kind == Kind::Link => {
+        Some(seen) if seen.kind == FileKind::Link => {
             if dir.read_link(name)? == OsStr::new(target) {
                 return Ok(());
             }
             dir.remove(name)?;
         }
         Some(seen) => {
-            let source = io::Error::other(format!("it is {}", seen.kind.said()));
+            let source = io::Error::other(format!("it is {}", seen.kind.with_article()));
             return Err(RootError {
                 verb: "make the link",
                 path: dir.path_of(name),
@@ -256,13 +260,13 @@ fn link(dir: &Dir, target: &str, name: &str) -> Result<(), RootError> {
 }
 
 fn disable(root: &Dir, unit: &str) -> Result<Vec<String>, String> {
-    let said = |error: RootError| told(&error);
+    let said = |error: RootError| with_causes(&error);
     let mut touched = Vec::new();
     for directory in ["etc/systemd/system", "run/systemd/system"] {
         let dir = match root.below_trusted(directory) {
             Ok(dir) => dir,
             Err(error) if error.source.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(told(&error)),
+            Err(error) => return Err(with_causes(&error)),
         };
         for name in dir.names().map_err(said)? {
             let Some(name) = name.to_str() else { continue };
@@ -271,7 +275,7 @@ fn disable(root: &Dir, unit: &str) -> Result<Vec<String>, String> {
                 if dir
                     .see(name)
                     .map_err(said)?
-                    .is_some_and(|it| it.kind == Kind::Link)
+                    .is_some_and(|it| it.kind == FileKind::Link)
                     && is_alias(&dir, name, unit)
                 {
                     dir.remove(name).map_err(said)?;
@@ -282,7 +286,7 @@ fn disable(root: &Dir, unit: &str) -> Result<Vec<String>, String> {
             if dir
                 .see(name)
                 .map_err(said)?
-                .is_none_or(|it| it.kind != Kind::Directory)
+                .is_none_or(|it| it.kind != FileKind::Directory)
             {
                 continue;
             }
@@ -290,7 +294,7 @@ fn disable(root: &Dir, unit: &str) -> Result<Vec<String>, String> {
             if wants
                 .see(unit)
                 .map_err(said)?
-                .is_some_and(|it| it.kind == Kind::Link)
+                .is_some_and(|it| it.kind == FileKind::Link)
             {
                 wants.remove(unit).map_err(said)?;
                 touched.push(format!("{directory}/{name}"));

@@ -6,7 +6,7 @@ mod links;
 use muster_core::accounts::action::UnitChange;
 use muster_core::accounts::observed::{Manager, Units};
 
-use crate::dir::{Dir, told};
+use crate::dir::{Dir, with_causes};
 use dbus::Bus;
 
 /// The state of every instance of the templates that is enabled, active or failed.
@@ -22,11 +22,11 @@ pub(crate) fn look(root: &Dir, bus: Option<&Bus>, templates: &[String]) -> Resul
     if templates.is_empty() {
         return Ok(units);
     }
-    units.templates = links::templates(root, templates).map_err(|error| told(&error))?;
+    units.templates = links::templates(root, templates).map_err(|error| with_causes(&error))?;
     if let Some(bus) = bus {
         units.by_name = bus.states(templates)?;
     }
-    for unit in links::enabled(root, templates).map_err(|error| told(&error))? {
+    for unit in links::enabled(root, templates).map_err(|error| with_causes(&error))? {
         units.by_name.entry(unit).or_default().enabled = true;
     }
     Ok(units)

@@ -1,0 +1,149 @@
+//! Whether anything has moved in a local origin since it was last read, told from a few `stat`s.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::layout::{Layout, RefStorage, tag_dirs};
+use crate::refs;
+
+/// A file that changed less than this long ago may change again without a new time stamp: the clocks of some file systems
+/// tick only every ten milliseconds.
+const RACY: Duration = Duration::from_millis(100);
+
+/// The state of the files in which a local origin keeps its branches: a few `stat`s, whatever the history's length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    stamps: Vec<(PathBuf, Stamp)>,
+    settled: bool,
+}
+
+/// Device, inode, size, time of modification and of change; zeros for what is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Stamp([i64; 7]);
+
+impl Stamp {
+    fn of(path: &Path) -> Stamp {
+        let Ok(meta) = fs::symlink_metadata(path) else {
+            return Stamp::default();
+        };
+        let (device, inode, size) = (meta.dev() as i64, meta.ino() as i64, meta.size() as i64);
+        Stamp([
+            device,
+            inode,
+            size,
+            meta.mtime(),
+            meta.mtime_nsec(),
+            meta.ctime(),
+            meta.ctime_nsec(),
+        ])
+    }
+
+    fn is_older_than(&self, now: Duration) -> bool {
+        let Stamp([.., seconds, nanoseconds]) = *self;
+        let changed = Duration::new(seconds.max(0) as u64, nanoseconds.max(0) as u32);
+        changed.abs_diff(now) > RACY
+    }
+}
+
+impl Signature {
+    pub(crate) fn take(layout: &Layout, protected: &str) -> Signature {
+        let now = since_1970();
+        let paths = match layout.refs {
+            RefStorage::Reftable => reftable(layout),
+            RefStorage::Files => {
+                let mut paths = vec![layout.common.join("packed-refs")];
+                paths.extend(refs::dirs_below(&layout.common.join("refs/heads")));
+                paths.extend(tag_dirs(&layout.common));
+                // A file that is rewritten in place instead of renamed leaves its directory as it is.
+                paths.push(layout.common.join(protected));
+                paths
+            }
+        };
+        Signature::of_paths(paths, now)
+    }
+
+    /// Of what is below `dirs`, such as `refs/muster/host/`.
+    pub(crate) fn of_dirs(layout: &Layout, dirs: &[&str]) -> Signature {
+        let now = since_1970();
+        let paths = match layout.refs {
+            RefStorage::Reftable => reftable(layout),
+            RefStorage::Files => {
+                // That the repository is there at all shows in its HEAD.
+                let mut paths = vec![
+                    layout.common.join("HEAD"),
+                    layout.common.join("packed-refs"),
+                ];
+                for dir in dirs {
+                    paths.extend(refs::dirs_below(&layout.common.join(dir)));
+                }
+                paths
+            }
+        };
+        Signature::of_paths(paths, now)
+    }
+
+    fn of_paths(paths: Vec<PathBuf>, now: Duration) -> Signature {
+        let stamps: Vec<_> = paths
+            .into_iter()
+            .map(|path| {
+                let stamp = Stamp::of(&path);
+                (path, stamp)
+            })
+            .collect();
+        let settled = stamps.iter().all(|(_, stamp)| stamp.is_older_than(now));
+        let mut signature = Signature { stamps, settled };
+        signature.forget_what_a_directory_tells();
+        signature
+    }
+
+    /// Drops the stamps of missing files whose directory has a stamp too: making the file changes the directory. Most
+    /// repositories have no tags of ours, and packed references have no file.
+    fn forget_what_a_directory_tells(&mut self) {
+        let mut directories: Vec<PathBuf> = Vec::new();
+        self.stamps.retain(|(path, stamp)| {
+            if *stamp == Stamp::default() {
+                return !directories.iter().any(|it| path.parent() == Some(it));
+            }
+            // Symbolic links are left out: the directory behind one changes without changing the link.
+            if fs::symlink_metadata(path).is_ok_and(|it| it.is_dir()) {
+                directories.push(path.clone());
+            }
+            true
+        });
+    }
+
+    /// Whether nothing has moved since. `false` may also mean that something moved so shortly before that a second
+    /// change could have gone unseen: reading again is then right, and cheap.
+    pub fn still_holds(&self) -> bool {
+        self.settled
+            && self
+                .stamps
+                .iter()
+                .all(|(path, stamp)| Stamp::of(path) == *stamp)
+    }
+
+    /// How many files it is made of.
+    pub fn parts(&self) -> usize {
+        self.stamps.len()
+    }
+
+    /// Whether one of these files, counted from 0, has not moved since; yes for one that is none of them.
+    pub fn part_still_holds(&self, part: usize) -> bool {
+        let part = self.stamps.get(part);
+        part.is_none_or(|(path, stamp)| Stamp::of(path) == *stamp)
+    }
+}
+
+/// The paths that change whenever a reference of a repository in the reftable format does.
+fn reftable(layout: &Layout) -> Vec<PathBuf> {
+    let dir = layout.common.join("reftable");
+    vec![dir.join("tables.list"), dir]
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}

@@ -1,0 +1,216 @@
+//! What the databases are read as, and what is refused.
+
+use super::*;
+use crate::root::Ownership;
+
+const PASSWD: &str = "# people\n\nroot:x:0:0:root:/root:/bin/bash\nold:$1$hash:7:7::/:/bin/sh\nopen:x:8:8:::\n\
+    gone:x:9:9:::\ntwice:x:10:10:::\ntwice:x:11:10:::\nshort:x:12:12::/home\nlong:x:13:13:::::\n+nis::::::\nlate:x:14:14:::";
+const SHADOW: &str =
+    "late:*:1::::::\nroot:!$y$hash:19000:0:99999:7::20000:\nopen::::::::\nold:!!:::::::\n";
+
+fn read(passwd: &[u8], shadow: &str) -> Result<Databases, ReadError> {
+    let scratch = tempfile::tempdir().unwrap();
+    let etc = scratch.path().join("etc");
+    std::fs::create_dir(&etc).unwrap();
+    std::fs::write(etc.join("passwd"), passwd).unwrap();
+    std::fs::write(etc.join("shadow"), shadow).unwrap();
+    std::fs::write(
+        etc.join("group"),
+        "root:x:0:late,root,late\nbroken:x\nstaff:x:50:late\n",
+    )
+    .unwrap();
+    Databases::read(&Root::open(scratch.path(), Ownership::Performed).unwrap())
+}
+
+#[test]
+fn joins_passwd_and_shadow_whatever_their_order() {
+    let databases = read(PASSWD.as_bytes(), SHADOW).unwrap();
+    let accounts: Vec<_> = databases
+        .accounts()
+        .map(|account| (account.name, account.password, account.expires))
+        .collect();
+    assert_eq!(
+        accounts,
+        [
+            ("root", PasswordField::LockedHash, Some(20_000)),
+            ("old", PasswordField::Hash, None),
+            ("open", PasswordField::Empty, None),
+            ("gone", PasswordField::Missing, None),
+            ("twice", PasswordField::Missing, None),
+            ("twice", PasswordField::Missing, None),
+            ("late", PasswordField::Locked, None),
+        ]
+    );
+    for (name, password, expires) in accounts.into_iter().filter(|(name, ..)| *name != "twice") {
+        let account = databases.account(name).unwrap();
+        assert_eq!(
+            (account.password, account.expires),
+            (password, expires),
+            "{name}"
+        );
+    }
+    assert!(databases.account("twice").is_none() && databases.account("+nis").is_none());
+    assert_eq!(databases.memberships()["late"], ["root", "staff"]);
+    let some: Vec<_> = databases
+        .accounts_where(|name| name == "late" || name == "open")
+        .map(|account| (account.name, account.password))
+        .collect();
+    let expected = [
+        ("open", PasswordField::Empty),
+        ("late", PasswordField::Locked),
+    ];
+    assert_eq!(some, expected);
+}
+
+#[test]
+fn members_are_read_from_gshadow_alone_too() {
+    let mut databases = read(PASSWD.as_bytes(), SHADOW).unwrap();
+    let text = b"root:*::\n#docker:!::emo\nsudo:!:adm:emo,ema\nx:!::\n+nis:!::emo\n";
+    databases.gshadow = Table::parse(File::Gshadow, Some(text.to_vec())).unwrap();
+    let listed: Vec<_> = databases.shadow_members().collect();
+    assert_eq!(listed, [("sudo", "emo"), ("sudo", "ema")]);
+}
+
+#[test]
+fn finds_memberships_that_one_of_group_and_gshadow_lacks() {
+    let scratch = tempfile::tempdir().unwrap();
+    let etc = scratch.path().join("etc");
+    std::fs::create_dir(&etc).unwrap();
+    let group = "root:x:0:\nsudo:x:27:ann,bob\ndocker:x:28:\nt3:x:96:ann\ntwice:x:30:ann\nalone:x:31:ann\nann:x:1000:\n";
+    let gshadow = "root:*::\ndocker:!:eve:bob,bob\nsudo:!::bob\nt3:!:ann:ann\ntwice:!::\ntwice:!::\nann:!::\n#alone:!::\n";
+    for (file, text) in [("passwd", ""), ("group", group), ("gshadow", gshadow)] {
+        std::fs::write(etc.join(file), text).unwrap();
+    }
+    let root = Root::open(scratch.path(), Ownership::Performed).unwrap();
+    let read = || Databases::read(&root).unwrap();
+    let halves: Vec<(String, String)> = read()
+        .half_memberships()
+        .into_iter()
+        .map(|(user, groups)| (user.to_owned(), Vec::from_iter(groups).join(",")))
+        .collect();
+    let expected = [("ann", "sudo"), ("bob", "docker")];
+    assert_eq!(halves, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+    // What makes one whole leaves none.
+    let mut databases = read();
+    databases
+        .gshadow
+        .push_member(databases.gshadow.entry("sudo").unwrap(), "ann");
+    databases.leave_group("bob", "docker").unwrap();
+    assert!(databases.half_memberships().is_empty());
+    // Without gshadow there is one file only.
+    std::fs::remove_file(etc.join("gshadow")).unwrap();
+    assert!(read().half_memberships().is_empty());
+}
+
+#[test]
+fn counts_ids_of_lines_it_cannot_read_as_used() {
+    let databases = read(PASSWD.as_bytes(), SHADOW).unwrap();
+    assert!(
+        [0, 7, 8, 9, 10, 11, 12, 13, 14]
+            .iter()
+            .all(|uid| databases.uids_in_use().contains(uid))
+    );
+    assert!(
+        [0, 7, 50, 14]
+            .iter()
+            .all(|gid| databases.gids_in_use().contains(gid))
+    );
+    assert_eq!(
+        databases.odd_lines(),
+        [(File::Passwd, 9), (File::Passwd, 10), (File::Group, 2)]
+    );
+}
+
+#[test]
+fn refuses_to_edit_what_it_cannot_read() {
+    let mut databases = read(PASSWD.as_bytes(), SHADOW).unwrap();
+    let mut error = |name: &str| {
+        databases
+            .set_shell(name, "/bin/sh")
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        error("short"),
+        "/etc/passwd:9: the line of short is malformed; correct it with vipw or vigr"
+    );
+    assert_eq!(
+        error("twice"),
+        "/etc/passwd has more than one line for twice; remove all but one with vipw or vigr"
+    );
+    assert_eq!(error("nobody"), "there is no nobody in /etc/passwd");
+    let error = databases.lock_password("gone").unwrap_err().to_string();
+    assert_eq!(error, "/etc/shadow has no line for gone; run pwconv");
+    assert!(databases.join_group("late", "broken").is_err());
+}
+
+#[test]
+fn never_gives_what_a_batch_frees() {
+    let mut databases = read(PASSWD.as_bytes(), SHADOW).unwrap();
+    databases.delete("late", 14).unwrap();
+    let account = |name, uid, gid| NewAccount {
+        name,
+        uid,
+        gid,
+        gecos: "",
+        home: "/",
+        shell: "/bin/sh",
+        subuids: None,
+        subgids: None,
+    };
+    let mut create = |name, uid, gid| {
+        databases
+            .create(&account(name, uid, gid), &Aging::default(), 1)
+            .unwrap_err()
+    };
+    assert_eq!(
+        create("late", 60, 60),
+        EditError::JustRemoved {
+            name: "late".to_owned()
+        }
+    );
+    assert_eq!(
+        create("new", 14, 60),
+        EditError::IdInUse {
+            file: File::Passwd,
+            id: 14
+        }
+    );
+    assert_eq!(
+        create("new", 60, 14),
+        EditError::IdInUse {
+            file: File::Group,
+            id: 14
+        }
+    );
+    assert_eq!(
+        create("new", 12, 60),
+        EditError::IdInUse {
+            file: File::Passwd,
+            id: 12
+        }
+    );
+}
+
+#[test]
+fn says_where_a_file_is_damaged() {
+    let error = |passwd: &[u8]| read(passwd, SHADOW).unwrap_err().to_string();
+    assert!(error(b"root:x:0:0:::\n\0\0\0").starts_with("/etc/passwd:2: there is a NUL byte"));
+    assert!(
+        error(b"# \xff\nr\xf6\xf6t:x:0:0:::\n")
+            .starts_with("/etc/passwd:2: only the comment field")
+    );
+    let latin = read(b"root:x:0:0:R\xf6\xf6t::\n", SHADOW).unwrap();
+    assert_eq!(latin.account("root").unwrap().gecos, "R\u{fffd}\u{fffd}t");
+}
+
+#[test]
+fn shows_no_hash() {
+    let mut databases = read(PASSWD.as_bytes(), SHADOW).unwrap();
+    let saved = databases.lock_login("root", "/usr/sbin/nologin").unwrap();
+    let shown = format!("{databases:?} {saved:?} {:?}", databases.account("root"));
+    assert!(
+        !shown.contains("hash") && !shown.contains("36, 121, 36"),
+        "{shown}"
+    );
+}
