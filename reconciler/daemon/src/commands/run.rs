@@ -91,15 +91,15 @@ where
 {
     let settings = common.settings()?;
     super::start_log(&settings, common);
-    let state = StateDir::at(&settings.dir);
+    let state = StateDir::at(&settings.state.dir);
     // Looked at first, since a lock in a directory that nobody initialised would be state. A bot has none to lose.
-    let identity = if settings.roles.contains(&Role::Agent) {
-        let not_there = || StateError::NotInitialised(settings.dir.clone());
+    let identity = if settings.fleet.roles.contains(&Role::Agent) {
+        let not_there = || StateError::NotInitialised(settings.state.dir.clone());
         Some(state.identity()?.ok_or_else(not_there)?)
     } else {
         None
     };
-    let has_bot = settings.roles.contains(&Role::Bot) && settings.forge.is_some();
+    let has_bot = settings.fleet.roles.contains(&Role::Bot) && settings.forge.is_some();
     if identity.is_none() && !has_bot {
         return Err(CommandError::NothingToDo);
     }
@@ -156,7 +156,7 @@ where
         let doors = Doors {
             agent: agent
                 .is_some()
-                .then(|| (agent_knock.clone(), settings.branch.clone())),
+                .then(|| (agent_knock.clone(), settings.state.branch.clone())),
             bot: bot.is_some().then(|| (bot_knock.clone(), hints)),
         };
         let there = [
@@ -179,8 +179,8 @@ where
                 pulse: agent_pulse,
             }),
             pace: Pace {
-                poll: settings.poll,
-                drift: settings.drift,
+                poll: settings.state.poll,
+                drift: settings.state.drift,
                 knocks: AGENT_KNOCKS,
             },
             supervisor: Box::new(Systemd::from_environment()),
