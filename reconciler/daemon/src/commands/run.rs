@@ -20,6 +20,7 @@ use crate::host_key;
 use crate::http::{Doors, Server};
 use crate::journal::Opened;
 use crate::outside::{LedgerRepository, facts_of};
+use crate::settings::executors::ExecutorSettings;
 use crate::settings::{Role, Settings};
 use crate::state_dir::{Identity, Lock, Purpose, StateDir, StateError};
 use together::{Anew, Member, listen, together};
@@ -92,12 +93,15 @@ where
     let settings = common.settings()?;
     super::start_log(&settings, common);
     let state = StateDir::at(&settings.state.dir);
+    // One at most: this version keeps nothing but its host.
+    let executor = settings.executors().into_iter().next();
     // Looked at first, since a lock in a directory that nobody initialised would be state. A bot has none to lose.
-    let identity = if settings.fleet.roles.contains(&Role::Agent) {
-        let not_there = || StateError::NotInitialised(settings.state.dir.clone());
-        Some(state.identity()?.ok_or_else(not_there)?)
-    } else {
-        None
+    let identity = match &executor {
+        Some(ExecutorSettings { dir, .. }) => {
+            let not_there = || StateError::NotInitialised(dir.clone());
+            Some(StateDir::at(dir).identity()?.ok_or_else(not_there)?)
+        }
+        None => None,
     };
     let has_bot = settings.fleet.roles.contains(&Role::Bot) && settings.forge.is_some();
     if identity.is_none() && !has_bot {
@@ -173,14 +177,14 @@ where
     }
     let is_alone = agent.is_none();
     let ended = runtime.block_on(together(
-        agent.map(|cycle| Member {
+        agent.zip(executor).map(|(cycle, executor)| Member {
             cycle: Box::new(Pulsing {
                 cycle,
                 pulse: agent_pulse,
             }),
             pace: Pace {
-                poll: settings.state.poll,
-                drift: settings.state.drift,
+                poll: executor.poll,
+                drift: executor.drift,
                 knocks: AGENT_KNOCKS,
             },
             supervisor: Box::new(Systemd::from_environment()),

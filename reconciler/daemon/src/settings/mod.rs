@@ -14,6 +14,7 @@ mod table;
 mod values;
 
 mod ambient;
+pub mod executors;
 mod shipped;
 
 mod accounts;
@@ -102,6 +103,7 @@ pub fn load(path: &Path, ambient: &Ambient) -> Result<Settings, SettingsError> {
     for source in source::read_all(path, &mut problems) {
         let (mut reader, mut top) = Reader::open(&source.name, &source.text, &mut problems);
         let later = Fragments::read(&mut top, &mut reader);
+        executors::refuse_those_not_kept(&mut top, &mut reader);
         top.refuse_the_rest(&mut reader);
         fragments = later.laid_over(fragments);
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use muster_git::Origin;
 
+use super::executors;
 use super::place::{At, Problem};
 use super::section::{Check, Checks, section};
 use super::values::{duration, origin, path};
@@ -19,7 +20,7 @@ section! {
     /// How often to look for what somebody changed by hand on this host.
     drift: String, default "5m";
     /// Identity, journal, ledger, mirror, and what a cut put aside. Root only.
-    dir: String, default "/var/lib/muster";
+    dir: String, default executors::HOST_DIR;
 }
 
 /// The state repository, and what this executor keeps of its own.

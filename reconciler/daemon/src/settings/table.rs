@@ -125,6 +125,36 @@ impl<'i> Table<'i> {
             .collect()
     }
 
+    /// Refuses the sections `[name.…]`, or `[name]`, each with `problem` and what `help` says of it.
+    pub(super) fn refuse_sections(
+        &mut self,
+        reader: &mut Reader<'_>,
+        name: &str,
+        problem: &str,
+        help: impl Fn(&str) -> String,
+    ) {
+        let Some((span, value)) = self.left.remove(name) else {
+            return;
+        };
+        let below = value.get_ref().as_table().into_iter().flatten();
+        let named: Vec<_> = below
+            .filter(|(_, value)| value.get_ref().is_table())
+            .collect();
+        if named.is_empty() {
+            reader.complain(&span, problem, help(&format!("[{name}]")));
+        }
+        for (key, _) in named {
+            let key_text = key.get_ref();
+            let is_bare = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+            let section = if !key_text.is_empty() && key_text.bytes().all(is_bare) {
+                format!("[{name}.{key_text}]")
+            } else {
+                format!("[{name}.{key_text:?}]")
+            };
+            reader.complain(&key.span(), problem, help(&section));
+        }
+    }
+
     /// Complains of every key that was not taken.
     pub(super) fn refuse_the_rest(self, reader: &mut Reader<'_>) {
         let Self { name, left, known } = self;
