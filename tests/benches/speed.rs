@@ -610,7 +610,7 @@ fn keep(dir: &Path, people: usize) -> Result<PathBuf> {
 
 fn assemble(config: &Path) -> Result<Executor> {
     let settings = settings::load(config, &Ambient::ask())?;
-    let state = StateDir::at(&settings.dir);
+    let state = StateDir::at(&settings.state.dir);
     let identity = state.identity()?.ok_or("no identity")?;
     let lock = Lock::take(&state, Purpose::Run)?;
     let (ledger, files) = LedgerRepository::open(&state.ledger(), &identity.ledger_ref())?;

@@ -94,8 +94,8 @@ impl Executor {
         console: Console,
         now: fn() -> Time,
     ) -> Result<Self, AssembleError> {
-        let origin = settings.url.clone().ok_or(AssembleError::NoOrigin)?;
-        let sink = match (settings.notes, &origin) {
+        let origin = settings.state.url.clone().ok_or(AssembleError::NoOrigin)?;
+        let sink = match (settings.report.notes, &origin) {
             (settings::Notes::Leave, Origin::Local(_)) => notes_sink(
                 pinned_policy(settings, &replayed.facts).executor(),
                 &origin,
@@ -109,13 +109,13 @@ impl Executor {
         } else {
             Proposals::Ignore
         };
-        let source = StateSource::open(&state.mirror(), origin, &settings.branch, proposals)
+        let source = StateSource::open(&state.mirror(), origin, &settings.state.branch, proposals)
             .map_err(AssembleError::Repositories)?;
         let world = open_host(settings, state).map_err(AssembleError::Host)?;
         world.clear_leftovers();
         let (mut ledger, files) = ledger;
         let policy = pinned_policy(settings, &replayed.facts);
-        let pusher = settings.ledger.clone().map(|there| {
+        let pusher = settings.fleet.ledger.clone().map(|there| {
             Pusher::open(state, there, policy.executor(), &replayed.facts.executor_id)
         });
         if let Some(pusher) = &pusher {
@@ -324,6 +324,7 @@ pub fn open_host(settings: &Settings, state: &StateDir) -> Result<Host, HostErro
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let files: BTreeMap<_, _> = settings
         .files
+        .aggregates
         .iter()
         .map(|(file, path)| (*file, text(path)))
         .collect();
@@ -331,15 +332,16 @@ pub fn open_host(settings: &Settings, state: &StateDir) -> Result<Host, HostErro
         nologin: settings.policy.nologin.clone(),
         units: settings.policy.units.clone(),
         environment: settings
+            .instance
             .environment
             .as_ref()
             .map(|it| text(&it.fill(settings::PathTemplate::PLACEHOLDER))),
         aggregates: files,
-        k8s_users: settings.k8s_users.as_deref().map(text),
-        archives: settings.archives.clone(),
-        home_roots: settings.home_roots.iter().map(|it| text(it)).collect(),
-        seal: settings.seal.clone(),
-        ..HostSettings::new(&settings.root, &state.saved())
+        k8s_users: settings.files.k8s_users.as_deref().map(text),
+        archives: settings.archives.dir.clone(),
+        home_roots: settings.archives.homes.iter().map(|it| text(it)).collect(),
+        seal: settings.archives.seal.clone(),
+        ..HostSettings::new(&settings.host.root, &state.saved())
     })
 }
 
@@ -367,7 +369,8 @@ fn notes_sink(
 /// What is looked at to see whether the host moved: renames and rewrites show in these, and the rest comes with the
 /// next look for drift.
 fn watched(settings: &Settings) -> Vec<PathBuf> {
-    let inside = |path: &Path| settings.root.join(path.strip_prefix("/").unwrap_or(path));
+    let root = &settings.host.root;
+    let inside = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
     let databases = [
         "passwd",
         "shadow",
@@ -382,8 +385,9 @@ fn watched(settings: &Settings) -> Vec<PathBuf> {
         .map(|name| inside(&Path::new("/etc").join(name)))
         .collect();
     watched.push(settings.trust.clone());
-    watched.extend(settings.files.values().map(|path| inside(path)));
-    watched.extend(settings.environment.as_ref().map(|it| inside(it.dir())));
+    watched.extend(settings.files.aggregates.values().map(|path| inside(path)));
+    let environment = settings.instance.environment.as_ref();
+    watched.extend(environment.map(|it| inside(it.dir())));
     watched
 }
 

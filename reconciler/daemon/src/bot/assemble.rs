@@ -75,21 +75,21 @@ pub fn assemble(
     now: fn() -> Time,
 ) -> Result<Box<dyn Cycle>, AssembleError> {
     let forge = settings.forge.as_ref().ok_or(AssembleError::NoForge)?;
-    let origin = settings.url.clone().ok_or(AssembleError::NoOrigin)?;
+    let origin = settings.state.url.clone().ok_or(AssembleError::NoOrigin)?;
     let dir = state.bot();
     let source = StateSource::open(
         &dir.join("state.git"),
         origin,
-        &settings.branch,
+        &settings.state.branch,
         Proposals::Ignore,
     )
     .map_err(AssembleError::Repositories)?;
-    let fleet = match &settings.ledger {
+    let fleet = match &settings.fleet.ledger {
         Some(ledger) => {
-            let fleet = GitFleet::open(&dir, ledger.clone(), &settings.hosts);
+            let fleet = GitFleet::open(&dir, ledger.clone(), &settings.fleet.hosts);
             Ledgers::Pushed(Box::new(fleet.map_err(AssembleError::Repositories)?))
         }
-        None if settings.roles.contains(&Role::Agent) => Ledgers::Own(OwnFleet::of(
+        None if settings.fleet.roles.contains(&Role::Agent) => Ledgers::Own(OwnFleet::of(
             &state.ledger(),
             settings.policy.executor.clone(),
         )),
@@ -97,8 +97,8 @@ pub fn assemble(
     };
     let store = GitStore::open(
         &dir.join("told.git"),
-        settings.ledger.clone(),
-        &settings.replica,
+        settings.fleet.ledger.clone(),
+        &settings.fleet.replica,
         LEASE,
     )
     .map_err(AssembleError::Store)?;
@@ -115,7 +115,7 @@ pub fn assemble(
             (reader, writer, it.base.to_string())
         }
     };
-    let branch = settings.branch.strip_prefix("refs/heads/");
+    let branch = settings.state.branch.strip_prefix("refs/heads/");
     Ok(Box::new(Bot {
         memory: Memory::default(),
         outside: Outside {
@@ -126,9 +126,9 @@ pub fn assemble(
             writer: Box::new(writer) as Box<dyn ForgeWriter>,
         },
         hints,
-        protected: branch.unwrap_or(&settings.branch).to_owned(),
+        protected: branch.unwrap_or(&settings.state.branch).to_owned(),
         context: forge.context.clone(),
-        stale: u32::try_from(settings.stale.as_secs()).unwrap_or(u32::MAX),
+        stale: u32::try_from(settings.fleet.stale.as_secs()).unwrap_or(u32::MAX),
         drift: forge.drift,
         mark: mark(&format!("{place} {}", forge.place.repository())),
         now,

@@ -53,8 +53,8 @@ fn look_at(
     out: &mut Output,
 ) -> Result<(), CommandError> {
     let mut mirror = Mirror::open_or_create(&state.mirror()).map_err(CommandError::Mirror)?;
-    let branch = &settings.branch;
-    if let Some(origin) = &settings.url {
+    let branch = &settings.state.branch;
+    if let Some(origin) = &settings.state.url {
         match mirror.fetch(origin, branch, Proposals::Ignore) {
             Ok(heads) => {
                 let follows = |head| mirror.ancestry(commit, head);

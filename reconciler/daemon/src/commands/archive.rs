@@ -71,7 +71,7 @@ fn failed(path: &Path) -> impl FnOnce(archive::Error) -> CommandError {
 }
 
 fn list_store(common: &Common, out: &mut Output) -> Result<(), CommandError> {
-    let dir = common.settings()?.archives;
+    let dir = common.settings()?.archives.dir;
     let unread = |source| CommandError::Input {
         path: dir.clone(),
         source,

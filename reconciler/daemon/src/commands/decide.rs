@@ -31,10 +31,10 @@ impl Console {
     /// # Errors
     /// When there is no executor here, a daemon is at work, or its records cannot be read.
     pub(super) fn open(settings: &Settings, command: &'static str) -> Result<Self, CommandError> {
-        let state = StateDir::at(&settings.dir);
+        let state = StateDir::at(&settings.state.dir);
         let identity = state
             .identity()?
-            .ok_or_else(|| StateError::NotInitialised(settings.dir.clone()))?;
+            .ok_or_else(|| StateError::NotInitialised(settings.state.dir.clone()))?;
         let lock = Lock::take(&state, Purpose::Other(command))?;
         let host = settings.policy.executor.name();
         let opened = state.open(&lock, host, state.read_ledger()?, now())?;

@@ -69,7 +69,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         look_into(
             shelf,
             prefix,
-            here.as_ref().map(|it| it.root.as_path()),
+            here.as_ref().map(|it| it.host.root.as_path()),
             &mut found,
         )?;
     }

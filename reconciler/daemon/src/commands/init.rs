@@ -37,13 +37,13 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
     let settings = common.settings()?;
-    let state = StateDir::at(&settings.dir);
+    let state = StateDir::at(&settings.state.dir);
     if let Some(identity) = state.identity()? {
         if args.if_needed {
             return Ok(exit::OK);
         }
         return Err(StateError::Exists {
-            dir: settings.dir,
+            dir: settings.state.dir,
             name: identity.name,
         }
         .into());
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             common.config.display()
         )));
     }
-    let Some(origin) = &settings.url else {
+    let Some(origin) = &settings.state.url else {
         return Err(CommandError::NotConfirmed(format!(
             "there is no state repository yet: set [state] url in {}",
             common.config.display()
@@ -123,7 +123,7 @@ fn choose(
     origin: &Origin,
     out: &mut Output,
 ) -> Result<CommitId, CommandError> {
-    let branch = &settings.branch;
+    let branch = &settings.state.branch;
     let unreachable = |source| CommandError::Origin {
         origin: origin.to_string(),
         source,

@@ -41,10 +41,10 @@ pub(super) fn fleet(named: Option<&str>, common: &Common) -> Result<Shelves, Com
         Some(_) => settings_if_any(common)?,
         None => Some(common.settings()?),
     };
-    let stale = settings.as_ref().map(|it| it.stale.as_secs());
+    let stale = settings.as_ref().map(|it| it.fleet.stale.as_secs());
     let pushed = settings
         .as_ref()
-        .and_then(|it| it.ledger.as_ref())
+        .and_then(|it| it.fleet.ledger.as_ref())
         .map(ToString::to_string);
     let shelves = anywhere(named.or(pushed.as_deref()), common)?;
     Ok(Shelves {
@@ -97,9 +97,9 @@ pub(super) fn open(named: Option<&Path>, common: &Common) -> Result<Shelves, Com
         });
     }
     let settings = common.settings()?;
-    let state = StateDir::at(&settings.dir);
+    let state = StateDir::at(&settings.state.dir);
     let Some(identity) = state.identity()? else {
-        return Err(StateError::NotInitialised(settings.dir).into());
+        return Err(StateError::NotInitialised(settings.state.dir).into());
     };
     Ok(Shelves {
         all: vec![shelf(&state.ledger(), &identity.ledger_ref())?],

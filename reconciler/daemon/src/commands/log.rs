@@ -9,8 +9,8 @@ use crate::settings::{Level, LogFormat, Settings};
 
 /// Starts the log as settings and command line say.
 pub fn start(settings: &Settings, common: &Common) {
-    let format = common.log_format.or(settings.log_format);
-    begin(filter(settings.level, common.verbose), format);
+    let format = common.log_format.or(settings.log.format);
+    begin(filter(settings.log.level, common.verbose), format);
 }
 
 /// `verbose` is how often more was asked for than the settings say.

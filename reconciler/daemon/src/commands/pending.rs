@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         true => ledgers::fleet(named, common)?,
         false => ledgers::anywhere(named, common)?,
     };
-    let root = shelves.here.as_ref().map(|it| it.root.as_path());
+    let root = shelves.here.as_ref().map(|it| it.host.root.as_path());
     let mut executors = Vec::new();
     for shelf in &shelves.all {
         let held = shelf.held()?;

@@ -110,7 +110,12 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             let copy = tempfile::tempdir().map_err(CommandError::Runtime)?;
             let pushed = match &args.ledger {
                 Some(named) => Some(named.clone()),
-                None => common.settings()?.ledger.as_ref().map(ToString::to_string),
+                None => common
+                    .settings()?
+                    .fleet
+                    .ledger
+                    .as_ref()
+                    .map(ToString::to_string),
             };
             let Some(pushed) = pushed else {
                 return Err(CommandError::Usage(
@@ -127,7 +132,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
 fn for_this_host(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
     let settings = common.settings()?;
     super::start_log(&settings, common);
-    let state = StateDir::at(&settings.dir);
+    let state = StateDir::at(&settings.state.dir);
     let facts = state.look_now(settings.policy.executor.name())?.facts;
     let ground = Ground {
         policy: pinned_policy(&settings, &facts),
@@ -136,7 +141,12 @@ fn for_this_host(args: &Args, common: &Common, out: &mut Output) -> Result<u8, C
         now: now().max(facts.latest),
         facts,
     };
-    let subject = find(args, &ground.facts, settings.url.as_ref(), &settings.branch)?;
+    let subject = find(
+        args,
+        &ground.facts,
+        settings.state.url.as_ref(),
+        &settings.state.branch,
+    )?;
     let mut world = open_host(&settings, &state).map_err(AssembleError::Host)?;
     planned(args, &ground, &subject, &mut world, out)
 }
@@ -184,7 +194,7 @@ fn for_a_recorded_host(
         world.at
     ));
     let (url, branch) = match &settings {
-        Some(settings) => (settings.url.as_ref(), settings.branch.as_str()),
+        Some(settings) => (settings.state.url.as_ref(), settings.state.branch.as_str()),
         None => (None, "refs/heads/main"),
     };
     let subject = find(args, &ground.facts, url, branch)?;
@@ -216,7 +226,7 @@ pub(super) fn steps_now(
 
 /// What a cycle would plan now; `None` where the commit cannot be planned.
 pub(super) fn ground_now(settings: &Settings) -> Result<Option<Now>, CommandError> {
-    let state = StateDir::at(&settings.dir);
+    let state = StateDir::at(&settings.state.dir);
     let facts = state.look_now(settings.policy.executor.name())?.facts;
     let what = Args {
         branch: None,
@@ -229,7 +239,12 @@ pub(super) fn ground_now(settings: &Settings) -> Result<Option<Now>, CommandErro
         record: None,
         format: Format::Human,
     };
-    let Subject { head, files, .. } = find(&what, &facts, settings.url.as_ref(), &settings.branch)?;
+    let Subject { head, files, .. } = find(
+        &what,
+        &facts,
+        settings.state.url.as_ref(),
+        &settings.state.branch,
+    )?;
     // What cannot be planned has no steps.
     let Ok(files) = files else {
         return Ok(None);

@@ -189,6 +189,6 @@ fn origin_of(settings: &Settings, repo: Option<&Path>) -> Result<Origin, Command
         Some(dir) => Ok(Origin::Local(
             std::path::absolute(dir).map_err(CommandError::Runtime)?,
         )),
-        None => Ok(settings.url.clone().ok_or(AssembleError::NoOrigin)?),
+        None => Ok(settings.state.url.clone().ok_or(AssembleError::NoOrigin)?),
     }
 }

@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     if code != exit::OK {
         return Ok(code);
     }
-    let state = StateDir::at(&settings.dir);
+    let state = StateDir::at(&settings.state.dir);
     match Lock::holder(&state)? {
         Some(holder) if holder.command == Purpose::Run.word() => {
             let pid = poke(&state)?;

@@ -20,6 +20,7 @@ use crate::host_key;
 use crate::http::{Doors, Server};
 use crate::journal::Opened;
 use crate::outside::{LedgerRepository, facts_of};
+use crate::settings::executors::ExecutorSettings;
 use crate::settings::{Role, Settings};
 use crate::state_dir::{Identity, Lock, Purpose, StateDir, StateError};
 use together::{Anew, Member, listen, together};
@@ -91,15 +92,18 @@ where
 {
     let settings = common.settings()?;
     super::start_log(&settings, common);
-    let state = StateDir::at(&settings.dir);
+    let state = StateDir::at(&settings.state.dir);
+    // One at most: this version keeps nothing but its host.
+    let executor = settings.executors().into_iter().next();
     // Looked at first, since a lock in a directory that nobody initialised would be state. A bot has none to lose.
-    let identity = if settings.roles.contains(&Role::Agent) {
-        let not_there = || StateError::NotInitialised(settings.dir.clone());
-        Some(state.identity()?.ok_or_else(not_there)?)
-    } else {
-        None
+    let identity = match &executor {
+        Some(ExecutorSettings { dir, .. }) => {
+            let not_there = || StateError::NotInitialised(dir.clone());
+            Some(StateDir::at(dir).identity()?.ok_or_else(not_there)?)
+        }
+        None => None,
     };
-    let has_bot = settings.roles.contains(&Role::Bot) && settings.forge.is_some();
+    let has_bot = settings.fleet.roles.contains(&Role::Bot) && settings.forge.is_some();
     if identity.is_none() && !has_bot {
         return Err(CommandError::NothingToDo);
     }
@@ -156,7 +160,7 @@ where
         let doors = Doors {
             agent: agent
                 .is_some()
-                .then(|| (agent_knock.clone(), settings.branch.clone())),
+                .then(|| (agent_knock.clone(), settings.state.branch.clone())),
             bot: bot.is_some().then(|| (bot_knock.clone(), hints)),
         };
         let there = [
@@ -173,14 +177,14 @@ where
     }
     let is_alone = agent.is_none();
     let ended = runtime.block_on(together(
-        agent.map(|cycle| Member {
+        agent.zip(executor).map(|(cycle, executor)| Member {
             cycle: Box::new(Pulsing {
                 cycle,
                 pulse: agent_pulse,
             }),
             pace: Pace {
-                poll: settings.poll,
-                drift: settings.drift,
+                poll: executor.poll,
+                drift: executor.drift,
                 knocks: AGENT_KNOCKS,
             },
             supervisor: Box::new(Systemd::from_environment()),

@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         return super::fleet::status(args.ledger.as_deref(), args.format, common, out);
     }
     let settings = common.settings()?;
-    let state = StateDir::at(&settings.dir);
+    let state = StateDir::at(&settings.state.dir);
     let replayed = state.look_now(settings.policy.executor.name())?;
     let holder = Lock::holder(&state)?;
     let now = now().max(replayed.facts.latest);
@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         Ok(None) => Err("none yet: it is made when muster runs".to_owned()),
         Err(error) => Err(chain(&error)),
     };
-    let pushed = settings.ledger.as_ref().map(|there| Pushed {
+    let pushed = settings.fleet.ledger.as_ref().map(|there| Pushed {
         to: there.to_string(),
         has: push::last_seen(&state, there),
         head: head(&state, &replayed.facts.executor),

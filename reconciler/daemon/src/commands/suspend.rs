@@ -70,9 +70,9 @@ fn decide(
 ) -> Result<u8, CommandError> {
     super::check_reason(reason)?;
     let settings = common.settings()?;
-    let state = StateDir::at(&settings.dir);
+    let state = StateDir::at(&settings.state.dir);
     let Some(identity) = state.identity()? else {
-        return Err(StateError::NotInitialised(settings.dir).into());
+        return Err(StateError::NotInitialised(settings.state.dir).into());
     };
     let name = &identity.name;
     let request = Request {

@@ -247,7 +247,7 @@ fn check(root: &Root) -> Result<(), CommandError> {
 
 /// What this host remembers, if it is an executor and its state can be read by this user.
 pub(super) fn facts(settings: &Settings) -> Option<Facts> {
-    let state = StateDir::at(&settings.dir);
+    let state = StateDir::at(&settings.state.dir);
     state.identity().ok()??;
     let host = settings.policy.executor.name();
     Some(state.look_now(host).ok()?.facts)

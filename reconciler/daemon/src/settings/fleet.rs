@@ -1,10 +1,43 @@
-//! What the administrator decided about everything beyond this host: roles, the forge, and the one HTTP server.
+//! `[fleet]`: what this process does, and how it meets the other hosts.
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use muster_forge::secret::SecretFile;
-use muster_forge::{Repository, forgejo, github, webhook};
+use muster_git::Origin;
+
+use super::Ambient;
+use super::place::{At, Problem};
+use super::section::{Check, Checks, section};
+use super::values::{duration, one_of, origin, path};
+
+section! {
+    /// What this process does: agent (keeps this host), bot (speaks to the forge for every host, where [forge] names one; needs no root).
+    roles: Vec<At<String>>, default ["agent", "bot"];
+    /// The repository to which hosts push their ledgers, and out of which the bot plans. No default: the ledger stays on this host.
+    ledger: String, example "ssh://git@forge.example/team/ledger.git";
+    /// The public keys with which hosts sign their ledgers; the bot takes no other host at its word.
+    hosts: String, default "/etc/muster/hosts";
+    /// A host that told nothing for so long is not planned for: the proposal says so, and does not pass.
+    stale: String, default "15m";
+    /// How this bot calls itself where several decide which one acts. Default: the host's name and a random word.
+    name: String, example "bot-1";
+}
+
+/// What this process does, and how it meets the other hosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FleetSettings {
+    /// What this process does.
+    pub roles: BTreeSet<Role>,
+    /// The repository to which hosts push their ledgers, and out of which a bot plans.
+    pub ledger: Option<Origin>,
+    /// The file with the public keys of the hosts, which sign their ledgers.
+    pub hosts: PathBuf,
+    /// A host that has not told anything for so long is not planned for.
+    pub stale: Duration,
+    /// How this bot calls itself where several of them decide which one acts.
+    pub replica: String,
+}
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,87 +61,73 @@ impl Role {
     }
 }
 
-/// The forge where people propose changes, and how much is said there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ForgeSettings {
-    /// Which one, and who muster is there.
-    pub place: ForgePlace,
-    /// The name of the commit status and of the check run.
-    pub context: String,
-    /// What becomes of drift there.
-    pub drift: DriftIssue,
-}
-
-/// A hosted forge of one of the two kinds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ForgePlace {
-    /// GitHub, on github.com or Enterprise.
-    GitHub(github::Settings),
-    /// Forgejo or Gitea.
-    Forgejo(forgejo::Settings),
-}
-
-impl ForgePlace {
-    /// The state repository, as the forge calls it.
-    pub fn repository(&self) -> &Repository {
-        match self {
-            Self::GitHub(github::Settings { repository, .. })
-            | Self::Forgejo(forgejo::Settings { repository, .. }) => repository,
-        }
-    }
-
-    /// Whose deliveries are listened to.
-    pub fn sender(&self) -> webhook::Sender {
-        match self {
-            Self::GitHub(_) => webhook::Sender::GitHub,
-            Self::Forgejo(_) => webhook::Sender::Forgejo,
-        }
+impl Given {
+    /// Whether this machine is a host that is kept.
+    pub(super) fn has_agent(&self) -> bool {
+        let mut roles = self.roles.value.iter();
+        roles.any(|it| it.value == Role::Agent.word())
     }
 }
 
-/// Which kind of forge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ForgeKind {
-    GitHub,
-    Forgejo,
-}
+impl Check for Given {
+    type Value = FleetSettings;
 
-impl ForgeKind {
-    pub(super) const ALL: [Self; 2] = [Self::GitHub, Self::Forgejo];
-
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::GitHub => "github",
-            Self::Forgejo => "forgejo",
-        }
+    fn check(&self, checks: &mut Checks<'_>) -> Option<FleetSettings> {
+        let problems = &mut *checks.problems;
+        let roles = roles(&self.roles, problems);
+        let ledger = self.ledger.as_ref().and_then(|it| origin(it, problems));
+        let hosts = path(&self.hosts, problems);
+        let stale = duration(&self.stale, "stale", 60..=604_800, problems);
+        let replica = match &self.name {
+            Some(name) => given_name(name, problems),
+            None => Some(name_of_its_own(checks.ambient)),
+        };
+        Some(FleetSettings {
+            roles,
+            ledger,
+            hosts: hosts?,
+            stale: stale?,
+            replica: replica?,
+        })
     }
 }
 
-/// What becomes of drift that no proposal caused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DriftIssue {
-    /// One issue on the forge tells of it, and is closed when it is gone.
-    Open,
-    /// Nothing is said there.
-    Omit,
+fn roles(words: &At<Vec<At<String>>>, problems: &mut Vec<Problem>) -> BTreeSet<Role> {
+    let At { value, place } = words;
+    if value.is_empty() {
+        problems.push(
+            Problem::new(place.clone(), "without a role there is nothing to do")
+                .help("leave `roles` out for both"),
+        );
+    }
+    value
+        .iter()
+        .filter_map(|word| one_of(word, "role", Role::ALL, Role::word, problems))
+        .collect()
 }
 
-/// The one HTTP server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpSettings {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// Its certificate; without one it speaks plain HTTP, and belongs behind a proxy that does not.
-    pub tls: Option<TlsFiles>,
-    /// What deliveries are checked with. There whenever there is a forge.
-    pub webhook_secret: Option<SecretFile>,
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
 }
 
-/// A certificate and its key, as PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The certificate, and those between it and its root.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: SecretFile,
+/// What no other bot is called, be it on a machine of the same name.
+fn name_of_its_own(ambient: &Ambient) -> String {
+    let host = ambient.hostname.bytes().filter(|it| is_plain(*it)).take(60);
+    let host: String = host.map(char::from).collect();
+    format!("{host}-{}", ambient.process)
+}
+
+fn given_name(name: &At<String>, problems: &mut Vec<Problem>) -> Option<String> {
+    let At { value, place } = name;
+    if (1..=100).contains(&value.len()) && value.bytes().all(is_plain) {
+        return Some(value.clone());
+    }
+    problems.push(
+        Problem::new(
+            place.clone(),
+            format!("`{}` is no name for a bot", value.escape_debug()),
+        )
+        .help("letters, digits, `-`, `_` and `.`, 100 at most"),
+    );
+    None
 }

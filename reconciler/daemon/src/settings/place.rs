@@ -56,6 +56,22 @@ pub(super) struct At<T> {
     pub(super) place: Place,
 }
 
+impl<T> At<T> {
+    /// A value that no file gave.
+    pub(super) fn default_of(value: T) -> Self {
+        let file = Arc::from("the default");
+        Self {
+            value,
+            place: Place::of_file(&file),
+        }
+    }
+
+    /// Where a file gave the value; `None` for a default.
+    pub(super) fn given(&self) -> Option<&Place> {
+        Some(&self.place).filter(|it| it.at.is_some())
+    }
+}
+
 /// One thing that is wrong in the settings.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {

@@ -1,11 +1,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use muster_forge::github;
 use muster_forge::secret::SecretFile;
+use muster_git::Origin;
 
-use super::fragment::{FleetFragment, ForgeFragment, HttpFragment};
 use super::*;
 
 fn ambient() -> Ambient {
@@ -29,166 +30,54 @@ fn samples(kind: &str) -> Vec<PathBuf> {
     paths
 }
 
+/// Whether golden files are written instead of compared.
+pub(super) fn update() -> bool {
+    std::env::var_os("UPDATE").is_some()
+}
+
 /// Loads a copy in a directory of our own, with the modes that settings must have.
-fn load_copy(text: &str) -> Result<Settings, SettingsError> {
+pub(super) fn load_copy(text: &str) -> Result<Settings, SettingsError> {
+    load_both(text, "")
+}
+
+/// The same with a second file that is laid over the first.
+pub(super) fn load_both(text: &str, later: &str) -> Result<Settings, SettingsError> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("muster.toml");
-    fs::write(&path, text).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let more = dir.path().join("muster.toml.d");
+    fs::create_dir(&more).unwrap();
+    fs::set_permissions(&more, fs::Permissions::from_mode(0o755)).unwrap();
+    for (path, text) in [(&path, text), (&more.join("later.toml"), later)] {
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    }
     let mut loaded = load(&path, &ambient());
-    if let Err(SettingsError { problems }) = &mut loaded {
-        for problem in problems {
-            problem.place.file = problem
-                .place
-                .file
-                .replace(&format!("{}/", dir.path().display()), "")
-                .into();
+    match &mut loaded {
+        Ok(settings) => settings.trust = PathBuf::new(),
+        Err(SettingsError { problems }) => {
+            for problem in problems {
+                let file = &mut problem.place.file;
+                *file = file
+                    .replace(&format!("{}/", dir.path().display()), "")
+                    .into();
+            }
         }
     }
     loaded
 }
 
-/// The settings that the package installs, the same with every key in force, and with those too that exclude another one.
-fn shipped() -> (String, String, String) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/muster.toml");
-    let text = fs::read_to_string(path).unwrap();
-    let key = |line: &&str| {
-        let word = line.strip_prefix("# ").and_then(|it| it.split_once(" = "));
-        word.is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
-    };
-    let in_force = text
-        .lines()
-        .map(|line| if key(&line) { &line[2..] } else { line })
-        .collect::<Vec<_>>()
-        .join("\n");
-    let everything = in_force.replace("\n# or ", "\n");
-    (text, in_force, everything)
-}
-
-#[test]
-fn the_settings_of_the_package_show_every_key_with_its_default() {
-    let (text, in_force, everything) = shipped();
-    let without_place = |text: &str| Settings {
-        trust: PathBuf::new(),
-        ..load_copy(text).unwrap()
-    };
-    assert_eq!(without_place(&text), without_place(""));
-
-    let mut problems = Vec::new();
-    let fragment = Fragment::read(&"muster.toml".into(), &everything, &mut problems);
-    assert_eq!(problems, []);
-    // Taken apart without a rest, so that a new key has to be shown.
-    #[rustfmt::skip]
-    let Fragment {
-        url, branch, poll, drift, dir, name, root, shells, privileged_groups, protected, nologin, service_group,
-        declared_benign, units, environment, login_map, dispatch, admins, k8s_users, ports, removals, share, min_admins, retry_after,
-        archives, grace_days, home_roots, recipients, age, notes, level, log_format,
-        fleet: FleetFragment { roles, ledger, hosts, stale, name: replica },
-        forge: ForgeFragment { kind, url: api, repository, app, installation, app_key, token, drift_issue, status },
-        http: HttpFragment { listen, certificate, key, webhook_secret },
-    } = fragment;
-    let texts = [
-        url,
-        branch,
-        poll,
-        drift,
-        dir,
-        name,
-        root,
-        nologin,
-        service_group,
-        environment,
-        login_map,
-        dispatch,
-        admins,
-        k8s_users,
-        retry_after,
-        archives,
-        age,
-        level,
-        log_format,
-        ledger,
-        hosts,
-        stale,
-        replica,
-        kind,
-        api,
-        repository,
-        app_key,
-        token,
-        status,
-        listen,
-        certificate,
-        key,
-        webhook_secret,
-    ];
-    let lists = [
-        shells,
-        privileged_groups,
-        protected,
-        declared_benign,
-        units,
-        home_roots,
-        recipients,
-        roles,
-    ];
-    let numbers = [removals, share, min_admins, grace_days, app, installation];
-    assert!(texts.iter().all(Option::is_some), "{texts:?}");
-    assert!(lists.iter().all(Option::is_some), "{lists:?}");
-    assert!(numbers.iter().all(Option::is_some), "{numbers:?}");
-    assert!(notes.is_some() && drift_issue.is_some());
-    assert_eq!(ports.len(), 2);
-
-    let (shown, default) = (
-        load_copy(&in_force).unwrap(),
-        load_copy("[instance]\nunits = [\"t3-serve@.service\"]\n").unwrap(),
-    );
-    assert!(shown.url.is_some());
-    let compared = |it: &Settings| {
-        let (branch, dir, root) = (it.branch.clone(), it.dir.clone(), it.root.clone());
-        let limits = (it.poll, it.drift, it.policy.limits, it.notes, it.level);
-        let shells = (it.policy.shells.clone(), it.policy.nologin.clone());
-        let archives = (
-            it.archives.clone(),
-            it.home_roots.clone(),
-            it.policy.grace_days,
-        );
-        let fleet = (it.roles.clone(), it.hosts.clone(), it.stale);
-        (
-            branch,
-            dir,
-            root,
-            limits,
-            shells,
-            archives,
-            it.policy.families.clone(),
-            fleet,
-        )
-    };
-    assert_eq!(compared(&shown), compared(&default));
-    let plain =
-        load_copy("[forge]\nkind = \"github\"\nrepository = \"team/state\"\ntoken = \"t\"\n");
-    let (shown, plain) = (shown.forge.unwrap(), plain.unwrap().forge.unwrap());
-    assert_eq!((&shown.context, shown.drift), (&plain.context, plain.drift));
-    let base = |it: &ForgePlace| match it {
-        ForgePlace::GitHub(it) => it.base.clone(),
-        ForgePlace::Forgejo(it) => it.base.clone(),
-    };
-    assert_eq!(base(&shown.place), base(&plain.place));
-}
-
 #[test]
 fn an_empty_file_gives_the_defaults() {
     let settings = load_copy("").unwrap();
-    assert_eq!(settings.roles, BTreeSet::from([Role::Agent, Role::Bot]));
-    assert_eq!(settings.replica, "Devvm.example.org-5eed");
-    assert_eq!(settings.stale, Duration::from_secs(900));
+    assert_eq!(settings.fleet.roles, [Role::Agent, Role::Bot].into());
+    assert_eq!(settings.fleet.replica, "Devvm.example.org-5eed");
+    assert_eq!(settings.fleet.stale, Duration::from_secs(900));
     assert_eq!((settings.forge, settings.http), (None, None));
     assert_eq!(settings.policy.executor.name(), "devvm");
-    assert_eq!(settings.branch, "refs/heads/main");
-    assert_eq!(settings.poll, Duration::from_secs(30));
-    assert_eq!(settings.drift, Duration::from_secs(300));
-    assert_eq!(settings.dir, Path::new("/var/lib/muster"));
+    assert_eq!(settings.state.branch, "refs/heads/main");
+    assert_eq!(settings.state.poll, Duration::from_secs(30));
+    assert_eq!(settings.state.drift, Duration::from_secs(300));
+    assert_eq!(settings.state.dir, Path::new("/var/lib/muster"));
     assert_eq!(settings.policy.families, []);
     assert!(settings.policy.protected.contains("root"));
     let mut policy = Policy::for_host("devvm");
@@ -212,7 +101,7 @@ fn valid_samples_load_and_invalid_ones_say_everything_that_is_wrong() {
             .to_string()
             + "\n";
         let golden = path.with_extension("txt");
-        if std::env::var_os("UPDATE").is_some() {
+        if update() {
             fs::write(&golden, &said).unwrap();
         }
         assert_eq!(
@@ -241,7 +130,7 @@ fn a_full_file_reaches_every_field() {
     .unwrap();
     let settings = load_copy(&text).unwrap();
     assert_eq!(
-        settings.url,
+        settings.state.url,
         Some(Origin::Local("/srv/git/state.git".into()))
     );
     assert_eq!(
@@ -255,7 +144,7 @@ fn a_full_file_reaches_every_field() {
         .map(|it| it.name.as_str())
         .collect();
     assert_eq!(names, ["zeta", "alpha"], "in the order of their ports");
-    let environment = settings.environment.unwrap();
+    let environment = settings.instance.environment.unwrap();
     assert_eq!(
         environment.fill("emo"),
         Path::new("/etc/muster/instances/t3-emo.env")
@@ -263,15 +152,15 @@ fn a_full_file_reaches_every_field() {
     assert_eq!(environment.dir(), Path::new("/etc/muster/instances"));
     assert_eq!(environment.affixes(), ("t3-", ".env"));
     assert_eq!(settings.policy.aggregates.len(), 3);
-    assert_eq!(settings.notes, Notes::Omit);
-    assert_eq!(settings.level, Level::Debug);
-    assert_eq!(settings.log_format, Some(LogFormat::Json));
+    assert_eq!(settings.report.notes, Notes::Omit);
+    assert_eq!(settings.log.level, Level::Debug);
+    assert_eq!(settings.log.format, Some(LogFormat::Json));
     assert_eq!(settings.policy.limits.min_admins, 0);
-    assert_eq!(settings.roles, BTreeSet::from([Role::Agent]));
-    assert_eq!(settings.stale, Duration::from_secs(3_600));
-    assert_eq!(settings.hosts, Path::new("/etc/muster/fleet"));
-    assert_eq!(settings.replica, "bot-1");
-    assert!(matches!(settings.ledger, Some(Origin::Remote { .. })));
+    assert_eq!(settings.fleet.roles, [Role::Agent].into());
+    assert_eq!(settings.fleet.stale, Duration::from_secs(3_600));
+    assert_eq!(settings.fleet.hosts, Path::new("/etc/muster/fleet"));
+    assert_eq!(settings.fleet.replica, "bot-1");
+    assert!(matches!(settings.fleet.ledger, Some(Origin::Remote { .. })));
     let forge = settings.forge.unwrap();
     assert_eq!(
         (forge.context.as_str(), forge.drift),
@@ -301,84 +190,6 @@ fn a_full_file_reaches_every_field() {
 }
 
 #[test]
-fn the_bot_of_the_package_begins_with_settings_that_load() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/bot.toml");
-    let settings = load_copy(&fs::read_to_string(path).unwrap()).unwrap();
-    assert_eq!(settings.roles, BTreeSet::from([Role::Bot]));
-    assert!(settings.url.is_some() && settings.ledger.is_some());
-    // The credentials are those that the unit loads.
-    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/muster-bot.service");
-    let unit = fs::read_to_string(unit).unwrap();
-    let ForgePlace::GitHub(github::Settings {
-        identity: github::Identity::App { key, .. },
-        ..
-    }) = settings.forge.unwrap().place
-    else {
-        panic!("it shows an app");
-    };
-    let secret = settings.http.unwrap().webhook_secret.unwrap();
-    for file in [key, secret] {
-        let name = file.path().file_name().unwrap().to_str().unwrap();
-        assert!(
-            unit.contains(&format!("\nLoadCredential={name}\n")),
-            "{name}"
-        );
-    }
-    assert!(unit.contains("StateDirectory=muster-bot\n"));
-    assert_eq!(settings.dir, Path::new("/var/lib/muster-bot"));
-}
-
-#[test]
-fn the_app_asks_for_what_it_needs_and_the_readme_for_the_same() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let manifest = fs::read_to_string(root.join("deploy/github-app.json")).unwrap();
-    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
-    let readme = fs::read_to_string(root.join("README.md")).unwrap();
-    let link = readme.split("settings/apps/new?").nth(1).unwrap();
-    let mut asked: Vec<&str> = link.split('`').next().unwrap().split('&').collect();
-    let mut wanted: Vec<String> = ["name=muster-ORG", "url=https://HOST", "public=false"]
-        .into_iter()
-        .chain([
-            "webhook_active=true",
-            "webhook_url=https://HOST/webhook/github",
-        ])
-        .map(str::to_owned)
-        .collect();
-    for (what, access) in manifest["default_permissions"].as_object().unwrap() {
-        wanted.push(format!("{what}={}", access.as_str().unwrap()));
-    }
-    for event in manifest["default_events"].as_array().unwrap() {
-        wanted.push(format!("events[]={}", event.as_str().unwrap()));
-    }
-    asked.sort();
-    wanted.sort();
-    assert_eq!(asked, wanted);
-    // It reads content, and can write none.
-    assert_eq!(manifest["default_permissions"]["contents"], "read");
-    assert_eq!(manifest["public"], false);
-}
-
-#[test]
-fn an_app_is_known_by_its_number_and_key() {
-    let text = "[forge]\nkind = \"github\"\nrepository = \"team/state\"\napp = 7\napp_key = \"/etc/muster/key.pem\"\n";
-    let forge = load_copy(text).unwrap().forge.unwrap();
-    let ForgePlace::GitHub(github::Settings { base, identity, .. }) = forge.place else {
-        panic!("{forge:?}");
-    };
-    assert_eq!(base.to_string(), "https://api.github.com");
-    let key = SecretFile::at("/etc/muster/key.pem");
-    let installation = None;
-    assert_eq!(
-        identity,
-        github::Identity::App {
-            app: 7,
-            installation,
-            key,
-        }
-    );
-}
-
-#[test]
 fn a_bot_needs_no_name_of_a_host_and_a_person_at_the_console_no_credentials() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("bot.toml");
@@ -391,7 +202,7 @@ fn a_bot_needs_no_name_of_a_host_and_a_person_at_the_console_no_credentials() {
     fs::write(&path, "[fleet]\nroles = [\"bot\"]\n[forge]\nkind = \"github\"\nrepository = \"a/b\"\ntoken = \"t\"\n").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     let settings = load(&path, &nameless).unwrap();
-    assert_eq!(settings.replica, "_-5eed");
+    assert_eq!(settings.fleet.replica, "_-5eed");
     let forge = settings.forge.unwrap();
     let ForgePlace::GitHub(github::Settings {
         identity: github::Identity::Token(token),

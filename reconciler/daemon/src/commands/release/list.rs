@@ -52,8 +52,8 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let settings = common.settings()?;
     let Some(facts) = trust::facts(&settings) else {
         // Says what is the matter with the state.
-        StateDir::at(&settings.dir).identity()?;
-        return Err(StateError::NotInitialised(settings.dir).into());
+        StateDir::at(&settings.state.dir).identity()?;
+        return Err(StateError::NotInitialised(settings.state.dir).into());
     };
     let root = match root_here(&settings) {
         Ok(root) => root,
@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         output::note("warning: no trust root is in force, so none of these counts\n");
     }
     let mut tags = BTreeMap::new();
-    match Look::at(&origin_of(&settings, None)?, &settings.branch) {
+    match Look::at(&origin_of(&settings, None)?, &settings.state.branch) {
         Ok(mut look) => {
             let names: Vec<String> = look.heads.tags.keys().cloned().collect();
             for name in names.into_iter().filter(|it| it.starts_with(RELEASES)) {

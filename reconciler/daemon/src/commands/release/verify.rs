@@ -142,7 +142,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let mut look = match &settings {
         Some(settings) => Some(Look::at(
             &origin_of(settings, args.repo.as_deref())?,
-            &settings.branch,
+            &settings.state.branch,
         )?),
         None => None,
     };
