@@ -29,6 +29,8 @@ pub mod python;
 
 pub mod policy;
 
+pub mod sudoers;
+
 pub mod desired;
 pub mod observed;
 
