@@ -555,6 +555,39 @@ impl Action {
         }
     }
 
+    /// The name that it takes from an account, if it takes one: the step is about whoever has that name, too.
+    pub fn former_name(&self) -> Option<&str> {
+        match self {
+            Self::RenameAccount { from, .. } => Some(from),
+            Self::CreateAccount { .. }
+            | Self::AdoptAccount { .. }
+            | Self::ChangeUid { .. }
+            | Self::ChangeIdentity { .. }
+            | Self::SetShell { .. }
+            | Self::LockPassword { .. }
+            | Self::JoinGroup { .. }
+            | Self::LeaveGroup { .. }
+            | Self::AssignPorts { .. }
+            | Self::Park { .. }
+            | Self::Unpark { .. }
+            | Self::Cut { .. }
+            | Self::Return { .. }
+            | Self::LockLogin { .. }
+            | Self::UnlockLogin { .. }
+            | Self::Trace { .. }
+            | Self::EndSessions { .. }
+            | Self::CreateHome { .. }
+            | Self::WriteEnvironment { .. }
+            | Self::Unit { .. }
+            | Self::Entry { .. }
+            | Self::RecordArchive { .. }
+            | Self::RestoreAccount { .. }
+            | Self::RestoreHome { .. }
+            | Self::PurgeHome { .. }
+            | Self::ArchiveDelete { .. } => None,
+        }
+    }
+
     /// What it costs if it is wrong (DESIGN: judged by provenance and data, and what is unknown is destructive).
     ///
     /// No wildcard: a new action does not compile until it has been priced.

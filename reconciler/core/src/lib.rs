@@ -41,6 +41,8 @@ pub mod facts;
 pub mod action;
 pub mod step;
 
+pub mod root;
+
 pub mod release;
 
 pub mod plan;

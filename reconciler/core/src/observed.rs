@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::facts::{HomeId, IdRange, KeptOf};
 use crate::policy::Aggregate;
+use crate::root::Sources;
 
 /// A part of the world that was read, or could not be: nothing is planned on what is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -241,9 +242,10 @@ impl Observed {
                     foreign_uids: _,
                     defaults,
                     shells: _,
+                    root,
                 } = newer;
                 (known.groups, known.subuids, known.subgids) = (groups, subuids, subgids);
-                known.defaults = defaults;
+                (known.defaults, known.root) = (defaults, root);
             }
             // A few accounts are not all of them.
             (Reading::Unknown(_), Reading::Known(_)) => {}
@@ -287,6 +289,8 @@ pub struct Accounts {
     pub defaults: Defaults,
     /// Those of the shells asked about that are installed.
     pub shells: BTreeSet<String>,
+    /// What bears on root beside all that.
+    pub root: Sources,
 }
 
 /// One local account.

@@ -134,9 +134,9 @@ pub struct Asked<'a> {
     /// The uid.
     pub uid: u32,
     /// The gids of all groups, the primary one too.
-    pub gids: &'a BTreeSet<u32>,
+    pub gids: &'a [u32],
     /// The names of all groups, the primary one too.
-    pub groups: &'a BTreeSet<&'a str>,
+    pub groups: &'a [&'a str],
 }
 
 impl Sudoers {

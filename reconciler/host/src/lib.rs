@@ -20,6 +20,7 @@ mod observe;
 mod removal;
 mod saved;
 mod sessions;
+mod sudoers;
 mod traces;
 mod units;
 

@@ -12,6 +12,8 @@ use super::{LedgerError, Through};
 use crate::facts::{Facts, IdRange};
 use crate::observed::{Account, Accounts, Defaults, Observed, Person, Reading, Units};
 use crate::policy::{Aggregate, Executor};
+use crate::root::Sources;
+use crate::sudoers::Sudoers;
 use crate::time::Time;
 
 /// Its path in the ledger.
@@ -46,6 +48,25 @@ struct Databases {
     shells: BTreeSet<String>,
 }
 
+/// What bears on root beside accounts and groups: a key of its own, with a format of its own, which is there only where the
+/// host has something of the kind.
+///
+/// A reader that does not know the key refuses the file, as it refuses every unknown key, and so it should: it would
+/// tell steps as benign that the host holds. One that knows an older format of it refuses it likewise.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfRoot {
+    format: u32,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    administrators: BTreeMap<String, BTreeSet<String>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    awaited: BTreeMap<String, BTreeSet<String>>,
+    sudoers: Reading<Option<Sudoers>>,
+}
+
+/// The format of [`OfRoot`] that this version writes.
+const ROOT_FORMAT: u32 = 1;
+
 /// Facts as they stand in a ledger.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,6 +91,8 @@ struct Wire {
     #[serde(default)]
     cluster_tiers: Option<Reading<BTreeMap<String, String>>>,
     units: Reading<Units>,
+    #[serde(default)]
+    root: Option<serde_json::Value>,
     #[serde(default)]
     facts: Option<Known>,
 }
@@ -118,6 +141,7 @@ impl Inventory {
             aggregates,
             cluster_tiers,
             units,
+            root,
             facts,
         } = serde_json::from_slice(bytes).map_err(|source| super::malformed(FILE, source))?;
         let host = executor
@@ -125,6 +149,7 @@ impl Inventory {
             .ok_or(LedgerError::Executor {
                 found: executor.clone(),
             })?;
+        let root = root.map(sources_of).transpose()?.unwrap_or_default();
         let accounts = match databases {
             Reading::Unknown(why) => Reading::Unknown(why),
             Reading::Known(Databases {
@@ -144,6 +169,7 @@ impl Inventory {
                 foreign_uids,
                 defaults,
                 shells,
+                root,
             }),
         };
         Ok(Self {
@@ -185,8 +211,8 @@ fn push_observed(out: &mut Vec<u8>, observed: &Observed) {
         units,
     } = observed;
     let none = BTreeMap::new();
-    let (databases, by_name) = match accounts {
-        Reading::Unknown(why) => (Reading::Unknown(why.clone()), &none),
+    let (databases, by_name, root) = match accounts {
+        Reading::Unknown(why) => (Reading::Unknown(why.clone()), &none, None),
         Reading::Known(accounts) => {
             let Accounts {
                 by_name,
@@ -197,6 +223,7 @@ fn push_observed(out: &mut Vec<u8>, observed: &Observed) {
                 foreign_uids,
                 defaults,
                 shells,
+                root,
             } = accounts;
             let databases = Databases {
                 groups: groups.clone(),
@@ -207,7 +234,7 @@ fn push_observed(out: &mut Vec<u8>, observed: &Observed) {
                 defaults: defaults.clone(),
                 shells: shells.clone(),
             };
-            (Reading::Known(databases), by_name)
+            (Reading::Known(databases), by_name, of_root(root))
         }
     };
     out.extend_from_slice(b",\n\"databases\":");
@@ -224,6 +251,43 @@ fn push_observed(out: &mut Vec<u8>, observed: &Observed) {
     }
     out.extend_from_slice(b",\n\"units\":");
     push(out, units);
+    if let Some(root) = root {
+        out.extend_from_slice(b",\n\"root\":");
+        push(out, &root);
+    }
+}
+
+fn of_root(sources: &Sources) -> Option<OfRoot> {
+    let Sources {
+        administrators,
+        awaited,
+        sudoers,
+    } = sources;
+    (*sources != Sources::default()).then(|| OfRoot {
+        format: ROOT_FORMAT,
+        administrators: administrators.clone(),
+        awaited: awaited.clone(),
+        sudoers: sudoers.clone(),
+    })
+}
+
+fn sources_of(value: serde_json::Value) -> Result<Sources, LedgerError> {
+    let format = value.get("format").and_then(serde_json::Value::as_u64);
+    if let Some(newer) = format.filter(|it| *it > u64::from(ROOT_FORMAT)) {
+        let found = u32::try_from(newer).unwrap_or(u32::MAX);
+        return Err(LedgerError::Newer { found });
+    }
+    let OfRoot {
+        format: _,
+        administrators,
+        awaited,
+        sudoers,
+    } = serde_json::from_value(value).map_err(|source| super::malformed(FILE, source))?;
+    Ok(Sources {
+        administrators,
+        awaited,
+        sudoers,
+    })
 }
 
 fn push(out: &mut Vec<u8>, value: &impl Serialize) {

@@ -11,12 +11,11 @@ fn read(text: &str) -> Sudoers {
 
 /// What is found of `emo`, uid 1004, in the groups `emo` (1004) and `devs` (990).
 fn emo(sudoers: &Sudoers) -> (bool, Option<Effect>) {
-    let (gids, groups) = ([990, 1004].into(), ["devs", "emo"].into());
     let asked = Asked {
         name: "emo",
         uid: 1004,
-        gids: &gids,
-        groups: &groups,
+        gids: &[990, 1004],
+        groups: &["devs", "emo"],
     };
     (sudoers.mentions(&asked), sudoers.grants(&asked))
 }
@@ -109,12 +108,11 @@ fn what_distributions_ship_makes_nobody_root_but_who_is_in_their_group() {
         assert_eq!(emo(&read(text)), NO);
     }
     let in_admins = |text: &str, group: &str| {
-        let (gids, groups) = ([27, 1004].into(), [group].into());
         read(text).grants(&Asked {
             name: "emo",
             uid: 1004,
-            gids: &gids,
-            groups: &groups,
+            gids: &[27, 1004],
+            groups: &[group],
         })
     };
     assert_eq!(in_admins(DEBIAN, "sudo"), Some(Effect::WithPassword));
