@@ -7,16 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::action::{Action, Class, Leave, Phase};
+use crate::action::{Action, Class, Kind, Leave, Phase};
 use crate::commit::CommitId;
 use crate::facts::{Facts, Stage, Suspended};
 use crate::journal::{Authority, Entry};
-use crate::observed::{Observed, Reading};
+use crate::observed::{Account, Accounts, Observed, Password, Reading};
 use crate::plan::{Plan, PlannedStep};
-use crate::policy::{ADMIN_GROUPS, Policy};
+use crate::policy::Policy;
 use crate::release::Nonce;
 use crate::release::admit::Claimed;
 use crate::render::FileWrite;
+use crate::root::{self, Admin, Certainty};
 use crate::step::{Step, StepId};
 use crate::time::Time;
 
@@ -191,17 +192,19 @@ pub fn judge(
     now: Time,
 ) -> Verdict {
     let limits = Over {
-        admins: admin_limit(plan, policy, observed),
+        admins: admin_limit(plan, policy, observed, now),
         removals: removal_limit(plan, policy, facts, now)
             .filter(|_| !permits_all_removals(plan, policy, approvals)),
     };
+    let protected = Protected::new(policy, observed);
     let suspended = facts.suspension_at(now);
     let mut verdict = Verdict::default();
     let mut held_ids: BTreeSet<StepId> = BTreeSet::new();
     for planned in plan.steps() {
-        let class = planned.step.action.class(policy);
+        let class = planned.class(policy);
         let needs = planned.needs.iter().find(|it| held_ids.contains(*it));
-        let reason = guardrail(&planned.step, policy)
+        let reason = protected
+            .stands_against(&planned.step)
             .map(Reason::Guardrail)
             .or_else(|| needs.map(|need| Reason::Needs(*need)))
             .or_else(|| planned.blocked.clone().map(Reason::Precondition))
@@ -238,11 +241,13 @@ struct Over {
 impl Over {
     /// Why they hold a step back. What is begun is brought to an end.
     fn hold(&self, step: &Step, approvals: &Approvals) -> Option<Reason> {
-        if !takes_away(&step.action) || approvals.begun.contains(&step.id) {
+        if approvals.begun.contains(&step.id) {
             return None;
         }
-        let admins = self.admins.clone().map(Reason::Guardrail);
-        admins.or_else(|| self.removals.clone().map(Reason::Limit))
+        let (removal, locks) = (takes_away(&step.action), locks_password(&step.action));
+        let admins = self.admins.clone().filter(|_| removal || locks);
+        let admins = admins.map(Reason::Guardrail);
+        admins.or_else(|| self.removals.clone().filter(|_| removal).map(Reason::Limit))
     }
 }
 
@@ -253,7 +258,7 @@ fn permits_all_removals(plan: &Plan, policy: &Policy, approvals: &Approvals) -> 
         .steps()
         .iter()
         .filter(|it| takes_away(&it.step.action))
-        .filter(|it| it.step.action.class(policy) == Class::Benign)
+        .filter(|it| it.class(policy) == Class::Benign)
         .map(|it| it.step.id)
         .collect();
     plan.steps()
@@ -349,54 +354,121 @@ fn removal_limit(plan: &Plan, policy: &Policy, facts: &Facts, now: Time) -> Opti
     })
 }
 
-fn admin_limit(plan: &Plan, policy: &Policy, observed: &Observed) -> Option<String> {
+/// Whether it can keep an admin from sudo who is asked for a password.
+fn locks_password(action: &Action) -> bool {
+    action.kind() == Kind::UserLockPassword
+}
+
+/// Whether too few accounts remain that surely can become root, of those that can now.
+fn admin_limit(plan: &Plan, policy: &Policy, observed: &Observed, now: Time) -> Option<String> {
     let Reading::Known(accounts) = &observed.accounts else {
         return None;
     };
-    let mut admins: BTreeMap<&str, usize> = accounts
-        .by_name
-        .iter()
-        .filter(|(_, it)| it.uid != 0 && it.expires.is_none() && it.shell != policy.nologin)
-        .map(|(name, it)| {
-            (
-                name.as_str(),
-                ADMIN_GROUPS
-                    .iter()
-                    .filter(|group| it.groups.contains(**group))
-                    .count(),
-            )
-        })
-        .filter(|(_, groups)| *groups > 0)
+    let surely = |it: &Admin| root::surely_can(it, accounts, &policy.nologin, now.days());
+    let everybody = accounts.by_name.iter().map(|(name, account)| Admin {
+        name: name.clone(),
+        account: Account::clone(account),
+    });
+    let mut admins: BTreeMap<String, Admin> = everybody
+        .filter(surely)
+        .map(|it| (it.name.clone(), it))
         .collect();
     let before = admins.len();
     for planned in plan.steps() {
-        match &planned.step.action {
-            Action::Cut { user, .. }
-            | Action::LockLogin { user, .. }
-            | Action::ArchiveDelete { user, .. } => {
-                admins.remove(user.as_str());
-            }
-            Action::LeaveGroup { user, group, .. } if ADMIN_GROUPS.contains(&group.as_str()) => {
-                if let Some(groups) = admins.get_mut(user.as_str()) {
-                    *groups -= 1;
-                    if *groups == 0 {
-                        admins.remove(user.as_str());
-                    }
-                }
-            }
-            _ => {}
+        let action = &planned.step.action;
+        // Under its old name an account is known until it has the new one.
+        let of = action.former_name().unwrap_or(action.user());
+        if let Some(admin) = admins.get_mut(of)
+            && !leaves_admin(action, admin)
+        {
+            admins.remove(of);
         }
     }
+    admins.retain(|_, it| surely(it));
     let (left, least) = (admins.len(), policy.limits.min_admins);
-    (left < before && left < least).then(|| {
-        format!("would leave {left} accounts that can become root, and at least {least} must remain; add another admin first")
+    (left < before && left < least).then(|| match Certainty::of(accounts) {
+        Certainty::Known => format!(
+            "would leave {left} accounts that can become root, and at least {least} must remain; add another admin first"
+        ),
+        Certainty::Unknown(why) => format!(
+            "would leave {left} accounts that may be able to become root, and at least {least} must remain; who surely can is \
+             not known ({why})"
+        ),
     })
 }
 
-fn guardrail(step: &Step, policy: &Policy) -> Option<String> {
-    let user = step.action.user();
-    (user == "root" || policy.protected.contains(user))
-        .then(|| format!("{user} is a protected name: no step may touch it, signed or not"))
+/// Does to an admin what a step would, as far as it can cost them root; whether there is still an account to look at.
+///
+/// No wildcard: a new action does not compile until it is said here.
+fn leaves_admin(action: &Action, admin: &mut Admin) -> bool {
+    match action {
+        Action::Cut { .. } | Action::LockLogin { .. } | Action::ArchiveDelete { .. } => {
+            return false;
+        }
+        Action::LeaveGroup { group, .. } => drop(admin.account.groups.remove(group)),
+        Action::LockPassword { .. } => admin.account.password = Password::Locked,
+        Action::SetShell { to, .. } => admin.account.shell.clone_from(to),
+        Action::RenameAccount { user, .. } => admin.name.clone_from(user),
+        Action::ChangeUid { to, .. } => admin.account.uid = *to,
+        Action::CreateAccount { .. }
+        | Action::AdoptAccount { .. }
+        | Action::ChangeIdentity { .. }
+        | Action::JoinGroup { .. }
+        | Action::AssignPorts { .. }
+        | Action::Park { .. }
+        | Action::Unpark { .. }
+        | Action::Return { .. }
+        | Action::UnlockLogin { .. }
+        | Action::Trace { .. }
+        | Action::EndSessions { .. }
+        | Action::CreateHome { .. }
+        | Action::WriteEnvironment { .. }
+        | Action::Unit { .. }
+        | Action::Entry { .. }
+        | Action::RecordArchive { .. }
+        | Action::RestoreAccount { .. }
+        | Action::RestoreHome { .. }
+        | Action::PurgeHome { .. } => {}
+    }
+    true
+}
+
+/// Names that no step may touch, under every name that their accounts have.
+struct Protected<'a> {
+    policy: &'a Policy,
+    accounts: Option<&'a Accounts>,
+    /// The uids of their accounts: whoever shares one is the same.
+    uids: BTreeSet<u32>,
+}
+
+impl<'a> Protected<'a> {
+    fn new(policy: &'a Policy, observed: &'a Observed) -> Self {
+        let accounts = observed.accounts.known();
+        let by_name = |name: &str| accounts.and_then(|it| it.by_name.get(name));
+        let names = policy.protected.iter().map(String::as_str);
+        let found = names.chain(["root"]).filter_map(by_name);
+        Self {
+            policy,
+            accounts,
+            uids: found.map(|it| it.uid).chain([0]).collect(),
+        }
+    }
+
+    fn stands_against(&self, step: &Step) -> Option<String> {
+        let user = step.action.user();
+        let mut names = [user].into_iter().chain(step.action.former_name());
+        let named = |it: &str| it == "root" || self.policy.protected.contains(it);
+        let account = |it: &str| self.accounts.and_then(|all| all.by_name.get(it));
+        let shared = |it: &str| account(it).is_some_and(|it| self.uids.contains(&it.uid));
+        let name = names.find(|it| named(it) || shared(it))?;
+        Some(if named(name) {
+            format!("{name} is a protected name: no step may touch it, signed or not")
+        } else {
+            format!(
+                "{name} is another name of a protected account: no step may touch it, signed or not"
+            )
+        })
+    }
 }
 
 /// Steps that one intent covers, because one act carries them out.

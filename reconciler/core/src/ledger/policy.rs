@@ -35,6 +35,8 @@ struct Wire {
     nologin: String,
     grace_days: u32,
     protected: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    shared_primary_groups: BTreeSet<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -70,6 +72,7 @@ pub fn to_bytes(policy: &Policy) -> Vec<u8> {
         nologin,
         grace_days,
         protected,
+        shared_primary_groups,
     } = policy;
     let Limits {
         removals,
@@ -102,6 +105,7 @@ pub fn to_bytes(policy: &Policy) -> Vec<u8> {
         nologin: nologin.clone(),
         grace_days: *grace_days,
         protected: protected.clone(),
+        shared_primary_groups: shared_primary_groups.clone(),
     };
     let mut text = serde_json::to_vec_pretty(&wire).expect("plain records always serialise");
     text.push(b'\n');
@@ -129,6 +133,7 @@ pub fn read(bytes: &[u8]) -> Result<Policy, LedgerError> {
         nologin,
         grace_days,
         protected,
+        shared_primary_groups,
     } = serde_json::from_slice(bytes).map_err(|source| super::malformed(FILE, source))?;
     if let Some(kind) = declared_benign
         .iter()
@@ -167,6 +172,7 @@ pub fn read(bytes: &[u8]) -> Result<Policy, LedgerError> {
         nologin,
         grace_days,
         protected,
+        shared_primary_groups,
     })
 }
 
@@ -196,6 +202,7 @@ mod tests {
             nologin: "/bin/false".to_owned(),
             grace_days: 7,
             protected: ["deploy".to_owned()].into(),
+            shared_primary_groups: ["users".to_owned()].into(),
             ..Policy::for_host("devvm.example.org")
         }
     }

@@ -3,17 +3,20 @@
 
 mod allocate;
 mod draft;
+mod own_groups;
 mod question;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::action::Class;
 use crate::commit::CommitId;
 use crate::desired::Desired;
 use crate::facts::Facts;
 use crate::observed::Observed;
 use crate::policy::{Aggregate, Policy};
+use crate::root::{self, Root};
 use crate::step::{Step, StepId};
 use crate::time::Date;
 
@@ -56,6 +59,27 @@ pub struct PlannedStep {
     pub needs: Vec<StepId>,
     /// What is not there and has to be, if something is not.
     pub blocked: Option<String>,
+    /// What it has to do with root on this host: decided here, where the host is seen.
+    pub root: Root,
+}
+
+impl PlannedStep {
+    /// What it costs if it is wrong, on this host: what puts root into somebody's hands is privileged, whatever it is
+    /// elsewhere.
+    pub fn class(&self, policy: &Policy) -> Class {
+        let Self {
+            step, root: about, ..
+        } = self;
+        let kind = step.action.kind();
+        match (step.action.class(policy), about) {
+            (Class::Benign, Root::Makes)
+                if !(policy.declared_benign.contains(&kind) && root::may_be_declared(kind)) =>
+            {
+                Class::Privileged
+            }
+            (class, Root::Apart | Root::Touches | Root::Makes) => class,
+        }
+    }
 }
 
 /// What people should know that is no step: the typed answer to "why did nothing happen?".

@@ -15,14 +15,15 @@ use super::reset::{self, SignedReset};
 use super::root::{Role, Root, Weight};
 use super::statement::{LONGEST_WINDOW, Line};
 use super::{Code, Nonce, Refusal, Signed, distinct_principals, hex};
-use crate::action::{Action, Class};
+use crate::action::Class;
 use crate::facts::Facts;
 use crate::gate::{Approvals, Held, Reason, judge};
 use crate::journal::Entry;
 use crate::observed::Observed;
-use crate::plan::Plan;
-use crate::policy::{ADMIN_GROUPS, Aggregate, Policy};
-use crate::step::{Step, StepId};
+use crate::plan::{Plan, PlannedStep};
+use crate::policy::Policy;
+use crate::root;
+use crate::step::StepId;
 use crate::time::Time;
 
 /// Signatures of one statement.
@@ -261,7 +262,7 @@ fn check(
         .filter(|line| resumed.is_none_or(|it| it.steps.get(&line.id) == Some(&Progress::Waiting)))
         .collect();
     let steps = bound(&lines, plan)?;
-    let ids: BTreeSet<StepId> = steps.iter().map(|it| it.id).collect();
+    let ids: BTreeSet<StepId> = steps.iter().map(|it| it.step.id).collect();
     within_limits(&ids, release.nonce(), standing)?;
     enough_signed(release, &steps, standing)?;
     Ok(Admission {
@@ -334,11 +335,11 @@ fn nonce_is_free<'f>(release: &Release, facts: &'f Facts) -> Result<Option<&'f C
 }
 
 /// The steps that the lines name: each in the plan made now, with the same id and the same words.
-fn bound<'p>(lines: &[&Line], plan: &'p Plan) -> Result<Vec<&'p Step>, Refusal> {
-    let planned: BTreeMap<StepId, &Step> = plan
+fn bound<'p>(lines: &[&Line], plan: &'p Plan) -> Result<Vec<&'p PlannedStep>, Refusal> {
+    let planned: BTreeMap<StepId, &PlannedStep> = plan
         .steps()
         .iter()
-        .map(|it| (it.step.id, &it.step))
+        .map(|it| (it.step.id, it.as_ref()))
         .collect();
     lines
         .iter()
@@ -350,7 +351,7 @@ fn bound<'p>(lines: &[&Line], plan: &'p Plan) -> Result<Vec<&'p Step>, Refusal> 
                     line.id, line.words
                 )));
             };
-            let words = step.words();
+            let words = step.step.words();
             if words != line.words {
                 return Err(Code::BindingMismatch.because(format!(
                     "step {} is `{words}`, and the release calls it `{}`; propose again",
@@ -391,18 +392,19 @@ fn within_limits(
 /// Whether as many people signed as it takes.
 fn enough_signed(
     release: &Release,
-    steps: &[&Step],
+    steps: &[&PlannedStep],
     standing: &Standing<'_>,
 ) -> Result<(), Refusal> {
-    let count = |wanted: &dyn Fn(&Step) -> bool| steps.iter().filter(|it| wanted(it)).count();
-    let destructive = count(&|it| it.action.class(standing.policy) == Class::Destructive);
+    let count =
+        |wanted: &dyn Fn(&PlannedStep) -> bool| steps.iter().filter(|it| wanted(it)).count();
+    let destructive = count(&|it| it.class(standing.policy) == Class::Destructive);
     // A signature permits the whole statement, so all of it counts, whichever executor a step is for; and a step that
     // would be benign is named only because it is one of too many.
     let all = release.first().statement.steps();
     let weight = Weight {
         privileged: all.saturating_sub(destructive),
         destructive,
-        admin: count(&|it| touches_admin(&it.action, standing.observed)),
+        admin: count(&|it| it.root != root::Root::Apart),
     };
     let needed = standing.root.quorum(weight);
     let principals = release.principals();
@@ -415,31 +417,6 @@ fn enough_signed(
         principals.join(", "),
         release.tags()[0]
     )))
-}
-
-/// Whether a step is about somebody who can become root, before it or after it.
-fn touches_admin(action: &Action, observed: &Observed) -> bool {
-    let makes = match action {
-        Action::JoinGroup { group, .. } | Action::LeaveGroup { group, .. } => {
-            ADMIN_GROUPS.contains(&group.as_str())
-        }
-        Action::Entry { file, .. } => *file == Aggregate::Admins,
-        Action::Cut {
-            root_equivalent, ..
-        }
-        | Action::Return {
-            root_equivalent, ..
-        } => *root_equivalent,
-        _ => false,
-    };
-    let account = observed
-        .accounts
-        .known()
-        .and_then(|it| it.by_name.get(action.user()));
-    makes
-        || account.is_some_and(|it| {
-            it.uid == 0 || ADMIN_GROUPS.iter().any(|group| it.groups.contains(*group))
-        })
 }
 
 /// Whether signatures of one reset let this executor leave its freeze (P8).

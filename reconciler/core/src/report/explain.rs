@@ -92,6 +92,18 @@ pub fn why_class(action: &Action, policy: &Policy) -> String {
     }
 }
 
+/// Why a step is of the class that was decided when it was planned, which can be above that of its action elsewhere.
+pub fn why_planned_class(class: Class, action: &Action, policy: &Policy) -> String {
+    match (class, action.class(policy)) {
+        (Class::Privileged, Class::Benign) => {
+            "it would put root into somebody's hands: by a group that is privileged here or has the name in its list, or because sudoers \
+             names what it gives"
+                .to_owned()
+        }
+        (_, Class::Benign | Class::Privileged | Class::Destructive) => why_class(action, policy),
+    }
+}
+
 /// What takes a step of this kind back.
 pub fn undone_by(kind: Kind) -> &'static str {
     match kind {

@@ -37,7 +37,7 @@ use crate::time::Date;
 
 pub use annotation::annotations;
 pub use drift::{Drift, drift};
-pub use explain::{released_by, undone_by, why_class};
+pub use explain::{released_by, undone_by, why_class, why_planned_class};
 pub use freshness::{Unknown, UnknownHost, freshness};
 pub use json::{Basis, PolicyFrom, Recorded, invalid_plan as invalid_json, plan as json};
 pub use markdown::comment;

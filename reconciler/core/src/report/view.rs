@@ -64,9 +64,9 @@ impl<'a> View<'a> {
         } = *host;
         let in_base: Option<BTreeSet<StepId>> =
             base.map(|base| base.steps().iter().map(|it| it.step.id).collect());
-        let shown = |step: &'a Step, held: Option<&'a Held>| Shown {
+        let shown = |step: &'a Step, class: Class, held: Option<&'a Held>| Shown {
             step,
-            class: held.map_or_else(|| step.action.class(policy), |held| held.class),
+            class,
             held: held.map(|held| &held.reason),
             origin: match &in_base {
                 None => Origin::Unknown,
@@ -80,10 +80,14 @@ impl<'a> View<'a> {
         let mut steps: Vec<Shown<'a>> = plan
             .steps()
             .iter()
-            .map(|it| shown(&it.step, held.next_if(|held| held.step.id == it.step.id)))
+            .map(|it| {
+                let held = held.next_if(|held| held.step.id == it.step.id);
+                let class = held.map_or_else(|| it.class(policy), |held| held.class);
+                shown(&it.step, class, held)
+            })
             .collect();
         // Whatever the gate held is shown, even if the plan beside it is another.
-        steps.extend(held.map(|held| shown(&held.step, Some(held))));
+        steps.extend(held.map(|held| shown(&held.step, held.class, Some(held))));
         follow(&mut steps);
         let unneeded = base.map_or_else(Vec::new, |base| {
             let in_plan: BTreeSet<StepId> = steps.iter().map(|it| it.step.id).collect();

@@ -8,7 +8,7 @@ use muster_core::action::{Class, Kind};
 use muster_core::diagnostic::visible;
 use muster_core::ledger::held::Waiting;
 use muster_core::policy::{Executor, Policy};
-use muster_core::report::{released_by, sentence, undone_by, why_class};
+use muster_core::report::{released_by, sentence, undone_by, why_planned_class};
 use muster_core::step::{Step, StepId};
 use muster_core::time::Time;
 use serde_json::{Value, json};
@@ -177,7 +177,7 @@ impl Found {
             Some((waiting, _)) => waiting.class,
             None => step.action.class(policy),
         };
-        Some((class, why_class(&step.action, policy)))
+        Some((class, why_planned_class(class, &step.action, policy)))
     }
 
     fn needs(&self) -> &[StepId] {

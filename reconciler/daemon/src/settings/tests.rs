@@ -80,7 +80,7 @@ fn the_settings_of_the_package_show_every_key_with_its_default() {
     // Taken apart without a rest, so that a new key has to be shown.
     #[rustfmt::skip]
     let Fragment {
-        url, branch, poll, drift, dir, name, root, shells, privileged_groups, protected, nologin, service_group,
+        url, branch, poll, drift, dir, name, root, shells, privileged_groups, protected, shared_primary_groups, nologin, service_group,
         declared_benign, units, environment, login_map, dispatch, admins, k8s_users, ports, removals, share, min_admins, retry_after,
         archives, grace_days, home_roots, recipients, age, notes, level, log_format,
         fleet: FleetFragment { roles, ledger, hosts, stale, name: replica },
@@ -126,6 +126,7 @@ fn the_settings_of_the_package_show_every_key_with_its_default() {
         shells,
         privileged_groups,
         protected,
+        shared_primary_groups,
         declared_benign,
         units,
         home_roots,

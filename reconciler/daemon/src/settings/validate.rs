@@ -50,6 +50,7 @@ pub(super) fn settings(
         shells,
         privileged_groups,
         protected,
+        shared_primary_groups,
         nologin,
         service_group,
         declared_benign,
@@ -97,6 +98,11 @@ pub(super) fn settings(
         }
     }
     policy.protected.extend(ambient.account.clone());
+    for group in shared_primary_groups.into_iter().flat_map(|it| it.value) {
+        if is_account_name(&group, "group", problems) {
+            policy.shared_primary_groups.insert(group.value);
+        }
+    }
     policy.service_group =
         service_group.and_then(|it| checked_service_group(it, &policy, problems));
     policy.declared_benign = kinds(declared_benign, problems);

@@ -168,7 +168,10 @@ impl<'a> Draft<'a> {
                         group: (*group).to_owned(),
                         gid: *gid,
                     };
-                    self.push(action, ground);
+                    let own = self
+                        .own_groups
+                        .of_another(self.input, self.accounts, group, user);
+                    self.push_blocked(action, ground, own.map(|it| it.to_string()));
                 }
                 None => self
                     .missing_groups

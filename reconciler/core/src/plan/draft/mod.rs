@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::allocate::{Ids, PortTable};
+use super::own_groups::OwnGroups;
 use super::{Input, Note, Plan, PlannedStep};
 use crate::action::{Action, Direction, HomeSource, Phase};
 use crate::compat::{Compared, compare};
@@ -18,12 +19,15 @@ use crate::facts::{AccountIds, PersonFacts, Stage};
 use crate::lockstep::Lockstep;
 use crate::observed::{Account, Accounts, Password, Person, Reading};
 use crate::policy::Aggregate;
+use crate::root::{Candidate, Roots};
 use crate::step::{Incarnation, Step, StepId};
 
 /// Everything that is gathered while people are gone through.
 struct Draft<'a> {
     input: &'a Input<'a>,
     accounts: &'a Accounts,
+    roots: Roots<'a>,
+    own_groups: OwnGroups,
     /// People, accounts, homes and files, for those who are gone through in the order of their names.
     known: Lockstep<'a, Box<PersonFacts>>,
     by_name: Lockstep<'a, Box<Account>>,
@@ -79,6 +83,8 @@ pub(super) fn draft(input: &Input<'_>) -> Plan {
     let mut draft = Draft {
         input,
         accounts,
+        roots: Roots::new(input.policy, accounts),
+        own_groups: OwnGroups::default(),
         known: Lockstep::new(&input.facts.people),
         by_name: Lockstep::new(&accounts.by_name),
         seen: Lockstep::new(&input.observed.people),
@@ -147,10 +153,12 @@ impl<'a> Draft<'a> {
             ground.incarnation.clone(),
         );
         let id = step.id;
+        let root = self.roots.of_step(&step.action, &self.input.facts.people);
         self.steps.push(Arc::new(PlannedStep {
             step,
             needs: ground.needs.clone(),
             blocked,
+            root,
         }));
         id
     }
@@ -192,6 +200,12 @@ impl<'a> Draft<'a> {
         if let Some(why) = observed.cluster_tiers.as_ref().and_then(unread) {
             self.notes.push(Note::Unread {
                 part: "k8s_users".to_owned(),
+                why: why.to_owned(),
+            });
+        }
+        for (part, why) in self.accounts.root.unread() {
+            self.notes.push(Note::Unread {
+                part: part.to_owned(),
                 why: why.to_owned(),
             });
         }
@@ -558,8 +572,13 @@ impl<'a> Draft<'a> {
             return;
         }
         if person.stage == Stage::Cut {
-            let mut groups = account.groups.iter().chain(&person.aside.groups);
-            let root_equivalent = groups.any(|it| self.input.policy.is_privileged_group(it));
+            let root_equivalent = self.roots.may_become_root(&Candidate {
+                name: user,
+                uid: account.uid,
+                gid: account.gid,
+                groups: [&account.groups, &person.aside.groups],
+                private_group: false,
+            });
             let back = self.push(
                 Action::Return {
                     user: user.to_owned(),
