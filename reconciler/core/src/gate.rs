@@ -17,7 +17,7 @@ use crate::policy::Policy;
 use crate::release::Nonce;
 use crate::release::admit::Claimed;
 use crate::render::FileWrite;
-use crate::root::{self, Admin, Certainty};
+use crate::root::Admins;
 use crate::step::{Step, StepId};
 use crate::time::Time;
 
@@ -364,14 +364,17 @@ fn admin_limit(plan: &Plan, policy: &Policy, observed: &Observed, now: Time) -> 
     let Reading::Known(accounts) = &observed.accounts else {
         return None;
     };
-    let surely = |it: &Admin| root::surely_can(it, accounts, &policy.nologin, now.days());
-    let everybody = accounts.by_name.iter().map(|(name, account)| Admin {
-        name: name.clone(),
-        account: Account::clone(account),
-    });
-    let mut admins: BTreeMap<String, Admin> = everybody
-        .filter(surely)
-        .map(|it| (it.name.clone(), it))
+    let sure = Admins::new(accounts, &policy.nologin, now.days());
+    let everybody = accounts.by_name.iter();
+    let mut admins: BTreeMap<&str, Admin> = everybody
+        .filter(|(name, account)| sure.surely_can(name, account))
+        .map(|(name, account)| {
+            let admin = Admin {
+                name: name.clone(),
+                account: Account::clone(account),
+            };
+            (name.as_str(), admin)
+        })
         .collect();
     let before = admins.len();
     for planned in plan.steps() {
@@ -384,17 +387,23 @@ fn admin_limit(plan: &Plan, policy: &Policy, observed: &Observed, now: Time) -> 
             admins.remove(of);
         }
     }
-    admins.retain(|_, it| surely(it));
+    admins.retain(|_, it| sure.surely_can(&it.name, &it.account));
     let (left, least) = (admins.len(), policy.limits.min_admins);
-    (left < before && left < least).then(|| match Certainty::of(accounts) {
-        Certainty::Known => format!(
+    (left < before && left < least).then(|| match sure.unread() {
+        None => format!(
             "would leave {left} accounts that can become root, and at least {least} must remain; add another admin first"
         ),
-        Certainty::Unknown(why) => format!(
+        Some(why) => format!(
             "would leave {left} accounts that may be able to become root, and at least {least} must remain; who surely can is \
              not known ({why})"
         ),
     })
+}
+
+/// An account that surely can become root, as far as a plan has changed it.
+struct Admin {
+    name: String,
+    account: Account,
 }
 
 /// Does to an admin what a step would, as far as it can cost them root; whether there is still an account to look at.

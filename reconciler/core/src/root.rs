@@ -1,7 +1,7 @@
 //! Two questions about root, never mixed, and each answered here alone:
 //!
 //! - [`Roots::may_become_root`] decides class and quorum, and errs towards yes.
-//! - [`surely_can`] decides the minimum of admins, and errs towards no.
+//! - [`Admins::surely_can`] decides the minimum of admins, and errs towards no.
 //!
 //! | | may become root | surely can |
 //! |---|---|---|
@@ -10,7 +10,7 @@
 //! | mentioned in sudoers | yes | by a rule that is understood ([`crate::sudoers`]) |
 //! | login shut, expired, no password | yes, still | no |
 //! | sudoers is not there | as above | member of `sudo`, `wheel` or `admin` who can sign in, whatever the password: how a host without sudo, or a directory that stands for one, was counted before sudoers was read |
-//! | sudoers or an include of it cannot be read | nobody for that alone; the plan says so | not known; see [`Certainty`] |
+//! | sudoers or an include of it cannot be read | nobody for that alone; the plan says so | not known: whoever is in such a group counts ([`Admins::unread`]) |
 //!
 //! A group is privileged by its name (the host's settings, which always hold [`crate::policy::ROOT_EQUIVALENT_GROUPS`]), by a static
 //! gid below 100, by having the gid of such a group, and when sudoers mentions it.
@@ -324,78 +324,88 @@ pub fn may_be_declared(kind: Kind) -> bool {
 /// Groups by which `sudo` gives root where no sudoers says so.
 const ADMIN_GROUPS: [&str; 3] = ["sudo", "wheel", "admin"];
 
-/// An account as the minimum of admins looks at it: as it is, or as a plan leaves it.
-#[derive(Clone, Debug)]
-pub struct Admin {
-    /// Its name.
-    pub name: String,
-    /// The account.
-    pub account: Account,
+/// Who surely can become root on one host.
+#[derive(Debug)]
+pub struct Admins<'a> {
+    accounts: &'a Accounts,
+    nologin: &'a str,
+    today: i64,
+    /// Why it is not known what sudoers says, if it is not.
+    unread: Option<String>,
+    /// The groups that sudoers mentions, by gid.
+    groups: BTreeMap<u32, &'a str>,
 }
 
-/// Whether it is known who surely can become root.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Certainty {
-    /// All that sudoers says was read, or there is none.
-    Known,
-    /// Something was not read, and why: then whoever is in an admin group is taken for one who could, so that none of
-    /// them is taken away.
-    Unknown(String),
-}
-
-impl Certainty {
-    /// Of a host as it was read.
-    pub fn of(accounts: &Accounts) -> Self {
+impl<'a> Admins<'a> {
+    /// Of a host as its accounts were read; `nologin` is the shell of who was cut, `today` is counted from 1970-01-01.
+    pub fn new(accounts: &'a Accounts, nologin: &'a str, today: i64) -> Self {
         let unread = accounts.root.unread();
-        match unread.first() {
-            None => Self::Known,
-            Some((part, why)) => Self::Unknown(format!("{part} could not be read: {why}")),
+        let mentioned = accounts.root.sudoers().into_iter();
+        let groups = mentioned
+            .flat_map(|it| &it.mentioned.groups)
+            .filter_map(|group| Some((*accounts.groups.get(group)?, group.as_str())));
+        Self {
+            accounts,
+            nologin,
+            today,
+            unread: unread
+                .first()
+                .map(|(part, why)| format!("{part} could not be read: {why}")),
+            groups: groups.collect(),
         }
     }
-}
 
-/// **Whether an account surely can become root**: signs in on `day` (counted from 1970-01-01), and sudo lets it, by a
-/// rule that is understood, with a usable password or without one. Errs towards no.
-///
-/// Where it is not known ([`Certainty`]), membership in an admin group counts.
-pub fn surely_can(admin: &Admin, accounts: &Accounts, nologin: &str, day: i64) -> bool {
-    let Admin { name, account } = admin;
-    let signs_in = account.uid != 0
-        && account.expires.is_none_or(|last| last > day)
-        && is_real_shell(&account.shell, nologin);
-    let in_admin_group = || ADMIN_GROUPS.iter().any(|it| account.groups.contains(*it));
-    let sudo_lets = || match (Certainty::of(accounts), accounts.root.sudoers()) {
-        (Certainty::Known, Some(sudoers)) => {
-            let mut groups: BTreeSet<&str> = account.groups.iter().map(String::as_str).collect();
-            let named = accounts.groups.iter();
-            groups.extend(
-                named
-                    .filter(|(_, gid)| **gid == account.gid)
-                    .map(|(name, _)| name.as_str()),
-            );
-            let named = groups.iter();
-            let mut gids: Vec<u32> = named
-                .filter_map(|it| accounts.groups.get(*it).copied())
-                .collect();
-            gids.push(account.gid);
-            let groups: Vec<&str> = groups.into_iter().collect();
-            let asked = Asked {
-                name,
-                uid: account.uid,
-                gids: &gids,
-                groups: &groups,
-            };
-            match sudoers.grants(&asked) {
-                Some(Effect::WithoutPassword) => true,
-                Some(Effect::WithPassword) => {
-                    account.password == Password::Usable && !sudoers.asks_anothers_password
-                }
-                Some(Effect::Void) | None => false,
-            }
+    /// Why it is not known what sudoers says, if it is not: then whoever is in an admin group is taken for one who could,
+    /// so that none of them is taken away.
+    pub fn unread(&self) -> Option<&str> {
+        self.unread.as_deref()
+    }
+
+    /// **Whether an account surely can become root**: it signs in, and sudo lets it, by a rule that is understood, with a
+    /// usable password or without one. Errs towards no.
+    pub fn surely_can(&self, name: &str, account: &Account) -> bool {
+        let Self {
+            accounts,
+            nologin,
+            today,
+            unread,
+            groups,
+        } = self;
+        let signs_in = account.uid != 0
+            && account.expires.is_none_or(|last| last > *today)
+            && is_real_shell(&account.shell, nologin);
+        if !signs_in {
+            return false;
         }
-        (Certainty::Known, None) | (Certainty::Unknown(_), _) => in_admin_group(),
-    };
-    signs_in && sudo_lets()
+        let sudoers = match accounts.root.sudoers() {
+            Some(sudoers) if unread.is_none() => sudoers,
+            Some(_) | None => return ADMIN_GROUPS.iter().any(|it| account.groups.contains(*it)),
+        };
+        let primary = groups.get(&account.gid).copied();
+        let named: Vec<&str> = account
+            .groups
+            .iter()
+            .map(String::as_str)
+            .chain(primary)
+            .collect();
+        let gids = named
+            .iter()
+            .filter_map(|it| accounts.groups.get(*it).copied());
+        let gids: Vec<u32> = gids.chain([account.gid]).collect();
+        let asked = Asked {
+            name,
+            uid: account.uid,
+            gids: &gids,
+            groups: &named,
+        };
+        match sudoers.grants(&asked) {
+            Some(Effect::WithoutPassword) => true,
+            Some(Effect::WithPassword) => {
+                account.password == Password::Usable && !sudoers.asks_anothers_password
+            }
+            Some(Effect::Void) | None => false,
+        }
+    }
 }
 
 /// Whether a login shell lets somebody in. An empty one means `/bin/sh`.

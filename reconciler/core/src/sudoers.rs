@@ -17,6 +17,7 @@
 //! | a line that is not understood | every word of it | no, for whom it mentions |
 //! | an include that cannot be read | nobody; it is told in [`Sudoers::unread`] | no |
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -167,13 +168,13 @@ impl Sudoers {
             everybody,
         } = &self.mentioned;
         *everybody
-            || users.contains(&asked.name.to_ascii_lowercase())
+            || users.contains(lower(asked.name).as_ref())
             || uids.contains(&asked.uid)
             || asked.gids.iter().any(|it| gids.contains(it))
             || asked
                 .groups
                 .iter()
-                .any(|it| groups.contains(&it.to_ascii_lowercase()))
+                .any(|it| groups.contains(lower(it).as_ref()))
     }
 
     /// What the rules surely give to somebody: nothing, root with a password, or root without one.
@@ -192,6 +193,15 @@ impl Sudoers {
     }
 }
 
+/// A name as it is kept here.
+fn lower(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|it| it.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
 /// Whether a list of users fits somebody.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fit {
@@ -206,11 +216,11 @@ fn fits(items: &[Item], asked: &Asked<'_>) -> Fit {
         let is_it = |yes: bool| if yes { Fit::Yes } else { Fit::No };
         let this = match who {
             Who::Everybody => Fit::Yes,
-            Who::User(name) => is_it(*name == asked.name.to_ascii_lowercase()),
+            Who::User(name) => is_it(name.eq_ignore_ascii_case(asked.name)),
             Who::Uid(uid) => is_it(*uid == asked.uid),
             Who::Group(group) => {
                 let mut groups = asked.groups.iter();
-                is_it(groups.any(|it| it.to_ascii_lowercase() == *group))
+                is_it(groups.any(|it| it.eq_ignore_ascii_case(group)))
             }
             Who::Gid(gid) => is_it(asked.gids.contains(gid)),
             Who::Alias(items) => fits(items, asked),
