@@ -62,6 +62,12 @@ impl Reason {
         ))
     }
 
+    fn shares_protected(name: &str) -> Self {
+        Self::Guardrail(format!(
+            "{name} is another name of a protected account: no step may touch it, signed or not"
+        ))
+    }
+
     /// The word for it.
     pub fn code(&self) -> &'static str {
         match self {
@@ -212,6 +218,7 @@ pub fn judge(
         } = &**planned;
         let (protected, lacks) = match hold {
             Some(Hold::Protected(name)) => (Some(Reason::protected(name)), None),
+            Some(Hold::SharesProtected(name)) => (Some(Reason::shares_protected(name)), None),
             Some(Hold::Lacks(what)) => (None, Some(Reason::Precondition(what.clone()))),
             None => (None, None),
         };
@@ -251,13 +258,16 @@ fn over(
     permitted: bool,
     approvals: &Approvals,
 ) -> Option<Reason> {
-    if !takes.is_held() || approvals.begun.contains(&step) {
+    if approvals.begun.contains(&step) {
         return None;
     }
-    over.iter().find_map(|Over { bound, why }| match bound {
-        Bound::Floor => Some(Reason::Guardrail(why.clone())),
-        Bound::Share => (!permitted).then(|| Reason::Limit(why.clone())),
-    })
+    let holds = over.iter().filter(|it| takes.is_held_by(it.bound));
+    holds
+        .filter_map(|Over { bound, why }| match bound {
+            Bound::Floor => Some(Reason::Guardrail(why.clone())),
+            Bound::Share => (!permitted).then(|| Reason::Limit(why.clone())),
+        })
+        .next()
 }
 
 /// Whether releases name exactly the removals that would be benign otherwise: never a part of them. What only follows
@@ -266,7 +276,7 @@ fn permits_all_removals(plan: &Plan, approvals: &Approvals) -> bool {
     let removals: BTreeSet<StepId> = plan
         .steps()
         .iter()
-        .filter(|it| it.price.takes.is_held() && it.price.class == Class::Benign)
+        .filter(|it| it.price.takes.is_held_by(Bound::Share) && it.price.class == Class::Benign)
         .map(|it| it.step.id)
         .collect();
     plan.steps()

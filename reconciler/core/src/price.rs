@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::Bound;
 use crate::turn::Turn;
 use crate::verb::{Reach, VerbRow};
 
@@ -30,6 +31,17 @@ pub struct Price {
     pub doubt: Doubt,
 }
 
+impl Price {
+    /// The same, of the class that was decided when the step was planned: where that is above what the action alone tells, it
+    /// puts root into somebody's hands there.
+    pub fn as_planned(&mut self, class: Class) {
+        if class == Class::Privileged && self.because.class() == Class::Benign {
+            self.because = Because::MakesRoot;
+        }
+        self.class = class;
+    }
+}
+
 /// How the limits on a whole plan count a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
@@ -39,21 +51,24 @@ pub enum Takes {
     Removal,
     /// It follows a removal: held with it, and not counted again.
     WithRemoval,
+    /// It takes a way to become root: held only where too few would be left who can.
+    Access,
 }
 
 impl Takes {
-    /// Whether the limits hold it back when the plan takes away too much.
-    pub fn is_held(self) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Removal | Self::WithRemoval => true,
+    /// Whether a bound that the plan is over holds it back.
+    pub fn is_held_by(self, bound: Bound) -> bool {
+        match (self, bound) {
+            (Self::Removal | Self::WithRemoval, Bound::Floor | Bound::Share)
+            | (Self::Access, Bound::Floor) => true,
+            (Self::Nothing, Bound::Floor | Bound::Share) | (Self::Access, Bound::Share) => false,
         }
     }
 
     /// Whether it is counted.
     pub fn counts(self) -> bool {
         match self {
-            Self::Nothing | Self::WithRemoval => false,
+            Self::Nothing | Self::WithRemoval | Self::Access => false,
             Self::Removal => true,
         }
     }

@@ -670,9 +670,14 @@ pub fn price(
     match action {
         Action::Account(action) => {
             let nobodys = accounts::policy::Policy::for_host(policy.executor().name());
+            let policy = policy.accounts().unwrap_or(&nobodys);
+            let read = observed
+                .and_then(Observed::accounts)
+                .and_then(|it| it.accounts.known());
+            let roots = read.map(|it| accounts::root::Roots::new(policy, it));
             let ground = accounts::price::Ground {
-                policy: policy.accounts().unwrap_or(&nobodys),
-                observed: observed.and_then(Observed::accounts),
+                policy,
+                roots: roots.as_ref(),
                 known: known.accounts(),
             };
             accounts::price::price(action, &ground)

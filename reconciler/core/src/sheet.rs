@@ -14,6 +14,8 @@ use crate::turn::Turn;
 pub enum Hold<B> {
     /// It touches a name that no step may touch.
     Protected(String),
+    /// It touches another name of an account that no step may touch.
+    SharesProtected(String),
     /// Something that it needs is not there.
     Lacks(B),
 }
@@ -53,6 +55,7 @@ impl<A, I, B> Drafted<A, I, B> {
             needs: self.needs,
             hold: self.hold.map(|hold| match hold {
                 Hold::Protected(name) => Hold::Protected(name),
+                Hold::SharesProtected(name) => Hold::SharesProtected(name),
                 Hold::Lacks(what) => Hold::Lacks(blocked(what)),
             }),
             content: self.content,

@@ -10,17 +10,19 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use muster_core::action::Kind;
-use muster_core::desired;
+use muster_core::accounts::desired;
+use muster_core::accounts::observed::Observed;
+use muster_core::accounts::policy::Policy;
+use muster_core::accounts::verbs::Verb;
+use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, judge};
+use muster_core::id::StepId;
 use muster_core::journal::{Entry, Replayed};
 use muster_core::ledger::held::HeldSteps;
 use muster_core::ledger::inventory::Inventory;
 use muster_core::ledger::{self, Through, policy};
-use muster_core::observed::Observed;
 use muster_core::plan::{Input, Plan, plan};
-use muster_core::policy::{Executor, Policy};
 use muster_core::release::statement::{Line, Statement};
 use muster_core::release::{Nonce, RepoId};
 use muster_core::repo;
@@ -28,7 +30,7 @@ use muster_core::report::{
     About, Audience, Basis, FORGE_LIMIT, Host, PolicyFrom, Proposal, Recorded, comment, json,
     sentence, text, undone_by, why_class,
 };
-use muster_core::step::{Step, StepId};
+use muster_core::step::Step;
 use muster_core::time::Time;
 use sha2::{Digest as _, Sha256};
 
@@ -139,7 +141,7 @@ fn steps(core: &Path) -> BTreeMap<Executor, Vec<Step>> {
 fn policies(executor: &Executor) -> [(&'static str, Policy); 2] {
     let plain = Policy::for_host(&executor.host);
     let mut lenient = plain.clone();
-    lenient.declared_benign = Kind::DECLARABLE.into();
+    lenient.declared_benign = Verb::DECLARABLE.into();
     [("as it is", plain), ("declared benign", lenient)]
 }
 

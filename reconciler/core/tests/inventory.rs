@@ -4,13 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::accounts::action::Action;
 use muster_core::accounts::action::Incarnation;
+use muster_core::accounts::action::Incarnation;
 use muster_core::accounts::facts::{HomeId, IdRange};
 use muster_core::accounts::observed::{
     Account, Accounts, Defaults, Home, Manager, NOT_RECORDED, Observed, Password, Person, Question,
     Subject, Traces, UnitState, Units,
 };
+use muster_core::accounts::observed::{
+    Account, Accounts, Defaults, Home, Manager, NOT_RECORDED, Observed, Password, Person, Question,
+    Subject, Traces, UnitState, Units,
+};
 use muster_core::accounts::policy::Aggregate;
+use muster_core::accounts::policy::Aggregate;
+use muster_core::accounts::root::Sources;
+use muster_core::accounts::sudoers::Sudoers;
 use muster_core::commit::CommitId;
+use muster_core::executor::Executor;
 use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::gate::{Held, Reason};
@@ -18,6 +27,8 @@ use muster_core::ledger::held::HeldSteps;
 use muster_core::ledger::inventory::Inventory;
 use muster_core::price::Class;
 use muster_core::reading::Reading;
+use muster_core::reading::Reading;
+use muster_core::step::Step;
 use muster_core::step::Step;
 use muster_core::time::Time;
 
@@ -69,6 +80,7 @@ fn observed(processes: usize) -> Observed {
             foreign_uids: BTreeSet::from([1_007]),
             defaults: Defaults::default(),
             shells: BTreeSet::from(["/bin/bash".into()]),
+            root: Sources::default(),
         }),
         people: BTreeMap::from([
             (
@@ -133,6 +145,67 @@ fn an_inventory_reads_back_as_it_was_and_so_do_the_facts_in_it() {
             .replace("\"people\"", "\"persons\""),
     ] {
         assert!(Inventory::read(wrong.as_bytes()).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn what_bears_on_root_is_a_key_of_its_own_that_is_there_where_there_is_something() {
+    let plain = Inventory::bytes_in_ledger(&devvm(), &observed(0));
+    assert!(
+        !String::from_utf8(plain.clone())
+            .unwrap()
+            .contains("\"root\"")
+    );
+    let entries = [
+        "User_Alias OPS = ann, !bob, #7, %#8, +net",
+        "%sudo, OPS ALL=(ALL) ALL",
+        "odd",
+    ];
+    let sudoers = Sudoers::of(entries.into_iter(), BTreeSet::from(["torn".into()]));
+    let names = |group: &str, name: &str| {
+        BTreeMap::from([(group.to_owned(), BTreeSet::from([name.to_owned()]))])
+    };
+    let mut last = Vec::new();
+    for root in [
+        Sources {
+            administrators: names("sudo", "ann"),
+            ..Sources::default()
+        },
+        Sources {
+            awaited: names("sudo", "zoe"),
+            ..Sources::default()
+        },
+        Sources {
+            sudoers: Reading::Unknown("torn".into()),
+            ..Sources::default()
+        },
+        Sources {
+            sudoers: Reading::Known(Some(sudoers)),
+            administrators: names("t3", "ann"),
+            awaited: names("t3", "zoe"),
+        },
+    ] {
+        let mut observed = observed(0);
+        let Reading::Known(accounts) = &mut observed.accounts else {
+            unreachable!()
+        };
+        accounts.root = root;
+        last = Inventory::bytes_in_ledger(&devvm(), &observed);
+        assert!(
+            last.starts_with(&plain[..plain.len() - 2]),
+            "what was there stays as it was"
+        );
+        assert_eq!(Inventory::read(&last).unwrap().observed, observed);
+    }
+    let text = String::from_utf8(last).unwrap();
+    for (from, to) in [
+        ("\"root\":{\"format\":1", "\"root\":{\"format\":2"),
+        ("\"mentioned\"", "\"mentionet\""),
+        ("\"root\"", "\"roots\""),
+    ] {
+        let changed = text.replace(from, to);
+        assert_ne!(changed, text, "{from}");
+        assert!(Inventory::read(changed.as_bytes()).is_err(), "{from}");
     }
 }
 

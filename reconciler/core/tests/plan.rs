@@ -1,5 +1,8 @@
 //! What is planned, and what the gate lets through: given a roster, a host and a past, expect these steps.
 
+#[path = "plan/root.rs"]
+mod root;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::accounts::desired::{self, Desired};

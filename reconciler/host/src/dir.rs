@@ -242,6 +242,67 @@ impl Dir {
         }
     }
 
+    /// Reads a regular file at a path inside a root, links followed within the root and never out of it; `None` when there
+    /// is none.
+    pub(crate) fn read_followed(
+        &self,
+        path: &str,
+        limit: u64,
+    ) -> Result<Option<Vec<u8>>, RootError> {
+        let shown = self.path_of(path.trim_start_matches('/'));
+        let Some(fd) = self.open_followed(path, READ.difference(OFlag::O_NOFOLLOW))? else {
+            return Ok(None);
+        };
+        let broken = |source| RootError {
+            verb: "read",
+            path: shown.clone(),
+            source,
+        };
+        let seen = stat_of(&fd, &shown)?;
+        if seen.kind != FileKind::File {
+            return Err(broken(io::Error::other(format!(
+                "it is {}",
+                seen.kind.with_article()
+            ))));
+        }
+        let mut bytes = Vec::new();
+        File::from(fd)
+            .take(limit + 1)
+            .read_to_end(&mut bytes)
+            .map_err(broken)?;
+        if bytes.len() as u64 > limit {
+            return Err(broken(io::Error::other(format!(
+                "it is larger than {limit} bytes"
+            ))));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// The names in a directory at a path inside a root, sorted; links are followed within the root. `None` when there is
+    /// none.
+    pub(crate) fn names_followed(&self, path: &str) -> Result<Option<Vec<OsString>>, RootError> {
+        let Some(fd) = self.open_followed(path, DIRECTORY)? else {
+            return Ok(None);
+        };
+        let path = self.path_of(path.trim_start_matches('/'));
+        Self { fd, path }.names().map(Some)
+    }
+
+    fn open_followed(&self, path: &str, flags: OFlag) -> Result<Option<OwnedFd>, RootError> {
+        let how = OpenHow::new()
+            .flags(flags)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        match openat2(&self.fd, path, how) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(failed(
+                "open",
+                &self.path_of(path.trim_start_matches('/')),
+                errno,
+            )),
+        }
+    }
+
     /// Opens the directory of this machine at `path`, made for root alone when there is none.
     pub(crate) fn open_private(path: &Path) -> Result<Self, RootError> {
         use std::os::unix::fs::DirBuilderExt as _;

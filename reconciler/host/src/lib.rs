@@ -21,6 +21,7 @@ mod removal;
 mod saved;
 mod sessions;
 mod step;
+mod sudoers;
 mod traces;
 mod units;
 

@@ -9,6 +9,7 @@ use muster_core::accounts::observed::{
     Subject, Traces, Units,
 };
 use muster_core::accounts::policy::Aggregate;
+use muster_core::accounts::root::Sources;
 use muster_core::compat;
 use muster_core::merge_join::MergeJoin;
 use muster_core::reading::Reading;
@@ -19,7 +20,7 @@ use crate::homes::Homes;
 use crate::sessions::{Owner, Processes};
 use crate::traces::{self, Whose};
 use crate::units::{self, dbus::Bus};
-use crate::{Host, files, name_services, saved};
+use crate::{Host, files, name_services, saved, sudoers};
 
 const NOT_ASKED: &str = "it was not asked for";
 
@@ -208,7 +209,9 @@ impl Host {
             foreign_uids: BTreeSet::new(),
             defaults: defaults(databases, defs, useradd),
             shells,
+            root: Sources::default(),
         };
+        accounts.root = self.look_at_root(databases, &accounts.by_name);
         for (new, old) in half_removed_names(question, databases, &accounts.by_name) {
             if let Some(account) = accounts.by_name.get_mut(&new) {
                 account.renaming_from.get_or_insert(old);
@@ -222,6 +225,39 @@ impl Host {
             accounts.foreign_uids = name_services::ask_uids(&accounts, question.new)?;
         }
         Ok(accounts)
+    }
+
+    /// What bears on root beside accounts and groups.
+    fn look_at_root(
+        &self,
+        databases: &Databases,
+        by_name: &BTreeMap<String, Box<Account>>,
+    ) -> Sources {
+        let by_group = |listed: Vec<(&str, &str)>| {
+            let mut lists: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+            for (group, name) in listed {
+                let names = lists.entry(group.to_owned()).or_default();
+                names.insert(name.to_owned());
+            }
+            lists
+        };
+        let mut members: Vec<(&str, &str)> = databases.shadow_members().collect();
+        for (member, groups) in databases.memberships() {
+            members.extend(groups.into_iter().map(|group| (group, member)));
+        }
+        members.retain(|(_, member)| !by_name.contains_key(*member));
+        if !members.is_empty() {
+            // Not everybody's account may have been asked for.
+            let listed: BTreeSet<&str> = members.iter().map(|(_, member)| *member).collect();
+            let there = databases.accounts_where(|name| listed.contains(name));
+            let there: BTreeSet<String> = there.map(|it| it.name.to_owned()).collect();
+            members.retain(|(_, member)| !there.contains(*member));
+        }
+        Sources {
+            administrators: by_group(databases.administrators().collect()),
+            awaited: by_group(members),
+            sudoers: sudoers::read(&self.dir),
+        }
     }
 
     fn look_at_people(

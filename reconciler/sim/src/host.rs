@@ -11,6 +11,8 @@ use muster_core::accounts::observed::{
 };
 use muster_core::accounts::policy::Aggregate;
 use muster_core::accounts::render::{self, FileWrite};
+use muster_core::accounts::root::Sources;
+use muster_core::accounts::sudoers::{self, Sudoers};
 use muster_core::gate::Intent;
 use muster_core::id::StepId;
 use muster_core::reading::Reading;
@@ -28,6 +30,10 @@ pub struct SimHost {
     pub groups: BTreeMap<String, (u32, BTreeSet<String>)>,
     /// Memberships that only one of the two group files has, by group.
     pub half: BTreeMap<String, BTreeSet<String>>,
+    /// Administrators of groups, by group.
+    pub administrators: BTreeMap<String, BTreeSet<String>>,
+    /// The text of sudoers, if there is one; it includes nothing.
+    pub sudoers: Option<String>,
     /// Homes, with the uid they belong to.
     pub homes: BTreeMap<String, u32>,
     /// Shells that are installed.
@@ -269,6 +275,35 @@ impl SimHost {
                 .intersection(&question.shells)
                 .cloned()
                 .collect(),
+            root: self.observe_root(),
+        }
+    }
+
+    fn observe_root(&self) -> Sources {
+        let mut awaited: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (group, (_, members)) in &self.groups {
+            for name in members.iter().filter(|it| !self.accounts.contains_key(*it)) {
+                awaited
+                    .entry(group.clone())
+                    .or_default()
+                    .insert(name.clone());
+            }
+        }
+        let sudoers = self.sudoers.as_ref().map(|text| {
+            let lines = sudoers::lines(text.as_bytes());
+            let entries = lines.iter().filter_map(|line| match line {
+                sudoers::Line::Entry(entry) => Some(entry.as_str()),
+                sudoers::Line::Include(_) | sudoers::Line::IncludeDir(_) => None,
+            });
+            Sudoers::of(entries, BTreeSet::new())
+        });
+        Sources {
+            administrators: self.administrators.clone(),
+            awaited,
+            sudoers: match self.unreadable.get("sudoers") {
+                Some(why) => Reading::Unknown(why.clone()),
+                None => Reading::Known(sudoers),
+            },
         }
     }
 

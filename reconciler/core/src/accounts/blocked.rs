@@ -7,6 +7,13 @@ use std::fmt;
 pub enum Blocked {
     /// The shell asked for is not on the host.
     NoShell(String),
+    /// The group is another account's own, and nobody's to give (F3).
+    SomebodysGroup {
+        /// Which group.
+        group: String,
+        /// Whose.
+        of: String,
+    },
     /// The unit's template is not on the host.
     NoUnit(String),
     /// The account's home is another one than the one that was recorded.
@@ -68,6 +75,11 @@ impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoShell(shell) => write!(f, "shell {shell} is not installed on this host"),
+            Self::SomebodysGroup { group, of } => write!(
+                f,
+                "{group} is the own group of {of}, and not one to give to others; give another group, or allow this one in the \
+                 host's settings: shared_primary_groups"
+            ),
             Self::NoUnit(unit) => write!(f, "unit {unit} is not installed on this host"),
             Self::OtherHome { found, recorded } => write!(
                 f,

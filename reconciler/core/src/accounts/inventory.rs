@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::facts::IdRange;
 use super::observed::{Account, Accounts, Defaults, Observed, Person, Units};
 use super::policy::Aggregate;
+use super::root::Sources;
+use super::sudoers::Sudoers;
 use crate::reading::{Reading, RecordedFacts};
 use crate::time::Time;
 
@@ -47,7 +49,69 @@ struct Wire {
     cluster_tiers: Option<Reading<BTreeMap<String, String>>>,
     units: Reading<Units>,
     #[serde(default)]
+    root: Option<OfRoot>,
+    #[serde(default)]
     facts: Option<RecordedFacts>,
+}
+
+/// What bears on root beside accounts and groups: a key of its own, with a format of its own, which is there only where the
+/// host has something of the kind.
+///
+/// A reader that does not know the key refuses the file, as it refuses every unknown key, and so it should: it would
+/// tell steps as benign that the host holds. One that knows an older format of it refuses it likewise.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfRoot {
+    #[serde(deserialize_with = "known_format")]
+    format: u32,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    administrators: BTreeMap<String, BTreeSet<String>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    awaited: BTreeMap<String, BTreeSet<String>>,
+    sudoers: Reading<Option<Sudoers>>,
+}
+
+/// The format of [`OfRoot`] that this version writes.
+const ROOT_FORMAT: u32 = 1;
+
+fn known_format<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let format = u32::deserialize(from)?;
+    if format > ROOT_FORMAT {
+        return Err(serde::de::Error::custom(format_args!(
+            "what bears on root has format {format}, and this version of muster reads {ROOT_FORMAT}; install the newer one"
+        )));
+    }
+    Ok(format)
+}
+
+impl OfRoot {
+    fn of(sources: &Sources) -> Option<Self> {
+        let Sources {
+            administrators,
+            awaited,
+            sudoers,
+        } = sources;
+        (*sources != Sources::default()).then(|| Self {
+            format: ROOT_FORMAT,
+            administrators: administrators.clone(),
+            awaited: awaited.clone(),
+            sudoers: sudoers.clone(),
+        })
+    }
+
+    fn sources(self) -> Sources {
+        let Self {
+            format: _,
+            administrators,
+            awaited,
+            sudoers,
+        } = self;
+        Sources {
+            administrators,
+            awaited,
+            sudoers,
+        }
+    }
 }
 
 /// What such a file says: when it was read, where it says so, what was read, and the facts that it carries, if it does.
@@ -69,6 +133,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Read, serde_json::Error> {
         aggregates,
         cluster_tiers,
         units,
+        root,
         facts,
     } = serde_json::from_slice(bytes)?;
     let accounts = match databases {
@@ -90,6 +155,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Read, serde_json::Error> {
             foreign_uids,
             defaults,
             shells,
+            root: root.map(OfRoot::sources).unwrap_or_default(),
         }),
     };
     let observed = Observed {
@@ -115,8 +181,8 @@ pub(crate) fn push_observed(out: &mut Vec<u8>, observed: &Observed) {
         units,
     } = observed;
     let none = BTreeMap::new();
-    let (databases, by_name) = match accounts {
-        Reading::Unknown(why) => (Reading::Unknown(why.clone()), &none),
+    let (databases, by_name, root) = match accounts {
+        Reading::Unknown(why) => (Reading::Unknown(why.clone()), &none, None),
         Reading::Known(accounts) => {
             let Accounts {
                 by_name,
@@ -127,6 +193,7 @@ pub(crate) fn push_observed(out: &mut Vec<u8>, observed: &Observed) {
                 foreign_uids,
                 defaults,
                 shells,
+                root,
             } = accounts;
             let databases = Databases {
                 groups: groups.clone(),
@@ -137,7 +204,7 @@ pub(crate) fn push_observed(out: &mut Vec<u8>, observed: &Observed) {
                 defaults: defaults.clone(),
                 shells: shells.clone(),
             };
-            (Reading::Known(databases), by_name)
+            (Reading::Known(databases), by_name, OfRoot::of(root))
         }
     };
     out.extend_from_slice(b",\n\"databases\":");
@@ -154,6 +221,10 @@ pub(crate) fn push_observed(out: &mut Vec<u8>, observed: &Observed) {
     }
     out.extend_from_slice(b",\n\"units\":");
     push(out, units);
+    if let Some(root) = root {
+        out.extend_from_slice(b",\n\"root\":");
+        push(out, &root);
+    }
 }
 
 fn push(out: &mut Vec<u8>, value: &impl Serialize) {

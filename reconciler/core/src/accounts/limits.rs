@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::action::Action;
 use super::facts::Known;
-use super::observed::Observed;
-use super::policy::{ADMIN_GROUPS, Policy};
+use super::observed::{Account, Observed, Password};
+use super::policy::Policy;
+use super::root::Admins;
 use super::say;
 use crate::limits::{Bound, Over};
 use crate::people::Stage;
@@ -22,7 +23,12 @@ pub fn limits<'a>(
     recent: usize,
     now: Time,
 ) -> Vec<Over> {
-    let admins = too_few_admins(planned.clone().map(|(action, _)| action), policy, observed);
+    let admins = too_few_admins(
+        planned.clone().map(|(action, _)| action),
+        policy,
+        observed,
+        now,
+    );
     let removals = planned.filter(|(_, takes)| takes.counts()).count();
     let removals = too_many_removals(removals, policy, known, recent, now);
     let floor = admins.map(|why| Over {
@@ -59,68 +65,65 @@ fn too_many_removals(
         .then(|| say::too_many(removals, recent, base, &limits))
 }
 
+/// Whether too few accounts remain that surely can become root, of those that can now.
 fn too_few_admins<'a>(
     planned: impl Iterator<Item = &'a Action>,
     policy: &Policy,
     observed: &Observed,
+    now: Time,
 ) -> Option<String> {
     let Reading::Known(accounts) = &observed.accounts else {
         return None;
     };
-    let mut admins: BTreeMap<&str, usize> = accounts
-        .by_name
-        .iter()
-        .filter(|(_, it)| it.uid != 0 && it.expires.is_none() && it.shell != policy.nologin)
-        .map(|(name, it)| {
-            let groups = ADMIN_GROUPS
-                .iter()
-                .filter(|group| it.groups.contains(**group));
-            (name.as_str(), groups.count())
+    let sure = Admins::new(accounts, &policy.nologin, now.days());
+    let everybody = accounts.by_name.iter();
+    let mut admins: BTreeMap<&str, Admin> = everybody
+        .filter(|(name, account)| sure.surely_can(name, account))
+        .map(|(name, account)| {
+            let admin = Admin {
+                name: name.clone(),
+                account: Account::clone(account),
+            };
+            (name.as_str(), admin)
         })
-        .filter(|(_, groups)| *groups > 0)
         .collect();
     let before = admins.len();
     for action in planned {
-        match loses(action) {
-            Loses::Nothing => {}
-            Loses::Login(user) => {
-                admins.remove(user);
-            }
-            Loses::Group { user, group } if ADMIN_GROUPS.contains(&group) => {
-                if let Some(groups) = admins.get_mut(user) {
-                    *groups -= 1;
-                    if *groups == 0 {
-                        admins.remove(user);
-                    }
-                }
-            }
-            Loses::Group { .. } => {}
+        // Under its old name an account is known until it has the new one.
+        let of = action.former_name().unwrap_or(action.user());
+        if let Some(admin) = admins.get_mut(of)
+            && !leaves_admin(action, admin)
+        {
+            admins.remove(of);
         }
     }
+    admins.retain(|_, it| sure.surely_can(&it.name, &it.account));
     let (left, least) = (admins.len(), policy.limits.min_admins);
-    (left < before && left < least).then(|| say::too_few(left, least))
+    (left < before && left < least).then(|| say::too_few(left, least, sure.unread()))
 }
 
-/// By what an action keeps somebody from becoming root.
-enum Loses<'a> {
-    Nothing,
-    Login(&'a str),
-    Group { user: &'a str, group: &'a str },
+/// An account that surely can become root, as far as a plan has changed it.
+struct Admin {
+    name: String,
+    account: Account,
 }
 
-fn loses(action: &Action) -> Loses<'_> {
+/// Does to an admin what a step would, as far as it can cost them root; whether there is still an account to look at.
+///
+/// No wildcard: a new action does not compile until it is said here.
+fn leaves_admin(action: &Action, admin: &mut Admin) -> bool {
     match action {
-        Action::Cut { user, .. }
-        | Action::LockLogin { user, .. }
-        | Action::ArchiveDelete { user, .. } => Loses::Login(user),
-        Action::LeaveGroup { user, group, .. } => Loses::Group { user, group },
+        Action::Cut { .. } | Action::LockLogin { .. } | Action::ArchiveDelete { .. } => {
+            return false;
+        }
+        Action::LeaveGroup { group, .. } => drop(admin.account.groups.remove(group)),
+        Action::LockPassword { .. } => admin.account.password = Password::Locked,
+        Action::SetShell { to, .. } => admin.account.shell.clone_from(to),
+        Action::RenameAccount { user, .. } => admin.name.clone_from(user),
+        Action::ChangeUid { to, .. } => admin.account.uid = *to,
         Action::CreateAccount { .. }
         | Action::AdoptAccount { .. }
-        | Action::RenameAccount { .. }
-        | Action::ChangeUid { .. }
         | Action::ChangeIdentity { .. }
-        | Action::SetShell { .. }
-        | Action::LockPassword { .. }
         | Action::JoinGroup { .. }
         | Action::AssignPorts { .. }
         | Action::Park { .. }
@@ -136,6 +139,7 @@ fn loses(action: &Action) -> Loses<'_> {
         | Action::RecordArchive { .. }
         | Action::RestoreAccount { .. }
         | Action::RestoreHome { .. }
-        | Action::PurgeHome { .. } => Loses::Nothing,
+        | Action::PurgeHome { .. } => {}
     }
+    true
 }

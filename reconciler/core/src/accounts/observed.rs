@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounts::facts::{HomeId, IdRange, KeptOf};
 use crate::accounts::policy::Aggregate;
+use crate::accounts::root::Sources;
 
 /// Why something of a host that was written down is unknown: nobody looked that closely then.
 pub const NOT_RECORDED: &str = "it was not written down";
@@ -229,9 +230,10 @@ impl Observed {
                     foreign_uids: _,
                     defaults,
                     shells: _,
+                    root,
                 } = newer;
                 (known.groups, known.subuids, known.subgids) = (groups, subuids, subgids);
-                known.defaults = defaults;
+                (known.defaults, known.root) = (defaults, root);
             }
             // A few accounts are not all of them.
             (Reading::Unknown(_), Reading::Known(_)) => {}
@@ -275,6 +277,8 @@ pub struct Accounts {
     pub defaults: Defaults,
     /// Those of the shells asked about that are installed.
     pub shells: BTreeSet<String>,
+    /// What bears on root beside all that.
+    pub root: Sources,
 }
 
 /// One local account.

@@ -74,6 +74,8 @@ pub struct Policy {
     pub grace_days: u32,
     /// Names that no step may touch, beside root, system accounts and the account muster runs as.
     pub protected: BTreeSet<String>,
+    /// Groups that a tier may give although they are some account's own.
+    pub shared_primary_groups: BTreeSet<String>,
 }
 
 /// Groups that are as good as root; settings can add to them, not take away.
@@ -104,9 +106,6 @@ pub const ROOT_EQUIVALENT_GROUPS: [&str; 24] = [
     "mem",
 ];
 
-/// Groups by which an account can become root with `sudo`; what the minimum of admins counts.
-pub const ADMIN_GROUPS: [&str; 3] = ["sudo", "wheel", "admin"];
-
 impl Policy {
     /// The policy of a host whose settings file is empty.
     pub fn for_host(host: &str) -> Self {
@@ -134,6 +133,7 @@ impl Policy {
             nologin: "/usr/sbin/nologin".to_owned(),
             grace_days: 40,
             protected: BTreeSet::new(),
+            shared_primary_groups: BTreeSet::new(),
         }
     }
 

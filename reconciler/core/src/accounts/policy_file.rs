@@ -43,6 +43,8 @@ struct Wire {
     nologin: String,
     grace_days: u32,
     protected: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    shared_primary_groups: BTreeSet<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,6 +80,7 @@ pub(crate) fn to_bytes(policy: &Policy) -> Vec<u8> {
         nologin,
         grace_days,
         protected,
+        shared_primary_groups,
     } = policy;
     let Limits {
         removals,
@@ -110,6 +113,7 @@ pub(crate) fn to_bytes(policy: &Policy) -> Vec<u8> {
         nologin: nologin.clone(),
         grace_days: *grace_days,
         protected: protected.clone(),
+        shared_primary_groups: shared_primary_groups.clone(),
     };
     let mut text = serde_json::to_vec_pretty(&wire).expect("plain records always serialise");
     text.push(b'\n');
@@ -136,6 +140,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Policy, Unusable> {
         nologin,
         grace_days,
         protected,
+        shared_primary_groups,
     } = serde_json::from_slice(bytes).map_err(Unusable::Malformed)?;
     if let Some(kind) = declared_benign
         .iter()
@@ -174,5 +179,6 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Policy, Unusable> {
         nologin,
         grace_days,
         protected,
+        shared_primary_groups,
     })
 }

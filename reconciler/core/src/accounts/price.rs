@@ -2,10 +2,9 @@
 
 use super::action::{Action, Direction, Leave, Trace, UnitChange};
 use super::facts::Known;
-use super::observed::Observed;
-use super::policy::{ADMIN_GROUPS, Aggregate, Policy};
-use crate::price::{Because, Doubt, Looks, Price, Root, Shows, Takes};
-use crate::reading::Reading;
+use super::policy::{Aggregate, Policy};
+use super::root::{About, Roots, may_be_declared};
+use crate::price::{Because, Class, Doubt, Looks, Price, Root, Shows, Takes};
 use crate::turn::Turn;
 
 /// What a price is made of beside the action.
@@ -13,24 +12,40 @@ use crate::turn::Turn;
 pub struct Ground<'a> {
     /// What the host's administrator decided.
     pub policy: &'a Policy,
-    /// What was read on the host; `None` where nobody has looked yet.
-    pub observed: Option<&'a Observed>,
+    /// Who may become root there; `None` where nobody has looked yet.
+    pub roots: Option<&'a Roots<'a>>,
     /// Whom muster keeps here.
     pub known: &'a Known,
 }
 
 /// What `action` costs. Each question is one match without a wildcard: a new action does not compile until all are answered.
 pub fn price(action: &Action, ground: &Ground<'_>) -> Price {
-    let because = because(action, ground.policy);
     let verb = action.verb();
     let declared = ground.policy.declared_benign.contains(&verb);
+    let about = ground
+        .roots
+        .map_or(About::Apart, |it| it.of_step(action, &ground.known.people));
+    let (because, declared) = match (about, because(action, ground.policy)) {
+        // Whatever it would be elsewhere: here it puts root into somebody's hands (F1, F2).
+        (About::Makes, because) => {
+            let because = match because.class() {
+                Class::Benign => Because::MakesRoot,
+                Class::Privileged | Class::Destructive => because,
+            };
+            (because, declared && may_be_declared(verb))
+        }
+        (About::Apart | About::Touches, because) => (because, declared),
+    };
     let (shows, looks, doubt) = afterwards(action);
     Price {
         turn: turn(action),
         class: because.class_of(verb.row(), declared),
         because,
         takes: takes(action),
-        root: root(action, ground),
+        root: match about {
+            About::Apart => Root::Apart,
+            About::Touches | About::Makes => Root::Touches,
+        },
         shows,
         looks,
         doubt,
@@ -164,13 +179,14 @@ pub(crate) fn takes(action: &Action) -> Takes {
             ..
         }
         | Action::ArchiveDelete { .. } => Takes::WithRemoval,
+        // An admin without a password has no sudo.
+        Action::LockPassword { .. } => Takes::Access,
         Action::CreateAccount { .. }
         | Action::AdoptAccount { .. }
         | Action::RenameAccount { .. }
         | Action::ChangeUid { .. }
         | Action::ChangeIdentity { .. }
         | Action::SetShell { .. }
-        | Action::LockPassword { .. }
         | Action::JoinGroup { .. }
         | Action::AssignPorts { .. }
         | Action::Park { .. }
@@ -187,59 +203,6 @@ pub(crate) fn takes(action: &Action) -> Takes {
         | Action::RestoreAccount { .. }
         | Action::RestoreHome { .. }
         | Action::PurgeHome { .. } => Takes::Nothing,
-    }
-}
-
-/// Whether it is about somebody who can become root, before it or after it.
-fn root(action: &Action, ground: &Ground<'_>) -> Root {
-    let makes = match action {
-        Action::JoinGroup { group, .. } | Action::LeaveGroup { group, .. } => {
-            ADMIN_GROUPS.contains(&group.as_str())
-        }
-        Action::Entry { file, .. } => *file == Aggregate::Admins,
-        Action::Cut {
-            root_equivalent, ..
-        }
-        | Action::Return {
-            root_equivalent, ..
-        }
-        | Action::RestoreAccount {
-            root_equivalent, ..
-        } => *root_equivalent,
-        Action::CreateAccount { .. }
-        | Action::AdoptAccount { .. }
-        | Action::RenameAccount { .. }
-        | Action::ChangeUid { .. }
-        | Action::ChangeIdentity { .. }
-        | Action::SetShell { .. }
-        | Action::LockPassword { .. }
-        | Action::AssignPorts { .. }
-        | Action::Park { .. }
-        | Action::Unpark { .. }
-        | Action::LockLogin { .. }
-        | Action::UnlockLogin { .. }
-        | Action::Trace { .. }
-        | Action::EndSessions { .. }
-        | Action::CreateHome { .. }
-        | Action::WriteEnvironment { .. }
-        | Action::Unit { .. }
-        | Action::RecordArchive { .. }
-        | Action::RestoreHome { .. }
-        | Action::PurgeHome { .. }
-        | Action::ArchiveDelete { .. } => false,
-    };
-    let names = [Some(action.user()), action.former_name()];
-    let accounts = ground.observed.map(|it| &it.accounts);
-    let is_root = names.into_iter().flatten().any(|name| match accounts {
-        Some(Reading::Known(accounts)) => accounts.by_name.get(name).is_some_and(|it| {
-            it.uid == 0 || ADMIN_GROUPS.iter().any(|group| it.groups.contains(*group))
-        }),
-        Some(Reading::Unknown(_)) | None => false,
-    });
-    if makes || is_root {
-        Root::Touches
-    } else {
-        Root::Apart
     }
 }
 

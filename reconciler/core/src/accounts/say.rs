@@ -392,11 +392,14 @@ fn given(action: &Action) -> Given<'_> {
 fn makes_root(action: &Action) -> String {
     match (given(action), action) {
         (Given::Group { group, .. }, _) => format!("whoever is in {group} is as good as root"),
-        (_, Action::Entry { .. }) => {
-            "whoever is on the list of admins is as good as root".to_owned()
+        (_, Action::Entry { .. }) => "whoever is on the list of admins is as good as root".to_owned(),
+        (_, Action::RestoreAccount { .. } | Action::Return { .. }) => {
+            "the account would be as good as root again".to_owned()
         }
         (Given::Shell(_) | Given::Neither, _) => {
-            "the account would be as good as root again".to_owned()
+            "it would put root into somebody's hands: by a group that is privileged here or has the name in its list, or because \
+             sudoers names what it gives"
+                .to_owned()
         }
     }
 }
@@ -423,11 +426,17 @@ pub(super) fn too_many(removals: usize, recent: usize, base: usize, limits: &Lim
     )
 }
 
-/// That too few would be left who can become root.
-pub(super) fn too_few(left: usize, least: usize) -> String {
-    format!(
-        "would leave {left} accounts that can become root, and at least {least} must remain; add another admin first"
-    )
+/// That too few would be left who can become root; `unread` is why it is not known who surely can, if it is not.
+pub(super) fn too_few(left: usize, least: usize, unread: Option<&str>) -> String {
+    match unread {
+        None => format!(
+            "would leave {left} accounts that can become root, and at least {least} must remain; add another admin first"
+        ),
+        Some(why) => format!(
+            "would leave {left} accounts that may be able to become root, and at least {least} must remain; who surely can is \
+             not known ({why})"
+        ),
+    }
 }
 
 /// Whether two actions have the same sentence and the same words. What of an action is in its incarnation alone, such as

@@ -51,6 +51,7 @@ pub static CHECKS: &[Check] = checks![
     "namespace-form", WhileReading, "A namespace is a label after RFC 1123.";
     "repo-form", WhileReading, "A repository's name is a plain file name that does not start with a dot or a dash.";
     "group-form", WhileReading, "A group is a lower-case group name of at most 32 characters.";
+    "own-group", WhileReading, "A tier gives no group that has the name of somebody in the roster: it is that person's own.";
     "shell-form", WhileReading, "A shell is an absolute path without anything special in it.";
     "reserved-name", Each(name_is_not_reserved), "An os_user is no name of the system, a daemon or a group that gives power.";
     "namespaces-needed", Each(owner_has_namespaces), "A namespace-owner has namespaces.";

@@ -128,13 +128,18 @@ impl Report {
                 Faults::from(Fault::of_file("missing-file", "the file is missing").help(help)),
             );
         }
+        let is_person = |name: &str| roster.as_ref().is_some_and(|it| it.get(name).is_some());
         let tiers = self
-            .read(files, TIERS, tiers::read_tiers)
+            .read(files, TIERS, |bytes, faults| {
+                tiers::read_tiers(bytes, &is_person, faults)
+            })
             .unwrap_or_default();
         let mut hosts = BTreeMap::new();
         for path in files.keys() {
-            let host = host_of(path)
-                .and_then(|name| Some((name, self.read(files, path, tiers::read_host)?)));
+            let host = host_of(path).and_then(|name| {
+                let read = |bytes, faults: &mut Faults| tiers::read_host(bytes, &is_person, faults);
+                Some((name, self.read(files, path, read)?))
+            });
             hosts.extend(host.map(|(name, host)| (name.to_owned(), host)));
         }
         roster.map(|roster| Documents {

@@ -463,6 +463,16 @@ fn each_fault_of_tiers_and_hosts_has_its_place_and_its_rule() {
             "tiers:\n  admin: {groups: [\"a:b\"]}\n",
             "2:20 group-form",
         ),
+        (
+            TIERS,
+            "tiers:\n  admin: {groups: [docker, emo]}\n",
+            "2:28 own-group",
+        ),
+        (
+            "hosts/a.yaml",
+            "tiers:\n  admin: {groups: [emo]}\n",
+            "2:20 own-group",
+        ),
         (TIERS, "tiers:\n  admin: {shell: zsh}\n", "2:18 shell-form"),
         (
             TIERS,

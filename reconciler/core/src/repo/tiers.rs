@@ -161,8 +161,11 @@ impl HostFile {
     }
 }
 
+/// Whether somebody in the roster has a name.
+pub(super) type IsPerson<'p> = &'p dyn Fn(&str) -> bool;
+
 /// Reads `tiers.yaml`.
-pub(super) fn read_tiers(bytes: &[u8], faults: &mut Faults) -> Tiers {
+pub(super) fn read_tiers(bytes: &[u8], is_person: IsPerson<'_>, faults: &mut Faults) -> Tiers {
     let changes = yaml::read(bytes, faults, |cursor, faults| {
         let mut changes = BTreeMap::new();
         let head = cursor.value()?;
@@ -174,7 +177,9 @@ pub(super) fn read_tiers(bytes: &[u8], faults: &mut Faults) -> Tiers {
         if !is_empty(&head) {
             reading.fields(&TIERS, 0, &head, |reading, field, value| {
                 match field.key {
-                    TiersKey::Tiers => changes = read_changes(reading, field.name, &value)?,
+                    TiersKey::Tiers => {
+                        changes = read_changes(reading, field.name, &value, is_person)?;
+                    }
                 }
                 Ok(())
             })?;
@@ -185,7 +190,7 @@ pub(super) fn read_tiers(bytes: &[u8], faults: &mut Faults) -> Tiers {
 }
 
 /// Reads `hosts/<host>.yaml`.
-pub(super) fn read_host(bytes: &[u8], faults: &mut Faults) -> HostFile {
+pub(super) fn read_host(bytes: &[u8], is_person: IsPerson<'_>, faults: &mut Faults) -> HostFile {
     let host = yaml::read(bytes, faults, |cursor, faults| {
         let mut host = HostFile::default();
         let head = cursor.value()?;
@@ -198,7 +203,9 @@ pub(super) fn read_host(bytes: &[u8], faults: &mut Faults) -> HostFile {
             reading.fields(&HOST, 0, &head, |reading, field, value| {
                 match field.key {
                     HostKey::Admits => host.admits = read_admits(reading, field.name, &value)?,
-                    HostKey::Tiers => host.tiers = read_changes(reading, field.name, &value)?,
+                    HostKey::Tiers => {
+                        host.tiers = read_changes(reading, field.name, &value, is_person)?;
+                    }
                 }
                 Ok(())
             })?;
@@ -264,6 +271,7 @@ fn read_changes<'a>(
     reading: &mut FieldReader<'_, 'a>,
     field: &str,
     head: &Event<'a>,
+    is_person: IsPerson<'_>,
 ) -> Result<BTreeMap<Tier, GrantChange>, Stop> {
     let mut changes = BTreeMap::new();
     if is_empty(head) {
@@ -293,6 +301,7 @@ fn read_changes<'a>(
                 &mut reading.about(Subject::Tier(tier.as_str())),
                 key.at,
                 &value,
+                is_person,
             )?,
         );
     }
@@ -303,12 +312,14 @@ fn read_change<'a>(
     reading: &mut FieldReader<'_, 'a>,
     at: u32,
     head: &Event<'a>,
+    is_person: IsPerson<'_>,
 ) -> Result<GrantChange, Stop> {
     let mut change = GrantChange::default();
     reading.fields(&GRANT, at, head, |reading, field, value| {
         match field.key {
             GrantKey::Groups => {
-                let groups = reading.texts(field.name, &value, &names::GROUP)?;
+                let own = |group: &str, at| is_person(group).then(|| own_group(group, at));
+                let groups = reading.texts_with(field.name, &value, &names::GROUP, own)?;
                 change.groups = groups.map(|groups| groups.into_iter().map(String::from).collect());
             }
             GrantKey::Shell => {
@@ -321,4 +332,14 @@ fn read_change<'a>(
         Ok(())
     })?;
     Ok(change)
+}
+
+/// A group of somebody's name is that person's own, wherever the person is.
+fn own_group(group: &str, at: u32) -> Fault {
+    let problem = format!(
+        "group {} is the own group of the person of that name",
+        shown(group)
+    );
+    Fault::error("own-group", at, problem)
+        .help("give a group that is nobody's own, or take this one out")
 }

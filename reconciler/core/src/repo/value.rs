@@ -290,10 +290,24 @@ impl<'a> FieldReader<'_, 'a> {
         head: &Event<'a>,
         grammar: &Grammar,
     ) -> Result<Option<Vec<Cow<'a, str>>>, Stop> {
+        self.texts_with(field, head, grammar, |_, _| None)
+    }
+
+    /// The same, with a check of each text and its place that can find something wrong with it.
+    pub(super) fn texts_with(
+        &mut self,
+        field: &str,
+        head: &Event<'a>,
+        grammar: &Grammar,
+        check: impl Fn(&str, u32) -> Option<Fault>,
+    ) -> Result<Option<Vec<Cow<'a, str>>>, Stop> {
         let mut texts = Vec::new();
         let mut places = std::collections::BTreeMap::new();
         let is_list = self.list(field, head, |reading, item| {
             if let Some(At { value, at }) = reading.text(field, item, grammar)? {
+                if let Some(fault) = check(&value, at) {
+                    reading.faults.add(fault);
+                }
                 match places.insert(value.clone(), at) {
                     Some(first) => reading.repeated(field, &value, at, first),
                     None => texts.push(value),

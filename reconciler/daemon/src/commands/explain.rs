@@ -179,7 +179,7 @@ impl Found {
         let known = Known::new(policy.executor().kind());
         let mut price = rooms::price(&step.action, policy, None, &known);
         if let Some((waiting, _)) = &self.waiting {
-            price.class = waiting.class;
+            price.as_planned(waiting.class);
         }
         Some((price.class, why_class(&step.action, &price)))
     }

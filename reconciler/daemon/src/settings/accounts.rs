@@ -21,6 +21,8 @@ section! {
     privileged_groups: Vec<At<String>>, example ["deploy"];
     /// Accounts that no step may touch, signed or not, beside root and those of the system. No default.
     protected: Vec<At<String>>, example ["emergency"];
+    /// Groups that a tier may give although they are some account's own: its private or primary group. No default: none.
+    shared_primary_groups: Vec<At<String>>, example ["users"];
     /// Kinds of privileged step that need no signed release on this host: user.adopt, user.rename, user.identity, user.shell,
     /// group.join, admins.add. No default: each waits for one.
     declared_benign: Vec<At<String>>, example ["user.rename"];
@@ -49,6 +51,11 @@ impl Check for Given {
             }
         }
         policy.protected.extend(checks.ambient.account.clone());
+        for group in self.shared_primary_groups.iter().flat_map(|it| &it.value) {
+            if is_account_name(group, "group", problems) {
+                policy.shared_primary_groups.insert(group.value.clone());
+            }
+        }
         if let Some(group) = &self.service_group {
             policy.service_group = service_group(group, &policy.privileged_groups, problems);
         }

@@ -10,7 +10,8 @@ section! {
     removals: i64, default 3;
     /// … and they exceed this share, in per cent, of the accounts managed and active.
     share: i64, default 25;
-    /// How many people who can become root must remain.
+    /// How many people must remain who surely can become root: they sign in, and a rule of sudoers that is understood lets them,
+    /// with a password that is there or without one. Where there is no sudoers, members of sudo, wheel and admin count.
     min_admins: i64, default 1;
     /// How long a step that failed waits for its next try; doubled with each failure, up to an hour. With "0s" each cycle
     /// tries it.

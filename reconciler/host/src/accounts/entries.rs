@@ -224,13 +224,26 @@ impl Databases {
 
     /// Group and member of each membership that gshadow lists.
     pub fn shadow_members(&self) -> impl Iterator<Item = (&str, &str)> {
-        // Most groups list nobody; their lines end in a colon.
+        self.shadow_lists(3)
+    }
+
+    /// Group and administrator, of each group that gshadow has administrators of.
+    pub fn administrators(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.shadow_lists(2)
+    }
+
+    /// Group and name of each entry of the list that is the field `at` of gshadow's lines, counted from 0.
+    fn shadow_lists(&self, at: usize) -> impl Iterator<Item = (&str, &str)> {
+        // Most groups list nobody; their lines end in two colons.
         let lines = self.gshadow.lines().map(|(_, line)| line).filter(|line| {
-            !line.ends_with(b":") && !matches!(line.first(), Some(b'#' | b'+' | b'-'))
+            !line.ends_with(b"::") && !matches!(line.first(), Some(b'#' | b'+' | b'-'))
         });
-        let listed = lines.filter_map(|line| {
+        let listed = lines.filter_map(move |line| {
             let mut fields = line.split(|byte| *byte == b':');
-            Some((std::str::from_utf8(fields.next()?).ok()?, fields.nth(2)?))
+            Some((
+                std::str::from_utf8(fields.next()?).ok()?,
+                fields.nth(at - 1)?,
+            ))
         });
         listed.flat_map(|(group, members)| {
             members

@@ -172,7 +172,10 @@ impl<'a> Draft<'a, '_> {
                         group: (*group).to_owned(),
                         gid: *gid,
                     };
-                    self.push(action, ground);
+                    let own = self
+                        .own_groups
+                        .of_another(self.input, self.accounts, group, user);
+                    self.push_blocked(action, ground, own);
                 }
                 None => self
                     .missing_groups

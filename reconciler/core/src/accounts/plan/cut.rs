@@ -52,12 +52,7 @@ impl<'a> Draft<'a, '_> {
         };
         let account = self.by_name.get(user).filter(|it| it.uid == person.uid);
         if person.stage != Stage::Cut {
-            let policy = self.input.policy;
-            let root_equivalent = account.is_some_and(|it| {
-                it.groups
-                    .iter()
-                    .any(|group| policy.is_privileged_group(group))
-            });
+            let root_equivalent = account.is_some() && self.roots.account_may(user);
             let cut = self.push(
                 Action::Cut {
                     user: user.to_owned(),

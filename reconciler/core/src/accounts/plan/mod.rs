@@ -16,8 +16,10 @@ use super::facts::{AccountIds, Known, PersonFacts};
 use super::ids::{Ids, PortTable};
 use super::note::{ACCOUNT_DATABASES, Note};
 use super::observed::{Account, Accounts, Observed, Password, Person};
+use super::own_groups::OwnGroups;
 use super::policy::{Aggregate, Policy};
 use super::price::{Ground as PriceGround, price};
+use super::root::{Candidate, Roots};
 use crate::compat::{Compared, compare};
 use crate::id::StepId;
 use crate::merge_join::MergeJoin;
@@ -46,6 +48,10 @@ struct Draft<'a, 's> {
     input: &'a Input<'a>,
     sheet: &'s mut Sheet<'a, Action, Incarnation, Blocked>,
     accounts: &'a Accounts,
+    roots: &'s Roots<'a>,
+    own_groups: OwnGroups,
+    /// The uids of accounts that no step may touch: whoever shares one is the same.
+    protected_uids: BTreeSet<u32>,
     /// People, accounts, homes and files, for those who are gone through in the order of their names.
     known: MergeJoin<'a, Box<PersonFacts>>,
     by_name: MergeJoin<'a, Box<Account>>,
@@ -76,6 +82,13 @@ struct Ground {
     needs: Vec<StepId>,
 }
 
+/// The uids of root and of the accounts that the settings protect.
+fn protected_uids(policy: &Policy, accounts: &Accounts) -> BTreeSet<u32> {
+    let names = policy.protected.iter().map(String::as_str).chain(["root"]);
+    let found = names.filter_map(|name| accounts.by_name.get(name));
+    found.map(|it| it.uid).chain([0]).collect()
+}
+
 /// Drafts the steps of one host; gives what is to be said beside them, and each person's first port.
 pub(crate) fn draft<'a>(
     input: &'a Input<'a>,
@@ -92,10 +105,14 @@ pub(crate) fn draft<'a>(
             return (vec![unread], BTreeMap::new());
         }
     };
+    let roots = Roots::new(input.policy, accounts);
     let mut draft = Draft {
         input,
         sheet,
         accounts,
+        roots: &roots,
+        own_groups: OwnGroups::default(),
+        protected_uids: protected_uids(input.policy, accounts),
         known: MergeJoin::new(&input.known.people),
         by_name: MergeJoin::new(&accounts.by_name),
         seen: MergeJoin::new(&input.observed.people),
@@ -149,30 +166,33 @@ impl<'a> Draft<'a, '_> {
         blocked: Option<Blocked>,
         content: Option<Arc<str>>,
     ) -> StepId {
-        let Input {
+        let Input { policy, known, .. } = *self.input;
+        let ground_of_price = PriceGround {
             policy,
-            observed,
+            roots: Some(self.roots),
             known,
-            ..
-        } = *self.input;
-        let price = price(
-            &action,
-            &PriceGround {
-                policy,
-                observed: Some(observed),
-                known,
-            },
-        );
-        // Under every name that the account has (F4).
-        let names = std::iter::once(action.user()).chain(action.former_name());
-        let protected = names
-            .into_iter()
-            .find(|name| policy.is_protected(name))
-            .map(|name| Hold::Protected(name.to_owned()));
-        let hold = protected.or_else(|| blocked.map(Hold::Lacks));
+        };
+        let price = price(&action, &ground_of_price);
+        let hold = self.protected(&action).or_else(|| blocked.map(Hold::Lacks));
         let (incarnation, needs) = (ground.incarnation.clone(), ground.needs.clone());
         self.sheet
             .draft(action, incarnation, price, needs, hold, content)
+    }
+
+    /// What stands against touching a protected account, under every name that it has (F4).
+    fn protected(&self, action: &Action) -> Option<Hold<Blocked>> {
+        let policy = self.input.policy;
+        let mut names = std::iter::once(action.user()).chain(action.former_name());
+        names.find_map(|name| {
+            let account = self.accounts.by_name.get(name);
+            if policy.is_protected(name) {
+                Some(Hold::Protected(name.to_owned()))
+            } else if account.is_some_and(|it| self.protected_uids.contains(&it.uid)) {
+                Some(Hold::SharesProtected(name.to_owned()))
+            } else {
+                None
+            }
+        })
     }
 
     fn refuse(&mut self, user: &str, why: String) {
@@ -212,6 +232,12 @@ impl<'a> Draft<'a, '_> {
         if let Some(why) = observed.cluster_tiers.as_ref().and_then(unread) {
             self.notes.push(Note::Unread {
                 part: "k8s_users".to_owned(),
+                why: why.to_owned(),
+            });
+        }
+        for (part, why) in self.accounts.root.unread() {
+            self.notes.push(Note::Unread {
+                part: part.to_owned(),
                 why: why.to_owned(),
             });
         }
@@ -578,8 +604,13 @@ impl<'a> Draft<'a, '_> {
             return;
         }
         if person.stage == Stage::Cut {
-            let mut groups = account.groups.iter().chain(&person.aside.groups);
-            let root_equivalent = groups.any(|it| self.input.policy.is_privileged_group(it));
+            let root_equivalent = self.roots.may_become_root(&Candidate {
+                name: user,
+                uid: account.uid,
+                gid: account.gid,
+                groups: [&account.groups, &person.aside.groups],
+                private_group: false,
+            });
             let back = self.push(
                 Action::Return {
                     user: user.to_owned(),

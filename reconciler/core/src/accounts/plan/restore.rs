@@ -26,13 +26,7 @@ impl<'a> Draft<'a, '_> {
         {
             blocked = Some(why);
         }
-        let policy = self.input.policy;
-        let root_equivalent = self
-            .accounts
-            .groups
-            .iter()
-            .any(|(group, gid)| *gid == person.gid && policy.is_privileged_group(group))
-            || person.gid < 100;
+        let root_equivalent = self.roots.newcomer_would(user, person.uid, person.gid);
         let ground = Ground {
             incarnation: Incarnation::New {
                 generation: person.generation,
