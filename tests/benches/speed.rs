@@ -610,7 +610,7 @@ fn assemble(config: &Path) -> Result<Executor> {
     let lock = Lock::take(&state, Purpose::Run)?;
     let (ledger, files) = LedgerRepository::open(&state.ledger(), &identity.ledger_ref())?;
     let facts = facts_of(&files)?;
-    let opened = state.open(&lock, "bench", facts, NOW)?;
+    let opened = state.open(&lock, &"host/bench".parse()?, facts, NOW)?;
     Ok(Executor::assemble(
         &settings,
         &state,

@@ -113,6 +113,23 @@ impl Executor {
         }
     }
 
+    /// How it is written where it is pinned (`executor.toml`, the genesis record): a host by its name alone, as it ever was,
+    /// all others in full.
+    pub fn pinned(&self) -> String {
+        match self {
+            Self::Host(name) => name.clone(),
+            Self::Guests(_) | Self::Cluster(_) | Self::Ca(_) => self.to_string(),
+        }
+    }
+
+    /// Whom a pinned name means, if anybody.
+    pub fn of_pinned(text: &str) -> Option<Self> {
+        if !text.contains('/') {
+            return Self::of(Kind::Host, text);
+        }
+        text.parse().ok().filter(|it: &Self| it.pinned() == text)
+    }
+
     /// The reference of its ledger: `refs/muster/host/devvm`.
     pub fn ledger_ref(&self) -> String {
         format!("{LEDGERS}{self}")
@@ -193,8 +210,22 @@ mod tests {
             );
             assert!(executor.ledger_ref().starts_with(&kind.ledgers()));
             assert!(executor.alive_ref().starts_with(&kind.signs_of_life()));
+            assert_eq!(
+                Executor::of_pinned(&executor.pinned()),
+                Some(executor.clone())
+            );
             // A sign of life is no ledger.
             assert_eq!(Executor::of_ledger_ref(&executor.alive_ref()), None);
+        }
+    }
+
+    #[test]
+    fn a_host_is_pinned_by_its_name_alone() {
+        let host = Executor::of_pinned("devvm").unwrap();
+        assert_eq!(host, Executor::Host("devvm".to_owned()));
+        assert_eq!(host.pinned(), "devvm");
+        for text in ["host/devvm", "Devvm", "", "moon/devvm"] {
+            assert_eq!(Executor::of_pinned(text), None, "{text}");
         }
     }
 

@@ -88,11 +88,12 @@ impl Told {
 
 fn facts_of(executor: &Executor, files: &Files) -> Result<Facts, String> {
     let (facts, _) = ledger::facts(files).map_err(chain)?;
-    if facts.name != executor.name() {
-        return Err(format!(
-            "it calls itself the ledger of host/{}",
-            visible(&facts.name)
-        ));
+    if facts.name != executor.pinned() {
+        let named = match Executor::of_pinned(&facts.name) {
+            Some(other) => other.to_string(),
+            None => visible(&facts.name),
+        };
+        return Err(format!("it calls itself the ledger of {named}"));
     }
     Ok(facts)
 }

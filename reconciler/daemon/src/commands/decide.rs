@@ -36,8 +36,12 @@ impl Console {
             .identity()?
             .ok_or_else(|| StateError::NotInitialised(settings.dir.clone()))?;
         let lock = Lock::take(&state, Purpose::Other(command))?;
-        let host = settings.policy.executor.name();
-        let opened = state.open(&lock, host, state.read_ledger()?, now())?;
+        let opened = state.open(
+            &lock,
+            &settings.policy.executor,
+            state.read_ledger()?,
+            now(),
+        )?;
         Ok(Self {
             state,
             opened,

@@ -295,6 +295,7 @@ fn state_code(error: &StateError) -> u8 {
         | StateError::Identity { .. }
         | StateError::Newer { .. }
         | StateError::Orphaned(_)
+        | StateError::Other { .. }
         | StateError::Mixed { .. }
         | StateError::Lost { .. }
         | StateError::Journal(_)

@@ -37,9 +37,8 @@ pub(super) struct Args {
 }
 
 /// What was found of a step.
-#[derive(Default)]
 struct Found {
-    executor: String,
+    executor: Executor,
     words: String,
     /// The step itself, where more than its words is kept.
     step: Option<Step>,
@@ -74,11 +73,10 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     if found.is_empty()
         && let Some(settings) = &here
     {
-        let executor = format!("host/{}", settings.policy.executor.name());
+        let executor = &settings.policy.executor;
         for (step, needs) in plan::steps_now(settings)? {
             if step.id.to_string().starts_with(prefix) {
-                let one: &mut Found = found.entry(step.id).or_default();
-                one.executor.clone_from(&executor);
+                let one = found.entry(step.id).or_insert_with(|| Found::of(executor));
                 one.words = step.words();
                 one.step = Some(step);
                 one.planned = Some(needs);
@@ -101,13 +99,12 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             return Err(CommandError::NotConfirmed(text));
         }
     };
-    let host = only.executor.strip_prefix("host/").unwrap_or_default();
-    let policy = match &here {
-        Some(settings) => Policy {
-            executor: Executor::Host(host.to_owned()),
-            ..settings.policy.clone()
-        },
-        None => Policy::for_host(host),
+    let policy = Policy {
+        executor: only.executor.clone(),
+        ..match &here {
+            Some(settings) => settings.policy.clone(),
+            None => Policy::for_host(only.executor.name()),
+        }
     };
     match args.format {
         Format::Human => out.text(&text(id, &only, &policy))?,
@@ -125,8 +122,9 @@ fn look_into(
 ) -> Result<(), CommandError> {
     let is_it = |id: &StepId| id.to_string().starts_with(prefix);
     let mut at = |id: StepId, words: &str, step: Option<&Step>| {
-        let one = found.entry(id).or_default();
-        one.executor.clone_from(&shelf.executor);
+        let one = found
+            .entry(id)
+            .or_insert_with(|| Found::of(&shelf.executor));
         words.clone_into(&mut one.words);
         if let Some(step) = step {
             one.step = Some(step.clone());
@@ -166,6 +164,17 @@ fn look_into(
 }
 
 impl Found {
+    fn of(executor: &Executor) -> Self {
+        Self {
+            executor: executor.clone(),
+            words: String::new(),
+            step: None,
+            waiting: None,
+            planned: None,
+            past: Vec::new(),
+        }
+    }
+
     fn kind(&self) -> Option<Verb> {
         let verb = self.words.split(' ').next()?;
         serde_json::from_value(Value::from(verb)).ok()
@@ -196,7 +205,7 @@ fn text(id: StepId, found: &Found, policy: &Policy) -> String {
         let _ = writeln!(out, "{name:<9} {value}");
     };
     line("step", &id.to_string());
-    line("executor", &visible(&found.executor));
+    line("executor", &found.executor.to_string());
     line("words", &found.words);
     let mut class_of = Class::Benign;
     if let Some(step) = &found.step {

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use muster_core::diagnostic::visible;
+use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::fleet::alive::{self, Alive};
 use muster_core::ledger::held::HeldSteps;
@@ -23,7 +24,7 @@ const STALE: u32 = 900;
 
 /// One host.
 struct Row {
-    executor: String,
+    executor: Executor,
     told: Result<Heard, String>,
 }
 
@@ -181,7 +182,11 @@ impl State<'_> {
 
 fn text(rows: &[Row], now: Time, stale: u32, paint: Paint) -> String {
     let mut out = String::new();
-    let width = rows.iter().map(|it| it.executor.len()).max().unwrap_or(0);
+    let width = rows
+        .iter()
+        .map(|it| it.executor.to_string().len())
+        .max()
+        .unwrap_or(0);
     let mut well = 0;
     let mut waiting = 0;
     for row in rows {
@@ -208,7 +213,7 @@ fn text(rows: &[Row], now: Time, stale: u32, paint: Paint) -> String {
         let _ = writeln!(
             out,
             "{:<width$}  {word}  {adopted:<12}{held}{why}",
-            row.executor
+            row.executor.to_string()
         );
     }
     let hosts = rows.len();

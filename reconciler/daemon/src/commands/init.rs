@@ -64,7 +64,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let adopt = choose(args, &settings, origin, out)?;
     state.make()?;
     let lock = Lock::take(&state, Purpose::Other("init"))?;
-    let identity = Identity::random(host).map_err(CommandError::Random)?;
+    let identity = Identity::random(&settings.policy.executor).map_err(CommandError::Random)?;
     let key = host_key::read_or_make(&state, &lock).map_err(StateError::Key)?;
     state.create(&lock, &identity, &adopt, now())?;
     out.line(format_args!(

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use muster_core::diagnostic::visible;
+use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::ledger::held::{self, HeldSteps};
 use muster_core::ledger::{self, LedgerError};
@@ -20,7 +21,7 @@ use crate::state_dir::{StateDir, StateError};
 /// One executor's ledger.
 pub(super) struct Shelf {
     /// The executor, such as `host/devvm`.
-    pub(super) executor: String,
+    pub(super) executor: Executor,
     path: PathBuf,
     ledger: Ledger,
 }
@@ -72,23 +73,20 @@ pub(super) fn open(named: Option<&Path>, common: &Common) -> Result<Shelves, Com
         let path = path.to_owned();
         move |source| CommandError::Ledger { path, source }
     };
-    let shelf = |path: &Path, reference: &str| {
+    let shelf = |path: &Path, executor: Executor| {
         Ok(Shelf {
-            executor: reference
-                .strip_prefix("refs/muster/")
-                .unwrap_or(reference)
-                .to_owned(),
+            ledger: Ledger::open(path, &executor.ledger_ref()).map_err(unreadable(path))?,
+            executor,
             path: path.to_owned(),
-            ledger: Ledger::open(path, reference).map_err(unreadable(path))?,
         })
     };
     if let Some(path) = named {
-        let references = Ledger::references(path).map_err(unreadable(path))?;
-        if references.is_empty() {
+        let executors = Ledger::executors(path).map_err(unreadable(path))?;
+        if executors.is_empty() {
             let none = muster_git::LedgerError::Absent(path.to_owned());
             return Err(unreadable(path)(none));
         }
-        let all = references.iter().map(|it| shelf(path, it));
+        let all = executors.into_iter().map(|it| shelf(path, it));
         return Ok(Shelves {
             all: all.collect::<Result<_, CommandError>>()?,
             here: None,
@@ -102,7 +100,7 @@ pub(super) fn open(named: Option<&Path>, common: &Common) -> Result<Shelves, Com
         return Err(StateError::NotInitialised(settings.dir).into());
     };
     Ok(Shelves {
-        all: vec![shelf(&state.ledger(), &identity.ledger_ref())?],
+        all: vec![shelf(&state.ledger(), identity.executor())?],
         here: Some(settings),
         stale: None,
         _copy: None,
@@ -137,8 +135,7 @@ impl Shelf {
 
     /// Its last sign of life, if it gave one.
     pub(super) fn alive(&self) -> Result<Option<Files>, CommandError> {
-        let reference = format!("refs/muster/alive/{}", self.executor);
-        let found = self.ledger.load_reference(&reference);
+        let found = self.ledger.load_reference(&self.executor.alive_ref());
         Ok(found.map_err(self.unreadable())?.map(|it| it.files))
     }
 
@@ -162,7 +159,7 @@ impl Shelf {
 pub(super) fn reach(named: &str, scratch: &Path) -> Result<PathBuf, CommandError> {
     let path = Path::new(named);
     if path.exists() {
-        if muster_git::Ledger::references(path).is_ok_and(|it| !it.is_empty()) {
+        if Ledger::executors(path).is_ok_and(|it| !it.is_empty()) {
             return Ok(path.to_owned());
         }
         // A clone has branches alone, and knows where the rest is.
@@ -191,7 +188,7 @@ fn fetch(from: &str, scratch: &Path) -> Result<PathBuf, CommandError> {
         "+refs/muster/*:refs/muster/*",
     ]))?;
     // Told of where it was looked for, and not of the copy.
-    if muster_git::Ledger::references(&dir).is_ok_and(|it| it.is_empty()) {
+    if Ledger::executors(&dir).is_ok_and(|it| it.is_empty()) {
         return Err(CommandError::Refused(format!(
             "there is no ledger in {}",
             visible(from)

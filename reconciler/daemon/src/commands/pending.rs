@@ -5,6 +5,7 @@ use std::path::Path;
 
 use muster_core::accounts::action::Action;
 use muster_core::diagnostic::visible;
+use muster_core::executor::Executor;
 use muster_core::ledger::held::{HeldSteps, Waiting};
 use muster_core::price::Class;
 use muster_core::report::sentence;
@@ -162,9 +163,13 @@ fn as_json(waiting: &Waiting, loss: Option<&Loss>) -> Value {
     })
 }
 
-fn text(executor: &str, held: Option<&HeldSteps>, losses: &[Option<Loss>], paint: Paint) -> String {
+fn text(
+    executor: &Executor,
+    held: Option<&HeldSteps>,
+    losses: &[Option<Loss>],
+    paint: Paint,
+) -> String {
     let mut out = String::new();
-    let executor = visible(executor);
     let Some(held) = held else {
         return format!("{executor}: no cycle has said yet what waits\n");
     };

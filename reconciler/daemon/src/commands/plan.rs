@@ -12,6 +12,7 @@ use muster_core::accounts::observed::Observed;
 use muster_core::accounts::policy::Policy;
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::{Diagnostics, visible};
+use muster_core::executor::{Executor, Kind};
 use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, judge};
 use muster_core::id::StepId;
@@ -84,6 +85,18 @@ enum Format {
     Markdown,
 }
 
+impl Args {
+    /// Which recorded executor is planned for, where one was named.
+    fn recorded_executor(&self) -> Result<Option<Executor>, CommandError> {
+        let Some(name) = &self.host else {
+            return Ok(None);
+        };
+        let host = Executor::of(Kind::Host, name);
+        let wrong = || CommandError::Usage(format!("{} is no name of a host", visible(name)));
+        host.map(Some).ok_or_else(wrong)
+    }
+}
+
 /// What is planned: the files, and by which commits they are named.
 struct Subject {
     head: CommitId,
@@ -126,7 +139,7 @@ fn for_this_host(args: &Args, common: &Common, out: &mut Output) -> Result<u8, C
     let settings = common.settings()?;
     super::start_log(&settings, common);
     let state = StateDir::at(&settings.dir);
-    let facts = state.look_now(settings.policy.executor.name())?.facts;
+    let facts = state.look_now(&settings.policy.executor)?.facts;
     let ground = Ground {
         policy: pinned_policy(&settings, &facts),
         policy_from: PolicyFrom::Settings,
@@ -149,8 +162,8 @@ fn for_a_recorded_host(
     if let Some(settings) = &settings {
         super::start_log(settings, common);
     }
-    let mut world =
-        recorded::read(inventory, args.host.as_deref()).map_err(CommandError::Inventory)?;
+    let mut world = recorded::read(inventory, args.recorded_executor()?.as_ref())
+        .map_err(CommandError::Inventory)?;
     let name = world.executor.clone();
     let (policy, policy_from) = match (&world.policy, &settings) {
         // What that host's own administrator decided.
@@ -214,7 +227,7 @@ pub(super) fn steps_now(settings: &Settings) -> Result<Vec<(Step, Vec<StepId>)>,
 /// What a cycle would plan now; `None` where the commit cannot be planned.
 pub(super) fn ground_now(settings: &Settings) -> Result<Option<Now>, CommandError> {
     let state = StateDir::at(&settings.dir);
-    let facts = state.look_now(settings.policy.executor.name())?.facts;
+    let facts = state.look_now(&settings.policy.executor)?.facts;
     let what = Args {
         branch: None,
         commit: None,

@@ -233,7 +233,7 @@ fn open_executor(
         .map_err(AssembleError::Repositories)?;
     let ledger = ledger.signing_with(Arc::new(key));
     let facts = facts_of(&files).map_err(AssembleError::Repositories)?;
-    let opened = state.open(lock, settings.policy.executor.name(), facts, now())?;
+    let opened = state.open(lock, &settings.policy.executor, facts, now())?;
     if opened.torn > 0 {
         tracing::warn!(
             bytes = opened.torn,
@@ -249,6 +249,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::{Path, PathBuf};
 
+    use muster_core::executor::Executor;
     use muster_core::time::Time;
 
     use super::*;
@@ -322,7 +323,12 @@ mod tests {
         let lock = Lock::take(state, Purpose::Other("init")).unwrap();
         let adopt = "a".repeat(40).parse().unwrap();
         state
-            .create(&lock, &Identity::random("devvm").unwrap(), &adopt, Time(1))
+            .create(
+                &lock,
+                &Identity::random(&Executor::Host("devvm".to_owned())).unwrap(),
+                &adopt,
+                Time(1),
+            )
             .unwrap();
         lock
     }

@@ -6,6 +6,7 @@ use std::fmt;
 use clap::ValueEnum;
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::visible;
+use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::limits::Limits;
 use muster_core::people::Stage;
@@ -54,7 +55,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     }
     let settings = common.settings()?;
     let state = StateDir::at(&settings.dir);
-    let replayed = state.look_now(settings.policy.executor.name())?;
+    let replayed = state.look_now(&settings.policy.executor)?;
     let holder = Lock::holder(&state)?;
     let now = now().max(replayed.facts.latest);
     let in_doubt = replayed.open.map_or(0, |open| open.steps.len());
@@ -125,8 +126,8 @@ impl fmt::Display for Pushed {
 
 /// The newest commit of the ledger, if there is one that can be read.
 fn head(state: &StateDir, name: &str) -> Option<CommitId> {
-    let reference = format!("refs/muster/host/{name}");
-    let ledger = muster_git::Ledger::open(&state.ledger(), &reference).ok()?;
+    let executor = Executor::of_pinned(name)?;
+    let ledger = muster_git::Ledger::open(&state.ledger(), &executor.ledger_ref()).ok()?;
     ledger.head().ok().flatten()
 }
 

@@ -172,8 +172,7 @@ fn record(
     lock: &Lock,
     entries: Vec<Entry>,
 ) -> Result<Option<Suspended>, CommandError> {
-    let host = settings.policy.executor.name();
-    let mut opened = state.open(lock, host, state.read_ledger()?, now())?;
+    let mut opened = state.open(lock, &settings.policy.executor, state.read_ledger()?, now())?;
     let before = opened.replayed.facts.suspended.clone();
     let latest = opened.replayed.facts.latest;
     // Nothing goes on that was not suspended.

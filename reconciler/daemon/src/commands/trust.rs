@@ -249,8 +249,7 @@ fn check(root: &Root) -> Result<(), CommandError> {
 pub(super) fn facts(settings: &Settings) -> Option<Facts> {
     let state = StateDir::at(&settings.dir);
     state.identity().ok()??;
-    let host = settings.policy.executor.name();
-    Some(state.look_now(host).ok()?.facts)
+    Some(state.look_now(&settings.policy.executor).ok()?.facts)
 }
 
 fn verify(file: Option<&Path>, common: &Common, out: &mut Output) -> Result<u8, CommandError> {

@@ -4,6 +4,7 @@
 //! laid over one another in order; *settings* are checked and complete. Every problem of a stage is told at once. Nothing
 //! of the state repository reaches this module (invariant 3).
 
+mod executors;
 mod fleet;
 mod fragment;
 mod inputs;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use muster_core::accounts::policy::{Aggregate, Policy};
 use muster_git::Origin;
 
+pub use executors::ExecutorSettings;
 pub use fleet::{DriftIssue, ForgePlace, ForgeSettings, HttpSettings, Role, TlsFiles};
 use fragment::Fragment;
 use inputs::Inputs;

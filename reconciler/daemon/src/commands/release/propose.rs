@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::visible;
+use muster_core::executor::{Executor, Kind};
 use muster_core::gate;
 use muster_core::id::StepId;
 use muster_core::ledger::held::{HeldSteps, Waiting};
@@ -65,16 +66,14 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     }
     let window = window(args)?;
     let shelves = ledgers::anywhere(args.ledger.as_deref(), common)?;
-    let wanted = |executor: &str| {
-        args.host.is_empty()
-            || args.host.iter().any(|it| {
-                executor == it
-                    || executor
-                        .strip_prefix("host/")
-                        .is_some_and(|name| name == it)
-            })
+    let wanted = |executor: &Executor| {
+        let is_it = |named: &String| {
+            executor.to_string() == *named
+                || (executor.kind() == Kind::Host && executor.name() == named)
+        };
+        args.host.is_empty() || args.host.iter().any(is_it)
     };
-    let mut waiting: BTreeMap<String, HeldSteps> = BTreeMap::new();
+    let mut waiting: BTreeMap<Executor, HeldSteps> = BTreeMap::new();
     for shelf in shelves.all.iter().filter(|it| wanted(&it.executor)) {
         if let Some(held) = shelf.held()? {
             waiting.insert(shelf.executor.clone(), held);
@@ -99,7 +98,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
                     })
                     .collect();
                 lines.sort();
-                (executor.clone(), lines)
+                (executor.to_string(), lines)
             })
             .collect(),
         ..window
@@ -152,7 +151,7 @@ fn window(args: &Args) -> Result<Statement, CommandError> {
 /// Which state repository: what the trust root here says, or what the ledgers remember.
 fn repo_of(
     shelves: &Shelves,
-    chosen: &BTreeMap<String, BTreeSet<StepId>>,
+    chosen: &BTreeMap<Executor, BTreeSet<StepId>>,
 ) -> Result<RepoId, CommandError> {
     if let Some(settings) = &shelves.here
         && let Some(root) = super::root_here(settings).map_err(CommandError::Refused)?
@@ -183,8 +182,8 @@ fn repo_of(
 }
 
 fn commit_of(
-    waiting: &BTreeMap<String, HeldSteps>,
-    chosen: &BTreeMap<String, BTreeSet<StepId>>,
+    waiting: &BTreeMap<Executor, HeldSteps>,
+    chosen: &BTreeMap<Executor, BTreeSet<StepId>>,
     args: &Args,
 ) -> Result<CommitId, CommandError> {
     if let Some(commit) = &args.commit {
@@ -207,10 +206,10 @@ fn commit_of(
 
 /// The steps of each executor.
 fn choose(
-    waiting: &BTreeMap<String, HeldSteps>,
+    waiting: &BTreeMap<Executor, HeldSteps>,
     args: &Args,
-) -> Result<BTreeMap<String, BTreeSet<StepId>>, CommandError> {
-    let mut chosen: BTreeMap<String, BTreeSet<StepId>> = BTreeMap::new();
+) -> Result<BTreeMap<Executor, BTreeSet<StepId>>, CommandError> {
+    let mut chosen: BTreeMap<Executor, BTreeSet<StepId>> = BTreeMap::new();
     if args.all {
         for (executor, held) in waiting {
             let ids = all_of(held);
@@ -232,7 +231,7 @@ fn choose(
                 visible(named)
             )));
         }
-        let found: Vec<(&String, &Waiting)> = waiting
+        let found: Vec<(&Executor, &Waiting)> = waiting
             .iter()
             .flat_map(|(executor, held)| held.held.iter().map(move |it| (executor, it)))
             .filter(|(_, it)| it.step.id.to_string().starts_with(named.as_str()))
@@ -299,7 +298,7 @@ fn all_of(held: &HeldSteps) -> BTreeSet<StepId> {
 }
 
 /// Whether these steps can be released together.
-fn fits(executor: &str, held: &HeldSteps, ids: &BTreeSet<StepId>) -> Result<(), CommandError> {
+fn fits(executor: &Executor, held: &HeldSteps, ids: &BTreeSet<StepId>) -> Result<(), CommandError> {
     let by_id: BTreeMap<StepId, &Waiting> = held.held.iter().map(|it| (it.step.id, it)).collect();
     for id in ids {
         let it = by_id[id];
