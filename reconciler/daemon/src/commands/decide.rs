@@ -9,7 +9,7 @@ use muster_core::world::{Journal as _, Ledger as _};
 
 use super::{CommandError, now, output};
 use crate::cycle::{Summary, chain};
-use crate::executor::AssembleError;
+use crate::executors::AssembleError;
 use crate::host_key;
 use crate::journal::Opened;
 use crate::outside::LedgerRepository;

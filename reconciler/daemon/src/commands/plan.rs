@@ -31,7 +31,8 @@ pub use recorded::InventoryError;
 
 use super::{CommandError, Common, Output, ledgers, now, output};
 use crate::cycle::{CycleError, Preview, preview};
-use crate::executor::{AssembleError, open_host, pinned_policy};
+use crate::executors::AssembleError;
+use crate::executors::host::{open_host, pinned_policy};
 use crate::exit;
 use crate::outside::StateSource;
 use crate::settings::{self, Settings};

@@ -18,7 +18,7 @@ use muster_git::{Origin, Proposals};
 use super::signing::{SignArgs, Signer, confirm, deliver, full_tag, raw_tag};
 use super::{CommandError, Common, Output, now};
 use crate::cycle::trust_is_wrong;
-use crate::executor::AssembleError;
+use crate::executors::AssembleError;
 use crate::exit;
 use crate::outside::StateSource;
 use crate::settings::Settings;
