@@ -16,6 +16,7 @@ use muster_core::step::Step;
 use muster_core::time::Time;
 use serde_json::{Value, json};
 
+use super::here::Those;
 use super::history::{Event, Told};
 use super::ledgers::{Shelf, Shelves};
 use super::pending::{Loss, loss};
@@ -34,6 +35,8 @@ pub(super) struct Args {
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
+    #[command(flatten)]
+    here: Those,
 }
 
 /// What was found of a step.
@@ -60,23 +63,22 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             visible(prefix)
         )));
     }
-    let Shelves { all, here, .. } = ledgers::open(args.ledger.as_deref(), common)?;
+    let Shelves { all, here, .. } = ledgers::open(args.ledger.as_deref(), &args.here, common)?;
     let mut found = BTreeMap::new();
     for shelf in &all {
         look_into(
             shelf,
             prefix,
-            here.as_ref().map(|it| it.root.as_path()),
+            here.as_ref().map(|it| it.settings.root.as_path()),
             &mut found,
         )?;
     }
     if found.is_empty()
-        && let Some(settings) = &here
+        && let Some(here) = &here
     {
-        let executor = &settings.policy.executor;
-        for (step, needs) in plan::steps_now(settings)? {
+        for (executor, step, needs) in plan::steps_now(here)? {
             if step.id.to_string().starts_with(prefix) {
-                let one = found.entry(step.id).or_insert_with(|| Found::of(executor));
+                let one = found.entry(step.id).or_insert_with(|| Found::of(&executor));
                 one.words = step.words();
                 one.step = Some(step);
                 one.planned = Some(needs);
@@ -102,7 +104,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let policy = Policy {
         executor: only.executor.clone(),
         ..match &here {
-            Some(settings) => settings.policy.clone(),
+            Some(here) => here.settings.policy.clone(),
             None => Policy::for_host(only.executor.name()),
         }
     };

@@ -13,6 +13,7 @@ use muster_core::report::{Unknown, freshness};
 use muster_core::time::Time;
 use serde_json::{Value, json};
 
+use super::here::Those;
 use super::ledgers::{self, Shelf};
 use super::paint::Paint;
 use super::status::Format;
@@ -38,11 +39,12 @@ struct Heard {
 
 pub(super) fn status(
     named: Option<&str>,
+    those: &Those,
     format: Format,
     common: &Common,
     out: &mut Output,
 ) -> Result<u8, CommandError> {
-    let shelves = ledgers::fleet(named, common)?;
+    let shelves = ledgers::fleet(named, those, common)?;
     let stale = shelves.stale.unwrap_or(STALE);
     let now = now();
     let rows: Vec<Row> = shelves

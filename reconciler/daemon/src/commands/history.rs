@@ -9,6 +9,7 @@ use muster_core::time::{Counted, Time};
 use muster_git::ledger::LogEntry;
 use serde_json::{Value, json};
 
+use super::here::Those;
 use super::ledgers::Shelf;
 use super::paint::Paint;
 use super::status::Format;
@@ -33,6 +34,8 @@ pub(super) struct Args {
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
+    #[command(flatten)]
+    here: Those,
 }
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
@@ -42,7 +45,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         .map(|text| Time::from_words(text, now(), Counted::Back))
         .transpose()
         .map_err(|error| CommandError::Usage(format!("--since: {error}")))?;
-    let shelves = ledgers::open(args.ledger.as_deref(), common)?;
+    let shelves = ledgers::open(args.ledger.as_deref(), &args.here, common)?;
     let mut told: Vec<(&Executor, Event)> = Vec::new();
     for shelf in &shelves.all {
         let events = newest(shelf, args, since)?;

@@ -13,6 +13,7 @@ use muster_core::time::Time;
 use muster_host::survey;
 use serde_json::{Value, json};
 
+use super::here::Those;
 use super::paint::Paint;
 use super::status::Format;
 use super::{CommandError, Common, Output, ledgers};
@@ -33,15 +34,17 @@ pub(super) struct Args {
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
+    #[command(flatten)]
+    here: Those,
 }
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
     let named = args.ledger.as_deref();
     let shelves = match args.fleet {
-        true => ledgers::fleet(named, common)?,
-        false => ledgers::anywhere(named, common)?,
+        true => ledgers::fleet(named, &args.here, common)?,
+        false => ledgers::anywhere(named, &args.here, common)?,
     };
-    let root = shelves.here.as_ref().map(|it| it.root.as_path());
+    let root = shelves.here.as_ref().map(|it| it.settings.root.as_path());
     let mut executors = Vec::new();
     for shelf in &shelves.all {
         let held = shelf.held()?;

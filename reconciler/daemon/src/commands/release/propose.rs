@@ -12,6 +12,7 @@ use muster_core::release::statement::{LONGEST_WINDOW, Line, Statement};
 use muster_core::release::{Nonce, RepoId};
 use muster_core::time::{Counted, Time};
 
+use super::super::here::Those;
 use super::super::ledgers::{self, Shelves};
 use super::super::signing::SignArgs;
 use super::super::{CommandError, Common, Output, now, output, trust};
@@ -54,7 +55,12 @@ pub(super) struct Args {
     signing: SignArgs,
 }
 
-pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
+pub(super) fn run(
+    args: &Args,
+    those: &Those,
+    common: &Common,
+    out: &mut Output,
+) -> Result<u8, CommandError> {
     let signs = args.signing.push.is_some() || args.signing.yes || args.signing.key.is_some();
     if signs && !args.sign {
         return Err(CommandError::Usage("say --sign as well".into()));
@@ -65,7 +71,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         ));
     }
     let window = window(args)?;
-    let shelves = ledgers::anywhere(args.ledger.as_deref(), common)?;
+    let shelves = ledgers::anywhere(args.ledger.as_deref(), those, common)?;
     let wanted = |executor: &Executor| {
         let is_it = |named: &String| {
             executor.to_string() == *named
@@ -153,8 +159,9 @@ fn repo_of(
     shelves: &Shelves,
     chosen: &BTreeMap<Executor, BTreeSet<StepId>>,
 ) -> Result<RepoId, CommandError> {
-    if let Some(settings) = &shelves.here
-        && let Some(root) = super::root_here(settings).map_err(CommandError::Refused)?
+    if let Some(here) = &shelves.here
+        && let Some(root) =
+            super::root_here(&here.settings, &here.executors).map_err(CommandError::Refused)?
     {
         return Ok(root.repo);
     }
