@@ -13,6 +13,7 @@ use muster_core::commit::CommitId;
 use muster_core::executor::{Executor, Kind};
 use muster_core::fleet::alive::{self, Alive};
 use muster_core::fleet::hosts::{Hosts, HostsError};
+use muster_core::fleet::versions::Version;
 use muster_core::fleet::{Fleet, Past, Standing, Told};
 use muster_core::host_key::{PublicKey, committed_at, signer_of, verify_commit};
 use muster_core::time::Time;
@@ -173,6 +174,7 @@ impl GitFleet {
         Ok(Standing {
             ledger: head.clone(),
             read: Alive::read_of(alive.as_ref(), head, committed),
+            version: version_of(alive.as_ref()),
         })
     }
 
@@ -236,6 +238,10 @@ impl GitFleet {
             .map_err(|error| failed(error.error))?;
         Ok(())
     }
+}
+
+fn version_of(alive: Option<&Alive>) -> Option<Version> {
+    Version::parse(&alive?.version)
 }
 
 fn is_signed(bytes: &[u8], keys: &[PublicKey]) -> Result<(), String> {
@@ -373,6 +379,7 @@ impl OwnFleet {
             .and_then(|it| Alive::read(it.files.get(alive::FILE)?));
         Ok(Standing {
             read: Alive::read_of(alive.as_ref(), &head, Time(committed)),
+            version: version_of(alive.as_ref()),
             ledger: head,
         })
     }

@@ -43,7 +43,8 @@ fn what_a_host_tells_is_read() {
         first,
         Standing {
             ledger: one.clone(),
-            read: Time(100)
+            read: Time(100),
+            version: None,
         }
     );
     a.beat(400);
@@ -71,7 +72,8 @@ fn what_a_host_tells_is_read() {
         second,
         Standing {
             ledger: two,
-            read: Time(300)
+            read: Time(300),
+            version: Version::parse("1"),
         }
     );
 }
@@ -112,7 +114,8 @@ fn a_host_reads_its_own_ledger_without_a_key() {
         look(&mut own).unwrap(),
         Standing {
             ledger: one.clone(),
-            read: Time(150)
+            read: Time(150),
+            version: Version::parse("1"),
         }
     );
     let told = own.told(&a.executor(), &one).unwrap();

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::visible;
 use muster_core::executor::{Executor, Kind};
+use muster_core::fleet::alive::{self, Alive};
+use muster_core::fleet::versions::{self, Version};
 use muster_core::gate;
 use muster_core::id::StepId;
 use muster_core::ledger::held::{HeldSteps, Waiting};
@@ -86,33 +88,23 @@ pub(super) fn run(
         }
     }
     let chosen = choose(&waiting, args)?;
-    let statement = Statement {
-        repo: repo_of(&shelves, &chosen)?,
-        commit: commit_of(&waiting, &chosen, args)?,
-        nonce: Nonce(trust::random()?),
-        reason: args.reason.clone(),
-        blocks: chosen
-            .iter()
-            .map(|(executor, ids)| {
-                let mut lines: Vec<Line> = waiting[executor]
-                    .held
-                    .iter()
-                    .filter(|it| ids.contains(&it.step.id))
-                    .map(|it| Line {
-                        id: it.step.id,
-                        words: it.words.clone(),
-                    })
-                    .collect();
-                lines.sort();
-                (executor.to_string(), lines)
-            })
-            .collect(),
-        ..window
-    };
-    statement
-        .check()
-        .map_err(|it| CommandError::Refused(format!("this cannot be signed: {it}")))?;
-    out.text(&statement.render())?;
+    let mut statements = Vec::new();
+    for group in versions::named_together(&versions_of(&shelves, &chosen)?) {
+        let of_group = chosen.iter().filter(|(it, _)| group.contains(it));
+        let part = of_group
+            .map(|(it, ids)| (it.clone(), ids.clone()))
+            .collect();
+        statements.push(statement(&shelves, &waiting, &part, window.clone(), args)?);
+    }
+    if let [_, _, ..] = statements.as_slice() {
+        output::note(
+            "note: some of these hosts run a version of muster that reads statements about hosts alone, so they have one of \
+             their own\n",
+        );
+    }
+    for statement in &statements {
+        out.text(&statement.render())?;
+    }
     out.finish()?;
     if !args.sign {
         output::note(
@@ -121,7 +113,65 @@ pub(super) fn run(
         );
         return Ok(exit::OK);
     }
-    super::sign(&statement, &args.signing, common, out)
+    for statement in &statements {
+        super::sign(statement, &args.signing, common, out)?;
+    }
+    Ok(exit::OK)
+}
+
+/// The statement that releases what was chosen.
+fn statement(
+    shelves: &Shelves,
+    waiting: &BTreeMap<Executor, HeldSteps>,
+    chosen: &BTreeMap<Executor, BTreeSet<StepId>>,
+    window: Statement,
+    args: &Args,
+) -> Result<Statement, CommandError> {
+    let lines = |executor: &Executor, ids: &BTreeSet<StepId>| {
+        let mut lines: Vec<Line> = waiting[executor]
+            .held
+            .iter()
+            .filter(|it| ids.contains(&it.step.id))
+            .map(|it| Line {
+                id: it.step.id,
+                words: it.words.clone(),
+            })
+            .collect();
+        lines.sort();
+        lines
+    };
+    let statement = Statement {
+        repo: repo_of(shelves, chosen)?,
+        commit: commit_of(waiting, chosen, args)?,
+        nonce: Nonce(trust::random()?),
+        reason: args.reason.clone(),
+        blocks: chosen
+            .iter()
+            .map(|(executor, ids)| (executor.to_string(), lines(executor, ids)))
+            .collect(),
+        ..window
+    };
+    statement
+        .check()
+        .map_err(|it| CommandError::Refused(format!("this cannot be signed: {it}")))?;
+    Ok(statement)
+}
+
+/// Which version of muster each of them runs, where it said so.
+fn versions_of(
+    shelves: &Shelves,
+    chosen: &BTreeMap<Executor, BTreeSet<StepId>>,
+) -> Result<BTreeMap<Executor, Option<Version>>, CommandError> {
+    let mut versions = BTreeMap::new();
+    for shelf in &shelves.all {
+        if chosen.contains_key(&shelf.executor) {
+            let alive = shelf.alive()?;
+            let alive = alive.and_then(|it| Alive::read(it.get(alive::FILE)?));
+            let version = alive.and_then(|it| Version::parse(&it.version));
+            versions.insert(shelf.executor.clone(), version);
+        }
+    }
+    Ok(versions)
 }
 
 /// An empty statement with the window that was asked for.
