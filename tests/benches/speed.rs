@@ -19,11 +19,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use muster::daemon::{Cycle as _, Health, Why};
-use muster::executor::{Console, Executor};
+use muster::executors::{Console, OpenedExecutor, Worker, host};
 use muster::journal::Journal;
-use muster::outside::{LedgerRepository, facts_of};
 use muster::settings::{self, Ambient};
-use muster::state_dir::{Lock, Purpose, StateDir};
 use muster_core::accounts::desired::{self, Desired};
 use muster_core::accounts::observed::{Accounts, Observed, Person, Units};
 use muster_core::accounts::policy::{Aggregate, Policy, PortFamily};
@@ -608,23 +606,13 @@ fn keep(dir: &Path, people: usize) -> Result<PathBuf> {
     }
 }
 
-fn assemble(config: &Path) -> Result<Executor> {
+fn assemble(config: &Path) -> Result<Worker<muster_host::Host>> {
     let settings = settings::load(config, &Ambient::ask())?;
-    let state = StateDir::at(&settings.state.dir);
-    let identity = state.identity()?.ok_or("no identity")?;
-    let lock = Lock::take(&state, Purpose::Run)?;
-    let (ledger, files) = LedgerRepository::open(&state.ledger(), &identity.ledger_ref())?;
-    let facts = facts_of(&files)?;
-    let opened = state.open(&lock, "bench", facts, NOW)?;
-    Ok(Executor::assemble(
-        &settings,
-        &state,
-        opened.journal,
-        opened.replayed,
-        (ledger, files),
-        Console::Log,
-        || NOW,
-    )?)
+    let [here] = settings.executors().try_into().map_err(|_| "one host")?;
+    let opened = OpenedExecutor::open(&here, NOW)?;
+    let kept = host::keep(&settings, &opened.state, &opened.opened.replayed.facts)?;
+    let console = Console::Log;
+    Ok(Worker::assemble(&settings, opened, kept, console, || NOW)?)
 }
 
 /// A release of so many steps, made by git and OpenSSH: its ref, its bytes, and the root that trusts its key.

@@ -98,20 +98,12 @@ impl Executor {
 
     /// The executor whose pinned name this is, as a journal and a ledger have it: a host's stands there alone, any other one's
     /// with its kind before it. It was checked when it was pinned.
-    pub fn pinned(text: &str) -> Self {
+    pub fn from_pin(text: &str) -> Self {
         let other = text.split_once('/').and_then(|(word, name)| {
             let kind = Kind::ALL.into_iter().find(|it| it.word() == word)?;
             Some(Self::named(kind, name.to_owned()))
         });
         other.unwrap_or_else(|| Self::Host(text.to_owned()))
-    }
-
-    /// Its name as it is pinned: what [`Self::pinned`] reads.
-    pub fn to_pin(&self) -> String {
-        match self {
-            Self::Host(name) => name.clone(),
-            Self::Guests(_) | Self::Cluster(_) | Self::Ca(_) => self.to_string(),
-        }
     }
 
     /// What it keeps.
@@ -129,6 +121,23 @@ impl Executor {
         match self {
             Self::Host(name) | Self::Guests(name) | Self::Cluster(name) | Self::Ca(name) => name,
         }
+    }
+
+    /// How it is written where it is pinned (`executor.toml`, the genesis record): a host by its name alone, as it ever was,
+    /// all others in full.
+    pub fn pinned(&self) -> String {
+        match self {
+            Self::Host(name) => name.clone(),
+            Self::Guests(_) | Self::Cluster(_) | Self::Ca(_) => self.to_string(),
+        }
+    }
+
+    /// Whom a pinned name means, if anybody.
+    pub fn of_pinned(text: &str) -> Option<Self> {
+        if !text.contains('/') {
+            return Self::of(Kind::Host, text);
+        }
+        text.parse().ok().filter(|it: &Self| it.pinned() == text)
     }
 
     /// The reference of its ledger: `refs/muster/host/devvm`.
@@ -211,9 +220,19 @@ mod tests {
             );
             assert!(executor.ledger_ref().starts_with(&kind.ledgers()));
             assert!(executor.alive_ref().starts_with(&kind.signs_of_life()));
-            assert_eq!(Executor::pinned(&executor.to_pin()), executor);
+            assert_eq!(Executor::from_pin(&executor.pinned()), executor);
             // A sign of life is no ledger.
             assert_eq!(Executor::of_ledger_ref(&executor.alive_ref()), None);
+        }
+    }
+
+    #[test]
+    fn a_host_is_pinned_by_its_name_alone() {
+        let host = Executor::of_pinned("devvm").unwrap();
+        assert_eq!(host, Executor::Host("devvm".to_owned()));
+        assert_eq!(host.pinned(), "devvm");
+        for text in ["host/devvm", "Devvm", "", "moon/devvm"] {
+            assert_eq!(Executor::of_pinned(text), None, "{text}");
         }
     }
 

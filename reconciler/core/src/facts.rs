@@ -296,7 +296,7 @@ impl Facts {
                 adopt,
                 at,
             } => {
-                *self = Self::genesis(executor_id, Executor::pinned(name), adopt.clone(), *at);
+                *self = Self::genesis(executor_id, Executor::from_pin(name), adopt.clone(), *at);
             }
             Entry::Adopted { commit, .. } => {
                 self.adopt(commit);

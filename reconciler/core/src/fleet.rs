@@ -4,6 +4,7 @@
 
 pub mod alive;
 pub mod hosts;
+pub mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +19,7 @@ use crate::ledger::{self, policy};
 use crate::rooms::{Observed, Policy};
 use crate::time::Time;
 use crate::world::Files;
+use versions::Version;
 
 /// Where one executor's ledger stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct Standing {
     pub ledger: CommitId,
     /// When what it holds was last seen to be so: with the commit, or with a later sign of life.
     pub read: Time,
+    /// Which version of muster it runs, as its last sign of life says.
+    pub version: Option<Version>,
 }
 
 /// What one executor last told, in full.

@@ -264,7 +264,7 @@ impl Replayed {
                 name,
                 adopt,
             } => Ok(Self {
-                facts: Facts::genesis(executor_id, Executor::pinned(name), adopt.clone(), *at),
+                facts: Facts::genesis(executor_id, Executor::from_pin(name), adopt.clone(), *at),
                 open: None,
             }),
             _ => Err(OutOfOrder::Genesis),

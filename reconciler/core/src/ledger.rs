@@ -231,7 +231,7 @@ fn state(facts: &Facts, through: &Through) -> Vec<u8> {
     let state = State {
         format: FORMAT,
         executor_id: executor_id.clone(),
-        name: executor.to_pin(),
+        name: executor.pinned(),
         adopted: adopted.clone(),
         attempted: attempted.clone(),
         frozen: frozen.clone(),
@@ -351,7 +351,7 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
             })?;
         claims.insert(claim.nonce, claim);
     }
-    let executor = Executor::pinned(&name);
+    let executor = Executor::from_pin(&name);
     let known = Known::read(executor.kind(), begun, files)
         .map_err(|(file, line, source)| LedgerError::Malformed { file, line, source })?;
     let facts = Facts {

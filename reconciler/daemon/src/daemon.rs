@@ -6,10 +6,13 @@
 mod alarm;
 mod knock;
 mod lookout;
+pub mod loops;
 mod pulse;
 mod systemd;
+pub mod trouble;
 mod watch;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -388,6 +391,17 @@ fn next_ping(supervisor: &dyn Supervisor) -> Instant {
         + supervisor
             .watchdog_every()
             .unwrap_or(Duration::from_secs(86_400))
+}
+
+/// Good enough to keep many hosts from asking at the same moment; nothing secret comes of it.
+pub(crate) fn random_numbers() -> impl FnMut() -> f64 {
+    let state = RandomState::new();
+    let mut count = 0_u64;
+    move || {
+        count += 1;
+        f64::from(u32::try_from(state.hash_one(count) >> 32).unwrap_or(0))
+            / (f64::from(u32::MAX) + 1.0)
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The ledgers of executors that cannot be reached: those of a repository into which every host pushes its own, or this
+//! The ledgers of executors that cannot be reached: those of a repository into which each pushes its own, or this
 //! host's alone.
 //!
 //! A pushed ledger is taken at its word when its newest commit is signed with that host's key, and goes on from what was
@@ -10,9 +10,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use muster_core::commit::CommitId;
-use muster_core::executor::Executor;
+use muster_core::executor::{Executor, Kind};
 use muster_core::fleet::alive::{self, Alive};
 use muster_core::fleet::hosts::{Hosts, HostsError};
+use muster_core::fleet::versions::Version;
 use muster_core::fleet::{Fleet, Past, Standing, Told};
 use muster_core::host_key::{PublicKey, committed_at, signer_of, verify_commit};
 use muster_core::time::Time;
@@ -23,11 +24,6 @@ use muster_git::{Ancestry, Ledger, Mirror, Origin};
 use crate::cycle::chain;
 use crate::outside::OutsideError;
 use crate::settings::read_guarded;
-
-/// Where ledgers are.
-const LEDGERS: &str = "refs/muster/host/";
-/// Where signs of life are.
-const ALIVE: &str = "refs/muster/alive/host/";
 
 /// How far back one looks for what an executor told of a commit, in commits of its ledger.
 const FURTHEST: usize = 2_000;
@@ -42,7 +38,7 @@ enum FleetError {
     #[error("it cannot be told whose ledger is whose:\n{0}")]
     Hosts(HostsError),
     /// What was seen before is not known.
-    #[error("{}:{line}: this is no `host/<name> <commit>`; remove the line", path.display())]
+    #[error("{}:{line}: this is no `<kind>/<name> <commit>`; remove the line", path.display())]
     Seen {
         /// The file.
         path: PathBuf,
@@ -178,6 +174,7 @@ impl GitFleet {
         Ok(Standing {
             ledger: head.clone(),
             read: Alive::read_of(alive.as_ref(), head, committed),
+            version: version_of(alive.as_ref()),
         })
     }
 
@@ -243,6 +240,10 @@ impl GitFleet {
     }
 }
 
+fn version_of(alive: Option<&Alive>) -> Option<Version> {
+    Version::parse(&alive?.version)
+}
+
 fn is_signed(bytes: &[u8], keys: &[PublicKey]) -> Result<(), String> {
     let mut why = "no key is known".to_owned();
     for key in keys {
@@ -258,26 +259,25 @@ impl Fleet for GitFleet {
     type Error = OutsideError;
 
     fn look(&mut self) -> Result<BTreeMap<Executor, Result<Standing, String>>, OutsideError> {
+        let dirs: Vec<String> = Kind::ALL
+            .iter()
+            .flat_map(|kind| [kind.ledgers(), kind.signs_of_life()])
+            .collect();
+        let dirs: Vec<&str> = dirs.iter().map(String::as_str).collect();
         let gathered = self
             .mirror
-            .gather(&self.origin, &[LEDGERS, ALIVE])
+            .gather(&self.origin, &dirs)
             .map_err(OutsideError::new)?;
         let hosts = self.read_hosts().map_err(OutsideError::new)?;
         let mut seen = self.read_seen().map_err(OutsideError::new)?;
-        let named = |name: &str| -> Option<Executor> {
-            format!("host/{}", name.strip_prefix(LEDGERS)?).parse().ok()
-        };
         let mut looked = BTreeMap::new();
         for (name, head) in &gathered.found {
-            let Some(executor) = named(name) else {
+            let Some(executor) = Executor::of_ledger_ref(name) else {
                 continue;
             };
             let mut now = Looked {
                 head: head.clone(),
-                alive: gathered
-                    .found
-                    .get(&format!("{ALIVE}{}", executor.name()))
-                    .cloned(),
+                alive: gathered.found.get(&executor.alive_ref()).cloned(),
                 keys: hosts.keys_of(&executor).to_vec(),
                 after: seen.get(&executor).cloned(),
                 found: Err(String::new()),
@@ -306,7 +306,7 @@ impl Fleet for GitFleet {
             self.write_seen(&seen).map_err(OutsideError::new)?;
         }
         for (name, why) in &gathered.unread {
-            if let Some(executor) = named(name) {
+            if let Some(executor) = Executor::of_ledger_ref(name) {
                 found.insert(
                     executor,
                     Err(format!("its ledger could not be brought here: {why}")),
@@ -362,8 +362,7 @@ impl OwnFleet {
     }
 
     fn open(&self) -> Result<Ledger, String> {
-        Ledger::open(&self.dir, &format!("{LEDGERS}{}", self.executor.name()))
-            .map_err(|error| chain(&error))
+        Ledger::open(&self.dir, &self.executor.ledger_ref()).map_err(|error| chain(&error))
     }
 
     fn standing(&self) -> Result<Standing, String> {
@@ -374,12 +373,13 @@ impl OwnFleet {
             .ok_or("no cycle has run there yet")?;
         let committed = ledger.committed(&head).map_err(|error| chain(&error))?;
         let alive = ledger
-            .load_reference(&format!("{ALIVE}{}", self.executor.name()))
+            .load_reference(&self.executor.alive_ref())
             .ok()
             .flatten()
             .and_then(|it| Alive::read(it.files.get(alive::FILE)?));
         Ok(Standing {
             read: Alive::read_of(alive.as_ref(), &head, Time(committed)),
+            version: version_of(alive.as_ref()),
             ledger: head,
         })
     }

@@ -18,7 +18,7 @@ mod tell;
 
 pub mod bot_store;
 pub mod console;
-pub mod executor;
+pub mod executors;
 pub mod fleet;
 pub mod outside;
 pub mod push;

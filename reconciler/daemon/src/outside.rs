@@ -350,7 +350,7 @@ impl LedgerRepository {
         at: Time,
     ) -> Result<(), OutsideError> {
         self.ledger
-            .put_alive(&format!("refs/muster/alive/{executor}"), files, at.0)
+            .put_alive(&executor.alive_ref(), files, at.0)
             .map(drop)
             .map_err(OutsideError::new)
     }

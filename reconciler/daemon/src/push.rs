@@ -113,8 +113,8 @@ impl Pusher {
             setup: Setup {
                 dir: state.ledger(),
                 state: state.path().to_owned(),
-                ledger: format!("refs/muster/{executor}"),
-                alive: format!("refs/muster/alive/{executor}"),
+                ledger: executor.ledger_ref(),
+                alive: executor.alive_ref(),
                 executor_id: executor_id.to_owned(),
                 there: Counterpart::of(&state.ledger(), origin).with_limits(limits),
             },

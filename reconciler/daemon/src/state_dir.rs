@@ -9,153 +9,36 @@
 //! state.git       a copy of the state repository; can be made again at any time
 //! pushed.json     how far the ledger has arrived in the ledger repository, where there is one
 //! saved/          what a cut set aside
+//! trouble.json    why the daemon cannot keep this executor at all, while it keeps others
 //! requests/       what people at the console ask of a daemon at work; empty but for a moment
 //! archives/       archives of homes, unless the settings keep them elsewhere
 //! ```
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+mod error;
+mod lock;
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use muster_core::commit::CommitId;
+use muster_core::executor::{Executor, Kind};
 use muster_core::facts::{Facts, Frozen};
 use muster_core::journal::{Entry, Replayed};
 use muster_core::ledger::Through;
 use muster_core::time::Time;
 use muster_core::world::Journal as _;
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, RenameFlags, renameat2};
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde::{Deserialize, Serialize};
 
-use crate::host_key::HostKeyError;
+pub use error::StateError;
+pub use lock::{Holder, Lock, Purpose, poke};
+
 use crate::journal::{self, Journal, JournalError, Opened};
 
 /// The format of `executor.toml` that this version writes.
 const FORMAT: u32 = 1;
-
-/// A state directory that cannot be used as it is.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// The system said no.
-    #[error("cannot {act} {}", path.display())]
-    Io {
-        /// What was tried.
-        act: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// `muster init` was not run here.
-    #[error("there is no executor in {}: this host was not initialised", .0.display())]
-    NotInitialised(PathBuf),
-    /// `muster init` was run here.
-    #[error("{} already holds the executor {name}", dir.display())]
-    Exists {
-        /// The state directory.
-        dir: PathBuf,
-        /// Its pinned name.
-        name: String,
-    },
-    /// Somebody else could write it.
-    #[error("{} {what}", path.display())]
-    Exposed {
-        /// The directory.
-        path: PathBuf,
-        /// How.
-        what: String,
-    },
-    /// `executor.toml` is not what was written.
-    #[error("{} cannot be read: {what}", path.display())]
-    Identity {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
-    /// `executor.toml` is of a newer version.
-    #[error("{} has format {found}, and this version of muster knows {FORMAT}", path.display())]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// The format.
-        found: u32,
-    },
-    /// A journal with a history, but nobody's.
-    #[error("{} holds a journal with a history, but no executor.toml that says whose", .0.display())]
-    Orphaned(PathBuf),
-    /// Journal, ledger and `executor.toml` are not of one executor.
-    #[error("{} is executor {ours}, and its {what} belongs to {theirs}", dir.display())]
-    Mixed {
-        /// The state directory.
-        dir: PathBuf,
-        /// The id in `executor.toml`.
-        ours: String,
-        /// Which part.
-        what: &'static str,
-        /// The id in that part.
-        theirs: String,
-    },
-    /// Neither journal nor ledger: nothing is known.
-    #[error("the executor {id} has neither journal nor ledger: what ran here before is not known")]
-    Lost {
-        /// The id.
-        id: String,
-    },
-    /// Another process has the lock.
-    #[error("{holder} is at work here")]
-    Held {
-        /// Who.
-        holder: Holder,
-    },
-    /// Nobody has the lock.
-    #[error("no muster daemon is running on {}", .0.display())]
-    NotRunning(PathBuf),
-    /// The journal.
-    #[error("the journal cannot be used")]
-    Journal(#[source] JournalError),
-    /// The repository that holds the ledger.
-    #[error("the ledger cannot be read")]
-    Ledger(#[source] muster_git::LedgerError),
-    /// The key that signs the ledger.
-    #[error("the key of this host cannot be used")]
-    Key(#[source] HostKeyError),
-    /// What the ledger holds.
-    #[error("the ledger is damaged")]
-    LedgerFacts(#[source] muster_core::ledger::LedgerError),
-}
-
-impl StateError {
-    fn io(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io {
-            act,
-            path: path.to_owned(),
-            source,
-        }
-    }
-
-    /// What a person can do about it.
-    pub fn help(&self) -> Option<String> {
-        Some(match self {
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => "run this as root".into(),
-            Self::Io { .. } => return None,
-            Self::NotInitialised(_) => "run `muster init`".into(),
-            Self::Exists { .. } => "nothing to do; `muster status` shows how it stands".into(),
-            Self::Exposed { path, .. } => format!("chown root {0} && chmod 0700 {0}", path.display()),
-            Self::Identity { .. } | Self::Orphaned(_) | Self::Mixed { .. } => {
-                "put the whole directory back from one backup; its parts cannot be mixed".into()
-            }
-            Self::Newer { .. } => "install the newer version; this one changes nothing here".into(),
-            Self::Lost { .. } => "put the ledger or the journal back from a backup; or move the directory away and `muster init` anew".into(),
-            Self::Held { .. } => "wait for it, or stop it: `systemctl stop muster`".into(),
-            Self::NotRunning(_) => "start it: `systemctl start muster`; or once: `muster run --once`".into(),
-            Self::Journal(error) => error.help(),
-            Self::Ledger(_) | Self::Key(_) => return None,
-            Self::LedgerFacts(_) => "put ledger.git back from a backup or its remote".into(),
-        })
-    }
-}
 
 /// The paths of one state directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,7 +53,7 @@ pub struct Identity {
     format: u32,
     /// Random, 32 hex digits.
     pub id: String,
-    /// The name it was initialised with.
+    /// The name it was initialised with: a host's alone, that of any other in full, such as `guests/pve1`.
     pub name: String,
 }
 
@@ -179,22 +62,28 @@ impl Identity {
     ///
     /// # Errors
     /// When the kernel has no randomness to give.
-    pub fn random(name: &str) -> io::Result<Self> {
+    pub fn random(executor: &Executor) -> io::Result<Self> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
         let id = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self {
             format: FORMAT,
             id,
-            name: name.to_owned(),
+            name: executor.pinned(),
         })
     }
-}
 
-impl Identity {
-    /// The ref of its ledger: of the pinned name, whatever the settings say now.
+    /// Who it is: by the pinned name, whatever the settings say now.
+    ///
+    /// # Panics
+    /// When it was neither made nor read by this module, which both look at the name.
+    pub fn executor(&self) -> Executor {
+        Executor::of_pinned(&self.name).expect("BUG: a pinned name is looked at when it is read")
+    }
+
+    /// The ref of its ledger.
     pub fn ledger_ref(&self) -> String {
-        format!("refs/muster/host/{}", self.name)
+        self.executor().ledger_ref()
     }
 }
 
@@ -242,6 +131,11 @@ impl StateDir {
     /// Which tags were refused before their signature was good.
     pub fn refused_tags(&self) -> PathBuf {
         self.dir.join("refused.json")
+    }
+
+    /// Why the daemon cannot keep this executor, while it cannot.
+    pub fn trouble(&self) -> PathBuf {
+        self.dir.join("trouble.json")
     }
 
     /// What signs the ledger's commits.
@@ -305,6 +199,12 @@ impl StateDir {
             return Err(StateError::Identity {
                 path,
                 what: "`id` is not 32 hex digits".into(),
+            });
+        }
+        if Executor::of_pinned(&identity.name).is_none() {
+            return Err(StateError::Identity {
+                path,
+                what: "`name` is the name of no executor that this version knows".into(),
             });
         }
         Ok(Some(identity))
@@ -415,18 +315,18 @@ impl StateDir {
         }
     }
 
-    /// Opens what there is, for the process that holds the lock. `name` is the one in the settings.
+    /// Opens what there is, for the process that holds the lock. `executor` is the one in the settings.
     ///
     /// # Errors
     /// [`StateError`]; nothing was changed then.
     pub fn open(
         &self,
         _lock: &Lock,
-        name: &str,
+        executor: &Executor,
         mut ledger: Option<LedgerFacts>,
         at: Time,
     ) -> Result<Opened, StateError> {
-        let identity = self.identity()?.ok_or_else(|| self.without_identity())?;
+        let identity = self.identity_of(executor)?;
         self.same_executor(&identity, "ledger", ledger.as_ref().map(|(facts, _)| facts))?;
         let path = self.journal();
         let mut opened = if journal::exists(&path).map_err(StateError::Journal)? {
@@ -445,7 +345,7 @@ impl StateDir {
             self.begin_after_loss(ledger, at)?
         };
         self.same_executor(&identity, "journal", Some(&opened.replayed.facts))?;
-        pin_name(&mut opened.replayed.facts, name);
+        pin_name(&mut opened.replayed.facts, &executor.pinned());
         Ok(opened)
     }
 
@@ -456,11 +356,11 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn look_now(&self, name: &str) -> Result<Replayed, StateError> {
+    pub fn look_now(&self, executor: &Executor) -> Result<Replayed, StateError> {
         let mut ledger = self.read_ledger()?;
         loop {
             let through = ledger.as_ref().map(|(_, through)| through.clone());
-            let looked = self.look(name, ledger);
+            let looked = self.look(executor, ledger);
             if matches!(&looked, Ok(it) if it.facts.frozen.is_none()) {
                 return looked;
             }
@@ -477,10 +377,10 @@ impl StateDir {
     /// [`StateError`].
     pub fn look(
         &self,
-        name: &str,
+        executor: &Executor,
         mut ledger: Option<LedgerFacts>,
     ) -> Result<Replayed, StateError> {
-        let identity = self.identity()?.ok_or_else(|| self.without_identity())?;
+        let identity = self.identity_of(executor)?;
         self.same_executor(&identity, "ledger", ledger.as_ref().map(|(facts, _)| facts))?;
         let path = self.journal();
         let mut replayed = if journal::exists(&path).map_err(StateError::Journal)? {
@@ -500,7 +400,7 @@ impl StateDir {
             Replayed { facts, open: None }
         };
         self.same_executor(&identity, "journal", Some(&replayed.facts))?;
-        pin_name(&mut replayed.facts, name);
+        pin_name(&mut replayed.facts, &executor.pinned());
         Ok(replayed)
     }
 
@@ -594,6 +494,25 @@ impl StateDir {
         })
     }
 
+    /// Who this is, if it is the directory of `executor`. A host that was renamed in the settings is still the host that it
+    /// was, frozen until somebody decides; any other executor has several beside it, so another name is another's directory.
+    fn identity_of(&self, executor: &Executor) -> Result<Identity, StateError> {
+        let identity = self.identity()?.ok_or_else(|| self.without_identity())?;
+        let pinned = identity.executor();
+        let is_ours = match executor.kind() {
+            Kind::Host => pinned.kind() == Kind::Host,
+            Kind::Guests | Kind::Cluster | Kind::Ca => pinned == *executor,
+        };
+        if is_ours {
+            return Ok(identity);
+        }
+        Err(StateError::Other {
+            dir: self.dir.clone(),
+            pinned,
+            executor: executor.clone(),
+        })
+    }
+
     fn without_identity(&self) -> StateError {
         match journal::has_no_history(&self.journal()) {
             Ok(true) => StateError::NotInitialised(self.dir.clone()),
@@ -666,7 +585,7 @@ fn pin_name(facts: &mut Facts, name: &str) {
     if matches!(facts.frozen, Some(Frozen::Renamed { .. })) {
         facts.frozen = None;
     }
-    let pinned = facts.executor.to_pin();
+    let pinned = facts.executor.pinned();
     if pinned != name && facts.frozen.is_none() {
         facts.frozen = Some(Frozen::Renamed {
             pinned,
@@ -681,142 +600,6 @@ fn write_whole(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     File::open(dir)?.sync_all()
-}
-
-/// What a process wants the state directory for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// The daemon, which is woken by SIGHUP.
-    Run,
-    /// Anything else; a signal would end it.
-    Other(&'static str),
-}
-
-impl Purpose {
-    /// How it is called in the lock.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Run => "run",
-            Self::Other(word) => word,
-        }
-    }
-}
-
-/// The process that has the lock, as it said itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// Its process id, if it had said so yet.
-    pub pid: Option<i32>,
-    /// Which command it runs.
-    pub command: String,
-}
-
-impl std::fmt::Display for Holder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { pid, command } = self;
-        match pid {
-            Some(pid) => write!(f, "`muster {command}` (process {pid})"),
-            None => f.write_str("another muster"),
-        }
-    }
-}
-
-/// The right to change a state directory; given back when dropped.
-#[derive(Debug)]
-#[must_use = "the lock is given back as soon as this is dropped"]
-pub struct Lock {
-    _file: Flock<File>,
-}
-
-impl Lock {
-    /// Takes the lock of `state`, without waiting.
-    ///
-    /// # Errors
-    /// [`StateError::Held`] says by whom it is held.
-    pub fn take(state: &StateDir, purpose: Purpose) -> Result<Self, StateError> {
-        let path = state.lock_file();
-        let file = lock_options()
-            .create(true)
-            .open(&path)
-            .map_err(StateError::io("open", &path))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(mut file) => {
-                let said = format!("{} {}\n", std::process::id(), purpose.word());
-                file.set_len(0)
-                    .and_then(|()| file.write_all(said.as_bytes()))
-                    .map_err(StateError::io("write", &path))?;
-                Ok(Self { _file: file })
-            }
-            Err((file, Errno::EWOULDBLOCK)) => Err(StateError::Held {
-                holder: read_holder(file),
-            }),
-            Err((_, errno)) => Err(StateError::io("lock", &path)(errno.into())),
-        }
-    }
-
-    /// Who has the lock of `state` now, if anybody.
-    ///
-    /// # Errors
-    /// When the lock file could not be opened.
-    pub fn holder(state: &StateDir) -> Result<Option<Holder>, StateError> {
-        let path = state.lock_file();
-        let file = match lock_options().open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StateError::io("open", &path)(error)),
-        };
-        // A shared lock is given back at once; two that ask at the same time do not see each other.
-        match Flock::lock(file, FlockArg::LockSharedNonblock) {
-            Ok(_) => Ok(None),
-            Err((file, Errno::EWOULDBLOCK)) => Ok(Some(read_holder(file))),
-            Err((_, errno)) => Err(StateError::io("lock", &path)(errno.into())),
-        }
-    }
-}
-
-fn lock_options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .append(true)
-        .mode(0o600)
-        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits());
-    options
-}
-
-fn read_holder(file: File) -> Holder {
-    let mut text = String::new();
-    // A holder that has not said who it is yet, or never will, is still a holder.
-    let _ = file.take(256).read_to_string(&mut text);
-    let (pid, command) = text.trim_end().split_once(' ').unwrap_or_default();
-    Holder {
-        pid: pid.parse().ok().filter(|pid| *pid > 1),
-        command: command.to_owned(),
-    }
-}
-
-/// Wakes the daemon that holds the lock of `state`, and says which process that is.
-///
-/// # Errors
-/// [`StateError::NotRunning`] when nobody does, or not the daemon.
-pub fn poke(state: &StateDir) -> Result<i32, StateError> {
-    match Lock::holder(state)? {
-        Some(Holder {
-            pid: Some(pid),
-            command,
-        }) if command == Purpose::Run.word() => {
-            nix::sys::signal::kill(
-                nix::unistd::Pid::from_raw(pid),
-                nix::sys::signal::Signal::SIGHUP,
-            )
-            .map_err(|errno| {
-                StateError::io("wake the process of", &state.lock_file())(errno.into())
-            })?;
-            Ok(pid)
-        }
-        Some(holder) => Err(StateError::Held { holder }),
-        None => Err(StateError::NotRunning(state.path().to_owned())),
-    }
 }
 
 #[cfg(test)]

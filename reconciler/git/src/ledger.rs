@@ -14,6 +14,7 @@ use gix::hash::{Kind, ObjectId, oid};
 use gix::objs::tree::{EntryKind, EntryMode};
 use gix::objs::{self, CommitRefIter};
 use muster_core::commit::CommitId;
+use muster_core::executor::{self, Executor};
 use muster_core::host_key::{HostKey, verify_commit};
 
 use crate::bare;
@@ -26,10 +27,8 @@ use crate::refs::{self, RefError};
 use crate::run::RunError;
 use crate::sync::{self, Durability, EmptyRefs, ObjectWriter, sync_dir};
 
-/// Where the ledgers of hosts are.
-const HOSTS: &str = "refs/muster/host/";
-/// The first pack is made above this many loose objects: the first commit of a host with many people writes an object for
-/// each shard, and every start would have to open all of them.
+/// From how many loose objects on the first pack is made: the first commit of a host with many people leaves a file for
+/// each shard, and every start would open them all.
 const FIRST_PACK: usize = 200;
 
 /// A ledger, open for reading; its one writer also commits.
@@ -196,17 +195,27 @@ impl Ledger {
         Ok(held.and_then(|mut it| it.files.remove(path)))
     }
 
-    /// The references of the executors that keep their ledger in the repository in `dir`: `refs/muster/host/<name>`.
-    pub fn references(dir: &Path) -> Result<Vec<String>, LedgerError> {
+    /// The executors that keep their ledger in the repository in `dir`, of every kind, in their order.
+    pub fn executors(dir: &Path) -> Result<Vec<Executor>, LedgerError> {
         if !dir.join("objects").is_dir() {
             return Err(LedgerError::Absent(dir.to_owned()));
         }
-        let listed = refs::list(dir, HOSTS, Kind::Sha1).map_err(|source| LedgerError::Broken {
-            dir: dir.to_owned(),
-            reference: HOSTS.to_owned(),
-            source: Box::new(source),
-        })?;
-        Ok(listed.found.into_keys().collect())
+        let mut all = Vec::new();
+        for below in executor::Kind::ALL.map(executor::Kind::ledgers) {
+            let listed =
+                refs::list(dir, &below, Kind::Sha1).map_err(|source| LedgerError::Broken {
+                    dir: dir.to_owned(),
+                    reference: below.clone(),
+                    source: Box::new(source),
+                })?;
+            all.extend(
+                listed
+                    .found
+                    .keys()
+                    .filter_map(|it| Executor::of_ledger_ref(it)),
+            );
+        }
+        Ok(all)
     }
 
     /// The raw bytes of a commit, whose hash is its id.

@@ -87,6 +87,7 @@ impl Fleet for SimFleet {
                 None => Ok(Standing {
                     ledger: last.commit.clone(),
                     read: last.read,
+                    version: None,
                 }),
             };
             Some((executor.clone(), standing))

@@ -25,8 +25,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Code, Nonce, Refusal, RepoId, dated_name, parse_time, shown};
 use crate::commit::CommitId;
+use crate::executor::Executor;
 use crate::id::StepId;
-use crate::repo::names::is_host_name;
 use crate::time::Time;
 
 /// How many bytes a statement may have.
@@ -393,10 +393,9 @@ impl<'t> Lines<'t> {
     }
 }
 
-/// `host/<name>`, `cluster/<name>` or `ca/<name>`; never a pattern (M45).
+/// One executor, of any kind; never a pattern (M45).
 fn is_executor(text: &str) -> bool {
-    text.split_once('/')
-        .is_some_and(|(kind, name)| matches!(kind, "host" | "cluster" | "ca") && is_host_name(name))
+    text.parse::<Executor>().is_ok()
 }
 
 /// `<id> <verb> <resource> <parameters>`.

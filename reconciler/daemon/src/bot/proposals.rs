@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use muster_core::diagnostic::Diagnostics;
 use muster_core::executor::Executor;
-use muster_core::fleet::{BotStore, Fleet};
+use muster_core::fleet::{BotStore, Fleet, versions};
 use muster_core::forge::{Annotation, ForgeError, Proposal, ProposalState};
 use muster_core::ledger::told::{self, Stage};
 use muster_core::report::{self, About, Audience, Comment, FullReport, Problem};
@@ -226,6 +226,14 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
                     )
                 }
                 Ok((repo, warnings)) => {
+                    let versions = self.memory.survey.versions();
+                    let unread = versions::unread(&versions, &files, self.audience);
+                    if !unread.is_empty() {
+                        return (
+                            self.comment(proposal, &report::Proposal::Invalid(&unread)),
+                            Vec::new(),
+                        );
+                    }
                     let (survey, fleet) = (&mut self.memory.survey, &self.outside.fleet);
                     let outlook = survey.outlook(&repo, &proposal.head, self.at, fleet);
                     let annotations = report::annotations(warnings.iter());

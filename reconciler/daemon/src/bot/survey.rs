@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use muster_core::commit::CommitId;
 use muster_core::executor::Executor;
 use muster_core::facts::Facts;
+use muster_core::fleet::versions::Version;
 use muster_core::fleet::{Fleet, Standing, Told};
 use muster_core::gate::{Approvals, Verdict, judge};
 use muster_core::ledger::held::HeldSteps;
@@ -152,10 +153,11 @@ impl Survey {
         use std::hash::{DefaultHasher, Hash as _, Hasher as _};
         let mut hasher = DefaultHasher::new();
         for (executor, known) in &self.hosts {
-            executor.name().hash(&mut hasher);
+            executor.hash(&mut hasher);
             match &known.standing {
                 Ok(standing) => {
                     standing.ledger.hash(&mut hasher);
+                    standing.version.hash(&mut hasher);
                     let fresh = report::freshness::<&str>(standing.read, at.now, at.stale);
                     fresh.hash(&mut hasher);
                 }
@@ -169,6 +171,17 @@ impl Survey {
     /// Everybody who has a ledger.
     pub(super) fn executors(&self) -> impl Iterator<Item = &Executor> {
         self.hosts.keys()
+    }
+
+    /// Which version of muster each of them runs, where it said so.
+    pub(super) fn versions(&self) -> BTreeMap<Executor, Version> {
+        self.hosts
+            .iter()
+            .filter_map(|(executor, known)| {
+                let standing = known.standing.as_ref().ok()?;
+                Some((executor.clone(), standing.version?))
+            })
+            .collect()
     }
 
     /// Where somebody's ledger stands.

@@ -5,6 +5,7 @@ use muster_core::journal::Entry;
 use muster_git::{Ancestry, Mirror, Proposals};
 
 use super::decide::Console;
+use super::here::TheOne;
 use super::{CommandError, Common, Output, init, now, output, who};
 use crate::cycle::chain;
 use crate::exit;
@@ -19,13 +20,20 @@ pub(super) struct Args {
     /// Why, for those who read the record later.
     #[arg(long)]
     reason: String,
+    #[command(flatten)]
+    here: TheOne,
 }
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
-    let Args { commit, reason } = args;
+    let Args {
+        commit,
+        reason,
+        here,
+    } = args;
     super::check_reason(reason)?;
     let settings = common.settings()?;
-    let mut console = Console::open(&settings, "adopt")?;
+    let here = here.of(&settings)?;
+    let mut console = Console::open(&here, "adopt")?;
     look_at(commit, &settings, &console.state, out)?;
     let facts = &console.opened.replayed.facts;
     let (before, at) = (facts.adopted.clone(), now().max(facts.latest));
@@ -38,8 +46,8 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     };
     console.write(entry)?;
     out.line(format_args!(
-        "host/{} adopts {commit}, in place of {before}.",
-        settings.policy.executor.name()
+        "{} adopts {commit}, in place of {before}.",
+        here.executor
     ))?;
     Ok(exit::OK)
 }

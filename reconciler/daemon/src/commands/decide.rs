@@ -9,15 +9,15 @@ use muster_core::world::{Journal as _, Ledger as _};
 
 use super::{CommandError, now, output};
 use crate::cycle::{Summary, chain};
-use crate::executor::AssembleError;
+use crate::executors::AssembleError;
 use crate::host_key;
 use crate::journal::Opened;
 use crate::outside::LedgerRepository;
-use crate::settings::Settings;
+use crate::settings::ExecutorSettings;
 use crate::state_dir::{Identity, Lock, Purpose, StateDir, StateError};
 use crate::tell;
 
-/// A host at rest, for as long as somebody decides about it: nobody else has its lock.
+/// An executor at rest, for as long as somebody decides about it: nobody else has its lock.
 pub(super) struct Console {
     pub(super) state: StateDir,
     pub(super) opened: Opened,
@@ -30,14 +30,16 @@ impl Console {
     ///
     /// # Errors
     /// When there is no executor here, a daemon is at work, or its records cannot be read.
-    pub(super) fn open(settings: &Settings, command: &'static str) -> Result<Self, CommandError> {
-        let state = StateDir::at(&settings.state.dir);
+    pub(super) fn open(
+        here: &ExecutorSettings,
+        command: &'static str,
+    ) -> Result<Self, CommandError> {
+        let state = here.state();
         let identity = state
             .identity()?
-            .ok_or_else(|| StateError::NotInitialised(settings.state.dir.clone()))?;
+            .ok_or_else(|| StateError::NotInitialised(here.dir.clone()))?;
         let lock = Lock::take(&state, Purpose::Other(command))?;
-        let host = settings.policy.executor.name();
-        let opened = state.open(&lock, host, state.read_ledger()?, now())?;
+        let opened = state.open(&lock, &here.executor, state.read_ledger()?, now())?;
         Ok(Self {
             state,
             opened,

@@ -13,7 +13,7 @@ use super::plan::InventoryError;
 use crate::bot;
 use crate::cycle::CycleError;
 use crate::demo::DemoError;
-use crate::executor::AssembleError;
+use crate::executors::{AssembleError, OpenError};
 use crate::exit;
 use crate::http::HttpError;
 use crate::settings::SettingsError;
@@ -213,7 +213,7 @@ impl CommandError {
             Self::Input { .. } | Self::Inventory(_) | Self::Revision(_) | Self::Accounts { .. } => {
                 exit::NO_INPUT
             }
-            Self::Assemble(AssembleError::NoOrigin) => exit::CONFIG,
+            Self::Assemble(AssembleError::NoOrigin | AssembleError::NotKept(_)) => exit::CONFIG,
             Self::Assemble(AssembleError::Repositories(_))
             | Self::Origin { .. }
             | Self::Mirror(_)
@@ -281,6 +281,15 @@ fn bot_code(error: &bot::AssembleError) -> u8 {
     }
 }
 
+impl From<OpenError> for CommandError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::State(error) => Self::State(error),
+            OpenError::Assemble(error) => Self::Assemble(error),
+        }
+    }
+}
+
 fn state_code(error: &StateError) -> u8 {
     match error {
         StateError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
@@ -295,6 +304,7 @@ fn state_code(error: &StateError) -> u8 {
         | StateError::Identity { .. }
         | StateError::Newer { .. }
         | StateError::Orphaned(_)
+        | StateError::Other { .. }
         | StateError::Mixed { .. }
         | StateError::Lost { .. }
         | StateError::Journal(_)

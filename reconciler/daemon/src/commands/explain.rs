@@ -18,6 +18,7 @@ use muster_core::time::Time;
 use muster_core::verb::VerbRow;
 use serde_json::{Value, json};
 
+use super::here::Those;
 use super::history::{Event, Told};
 use super::ledgers::{Shelf, Shelves};
 use super::pending::{Loss, loss};
@@ -36,12 +37,13 @@ pub(super) struct Args {
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
+    #[command(flatten)]
+    here: Those,
 }
 
 /// What was found of a step.
-#[derive(Default)]
 struct Found {
-    executor: String,
+    executor: Executor,
     words: String,
     /// The step itself, where more than its words is kept.
     step: Option<Arc<Step>>,
@@ -63,24 +65,22 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             visible(prefix)
         )));
     }
-    let Shelves { all, here, .. } = ledgers::open(args.ledger.as_deref(), common)?;
+    let Shelves { all, here, .. } = ledgers::open(args.ledger.as_deref(), &args.here, common)?;
     let mut found = BTreeMap::new();
     for shelf in &all {
         look_into(
             shelf,
             prefix,
-            here.as_ref().map(|it| it.host.root.as_path()),
+            here.as_ref().map(|it| it.settings.host.root.as_path()),
             &mut found,
         )?;
     }
     if found.is_empty()
-        && let Some(settings) = &here
+        && let Some(here) = &here
     {
-        let executor = settings.policy.executor.to_string();
-        for (step, needs) in plan::steps_now(settings)? {
+        for (executor, step, needs) in plan::steps_now(here)? {
             if step.id.to_string().starts_with(prefix) {
-                let one: &mut Found = found.entry(step.id).or_default();
-                one.executor.clone_from(&executor);
+                let one = found.entry(step.id).or_insert_with(|| Found::of(&executor));
                 one.words = step.words();
                 one.step = Some(step);
                 one.planned = Some(needs);
@@ -103,13 +103,11 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             return Err(CommandError::NotConfirmed(text));
         }
     };
-    let executor: Option<Executor> = only.executor.parse().ok();
-    let executor = executor.unwrap_or_else(|| Executor::Host(String::new()));
     let policy = match &here {
-        Some(settings) if executor.kind() == Kind::Host => {
-            Policy::from(settings.policy.clone()).binding(&executor)
+        Some(here) if only.executor.kind() == Kind::Host => {
+            Policy::from(here.settings.policy.clone()).binding(&only.executor)
         }
-        Some(_) | None => Policy::built_in(&executor),
+        Some(_) | None => Policy::built_in(&only.executor),
     };
     match args.format {
         Format::Human => out.text(&text(id, &only, &policy))?,
@@ -127,8 +125,9 @@ fn look_into(
 ) -> Result<(), CommandError> {
     let is_it = |id: &StepId| id.to_string().starts_with(prefix);
     let mut at = |id: StepId, words: &str, step: Option<&Arc<Step>>| {
-        let one = found.entry(id).or_default();
-        one.executor.clone_from(&shelf.executor);
+        let one = found
+            .entry(id)
+            .or_insert_with(|| Found::of(&shelf.executor));
         words.clone_into(&mut one.words);
         if let Some(step) = step {
             one.step = Some(Arc::clone(step));
@@ -168,6 +167,17 @@ fn look_into(
 }
 
 impl Found {
+    fn of(executor: &Executor) -> Self {
+        Self {
+            executor: executor.clone(),
+            words: String::new(),
+            step: None,
+            waiting: None,
+            planned: None,
+            past: Vec::new(),
+        }
+    }
+
     fn verb(&self) -> Option<&'static VerbRow> {
         let word = self.words.split(' ').next()?;
         rooms::verbs().find(|it| it.word == word)
@@ -199,7 +209,7 @@ fn text(id: StepId, found: &Found, policy: &Policy) -> String {
         let _ = writeln!(out, "{name:<9} {value}");
     };
     line("step", &id.to_string());
-    line("executor", &visible(&found.executor));
+    line("executor", &found.executor.to_string());
     line("words", &found.words);
     let mut class_of = Class::Benign;
     if let Some(step) = &found.step {

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use muster_core::diagnostic::visible;
+use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::fleet::alive::{self, Alive};
 use muster_core::ledger::held::HeldSteps;
@@ -12,6 +13,7 @@ use muster_core::report::{Unknown, freshness};
 use muster_core::time::Time;
 use serde_json::{Value, json};
 
+use super::here::Those;
 use super::ledgers::{self, Shelf};
 use super::paint::Paint;
 use super::status::Format;
@@ -23,7 +25,7 @@ const STALE: u32 = 900;
 
 /// One host.
 struct Row {
-    executor: String,
+    executor: Executor,
     told: Result<Heard, String>,
 }
 
@@ -37,11 +39,12 @@ struct Heard {
 
 pub(super) fn status(
     named: Option<&str>,
+    those: &Those,
     format: Format,
     common: &Common,
     out: &mut Output,
 ) -> Result<u8, CommandError> {
-    let shelves = ledgers::fleet(named, common)?;
+    let shelves = ledgers::fleet(named, those, common)?;
     let stale = shelves.stale.unwrap_or(STALE);
     let now = now();
     let rows: Vec<Row> = shelves
@@ -181,7 +184,11 @@ impl State<'_> {
 
 fn text(rows: &[Row], now: Time, stale: u32, paint: Paint) -> String {
     let mut out = String::new();
-    let width = rows.iter().map(|it| it.executor.len()).max().unwrap_or(0);
+    let width = rows
+        .iter()
+        .map(|it| it.executor.to_string().len())
+        .max()
+        .unwrap_or(0);
     let mut well = 0;
     let mut waiting = 0;
     for row in rows {
@@ -208,7 +215,7 @@ fn text(rows: &[Row], now: Time, stale: u32, paint: Paint) -> String {
         let _ = writeln!(
             out,
             "{:<width$}  {word}  {adopted:<12}{held}{why}",
-            row.executor
+            row.executor.to_string()
         );
     }
     let hosts = rows.len();

@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use muster_core::executor::Executor;
 use muster_core::id::StepId;
 use muster_core::time::{Counted, Time};
 use muster_git::ledger::LogEntry;
 use serde_json::{Value, json};
 
+use super::here::Those;
 use super::ledgers::Shelf;
 use super::paint::Paint;
 use super::status::Format;
@@ -32,6 +34,8 @@ pub(super) struct Args {
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
+    #[command(flatten)]
+    here: Those,
 }
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
@@ -41,11 +45,11 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         .map(|text| Time::from_words(text, now(), Counted::Back))
         .transpose()
         .map_err(|error| CommandError::Usage(format!("--since: {error}")))?;
-    let shelves = ledgers::open(args.ledger.as_deref(), common)?;
-    let mut told: Vec<(&str, Event)> = Vec::new();
+    let shelves = ledgers::open(args.ledger.as_deref(), &args.here, common)?;
+    let mut told: Vec<(&Executor, Event)> = Vec::new();
     for shelf in &shelves.all {
         let events = newest(shelf, args, since)?;
-        told.extend(events.into_iter().map(|it| (shelf.executor.as_str(), it)));
+        told.extend(events.into_iter().map(|it| (&shelf.executor, it)));
     }
     // Several hosts' in one; of one moment, in the order of the hosts.
     told.sort_by_key(|(_, event)| std::cmp::Reverse(event.at));
@@ -185,7 +189,7 @@ impl Event {
     }
 }
 
-fn as_json(executor: &str, event: &Event) -> Value {
+fn as_json(executor: &Executor, event: &Event) -> Value {
     let steps = event.steps.iter().map(|it| {
         json!({
             "id": it.id,
@@ -210,7 +214,7 @@ fn as_json(executor: &str, event: &Event) -> Value {
     })
 }
 
-fn text(executor: &str, event: &Event, paint: Paint) -> String {
+fn text(executor: &Executor, event: &Event, paint: Paint) -> String {
     let mut out = String::new();
     let failed = event.count(|it| it != "done");
     let mut counts = format!("{} done", event.count(|it| it == "done"));
@@ -268,7 +272,7 @@ mod tests {
         assert_eq!(event.steps.len(), 2);
         assert_eq!(event.steps[1].why.as_deref(), Some("no (more) room: none"));
         assert_eq!(
-            text("host/devvm", &event, Paint::Plain),
+            text(&Executor::Host("devvm".to_owned()), &event, Paint::Plain),
             format!(
                 "2026-11-22T15:25:59Z  host/devvm  1 done, 1 failed, 1 held\n  decided  adopted {}\n  \
                  by       asked for by commit aaaaaaaaaaaa\n  done     01234567 user.create ann uid=1000\n  \

@@ -8,12 +8,13 @@ use muster_core::rooms;
 use muster_core::time::Time;
 use muster_git::{About, Ancestry, Mirror, Origin, Proposals};
 
+use super::here::TheOne;
 use super::{CommandError, Common, Output, now};
 use crate::exit;
 use crate::host_key;
 use crate::outside::{bytes_of, refused};
 use crate::settings::Settings;
-use crate::state_dir::{Identity, Lock, Purpose, StateDir, StateError};
+use crate::state_dir::{Identity, Lock, Purpose, StateError};
 
 /// How the executor begins.
 #[derive(Debug, clap::Args)]
@@ -33,22 +34,25 @@ pub(super) struct Args {
     /// Never ask, even at a terminal.
     #[arg(long)]
     non_interactive: bool,
+    #[command(flatten)]
+    here: TheOne,
 }
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
     let settings = common.settings()?;
-    let state = StateDir::at(&settings.state.dir);
+    let here = args.here.of(&settings)?;
+    let state = here.state();
     if let Some(identity) = state.identity()? {
         if args.if_needed {
             return Ok(exit::OK);
         }
         return Err(StateError::Exists {
-            dir: settings.state.dir,
+            dir: here.dir,
             name: identity.name,
         }
         .into());
     }
-    let host = settings.policy.executor.name();
+    let host = here.executor.name();
     if let Some(name) = args.name.as_ref().filter(|name| *name != host) {
         return Err(CommandError::Usage(format!(
             "the settings call this host {host}, not {name}; set [host] name = \"{name}\" in {} first",
@@ -64,12 +68,12 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let adopt = choose(args, &settings, origin, out)?;
     state.make()?;
     let lock = Lock::take(&state, Purpose::Other("init"))?;
-    let identity = Identity::random(host).map_err(CommandError::Random)?;
+    let identity = Identity::random(&here.executor).map_err(CommandError::Random)?;
     let key = host_key::read_or_make(&state, &lock).map_err(StateError::Key)?;
     state.create(&lock, &identity, &adopt, now())?;
     out.line(format_args!(
-        "host/{host} is executor {}, and begins with commit {adopt}.",
-        identity.id
+        "{} is executor {}, and begins with commit {adopt}.",
+        here.executor, identity.id
     ))?;
     out.line(format_args!("Its key: {}", key.public()))?;
     out.line("Start it: systemctl start muster")?;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use muster_core::diagnostic::visible;
+use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::ledger::held::{self, HeldSteps};
 use muster_core::ledger::{self, LedgerError};
@@ -11,24 +12,31 @@ use muster_git::Ledger;
 use muster_git::ledger::LogEntry;
 use tempfile::TempDir;
 
+use super::here::Those;
 use super::plan::settings_if_any;
 use super::signing::{git, read};
 use super::{CommandError, Common};
-use crate::settings::Settings;
-use crate::state_dir::{StateDir, StateError};
+use crate::settings::{ExecutorSettings, Settings};
+use crate::state_dir::StateError;
 
 /// One executor's ledger.
 pub(super) struct Shelf {
     /// The executor, such as `host/devvm`.
-    pub(super) executor: String,
+    pub(super) executor: Executor,
     path: PathBuf,
     ledger: Ledger,
 }
 
-/// What is looked into, and the settings where it is this host's own.
+/// This machine, and which executors of it are looked at.
+pub(super) struct Here {
+    pub(super) settings: Settings,
+    pub(super) executors: Vec<ExecutorSettings>,
+}
+
+/// What is looked into, and the settings where it is this machine's own.
 pub(super) struct Shelves {
     pub(super) all: Vec<Shelf>,
-    pub(super) here: Option<Settings>,
+    pub(super) here: Option<Here>,
     /// After how many seconds a host counts as silent, where settings say so.
     pub(super) stale: Option<u32>,
     /// What was fetched for this look, and goes with it.
@@ -36,7 +44,11 @@ pub(super) struct Shelves {
 }
 
 /// Opens the ledgers of the whole fleet: in `named`, or where the settings say that hosts push them.
-pub(super) fn fleet(named: Option<&str>, common: &Common) -> Result<Shelves, CommandError> {
+pub(super) fn fleet(
+    named: Option<&str>,
+    those: &Those,
+    common: &Common,
+) -> Result<Shelves, CommandError> {
     let settings = match named {
         Some(_) => settings_if_any(common)?,
         None => Some(common.settings()?),
@@ -46,7 +58,7 @@ pub(super) fn fleet(named: Option<&str>, common: &Common) -> Result<Shelves, Com
         .as_ref()
         .and_then(|it| it.fleet.ledger.as_ref())
         .map(ToString::to_string);
-    let shelves = anywhere(named.or(pushed.as_deref()), common)?;
+    let shelves = anywhere(named.or(pushed.as_deref()), those, common)?;
     Ok(Shelves {
         stale: stale.and_then(|it| u32::try_from(it).ok()),
         ..shelves
@@ -54,41 +66,49 @@ pub(super) fn fleet(named: Option<&str>, common: &Common) -> Result<Shelves, Com
 }
 
 /// Opens the ledgers in `named`: a repository, a clone of one, or where git fetches one from; or this host's own.
-pub(super) fn anywhere(named: Option<&str>, common: &Common) -> Result<Shelves, CommandError> {
+pub(super) fn anywhere(
+    named: Option<&str>,
+    those: &Those,
+    common: &Common,
+) -> Result<Shelves, CommandError> {
     let Some(named) = named else {
-        return open(None, common);
+        return open(None, those, common);
     };
     let copy = tempfile::tempdir().map_err(CommandError::Runtime)?;
     let found = reach(named, copy.path())?;
     Ok(Shelves {
         _copy: Some(copy),
-        ..open(Some(&found), common)?
+        ..open(Some(&found), those, common)?
     })
 }
 
 /// Opens the ledgers in the repository `named`, or this host's.
-pub(super) fn open(named: Option<&Path>, common: &Common) -> Result<Shelves, CommandError> {
+pub(super) fn open(
+    named: Option<&Path>,
+    those: &Those,
+    common: &Common,
+) -> Result<Shelves, CommandError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |source| CommandError::Ledger { path, source }
     };
-    let shelf = |path: &Path, reference: &str| {
+    let shelf = |path: &Path, executor: Executor| {
         Ok(Shelf {
-            executor: reference
-                .strip_prefix("refs/muster/")
-                .unwrap_or(reference)
-                .to_owned(),
+            ledger: Ledger::open(path, &executor.ledger_ref()).map_err(unreadable(path))?,
+            executor,
             path: path.to_owned(),
-            ledger: Ledger::open(path, reference).map_err(unreadable(path))?,
         })
     };
     if let Some(path) = named {
-        let references = Ledger::references(path).map_err(unreadable(path))?;
-        if references.is_empty() {
+        let executors = Ledger::executors(path).map_err(unreadable(path))?;
+        if executors.is_empty() {
             let none = muster_git::LedgerError::Absent(path.to_owned());
             return Err(unreadable(path)(none));
         }
-        let all = references.iter().map(|it| shelf(path, it));
+        let holder = format!("{} holds", path.display());
+        those.are_among(&executors, &holder)?;
+        let wanted = executors.into_iter().filter(|it| those.wants(it));
+        let all = wanted.map(|it| shelf(path, it));
         return Ok(Shelves {
             all: all.collect::<Result<_, CommandError>>()?,
             here: None,
@@ -97,13 +117,20 @@ pub(super) fn open(named: Option<&Path>, common: &Common) -> Result<Shelves, Com
         });
     }
     let settings = common.settings()?;
-    let state = StateDir::at(&settings.state.dir);
-    let Some(identity) = state.identity()? else {
-        return Err(StateError::NotInitialised(settings.state.dir).into());
-    };
+    let executors = those.of(&settings)?;
+    let all = executors.iter().map(|here| {
+        let state = here.state();
+        match state.identity()? {
+            Some(identity) => shelf(&state.ledger(), identity.executor()),
+            None => Err(StateError::NotInitialised(here.dir.clone()).into()),
+        }
+    });
     Ok(Shelves {
-        all: vec![shelf(&state.ledger(), &identity.ledger_ref())?],
-        here: Some(settings),
+        all: all.collect::<Result<_, CommandError>>()?,
+        here: Some(Here {
+            settings,
+            executors,
+        }),
         stale: None,
         _copy: None,
     })
@@ -137,8 +164,7 @@ impl Shelf {
 
     /// Its last sign of life, if it gave one.
     pub(super) fn alive(&self) -> Result<Option<Files>, CommandError> {
-        let reference = format!("refs/muster/alive/{}", self.executor);
-        let found = self.ledger.load_reference(&reference);
+        let found = self.ledger.load_reference(&self.executor.alive_ref());
         Ok(found.map_err(self.unreadable())?.map(|it| it.files))
     }
 
@@ -162,7 +188,7 @@ impl Shelf {
 pub(super) fn reach(named: &str, scratch: &Path) -> Result<PathBuf, CommandError> {
     let path = Path::new(named);
     if path.exists() {
-        if muster_git::Ledger::references(path).is_ok_and(|it| !it.is_empty()) {
+        if Ledger::executors(path).is_ok_and(|it| !it.is_empty()) {
             return Ok(path.to_owned());
         }
         // A clone has branches alone, and knows where the rest is.
@@ -191,7 +217,7 @@ fn fetch(from: &str, scratch: &Path) -> Result<PathBuf, CommandError> {
         "+refs/muster/*:refs/muster/*",
     ]))?;
     // Told of where it was looked for, and not of the copy.
-    if muster_git::Ledger::references(&dir).is_ok_and(|it| it.is_empty()) {
+    if Ledger::executors(&dir).is_ok_and(|it| it.is_empty()) {
         return Err(CommandError::Refused(format!(
             "there is no ledger in {}",
             visible(from)

@@ -8,6 +8,7 @@ mod derive;
 mod error;
 mod explain;
 mod fleet;
+mod here;
 mod history;
 mod import;
 mod init;

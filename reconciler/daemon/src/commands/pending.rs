@@ -5,6 +5,7 @@ use std::path::Path;
 
 use muster_core::accounts::action::Action;
 use muster_core::diagnostic::visible;
+use muster_core::executor::Executor;
 use muster_core::ledger::held::{HeldSteps, Waiting};
 use muster_core::price::Class;
 use muster_core::report::sentence;
@@ -12,6 +13,7 @@ use muster_core::time::Time;
 use muster_host::survey;
 use serde_json::{Value, json};
 
+use super::here::Those;
 use super::paint::Paint;
 use super::status::Format;
 use super::{CommandError, Common, Output, ledgers};
@@ -32,15 +34,20 @@ pub(super) struct Args {
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
+    #[command(flatten)]
+    here: Those,
 }
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
     let named = args.ledger.as_deref();
     let shelves = match args.fleet {
-        true => ledgers::fleet(named, common)?,
-        false => ledgers::anywhere(named, common)?,
+        true => ledgers::fleet(named, &args.here, common)?,
+        false => ledgers::anywhere(named, &args.here, common)?,
     };
-    let root = shelves.here.as_ref().map(|it| it.host.root.as_path());
+    let root = shelves
+        .here
+        .as_ref()
+        .map(|it| it.settings.host.root.as_path());
     let mut executors = Vec::new();
     for shelf in &shelves.all {
         let held = shelf.held()?;
@@ -162,9 +169,13 @@ fn as_json(waiting: &Waiting, loss: Option<&Loss>) -> Value {
     })
 }
 
-fn text(executor: &str, held: Option<&HeldSteps>, losses: &[Option<Loss>], paint: Paint) -> String {
+fn text(
+    executor: &Executor,
+    held: Option<&HeldSteps>,
+    losses: &[Option<Loss>],
+    paint: Paint,
+) -> String {
     let mut out = String::new();
-    let executor = visible(executor);
     let Some(held) = held else {
         return format!("{executor}: no cycle has said yet what waits\n");
     };

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::{Diagnostics, visible};
-use muster_core::executor::Kind;
+use muster_core::executor::{Executor, Kind};
 use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, judge};
 use muster_core::id::StepId;
@@ -20,22 +20,25 @@ use muster_core::ledger::inventory::Inventory;
 use muster_core::plan::{Note, Plan};
 use muster_core::release::TagHorizon;
 use muster_core::report::{
-    self, About, Audience, Basis, FORGE_LIMIT, Host, PolicyFrom, Problem, Recorded,
+    self, About, Audience, Basis, FORGE_LIMIT, PolicyFrom, Problem, Recorded,
 };
 use muster_core::rooms::{Observed, Policy};
 use muster_core::step::Step;
 use muster_core::time::Time;
 use muster_core::world::{Files, Merge, Source as _, World};
 use muster_git::{Origin, Proposals, at};
+use muster_host::Host;
 
 pub use recorded::InventoryError;
 
+use super::here::{self, Those};
 use super::{CommandError, Common, Output, ledgers, now, output};
 use crate::cycle::{CycleError, Preview, preview};
-use crate::executor::{AssembleError, open_host, pinned_policy};
+use crate::executors::AssembleError;
+use crate::executors::host::{open_host, pinned_policy};
 use crate::exit;
 use crate::outside::StateSource;
-use crate::settings::{self, Settings};
+use crate::settings::{self, ExecutorSettings, Settings};
 use crate::state_dir::StateDir;
 
 /// What to plan.
@@ -57,15 +60,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     inventory: Option<PathBuf>,
     /// Plan for this host of the fleet, as it last told in its ledger.
-    #[arg(long, value_name = "NAME", conflicts_with = "record")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["record", "executor"])]
     host: Option<String>,
     /// Where the fleet's ledgers are, in place of what the settings say: a repository, or where git fetches it from.
-    #[arg(
-        long,
-        value_name = "WHERE",
-        requires = "host",
-        conflicts_with = "inventory"
-    )]
+    #[arg(long, value_name = "WHERE", conflicts_with = "inventory")]
     ledger: Option<String>,
     /// Write down what was read on this host, for `--inventory` elsewhere; with `-`, on standard output and without a plan.
     #[arg(long, value_name = "FILE", conflicts_with = "inventory")]
@@ -73,6 +71,8 @@ pub(super) struct Args {
     /// For people, for programs, or as it is told on a proposal.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
+    #[command(flatten)]
+    here: Those,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -84,6 +84,24 @@ enum Format {
     Json,
     /// The comment on a proposal.
     Markdown,
+}
+
+impl Args {
+    /// Which recorded executor is planned for, where one was named.
+    fn recorded_executor(&self) -> Result<Option<Executor>, CommandError> {
+        let Some(name) = &self.host else {
+            return match self.here.named() {
+                [] => Ok(None),
+                [only] => Ok(Some(only.clone())),
+                _ => Err(CommandError::Usage(
+                    "what was recorded is planned for one --executor at a time".into(),
+                )),
+            };
+        };
+        let host = Executor::of(Kind::Host, name);
+        let wrong = || CommandError::Usage(format!("{} is no name of a host", visible(name)));
+        host.map(Some).ok_or_else(wrong)
+    }
 }
 
 /// What is planned: the files, and by which commits they are named.
@@ -104,9 +122,13 @@ struct Ground {
 }
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
-    match (&args.inventory, &args.host) {
+    match (&args.inventory, args.recorded_executor()) {
         (Some(inventory), _) => for_a_recorded_host(inventory, args, common, out),
-        (None, Some(_)) => {
+        (None, Ok(None)) if args.ledger.is_some() => Err(CommandError::Usage(
+            "say whose plan with --host or --executor, beside --ledger".into(),
+        )),
+        (None, wanted) if args.host.is_some() || args.ledger.is_some() => {
+            wanted?;
             let copy = tempfile::tempdir().map_err(CommandError::Runtime)?;
             let pushed = match &args.ledger {
                 Some(named) => Some(named.clone()),
@@ -125,17 +147,32 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             let ledger = ledgers::reach(&pushed, copy.path())?;
             for_a_recorded_host(&ledger, args, common, out)
         }
-        (None, None) => for_this_host(args, common, out),
+        (None, _) => for_this_machine(args, common, out),
     }
 }
 
-fn for_this_host(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
+fn for_this_machine(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
     let settings = common.settings()?;
     super::start_log(&settings, common);
-    let state = StateDir::at(&settings.state.dir);
-    let facts = state.look_now(settings.policy.executor.name())?.facts;
+    let mut all = args.here.of(&settings)?;
+    if args.record.is_some() || matches!(args.format, Format::Json) {
+        // One document, of one executor.
+        all = vec![here::only(all)?];
+    }
+    here::for_each(&all, out, |here, out| for_one(here, &settings, args, out))
+}
+
+fn for_one(
+    here: &ExecutorSettings,
+    settings: &Settings,
+    args: &Args,
+    out: &mut Output,
+) -> Result<u8, CommandError> {
+    let state = here.state();
+    let facts = state.look_now(&here.executor)?.facts;
+    let mut world = world_of(here, settings, &state)?;
     let ground = Ground {
-        policy: pinned_policy(&settings, &facts),
+        policy: pinned_policy(settings, &facts),
         policy_from: PolicyFrom::Settings,
         recorded: Recorded::Live,
         now: now().max(facts.latest),
@@ -147,8 +184,21 @@ fn for_this_host(args: &Args, common: &Common, out: &mut Output) -> Result<u8, C
         settings.state.url.as_ref(),
         &settings.state.branch,
     )?;
-    let mut world = open_host(&settings, &state).map_err(AssembleError::Host)?;
     planned(args, &ground, &subject, &mut world, out)
+}
+
+/// What an executor of this machine keeps, to be read.
+fn world_of(
+    here: &ExecutorSettings,
+    settings: &Settings,
+    state: &StateDir,
+) -> Result<Host, AssembleError> {
+    match here.executor.kind() {
+        Kind::Host => open_host(settings, state).map_err(AssembleError::Host),
+        Kind::Guests | Kind::Cluster | Kind::Ca => {
+            Err(AssembleError::NotKept(here.executor.clone()))
+        }
+    }
 }
 
 fn for_a_recorded_host(
@@ -161,8 +211,8 @@ fn for_a_recorded_host(
     if let Some(settings) = &settings {
         super::start_log(settings, common);
     }
-    let mut world =
-        recorded::read(inventory, args.host.as_deref()).map_err(CommandError::Inventory)?;
+    let mut world = recorded::read(inventory, args.recorded_executor()?.as_ref())
+        .map_err(CommandError::Inventory)?;
     let name = world.executor.clone();
     let (policy, policy_from) = match (&world.policy, &settings) {
         // What that host's own administrator decided.
@@ -211,23 +261,29 @@ pub(super) struct Now {
     pub(super) plan: Plan,
 }
 
-/// The steps of the plan that a cycle would make now, each with those that it needs.
+/// The steps of the plans that a cycle would make now, each with its executor and those steps that it needs.
 pub(super) fn steps_now(
-    settings: &Settings,
-) -> Result<Vec<(Arc<Step>, Vec<StepId>)>, CommandError> {
-    let Some(Now { plan, .. }) = ground_now(settings)? else {
-        return Ok(Vec::new());
-    };
-    let steps = plan.steps().iter();
-    Ok(steps
-        .map(|it| (Arc::clone(&it.step), it.needs.clone()))
-        .collect())
+    here: &ledgers::Here,
+) -> Result<Vec<(Executor, Arc<Step>, Vec<StepId>)>, CommandError> {
+    let mut all = Vec::new();
+    for one in &here.executors {
+        let Some(Now { plan, .. }) = ground_now(one, &here.settings)? else {
+            continue;
+        };
+        for it in plan.steps() {
+            all.push((one.executor.clone(), Arc::clone(&it.step), it.needs.clone()));
+        }
+    }
+    Ok(all)
 }
 
 /// What a cycle would plan now; `None` where the commit cannot be planned.
-pub(super) fn ground_now(settings: &Settings) -> Result<Option<Now>, CommandError> {
-    let state = StateDir::at(&settings.state.dir);
-    let facts = state.look_now(settings.policy.executor.name())?.facts;
+pub(super) fn ground_now(
+    here: &ExecutorSettings,
+    settings: &Settings,
+) -> Result<Option<Now>, CommandError> {
+    let state = here.state();
+    let facts = state.look_now(&here.executor)?.facts;
     let what = Args {
         branch: None,
         commit: None,
@@ -238,6 +294,7 @@ pub(super) fn ground_now(settings: &Settings) -> Result<Option<Now>, CommandErro
         ledger: None,
         record: None,
         format: Format::Human,
+        here: Those::default(),
     };
     let Subject { head, files, .. } = find(
         &what,
@@ -249,7 +306,7 @@ pub(super) fn ground_now(settings: &Settings) -> Result<Option<Now>, CommandErro
     let Ok(files) = files else {
         return Ok(None);
     };
-    let mut world = open_host(settings, &state).map_err(AssembleError::Host)?;
+    let mut world = world_of(here, settings, &state)?;
     let policy = pinned_policy(settings, &facts);
     let now = now().max(facts.latest);
     match preview(&facts, &mut world, &policy, now, &head, &files) {
@@ -475,7 +532,7 @@ fn planned<W: World>(
     }
     let bounds = plan.bounds(policy, observed, facts, *now);
     let verdict = judge(plan, &bounds, facts, &Approvals::of_begun(facts), *now);
-    let hosts = [Host {
+    let hosts = [report::Host {
         executor: policy.executor(),
         plan,
         verdict: &verdict,

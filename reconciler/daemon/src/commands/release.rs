@@ -15,13 +15,14 @@ use muster_core::release::{Code, ObjectKind, Refusal, TagHorizon, authenticate};
 use muster_core::world::{Heads, RawTag, Source as _, TrustStore as _};
 use muster_git::{Origin, Proposals};
 
+use super::here::Those;
 use super::signing::{SignArgs, Signer, confirm, deliver, full_tag, raw_tag};
 use super::{CommandError, Common, Output, now};
 use crate::cycle::trust_is_wrong;
-use crate::executor::AssembleError;
+use crate::executors::AssembleError;
 use crate::exit;
 use crate::outside::StateSource;
-use crate::settings::Settings;
+use crate::settings::{ExecutorSettings, Settings};
 use crate::trust::TrustFile;
 
 /// What is done with releases.
@@ -29,6 +30,8 @@ use crate::trust::TrustFile;
 pub(super) struct Args {
     #[command(subcommand)]
     what: What,
+    #[command(flatten)]
+    here: Those,
 }
 
 #[derive(Debug, Subcommand)]
@@ -57,7 +60,7 @@ enum What {
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
     match &args.what {
-        What::Propose(args) => propose::run(args, common, out),
+        What::Propose(propose) => propose::run(propose, &args.here, common, out),
         What::Sign { file, signing } => {
             let bytes = if file == Path::new("-") {
                 let mut bytes = Vec::new();
@@ -84,8 +87,8 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             out.text(&statement.render())?;
             sign(&statement, signing, common, out)
         }
-        What::Verify(args) => verify::run(args, common, out),
-        What::List(args) => list::run(args, common, out),
+        What::Verify(verify) => verify::run(verify, &args.here, common, out),
+        What::List(list) => list::run(list, &args.here, common, out),
     }
 }
 
@@ -118,7 +121,10 @@ fn sign(
     let name = statement.tag_name(signer.key.blob());
     // Where this machine trusts somebody, a key that no host would take is told at once.
     let root = match super::plan::settings_if_any(common)? {
-        Some(settings) => root_here(&settings).ok().flatten(),
+        Some(settings) => {
+            let here = Those::default().of(&settings)?;
+            root_here(&settings, &here).ok().flatten()
+        }
         None => None,
     };
     signer.sign(
@@ -134,21 +140,23 @@ fn sign(
     Ok(exit::OK)
 }
 
-/// The trust root in force here.
+/// The trust root in force for these executors of this machine.
 ///
 /// # Errors
 /// Why the one that is there is not taken.
-fn root_here(settings: &Settings) -> Result<Option<Arc<Root>>, String> {
+fn root_here(settings: &Settings, here: &[ExecutorSettings]) -> Result<Option<Arc<Root>>, String> {
     let Some(root) = TrustFile::at(&settings.trust).read()? else {
         return Ok(None);
     };
-    let known = super::trust::facts(settings).and_then(|it| it.trust);
-    match trust_is_wrong(&root, known.as_ref()) {
-        None => Ok(Some(root)),
-        Some(wrong) => Err(format!(
-            "the trust root here is not taken: {wrong}; see `muster trust verify`"
-        )),
+    for one in here {
+        let known = super::trust::facts(one).and_then(|it| it.trust);
+        if let Some(wrong) = trust_is_wrong(&root, known.as_ref()) {
+            return Err(format!(
+                "the trust root here is not taken: {wrong}; see `muster trust verify`"
+            ));
+        }
     }
+    Ok(Some(root))
 }
 
 /// The origin, or another repository, for one look: through a mirror of its own, so that no daemon is disturbed.

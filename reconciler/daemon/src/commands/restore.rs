@@ -7,22 +7,26 @@ use muster_core::gate::{Approvals, PENDING_SIGNATURE, judge};
 use muster_core::people::Stage;
 use muster_core::rooms;
 
+use super::here::TheOne;
 use super::{CommandError, Common, Output, now, plan};
 use crate::exit;
-use crate::state_dir::{Lock, Purpose, StateDir, poke};
+use crate::state_dir::{Lock, Purpose, poke};
 
 /// Whom.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Their name in the roster.
     user: String,
+    #[command(flatten)]
+    here: TheOne,
 }
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
     let settings = common.settings()?;
     super::start_log(&settings, common);
+    let here = args.here.of(&settings)?;
     let user = &args.user;
-    let Some(ground) = plan::ground_now(&settings)? else {
+    let Some(ground) = plan::ground_now(&here, &settings)? else {
         return Err(CommandError::Refused(
             "there is no valid commit to plan by; see `muster status`".into(),
         ));
@@ -76,7 +80,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     if code != exit::OK {
         return Ok(code);
     }
-    let state = StateDir::at(&settings.state.dir);
+    let state = here.state();
     match Lock::holder(&state)? {
         Some(holder) if holder.command == Purpose::Run.word() => {
             let pid = poke(&state)?;

@@ -5,25 +5,24 @@ mod together;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_core::world::Files;
-use tokio::sync::mpsc;
+use muster_core::executor::Kind;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::{CommandError, Common, now};
 use crate::bot::{self, Hints};
 use crate::cycle::chain;
+use crate::daemon::loops::{self, Begin as Anew, ExecutorLoop};
 use crate::daemon::{
-    Cycle, Ended, Health, Knock, Pace, Pulse, Pulsing, Silent, Summary, Systemd, Why,
+    Cycle, Ended, Event, Health, Knock, Pace, Pulse, Pulsing, Silent, Summary, Supervisor, Systemd,
+    Why, trouble,
 };
-use crate::executor::{AssembleError, Console, Executor};
+use crate::executors::{AssembleError, Console, OpenedExecutor, Worker, host};
 use crate::exit;
-use crate::host_key;
 use crate::http::{Doors, Server};
-use crate::journal::Opened;
-use crate::outside::{LedgerRepository, facts_of};
-use crate::settings::executors::ExecutorSettings;
-use crate::settings::{Role, Settings};
-use crate::state_dir::{Identity, Lock, Purpose, StateDir, StateError};
-use together::{Anew, Member, listen, together};
+use crate::settings::{ExecutorSettings, Role, Settings};
+use crate::state_dir::{Lock, Purpose, StateDir, StateError};
+use together::{Member, for_ever, listen, together};
 
 /// However often the forge says that the branch has moved, a host fetches no more often than this.
 const AGENT_KNOCKS: Duration = Duration::from_secs(2);
@@ -45,46 +44,87 @@ pub struct Args {
 
 /// What runs in each role, put together out of what there is.
 struct Parts<A, B> {
-    /// The agent's cycle, out of the state of its executor.
+    /// An agent's cycle, out of the opened state of its executor; anew where one of several has gone down.
     agent: A,
     /// The bot's, out of the settings and where it is told to look first; anew when one has come to its end.
     bot: B,
 }
 
-/// Takes the lock, opens the state, and does what the roles ask until told to stop.
+/// Takes the locks, opens the states, and does what the roles ask until told to stop.
 ///
 /// # Errors
-/// When there is no state, somebody else is at work on it, or it cannot be used.
+/// When there is no state, somebody else is at work on it, or it cannot be used; of several executors, each is told of and
+/// the others are kept.
 pub fn run(args: &Args, common: &Common) -> Result<u8, CommandError> {
-    let agent = |settings: &Settings, state: &StateDir, opened, ledger| {
-        let console = if args.once {
-            Console::Person
-        } else {
-            Console::Log
-        };
-        let Opened {
-            journal,
-            replayed,
-            torn: _,
-        } = opened;
-        let executor =
-            Executor::assemble(settings, state, journal, replayed, ledger, console, now)?;
-        Ok(Box::new(executor) as Box<dyn Cycle>)
+    let console = if args.once {
+        Console::Person
+    } else {
+        Console::Log
     };
+    let agent =
+        move |settings: &Settings, here: &ExecutorSettings, opened: OpenedExecutor| match here
+            .executor
+            .kind()
+        {
+            Kind::Host => {
+                let kept = host::keep(settings, &opened.state, &opened.opened.replayed.facts)?;
+                let worker = Worker::assemble(settings, opened, kept, console, now)?;
+                Ok(Box::new(worker) as Box<dyn Cycle>)
+            }
+            Kind::Guests | Kind::Cluster | Kind::Ca => {
+                Err(AssembleError::NotKept(here.executor.clone()).into())
+            }
+        };
     let bot =
         |settings: &Settings, state: &StateDir, hints| bot::assemble(settings, state, hints, now);
     run_with(args, common, Parts { agent, bot })
 }
 
+/// Where a loop hears what happens outside.
+type Ears = (UnboundedSender<Event>, UnboundedReceiver<Event>);
+
+/// The bot of this process, before it turns: its first cycle, and how to make another.
+struct Bot {
+    cycle: Box<dyn Cycle>,
+    make: Arc<dyn Fn() -> Result<Box<dyn Cycle>, bot::AssembleError> + Send + Sync>,
+    hints: Hints,
+    ears: Ears,
+}
+
+impl Bot {
+    /// The loop that it becomes, and what begins it anew.
+    fn member(self, knock: Knock, pulse: Pulse, supervisor: Box<dyn Supervisor>) -> (Member, Anew) {
+        let Self {
+            cycle, make, ears, ..
+        } = self;
+        let anew = {
+            let pulse = pulse.clone();
+            move || {
+                let cycle = make().map_err(|error| chain(&error))?;
+                let pulse = pulse.clone();
+                Ok(Box::new(Pulsing { cycle, pulse }) as Box<dyn Cycle>)
+            }
+        };
+        let (send, events) = ears;
+        let member = Member {
+            cycle: Box::new(Pulsing { cycle, pulse }),
+            pace: BOT_PACE,
+            supervisor,
+            knock,
+            send,
+            events,
+        };
+        (member, Arc::new(anew) as Anew)
+    }
+}
+
 /// The same with other cycles in place of the real ones.
 fn run_with<A, B>(args: &Args, common: &Common, parts: Parts<A, B>) -> Result<u8, CommandError>
 where
-    A: FnOnce(
-        &Settings,
-        &StateDir,
-        Opened,
-        (LedgerRepository, Files),
-    ) -> Result<Box<dyn Cycle>, CommandError>,
+    A: Fn(&Settings, &ExecutorSettings, OpenedExecutor) -> Result<Box<dyn Cycle>, CommandError>
+        + Send
+        + Sync
+        + 'static,
     B: Fn(&Settings, &StateDir, Hints) -> Result<Box<dyn Cycle>, bot::AssembleError>
         + Send
         + Sync
@@ -92,82 +132,177 @@ where
 {
     let settings = common.settings()?;
     super::start_log(&settings, common);
-    let state = StateDir::at(&settings.state.dir);
-    // One at most: this version keeps nothing but its host.
-    let executor = settings.executors().into_iter().next();
+    let executors = settings.executors();
     // Looked at first, since a lock in a directory that nobody initialised would be state. A bot has none to lose.
-    let identity = match &executor {
-        Some(ExecutorSettings { dir, .. }) => {
-            let not_there = || StateError::NotInitialised(dir.clone());
-            Some(StateDir::at(dir).identity()?.ok_or_else(not_there)?)
-        }
-        None => None,
-    };
+    if let [here] = executors.as_slice()
+        && StateDir::at(&here.dir).identity()?.is_none()
+    {
+        return Err(StateError::NotInitialised(here.dir.clone()).into());
+    }
     let has_bot = settings.fleet.roles.contains(&Role::Bot) && settings.forge.is_some();
-    if identity.is_none() && !has_bot {
+    if executors.is_empty() && !has_bot {
         return Err(CommandError::NothingToDo);
     }
-    state.make()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(CommandError::Runtime)?;
-    let ((agent_send, agent_events), (bot_send, bot_events)) =
-        (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-    // Before the lock says who we are: a poke that came earlier would end the process.
+    let ears: Vec<Ears> = executors
+        .iter()
+        .map(|_| mpsc::unbounded_channel())
+        .collect();
+    let bot_ears = mpsc::unbounded_channel();
+    let senders: Vec<_> = ears
+        .iter()
+        .chain([&bot_ears])
+        .map(|it| it.0.clone())
+        .collect();
+    // Before a lock says who we are: a poke that came earlier would end the process.
     runtime
-        .block_on(async { listen(&[agent_send.clone(), bot_send.clone()]) })
+        .block_on(async { listen(&senders) })
         .map_err(CommandError::Runtime)?;
-    let lock = Lock::take(&state, Purpose::Run)?;
-    let agent = match &identity {
-        Some(identity) => {
-            let (opened, ledger) = open_executor(&settings, &state, &lock, identity)?;
-            Some((parts.agent)(&settings, &state, opened, ledger)?)
+    let state = StateDir::at(&settings.state.dir);
+    let is_shared = executors.iter().any(|it| it.dir == settings.state.dir);
+    let _lock = match has_bot && !is_shared {
+        true => {
+            state.make()?;
+            Some(Lock::take(&state, Purpose::Run)?)
         }
-        None => None,
+        false => None,
     };
+    let agents = {
+        let settings = settings.clone();
+        let agent = parts.agent;
+        Agents {
+            begin: Arc::new(move |here| agent(&settings, here, OpenedExecutor::open(here, now())?)),
+            first: None,
+        }
+    };
+    let agents = agents.assembled_if_alone(&executors)?;
+    let bot = match has_bot {
+        true => Some(bot_of(&settings, state, parts.bot, bot_ears)?),
+        false => None,
+    };
+    if args.once {
+        return Ok(once(agents, &executors, bot));
+    }
+    at_work(&settings, agents, executors, ears, bot, &runtime)
+}
+
+fn bot_of<B>(
+    settings: &Settings,
+    state: StateDir,
+    assemble: B,
+    ears: Ears,
+) -> Result<Bot, CommandError>
+where
+    B: Fn(&Settings, &StateDir, Hints) -> Result<Box<dyn Cycle>, bot::AssembleError>
+        + Send
+        + Sync
+        + 'static,
+{
     let hints = Hints::default();
     let make = {
-        let (settings, state, hints) = (settings.clone(), state.clone(), hints.clone());
-        move || (parts.bot)(&settings, &state, hints.clone())
+        let (settings, hints) = (settings.clone(), hints.clone());
+        Arc::new(move || assemble(&settings, &state, hints.clone()))
     };
-    let bot = if has_bot { Some(make()?) } else { None };
-    if args.once {
-        let mut worst = Health::Well;
-        let mut once = |cycle: &mut dyn Cycle| {
-            let Summary { health, line, .. } = cycle.run(Why::Started, &|| false);
-            tracing::info!("{line}");
-            worst = worst.max(health);
-        };
-        if let Some(mut agent) = agent {
-            once(agent.as_mut());
-            // The process ends here: what is known of tens of thousands of people need not be taken apart for that.
-            std::mem::forget(agent);
+    Ok(Bot {
+        cycle: make()?,
+        make,
+        hints,
+        ears,
+    })
+}
+
+/// The agents of this process.
+struct Agents {
+    /// Opens an executor's state and puts its cycle together.
+    begin: Arc<dyn Fn(&ExecutorSettings) -> Result<Box<dyn Cycle>, CommandError> + Send + Sync>,
+    /// Of the only one, already put together.
+    first: Option<Box<dyn Cycle>>,
+}
+
+impl Agents {
+    /// An executor that is the only one is put together at once: without it there is nothing to do.
+    fn assembled_if_alone(mut self, executors: &[ExecutorSettings]) -> Result<Self, CommandError> {
+        if let [here] = executors {
+            self.first = Some((self.begin)(here)?);
+            trouble::clear(&StateDir::at(&here.dir));
         }
-        // A bot gives back the lead where it is let go of.
-        if let Some(mut bot) = bot {
-            once(bot.as_mut());
-        }
-        return Ok(match worst {
-            Health::Well => exit::OK,
-            Health::Failed => exit::FAILED,
-            Health::Broken => exit::STATE,
-        });
+        Ok(self)
     }
-    let (agent_knock, bot_knock) = (Knock::default(), Knock::default());
-    let (agent_pulse, bot_pulse) = (Pulse::default(), Pulse::default());
+}
+
+/// One cycle of each, and how the worst of them went.
+fn once(agents: Agents, executors: &[ExecutorSettings], bot: Option<Bot>) -> u8 {
+    let mut worst = Health::Well;
+    let mut once = |cycle: &mut dyn Cycle| {
+        let Summary { health, line, .. } = cycle.run(Why::Started, &|| false);
+        tracing::info!("{line}");
+        worst = worst.max(health);
+    };
+    let mut broken = false;
+    let begun: Vec<Box<dyn Cycle>> = match agents.first {
+        Some(only) => vec![only],
+        None => executors
+            .iter()
+            .filter_map(|here| match (agents.begin)(here) {
+                Ok(cycle) => Some(cycle),
+                Err(error) => {
+                    tracing::error!("{} is not kept: {}.", here.executor, chain(&error));
+                    broken = true;
+                    None
+                }
+            })
+            .collect(),
+    };
+    for mut agent in begun {
+        once(agent.as_mut());
+        // The process ends here: what is known of tens of thousands of people need not be taken apart for that.
+        std::mem::forget(agent);
+    }
+    // A bot gives back the lead where it is let go of.
+    if let Some(mut bot) = bot {
+        once(bot.cycle.as_mut());
+    }
+    if broken {
+        worst = Health::Broken;
+    }
+    match worst {
+        Health::Well => exit::OK,
+        Health::Failed => exit::FAILED,
+        Health::Broken => exit::STATE,
+    }
+}
+
+/// Runs all loops until told to stop.
+fn at_work(
+    settings: &Settings,
+    agents: Agents,
+    executors: Vec<ExecutorSettings>,
+    ears: Vec<Ears>,
+    bot: Option<Bot>,
+    runtime: &Runtime,
+) -> Result<u8, CommandError> {
+    let inside = |_: &ExecutorSettings| (Knock::default(), Pulse::default());
+    let rhythms: Vec<(Knock, Pulse)> = executors.iter().map(inside).collect();
+    let (bot_knock, bot_pulse) = (Knock::default(), Pulse::default());
     if let Some(http) = &settings.http {
-        let doors = Doors {
-            agent: agent
-                .is_some()
-                .then(|| (agent_knock.clone(), settings.state.branch.clone())),
-            bot: bot.is_some().then(|| (bot_knock.clone(), hints)),
+        let door = match rhythms.as_slice() {
+            [] => None,
+            [(knock, _)] => Some(knock.clone()),
+            several => {
+                let (door, knocks) = (Knock::default(), several.iter().map(|it| it.0.clone()));
+                runtime.spawn(door.clone().pass_on(knocks.collect()));
+                Some(door)
+            }
         };
-        let there = [
-            agent.is_some().then(|| agent_pulse.clone()),
-            bot.is_some().then(|| bot_pulse.clone()),
-        ];
-        let pulses = there.into_iter().flatten().collect();
+        let doors = Doors {
+            agent: door.map(|knock| (knock, settings.state.branch.clone())),
+            bot: bot.as_ref().map(|it| (bot_knock.clone(), it.hints.clone())),
+        };
+        let mut pulses: Vec<Pulse> = rhythms.iter().map(|it| it.1.clone()).collect();
+        pulses.extend(bot.is_some().then(|| bot_pulse.clone()));
         let server = Server::prepare(http, settings.forge.as_ref(), doors, pulses)?;
         runtime.spawn(async {
             if let Err(error) = server.run().await {
@@ -175,248 +310,69 @@ where
             }
         });
     }
-    let is_alone = agent.is_none();
-    let ended = runtime.block_on(together(
-        agent.zip(executor).map(|(cycle, executor)| Member {
-            cycle: Box::new(Pulsing {
-                cycle,
-                pulse: agent_pulse,
-            }),
-            pace: Pace {
-                poll: executor.poll,
-                drift: executor.drift,
-                knocks: AGENT_KNOCKS,
-            },
-            supervisor: Box::new(Systemd::from_environment()),
-            knock: agent_knock,
-            send: agent_send,
-            events: agent_events,
-        }),
-        bot.map(|cycle| {
-            let anew = {
-                let pulse = bot_pulse.clone();
-                move || {
-                    let cycle = make().map_err(|error| chain(&error))?;
-                    let pulse = pulse.clone();
-                    Ok(Box::new(Pulsing { cycle, pulse }) as Box<dyn Cycle>)
-                }
-            };
-            let pulse = bot_pulse;
-            let member = Member {
-                cycle: Box::new(Pulsing { cycle, pulse }),
-                pace: BOT_PACE,
-                supervisor: if is_alone {
-                    Box::new(Systemd::from_environment())
-                } else {
-                    Box::new(Silent)
-                },
-                knock: bot_knock,
-                send: bot_send,
-                events: bot_events,
-            };
-            (member, Arc::new(anew) as Anew)
-        }),
-    ));
-    drop(lock);
-    Ok(match ended {
+    let with_bot = |bot: Bot, supervisor| bot.member(bot_knock, bot_pulse, supervisor);
+    let each = executors.into_iter().zip(ears).zip(rhythms);
+    if let (None, true) = (&agents.first, each.len() > 0) {
+        let begin = |here: ExecutorSettings| {
+            let begin = Arc::clone(&agents.begin);
+            Arc::new(move || begin(&here).map_err(|error| chain(&error))) as Anew
+        };
+        let loops = each.map(|((here, (send, events)), (knock, pulse))| ExecutorLoop {
+            executor: here.executor.clone(),
+            state: StateDir::at(&here.dir),
+            pace: pace_of(&here),
+            begin: begin(here),
+            knock,
+            pulse,
+            send,
+            events,
+        });
+        let mut loops = loops::begin(loops.collect()).map_err(CommandError::Runtime)?;
+        let bot = bot.map(|it| with_bot(it, Box::new(Silent)));
+        runtime.block_on(several(&mut loops, bot, &mut Systemd::from_environment()));
+        return Ok(exit::OK);
+    }
+    let only = each.zip(agents.first).next();
+    let agent = only.map(|(((here, (send, events)), (knock, pulse)), cycle)| Member {
+        cycle: Box::new(Pulsing { cycle, pulse }),
+        pace: pace_of(&here),
+        supervisor: Box::new(Systemd::from_environment()),
+        knock,
+        send,
+        events,
+    });
+    let supervisor: Box<dyn Supervisor> = match agent {
+        Some(_) => Box::new(Silent),
+        None => Box::new(Systemd::from_environment()),
+    };
+    let bot = bot.map(|it| with_bot(it, supervisor));
+    Ok(match runtime.block_on(together(agent, bot)) {
         Ended::Stopped => exit::OK,
         Ended::Broken => exit::STATE,
     })
 }
 
-/// What an executor keeps, for the process that holds the lock.
-fn open_executor(
-    settings: &Settings,
-    state: &StateDir,
-    lock: &Lock,
-    identity: &Identity,
-) -> Result<(Opened, (LedgerRepository, Files)), CommandError> {
-    // Older versions made none.
-    let key = host_key::read_or_make(state, lock).map_err(StateError::Key)?;
-    let (ledger, files) = LedgerRepository::open(&state.ledger(), &identity.ledger_ref())
-        .map_err(AssembleError::Repositories)?;
-    let ledger = ledger.signing_with(Arc::new(key));
-    let facts = facts_of(&files).map_err(AssembleError::Repositories)?;
-    let opened = state.open(lock, settings.policy.executor.name(), facts, now())?;
-    if opened.torn > 0 {
-        tracing::warn!(
-            bytes = opened.torn,
-            "The last record of the journal was never finished; it was dropped."
-        );
+/// The loops of several executors, and the bot's beside them, until all are told to stop.
+async fn several(
+    loops: &mut loops::Loops,
+    bot: Option<(Member, Anew)>,
+    supervisor: &mut dyn Supervisor,
+) {
+    let bot = async {
+        if let Some((member, anew)) = bot {
+            for_ever(member, anew).await;
+        }
+    };
+    tokio::join!(loops.watch_over(now, supervisor), bot);
+}
+
+fn pace_of(here: &ExecutorSettings) -> Pace {
+    Pace {
+        poll: here.poll,
+        drift: here.drift,
+        knocks: AGENT_KNOCKS,
     }
-    Ok((opened, (ledger, files)))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
-    use std::path::{Path, PathBuf};
-
-    use muster_core::time::Time;
-
-    use super::*;
-    use crate::state_dir::Identity;
-
-    struct Once(Health);
-
-    impl Cycle for Once {
-        fn has_moved(&mut self) -> bool {
-            false
-        }
-        fn run(&mut self, _: Why, stop: &dyn Fn() -> bool) -> Summary {
-            assert!(!stop());
-            Summary {
-                health: self.0,
-                line: String::new(),
-                due_in: None,
-            }
-        }
-        fn watch_paths(&self) -> Vec<PathBuf> {
-            Vec::new()
-        }
-    }
-
-    const FORGE: &str = "[forge]\nkind = \"github\"\nrepository = \"team/state\"\ntoken = \"t\"\n";
-
-    fn common(dir: &Path, more: &str) -> Common {
-        let config = dir.join("muster.toml");
-        let text = format!(
-            "[state]\ndir = \"{}\"\n[host]\nname = \"devvm\"\n{more}",
-            dir.join("state").display()
-        );
-        fs::write(&config, text).unwrap();
-        fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
-        Common {
-            config,
-            verbose: 0,
-            log_format: None,
-        }
-    }
-
-    fn assert_locked(state: &StateDir) {
-        assert!(
-            matches!(
-                Lock::take(state, Purpose::Run),
-                Err(StateError::Held { .. })
-            ),
-            "a cycle is made only under the lock"
-        );
-    }
-
-    /// One cycle of each role that the settings have.
-    fn once(dir: &Path, more: &str, agent: Health, bot: Health) -> Result<u8, CommandError> {
-        let parts = Parts {
-            agent: |_: &Settings, state: &StateDir, opened: Opened, _| {
-                assert_locked(state);
-                assert_eq!(opened.replayed.facts.name, "devvm");
-                Ok(Box::new(Once(agent)) as Box<dyn Cycle>)
-            },
-            bot: move |settings: &Settings, state: &StateDir, _: Hints| {
-                assert_locked(state);
-                assert!(settings.forge.is_some());
-                Ok(Box::new(Once(bot)) as Box<dyn Cycle>)
-            },
-        };
-        run_with(&Args { once: true }, &common(dir, more), parts)
-    }
-
-    fn initialise(state: &StateDir) -> Lock {
-        state.make().unwrap();
-        let lock = Lock::take(state, Purpose::Other("init")).unwrap();
-        let adopt = "a".repeat(40).parse().unwrap();
-        state
-            .create(&lock, &Identity::random("devvm").unwrap(), &adopt, Time(1))
-            .unwrap();
-        lock
-    }
-
-    const CODES: [(Health, u8); 3] = [
-        (Health::Well, exit::OK),
-        (Health::Failed, exit::FAILED),
-        (Health::Broken, exit::STATE),
-    ];
-
-    #[test]
-    fn it_makes_no_state_and_says_how_the_cycle_went() {
-        let dir = tempfile::tempdir().unwrap();
-        let once = |health| once(dir.path(), "", health, Health::Broken);
-        let error = once(Health::Well).unwrap_err();
-        assert_eq!(error.exit_code(), exit::CONFIG);
-        assert!(!dir.path().join("state").exists());
-
-        let lock = initialise(&StateDir::at(&dir.path().join("state")));
-        assert_eq!(once(Health::Well).unwrap_err().exit_code(), exit::BUSY);
-        drop(lock);
-        for (health, code) in CODES {
-            assert_eq!(once(health).unwrap(), code);
-        }
-    }
-
-    #[test]
-    fn a_bot_alone_needs_no_executor_and_a_forge() {
-        let dir = tempfile::tempdir().unwrap();
-        let alone = "[fleet]\nroles = [\"bot\"]\n";
-        let once = |more: &str, health| once(dir.path(), more, Health::Broken, health);
-        let error = once(alone, Health::Well).unwrap_err();
-        assert_eq!(error.exit_code(), exit::CONFIG);
-        assert!(error.help().unwrap().contains("[forge]"));
-        assert!(!dir.path().join("state").exists());
-
-        for (health, code) in CODES {
-            assert_eq!(once(&format!("{alone}{FORGE}"), health).unwrap(), code);
-        }
-        let mode = fs::metadata(dir.path().join("state"))
-            .unwrap()
-            .permissions();
-        assert_eq!(mode.mode() & 0o7777, 0o700);
-        assert!(
-            !StateDir::at(&dir.path().join("state"))
-                .identity_file()
-                .exists()
-        );
-    }
-
-    #[test]
-    fn both_roles_run_and_the_worse_of_them_counts() {
-        let dir = tempfile::tempdir().unwrap();
-        drop(initialise(&StateDir::at(&dir.path().join("state"))));
-        for (health, code) in CODES {
-            assert_eq!(once(dir.path(), FORGE, Health::Well, health).unwrap(), code);
-            assert_eq!(once(dir.path(), FORGE, health, Health::Well).unwrap(), code);
-        }
-        let agent = format!("[fleet]\nroles = [\"agent\"]\n{FORGE}");
-        let code = once(dir.path(), &agent, Health::Well, Health::Broken).unwrap();
-        assert_eq!(code, exit::OK);
-    }
-
-    /// The server is part of the daemon, so this goes past `--once`.
-    fn daemon(dir: &Path, secret: &str) -> CommandError {
-        let file = dir.join("webhook-secret");
-        fs::write(&file, secret).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-        let http = format!(
-            "[fleet]\nroles = [\"bot\"]\n{FORGE}[http]\nlisten = \"127.0.0.1:0\"\nwebhook_secret = \"{}\"\n",
-            file.display()
-        );
-        let parts = Parts {
-            agent: |_: &Settings, _: &StateDir, _: Opened, _| unreachable!("a bot alone"),
-            bot: |_: &Settings, _: &StateDir, _: Hints| {
-                Ok(Box::new(Once(Health::Well)) as Box<dyn Cycle>)
-            },
-        };
-        run_with(&Args { once: false }, &common(dir, &http), parts).unwrap_err()
-    }
-
-    #[test]
-    fn with_a_forge_and_without_a_secret_for_its_webhook_it_does_not_start() {
-        let dir = tempfile::tempdir().unwrap();
-        let error = daemon(dir.path(), "\n");
-        assert_eq!(error.exit_code(), exit::CONFIG);
-        let said = chain(&error);
-        assert!(
-            said.contains("webhook-secret") && said.contains("it is empty"),
-            "{said}"
-        );
-    }
-}
+mod tests;

@@ -12,14 +12,17 @@ use muster_core::limits::Limits;
 use muster_core::people::Stage;
 use muster_core::release::claim::Progress;
 use muster_core::time::Time;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::here::{self, Those};
 use super::{CommandError, Common, Output, now};
 use crate::cycle::chain;
+use crate::daemon::trouble::{self, Trouble};
 use crate::exit;
 use crate::host_key;
 use crate::push;
 use crate::refused_tags::RefusedTags;
+use crate::settings::{ExecutorSettings, Settings};
 use crate::state_dir::{Holder, Lock, StateDir};
 
 /// How many refused releases are told one by one, the newest.
@@ -37,6 +40,8 @@ pub(super) struct Args {
     /// Where the fleet's ledgers are, in place of what the settings say: a repository, or where git fetches it from.
     #[arg(long, value_name = "WHERE", requires = "fleet")]
     ledger: Option<String>,
+    #[command(flatten)]
+    here: Those,
 }
 
 /// For whom something is said.
@@ -51,55 +56,119 @@ pub(super) enum Format {
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
     if args.fleet {
-        return super::fleet::status(args.ledger.as_deref(), args.format, common, out);
+        let named = args.ledger.as_deref();
+        return super::fleet::status(named, &args.here, args.format, common, out);
     }
     let settings = common.settings()?;
-    let state = StateDir::at(&settings.state.dir);
-    let replayed = state.look_now(settings.policy.executor.name())?;
-    let holder = Lock::holder(&state)?;
-    let now = now().max(replayed.facts.latest);
-    let in_doubt = replayed.open.map_or(0, |open| open.steps.len());
-    let (facts, limits) = (&replayed.facts, &settings.policy.limits);
-    let refused_tags = RefusedTags::read(&state.refused_tags()).there;
-    let key = match host_key::read(&state) {
-        Ok(Some(key)) => Ok(key.public().to_string()),
-        Ok(None) => Err("none yet: it is made when muster runs".to_owned()),
-        Err(error) => Err(chain(&error)),
-    };
-    let pushed = settings.fleet.ledger.as_ref().map(|there| Pushed {
-        to: there.to_string(),
-        has: push::last_seen(&state, there),
-        head: head(&state, &replayed.facts.executor),
-    });
-    match args.format {
-        Format::Human => {
-            out.text(&text(facts, limits, now, holder.as_ref(), in_doubt))?;
-            let (Ok(key) | Err(key)) = &key;
-            out.line(format_args!("key       {key}"))?;
-            if let Some(pushed) = &pushed {
-                out.line(format_args!("pushed    {pushed}"))?;
-            }
-            if refused_tags > 0 {
-                out.line(format_args!(
-                    "tags      {refused_tags} that nobody who may signed; `muster release list` shows them"
-                ))?;
-            }
-        }
-        Format::Json => {
-            let mut all = as_json(facts, limits, now, holder.as_ref(), in_doubt);
-            all["refused_tags"] = refused_tags.into();
-            all["key"] = key.ok().into();
-            all["pushed"] = pushed.map_or(serde_json::Value::Null, |it| {
-                json!({
-                    "to": it.to,
-                    "has": it.has.as_ref().map(CommitId::as_str),
-                    "ledger": it.head.as_ref().map(CommitId::as_str),
-                })
-            });
-            out.line(format_args!("{all:#}"))?;
-        }
+    let all = args.here.of(&settings)?;
+    if let (Format::Json, [_, _, ..]) = (args.format, all.as_slice()) {
+        let mut code = exit::OK;
+        let executors: Vec<Value> = all
+            .iter()
+            .map(|here| match Standing::of(here, &settings) {
+                Ok(standing) => standing.json(&settings),
+                Err(error) => {
+                    code = exit::FAILED;
+                    json!({ "executor": here.executor, "error": chain(&error) })
+                }
+            })
+            .collect();
+        let all = json!({ "format": 1, "executors": executors });
+        out.line(format_args!("{all:#}"))?;
+        return Ok(code);
     }
-    Ok(exit::OK)
+    here::for_each(&all, out, |here, out| {
+        let standing = Standing::of(here, &settings)?;
+        match args.format {
+            Format::Human => standing.tell(&settings, out)?,
+            Format::Json => out.line(format_args!("{:#}", standing.json(&settings)))?,
+        }
+        Ok(exit::OK)
+    })
+}
+
+/// How one executor stands.
+struct Standing {
+    facts: Facts,
+    now: Time,
+    holder: Option<Holder>,
+    in_doubt: usize,
+    refused_tags: usize,
+    trouble: Option<Trouble>,
+    /// Its key, or why there is none.
+    key: Result<String, String>,
+    pushed: Option<Pushed>,
+}
+
+impl Standing {
+    fn of(here: &ExecutorSettings, settings: &Settings) -> Result<Self, CommandError> {
+        let state = here.state();
+        let replayed = state.look_now(&here.executor)?;
+        let holder = Lock::holder(&state)?;
+        let now = now().max(replayed.facts.latest);
+        let in_doubt = replayed.open.map_or(0, |open| open.steps.len());
+        let refused_tags = RefusedTags::read(&state.refused_tags()).there;
+        let key = match host_key::read(&state) {
+            Ok(Some(key)) => Ok(key.public().to_string()),
+            Ok(None) => Err("none yet: it is made when muster runs".to_owned()),
+            Err(error) => Err(chain(&error)),
+        };
+        let pushed = settings.fleet.ledger.as_ref().map(|there| Pushed {
+            to: there.to_string(),
+            has: push::last_seen(&state, there),
+            head: head(&state, &replayed.facts.executor),
+        });
+        Ok(Self {
+            facts: replayed.facts,
+            now,
+            holder,
+            in_doubt,
+            refused_tags,
+            trouble: trouble::read(&state),
+            key,
+            pushed,
+        })
+    }
+
+    fn tell(&self, settings: &Settings, out: &mut Output) -> Result<(), CommandError> {
+        let limits = &settings.policy.limits;
+        let holder = self.holder.as_ref();
+        out.text(&text(&self.facts, limits, self.now, holder, self.in_doubt))?;
+        if let Some(Trouble { since, why }) = &self.trouble {
+            out.line(format_args!("trouble   since {since}: {}", visible(why)))?;
+        }
+        let (Ok(key) | Err(key)) = &self.key;
+        out.line(format_args!("key       {key}"))?;
+        if let Some(pushed) = &self.pushed {
+            out.line(format_args!("pushed    {pushed}"))?;
+        }
+        if self.refused_tags > 0 {
+            out.line(format_args!(
+                "tags      {} that nobody who may signed; `muster release list` shows them",
+                self.refused_tags
+            ))?;
+        }
+        Ok(())
+    }
+
+    fn json(&self, settings: &Settings) -> Value {
+        let limits = &settings.policy.limits;
+        let holder = self.holder.as_ref();
+        let mut all = as_json(&self.facts, limits, self.now, holder, self.in_doubt);
+        all["refused_tags"] = self.refused_tags.into();
+        all["key"] = self.key.clone().ok().into();
+        all["pushed"] = self.pushed.as_ref().map_or(Value::Null, |it| {
+            json!({
+                "to": it.to,
+                "has": it.has.as_ref().map(CommitId::as_str),
+                "ledger": it.head.as_ref().map(CommitId::as_str),
+            })
+        });
+        if let Some(Trouble { since, why }) = &self.trouble {
+            all["trouble"] = json!({ "since": since.to_string(), "why": why });
+        }
+        all
+    }
 }
 
 /// How far the ledger has arrived in the ledger repository, as this host saw it last.
@@ -126,8 +195,7 @@ impl fmt::Display for Pushed {
 
 /// The newest commit of the ledger, if there is one that can be read.
 fn head(state: &StateDir, executor: &Executor) -> Option<CommitId> {
-    let reference = executor.ledger_ref();
-    let ledger = muster_git::Ledger::open(&state.ledger(), &reference).ok()?;
+    let ledger = muster_git::Ledger::open(&state.ledger(), &executor.ledger_ref()).ok()?;
     ledger.head().ok().flatten()
 }
 
@@ -157,7 +225,11 @@ fn text(
     in_doubt: usize,
 ) -> String {
     let mut lines = vec![
-        format!("executor  {} ({})", facts.executor, facts.executor_id),
+        format!(
+            "executor  {} ({})",
+            visible(&facts.executor.to_string()),
+            facts.executor_id
+        ),
         format!("adopted   {}", facts.adopted),
     ];
     if let Some(attempted) = &facts.attempted {
@@ -255,7 +327,7 @@ fn as_json(
     now: Time,
     holder: Option<&Holder>,
     in_doubt: usize,
-) -> serde_json::Value {
+) -> Value {
     json!({
         "format": 1,
         "executor": facts.executor.to_string(),

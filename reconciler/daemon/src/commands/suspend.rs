@@ -6,9 +6,10 @@ use muster_core::facts::Suspended;
 use muster_core::journal::Entry;
 use muster_core::time::{Counted, Time};
 
+use super::here::TheOne;
 use super::{CommandError, Common, Output, decide, now, who};
 use crate::exit;
-use crate::settings::Settings;
+use crate::settings::ExecutorSettings;
 use crate::state_dir::{Holder, Identity, Lock, Purpose, StateDir, StateError, poke};
 use crate::suspension::{self, Decision, Request};
 
@@ -24,6 +25,8 @@ pub(super) struct SuspendArgs {
     /// When it ends by itself: a date (its first moment in UTC), a time, or a length such as 8h or 3d.
     #[arg(long, value_name = "DATE|DURATION")]
     until: Option<String>,
+    #[command(flatten)]
+    here: TheOne,
 }
 
 /// Why.
@@ -32,6 +35,8 @@ pub(super) struct ResumeArgs {
     /// Why, for those who read the record later.
     #[arg(long, default_value = "resumed at the console")]
     reason: String,
+    #[command(flatten)]
+    here: TheOne,
 }
 
 pub(super) fn suspend(
@@ -39,7 +44,11 @@ pub(super) fn suspend(
     common: &Common,
     out: &mut Output,
 ) -> Result<u8, CommandError> {
-    let SuspendArgs { reason, until } = args;
+    let SuspendArgs {
+        reason,
+        until,
+        here,
+    } = args;
     let now = now();
     let until = until
         .as_deref()
@@ -51,7 +60,7 @@ pub(super) fn suspend(
             "--until: {until} is over already"
         )));
     }
-    decide(reason, Decision::Suspend { until }, common, out)
+    decide(reason, Decision::Suspend { until }, here, common, out)
 }
 
 pub(super) fn resume(
@@ -59,22 +68,24 @@ pub(super) fn resume(
     common: &Common,
     out: &mut Output,
 ) -> Result<u8, CommandError> {
-    decide(&args.reason, Decision::Resume, common, out)
+    decide(&args.reason, Decision::Resume, &args.here, common, out)
 }
 
 fn decide(
     reason: &str,
     decision: Decision,
+    here: &TheOne,
     common: &Common,
     out: &mut Output,
 ) -> Result<u8, CommandError> {
     super::check_reason(reason)?;
     let settings = common.settings()?;
-    let state = StateDir::at(&settings.state.dir);
+    let here = here.of(&settings)?;
+    let state = here.state();
     let Some(identity) = state.identity()? else {
-        return Err(StateError::NotInitialised(settings.state.dir).into());
+        return Err(StateError::NotInitialised(here.dir).into());
     };
-    let name = &identity.name;
+    let name = identity.executor();
     let request = Request {
         who: who(),
         reason: reason.to_owned(),
@@ -83,18 +94,18 @@ fn decide(
     let entry = request.entry(now());
     match Lock::take(&state, Purpose::Other("suspend")) {
         Ok(lock) => {
-            let before = record(&settings, &state, &identity, &lock, vec![entry.clone()])?;
+            let before = record(&here, &state, &identity, &lock, vec![entry.clone()])?;
             if before.is_none() && matches!(entry, Entry::Resumed { .. }) {
-                out.line(format_args!("host/{name} was not suspended."))?;
+                out.line(format_args!("{name} was not suspended."))?;
                 return Ok(exit::OK);
             }
         }
         Err(StateError::Held {
             holder: Holder { command, .. },
         }) if command == Purpose::Run.word() => {
-            if !ask(&settings, &state, &identity, &request)? {
+            if !ask(&here, &state, &identity, &request)? {
                 out.line(format_args!(
-                    "The daemon of host/{name} was told, and has not answered yet: it will before its next batch. \
+                    "The daemon of {name} was told, and has not answered yet: it will before its next batch. \
                      `muster status` shows when."
                 ))?;
                 return Ok(exit::OK);
@@ -104,10 +115,10 @@ fn decide(
     }
     match entry {
         Entry::Suspended { .. } => out.line(format_args!(
-            "host/{name} is {}. It goes on looking, planning and telling; `muster resume` ends it.",
+            "{name} is {}. It goes on looking, planning and telling; `muster resume` ends it.",
             shown(&entry)
         ))?,
-        _ => out.line(format_args!("host/{name} goes on."))?,
+        _ => out.line(format_args!("{name} goes on."))?,
     }
     Ok(exit::OK)
 }
@@ -133,7 +144,7 @@ fn shown(entry: &Entry) -> String {
 /// Leaves a request with the daemon, and waits until it is in the journal; false when that takes long. A daemon that ends
 /// meanwhile leaves the lock to us.
 fn ask(
-    settings: &Settings,
+    here: &ExecutorSettings,
     state: &StateDir,
     identity: &Identity,
     request: &Request,
@@ -147,7 +158,7 @@ fn ask(
             Ok(lock) => {
                 let waiting = suspension::asked(state);
                 let entries = waiting.iter().map(|(_, it)| it.entry(now())).collect();
-                record(settings, state, identity, &lock, entries)?;
+                record(here, state, identity, &lock, entries)?;
                 waiting
                     .iter()
                     .for_each(|(path, _)| suspension::forget(path));
@@ -166,14 +177,13 @@ fn ask(
 
 /// Writes decisions into the journal, and into the ledger's history; gives what was in force before.
 fn record(
-    settings: &Settings,
+    here: &ExecutorSettings,
     state: &StateDir,
     identity: &Identity,
     lock: &Lock,
     entries: Vec<Entry>,
 ) -> Result<Option<Suspended>, CommandError> {
-    let host = settings.policy.executor.name();
-    let mut opened = state.open(lock, host, state.read_ledger()?, now())?;
+    let mut opened = state.open(lock, &here.executor, state.read_ledger()?, now())?;
     let before = opened.replayed.facts.suspended.clone();
     let latest = opened.replayed.facts.latest;
     // Nothing goes on that was not suspended.

@@ -15,13 +15,13 @@ use muster_core::release::signature::UserVerification;
 use muster_core::time::{Counted, Time};
 use serde_json::{Value, json};
 
+use super::here::TheOne;
 use super::signing::read_key;
 use super::status::Format;
 use super::{CommandError, Common, Output, now, output};
 use crate::cycle::trust_is_wrong;
 use crate::exit;
-use crate::settings::{Settings, read_guarded};
-use crate::state_dir::StateDir;
+use crate::settings::{ExecutorSettings, read_guarded};
 use crate::trust::TrustFile;
 
 /// What is done with the trust root.
@@ -29,6 +29,8 @@ use crate::trust::TrustFile;
 pub(super) struct Args {
     #[command(subcommand)]
     what: What,
+    #[command(flatten)]
+    here: TheOne,
 }
 
 #[derive(Debug, Subcommand)]
@@ -74,7 +76,14 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             operational,
             recovery,
             until,
-        } => init(operational, recovery, until.as_deref(), common, out),
+        } => init(
+            operational,
+            recovery,
+            until.as_deref(),
+            &args.here,
+            common,
+            out,
+        ),
         What::Show { file, format } => {
             let (_, text, root) = read(file.as_deref(), common)?;
             match format {
@@ -83,15 +92,15 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             }
             Ok(exit::OK)
         }
-        What::Verify { file } => verify(file.as_deref(), common, out),
+        What::Verify { file } => verify(file.as_deref(), &args.here, common, out),
         What::Export => {
             let (_, _, root) = read(None, common)?;
             out.text(&root.allowed_signers())?;
             Ok(exit::OK)
         }
-        What::Rotate(args) => rotate::run(args, common, out),
-        What::Cosign(args) => rotate::cosign(args, common, out),
-        What::Install(args) => install::run(args, common, out),
+        What::Rotate(rotate) => rotate::run(rotate, common, out),
+        What::Cosign(cosign) => rotate::cosign(cosign, common, out),
+        What::Install(install) => install::run(install, &args.here, common, out),
     }
 }
 
@@ -174,6 +183,7 @@ fn init(
     operational: &[String],
     recovery: &[String],
     valid: Option<&str>,
+    here: &TheOne,
     common: &Common,
     out: &mut Output,
 ) -> Result<u8, CommandError> {
@@ -185,7 +195,8 @@ fn init(
             path.display()
         )));
     }
-    if let Some(known) = facts(&settings).and_then(|it| it.trust) {
+    let here = here.all_of(&settings)?;
+    if let Some(known) = here.iter().find_map(|it| facts(it)?.trust) {
         return Err(CommandError::Refused(format!(
             "this host has followed version {} of the trust root of repository {}, and a new one would be of another: put \
              that file back, or decide at the console with `muster trust install FILE --sha256 HEX`",
@@ -245,15 +256,19 @@ fn check(root: &Root) -> Result<(), CommandError> {
     })
 }
 
-/// What this host remembers, if it is an executor and its state can be read by this user.
-pub(super) fn facts(settings: &Settings) -> Option<Facts> {
-    let state = StateDir::at(&settings.state.dir);
+/// What an executor of this machine remembers, if it was initialised and its state can be read by this user.
+pub(super) fn facts(here: &ExecutorSettings) -> Option<Facts> {
+    let state = here.state();
     state.identity().ok()??;
-    let host = settings.policy.executor.name();
-    Some(state.look_now(host).ok()?.facts)
+    Some(state.look_now(&here.executor).ok()?.facts)
 }
 
-fn verify(file: Option<&Path>, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
+fn verify(
+    file: Option<&Path>,
+    here: &TheOne,
+    common: &Common,
+    out: &mut Output,
+) -> Result<u8, CommandError> {
     let (path, text, root) = read(file, common)?;
     let mut code = exit::OK;
     out.line(format_args!(
@@ -277,18 +292,33 @@ fn verify(file: Option<&Path>, common: &Common, out: &mut Output) -> Result<u8, 
     }
     // Only the file of this host is looked at every day.
     let settings = super::plan::settings_if_any(common)?;
-    match settings.as_ref().and_then(facts).and_then(|it| it.trust) {
-        None => out.line("note  nothing is remembered here of an earlier trust root")?,
-        Some(known) => match trust_is_wrong(&root, Some(&known)) {
+    let here = match &settings {
+        Some(settings) => here.all_of(settings)?,
+        None => Vec::new(),
+    };
+    let known: Vec<_> = here
+        .iter()
+        .filter_map(|it| Some((it, facts(it)?.trust?)))
+        .collect();
+    if known.is_empty() {
+        out.line("note  nothing is remembered here of an earlier trust root")?;
+    }
+    for (one, known) in known {
+        // Of the only one, it need not be said whose it is.
+        let who = match here.as_slice() {
+            [_] => "this host".to_owned(),
+            _ => one.executor.to_string(),
+        };
+        match trust_is_wrong(&root, Some(&known)) {
             None => out.line(format_args!(
-                "ok    this host takes it: version {} was in force",
+                "ok    {who} takes it: version {} was in force",
                 known.version
             ))?,
             Some(wrong) => {
-                out.line(format_args!("error this host does not take it: {wrong}"))?;
+                out.line(format_args!("error {who} does not take it: {wrong}"))?;
                 code = exit::FAILED;
             }
-        },
+        }
     }
     out.line(format_args!("sha256 {}", render::digest(&text)))?;
     Ok(code)

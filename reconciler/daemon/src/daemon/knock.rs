@@ -18,4 +18,12 @@ impl Knock {
     pub(crate) async fn heard(&self) {
         self.0.notified().await;
     }
+
+    /// Knocks at each of `others` whenever somebody knocks here.
+    pub(crate) async fn pass_on(self, others: Vec<Self>) {
+        loop {
+            self.heard().await;
+            others.iter().for_each(Self::knock);
+        }
+    }
 }

@@ -30,6 +30,19 @@ impl Pulse {
         self.beat().last == Some(Health::Well)
     }
 
+    /// What turns is being put together: that can take too long as well.
+    pub fn begins(&self) {
+        self.beat().since = Some(Instant::now());
+    }
+
+    /// It could not be put together, or went down.
+    pub fn fails(&self) {
+        *self.beat() = Beat {
+            since: None,
+            last: Some(Health::Broken),
+        };
+    }
+
     fn beat(&self) -> MutexGuard<'_, Beat> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -43,7 +43,8 @@ fn what_a_host_tells_is_read() {
         first,
         Standing {
             ledger: one.clone(),
-            read: Time(100)
+            read: Time(100),
+            version: None,
         }
     );
     a.beat(400);
@@ -71,7 +72,8 @@ fn what_a_host_tells_is_read() {
         second,
         Standing {
             ledger: two,
-            read: Time(300)
+            read: Time(300),
+            version: Version::parse("1"),
         }
     );
 }
@@ -112,7 +114,8 @@ fn a_host_reads_its_own_ledger_without_a_key() {
         look(&mut own).unwrap(),
         Standing {
             ledger: one.clone(),
-            read: Time(150)
+            read: Time(150),
+            version: Version::parse("1"),
         }
     );
     let told = own.told(&a.executor(), &one).unwrap();
@@ -345,7 +348,10 @@ fn a_thousand_hosts_are_looked_at() {
         seed[..2].copy_from_slice(&number.to_le_bytes());
         let key = muster_core::host_key::HostKey::from_seed(&seed);
         hosts.push_str(&format!("host/h{number} {}\n", key.public()));
-        for (tree, dir) in trees.iter().zip([LEDGERS, ALIVE]) {
+        for (tree, dir) in trees
+            .iter()
+            .zip([Kind::Host.ledgers(), Kind::Host.signs_of_life()])
+        {
             let who = format!("muster <muster@h{number}> 100 +0000");
             let commit = format!("tree {tree}\nauthor {who}\ncommitter {who}\n\na cycle\n");
             let path = scene.path(&format!("commit{}", names.len()));
@@ -397,4 +403,24 @@ fn a_thousand_hosts_are_looked_at() {
     let found = timed("when one moved", &mut fleet);
     let moved = found[&"host/h7".parse().unwrap()].clone().unwrap();
     assert_eq!((moved.ledger, moved.read), (newer, Time(200)));
+}
+
+#[test]
+fn ledgers_of_every_kind_are_looked_at() {
+    let scene = Scene::new();
+    let mut host = Host::new(&scene.path("one"), "a", 1);
+    host.commit('a', 100);
+    scene.push(&host);
+    let reference = Executor::Guests("pve1".to_owned()).ledger_ref();
+    scene.set(&reference, &scene.at(&host.reference()).unwrap());
+    // What is below another word is nobody's ledger.
+    scene.set("refs/muster/moon/a", &scene.at(&host.reference()).unwrap());
+    let hosts = scene.hosts(&[&host]);
+    let mut fleet = GitFleet::open(&scene.path("fleet"), scene.there(), &hosts).unwrap();
+    let found = fleet.look().unwrap();
+    let names: Vec<String> = found.keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["host/a", "guests/pve1"]);
+    assert!(found[&"host/a".parse().unwrap()].is_ok());
+    let why = found[&"guests/pve1".parse().unwrap()].clone().unwrap_err();
+    assert!(why.contains("its key is not known here"), "{why}");
 }

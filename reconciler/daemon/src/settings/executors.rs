@@ -9,7 +9,7 @@ use super::table::{Reader, Table};
 use super::{Role, Settings};
 
 /// Where the executor of a host keeps its state unless the settings say otherwise.
-pub const HOST_DIR: &str = "/var/lib/muster";
+pub(super) const HOST_DIR: &str = "/var/lib/muster";
 
 /// Where an executor keeps identity, lock, journal, ledger and mirror, unless its section says otherwise.
 ///

@@ -14,7 +14,7 @@ mod table;
 mod values;
 
 mod ambient;
-pub mod executors;
+mod executors;
 mod shipped;
 
 mod accounts;
@@ -38,6 +38,7 @@ use muster_core::accounts::policy::Policy;
 
 pub use ambient::Ambient;
 pub use archives::ArchivesSettings;
+pub use executors::{ExecutorSettings, default_dir};
 pub use files::FilesSettings;
 pub use fleet::{FleetSettings, Role};
 pub use forge::{DriftIssue, ForgePlace, ForgeSettings};

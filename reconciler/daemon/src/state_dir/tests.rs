@@ -9,6 +9,10 @@ fn commit(digit: char) -> CommitId {
     digit.to_string().repeat(40).parse().unwrap()
 }
 
+fn host(name: &str) -> Executor {
+    Executor::Host(name.to_owned())
+}
+
 struct Fixture {
     _dir: tempfile::TempDir,
     state: StateDir,
@@ -24,7 +28,7 @@ fn fixture() -> Fixture {
 fn initialised() -> (Fixture, Lock, Identity) {
     let it = fixture();
     let lock = Lock::take(&it.state, Purpose::Run).unwrap();
-    let identity = Identity::random("devvm").unwrap();
+    let identity = Identity::random(&host("devvm")).unwrap();
     it.state
         .create(&lock, &identity, &commit('a'), Time(1_000))
         .unwrap();
@@ -35,7 +39,10 @@ fn initialised() -> (Fixture, Lock, Identity) {
 fn an_executor_is_made_once_and_opened_again() {
     let (it, lock, identity) = initialised();
     assert_eq!(it.state.identity().unwrap(), Some(identity.clone()));
-    let opened = it.state.open(&lock, "devvm", None, Time(2_000)).unwrap();
+    let opened = it
+        .state
+        .open(&lock, &host("devvm"), None, Time(2_000))
+        .unwrap();
     assert_eq!(
         opened.replayed.facts,
         Facts::genesis(
@@ -49,7 +56,7 @@ fn an_executor_is_made_once_and_opened_again() {
         .state
         .create(
             &lock,
-            &Identity::random("other").unwrap(),
+            &Identity::random(&host("other")).unwrap(),
             &commit('b'),
             Time(2_000),
         )
@@ -63,8 +70,8 @@ fn an_executor_is_made_once_and_opened_again() {
         0o700
     );
     assert_ne!(
-        Identity::random("a").unwrap().id,
-        Identity::random("a").unwrap().id
+        Identity::random(&host("a")).unwrap().id,
+        Identity::random(&host("a")).unwrap().id
     );
 }
 
@@ -72,7 +79,10 @@ fn an_executor_is_made_once_and_opened_again() {
 fn nothing_is_made_by_opening() {
     let it = fixture();
     let lock = Lock::take(&it.state, Purpose::Run).unwrap();
-    let error = it.state.open(&lock, "devvm", None, Time(1)).unwrap_err();
+    let error = it
+        .state
+        .open(&lock, &host("devvm"), None, Time(1))
+        .unwrap_err();
     assert!(matches!(error, StateError::NotInitialised(_)), "{error}");
     assert!(error.help().unwrap().contains("muster init"));
     assert!(!it.state.journal().exists());
@@ -82,13 +92,16 @@ fn nothing_is_made_by_opening() {
 fn an_init_that_was_cut_short_is_begun_anew_and_a_history_is_not() {
     let (it, lock, _) = initialised();
     fs::remove_file(it.state.identity_file()).unwrap();
-    let error = it.state.open(&lock, "devvm", None, Time(1)).unwrap_err();
+    let error = it
+        .state
+        .open(&lock, &host("devvm"), None, Time(1))
+        .unwrap_err();
     assert!(matches!(error, StateError::NotInitialised(_)), "{error}");
-    let identity = Identity::random("devvm").unwrap();
+    let identity = Identity::random(&host("devvm")).unwrap();
     it.state
         .create(&lock, &identity, &commit('b'), Time(1_000))
         .unwrap();
-    let mut opened = it.state.open(&lock, "devvm", None, Time(1)).unwrap();
+    let mut opened = it.state.open(&lock, &host("devvm"), None, Time(1)).unwrap();
     opened
         .journal
         .append(&Entry::Adopted {
@@ -109,7 +122,7 @@ fn a_changed_name_freezes_until_it_is_put_back() {
     let (it, lock, _) = initialised();
     let renamed = it
         .state
-        .open(&lock, "other", None, Time(1))
+        .open(&lock, &host("other"), None, Time(1))
         .unwrap()
         .replayed
         .facts;
@@ -123,13 +136,17 @@ fn a_changed_name_freezes_until_it_is_put_back() {
     let ledger = (
         renamed,
         it.state
-            .open(&lock, "devvm", None, Time(1))
+            .open(&lock, &host("devvm"), None, Time(1))
             .unwrap()
             .journal
             .through(),
     );
     assert_eq!(
-        it.state.look("devvm", Some(ledger)).unwrap().facts.frozen,
+        it.state
+            .look(&host("devvm"), Some(ledger))
+            .unwrap()
+            .facts
+            .frozen,
         None
     );
 }
@@ -137,11 +154,14 @@ fn a_changed_name_freezes_until_it_is_put_back() {
 #[test]
 fn without_its_journal_an_executor_is_lost_and_goes_on_from_the_ledger() {
     let (it, lock, identity) = initialised();
-    let opened = it.state.open(&lock, "devvm", None, Time(1)).unwrap();
+    let opened = it.state.open(&lock, &host("devvm"), None, Time(1)).unwrap();
     let ledger = (opened.replayed.facts.clone(), opened.journal.through());
     drop(opened);
     fs::remove_dir_all(it.state.journal()).unwrap();
-    let error = it.state.open(&lock, "devvm", None, Time(1)).unwrap_err();
+    let error = it
+        .state
+        .open(&lock, &host("devvm"), None, Time(1))
+        .unwrap_err();
     assert!(
         matches!(&error, StateError::Lost { id } if *id == identity.id),
         "{error}"
@@ -149,7 +169,7 @@ fn without_its_journal_an_executor_is_lost_and_goes_on_from_the_ledger() {
     assert!(!it.state.journal().exists());
     assert_eq!(
         it.state
-            .look("devvm", Some(ledger.clone()))
+            .look(&host("devvm"), Some(ledger.clone()))
             .unwrap()
             .facts
             .frozen,
@@ -158,7 +178,7 @@ fn without_its_journal_an_executor_is_lost_and_goes_on_from_the_ledger() {
     for _ in 0..2 {
         let opened = it
             .state
-            .open(&lock, "devvm", Some(ledger.clone()), Time(2_000))
+            .open(&lock, &host("devvm"), Some(ledger.clone()), Time(2_000))
             .unwrap();
         assert_eq!(opened.replayed.facts.frozen, Some(Frozen::Lost));
         assert_eq!(opened.journal.through().sequence, 2);
@@ -171,19 +191,22 @@ fn parts_of_two_executors_do_not_mix() {
     let (other, other_lock, _) = initialised();
     let opened = other
         .state
-        .open(&other_lock, "devvm", None, Time(1))
+        .open(&other_lock, &host("devvm"), None, Time(1))
         .unwrap();
     let ledger = (opened.replayed.facts, opened.journal.through());
     let error = it
         .state
-        .open(&lock, "devvm", Some(ledger), Time(1))
+        .open(&lock, &host("devvm"), Some(ledger), Time(1))
         .unwrap_err();
     assert!(
         matches!(error, StateError::Mixed { what: "ledger", .. }),
         "{error}"
     );
     fs::copy(other.state.identity_file(), it.state.identity_file()).unwrap();
-    let error = it.state.open(&lock, "devvm", None, Time(1)).unwrap_err();
+    let error = it
+        .state
+        .open(&lock, &host("devvm"), None, Time(1))
+        .unwrap_err();
     assert!(
         matches!(
             error,
@@ -252,7 +275,10 @@ fn adopting(digit: char, at: i64) -> Entry {
 
 /// What the journal of `it` says so far, as the ledger would have it.
 fn ledger_of(it: &Fixture, lock: &Lock, ledger: Option<LedgerFacts>) -> LedgerFacts {
-    let opened = it.state.open(lock, "devvm", ledger, Time(1)).unwrap();
+    let opened = it
+        .state
+        .open(lock, &host("devvm"), ledger, Time(1))
+        .unwrap();
     (opened.replayed.facts, opened.journal.through())
 }
 
@@ -261,7 +287,7 @@ fn an_older_copy_of_the_journal_freezes_on_what_the_ledger_says() {
     let (it, lock, _) = initialised();
     let segment = it.state.journal().join("00000001.log");
     let old = fs::read(&segment).unwrap();
-    let mut opened = it.state.open(&lock, "devvm", None, Time(1)).unwrap();
+    let mut opened = it.state.open(&lock, &host("devvm"), None, Time(1)).unwrap();
     opened.journal.append(&adopting('b', 1_001)).unwrap();
     drop(opened);
     let ledger = ledger_of(&it, &lock, None);
@@ -270,12 +296,15 @@ fn an_older_copy_of_the_journal_freezes_on_what_the_ledger_says() {
         journal: 1,
         ledger: 2,
     });
-    let looked = it.state.look("devvm", Some(ledger.clone())).unwrap();
+    let looked = it.state.look(&host("devvm"), Some(ledger.clone())).unwrap();
     assert_eq!(looked.facts.frozen, why);
     assert_eq!(fs::read(&segment).unwrap(), old, "a look changes nothing");
     for _ in 0..2 {
         let ledger = Some(ledger.clone());
-        let opened = it.state.open(&lock, "devvm", ledger, Time(2_000)).unwrap();
+        let opened = it
+            .state
+            .open(&lock, &host("devvm"), ledger, Time(2_000))
+            .unwrap();
         let facts = &opened.replayed.facts;
         assert_eq!((&facts.frozen, &facts.adopted), (&why, &commit('b')));
         assert_eq!(opened.journal.through().sequence, 3);
@@ -289,12 +318,12 @@ fn an_older_copy_of_the_journal_freezes_on_what_the_ledger_says() {
 fn an_older_copy_of_the_ledger_freezes_on_the_commit_that_the_journal_says() {
     let (it, lock, _) = initialised();
     let old = ledger_of(&it, &lock, None);
-    let mut opened = it.state.open(&lock, "devvm", None, Time(1)).unwrap();
+    let mut opened = it.state.open(&lock, &host("devvm"), None, Time(1)).unwrap();
     opened.journal.append(&adopting('b', 1_001)).unwrap();
     drop(opened);
     let newer = ledger_of(&it, &lock, None);
     // While the journal has it all, an older ledger costs nothing.
-    let whole = it.state.look("devvm", Some(old.clone())).unwrap();
+    let whole = it.state.look(&host("devvm"), Some(old.clone())).unwrap();
     assert_eq!(whole.facts, newer.0);
 
     // What the ledger had taken in is gone from the journal, which says nothing more: not to be guessed.
@@ -308,7 +337,7 @@ fn an_older_copy_of_the_ledger_freezes_on_the_commit_that_the_journal_says() {
     let mut journal = Journal::create(&it.state.journal(), &newer.1, &behind).unwrap();
     let error = it
         .state
-        .open(&lock, "devvm", Some(old.clone()), Time(1))
+        .open(&lock, &host("devvm"), Some(old.clone()), Time(1))
         .unwrap_err();
     assert!(
         matches!(error, StateError::Journal(JournalError::Gap { .. })),
@@ -323,10 +352,69 @@ fn an_older_copy_of_the_ledger_freezes_on_the_commit_that_the_journal_says() {
         journal: 3,
         ledger: 1,
     });
-    let looked = it.state.look("devvm", Some(old.clone())).unwrap().facts;
+    let looked = it
+        .state
+        .look(&host("devvm"), Some(old.clone()))
+        .unwrap()
+        .facts;
     assert_eq!((looked.frozen, looked.adopted), (why.clone(), commit('d')));
     for _ in 0..2 {
         let facts = ledger_of(&it, &lock, Some(old.clone())).0;
         assert_eq!((facts.frozen, facts.adopted), (why.clone(), commit('d')));
     }
+}
+
+#[test]
+fn a_directory_of_another_kind_or_name_is_refused() {
+    let guests = |name: &str| Executor::Guests(name.to_owned());
+    let it = fixture();
+    let lock = Lock::take(&it.state, Purpose::Run).unwrap();
+    let identity = Identity::random(&guests("pve1")).unwrap();
+    it.state
+        .create(&lock, &identity, &commit('a'), Time(1_000))
+        .unwrap();
+    let text = fs::read_to_string(it.state.identity_file()).unwrap();
+    assert!(text.contains("name = \"guests/pve1\"\n"), "{text}");
+    let opened = it
+        .state
+        .open(&lock, &guests("pve1"), None, Time(1))
+        .unwrap();
+    assert_eq!(opened.replayed.facts.name, "guests/pve1");
+    assert_eq!(opened.replayed.facts.frozen, None);
+    assert_eq!(identity.ledger_ref(), "refs/muster/guests/pve1");
+    for other in [
+        guests("pve2"),
+        host("pve1"),
+        Executor::Ca("pve1".to_owned()),
+    ] {
+        let errors = [
+            it.state.open(&lock, &other, None, Time(1)).unwrap_err(),
+            it.state.look(&other, None).unwrap_err(),
+        ];
+        for error in errors {
+            let said = error.to_string();
+            let end = format!("is the state directory of guests/pve1, not of {other}");
+            assert!(said.ends_with(&end), "{said}");
+        }
+    }
+    // And a host's is no hypervisor's.
+    let (it, lock, _) = initialised();
+    let error = it
+        .state
+        .open(&lock, &guests("devvm"), None, Time(1))
+        .unwrap_err();
+    assert!(matches!(error, StateError::Other { .. }), "{error}");
+}
+
+#[test]
+fn a_pinned_name_that_no_executor_has_is_refused() {
+    let (it, _lock, _) = initialised();
+    let text = fs::read_to_string(it.state.identity_file()).unwrap();
+    fs::write(
+        it.state.identity_file(),
+        text.replace("devvm", "moon/devvm"),
+    )
+    .unwrap();
+    let error = it.state.identity().unwrap_err();
+    assert!(matches!(error, StateError::Identity { .. }), "{error}");
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use muster_core::executor::Executor;
+use muster_core::executor::{Executor, Kind};
 use muster_core::facts::Facts;
 use muster_core::fleet::alive::{self, Alive};
 use muster_core::gate::Intent;
@@ -63,40 +63,52 @@ pub enum InventoryError {
     )]
     NoFacts(PathBuf),
     /// There is none, or there are several.
-    #[error("{} holds {}: say which with --host NAME", path.display(), several(names))]
+    #[error("{} holds {}", path.display(), several(executors))]
     Which {
         /// The ledger.
         path: PathBuf,
-        /// The hosts it has.
-        names: Vec<String>,
+        /// The executors it has.
+        executors: Vec<Executor>,
     },
-    /// It is of another host.
-    #[error("{} is the inventory of host/{found}, not of host/{wanted}", path.display())]
+    /// It is of another executor.
+    #[error("{} is the inventory of {found}, not of {wanted}", path.display())]
     Other {
         /// Where it is.
         path: PathBuf,
         /// Whose it is.
-        found: String,
+        found: Executor,
         /// Whose it should be.
-        wanted: String,
+        wanted: Executor,
     },
 }
 
-fn several(names: &[String]) -> String {
-    match names {
-        [] => "no host's ledger".to_owned(),
-        names => format!("the hosts {}", names.join(", ")),
+fn several(executors: &[Executor]) -> String {
+    let list = |of: &dyn Fn(&Executor) -> String| {
+        let names: Vec<String> = executors.iter().map(of).collect();
+        names.join(", ")
+    };
+    let hosts_alone = executors.iter().all(|it| it.kind() == Kind::Host);
+    match (executors, hosts_alone) {
+        ([], _) => "no host's ledger: say which with --host NAME".to_owned(),
+        (_, true) => format!(
+            "the hosts {}: say which with --host NAME",
+            list(&|it| it.name().to_owned())
+        ),
+        (_, false) => format!(
+            "the ledgers of {}: say which with --executor KIND/NAME",
+            list(&ToString::to_string)
+        ),
     }
 }
 
 /// Reads the inventory at `path`: a file, `-` for standard input, or a directory that is a ledger.
-pub(super) fn read(path: &Path, host: Option<&str>) -> Result<Recorded, InventoryError> {
+pub(super) fn read(path: &Path, wanted: Option<&Executor>) -> Result<Recorded, InventoryError> {
     let io = |source| InventoryError::Io {
         path: path.to_owned(),
         source,
     };
     if path.is_dir() {
-        return from_ledger(path, host);
+        return from_ledger(path, wanted);
     }
     let mut text = Vec::new();
     if path == Path::new("-") {
@@ -115,11 +127,11 @@ pub(super) fn read(path: &Path, host: Option<&str>) -> Result<Recorded, Inventor
         observed,
         facts,
     } = Inventory::read(&text).map_err(content)?;
-    if let Some(wanted) = host.filter(|it| *it != executor.name()) {
+    if let Some(wanted) = wanted.filter(|it| **it != executor) {
         return Err(InventoryError::Other {
             path: path.to_owned(),
-            found: executor.name().to_owned(),
-            wanted: wanted.to_owned(),
+            found: executor,
+            wanted: wanted.clone(),
         });
     }
     let facts = facts.ok_or_else(|| InventoryError::NoFacts(path.to_owned()))?;
@@ -132,7 +144,7 @@ pub(super) fn read(path: &Path, host: Option<&str>) -> Result<Recorded, Inventor
     })
 }
 
-fn from_ledger(path: &Path, host: Option<&str>) -> Result<Recorded, InventoryError> {
+fn from_ledger(path: &Path, wanted: Option<&Executor>) -> Result<Recorded, InventoryError> {
     let unreadable = |source| InventoryError::Ledger {
         path: path.to_owned(),
         source,
@@ -141,22 +153,19 @@ fn from_ledger(path: &Path, host: Option<&str>) -> Result<Recorded, InventoryErr
         path: path.to_owned(),
         source,
     };
-    let references = muster_git::Ledger::references(path).map_err(unreadable)?;
-    let name = |it: &String| it.rsplit('/').next().unwrap_or_default().to_owned();
-    let mut names: Vec<String> = references.iter().map(name).collect();
-    let found = match (host, names.as_slice()) {
-        (Some(host), names) => names.iter().position(|it| it == host),
-        (None, [_]) => Some(0),
+    let executors = muster_git::Ledger::executors(path).map_err(unreadable)?;
+    let found = match (wanted, executors.as_slice()) {
+        (Some(wanted), all) => all.iter().find(|it| *it == wanted),
+        (None, [only]) => Some(only),
         (None, _) => None,
     };
-    let Some(found) = found else {
+    let Some(wanted) = found.cloned() else {
         return Err(InventoryError::Which {
             path: path.to_owned(),
-            names,
+            executors,
         });
     };
-    let host = names.swap_remove(found);
-    let ledger = muster_git::Ledger::open(path, &references[found]).map_err(unreadable)?;
+    let ledger = muster_git::Ledger::open(path, &wanted.ledger_ref()).map_err(unreadable)?;
     let held = ledger.load().map_err(unreadable)?;
     let files = held.map(|it| it.files).unwrap_or_default();
     let (facts, _) = ledger::facts(&files).map_err(content)?;
@@ -172,17 +181,17 @@ fn from_ledger(path: &Path, host: Option<&str>) -> Result<Recorded, InventoryErr
         .transpose()?;
     let newest = ledger.log(1).map_err(unreadable)?;
     let alive = ledger
-        .load_reference(&format!("refs/muster/alive/host/{host}"))
+        .load_reference(&wanted.alive_ref())
         .map_err(unreadable)?
         .and_then(|it| Alive::read(it.files.get(alive::FILE)?));
     let at = newest.first().map_or(facts.latest, |it| {
         Alive::read_of(alive.as_ref(), &it.commit, Time(it.time))
     });
-    if executor.name() != host {
+    if executor != wanted {
         return Err(InventoryError::Other {
             path: path.to_owned(),
-            found: executor.name().to_owned(),
-            wanted: host,
+            found: executor,
+            wanted,
         });
     }
     Ok(Recorded {

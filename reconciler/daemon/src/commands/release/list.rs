@@ -12,12 +12,14 @@ use muster_core::release::{Code, ObjectKind, RELEASES, Signed, authenticate};
 use muster_core::time::Time;
 use serde_json::{Value, json};
 
+use super::super::here::{self, Those};
 use super::super::paint::Paint;
 use super::super::status::Format;
 use super::super::{CommandError, Common, Output, now, output, trust};
 use super::{Look, origin_of, root_here};
 use crate::exit;
-use crate::state_dir::{StateDir, StateError};
+use crate::settings::{ExecutorSettings, Settings};
+use crate::state_dir::StateError;
 
 /// How many tags that nobody who may signed are listed.
 const MOST_REFUSED: usize = 1_000;
@@ -48,14 +50,33 @@ struct Row {
     why: Option<String>,
 }
 
-pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
+pub(super) fn run(
+    args: &Args,
+    those: &Those,
+    common: &Common,
+    out: &mut Output,
+) -> Result<u8, CommandError> {
     let settings = common.settings()?;
-    let Some(facts) = trust::facts(&settings) else {
+    let mut all = those.of(&settings)?;
+    if matches!(args.format, Format::Json) {
+        // One document, of one executor.
+        all = vec![here::only(all)?];
+    }
+    here::for_each(&all, out, |here, out| list(here, &settings, args, out))
+}
+
+fn list(
+    here: &ExecutorSettings,
+    settings: &Settings,
+    args: &Args,
+    out: &mut Output,
+) -> Result<u8, CommandError> {
+    let Some(facts) = trust::facts(here) else {
         // Says what is the matter with the state.
-        StateDir::at(&settings.state.dir).identity()?;
-        return Err(StateError::NotInitialised(settings.state.dir).into());
+        here.state().identity()?;
+        return Err(StateError::NotInitialised(here.dir.clone()).into());
     };
-    let root = match root_here(&settings) {
+    let root = match root_here(settings, std::slice::from_ref(here)) {
         Ok(root) => root,
         Err(why) => {
             output::note(&format!("warning: {why}\n"));
@@ -66,7 +87,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         output::note("warning: no trust root is in force, so none of these counts\n");
     }
     let mut tags = BTreeMap::new();
-    match Look::at(&origin_of(&settings, None)?, &settings.state.branch) {
+    match Look::at(&origin_of(settings, None)?, &settings.state.branch) {
         Ok(mut look) => {
             let names: Vec<String> = look.heads.tags.keys().cloned().collect();
             for name in names.into_iter().filter(|it| it.starts_with(RELEASES)) {

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::visible;
+use muster_core::executor::{Executor, Kind};
+use muster_core::fleet::alive::{self, Alive};
+use muster_core::fleet::versions::{self, Version};
 use muster_core::gate;
 use muster_core::id::StepId;
 use muster_core::ledger::held::{HeldSteps, Waiting};
@@ -11,6 +14,7 @@ use muster_core::release::statement::{LONGEST_WINDOW, Line, Statement};
 use muster_core::release::{Nonce, RepoId};
 use muster_core::time::{Counted, Time};
 
+use super::super::here::Those;
 use super::super::ledgers::{self, Shelves};
 use super::super::signing::SignArgs;
 use super::super::{CommandError, Common, Output, now, output, trust};
@@ -53,7 +57,12 @@ pub(super) struct Args {
     signing: SignArgs,
 }
 
-pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
+pub(super) fn run(
+    args: &Args,
+    those: &Those,
+    common: &Common,
+    out: &mut Output,
+) -> Result<u8, CommandError> {
     let signs = args.signing.push.is_some() || args.signing.yes || args.signing.key.is_some();
     if signs && !args.sign {
         return Err(CommandError::Usage("say --sign as well".into()));
@@ -64,50 +73,38 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         ));
     }
     let window = window(args)?;
-    let shelves = ledgers::anywhere(args.ledger.as_deref(), common)?;
-    let wanted = |executor: &str| {
-        args.host.is_empty()
-            || args.host.iter().any(|it| {
-                executor == it
-                    || executor
-                        .strip_prefix("host/")
-                        .is_some_and(|name| name == it)
-            })
+    let shelves = ledgers::anywhere(args.ledger.as_deref(), those, common)?;
+    let wanted = |executor: &Executor| {
+        let is_it = |named: &String| {
+            executor.to_string() == *named
+                || (executor.kind() == Kind::Host && executor.name() == named)
+        };
+        args.host.is_empty() || args.host.iter().any(is_it)
     };
-    let mut waiting: BTreeMap<String, HeldSteps> = BTreeMap::new();
+    let mut waiting: BTreeMap<Executor, HeldSteps> = BTreeMap::new();
     for shelf in shelves.all.iter().filter(|it| wanted(&it.executor)) {
         if let Some(held) = shelf.held()? {
             waiting.insert(shelf.executor.clone(), held);
         }
     }
     let chosen = choose(&waiting, args)?;
-    let statement = Statement {
-        repo: repo_of(&shelves, &chosen)?,
-        commit: commit_of(&waiting, &chosen, args)?,
-        nonce: Nonce(trust::random()?),
-        reason: args.reason.clone(),
-        blocks: chosen
-            .iter()
-            .map(|(executor, ids)| {
-                let mut lines: Vec<Line> = waiting[executor]
-                    .held
-                    .iter()
-                    .filter(|it| ids.contains(&it.step.id))
-                    .map(|it| Line {
-                        id: it.step.id,
-                        words: it.words.clone(),
-                    })
-                    .collect();
-                lines.sort();
-                (executor.clone(), lines)
-            })
-            .collect(),
-        ..window
-    };
-    statement
-        .check()
-        .map_err(|it| CommandError::Refused(format!("this cannot be signed: {it}")))?;
-    out.text(&statement.render())?;
+    let mut statements = Vec::new();
+    for group in versions::named_together(&versions_of(&shelves, &chosen)?) {
+        let of_group = chosen.iter().filter(|(it, _)| group.contains(it));
+        let part = of_group
+            .map(|(it, ids)| (it.clone(), ids.clone()))
+            .collect();
+        statements.push(statement(&shelves, &waiting, &part, window.clone(), args)?);
+    }
+    if let [_, _, ..] = statements.as_slice() {
+        output::note(
+            "note: some of these hosts run a version of muster that reads statements about hosts alone, so they have one of \
+             their own\n",
+        );
+    }
+    for statement in &statements {
+        out.text(&statement.render())?;
+    }
     out.finish()?;
     if !args.sign {
         output::note(
@@ -116,7 +113,65 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         );
         return Ok(exit::OK);
     }
-    super::sign(&statement, &args.signing, common, out)
+    for statement in &statements {
+        super::sign(statement, &args.signing, common, out)?;
+    }
+    Ok(exit::OK)
+}
+
+/// The statement that releases what was chosen.
+fn statement(
+    shelves: &Shelves,
+    waiting: &BTreeMap<Executor, HeldSteps>,
+    chosen: &BTreeMap<Executor, BTreeSet<StepId>>,
+    window: Statement,
+    args: &Args,
+) -> Result<Statement, CommandError> {
+    let lines = |executor: &Executor, ids: &BTreeSet<StepId>| {
+        let mut lines: Vec<Line> = waiting[executor]
+            .held
+            .iter()
+            .filter(|it| ids.contains(&it.step.id))
+            .map(|it| Line {
+                id: it.step.id,
+                words: it.words.clone(),
+            })
+            .collect();
+        lines.sort();
+        lines
+    };
+    let statement = Statement {
+        repo: repo_of(shelves, chosen)?,
+        commit: commit_of(waiting, chosen, args)?,
+        nonce: Nonce(trust::random()?),
+        reason: args.reason.clone(),
+        blocks: chosen
+            .iter()
+            .map(|(executor, ids)| (executor.to_string(), lines(executor, ids)))
+            .collect(),
+        ..window
+    };
+    statement
+        .check()
+        .map_err(|it| CommandError::Refused(format!("this cannot be signed: {it}")))?;
+    Ok(statement)
+}
+
+/// Which version of muster each of them runs, where it said so.
+fn versions_of(
+    shelves: &Shelves,
+    chosen: &BTreeMap<Executor, BTreeSet<StepId>>,
+) -> Result<BTreeMap<Executor, Option<Version>>, CommandError> {
+    let mut versions = BTreeMap::new();
+    for shelf in &shelves.all {
+        if chosen.contains_key(&shelf.executor) {
+            let alive = shelf.alive()?;
+            let alive = alive.and_then(|it| Alive::read(it.get(alive::FILE)?));
+            let version = alive.and_then(|it| Version::parse(&it.version));
+            versions.insert(shelf.executor.clone(), version);
+        }
+    }
+    Ok(versions)
 }
 
 /// An empty statement with the window that was asked for.
@@ -152,10 +207,11 @@ fn window(args: &Args) -> Result<Statement, CommandError> {
 /// Which state repository: what the trust root here says, or what the ledgers remember.
 fn repo_of(
     shelves: &Shelves,
-    chosen: &BTreeMap<String, BTreeSet<StepId>>,
+    chosen: &BTreeMap<Executor, BTreeSet<StepId>>,
 ) -> Result<RepoId, CommandError> {
-    if let Some(settings) = &shelves.here
-        && let Some(root) = super::root_here(settings).map_err(CommandError::Refused)?
+    if let Some(here) = &shelves.here
+        && let Some(root) =
+            super::root_here(&here.settings, &here.executors).map_err(CommandError::Refused)?
     {
         return Ok(root.repo);
     }
@@ -183,8 +239,8 @@ fn repo_of(
 }
 
 fn commit_of(
-    waiting: &BTreeMap<String, HeldSteps>,
-    chosen: &BTreeMap<String, BTreeSet<StepId>>,
+    waiting: &BTreeMap<Executor, HeldSteps>,
+    chosen: &BTreeMap<Executor, BTreeSet<StepId>>,
     args: &Args,
 ) -> Result<CommitId, CommandError> {
     if let Some(commit) = &args.commit {
@@ -207,10 +263,10 @@ fn commit_of(
 
 /// The steps of each executor.
 fn choose(
-    waiting: &BTreeMap<String, HeldSteps>,
+    waiting: &BTreeMap<Executor, HeldSteps>,
     args: &Args,
-) -> Result<BTreeMap<String, BTreeSet<StepId>>, CommandError> {
-    let mut chosen: BTreeMap<String, BTreeSet<StepId>> = BTreeMap::new();
+) -> Result<BTreeMap<Executor, BTreeSet<StepId>>, CommandError> {
+    let mut chosen: BTreeMap<Executor, BTreeSet<StepId>> = BTreeMap::new();
     if args.all {
         for (executor, held) in waiting {
             let ids = all_of(held);
@@ -232,7 +288,7 @@ fn choose(
                 visible(named)
             )));
         }
-        let found: Vec<(&String, &Waiting)> = waiting
+        let found: Vec<(&Executor, &Waiting)> = waiting
             .iter()
             .flat_map(|(executor, held)| held.held.iter().map(move |it| (executor, it)))
             .filter(|(_, it)| it.step.id.to_string().starts_with(named.as_str()))
@@ -299,7 +355,7 @@ fn all_of(held: &HeldSteps) -> BTreeSet<StepId> {
 }
 
 /// Whether these steps can be released together.
-fn fits(executor: &str, held: &HeldSteps, ids: &BTreeSet<StepId>) -> Result<(), CommandError> {
+fn fits(executor: &Executor, held: &HeldSteps, ids: &BTreeSet<StepId>) -> Result<(), CommandError> {
     let by_id: BTreeMap<StepId, &Waiting> = held.held.iter().map(|it| (it.step.id, it)).collect();
     for id in ids {
         let it = by_id[id];

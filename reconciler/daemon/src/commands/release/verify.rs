@@ -12,12 +12,13 @@ use muster_core::release::tag::Tag;
 use muster_core::release::{Code, ObjectKind, RELEASES, Refusal, Signed, authenticate};
 use muster_core::world::{Ancestry, RawTag, Source as _};
 
+use super::super::here::{self, Those};
 use super::super::signing::{full_tag, raw_tag};
 use super::super::{CommandError, Common, Output, now, plan};
 use super::{Look, origin_of, root_here};
 use crate::cycle::chain;
 use crate::exit;
-use crate::settings::Settings;
+use crate::settings::{ExecutorSettings, Settings};
 
 /// Which.
 #[derive(Debug, clap::Args)]
@@ -136,9 +137,18 @@ struct Found {
     refusal: Refusal,
 }
 
-pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
+pub(super) fn run(
+    args: &Args,
+    those: &Those,
+    common: &Common,
+    out: &mut Output,
+) -> Result<u8, CommandError> {
     let ref_name = full_tag(&args.tag);
     let settings = plan::settings_if_any(common)?;
+    let here = match &settings {
+        Some(settings) => Some(here::only(those.of(settings)?)?),
+        None => None,
+    };
     let mut look = match &settings {
         Some(settings) => Some(Look::at(
             &origin_of(settings, args.repo.as_deref())?,
@@ -167,19 +177,21 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             "there is no {ref_name} to look at: it is not pushed, was deleted, or is no name of a release"
         )));
     };
-    let (root, untaken) = match settings.as_ref().map(root_here) {
+    let asked = settings.as_ref().zip(here.as_ref());
+    let root = asked.map(|(settings, here)| root_here(settings, std::slice::from_ref(here)));
+    let (root, untaken) = match root {
         None => (None, None),
         Some(Ok(root)) => (root, None),
         Some(Err(why)) => (None, Some(why)),
     };
     let found = match authenticated(&ref_name, &raw, root.as_deref()) {
         Err(found) => Some(found),
-        Ok(signed) => match (&settings, &mut look, &root) {
-            (Some(settings), Some(look), Some(root)) => admitted(&signed, settings, look, root)?,
+        Ok(signed) => match (asked, &mut look, &root) {
+            (Some(asked), Some(look), Some(root)) => admitted(&signed, asked, look, root)?,
             _ => None,
         },
     };
-    tell(found, &raw, untaken, settings.as_ref(), out)
+    tell(found, &raw, untaken, here.as_ref(), out)
 }
 
 /// The first half: whose signature it is.
@@ -203,7 +215,7 @@ fn authenticated(ref_name: &str, raw: &RawTag, root: Option<&Root>) -> Result<Si
 /// The second half: whether this host would run it now; `None` when it would.
 fn admitted(
     signed: &Signed,
-    settings: &Settings,
+    (settings, here): (&Settings, &ExecutorSettings),
     look: &mut Look,
     root: &Root,
 ) -> Result<Option<Found>, CommandError> {
@@ -228,7 +240,7 @@ fn admitted(
     let Some(release) = Release::group(all).pop() else {
         return Ok(None);
     };
-    let Some(ground) = plan::ground_now(settings)? else {
+    let Some(ground) = plan::ground_now(here, settings)? else {
         return Err(CommandError::Refused(
             "this host has no valid commit to plan by; see `muster status`".into(),
         ));
@@ -265,7 +277,7 @@ fn tell(
     found: Option<Found>,
     raw: &RawTag,
     untaken: Option<String>,
-    settings: Option<&Settings>,
+    here: Option<&ExecutorSettings>,
     out: &mut Output,
 ) -> Result<u8, CommandError> {
     let stops = found.as_ref().map(|it| it.at);
@@ -313,8 +325,8 @@ fn tell(
             }
         }
     }
-    let host = settings.map_or("No host was asked".to_owned(), |it| {
-        format!("{} would not run it now", it.policy.executor)
+    let host = here.map_or("No host was asked".to_owned(), |it| {
+        format!("{} would not run it now", it.executor)
     });
     out.line(format_args!("\n{host}."))?;
     Ok(exit::FAILED)

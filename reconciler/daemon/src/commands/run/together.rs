@@ -1,22 +1,17 @@
 //! The loops of one process, each at its own pace: a forge that is slow never delays the host, nor the host the forge.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
+use crate::daemon::loops::{Begin as Anew, MENDED_AFTER, is_stopped_before, watcher};
 use crate::daemon::{
-    Alarm, Cycle, Ended, Event, Knock, Pace, Supervisor, Surroundings, Unwatched, Watch, Watcher,
-    serve,
+    Alarm, Cycle, Ended, Event, Knock, Pace, Supervisor, Surroundings, random_numbers, serve,
 };
-
-/// A bot that broke is put together anew after this, while the host is kept all the same.
-const MENDED_AFTER: Duration = Duration::from_secs(300);
 
 /// One loop.
 pub(super) struct Member {
@@ -27,9 +22,6 @@ pub(super) struct Member {
     pub(super) send: UnboundedSender<Event>,
     pub(super) events: UnboundedReceiver<Event>,
 }
-
-/// Puts a cycle together once more, or says why it cannot be.
-pub(super) type Anew = Arc<dyn Fn() -> Result<Box<dyn Cycle>, String> + Send + Sync>;
 
 /// Runs both loops until they are told to stop, or the one that the process is for breaks: the agent, or a bot alone.
 pub(super) async fn together(agent: Option<Member>, bot: Option<(Member, Anew)>) -> Ended {
@@ -71,7 +63,8 @@ impl Member {
             send,
             events,
         } = self;
-        let mut watch = watcher(&send, cycle.as_ref());
+        let mut watch = watcher(&send);
+        watch.follow(&cycle.watch_paths());
         let mut random = random_numbers();
         let mut around = Surroundings {
             events,
@@ -86,7 +79,7 @@ impl Member {
 }
 
 /// Runs it until it is told to stop; one that breaks is begun anew.
-async fn for_ever(member: Member, anew: Anew) {
+pub(super) async fn for_ever(member: Member, anew: Anew) {
     member
         .play(async |cycle, pace, around| begin_anew(cycle, pace, around, &anew).await)
         .await;
@@ -121,31 +114,6 @@ async fn begin_anew(
     }
 }
 
-async fn is_stopped_before(deadline: Instant, events: &mut UnboundedReceiver<Event>) -> bool {
-    loop {
-        tokio::select! {
-            event = events.recv() => match event {
-                Some(Event::Stop) | None => return true,
-                Some(Event::Poke) => return false,
-                Some(Event::Touched) => {}
-            },
-            () = sleep_until(deadline) => return false,
-        }
-    }
-}
-
-fn watcher(send: &UnboundedSender<Event>, cycle: &dyn Cycle) -> Box<dyn Watch> {
-    let mut watch: Box<dyn Watch> = match Watcher::new(send.clone()) {
-        Ok(watcher) => Box::new(watcher),
-        Err(error) => {
-            tracing::warn!(%error, "Nothing is watched; changes are found by polling.");
-            Box::new(Unwatched)
-        }
-    };
-    watch.follow(&cycle.watch_paths());
-    watch
-}
-
 /// Turns signals into events of every loop, for as long as the runtime lives.
 pub(super) fn listen(loops: &[UnboundedSender<Event>]) -> io::Result<()> {
     for (kind, event) in [
@@ -165,17 +133,6 @@ pub(super) fn listen(loops: &[UnboundedSender<Event>]) -> io::Result<()> {
         });
     }
     Ok(())
-}
-
-/// Good enough to keep many hosts from asking at the same moment; nothing secret comes of it.
-fn random_numbers() -> impl FnMut() -> f64 {
-    let state = RandomState::new();
-    let mut count = 0_u64;
-    move || {
-        count += 1;
-        f64::from(u32::try_from(state.hash_one(count) >> 32).unwrap_or(0))
-            / (f64::from(u32::MAX) + 1.0)
-    }
 }
 
 #[cfg(test)]

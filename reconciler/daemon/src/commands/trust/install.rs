@@ -6,6 +6,7 @@ use muster_core::accounts::render;
 use muster_core::journal::Entry;
 
 use super::super::decide::Console;
+use super::super::here::TheOne;
 use super::super::{CommandError, Common, Output, now, output, who};
 use super::{check, read, shown};
 use crate::cycle::trust_facts;
@@ -22,7 +23,12 @@ pub(super) struct Args {
     sha256: String,
 }
 
-pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
+pub(super) fn run(
+    args: &Args,
+    here: &TheOne,
+    common: &Common,
+    out: &mut Output,
+) -> Result<u8, CommandError> {
     let (_, text, root) = read(Some(&args.file), common)?;
     let digest = render::digest(&text);
     if !args.sha256.eq_ignore_ascii_case(&digest) {
@@ -40,7 +46,8 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     }
     check(&root)?;
     let settings = common.settings()?;
-    let mut console = Console::open(&settings, "trust install")?;
+    let here = here.of(&settings)?;
+    let mut console = Console::open(&here, "trust install")?;
     super::super::start_log(&settings, common);
     let facts = &console.opened.replayed.facts;
     let found = trust_facts(&root);
@@ -89,9 +96,8 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     );
     out.text(&shown(&root, now()))?;
     out.line(format_args!(
-        "\nVersion {} is in force on host/{}.",
-        root.version,
-        settings.policy.executor.name()
+        "\nVersion {} is in force on {}.",
+        root.version, here.executor
     ))?;
     Ok(exit::OK)
 }

@@ -1,32 +1,39 @@
-//! One executor at work: the real outside, what is remembered, and what it says of each cycle.
+//! One executor at work: the real outside, what is remembered, and what it says of each cycle. What it keeps is its world's
+//! affair; each kind has a file here that puts its world together.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub mod host;
+mod watched;
+
+use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use muster_core::facts::{Facts, Frozen, Suspended};
+use muster_core::executor::Executor;
+use muster_core::facts::{Frozen, Suspended};
 use muster_core::fleet::alive::{self, Alive};
 use muster_core::gate::Reason;
-use muster_core::journal::{Entry, Replayed, StepResult};
+use muster_core::journal::{Entry, StepResult};
 use muster_core::rooms::Policy;
 use muster_core::time::Time;
-use muster_core::world::{Files, Journal as _};
+use muster_core::world::{Files, Journal as _, World};
 use muster_git::{Notes, Origin, Proposals, notes};
-use muster_host::{Host, HostError, HostSettings};
+use muster_host::HostError;
 
 use crate::console;
 use crate::cycle::{self, CycleError, Memory, Outside, Run, chain};
 use crate::daemon::{Cycle, Health, Look, Summary, Tells, Why};
-use crate::journal::Journal;
-use crate::outside::{LedgerRepository, NotesSink, OutsideError, StateSource};
+use crate::host_key;
+use crate::journal::{Journal, Opened};
+use crate::outside::{LedgerRepository, NotesSink, OutsideError, StateSource, facts_of};
 use crate::push::{News, Pusher};
 use crate::refused_tags::RefusedTags;
-use crate::settings::{self, Settings};
-use crate::stamp::{self, Stamp};
-use crate::state_dir::StateDir;
+use crate::settings::{self, ExecutorSettings, Settings};
+use crate::state_dir::{Lock, Purpose, StateDir, StateError};
 use crate::suspension;
 use crate::trust::TrustFile;
+use watched::{Stamped, share};
 
 /// How often an executor gives a sign of life, in seconds.
 const ALIVE_EVERY: i64 = 300;
@@ -40,6 +47,9 @@ pub enum AssembleError {
     /// The mirror or the ledger.
     #[error("the repositories of this executor cannot be used")]
     Repositories(#[source] OutsideError),
+    /// It keeps what this version does not.
+    #[error("this version of muster cannot keep {0}")]
+    NotKept(Executor),
     /// The host.
     #[error("this host cannot be used")]
     Host(#[source] HostError),
@@ -54,23 +64,92 @@ pub enum Console {
     Person,
 }
 
-/// Cycles against the real outside.
-pub struct Executor {
-    outside: Outside<StateSource, Host, Journal, LedgerRepository, NotesSink>,
+/// What one executor keeps, and by what policy.
+pub struct Kept<W> {
+    /// Where it is read and changed.
+    pub world: W,
+    /// What was decided about it, for the name that is pinned.
+    pub policy: Policy,
+    /// Files that show when it moves.
+    pub watched: Vec<PathBuf>,
+}
+
+/// What an executor remembers, opened by the one process that may change it.
+pub struct OpenedExecutor {
+    lock: Lock,
+    /// Where it is.
+    pub state: StateDir,
+    /// Its journal, and what is known.
+    pub opened: Opened,
+    /// Its ledger, and the files of it that a start needs.
+    pub ledger: (LedgerRepository, Files),
+}
+
+impl OpenedExecutor {
+    /// Takes the lock and opens the state of the executor of those settings, which `muster init` made.
+    ///
+    /// # Errors
+    /// When there is no state, it is another executor's, somebody else is at work on it, or it cannot be used.
+    pub fn open(here: &ExecutorSettings, now: Time) -> Result<Self, OpenError> {
+        let state = StateDir::at(&here.dir);
+        // Looked at first, since a lock in a directory that nobody initialised would be state.
+        let identity = state
+            .identity()?
+            .ok_or_else(|| StateError::NotInitialised(here.dir.clone()))?;
+        state.make()?;
+        let lock = Lock::take(&state, Purpose::Run)?;
+        // Older versions made none.
+        let key = host_key::read_or_make(&state, &lock).map_err(StateError::Key)?;
+        let (ledger, files) = LedgerRepository::open(&state.ledger(), &identity.ledger_ref())
+            .map_err(AssembleError::Repositories)?;
+        let ledger = ledger.signing_with(Arc::new(key));
+        let facts = facts_of(&files).map_err(AssembleError::Repositories)?;
+        let opened = state.open(&lock, &here.executor, facts, now)?;
+        if opened.torn > 0 {
+            tracing::warn!(
+                bytes = opened.torn,
+                "The last record of the journal was never finished; it was dropped."
+            );
+        }
+        Ok(Self {
+            lock,
+            state,
+            opened,
+            ledger: (ledger, files),
+        })
+    }
+}
+
+/// Why what an executor remembers could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The ledger in it.
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+}
+
+/// Cycles of one executor against the real outside.
+pub struct Worker<W> {
+    outside: Outside<StateSource, W, Journal, LedgerRepository, NotesSink>,
     memory: Memory,
     policy: Policy,
     trust: TrustFile,
     state: StateDir,
+    /// Nobody else may change the state directory meanwhile.
+    _lock: Lock,
     watched: Vec<PathBuf>,
     stamped: Option<Stamped>,
     console: Console,
     now: fn() -> Time,
     alive: Option<Time>,
-    /// When the host was last read.
+    /// When the world was last read.
     read: Option<Time>,
     /// Brings the ledger elsewhere, where it is to be there too.
     pusher: Option<Pusher>,
-    /// Whether the ledger repository was asked whether it is ahead of this host.
+    /// Whether the ledger repository was asked whether it is ahead of this executor.
     asked: bool,
     /// What was found there instead of ours, for the next cycle to hear.
     misfit: Option<Frozen>,
@@ -80,27 +159,36 @@ pub struct Executor {
     refused_tags: Option<RefusedTags>,
 }
 
-impl Executor {
-    /// Puts one together out of settings, journal and ledger. `now` is the only clock.
+impl<W: World> Worker<W> {
+    /// Puts one together out of what was opened and what it keeps. `now` is the only clock.
     ///
     /// # Errors
     /// When a part of the outside cannot be used at all.
     pub fn assemble(
         settings: &Settings,
-        state: &StateDir,
-        journal: Journal,
-        replayed: Replayed,
-        ledger: (LedgerRepository, Files),
+        opened: OpenedExecutor,
+        kept: Kept<W>,
         console: Console,
         now: fn() -> Time,
     ) -> Result<Self, AssembleError> {
+        let OpenedExecutor {
+            lock,
+            state,
+            opened: Opened {
+                journal, replayed, ..
+            },
+            ledger: (mut ledger, files),
+        } = opened;
+        let Kept {
+            world,
+            policy,
+            watched,
+        } = kept;
         let origin = settings.state.url.clone().ok_or(AssembleError::NoOrigin)?;
         let sink = match (settings.report.notes, &origin) {
-            (settings::Notes::Leave, Origin::Local(_)) => notes_sink(
-                pinned_policy(settings, &replayed.facts).executor(),
-                &origin,
-                now,
-            ),
+            (settings::Notes::Leave, Origin::Local(_)) => {
+                notes_sink(policy.executor(), &origin, now)
+            }
             _ => None,
         };
         // Without somebody to tell, proposals need not be read.
@@ -111,12 +199,13 @@ impl Executor {
         };
         let source = StateSource::open(&state.mirror(), origin, &settings.state.branch, proposals)
             .map_err(AssembleError::Repositories)?;
-        let world = open_host(settings, state).map_err(AssembleError::Host)?;
-        world.clear_leftovers();
-        let (mut ledger, files) = ledger;
-        let policy = pinned_policy(settings, &replayed.facts);
         let pusher = settings.fleet.ledger.clone().map(|there| {
-            Pusher::open(state, there, policy.executor(), &replayed.facts.executor_id)
+            Pusher::open(
+                &state,
+                there,
+                policy.executor(),
+                &replayed.facts.executor_id,
+            )
         });
         if let Some(pusher) = &pusher {
             ledger.has_arrived(pusher.arrived());
@@ -132,8 +221,9 @@ impl Executor {
             policy,
             trust: TrustFile::at(&settings.trust),
             memory: Memory::new(replayed, files),
-            state: state.clone(),
-            watched: watched(settings),
+            state,
+            _lock: lock,
+            watched,
             stamped: None,
             console,
             now,
@@ -230,7 +320,7 @@ impl Executor {
         }
     }
 
-    /// Asks the ledger repository once whether it is ahead of this host, before anything is done here.
+    /// Asks the ledger repository once whether it is ahead of this executor, before anything is done here.
     fn ask_first(&mut self) {
         if std::mem::replace(&mut self.asked, true) {
             return;
@@ -273,7 +363,7 @@ impl Executor {
         }
     }
 
-    /// Freezes where another ledger is in this host's place.
+    /// Freezes where another ledger is in this executor's place.
     fn take_misfit(&mut self, now: Time) -> Result<(), CycleError> {
         let Some(why) = self.misfit.take() else {
             return Ok(());
@@ -310,46 +400,7 @@ impl Executor {
     }
 }
 
-/// The policy, for the name that is pinned: another one in the settings freezes the executor, and must not have it plan
-/// as if it were another host.
-pub fn pinned_policy(settings: &Settings, facts: &Facts) -> Policy {
-    Policy::from(settings.policy.clone()).binding(&facts.executor)
-}
-
-/// Opens the host that `settings` describe.
-///
-/// # Errors
-/// When a setting or a directory is unusable.
-pub fn open_host(settings: &Settings, state: &StateDir) -> Result<Host, HostError> {
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let files: BTreeMap<_, _> = settings
-        .files
-        .aggregates
-        .iter()
-        .map(|(file, path)| (*file, text(path)))
-        .collect();
-    Host::open(HostSettings {
-        nologin: settings.policy.nologin.clone(),
-        units: settings.policy.units.clone(),
-        environment: settings
-            .instance
-            .environment
-            .as_ref()
-            .map(|it| text(&it.fill(settings::PathTemplate::PLACEHOLDER))),
-        aggregates: files,
-        k8s_users: settings.files.k8s_users.as_deref().map(text),
-        archives: settings.archives.dir.clone(),
-        home_roots: settings.archives.homes.iter().map(|it| text(it)).collect(),
-        seal: settings.archives.seal.clone(),
-        ..HostSettings::new(&settings.host.root, &state.saved())
-    })
-}
-
-fn notes_sink(
-    executor: &muster_core::executor::Executor,
-    origin: &Origin,
-    now: fn() -> Time,
-) -> Option<NotesSink> {
+fn notes_sink(executor: &Executor, origin: &Origin, now: fn() -> Time) -> Option<NotesSink> {
     let writer = match std::env::current_exe() {
         Ok(exe) => notes::Writer::Child {
             exe,
@@ -366,57 +417,7 @@ fn notes_sink(
     }
 }
 
-/// What is looked at to see whether the host moved: renames and rewrites show in these, and the rest comes with the
-/// next look for drift.
-fn watched(settings: &Settings) -> Vec<PathBuf> {
-    let root = &settings.host.root;
-    let inside = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
-    let databases = [
-        "passwd",
-        "shadow",
-        "group",
-        "gshadow",
-        "subuid",
-        "subgid",
-        "login.defs",
-    ];
-    let mut watched: Vec<PathBuf> = databases
-        .iter()
-        .map(|name| inside(&Path::new("/etc").join(name)))
-        .collect();
-    watched.push(settings.trust.clone());
-    watched.extend(settings.files.aggregates.values().map(|path| inside(path)));
-    let environment = settings.instance.environment.as_ref();
-    watched.extend(environment.map(|it| inside(it.dir())));
-    watched
-}
-
-/// Files, and how each was when a cycle began.
-#[derive(Clone, Debug)]
-struct Stamped(Vec<(PathBuf, Stamp)>);
-
-impl Stamped {
-    fn take(paths: &[PathBuf]) -> Self {
-        let of = |path: &PathBuf| (path.clone(), stamp(path));
-        Self(paths.iter().map(of).collect())
-    }
-
-    fn still_holds(&self) -> bool {
-        self.0.iter().all(|(path, taken)| stamp(path) == *taken)
-    }
-
-    /// Whether one of them, counted from 0, was left alone.
-    fn part_still_holds(&self, part: usize) -> bool {
-        let (path, taken) = &self.0[part];
-        stamp(path) == *taken
-    }
-}
-
-fn stamp(path: &Path) -> Stamp {
-    stamp::of(std::fs::symlink_metadata(path))
-}
-
-impl Cycle for Executor {
+impl<W: World + Send + 'static> Cycle for Worker<W> {
     fn has_moved(&mut self) -> bool {
         let now = (self.now)();
         let heard = self.hear_of_push(now);
@@ -533,9 +534,9 @@ impl Cycle for Executor {
             return None;
         };
         let (signature, stamped) = (signature.clone(), stamped.clone());
-        let of_host = stamped.0.len();
+        let of_world = stamped.parts();
         let told = tells == Tells::Everything;
-        let all = of_host + if told { signature.parts() } else { 0 };
+        let all = of_world + if told { signature.parts() } else { 0 };
         let (share, mut next) = (share(all, every), None);
         Some(Box::new(move || {
             let Some(begin) = next else {
@@ -546,23 +547,13 @@ impl Cycle for Executor {
             next = Some((begin + share) % all);
             let mut turn = (begin..begin + share).map(|part| part % all);
             let holds = (told || signature.still_holds())
-                && turn.all(|part| match part.checked_sub(of_host) {
+                && turn.all(|part| match part.checked_sub(of_world) {
                     None => stamped.part_still_holds(part),
                     Some(part) => signature.part_still_holds(part),
                 });
             !holds
         }))
     }
-}
-
-/// Within what time each file is looked at that nobody tells of: a look every second, at all of them, would cost more than
-/// all else that an idle daemon does.
-const ROUND: Duration = Duration::from_secs(15);
-
-/// How many of so many files are looked at in each look.
-fn share(all: usize, every: Duration) -> usize {
-    let share = (all as u128 * every.as_millis()).div_ceil(ROUND.as_millis());
-    usize::try_from(share).unwrap_or(all).clamp(1, all.max(1))
 }
 
 /// When something is due although nothing moves: a step to be tried again, or the next day, when somebody may expire.
@@ -589,30 +580,4 @@ fn due_in(summary: &cycle::Summary, now: Time) -> Duration {
         .min()
         .map_or(midnight, |at| at.min(midnight));
     Duration::from_secs(u64::try_from(next - now.0).unwrap_or(0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_file_is_looked_at_within_a_round_and_each_time_where_looks_are_seldom() {
-        let seconds = Duration::from_secs;
-        for (all, every, expected) in [
-            (11, 1, 1),
-            (11, 2, 2),
-            (30, 1, 2),
-            (11, 15, 11),
-            (11, 30, 11),
-        ] {
-            let share = share(all, seconds(every));
-            assert_eq!(share, expected, "{all} files every {every} s");
-            let looks = all.div_ceil(share) as u64;
-            assert!(
-                every >= 15 || looks * every <= 15,
-                "{all} files every {every} s"
-            );
-        }
-        assert_eq!(share(11, Duration::ZERO), 1);
-    }
 }
