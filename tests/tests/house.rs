@@ -145,3 +145,240 @@ fn every_test_that_the_architecture_names_is_there() {
         );
     }
 }
+
+/// The modules of core, storey by storey, the lowest first: each may name those below it, and its own.
+const STOREYS: [(&str, &[&str]); 4] = [
+    (
+        "ground",
+        &[
+            "bytes",
+            "commit",
+            "compat",
+            "diagnostic",
+            "edit",
+            "executor",
+            "flat",
+            "id",
+            "ink",
+            "limits",
+            "merge_join",
+            "people",
+            "price",
+            "reading",
+            "repo",
+            "sheet",
+            "time",
+            "turn",
+            "verb",
+            "yaml",
+        ],
+    ),
+    ("rooms", &["accounts", "guests"]),
+    ("register", &["rooms"]),
+    (
+        "spine",
+        &[
+            "facts", "fleet", "forge", "gate", "host_key", "journal", "ledger", "plan", "release",
+            "report", "settle", "step", "world",
+        ],
+    ),
+];
+
+/// Source files below a folder, with their text, without those that only hold tests.
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("a directory entry").path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|it| it == "rs") && !path.ends_with("tests.rs") {
+            let text = std::fs::read_to_string(&path).expect("a source file");
+            // Tests at the end of a file may name whom they like.
+            let code = text
+                .split("#[cfg(test)]\nmod tests")
+                .next()
+                .unwrap_or_default();
+            found.push((path, code.to_owned()));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The lines of a file that are no comment, with their numbers.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate();
+    let lines = lines.map(|(index, line)| (index + 1, line));
+    lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+/// The modules that a line names by `crate::`.
+fn named(line: &str) -> Vec<&str> {
+    let word = |rest: &'_ str| rest.find(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+    line.split("crate::")
+        .skip(1)
+        .map(|rest| &rest[..word(rest).unwrap_or(rest.len())])
+        .filter(|it| !it.is_empty())
+        .collect()
+}
+
+/// Which storey a module of core stands on.
+fn storey(module: &str) -> Option<usize> {
+    STOREYS
+        .iter()
+        .position(|(_, modules)| modules.contains(&module))
+}
+
+#[test]
+fn core_stands_in_four_storeys_and_rooms_do_not_know_each_other() {
+    let core = root().join("reconciler/core/src");
+    for (path, text) in sources(&core) {
+        let place = path.strip_prefix(&core).expect("below core");
+        let first = place
+            .iter()
+            .next()
+            .and_then(|it| it.to_str())
+            .expect("a name");
+        let module = first.trim_end_matches(".rs");
+        if module == "lib" {
+            continue;
+        }
+        let Some(own) = storey(module) else {
+            panic!(
+                "core/src/{module} stands on no storey: words and documents that every subject has belong to the ground, one \
+                 subject to a room of its own (and into rooms.rs), what plans, records and reports to the spine; say which in \
+                 STOREYS and in lib.rs"
+            );
+        };
+        for (number, line) in code(&text) {
+            for other in named(line) {
+                let Some(there) = storey(other) else { continue };
+                let at = format!("reconciler/core/src/{}:{number}", place.display());
+                let (here, above) = (STOREYS[own].0, STOREYS[there].0);
+                assert!(
+                    there <= own,
+                    "{at} names {other} of the {above}, which stands above the {here}: what is asked there is asked by a \
+                     function in rooms.rs, or the word belongs to the ground"
+                );
+                assert!(
+                    here != "rooms" || above != "rooms" || other == module,
+                    "{at} names the room {other}: rooms do not know each other; what both need belongs to the ground"
+                );
+                assert!(
+                    here != "spine" || above != "rooms",
+                    "{at} names the room {other}: the spine names no room; a question that has an answer for each room is a \
+                     function in rooms.rs"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn executors_and_their_refs_are_spelled_in_one_place() {
+    for name in ["core", "git", "host", "forge", "daemon", "sim"] {
+        let folder = root().join("reconciler").join(name).join("src");
+        for (path, text) in sources(&folder) {
+            if path.ends_with("core/src/executor.rs") {
+                continue;
+            }
+            for (number, line) in code(&text) {
+                for spelled in [
+                    "\"host/",
+                    "\"guests/{",
+                    "\"cluster/",
+                    "\"ca/",
+                    "refs/muster/host",
+                    "refs/muster/alive",
+                    "refs/muster/guests",
+                ] {
+                    assert!(
+                        !line.contains(spelled),
+                        "{}:{number} spells {spelled}: core/src/executor.rs does, and has functions for it",
+                        path.display()
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The arms of every `match` in a text: each with its patterns, and the line it begins in.
+fn matches(text: &str) -> Vec<(usize, Vec<String>)> {
+    let mut all = Vec::new();
+    for (at, _) in text.match_indices("match ") {
+        let before = text[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
+            continue;
+        }
+        let Some(open) = text[at..].find('{').map(|it| at + it) else {
+            continue;
+        };
+        let (mut depth, mut arm, mut arms, mut pattern) = (0, String::new(), Vec::new(), true);
+        for (index, c) in text[open..].char_indices() {
+            match c {
+                '{' | '(' | '[' => depth += 1,
+                '}' | ')' | ']' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+            let rest = &text[open + index..];
+            if pattern {
+                if depth == 1 && rest.starts_with("=>") {
+                    arms.push(std::mem::take(&mut arm).trim().to_owned());
+                    pattern = false;
+                } else if index > 0 {
+                    arm.push(c);
+                }
+            } else if depth == 1 && (c == ',' || (c == '}' && index > 0)) {
+                arm.clear();
+                pattern = true;
+            }
+        }
+        all.push((text[..at].lines().count(), arms));
+    }
+    all
+}
+
+/// What decides about an action says something of each: a new one does not compile before it is answered for. The host alone
+/// may say "no step of this turn" of all others, which decides nothing.
+#[test]
+fn no_wildcard_stands_over_an_action() {
+    for name in ["core", "daemon", "sim"] {
+        let folder = root().join("reconciler").join(name).join("src");
+        for (path, text) in sources(&folder) {
+            let in_actions =
+                path.ends_with("accounts/action.rs") || path.ends_with("guests/action.rs");
+            for (line, arms) in matches(&text) {
+                let is_variant =
+                    |it: &String| it.contains("Action::") || (in_actions && it.contains("Self::"));
+                let over_actions = arms.iter().filter(|it| is_variant(it)).count();
+                let bound = |it: &&String| {
+                    let first = it.trim_start_matches(['|', ' ', '\n']);
+                    first == "_"
+                        || first.starts_with("_ if")
+                        || first.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+                };
+                let wild = arms.iter().find(bound);
+                assert!(
+                    over_actions == 0 || wild.is_none(),
+                    "{}:{line} passes over actions with `{}`: name each of them, so that a new one has to be answered for",
+                    path.display(),
+                    wild.map_or("", String::as_str)
+                );
+            }
+            for (number, line) in code(&text) {
+                let asks = ["matches!(", "if let ", "let Some("]
+                    .iter()
+                    .any(|it| line.contains(it));
+                assert!(
+                    !(asks && line.contains("Action::") && line.contains("{ ..")),
+                    "{}:{number} asks whether an action is one of some, and passes over the others: {line}",
+                    path.display()
+                );
+            }
+        }
+    }
+}

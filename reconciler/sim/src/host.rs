@@ -512,15 +512,11 @@ impl SimHost {
                         .get_or_insert(login);
                 }
             }
-            (Action::LockPassword { user } | Action::LockLogin { user, .. }, Database::Shadow) => {
-                let locking = matches!(step.action, Action::LockLogin { .. });
+            (Action::LockPassword { user }, Database::Shadow) => self.lock_password(user),
+            (Action::LockLogin { user, .. }, Database::Shadow) => {
+                self.lock_password(user);
                 if let Some(it) = self.accounts.get_mut(user) {
-                    if !it.password.starts_with(['!', '*']) {
-                        it.password.insert(0, '!');
-                    }
-                    if locking {
-                        it.expires = Some(1);
-                    }
+                    it.expires = Some(1);
                 }
             }
             (Action::UnlockLogin { user, .. }, Database::Shadow) => {
@@ -579,6 +575,14 @@ impl SimHost {
                 | Database::Shadow
                 | Database::Passwd,
             ) => {}
+        }
+    }
+
+    fn lock_password(&mut self, user: &str) {
+        if let Some(it) = self.accounts.get_mut(user)
+            && !it.password.starts_with(['!', '*'])
+        {
+            it.password.insert(0, '!');
         }
     }
 

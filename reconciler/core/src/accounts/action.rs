@@ -436,6 +436,26 @@ pub enum UnitChange {
     Start,
 }
 
+/// A home that a step takes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakenHome<'a> {
+    /// Whose.
+    pub user: &'a str,
+    /// The uid of the account.
+    pub uid: u32,
+    /// Where it is.
+    pub home: &'a str,
+}
+
+/// What few actions have.
+#[derive(Default)]
+struct Aspects<'a> {
+    former_name: Option<&'a str>,
+    entry: Option<(Aggregate, &'a str, Option<&'a str>)>,
+    taken_home: Option<TakenHome<'a>>,
+    way_back: bool,
+}
+
 impl Action {
     /// The tags of actions in journals and ledgers; each tag belongs to one room.
     pub const TAGS: &[&str] = &[
@@ -559,41 +579,51 @@ impl Action {
 
     /// The entry of an aggregate file that it changes, if it changes one: the file, the key, and the value asked for.
     pub fn entry(&self) -> Option<(Aggregate, &str, Option<&str>)> {
-        match self {
-            Self::Entry { file, key, to, .. } => Some((*file, key, to.as_deref())),
-            Self::CreateAccount { .. }
-            | Self::AdoptAccount { .. }
-            | Self::RenameAccount { .. }
-            | Self::ChangeUid { .. }
-            | Self::ChangeIdentity { .. }
-            | Self::SetShell { .. }
-            | Self::LockPassword { .. }
-            | Self::JoinGroup { .. }
-            | Self::LeaveGroup { .. }
-            | Self::AssignPorts { .. }
-            | Self::Park { .. }
-            | Self::Unpark { .. }
-            | Self::Cut { .. }
-            | Self::Return { .. }
-            | Self::LockLogin { .. }
-            | Self::UnlockLogin { .. }
-            | Self::Trace { .. }
-            | Self::EndSessions { .. }
-            | Self::CreateHome { .. }
-            | Self::WriteEnvironment { .. }
-            | Self::Unit { .. }
-            | Self::ArchiveDelete { .. }
-            | Self::RecordArchive { .. }
-            | Self::RestoreAccount { .. }
-            | Self::RestoreHome { .. }
-            | Self::PurgeHome { .. } => None,
-        }
+        self.aspects().entry
     }
 
     /// The name that its account had until now, where a step is about two.
     pub fn former_name(&self) -> Option<&str> {
+        self.aspects().former_name
+    }
+
+    /// The home that it takes away, if it takes one.
+    pub fn taken_home(&self) -> Option<TakenHome<'_>> {
+        self.aspects().taken_home
+    }
+
+    /// Whether it is a part of bringing somebody back who was cut or deleted.
+    pub fn is_way_back(&self) -> bool {
+        self.aspects().way_back
+    }
+
+    /// What few actions have. No wildcard: of a new action it is said here.
+    fn aspects(&self) -> Aspects<'_> {
         match self {
-            Self::RenameAccount { from, .. } => Some(from),
+            Self::RenameAccount { from, .. } => Aspects {
+                former_name: Some(from),
+                ..Aspects::default()
+            },
+            Self::Entry { file, key, to, .. } => Aspects {
+                entry: Some((*file, key, to.as_deref())),
+                ..Aspects::default()
+            },
+            Self::ArchiveDelete {
+                user, uid, home, ..
+            } => Aspects {
+                taken_home: Some(TakenHome {
+                    user,
+                    uid: *uid,
+                    home,
+                }),
+                ..Aspects::default()
+            },
+            Self::RestoreAccount { .. } | Self::RestoreHome { .. } | Self::Return { .. } => {
+                Aspects {
+                    way_back: true,
+                    ..Aspects::default()
+                }
+            }
             Self::CreateAccount { .. }
             | Self::AdoptAccount { .. }
             | Self::ChangeUid { .. }
@@ -606,7 +636,6 @@ impl Action {
             | Self::Park { .. }
             | Self::Unpark { .. }
             | Self::Cut { .. }
-            | Self::Return { .. }
             | Self::LockLogin { .. }
             | Self::UnlockLogin { .. }
             | Self::Trace { .. }
@@ -614,12 +643,8 @@ impl Action {
             | Self::CreateHome { .. }
             | Self::WriteEnvironment { .. }
             | Self::Unit { .. }
-            | Self::Entry { .. }
-            | Self::ArchiveDelete { .. }
             | Self::RecordArchive { .. }
-            | Self::RestoreAccount { .. }
-            | Self::RestoreHome { .. }
-            | Self::PurgeHome { .. } => None,
+            | Self::PurgeHome { .. } => Aspects::default(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use muster_core::accounts::action::Action;
+use muster_core::accounts::action::TakenHome;
 use muster_core::diagnostic::visible;
 use muster_core::executor::Executor;
 use muster_core::ledger::held::{HeldSteps, Waiting};
@@ -78,17 +78,12 @@ pub(super) struct Loss {
 
 /// What `waiting` would destroy, if anything; `root` is the host's root directory, where it is this host.
 pub(super) fn loss(waiting: &Waiting, root: Option<&Path>) -> Option<Loss> {
-    let Some(Action::ArchiveDelete {
-        user, uid, home, ..
-    }) = waiting.step.action.account()
-    else {
-        return None;
-    };
+    let TakenHome { user, uid, home } = waiting.step.action.account()?.taken_home()?;
     Some(Loss {
-        path: home.clone(),
+        path: home.to_owned(),
         size: root.and_then(|root| survey::size_of(root, home, WALK_AT_MOST).ok()),
         last_login: root
-            .and_then(|root| survey::last_login(root, user, *uid))
+            .and_then(|root| survey::last_login(root, user, uid))
             .map(Time),
     })
 }

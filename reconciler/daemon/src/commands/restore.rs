@@ -1,6 +1,5 @@
 //! `muster restore`: brings somebody back who was archived, by the very step that a cycle plans.
 
-use muster_core::accounts::action::Action;
 use muster_core::accounts::facts::PersonFacts;
 use muster_core::diagnostic::visible;
 use muster_core::gate::{Approvals, PENDING_SIGNATURE, judge};
@@ -38,12 +37,8 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         )));
     };
     let is_way_back = |action: &rooms::Action| {
-        action.account().is_some_and(|action| {
-            matches!(
-                action,
-                Action::RestoreAccount { .. } | Action::RestoreHome { .. } | Action::Return { .. }
-            ) && action.user() == user
-        })
+        let action = action.account();
+        action.is_some_and(|it| it.is_way_back() && it.user() == user)
     };
     let steps = ground.plan.steps().iter();
     if !steps.clone().any(|it| is_way_back(&it.step.action)) {
