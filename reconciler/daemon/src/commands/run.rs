@@ -218,10 +218,12 @@ where
     })
 }
 
+type OpenAndBegin = dyn Fn(&ExecutorSettings) -> Result<Locked, CommandError> + Send + Sync;
+
 /// The agents of this process.
 struct Agents {
     /// Opens an executor's state and puts its cycle together.
-    begin: Arc<dyn Fn(&ExecutorSettings) -> Result<Locked, CommandError> + Send + Sync>,
+    begin: Arc<OpenAndBegin>,
     /// Of the only one, already put together.
     first: Option<Locked>,
 }
