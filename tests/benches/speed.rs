@@ -609,7 +609,7 @@ fn keep(dir: &Path, people: usize) -> Result<PathBuf> {
 fn assemble(config: &Path) -> Result<Worker<muster_host::Host>> {
     let settings = settings::load(config, &Ambient::ask())?;
     let [here] = settings.executors().try_into().map_err(|_| "one host")?;
-    let opened = OpenedExecutor::open(&here, NOW)?;
+    let (opened, _lock) = OpenedExecutor::open(&here, NOW)?;
     let kept = host::keep(&settings, &opened.state, &opened.opened.replayed.facts)?;
     let console = Console::Log;
     Ok(Worker::assemble(&settings, opened, kept, console, || NOW)?)

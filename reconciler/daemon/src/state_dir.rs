@@ -15,6 +15,7 @@
 //! ```
 
 mod error;
+mod identity;
 mod lock;
 
 use std::fs::{self, DirBuilder, File};
@@ -30,9 +31,10 @@ use muster_core::ledger::Through;
 use muster_core::time::Time;
 use muster_core::world::Journal as _;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 pub use error::StateError;
+pub use identity::Identity;
 pub use lock::{Holder, Lock, Purpose, poke};
 
 use crate::journal::{self, Journal, JournalError, Opened};
@@ -44,47 +46,6 @@ const FORMAT: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateDir {
     dir: PathBuf,
-}
-
-/// Who an executor is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Identity {
-    format: u32,
-    /// Random, 32 hex digits.
-    pub id: String,
-    /// The name it was initialised with: a host's alone, that of any other in full, such as `guests/pve1`.
-    pub name: String,
-}
-
-impl Identity {
-    /// A new executor of that name.
-    ///
-    /// # Errors
-    /// When the kernel has no randomness to give.
-    pub fn random(executor: &Executor) -> io::Result<Self> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
-        let id = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self {
-            format: FORMAT,
-            id,
-            name: executor.pinned(),
-        })
-    }
-
-    /// Who it is: by the pinned name, whatever the settings say now.
-    ///
-    /// # Panics
-    /// When it was neither made nor read by this module, which both look at the name.
-    pub fn executor(&self) -> Executor {
-        Executor::of_pinned(&self.name).expect("BUG: a pinned name is looked at when it is read")
-    }
-
-    /// The ref of its ledger.
-    pub fn ledger_ref(&self) -> String {
-        self.executor().ledger_ref()
-    }
 }
 
 /// What the ledger of this executor holds, and how far into the journal it reaches.

@@ -367,6 +367,43 @@ fn an_executor_is_made_once_and_tells_how_it_stands() {
 }
 
 #[test]
+fn an_executor_is_named_and_an_unknown_one_is_told_beside_those_there_are() {
+    let (bench, head) = Bench::initialised();
+    let without = bench.muster(&["status"]);
+    let named = bench.muster(&["status", "--executor", "host/devvm"]);
+    assert_eq!(said(&named), said(&without));
+    let adopt: Vec<&str> = vec!["adopt", &head, "--reason", "r"];
+    let acting: [&[&str]; 12] = [
+        &["status"],
+        &["plan"],
+        &["pending"],
+        &["history"],
+        &["explain", "0123456789"],
+        &["reconcile"],
+        &["suspend", "--reason", "r"],
+        &["resume"],
+        &["init"],
+        &adopt,
+        &["restore", "emo"],
+        &["release", "list"],
+    ];
+    for command in acting {
+        let command = [command, &["--executor", "guests/pve1"]].concat();
+        let output = bench.muster(&command);
+        let words = "guests/pve1 is not here: this machine keeps host/devvm";
+        says(&output, exit::USAGE, words);
+    }
+    let output = bench.muster(&["suspend", "--reason", "r", "--executor", "host/devvm"]);
+    says(&output, exit::OK, "host/devvm is ");
+    let output = bench.muster(&["status", "--executor", "moon/devvm"]);
+    says(
+        &output,
+        exit::USAGE,
+        "is no executor that this version of muster knows",
+    );
+}
+
+#[test]
 fn check_reads_what_is_committed() {
     let bench = Bench::new();
     let good = bench.commit(ROSTER);

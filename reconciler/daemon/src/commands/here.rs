@@ -10,7 +10,12 @@ use crate::state_dir::StateDir;
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Those {
     /// Only this executor, such as `host/web1`; may be said several times.
-    #[arg(long = "executor", value_name = "KIND/NAME", global = true)]
+    #[arg(
+        id = "executor",
+        long = "executor",
+        value_name = "KIND/NAME",
+        global = true
+    )]
     named: Vec<Executor>,
 }
 
@@ -18,7 +23,12 @@ pub(super) struct Those {
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct TheOne {
     /// The executor of this machine that is meant, such as `host/web1`, where there are several.
-    #[arg(long = "executor", value_name = "KIND/NAME", global = true)]
+    #[arg(
+        id = "executor",
+        long = "executor",
+        value_name = "KIND/NAME",
+        global = true
+    )]
     named: Option<Executor>,
 }
 

@@ -17,7 +17,7 @@ use crate::daemon::{
     Cycle, Ended, Event, Health, Knock, Pace, Pulse, Pulsing, Silent, Summary, Supervisor, Systemd,
     Why, trouble,
 };
-use crate::executors::{AssembleError, Console, OpenedExecutor, Worker, host};
+use crate::executors::{AssembleError, Console, Locked, OpenedExecutor, Worker, host};
 use crate::exit;
 use crate::http::{Doors, Server};
 use crate::settings::{ExecutorSettings, Role, Settings};
@@ -174,7 +174,11 @@ where
         let settings = settings.clone();
         let agent = parts.agent;
         Agents {
-            begin: Arc::new(move |here| agent(&settings, here, OpenedExecutor::open(here, now())?)),
+            begin: Arc::new(move |here| {
+                let (opened, lock) = OpenedExecutor::open(here, now())?;
+                let cycle = agent(&settings, here, opened)?;
+                Ok(Locked { cycle, lock })
+            }),
             first: None,
         }
     };
@@ -214,12 +218,14 @@ where
     })
 }
 
+type OpenAndBegin = dyn Fn(&ExecutorSettings) -> Result<Locked, CommandError> + Send + Sync;
+
 /// The agents of this process.
 struct Agents {
     /// Opens an executor's state and puts its cycle together.
-    begin: Arc<dyn Fn(&ExecutorSettings) -> Result<Box<dyn Cycle>, CommandError> + Send + Sync>,
+    begin: Arc<OpenAndBegin>,
     /// Of the only one, already put together.
-    first: Option<Box<dyn Cycle>>,
+    first: Option<Locked>,
 }
 
 impl Agents {
@@ -242,7 +248,7 @@ fn once(agents: Agents, executors: &[ExecutorSettings], bot: Option<Bot>) -> u8 
         worst = worst.max(health);
     };
     let mut broken = false;
-    let begun: Vec<Box<dyn Cycle>> = match agents.first {
+    let begun: Vec<Locked> = match agents.first {
         Some(only) => vec![only],
         None => executors
             .iter()
@@ -256,10 +262,11 @@ fn once(agents: Agents, executors: &[ExecutorSettings], bot: Option<Bot>) -> u8 
             })
             .collect(),
     };
-    for mut agent in begun {
-        once(agent.as_mut());
+    for Locked { mut cycle, lock } in begun {
+        once(cycle.as_mut());
         // The process ends here: what is known of tens of thousands of people need not be taken apart for that.
-        std::mem::forget(agent);
+        std::mem::forget(cycle);
+        drop(lock);
     }
     // A bot gives back the lead where it is let go of.
     if let Some(mut bot) = bot {
@@ -315,7 +322,11 @@ fn at_work(
     if let (None, true) = (&agents.first, each.len() > 0) {
         let begin = |here: ExecutorSettings| {
             let begin = Arc::clone(&agents.begin);
-            Arc::new(move || begin(&here).map_err(|error| chain(&error))) as Anew
+            let begin = move || match begin(&here) {
+                Ok(locked) => Ok(Box::new(locked) as Box<dyn Cycle>),
+                Err(error) => Err(chain(&error)),
+            };
+            Arc::new(begin) as Anew
         };
         let loops = each.map(|((here, (send, events)), (knock, pulse))| ExecutorLoop {
             executor: here.executor.clone(),
@@ -333,14 +344,19 @@ fn at_work(
         return Ok(exit::OK);
     }
     let only = each.zip(agents.first).next();
-    let agent = only.map(|(((here, (send, events)), (knock, pulse)), cycle)| Member {
-        cycle: Box::new(Pulsing { cycle, pulse }),
-        pace: pace_of(&here),
-        supervisor: Box::new(Systemd::from_environment()),
-        knock,
-        send,
-        events,
-    });
+    let agent = only.map(
+        |(((here, (send, events)), (knock, pulse)), locked)| Member {
+            cycle: Box::new(Pulsing {
+                cycle: Box::new(locked),
+                pulse,
+            }),
+            pace: pace_of(&here),
+            supervisor: Box::new(Systemd::from_environment()),
+            knock,
+            send,
+            events,
+        },
+    );
     let supervisor: Box<dyn Supervisor> = match agent {
         Some(_) => Box::new(Silent),
         None => Box::new(Systemd::from_environment()),

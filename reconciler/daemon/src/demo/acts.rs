@@ -467,7 +467,7 @@ fn nothing_is_left_to_do(play: &mut Play<'_>) -> Act {
         "--git-dir=state/ledger.git",
         "log",
         "--format=%h %s",
-        "refs/muster/host/devvm",
+        &muster_core::executor::Executor::Host("devvm".to_owned()).ledger_ref(),
     ];
     let before = (play.stage.look()?, play.git_outside(&ledger)?);
     let output = play.muster(&ONCE, exit::OK, &is_sum)?;

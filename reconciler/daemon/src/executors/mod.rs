@@ -76,7 +76,6 @@ pub struct Kept<W> {
 
 /// What an executor remembers, opened by the one process that may change it.
 pub struct OpenedExecutor {
-    lock: Lock,
     /// Where it is.
     pub state: StateDir,
     /// Its journal, and what is known.
@@ -90,7 +89,7 @@ impl OpenedExecutor {
     ///
     /// # Errors
     /// When there is no state, it is another executor's, somebody else is at work on it, or it cannot be used.
-    pub fn open(here: &ExecutorSettings, now: Time) -> Result<Self, OpenError> {
+    pub fn open(here: &ExecutorSettings, now: Time) -> Result<(Self, Lock), OpenError> {
         let state = StateDir::at(&here.dir);
         // Looked at first, since a lock in a directory that nobody initialised would be state.
         let identity = state
@@ -111,12 +110,38 @@ impl OpenedExecutor {
                 "The last record of the journal was never finished; it was dropped."
             );
         }
-        Ok(Self {
-            lock,
+        let opened = Self {
             state,
             opened,
             ledger: (ledger, files),
-        })
+        };
+        Ok((opened, lock))
+    }
+}
+
+/// A cycle, and the lock without which it must not run.
+pub struct Locked {
+    /// What runs.
+    pub cycle: Box<dyn Cycle>,
+    /// Nobody else changes the state directory meanwhile.
+    pub lock: Lock,
+}
+
+impl Cycle for Locked {
+    fn has_moved(&mut self) -> bool {
+        self.cycle.has_moved()
+    }
+
+    fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> Summary {
+        self.cycle.run(why, stop)
+    }
+
+    fn watch_paths(&self) -> Vec<PathBuf> {
+        self.cycle.watch_paths()
+    }
+
+    fn look(&self, tells: Tells, every: Duration) -> Option<Look> {
+        self.cycle.look(tells, every)
     }
 }
 
@@ -138,8 +163,6 @@ pub struct Worker<W> {
     policy: Policy,
     trust: TrustFile,
     state: StateDir,
-    /// Nobody else may change the state directory meanwhile.
-    _lock: Lock,
     watched: Vec<PathBuf>,
     stamped: Option<Stamped>,
     console: Console,
@@ -172,7 +195,6 @@ impl<W: World> Worker<W> {
         now: fn() -> Time,
     ) -> Result<Self, AssembleError> {
         let OpenedExecutor {
-            lock,
             state,
             opened: Opened {
                 journal, replayed, ..
@@ -222,7 +244,6 @@ impl<W: World> Worker<W> {
             trust: TrustFile::at(&settings.trust),
             memory: Memory::new(replayed, files),
             state,
-            _lock: lock,
             watched,
             stamped: None,
             console,

@@ -398,6 +398,7 @@ fn a_thousand_hosts_are_looked_at() {
     let mut seed = [0; 32];
     seed[0] = 7;
     one.name = "h7".to_owned();
+    one.policy.executor = Executor::Host("h7".to_owned());
     one.key = std::sync::Arc::new(muster_core::host_key::HostKey::from_seed(&seed));
     let newer = one.commit('c', 200);
     let found = timed("when one moved", &mut fleet);

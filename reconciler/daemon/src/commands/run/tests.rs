@@ -8,11 +8,7 @@ use muster_core::time::Time;
 use super::*;
 use crate::state_dir::Identity;
 
-/// One cycle that ends so; an agent's keeps what was opened, and the lock with it.
-struct Once {
-    health: Health,
-    _kept: Option<OpenedExecutor>,
-}
+struct Once(Health);
 
 impl Cycle for Once {
     fn has_moved(&mut self) -> bool {
@@ -21,7 +17,7 @@ impl Cycle for Once {
     fn run(&mut self, _: Why, stop: &dyn Fn() -> bool) -> Summary {
         assert!(!stop());
         Summary {
-            health: self.health,
+            health: self.0,
             line: String::new(),
             due_in: None,
         }
@@ -64,18 +60,12 @@ fn once(dir: &Path, more: &str, agent: Health, bot: Health) -> Result<u8, Comman
         agent: move |_: &Settings, _: &ExecutorSettings, opened: OpenedExecutor| {
             assert_locked(&opened.state);
             assert_eq!(opened.opened.replayed.facts.name, "devvm");
-            Ok(Box::new(Once {
-                health: agent,
-                _kept: Some(opened),
-            }) as Box<dyn Cycle>)
+            Ok(Box::new(Once(agent)) as Box<dyn Cycle>)
         },
         bot: move |settings: &Settings, state: &StateDir, _: Hints| {
             assert_locked(state);
             assert!(settings.forge.is_some());
-            Ok(Box::new(Once {
-                health: bot,
-                _kept: None,
-            }) as Box<dyn Cycle>)
+            Ok(Box::new(Once(bot)) as Box<dyn Cycle>)
         },
     };
     run_with(&Args { once: true }, &common(dir, more), parts)
@@ -167,10 +157,7 @@ fn daemon(dir: &Path, secret: &str) -> CommandError {
     let parts = Parts {
         agent: |_: &Settings, _: &ExecutorSettings, _: OpenedExecutor| unreachable!("a bot alone"),
         bot: |_: &Settings, _: &StateDir, _: Hints| {
-            Ok(Box::new(Once {
-                health: Health::Well,
-                _kept: None,
-            }) as Box<dyn Cycle>)
+            Ok(Box::new(Once(Health::Well)) as Box<dyn Cycle>)
         },
     };
     run_with(&Args { once: false }, &common(dir, &http), parts).unwrap_err()
