@@ -14,6 +14,7 @@ mod description;
 mod skin;
 
 pub mod hub;
+pub mod of_host;
 pub mod operator;
 pub mod oracle;
 pub mod page;

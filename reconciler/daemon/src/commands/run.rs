@@ -305,7 +305,7 @@ mod tests {
         let parts = Parts {
             agent: |_: &Settings, state: &StateDir, opened: Opened, _| {
                 assert_locked(state);
-                assert_eq!(opened.replayed.facts.name, "devvm");
+                assert_eq!(opened.replayed.facts.executor.name(), "devvm");
                 Ok(Box::new(Once(agent)) as Box<dyn Cycle>)
             },
             bot: move |settings: &Settings, state: &StateDir, _: Hints| {

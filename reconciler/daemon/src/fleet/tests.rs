@@ -56,8 +56,8 @@ fn what_a_host_tells_is_read() {
         Told {
             executor: a.executor(),
             facts: a.facts.clone(),
-            policy: a.policy.clone(),
-            observed: Host::observed(),
+            policy: a.policy.clone().into(),
+            observed: Host::observed().into(),
             held: told.held.clone(),
         }
     );
@@ -299,7 +299,7 @@ fn what_is_told_is_the_hosts_own() {
         let told = fleet.told(&a.executor(), &commit)?;
         Told::read(&a.executor(), &told)
     };
-    let other = Policy::for_host("b");
+    let other = Policy::for_host("b").into();
     let cases: [(&str, Change<'_>); 6] = [
         ("no policy.json", &|it| drop(it.remove("policy.json"))),
         ("no inventory.json", &|it| drop(it.remove("inventory.json"))),
@@ -392,6 +392,7 @@ fn a_thousand_hosts_are_looked_at() {
     let mut seed = [0; 32];
     seed[0] = 7;
     one.name = "h7".to_owned();
+    one.policy = Policy::for_host("h7");
     one.key = std::sync::Arc::new(muster_core::host_key::HostKey::from_seed(&seed));
     let newer = one.commit('c', 200);
     let found = timed("when one moved", &mut fleet);
