@@ -23,12 +23,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use muster::cycle::Inventory;
 use muster_core::accounts::policy::Policy;
-use muster_core::accounts::verbs::Verb as Step;
+use muster_core::accounts::verbs::Verb;
 use muster_core::commit::CommitId;
 use muster_core::fleet::alive::{self, Alive};
 use muster_core::host_key::HostKey;
 use muster_core::ledger::held::{self, HeldSteps};
 use muster_core::time::Time;
+use muster_core::verb::Reach;
 use muster_core::world::Files;
 use muster_forge::clock::Clock as _;
 use muster_git::Ledger;
@@ -598,7 +599,11 @@ fn ledger_of(admits: Admits, roster: &str, main: &CommitId, at: Time) -> Files {
     let mut repository = Repository::default();
     repository.commit("main", files.clone());
     let mut policy = Policy::for_host(PROTOTYPE);
-    policy.declared_benign = Step::DECLARABLE.into();
+    let verbs = Verb::ALL.iter().copied();
+    policy.declared_benign = verbs
+        .filter(|it| it.row().reach == Reach::Declarable)
+        .collect();
+    let policy = policy.into();
     let sim = Sim::new(repository, SimHost::debian(), PROTOTYPE, at);
     let mut memory = sim.boot();
     let mut comes_to_rest = || {

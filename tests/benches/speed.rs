@@ -22,10 +22,12 @@ use muster::daemon::{Cycle as _, Health, Why};
 use muster::executors::{Console, OpenedExecutor, Worker, host};
 use muster::journal::Journal;
 use muster::settings::{self, Ambient};
-use muster_core::accounts::desired::{self, Desired};
-use muster_core::accounts::observed::{Accounts, Observed, Person, Units};
-use muster_core::accounts::policy::{Aggregate, Policy, PortFamily};
+use muster::state_dir::{Lock, Purpose, StateDir};
+use muster_core::accounts::desired;
+use muster_core::accounts::observed::{self, Accounts, Person, Units};
+use muster_core::accounts::policy::{self, Aggregate, PortFamily};
 use muster_core::commit::CommitId;
+use muster_core::executor::Executor as Name;
 use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, judge};
 use muster_core::journal::Entry;
@@ -36,6 +38,7 @@ use muster_core::release::root::{Quorums, Role, Root as TrustRoot, TrustedKey};
 use muster_core::release::statement::{Line, Statement};
 use muster_core::release::{Nonce, ObjectKind, RepoId, authenticate};
 use muster_core::report::{self, About, Audience, FORGE_LIMIT, Host, Proposal};
+use muster_core::rooms::{self, Desired, Observed, Policy};
 use muster_core::time::{Date, Time};
 use muster_core::world::{Files, Journal as _};
 use muster_core::{compat, repo};
@@ -115,7 +118,7 @@ impl Bench {
         ] {
             if self.wants(part) {
                 let files = state(&roster(self.people(count)));
-                self.measure(part, 5, || Ok(()), |()| Ok(read(&files)?.people.len()))?;
+                self.measure(part, 5, || Ok(()), |()| Ok(people_of(&read(&files)?).len()))?;
             }
         }
         Ok(())
@@ -127,10 +130,7 @@ impl Bench {
         }
         let files = state(&roster(self.people(10_000)));
         let desired = read(&files)?;
-        for (with, policy) in [
-            ("", Policy::for_host("bench")),
-            (", instances", with_instances()),
-        ] {
+        for (with, policy) in [("", plain()), (", instances", with_instances())] {
             let world = World::empty(&policy, &desired);
             self.measure(
                 &format!("plan, 10,000 creates{with}"),
@@ -144,16 +144,10 @@ impl Bench {
                 || Ok(()),
                 |()| {
                     let plan = world.plan(&policy, &desired);
-                    let verdict = judge(
-                        &plan,
-                        &policy,
-                        &world.facts,
-                        &world.observed,
-                        &Approvals::none(),
-                        NOW,
-                    );
+                    let bounds = plan.bounds(&policy, &world.observed, &world.facts, NOW);
+                    let verdict = judge(&plan, &bounds, &world.facts, &Approvals::none(), NOW);
                     let hosts = [Host {
-                        policy: &policy,
+                        executor: policy.executor(),
                         plan: &plan,
                         verdict: &verdict,
                         base: None,
@@ -188,7 +182,7 @@ impl Bench {
         }
         let mut files = state(&roster(self.people(1_000_000)));
         files.insert("hosts/bench.yaml".to_owned(), b"admits: [admin]\n".to_vec());
-        let policy = Policy::for_host("bench");
+        let policy = plain();
         let world = World::empty(&policy, &read(&files)?);
         self.measure(
             part,
@@ -377,14 +371,14 @@ fn state(roster: &str) -> Files {
 }
 
 fn read(files: &Files) -> Result<Desired> {
-    match repo::read(files) {
-        Ok((state, _)) => Ok(desired::for_host(
-            &state,
-            &Policy::for_host("bench"),
-            today(),
-        )),
+    match rooms::read_whole(files, &[]) {
+        Ok((state, _)) => Ok(rooms::desired(&state, &plain(), today())),
         Err(faults) => Err(faults.to_string().into()),
     }
+}
+
+fn people_of(desired: &Desired) -> &BTreeMap<String, Box<desired::Wanted>> {
+    &desired.accounts().expect("a host's").people
 }
 
 fn today() -> Date {
@@ -395,8 +389,12 @@ fn commit() -> CommitId {
     "a".repeat(40).parse().expect("forty hex digits")
 }
 
+fn plain() -> Policy {
+    policy::Policy::for_host("bench").into()
+}
+
 fn with_instances() -> Policy {
-    Policy {
+    let policy = policy::Policy {
         units: vec!["t3-serve@.service".to_owned()],
         environment: true,
         aggregates: Aggregate::ALL.into(),
@@ -412,8 +410,9 @@ fn with_instances() -> Policy {
                 last: 65_535,
             },
         ],
-        ..Policy::for_host("bench")
-    }
+        ..policy::Policy::for_host("bench")
+    };
+    policy.into()
 }
 
 /// A host as it was read, and what is known of it.
@@ -426,17 +425,15 @@ struct World {
 impl World {
     /// A host with groups and shells, and nobody on it.
     fn empty(policy: &Policy, desired: &Desired) -> Self {
+        let policy = policy.accounts().expect("a host's");
+        let people = people_of(desired);
         let mut accounts = Accounts {
             groups: ["sudo", "docker", "code-shared"]
                 .into_iter()
                 .zip(27..)
                 .map(|(group, gid)| (group.to_owned(), gid))
                 .collect(),
-            shells: desired
-                .people
-                .values()
-                .map(|it| it.grant.shell.clone())
-                .collect(),
+            shells: people.values().map(|it| it.grant.shell.clone()).collect(),
             ..Accounts::default()
         };
         // 10,000 ranges of the usual size are more than there are.
@@ -447,10 +444,9 @@ impl World {
             traces: None,
             kept: None,
         };
-        let observed = Observed {
+        let observed = observed::Observed {
             accounts: Reading::Known(accounts),
-            people: desired
-                .people
+            people: people
                 .keys()
                 .map(|user| (user.clone(), nobody_yet.clone()))
                 .collect(),
@@ -467,13 +463,8 @@ impl World {
             }),
         };
         Self {
-            observed,
-            facts: Facts::genesis(
-                &"0".repeat(32),
-                Executor::Host("bench".into()),
-                commit(),
-                NOW,
-            ),
+            observed: observed.into(),
+            facts: Facts::genesis(&"0".repeat(32), Name::Host("bench".into()), commit(), NOW),
             commit: commit(),
         }
     }

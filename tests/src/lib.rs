@@ -15,6 +15,7 @@ mod skin;
 
 pub mod hub;
 pub mod kept;
+pub mod of_host;
 pub mod operator;
 pub mod oracle;
 pub mod page;

@@ -1,14 +1,17 @@
 //! What must be true of every journal, whatever happened: the one judge of crashes, histories and attacks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use muster_core::accounts::policy::Policy;
 use muster_core::id::StepId;
 use muster_core::journal::{Entry, StepResult};
 use muster_core::price::Class;
 use muster_core::release::Nonce;
+use muster_core::rooms::Policy;
 use muster_core::step::Step;
 use muster_sim::Universe;
+
+use crate::of_host::price;
 
 /// How far a released step is, as the journal tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +32,7 @@ enum Far {
 pub fn released(universe: &Universe, policy: &Policy) -> Result<(), String> {
     let mut claims: BTreeMap<Nonce, BTreeMap<StepId, Far>> = BTreeMap::new();
     let mut finished: BTreeSet<Nonce> = BTreeSet::new();
-    let mut open: Vec<(Step, Option<Nonce>)> = Vec::new();
+    let mut open: Vec<(Arc<Step>, Option<Nonce>)> = Vec::new();
     let mut intended: Vec<Vec<String>> = Vec::new();
     for entry in &universe.journal {
         match entry {
@@ -49,13 +52,13 @@ pub fn released(universe: &Universe, policy: &Policy) -> Result<(), String> {
                 open.clear();
                 for step in steps {
                     let by = authority.release_of(step.id);
-                    if by.is_none() && step.action.class(policy) != Class::Benign {
+                    if by.is_none() && price(step, policy).class != Class::Benign {
                         return Err(format!("without a release: {}", step.words()));
                     }
                     if let Some(nonce) = by {
                         begin(&mut claims, &finished, nonce, step)?;
                     }
-                    open.push((step.clone(), by));
+                    open.push((Arc::clone(step), by));
                 }
             }
             Entry::Outcome { results, .. } => {
@@ -113,7 +116,7 @@ pub fn acted(universe: &Universe, policy: &Policy) -> Vec<String> {
     let mut by_id: BTreeMap<String, &Step> = BTreeMap::new();
     for entry in &universe.journal {
         if let Entry::Intended { steps, .. } = entry {
-            by_id.extend(steps.iter().map(|it| (it.id.to_string(), it)));
+            by_id.extend(steps.iter().map(|it| (it.id.to_string(), &**it)));
         }
     }
     let steps = universe
@@ -122,7 +125,7 @@ pub fn acted(universe: &Universe, policy: &Policy) -> Vec<String> {
         .flatten()
         .filter_map(|id| by_id.get(id));
     steps
-        .filter(|it| it.action.class(policy) != Class::Benign)
+        .filter(|it| price(it, policy).class != Class::Benign)
         .map(|it| it.words())
         .collect()
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::SystemTime;
+use std::sync::Arc;
 
 use muster_core::commit::CommitId;
 use muster_core::release::root::{Quorums, Role, Root, TrustedKey};
@@ -96,7 +97,7 @@ impl Signer {
 }
 
 /// A statement for `devvm` that names these steps, and holds for a day.
-pub fn statement(steps: &[Step], commit: &CommitId, nonce: u8, now: Time) -> Statement {
+pub fn statement(steps: &[Arc<Step>], commit: &CommitId, nonce: u8, now: Time) -> Statement {
     let mut lines: Vec<Line> = steps
         .iter()
         .map(|step| Line {

@@ -24,25 +24,29 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use muster::cycle::Summary;
 use muster_core::accounts::facts::IdRange;
-use muster_core::accounts::policy::{Aggregate, Policy, PortFamily};
+use muster_core::accounts::policy::{self, Aggregate, PortFamily};
 use muster_core::accounts::verbs::Verb;
 use muster_core::journal::StepResult;
 use muster_core::release::reset::Reset;
 use muster_core::release::statement::Statement;
 use muster_core::release::{Nonce, ObjectKind};
+use muster_core::rooms::Policy;
 use muster_core::step::Step;
 use muster_core::time::{Date, Time};
+use muster_core::verb::Reach;
 use muster_core::world::{Files, Topic};
 use muster_sim::{Repository, Sim, SimHost, SimTraces, Timing};
 
+use crate::of_host::{decided, verb};
 use crate::signer::{self, Signer};
 
 /// The policy of the workstation in every story.
 pub fn policy() -> Policy {
-    let mut policy = Policy::for_host("devvm");
+    let mut policy = policy::Policy::for_host("devvm");
     policy.service_group = Some("t3".into());
     policy.units = vec!["t3-serve@.service".into()];
     policy.families = vec![
@@ -59,7 +63,7 @@ pub fn policy() -> Policy {
     ];
     policy.environment = true;
     policy.aggregates = Aggregate::ALL.into();
-    policy
+    policy.into()
 }
 
 /// The files of a state repository that has only a roster.
@@ -87,7 +91,7 @@ struct Story {
     policy: Policy,
     now: Time,
     /// What the last cycle held.
-    held: Vec<Step>,
+    held: Vec<Arc<Step>>,
     released: Option<Statement>,
     releases: u8,
 }
@@ -173,12 +177,12 @@ impl Story {
                 String::new()
             }
             "declare" => {
-                let kind = Verb::DECLARABLE
-                    .into_iter()
-                    .find(|kind| kind.word() == rest);
-                self.policy
+                let kind = Verb::ALL
+                    .iter()
+                    .find(|kind| kind.word() == rest && kind.row().reach == Reach::Declarable);
+                decided(&mut self.policy)
                     .declared_benign
-                    .insert(kind.expect("a kind that can be declared"));
+                    .insert(*kind.expect("a kind that can be declared"));
                 String::new()
             }
             "trust" => {
@@ -193,10 +197,10 @@ impl Story {
                 let mut words = rest.split(' ');
                 let who = words.next().expect("release NAME VERB…");
                 let verbs: Vec<&str> = words.collect();
-                let steps: Vec<Step> = self
+                let steps: Vec<Arc<Step>> = self
                     .held
                     .iter()
-                    .filter(|it| verbs.is_empty() || verbs.contains(&it.action.kind().word()))
+                    .filter(|it| verbs.is_empty() || verbs.contains(&verb(it).word()))
                     .cloned()
                     .collect();
                 let commit = self.sim.facts().adopted;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster::bot::{self, Outside, Run, Summary, TurnError};
 use muster::cycle::{self, Inventory};
-use muster_core::accounts::policy::Policy;
 use muster_core::commit::CommitId;
 use muster_core::forge::ProposalState;
 use muster_core::release::RepoId;
+use muster_core::rooms::Policy;
 use muster_core::time::Time;
 use muster_core::world::Files;
 use muster_sim::{Sim, SimFleet, SimForge, SimHost, SimOrigin, SimStore};
@@ -80,8 +80,9 @@ impl Town {
 
     /// One more host.
     pub fn build(&mut self, host: &str) {
-        let mut policy = story::policy();
-        policy.executor = policy.executor.renamed(host);
+        let policy = story::policy();
+        let executor = policy.executor().renamed(host);
+        let policy = policy.binding(&executor);
         let mut machine = SimHost::debian();
         machine.add_account("root", 0, "/bin/bash");
         let repository = self.origin.with(|it| it.clone());

@@ -218,7 +218,9 @@ fn nothing_observed_is_told_where_anybody_can_read() {
     let comment = town.comment(4);
     check("left-public.md", &comment);
     let house = &town.houses["devvm"];
-    let uid = house.sim.facts().people["bea"].uid.to_string();
+    let uid = house.sim.facts().known.accounts().people["bea"]
+        .uid
+        .to_string();
     for observed in [uid.as_str(), "/home/bea", "/bin/"] {
         assert!(!comment.contains(observed), "{observed}");
     }
@@ -265,7 +267,7 @@ fn a_host_that_nobody_hears_of_is_said_and_red_and_no_other_is_held_up() {
 #[test]
 fn a_ledger_that_cannot_be_taken_at_its_word_is_said_with_the_reason() {
     let mut town = settled(&["near", "odd"]);
-    let odd = town.houses["odd"].policy.executor.clone();
+    let odd = town.houses["odd"].policy.executor().clone();
     town.fleet.with(|it| {
         let why = "it is not signed with the key of host/odd".to_owned();
         it.refused.insert(odd, why)

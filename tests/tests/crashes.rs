@@ -4,19 +4,19 @@
 use std::sync::LazyLock;
 
 use muster::cycle::Summary;
-use muster_core::accounts::policy::Policy;
 use muster_core::accounts::verbs::Verb;
 use muster_core::commit::CommitId;
 use muster_core::journal::{Entry, StepResult};
 use muster_core::release::reset::Reset;
 use muster_core::release::root::Role;
 use muster_core::release::{Nonce, ObjectKind, rotation};
+use muster_core::rooms::Policy;
 use muster_core::time::Time;
 use muster_core::world::Topic;
 use muster_sim::{Fuse, Repository, Sim, SimHost, SimTraces, Timing};
-use muster_tests::oracle;
 use muster_tests::signer::{self, Signer};
 use muster_tests::story::{self, noon, roster};
+use muster_tests::{of_host, oracle};
 
 const BOTH: &str = "users:
   ann: {authentik_user: a.nn, k8s_user: ann-k, tier: admin}
@@ -32,7 +32,8 @@ fn now() -> Time {
 /// As in the stories, on a host that lets renames run.
 fn policy() -> Policy {
     let mut policy = story::policy();
-    policy.declared_benign.insert(Verb::UserRename);
+    let decided = of_host::decided(&mut policy);
+    decided.declared_benign.insert(Verb::UserRename);
     policy
 }
 
@@ -147,7 +148,7 @@ fn released(sim: Sim, who: &[&str], wanted: impl Fn(Verb) -> bool) -> Sim {
     let steps: Vec<_> = held
         .into_iter()
         .map(|it| it.step)
-        .filter(|it| wanted(it.action.kind()))
+        .filter(|it| wanted(of_host::verb(it)))
         .collect();
     let statement = signer::statement(&steps, &sim.facts().adopted, 1, now());
     for name in who {
@@ -216,6 +217,8 @@ fn outcome(sim: &Sim) -> (SimHost, String, usize, Vec<CommitId>) {
             .retain(|_, saved| saved.login.is_some() || !saved.traces.is_empty());
         host.units.retain(|_, unit| unit.enabled || unit.active);
         let mut people: Vec<String> = facts
+            .known
+            .accounts()
             .people
             .iter()
             .map(|(user, person)| {
@@ -499,7 +502,7 @@ fn what_waits_of_a_claim_waits_for_the_origin_and_not_longer_than_it_holds() {
         let removed = summary
             .ran
             .iter()
-            .any(|(step, _)| step.action.kind() == Verb::UserArchiveDelete);
+            .any(|(step, _)| of_host::verb(step) == Verb::UserArchiveDelete);
         settle(&sim);
         assert_sound(&sim, what);
         assert_eq!(

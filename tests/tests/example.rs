@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use muster_core::repo;
 use muster_core::repo::schema;
+use muster_core::rooms;
 
 fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../state-repo-example")
@@ -21,8 +21,8 @@ fn files() -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn it_is_valid_and_nothing_in_it_deserves_a_warning() {
     let files = files();
-    let (state, warnings) = match repo::read(&files) {
-        Ok(read) => read,
+    let (state, warnings) = match rooms::read_whole(&files, &[]) {
+        Ok((read, warnings)) => (read.documents, warnings),
         Err(faults) => panic!("{faults}"),
     };
     assert!(warnings.is_empty(), "{warnings}");
@@ -38,8 +38,8 @@ fn the_row_that_is_commented_out_is_valid_too() {
     let shown = roster.replace("  # birk:", "  birk:");
     assert_ne!(shown, roster);
     files.insert("roster.yaml".to_owned(), shown.into_bytes());
-    let (state, _) = match repo::read(&files) {
-        Ok(read) => read,
+    let (state, _) = match rooms::read_whole(&files, &[]) {
+        Ok((read, warnings)) => (read.documents, warnings),
         Err(faults) => panic!("{faults}"),
     };
     assert!(state.roster.get("birk").is_some());

@@ -79,11 +79,11 @@ fn a_host_tells_the_ledger_repository_and_a_bot_believes_it() {
     let told = fleet.told(&name, &standing.ledger).unwrap();
     let told = Told::read(&name, &told).unwrap();
     let settings = settings::load(&site.path("muster.toml"), &Ambient::ask()).unwrap();
-    assert_eq!(told.policy, settings.policy);
+    assert_eq!(told.policy, settings.policy.into());
     let bytes = inventory::Inventory::bytes_in_ledger(&name, &told.observed);
     let written = git(&there, &["show", &format!("{LEDGER}:inventory.json")]).unwrap();
     assert_eq!(String::from_utf8(bytes).unwrap().trim(), written);
-    assert!(told.facts.people.contains_key("bob"));
+    assert!(told.facts.known.accounts().people.contains_key("bob"));
     let adopted = told.facts.adopted.clone();
     let past = fleet
         .past(&name, &standing.ledger, &adopted)
@@ -186,7 +186,7 @@ fn the_journal_is_let_go_of_as_far_as_the_ledger_has_arrived() {
     repository.commit("main", [roster].into());
     let sim = Sim::new(repository, SimHost::debian(), "devvm", Time(0));
     sim.with(|it| it.ledger_arrives = false);
-    let policy = Policy::for_host("devvm");
+    let policy = Policy::for_host("devvm").into();
     let _ = sim.cycle(&policy, Time(1)).unwrap();
     assert_eq!(sim.with(|it| it.released), 0);
     sim.with(|it| it.ledger_arrives = true);

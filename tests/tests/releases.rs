@@ -6,10 +6,10 @@
 //! (see `ELSEWHERE`). A case can have rows here besides.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use muster::cycle::{self, Summary};
-use muster_core::accounts::action::Action;
-use muster_core::accounts::policy::Policy;
+use muster_core::accounts::action::{Action, Incarnation};
 use muster_core::commit::CommitId;
 use muster_core::facts::Frozen;
 use muster_core::gate::Approvals;
@@ -19,13 +19,14 @@ use muster_core::release::root::{Role, Root};
 use muster_core::release::rotation;
 use muster_core::release::statement::{Line, Statement};
 use muster_core::release::{Code, Nonce, ObjectKind, authenticate};
+use muster_core::rooms::{self, Policy};
 use muster_core::step::Step;
 use muster_core::time::Time;
 use muster_core::world::{Source as _, Topic};
 use muster_sim::{Repository, Sim, SimHost, SimTraces, Timing};
-use muster_tests::oracle;
 use muster_tests::signer::{self, Signer};
 use muster_tests::story::{self, noon, roster};
+use muster_tests::{of_host, oracle};
 
 const FOUR: &str = "users:
   ann: {authentik_user: a.nn, k8s_user: ann-k, tier: admin}
@@ -116,7 +117,7 @@ struct World {
     sim: Sim,
     policy: Policy,
     now: Time,
-    held: Vec<Step>,
+    held: Vec<Arc<Step>>,
     nonce: u8,
 }
 
@@ -152,16 +153,22 @@ impl World {
     }
 
     /// What the last cycle held of this verb and person.
-    fn step(&self, verb: &str, user: &str) -> Step {
+    fn step(&self, verb: &str, user: &str) -> Arc<Step> {
         self.held
             .iter()
-            .find(|it| it.action.kind().word() == verb && it.action.user() == user)
+            .find(|it| of_host::verb(it).word() == verb && it.resource() == user)
             .unwrap_or_else(|| panic!("{verb} {user} is not held"))
             .clone()
     }
 
+    /// The removals among what ran.
+    fn removals<'a>(&'a self, summary: &'a Summary) -> impl Iterator<Item = &'a Step> {
+        let steps = summary.ran.iter().map(|(step, _)| &**step);
+        steps.filter(|it| of_host::price(it, &self.policy).takes.counts())
+    }
+
     /// What releases these steps, once.
-    fn statement(&mut self, steps: &[Step]) -> Statement {
+    fn statement(&mut self, steps: &[Arc<Step>]) -> Statement {
         self.nonce += 1;
         signer::statement(steps, &self.sim.facts().adopted, self.nonce, self.now)
     }
@@ -235,11 +242,11 @@ fn lines(statement: &mut Statement) -> &mut Vec<Line> {
 }
 
 /// The removal of somebody or something else, which nobody planned.
-fn forged(world: &mut World, change: impl FnOnce(&mut Action)) -> Step {
+fn forged(world: &mut World, change: impl FnOnce(&mut Action)) -> Arc<Step> {
     let step = world.step("user.archive_delete", "emo");
-    let mut action = step.action;
+    let mut action = of_host::action(&step).clone();
     change(&mut action);
-    Step::new(&world.policy.executor, action, step.incarnation)
+    Step::new(world.policy.executor(), action, step.incarnation.clone()).into()
 }
 
 /// What came of it.
@@ -286,7 +293,7 @@ const ROWS: &[Row] = rows! {
     2, "a merge that drops somebody cuts, and deletes nothing", Came::Waits("pending_signature"), NOTHING, |it| {
         it.commit(&without("emo cho"));
         let summary = it.cycle();
-        assert!(summary.ran.iter().any(|(step, _)| step.action.is_removal()), "a cut");
+        assert!(it.removals(&summary).next().is_some(), "a cut");
         assert!(it.sim.with(|u| u.host.homes.contains_key("/home/cho")));
         summary
     };
@@ -394,7 +401,7 @@ const ROWS: &[Row] = rows! {
         let _ = it.cycle();
         it.commit(&without("emo"));
         let summary = it.cycle();
-        let given_back = |(step, result): &(Step, StepResult)| {
+        let given_back = |(step, result): &(Arc<Step>, StepResult)| {
             step.words().starts_with("group.leave cho") && *result == StepResult::Done
         };
         assert!(summary.ran.iter().any(given_back), "{:?}", summary.ran);
@@ -541,12 +548,12 @@ const ROWS: &[Row] = rows! {
         it.changed(|_| {})
     };
     48, "a protected name", Came::Refused(Code::Guardrail), NOTHING, |it| {
-        it.policy.protected.insert("emo".into());
+        of_host::decided(&mut it.policy).protected.insert("emo".into());
         it.changed(|_| {})
     };
     48, "the last admin", Came::Refused(Code::Guardrail), &["admins.add ann", "group.join ann", "group.join ann"], |it| {
         let steps = [it.step("admins.add", "ann"), it.step("group.join", "ann"), {
-            let mut joins = it.held.iter().filter(|step| step.action.kind().word() == "group.join");
+            let mut joins = it.held.iter().filter(|step| of_host::verb(step).word() == "group.join");
             joins.next_back().expect("two groups").clone()
         }];
         let statement = it.statement(&steps);
@@ -578,7 +585,7 @@ const ROWS: &[Row] = rows! {
         let statement = it.statement(&cuts);
         it.push("opal", &statement);
         let summary = it.cycle();
-        let cut = summary.ran.iter().filter(|(step, _)| step.action.is_removal()).count();
+        let cut = it.removals(&summary).count();
         assert_eq!(cut, 2);
         summary
     };
@@ -598,8 +605,8 @@ const ROWS: &[Row] = rows! {
         let traces = SimTraces { processes: 3, ..SimTraces::default() };
         it.sim.with(|u| u.host.traces.insert("emo".into(), traces));
         let summary = it.changed(|_| {});
-        let ended = summary.ran.iter().position(|(step, _)| step.action.kind().word() == "sessions.end");
-        let removed = summary.ran.iter().position(|(step, _)| step.action.kind().word() == "user.archive_delete");
+        let ended = summary.ran.iter().position(|(step, _)| of_host::verb(step).word() == "sessions.end");
+        let removed = summary.ran.iter().position(|(step, _)| of_host::verb(step).word() == "user.archive_delete");
         assert!(ended.is_some() && ended < removed, "{:?}", summary.ran);
         summary
     };
@@ -687,11 +694,11 @@ const ROWS: &[Row] = rows! {
         // Whatever a commit is replaced by, what runs was signed by what it does: another home is another step.
         let step = it.step("user.archive_delete", "emo");
         let mut incarnation = step.incarnation.clone();
-        if let muster_core::accounts::action::Incarnation::Home { home: Some(home), .. } = &mut incarnation {
+        if let rooms::Incarnation::Account(Incarnation::Home { home: Some(home), .. }) = &mut incarnation {
             home.inode += 1;
         }
-        let other = Step::new(&it.policy.executor, step.action, incarnation);
-        let statement = it.statement(&[other]);
+        let other = Step::new(it.policy.executor(), step.action.clone(), incarnation);
+        let statement = it.statement(&[other.into()]);
         it.push("opal", &statement);
         it.cycle()
     };
@@ -848,7 +855,7 @@ fn judge(row: &Row) -> Result<(), String> {
         .map(|it| it.refusal.code)
         .collect();
     let removal = |it: &&muster_core::gate::Held| {
-        it.step.action.kind().word() == "user.archive_delete" && it.step.action.user() == "emo"
+        of_host::verb(&it.step).word() == "user.archive_delete" && it.step.resource() == "emo"
     };
     let waits = summary.held.iter().find(removal).map(|it| it.reason.code());
     let came = match row.came {

@@ -185,7 +185,7 @@ pub struct Summary {
     /// What ran, and how it came out.
     pub ran: Vec<(Arc<Step>, StepResult)>,
     /// Whether something that ran lets the world show more than the step itself.
-    shows_more: bool,
+    pub(crate) shows_more: bool,
     /// What waits, and why.
     pub held: Vec<Held>,
     /// What became of releases, rotations and resets.

@@ -164,10 +164,13 @@ impl Host {
         };
         let executor = self.executor();
         let mut files = ledger::files(&self.facts, &through);
-        files.insert(policy::FILE.to_owned(), policy::to_bytes(&self.policy));
+        files.insert(
+            policy::FILE.to_owned(),
+            policy::to_bytes(&self.policy.clone().into()),
+        );
         files.insert(
             inventory::FILE.to_owned(),
-            Inventory::bytes_in_ledger(&executor, &Self::observed()),
+            Inventory::bytes_in_ledger(&executor, &Self::observed().into()),
         );
         let waiting = held::HeldSteps::now(
             &executor,

@@ -5,20 +5,19 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use muster_core::accounts::action::Action;
-use muster_core::accounts::desired::{Desired, for_host};
 use muster_core::accounts::observed::Parts;
-use muster_core::accounts::policy::{Aggregate, Policy, PortFamily};
-use muster_core::accounts::question::question;
-use muster_core::accounts::render::writes;
+use muster_core::accounts::policy::{self, Aggregate, PortFamily};
 use muster_core::commit::CommitId;
 use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, judge};
 use muster_core::journal::{Authority, Open};
 use muster_core::plan::{Input, plan};
+use muster_core::rooms::{self, Desired, Policy, Question};
 use muster_core::step::Step;
 use muster_core::time::Time;
 use muster_core::turn::Turn;
@@ -88,7 +87,7 @@ fn onboard(directory: &Path, people: usize, homes: bool) {
         "usr/lib/systemd/system/t3@.service",
         "[Install]\nWantedBy=multi-user.target\n",
     );
-    let mut policy = Policy::for_host("devvm");
+    let mut policy = policy::Policy::for_host("devvm");
     policy.units = vec!["t3@.service".into()];
     policy.service_group = Some("t3".into());
     policy.families = vec![PortFamily {
@@ -104,6 +103,7 @@ fn onboard(directory: &Path, people: usize, homes: bool) {
     settings.aggregates = Aggregate::ALL
         .map(|file| (file, format!("/etc/{}", file.word())))
         .into();
+    let policy = policy.into();
     let mut host = Host::open(settings).expect("a host");
     let commit: CommitId = "1".repeat(40).parse().expect("forty digits");
     let mut facts = Facts::genesis(
@@ -114,7 +114,9 @@ fn onboard(directory: &Path, people: usize, homes: bool) {
     );
     let desired = desired(people, &policy);
     println!("{people} people{}", if homes { "" } else { ", no homes" });
-    let observed = host.observe(&question(&desired, &facts)).expect("observed");
+    let observed = host
+        .observe(&rooms::question_of_plan(&desired, &facts.known))
+        .expect("observed");
     let plan = plan(&Input {
         policy: &policy,
         commit: &commit,
@@ -123,24 +125,19 @@ fn onboard(directory: &Path, people: usize, homes: bool) {
         observed: &observed,
         facts: &facts,
     });
-    let (batches, _) =
-        judge(&plan, &policy, &facts, &observed, &Approvals::none(), NOW).into_batches();
+    let bounds = plan.bounds(&policy, &observed, &facts, NOW);
+    let (batches, _) = judge(&plan, &bounds, &facts, &Approvals::none(), NOW).into_batches();
     for batch in batches {
-        let phase = batch.phase();
-        if phase == Turn::Homes && !homes {
+        let turn = batch.turn();
+        if turn == Turn::Homes && !homes {
             continue;
         }
-        let steps: Vec<Step> = batch.steps().cloned().collect();
-        let files = writes(
-            &steps.iter().collect::<Vec<_>>(),
-            &observed,
-            plan.environments(),
-            plan.ports(),
-        );
+        let files = plan.material(batch.steps(), &observed);
         let intent = batch
             .intend(&commit, NOW, files, |_| Ok::<(), ()>(()))
             .expect("recorded");
-        let complaints = measured(&format!("  act: {phase:?}, {} steps", steps.len()), || {
+        let steps: Vec<Arc<Step>> = intent.steps().cloned().collect();
+        let complaints = measured(&format!("  act: {turn:?}, {} steps", steps.len()), || {
             host.act(&intent, &mut |_, _| {})
         });
         assert!(complaints.expect("acted").is_empty());
@@ -160,10 +157,12 @@ fn onboard(directory: &Path, people: usize, homes: bool) {
         assert!(
             !steps
                 .iter()
-                .any(|it| matches!(it.action, Action::ArchiveDelete { .. }))
+                .any(|it| matches!(it.action.account(), Some(Action::ArchiveDelete { .. })))
         );
     }
-    let mut question = question(&desired, &facts);
+    let Question::Accounts(mut question) = rooms::question_of_plan(&desired, &facts.known) else {
+        panic!("a host is asked of accounts")
+    };
     let none = Parts::NONE;
     for (what, parts) in [
         ("all parts, first time", Parts::ALL),
@@ -197,10 +196,12 @@ fn onboard(directory: &Path, people: usize, homes: bool) {
         ),
     ] {
         question.parts = parts;
+        let question = question.clone().into();
         measured(&format!("  observe: {what}"), || host.observe(&question)).expect("observed");
     }
     std::thread::sleep(Duration::from_secs(3));
     question.parts = Parts::ALL;
+    let question = question.into();
     for _ in 0..3 {
         measured("  observe: all parts, files settled", || {
             host.observe(&question)
@@ -219,6 +220,6 @@ fn desired(people: usize, policy: &Policy) -> Desired {
         .expect("a String");
     }
     let files = BTreeMap::from([("roster.yaml".to_owned(), text.into_bytes())]);
-    let (repo, _) = muster_core::repo::read(&files).expect("a roster");
-    for_host(&repo, policy, NOW.date())
+    let (repo, _) = rooms::read_whole(&files, &[]).expect("a roster");
+    rooms::desired(&repo, policy, NOW.date())
 }

@@ -4,19 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use muster_core::accounts::desired;
-use muster_core::accounts::policy::{Aggregate, Policy, PortFamily};
-use muster_core::accounts::question::question;
-use muster_core::accounts::render::writes;
-use muster_core::accounts::settle::settle;
+use muster_core::accounts::policy::{self, Aggregate, PortFamily};
 use muster_core::commit::CommitId;
-use muster_core::gate::{Approvals, judge};
+use muster_core::gate::{Approvals, Verdict, judge};
 use muster_core::id::StepId;
 use muster_core::journal::{Entry, Replayed, StepResult};
-use muster_core::plan::{Input, Plan, plan};
-use muster_core::repo;
+use muster_core::plan::{Input, Plan, PlannedStep, plan};
+use muster_core::rooms::{self, Observed, Policy};
+use muster_core::settle::settle;
 use muster_core::step::Step;
 use muster_core::time::Time;
 use muster_core::world::World as _;
@@ -35,7 +33,7 @@ struct Machine {
     replayed: Replayed,
     now: Time,
     /// What came of the steps of the last cycle.
-    results: Vec<(Step, StepResult)>,
+    results: Vec<(Arc<Step>, StepResult)>,
 }
 
 fn commit() -> CommitId {
@@ -62,7 +60,7 @@ fn machine() -> Machine {
     put("home/.keep", "", 0o644);
     let unit = "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n";
     put("usr/lib/systemd/system/t3-serve@.service", unit, 0o644);
-    let mut policy = Policy::for_host("devvm");
+    let mut policy = policy::Policy::for_host("devvm");
     policy.service_group = Some("t3".into());
     policy.units = vec!["t3-serve@.service".into()];
     policy.families = vec![PortFamily {
@@ -97,7 +95,7 @@ fn machine() -> Machine {
         scratch,
         settings,
         host,
-        policy,
+        policy: policy.into(),
         replayed,
         now,
         results: Vec::new(),
@@ -118,13 +116,16 @@ impl Machine {
         std::fs::read_to_string(self.path(path)).unwrap()
     }
 
-    fn plan(&mut self, roster: &str) -> (Plan, muster_core::accounts::observed::Observed) {
+    fn plan(&mut self, roster: &str) -> (Plan, Observed) {
         let files = BTreeMap::from([("roster.yaml".to_owned(), roster.as_bytes().to_vec())]);
-        let (repo, _) = repo::read(&files).unwrap();
-        let desired = desired::for_host(&repo, &self.policy, self.now.date());
+        let (repo, _) = rooms::read_whole(&files, &[]).unwrap();
+        let desired = rooms::desired(&repo, &self.policy, self.now.date());
         let observed = self
             .host
-            .observe(&question(&desired, &self.replayed.facts))
+            .observe(&rooms::question_of_plan(
+                &desired,
+                &self.replayed.facts.known,
+            ))
             .unwrap();
         let plan = plan(&Input {
             policy: &self.policy,
@@ -137,18 +138,18 @@ impl Machine {
         (plan, observed)
     }
 
+    /// What the gate says of a plan, without a release.
+    fn judged(&self, plan: &Plan, observed: &Observed) -> Verdict {
+        let facts = &self.replayed.facts;
+        let bounds = plan.bounds(&self.policy, observed, facts, self.now);
+        judge(plan, &bounds, facts, &Approvals::none(), self.now)
+    }
+
     /// One cycle, as the daemon runs it.
     fn cycle(&mut self, roster: &str) {
         self.now = self.now.plus(7_200);
         let (plan, observed) = self.plan(roster);
-        let verdict = judge(
-            &plan,
-            &self.policy,
-            &self.replayed.facts,
-            &observed,
-            &Approvals::none(),
-            self.now,
-        );
+        let verdict = self.judged(&plan, &observed);
         let (batches, _) = verdict.into_batches();
         let mut undone: BTreeSet<StepId> = BTreeSet::new();
         self.results.clear();
@@ -157,48 +158,43 @@ impl Machine {
             if batch.is_empty() {
                 continue;
             }
-            let steps: Vec<Step> = batch.steps().cloned().collect();
-            let files = writes(
-                &steps.iter().collect::<Vec<_>>(),
-                &observed,
-                plan.environments(),
-                plan.ports(),
-            );
+            let files = plan.material(batch.steps(), &observed);
             let replayed = &mut self.replayed;
             let intent = batch
                 .intend(&commit(), self.now, files, |entry| replayed.apply(entry))
                 .unwrap();
             let complaints = self.host.act(&intent, &mut |_, _| {}).unwrap();
             let mut everybody = muster_core::accounts::observed::Question::default();
-            for step in &steps {
+            for step in intent.steps() {
                 let subject = muster_core::accounts::observed::Subject {
                     traces: true,
                     ..Default::default()
                 };
-                everybody.people.insert(step.action.user(), subject);
+                everybody.people.insert(step.resource(), subject);
             }
-            let after = self.host.observe(&everybody).unwrap();
-            let settled = |step: &Step| {
+            let after = self.host.observe(&everybody.into()).unwrap();
+            let settled = |it: &Arc<PlannedStep>| {
                 settle(
-                    step,
+                    &it.step,
+                    &it.price,
                     &after,
-                    &self.policy.nologin,
-                    complaints.get(&step.id).map(String::as_str),
+                    &self.policy,
+                    complaints.get(&it.step.id).map(String::as_str),
                 )
             };
-            let results: Vec<StepResult> = steps.iter().map(settled).collect();
+            let results: Vec<StepResult> = intent.planned().iter().map(settled).collect();
             self.replayed
                 .apply(&Entry::Outcome {
                     at: self.now,
                     results: results.clone(),
                 })
                 .unwrap();
-            let undone_now = steps
-                .iter()
+            let undone_now = intent
+                .steps()
                 .zip(&results)
                 .filter(|(_, it)| **it != StepResult::Done);
             undone.extend(undone_now.map(|(step, _)| step.id));
-            self.results.extend(steps.into_iter().zip(results));
+            self.results.extend(intent.steps().cloned().zip(results));
         }
     }
 
@@ -210,14 +206,7 @@ impl Machine {
             assert_eq!(*result, StepResult::Done, "{}", step.words());
         }
         let (plan, observed) = self.plan(roster);
-        let verdict = judge(
-            &plan,
-            &self.policy,
-            &self.replayed.facts,
-            &observed,
-            &Approvals::none(),
-            self.now,
-        );
+        let verdict = self.judged(&plan, &observed);
         let left: Vec<String> = verdict
             .admitted
             .iter()
@@ -230,7 +219,7 @@ impl Machine {
         let found = self
             .results
             .iter()
-            .find(|(step, _)| step.action.kind().word() == verb);
+            .find(|(step, _)| step.action.verb().row().word == verb);
         match found {
             Some((_, StepResult::Failed(reason))) => reason.clone(),
             other => panic!("{verb}: {other:?}"),
@@ -238,7 +227,7 @@ impl Machine {
     }
 
     fn uid(&self) -> u32 {
-        self.replayed.facts.people["emo"].uid
+        self.replayed.facts.known.accounts().people["emo"].uid
     }
 
     /// Puts a file where a user would have it.
@@ -474,9 +463,11 @@ fn a_home_that_is_a_link_is_not_entered() {
 #[test]
 fn a_rename_keeps_uid_home_and_ports_and_takes_its_traces_along() {
     let mut it = machine();
-    it.policy
-        .declared_benign
-        .insert(muster_core::accounts::verbs::Verb::UserRename);
+    let Policy::Accounts(policy) = &mut it.policy else {
+        panic!("a host's")
+    };
+    let rename = muster_core::accounts::verbs::Verb::UserRename;
+    policy.declared_benign.insert(rename);
     it.settles(EMO);
     let uid = it.uid();
     it.put("var/spool/cron/crontabs/emo", b"@daily true\n", 0o600);
@@ -485,7 +476,7 @@ fn a_rename_keeps_uid_home_and_ports_and_takes_its_traces_along() {
         it.cycle(renamed);
     }
     it.settles(renamed);
-    let person = &it.replayed.facts.people["emil"];
+    let person = &it.replayed.facts.known.accounts().people["emil"];
     assert_eq!(
         (person.uid, person.home.as_str(), person.ports["t3"]),
         (uid, "/home/emo", 3773)
@@ -539,7 +530,8 @@ fn a_rename_of_which_only_the_old_shadow_line_is_left_is_not_finished() {
     let renamed = "users:\n  emil: {authentik_user: emo.x, k8s_user: emok, tier: power-user, previously: emo}\n";
     let left = |it: &mut Machine| {
         let (_, observed) = it.plan(renamed);
-        observed.accounts.known().unwrap().by_name["emil"]
+        let host = observed.accounts().unwrap();
+        host.accounts.known().unwrap().by_name["emil"]
             .renaming_from
             .clone()
     };
@@ -571,7 +563,8 @@ fn of_two_lines_with_one_name_the_last_has_the_groups() {
     std::fs::write(it.path("etc/passwd"), twice).unwrap();
     std::fs::write(it.path("etc/gshadow"), gshadow + "gone:!::emo\n").unwrap();
     let (_, observed) = it.plan(EMO);
-    let emo = &observed.accounts.known().unwrap().by_name["emo"];
+    let host = observed.accounts().unwrap();
+    let emo = &host.accounts.known().unwrap().by_name["emo"];
     assert_eq!(emo.shell, "/bin/sh");
     assert_eq!(emo.groups, BTreeSet::from(["sudo".into(), "t3".into()]));
     assert_eq!(emo.half_groups, BTreeSet::from(["sudo".into()]));
@@ -681,26 +674,12 @@ fn an_aggregate_file_that_changes_in_between_keeps_what_the_other_wrote() {
     it.settles(EMO);
     it.now = it.now.plus(7_200);
     let (plan, observed) = it.plan(&format!("{EMO}{ADA}"));
-    let (batches, _) = judge(
-        &plan,
-        &it.policy,
-        &it.replayed.facts,
-        &observed,
-        &Approvals::none(),
-        it.now,
-    )
-    .into_batches();
+    let (batches, _) = it.judged(&plan, &observed).into_batches();
     let batch = batches
         .into_iter()
-        .find(|it| it.phase() == muster_core::turn::Turn::Files)
+        .find(|it| it.turn() == muster_core::turn::Turn::Files)
         .unwrap();
-    let steps: Vec<Step> = batch.steps().cloned().collect();
-    let files = writes(
-        &steps.iter().collect::<Vec<_>>(),
-        &observed,
-        plan.environments(),
-        plan.ports(),
-    );
+    let files = plan.material(batch.steps(), &observed);
     let intent = batch
         .intend(&commit(), it.now, files, |_| Ok::<(), ()>(()))
         .unwrap();

@@ -57,8 +57,8 @@ fn what_a_host_tells_is_read() {
         Told {
             executor: a.executor(),
             facts: a.facts.clone(),
-            policy: a.policy.clone(),
-            observed: Host::observed(),
+            policy: a.policy.clone().into(),
+            observed: Host::observed().into(),
             held: told.held.clone(),
         }
     );
@@ -302,7 +302,7 @@ fn what_is_told_is_the_hosts_own() {
         let told = fleet.told(&a.executor(), &commit)?;
         Told::read(&a.executor(), &told)
     };
-    let other = Policy::for_host("b");
+    let other = Policy::for_host("b").into();
     let cases: [(&str, Change<'_>); 6] = [
         ("no policy.json", &|it| drop(it.remove("policy.json"))),
         ("no inventory.json", &|it| drop(it.remove("inventory.json"))),

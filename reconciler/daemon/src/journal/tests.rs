@@ -49,11 +49,8 @@ fn intended(at: i64, steps: usize) -> Entry {
             let action = Action::LockPassword {
                 user: format!("u{number}"),
             };
-            muster_core::step::Step::new(
-                &executor,
-                action,
-                muster_core::accounts::action::Incarnation::New { generation: 0 },
-            )
+            let incarnation = muster_core::accounts::action::Incarnation::New { generation: 0 };
+            muster_core::step::Step::new(&executor, action, incarnation).into()
         })
         .collect();
     Entry::Intended {

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 
 use muster_core::accounts::action::HomeSource;
 use muster_core::accounts::observed::{Home, Question, Subject as Asked};
-use muster_core::accounts::settle::settle;
+use muster_core::accounts::policy::Policy;
 use muster_core::executor::Executor;
 use muster_core::journal::StepResult;
+use muster_core::rooms;
+use muster_core::settle::settle;
+use muster_core::step::Step;
 use muster_core::world::World as _;
 use rustix::fs::XattrFlags;
 
@@ -161,8 +164,11 @@ impl Machine {
             ..Asked::default()
         };
         question.people.insert("emo", asked);
-        let observed = self.host.observe(&question).unwrap();
-        settle(step, &observed, "/usr/sbin/nologin", None)
+        let observed = self.host.observe(&question.into()).unwrap();
+        let policy = Policy::for_host("devvm").into();
+        let nobody = rooms::Known::new(step.action.kind());
+        let price = rooms::price(&step.action, &policy, None, &nobody);
+        settle(step, &price, &observed, &policy, None)
     }
 
     fn is_untouched(&self) -> bool {
@@ -716,17 +722,18 @@ fn cycle(
     replayed: &mut muster_core::journal::Replayed,
     rows: &str,
 ) -> Vec<String> {
-    use muster_core::accounts::question::question;
     use muster_core::journal::Entry;
-    use muster_core::plan::{Input, plan};
-    let policy = muster_core::accounts::policy::Policy::for_host("devvm");
+    use std::sync::Arc;
+
+    use muster_core::plan::{Input, PlannedStep, plan};
+    let policy = Policy::for_host("devvm").into();
     let commit: muster_core::commit::CommitId = "1".repeat(40).parse().unwrap();
     let files = [("roster.yaml".to_owned(), rows.as_bytes().to_vec())].into();
-    let (repo, _) = muster_core::repo::read(&files).unwrap();
-    let desired = muster_core::accounts::desired::for_host(&repo, &policy, AT.date());
+    let (repo, _) = rooms::read_whole(&files, &[]).unwrap();
+    let desired = rooms::desired(&repo, &policy, AT.date());
     // The same question at the beginning and after each batch.
-    let known = replayed.facts.clone();
-    let asked = question(&desired, &known);
+    let known = replayed.facts.known.clone();
+    let asked = rooms::question_of_plan(&desired, &known);
     let observed = it.host.observe(&asked).unwrap();
     let plan = plan(&Input {
         policy: &policy,
@@ -738,24 +745,28 @@ fn cycle(
     });
     let approvals = muster_core::gate::Approvals::none();
     let facts = &replayed.facts;
-    let verdict = muster_core::gate::judge(&plan, &policy, facts, &observed, &approvals, AT);
+    let bounds = plan.bounds(&policy, &observed, facts, AT);
+    let verdict = muster_core::gate::judge(&plan, &bounds, facts, &approvals, AT);
     let mut done = Vec::new();
     for batch in verdict.into_batches().0 {
         let intent = batch
-            .intend(&commit, AT, Vec::new(), |entry| replayed.apply(entry))
+            .intend(&commit, AT, rooms::Material::Nothing, |entry| {
+                replayed.apply(entry)
+            })
             .unwrap();
         let complaints = it.host.act(&intent, &mut |_, _| {}).unwrap();
         let after = it.host.observe(&asked).unwrap();
-        let settled = |step: &Step| {
+        let settled = |it: &Arc<PlannedStep>| {
             settle(
-                step,
+                &it.step,
+                &it.price,
                 &after,
-                &policy.nologin,
-                complaints.get(&step.id).map(String::as_str),
+                &policy,
+                complaints.get(&it.step.id).map(String::as_str),
             )
         };
-        let results: Vec<StepResult> = intent.steps().iter().map(settled).collect();
-        for (step, result) in intent.steps().iter().zip(&results) {
+        let results: Vec<StepResult> = intent.planned().iter().map(settled).collect();
+        for (step, result) in intent.steps().zip(&results) {
             assert_eq!(*result, StepResult::Done, "{}", step.words());
             done.push(step.words());
         }
@@ -807,14 +818,18 @@ fn a_row_that_is_back_brings_the_account_back_by_way_of_the_gate() {
             archive: None,
             home_owed: None,
         };
-        replayed.facts.people.insert("emo".into(), Box::new(person));
+        let known = replayed.facts.known.accounts_mut().unwrap();
+        known.people.insert("emo".into(), Box::new(person));
         let recorded = cycle(&mut it, &mut replayed, "users: {}\n");
         assert!(
             recorded.len() == 1 && recorded[0].starts_with("archive.record emo bytes="),
             "{recorded:?}"
         );
         if purged {
-            let sha256 = replayed.facts.people["emo"].archive.clone().unwrap().sha256;
+            let archive = replayed.facts.known.accounts().people["emo"]
+                .archive
+                .clone();
+            let sha256 = archive.unwrap().sha256;
             it.host
                 .purge(
                     UID,
@@ -846,7 +861,7 @@ fn a_row_that_is_back_brings_the_account_back_by_way_of_the_gate() {
         assert!(it.text("etc/subuid").contains("emo:200000:65536"));
         assert_eq!(it.text("home/emo/notes"), "work\n");
         assert_eq!(cycle(&mut it, &mut replayed, ROW), Vec::<String>::new());
-        assert_eq!(replayed.facts.people["emo"].generation, 2);
+        assert_eq!(replayed.facts.known.accounts().people["emo"].generation, 2);
         assert!(it.archive().exists());
     }
 }
