@@ -1,15 +1,17 @@
 //! What the ledger holds beside the facts: reads back as it was, and has no room for a secret.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use muster_core::accounts::action::Action;
 use muster_core::accounts::action::Incarnation;
-use muster_core::accounts::facts::{HomeId, IdRange};
+use muster_core::accounts::facts::{HomeId, IdRange, Known};
 use muster_core::accounts::observed::{
     Account, Accounts, Defaults, Home, Manager, NOT_RECORDED, Observed, Password, Person, Question,
     Subject, Traces, UnitState, Units,
 };
-use muster_core::accounts::policy::Aggregate;
+use muster_core::accounts::policy::{Aggregate, Policy};
+use muster_core::accounts::price::{Ground, price};
 use muster_core::commit::CommitId;
 use muster_core::executor::Executor;
 use muster_core::facts::Facts;
@@ -108,7 +110,7 @@ fn an_inventory_reads_back_as_it_was_and_so_do_the_facts_in_it() {
     let inventory = Inventory {
         executor: devvm(),
         recorded: Some(Time(9)),
-        observed: observed(1),
+        observed: observed(1).into(),
         facts: Some(facts),
     };
     let bytes = inventory.to_bytes();
@@ -118,6 +120,7 @@ fn an_inventory_reads_back_as_it_was_and_so_do_the_facts_in_it() {
         cluster_tiers: None,
         ..observed(0)
     };
+    let unread = unread.into();
     let bytes = Inventory::bytes_in_ledger(&devvm(), &unread);
     let read = Inventory::read(&bytes).unwrap();
     assert_eq!((read.observed, read.facts), (unread, None));
@@ -210,7 +213,7 @@ fn an_inventory_has_no_room_for_a_password_a_key_or_a_session() {
             _ => {}
         }
     }
-    let bytes = Inventory::bytes_in_ledger(&devvm(), &observed(3));
+    let bytes = Inventory::bytes_in_ledger(&devvm(), &observed(3).into());
     let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
     let mut found = BTreeSet::new();
     names(&value, &mut found);
@@ -222,7 +225,7 @@ fn an_inventory_has_no_room_for_a_password_a_key_or_a_session() {
     let traces = &value["people"]["ann"]["traces"];
     assert_eq!(traces["keys"]["known"], true);
     assert_eq!(traces["processes"]["known"], true);
-    let more = Inventory::bytes_in_ledger(&devvm(), &observed(4));
+    let more = Inventory::bytes_in_ledger(&devvm(), &observed(4).into());
     assert_eq!(bytes, more, "how many processes run is not written down");
 }
 
@@ -238,9 +241,15 @@ fn a_held_step_keeps_its_time_and_cannot_be_made_to_look_like_another() {
         subgid: None,
     };
     let incarnation = Incarnation::Found { uid: 1004 };
+    let policy = Policy::for_host("devvm");
+    let ground = Ground {
+        policy: &policy,
+        observed: None,
+        known: &Known::new(),
+    };
     let held = [Held {
-        step: Step::new(&devvm(), action, incarnation),
-        class: Class::Destructive,
+        price: price(&action, &ground),
+        step: Arc::new(Step::new(&devvm(), action, incarnation)),
         reason: Reason::PendingSignature,
     }];
     let none = BTreeMap::new();
@@ -254,6 +263,7 @@ fn a_held_step_keeps_its_time_and_cannot_be_made_to_look_like_another() {
         Time(9),
     );
     assert_eq!(first, later);
+    assert_eq!(later.held[0].class, Class::Destructive);
     let bytes = later.to_bytes();
     assert_eq!(HeldSteps::read(&bytes).unwrap(), later);
     let text = String::from_utf8(bytes).unwrap();
