@@ -451,6 +451,10 @@ impl Desired {
 
 /// What was read of one executor's world.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an executor has one of them: a box would save nothing"
+)]
 pub enum Observed {
     /// A machine.
     Accounts(accounts::observed::Observed),
