@@ -608,10 +608,7 @@ fn an_inventory_of_a_hypervisor_reads_back_as_it_was_and_so_do_the_facts_in_it()
             executor: pve1(),
             recorded: Some(NOW),
             observed: observed.into(),
-            facts: Some(Facts {
-                claims: BTreeMap::new(),
-                ..past.facts.clone()
-            }),
+            facts: Some(past.facts.clone()),
         };
         let bytes = inventory.to_bytes();
         assert_eq!(Inventory::read(&bytes).unwrap(), inventory);

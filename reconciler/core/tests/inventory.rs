@@ -20,6 +20,8 @@ use muster_core::ledger::held::HeldSteps;
 use muster_core::ledger::inventory::Inventory;
 use muster_core::price::Class;
 use muster_core::reading::Reading;
+use muster_core::release::Nonce;
+use muster_core::release::claim::Claim;
 use muster_core::step::Step;
 use muster_core::time::Time;
 
@@ -106,7 +108,20 @@ fn observed(processes: usize) -> Observed {
 
 #[test]
 fn an_inventory_reads_back_as_it_was_and_so_do_the_facts_in_it() {
-    let facts = Facts::genesis(&"0".repeat(32), devvm(), commit(), Time(5));
+    let mut facts = Facts::genesis(&"0".repeat(32), devvm(), commit(), Time(5));
+    let claim = Claim {
+        nonce: Nonce([7; 16]),
+        statement: "a".repeat(64),
+        commit: commit(),
+        not_after: Time(9),
+        principals: vec!["ann@example.org".into()],
+        tags: vec!["release/1".into()],
+        reason: "ticket 1".into(),
+        at: Time(6),
+        steps: BTreeMap::new(),
+        finished: true,
+    };
+    facts.claims.insert(claim.nonce, claim);
     let inventory = Inventory {
         executor: devvm(),
         recorded: Some(Time(9)),
