@@ -22,7 +22,6 @@ use muster::daemon::{Cycle as _, Health, Why};
 use muster::executors::{Console, OpenedExecutor, Worker, host};
 use muster::journal::Journal;
 use muster::settings::{self, Ambient};
-use muster::state_dir::{Lock, Purpose, StateDir};
 use muster_core::accounts::desired;
 use muster_core::accounts::observed::{self, Accounts, Person, Units};
 use muster_core::accounts::policy::{self, Aggregate, PortFamily};

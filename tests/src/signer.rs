@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::time::SystemTime;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use muster_core::commit::CommitId;
 use muster_core::release::root::{Quorums, Role, Root, TrustedKey};

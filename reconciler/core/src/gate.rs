@@ -102,8 +102,8 @@ impl fmt::Display for Reason {
 /// A step that passed the gate.
 ///
 /// ```compile_fail
-/// fn forge(step: muster_core::step::Step) -> muster_core::gate::Admitted {
-///     muster_core::gate::Admitted { step }
+/// fn forge(planned: std::sync::Arc<muster_core::plan::PlannedStep>) -> muster_core::gate::Admitted {
+///     muster_core::gate::Admitted { planned, by: None }
 /// }
 /// ```
 #[derive(Debug, PartialEq, Eq)]
@@ -270,13 +270,17 @@ fn over(
         .next()
 }
 
-/// Whether releases name exactly the removals that would be benign otherwise: never a part of them. What only follows
-/// one of them is no choice of its own.
+/// Whether releases name exactly the removals: never a part of them. These are the steps that are counted, and those that would
+/// be benign otherwise; a destructive step that comes with a removal needs a release of its own anyway. What only follows one of
+/// them is no choice of its own.
 fn permits_all_removals(plan: &Plan, approvals: &Approvals) -> bool {
     let removals: BTreeSet<StepId> = plan
         .steps()
         .iter()
-        .filter(|it| it.price.takes.is_held_by(Bound::Share) && it.price.class == Class::Benign)
+        .filter(|it| {
+            let Price { takes, class, .. } = it.price;
+            takes.is_held_by(Bound::Share) && (takes.counts() || class == Class::Benign)
+        })
         .map(|it| it.step.id)
         .collect();
     plan.steps()
@@ -428,8 +432,9 @@ impl Batch {
 /// The right to act: proof that the batch is in the journal.
 ///
 /// ```compile_fail
-/// fn act_without_a_record(step: muster_core::step::Step) -> muster_core::gate::Intent {
-///     muster_core::gate::Intent { steps: vec![step] }
+/// use muster_core::{gate::Intent, plan::PlannedStep, rooms::Material, time::Time, turn::Turn};
+/// fn act_without_a_record(planned: Vec<std::sync::Arc<PlannedStep>>, at: Time) -> Intent {
+///     Intent { turn: Turn::Record, planned, material: Material::Nothing, at }
 /// }
 /// ```
 #[derive(Debug)]
@@ -465,5 +470,74 @@ impl Intent {
     /// The moment of the cycle, for dates that an act writes.
     pub fn at(&self) -> Time {
         self.at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executor::Executor;
+    use crate::guests;
+    use crate::limits::Limits;
+    use crate::plan::{Input, plan};
+    use crate::reading::Reading;
+    use crate::rooms::{Desired, Observed, Policy};
+
+    /// Four guests of which three are to end: more than may end at once without a release of exactly that.
+    fn three_of_four() -> (Plan, Bounds, Facts) {
+        let executor = Executor::Guests("pve1".to_owned());
+        let commit: CommitId = "1".repeat(40).parse().unwrap();
+        let facts = Facts::genesis("id", executor.clone(), commit.clone(), Time(0));
+        let mut policy = guests::policy::Policy::new(executor);
+        policy.limits = Limits::default();
+        let policy = Policy::from(policy);
+        let mut desired = guests::desired::Desired::default();
+        let mut observed = BTreeMap::new();
+        for (name, destroy) in [("a", true), ("b", true), ("c", true), ("d", false)] {
+            let wanted = guests::desired::Wanted { run: None, destroy };
+            desired.guests.insert(name.to_owned(), wanted);
+            let made = guests::action::Marker(name.to_owned());
+            let guest = guests::observed::Guest {
+                running: true,
+                made,
+            };
+            observed.insert(name.to_owned(), guest);
+        }
+        let observed = Observed::from(guests::observed::Observed {
+            guests: Reading::Known(observed),
+        });
+        let plan = plan(&Input {
+            policy: &policy,
+            commit: &commit,
+            today: Time(0).date(),
+            desired: &Desired::Guests(desired),
+            observed: &observed,
+            facts: &facts,
+        });
+        let bounds = plan.bounds(&policy, &observed, &facts, Time(0));
+        (plan, bounds, facts)
+    }
+
+    /// What the gate says of each step when a release permits some of them.
+    fn said(permitted: &[usize]) -> Vec<&'static str> {
+        let (plan, bounds, facts) = three_of_four();
+        let steps = permitted.iter().map(|at| plan.steps()[*at].step.id);
+        let approvals = Approvals::none().supposing(&steps.collect(), Nonce([7; 16]));
+        let verdict = judge(&plan, &bounds, &facts, &approvals, Time(0));
+        let held = verdict.held.iter().map(|it| it.reason.code());
+        verdict
+            .admitted
+            .iter()
+            .map(|_| "runs")
+            .chain(held)
+            .collect()
+    }
+
+    #[test]
+    fn removals_that_are_destructive_run_all_together_or_not_at_all() {
+        assert_eq!(said(&[]), [LIMIT; 3]);
+        assert_eq!(said(&[0]), [LIMIT; 3]);
+        assert_eq!(said(&[0, 2]), [LIMIT; 3]);
+        assert_eq!(said(&[0, 1, 2]), ["runs"; 3]);
     }
 }

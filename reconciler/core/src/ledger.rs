@@ -381,6 +381,7 @@ mod tests {
     use super::*;
     use crate::accounts::facts::{How, PersonFacts, SetAside};
     use crate::accounts::policy::Ports;
+    use crate::accounts::shards::shard;
     use crate::people::Stage;
 
     fn person(uid: u32) -> PersonFacts {
@@ -409,6 +410,10 @@ mod tests {
         }
     }
 
+    fn people(facts: &mut Facts) -> &mut BTreeMap<String, Box<PersonFacts>> {
+        &mut facts.known.accounts_mut().expect("a host's").people
+    }
+
     #[test]
     fn what_changed_in_some_people_makes_the_same_files_as_everybody() {
         let mut facts = Facts::genesis(
@@ -418,9 +423,7 @@ mod tests {
             Time(0),
         );
         for uid in 0..300 {
-            facts
-                .people
-                .insert(format!("user{uid}"), Box::new(person(uid)));
+            people(&mut facts).insert(format!("user{uid}"), Box::new(person(uid)));
         }
         let before = files(&facts, &Through::default());
         // Somebody alone in a shard, who leaves it.
@@ -428,16 +431,16 @@ mod tests {
             .map(|number| format!("lonely{number}"))
             .find(|user| !before.contains_key(&shard(user)))
             .unwrap();
-        facts.people.insert(lonely.clone(), Box::new(person(7)));
+        people(&mut facts).insert(lonely.clone(), Box::new(person(7)));
         let mut kept = files(&facts, &Through::default());
 
         let through = Through {
             sequence: 9,
             chain: "c".to_owned(),
         };
-        facts.people.remove(&lonely);
-        facts.people.insert("new".to_owned(), Box::new(person(301)));
-        facts.people.get_mut("user7").unwrap().cuts = 3;
+        people(&mut facts).remove(&lonely);
+        people(&mut facts).insert("new".to_owned(), Box::new(person(301)));
+        people(&mut facts).get_mut("user7").unwrap().cuts = 3;
         let touched = [lonely, "new".to_owned(), "user7".to_owned()].into();
         for (path, content) in files_of(&facts, &through, &touched) {
             assert!(is_of_facts(&path));

@@ -56,4 +56,7 @@ pub struct RecordedFacts {
     pub state: serde_json::Value,
     /// Those lines.
     pub people: Vec<serde_json::Value>,
+    /// The releases that were taken up, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub releases: Vec<serde_json::Value>,
 }

@@ -85,3 +85,23 @@ macro_rules! verbs {
     };
 }
 pub(crate) use verbs;
+
+#[cfg(test)]
+mod tests {
+    use crate::accounts::verbs::Verb;
+    use crate::ink::count;
+
+    #[test]
+    fn one_is_one_and_more_are_more() {
+        assert_eq!(count(1, "step"), "1 step");
+        assert_eq!(count(0, "step"), "0 steps");
+        for (verb, number, tally) in [
+            (Verb::UserCreate, 1, "create 1 account"),
+            (Verb::DispatchAdd, 2, "add 2 dispatch entries"),
+            (Verb::PortsAssign, 2, "assign 2 sets of ports"),
+            (Verb::KeysRestore, 3, "put back 3 files of authorized keys"),
+        ] {
+            assert_eq!(verb.row().tally(number), tally);
+        }
+    }
+}

@@ -10,14 +10,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use muster_core::accounts::desired;
-use muster_core::accounts::observed::Observed;
-use muster_core::accounts::policy::Policy;
 use muster_core::accounts::verbs::Verb;
 use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, judge};
-use muster_core::id::StepId;
+use muster_core::id::{self, StepId};
 use muster_core::journal::{Entry, Replayed};
 use muster_core::ledger::held::HeldSteps;
 use muster_core::ledger::inventory::Inventory;
@@ -25,13 +22,14 @@ use muster_core::ledger::{self, Through, policy};
 use muster_core::plan::{Input, Plan, plan};
 use muster_core::release::statement::{Line, Statement};
 use muster_core::release::{Nonce, RepoId};
-use muster_core::repo;
 use muster_core::report::{
     About, Audience, Basis, FORGE_LIMIT, Host, PolicyFrom, Proposal, Recorded, comment, json,
     sentence, text, undone_by, why_class,
 };
+use muster_core::rooms::{self, Known as Kept, Observed, Policy};
 use muster_core::step::Step;
 use muster_core::time::Time;
+use muster_core::verb::Reach;
 use sha2::{Digest as _, Sha256};
 
 fn root() -> PathBuf {
@@ -139,10 +137,16 @@ fn steps(core: &Path) -> BTreeMap<Executor, Vec<Step>> {
 
 /// The host whose administrator decided nothing, and one who declared benign whatever can be.
 fn policies(executor: &Executor) -> [(&'static str, Policy); 2] {
-    let plain = Policy::for_host(&executor.host);
+    let plain = muster_core::accounts::policy::Policy::for_host(executor.name());
     let mut lenient = plain.clone();
-    lenient.declared_benign = Verb::DECLARABLE.into();
-    [("as it is", plain), ("declared benign", lenient)]
+    let declarable = Verb::ALL.iter().copied();
+    lenient.declared_benign = declarable
+        .filter(|it| it.row().reach == Reach::Declarable)
+        .collect();
+    [
+        ("as it is", plain.into()),
+        ("declared benign", lenient.into()),
+    ]
 }
 
 /// What is signed, shown and asked of a step.
@@ -152,23 +156,31 @@ fn described(executor: &Executor, step: &Step) -> String {
         let _ = writeln!(out, "    {what}: {is}");
     };
     let action = &step.action;
-    put("verb", action.kind().word());
-    put("resource", action.user());
-    for (name, value) in action.parameters() {
+    put("verb", action.spelled().word());
+    put("resource", step.resource());
+    for (name, value) in id::parameters(action.spelled()) {
         put(&format!("parameter {name}"), &value);
     }
     put("incarnation", &step.incarnation.to_string());
-    put("phase", &format!("{:?}", action.phase()));
+    let kept = Kept::new(executor.kind());
+    let price_by = |policy: &Policy| rooms::price(action, policy, None, &kept);
+    let [(_, plain), _] = &policies(executor);
+    // What is a turn today was called a phase, and has the same names.
+    put("phase", &format!("{:?}", price_by(plain).turn));
     put("sentence", &sentence(action));
     for (which, policy) in policies(executor) {
         put(
             &format!("class {which}"),
-            &action.class(&policy).to_string(),
+            &price_by(&policy).class.to_string(),
         );
-        put(&format!("why {which}"), &why_class(action, &policy));
+        put(
+            &format!("why {which}"),
+            &why_class(action, &price_by(&policy)),
+        );
     }
-    put("undone by", undone_by(action.kind()));
-    put("removal", if action.is_removal() { "yes" } else { "no" });
+    put("undone by", undone_by(action));
+    let counts = price_by(plain).takes.counts();
+    put("removal", if counts { "yes" } else { "no" });
     out
 }
 
@@ -178,7 +190,7 @@ fn a_step_keeps_its_id_its_words_and_its_price() {
         for (executor, steps) in steps(&core) {
             let mut told = String::new();
             for step in &steps {
-                let id = StepId::of(&executor, &step.action, &step.incarnation);
+                let id = StepId::of(&executor, step.action.spelled(), &step.incarnation);
                 assert_eq!(id, step.id, "{}", step.words());
                 told.push_str(&described(&executor, step));
             }
@@ -390,13 +402,14 @@ impl Known {
     fn plan(&self, roster: &Path) -> Plan {
         let bytes = fs::read(roster).expect("a roster");
         let files = BTreeMap::from([("roster.yaml".to_owned(), bytes)]);
-        let (repo, _) = repo::read(&files).unwrap_or_else(|it| panic!("{roster:?}: {it:?}"));
+        let (repo, _) =
+            rooms::read_whole(&files, &[]).unwrap_or_else(|it| panic!("{roster:?}: {it:?}"));
         let today = self.now.date();
         plan(&Input {
             policy: &self.policy,
             commit: &"d".repeat(40).parse().expect("a commit"),
             today,
-            desired: &desired::for_host(&repo, &self.policy, today),
+            desired: &rooms::desired(&repo, &self.policy, today),
             observed: &self.observed,
             facts: &self.facts,
         })
@@ -414,9 +427,10 @@ fn a_proposal_is_told_as_it_was() {
             let plan = known.plan(&version.join(format!("{name}.yaml")));
             let (policy, facts) = (&known.policy, &known.facts);
             let none = Approvals::none();
-            let verdict = judge(&plan, policy, facts, &known.observed, &none, known.now);
+            let bounds = plan.bounds(policy, &known.observed, facts, known.now);
+            let verdict = judge(&plan, &bounds, facts, &none, known.now);
             let host = Host {
-                policy,
+                executor: policy.executor(),
                 plan: &plan,
                 verdict: &verdict,
                 base: Some(&base),

@@ -1,25 +1,19 @@
 //! What the ledger holds beside the facts: reads back as it was, and has no room for a secret.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use muster_core::accounts::action::Action;
-use muster_core::accounts::action::Incarnation;
-use muster_core::accounts::action::Incarnation;
-use muster_core::accounts::facts::{HomeId, IdRange};
+use muster_core::accounts::action::{Action, Incarnation};
+use muster_core::accounts::facts::{HomeId, IdRange, Known};
 use muster_core::accounts::observed::{
     Account, Accounts, Defaults, Home, Manager, NOT_RECORDED, Observed, Password, Person, Question,
     Subject, Traces, UnitState, Units,
 };
-use muster_core::accounts::observed::{
-    Account, Accounts, Defaults, Home, Manager, NOT_RECORDED, Observed, Password, Person, Question,
-    Subject, Traces, UnitState, Units,
-};
-use muster_core::accounts::policy::Aggregate;
-use muster_core::accounts::policy::Aggregate;
+use muster_core::accounts::policy::{Aggregate, Policy};
+use muster_core::accounts::price::{Ground, price};
 use muster_core::accounts::root::Sources;
 use muster_core::accounts::sudoers::Sudoers;
 use muster_core::commit::CommitId;
-use muster_core::executor::Executor;
 use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::gate::{Held, Reason};
@@ -27,8 +21,8 @@ use muster_core::ledger::held::HeldSteps;
 use muster_core::ledger::inventory::Inventory;
 use muster_core::price::Class;
 use muster_core::reading::Reading;
-use muster_core::reading::Reading;
-use muster_core::step::Step;
+use muster_core::release::Nonce;
+use muster_core::release::claim::Claim;
 use muster_core::step::Step;
 use muster_core::time::Time;
 
@@ -116,11 +110,24 @@ fn observed(processes: usize) -> Observed {
 
 #[test]
 fn an_inventory_reads_back_as_it_was_and_so_do_the_facts_in_it() {
-    let facts = Facts::genesis(&"0".repeat(32), devvm(), commit(), Time(5));
+    let mut facts = Facts::genesis(&"0".repeat(32), devvm(), commit(), Time(5));
+    let claim = Claim {
+        nonce: Nonce([7; 16]),
+        statement: "a".repeat(64),
+        commit: commit(),
+        not_after: Time(9),
+        principals: vec!["ann@example.org".into()],
+        tags: vec!["release/1".into()],
+        reason: "ticket 1".into(),
+        at: Time(6),
+        steps: BTreeMap::new(),
+        finished: true,
+    };
+    facts.claims.insert(claim.nonce, claim);
     let inventory = Inventory {
         executor: devvm(),
         recorded: Some(Time(9)),
-        observed: observed(1),
+        observed: observed(1).into(),
         facts: Some(facts),
     };
     let bytes = inventory.to_bytes();
@@ -130,6 +137,7 @@ fn an_inventory_reads_back_as_it_was_and_so_do_the_facts_in_it() {
         cluster_tiers: None,
         ..observed(0)
     };
+    let unread = unread.into();
     let bytes = Inventory::bytes_in_ledger(&devvm(), &unread);
     let read = Inventory::read(&bytes).unwrap();
     assert_eq!((read.observed, read.facts), (unread, None));
@@ -150,7 +158,7 @@ fn an_inventory_reads_back_as_it_was_and_so_do_the_facts_in_it() {
 
 #[test]
 fn what_bears_on_root_is_a_key_of_its_own_that_is_there_where_there_is_something() {
-    let plain = Inventory::bytes_in_ledger(&devvm(), &observed(0));
+    let plain = Inventory::bytes_in_ledger(&devvm(), &observed(0).into());
     assert!(
         !String::from_utf8(plain.clone())
             .unwrap()
@@ -190,12 +198,12 @@ fn what_bears_on_root_is_a_key_of_its_own_that_is_there_where_there_is_something
             unreachable!()
         };
         accounts.root = root;
-        last = Inventory::bytes_in_ledger(&devvm(), &observed);
+        last = Inventory::bytes_in_ledger(&devvm(), &observed.clone().into());
         assert!(
             last.starts_with(&plain[..plain.len() - 2]),
             "what was there stays as it was"
         );
-        assert_eq!(Inventory::read(&last).unwrap().observed, observed);
+        assert_eq!(Inventory::read(&last).unwrap().observed, observed.into());
     }
     let text = String::from_utf8(last).unwrap();
     for (from, to) in [
@@ -283,7 +291,7 @@ fn an_inventory_has_no_room_for_a_password_a_key_or_a_session() {
             _ => {}
         }
     }
-    let bytes = Inventory::bytes_in_ledger(&devvm(), &observed(3));
+    let bytes = Inventory::bytes_in_ledger(&devvm(), &observed(3).into());
     let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
     let mut found = BTreeSet::new();
     names(&value, &mut found);
@@ -295,7 +303,7 @@ fn an_inventory_has_no_room_for_a_password_a_key_or_a_session() {
     let traces = &value["people"]["ann"]["traces"];
     assert_eq!(traces["keys"]["known"], true);
     assert_eq!(traces["processes"]["known"], true);
-    let more = Inventory::bytes_in_ledger(&devvm(), &observed(4));
+    let more = Inventory::bytes_in_ledger(&devvm(), &observed(4).into());
     assert_eq!(bytes, more, "how many processes run is not written down");
 }
 
@@ -311,9 +319,15 @@ fn a_held_step_keeps_its_time_and_cannot_be_made_to_look_like_another() {
         subgid: None,
     };
     let incarnation = Incarnation::Found { uid: 1004 };
+    let policy = Policy::for_host("devvm");
+    let ground = Ground {
+        policy: &policy,
+        roots: None,
+        known: &Known::new(),
+    };
     let held = [Held {
-        step: Step::new(&devvm(), action, incarnation),
-        class: Class::Destructive,
+        price: price(&action, &ground),
+        step: Arc::new(Step::new(&devvm(), action, incarnation)),
         reason: Reason::PendingSignature,
     }];
     let none = BTreeMap::new();
@@ -327,6 +341,7 @@ fn a_held_step_keeps_its_time_and_cannot_be_made_to_look_like_another() {
         Time(9),
     );
     assert_eq!(first, later);
+    assert_eq!(later.held[0].class, Class::Destructive);
     let bytes = later.to_bytes();
     assert_eq!(HeldSteps::read(&bytes).unwrap(), later);
     let text = String::from_utf8(bytes).unwrap();

@@ -4,9 +4,11 @@
 mod root;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use muster_core::accounts::desired::{self, Desired};
 use muster_core::accounts::facts::PersonFacts;
+use muster_core::accounts::note::Note;
 use muster_core::accounts::observed::{
     Account, Accounts, Defaults, Home, Manager, Observed, Password, Person, Traces, UnitState,
     Units,
@@ -18,10 +20,11 @@ use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, Reason, Verdict, judge};
 use muster_core::journal::{Authority, Entry, Replayed, StepResult};
 use muster_core::people::Stage;
-use muster_core::plan::{Input, Note, Plan, plan};
+use muster_core::plan::{Input, Plan, plan};
 use muster_core::price::Class;
 use muster_core::reading::Reading;
-use muster_core::repo;
+use muster_core::rooms;
+use muster_core::step::Step;
 use muster_core::time::{Date, Time};
 
 /// 2026-11-22T00:00:00Z.
@@ -37,7 +40,7 @@ fn roster(text: &str) -> Desired {
 
 fn desired_on(text: &str, today: Date) -> Desired {
     let files = BTreeMap::from([("roster.yaml".to_owned(), text.as_bytes().to_vec())]);
-    let (repo, _) = repo::read(&files).unwrap_or_else(|problems| {
+    let (repo, _) = rooms::read_whole(&files, &[]).unwrap_or_else(|problems| {
         panic!(
             "{}",
             problems
@@ -47,7 +50,7 @@ fn desired_on(text: &str, today: Date) -> Desired {
                 .join("\n")
         )
     });
-    desired::for_host(&repo, &policy(), today)
+    desired::for_host(&repo.documents, &policy(), today)
 }
 
 fn policy() -> Policy {
@@ -139,19 +142,35 @@ fn nothing_known() -> Replayed {
 }
 
 fn make(desired: &Desired, observed: &Observed, facts: &Facts) -> Plan {
-    let policy = policy();
+    make_under(&policy(), desired, observed, facts)
+}
+
+fn make_under(policy: &Policy, desired: &Desired, observed: &Observed, facts: &Facts) -> Plan {
     plan(&Input {
-        policy: &policy,
+        policy: &policy.clone().into(),
         commit: &commit(),
         today: NOW.date(),
-        desired,
-        observed,
+        desired: &rooms::Desired::Accounts(desired.clone()),
+        observed: &observed.clone().into(),
         facts,
     })
 }
 
 fn verdict(plan: &Plan, observed: &Observed, facts: &Facts) -> Verdict {
-    judge(plan, &policy(), facts, observed, &Approvals::none(), NOW)
+    verdict_under(&policy(), plan, observed, facts)
+}
+
+fn verdict_under(policy: &Policy, plan: &Plan, observed: &Observed, facts: &Facts) -> Verdict {
+    let (policy, observed) = (policy.clone().into(), observed.clone().into());
+    let bounds = plan.bounds(&policy, &observed, facts, NOW);
+    judge(plan, &bounds, facts, &Approvals::none(), NOW)
+}
+
+fn verb(step: &Step) -> Verb {
+    step.action
+        .account()
+        .expect("a step about an account")
+        .verb()
 }
 
 /// Plans, and takes everything planned as done, signed or not: the past of the tests below.
@@ -178,8 +197,8 @@ fn words(plan: &Plan) -> Vec<String> {
 fn kinds_of(plan: &Plan, user: &str) -> Vec<Verb> {
     plan.steps()
         .iter()
-        .filter(|it| it.step.action.user() == user)
-        .map(|it| it.step.action.kind())
+        .filter(|it| it.step.resource() == user)
+        .map(|it| verb(&it.step))
         .collect()
 }
 
@@ -234,7 +253,7 @@ fn what_makes_somebody_root_equivalent_waits_and_the_rest_goes_on() {
     let held: Vec<_> = verdict
         .held
         .iter()
-        .map(|it| (it.step.words(), it.class, it.reason.clone()))
+        .map(|it| (it.step.words(), it.price.class, it.reason.clone()))
         .collect();
     let privileged = |words: &str| {
         (
@@ -269,7 +288,8 @@ fn an_approval_given_before_the_account_exists_still_holds_afterwards() {
 
     // Only what is benign runs.
     let mut past = past;
-    let steps: Vec<_> = before.admitted.iter().map(|it| it.step().clone()).collect();
+    let steps = before.admitted.iter();
+    let steps: Vec<_> = steps.map(|it| Arc::new(it.step().clone())).collect();
     let results = vec![StepResult::Done; steps.len()];
     past.apply(&Entry::Intended {
         at: NOW,
@@ -319,7 +339,7 @@ fn adopting_waits_for_a_release_and_all_else_waits_for_it() {
     let plan = make(&roster(row), &host, &past.facts);
     let verdict = verdict(&plan, &host, &past.facts);
     assert!(verdict.admitted.is_empty());
-    assert_eq!(verdict.held[0].step.action.kind(), Verb::UserAdopt);
+    assert_eq!(verb(&verdict.held[0].step), Verb::UserAdopt);
     assert_eq!(verdict.held[0].reason, Reason::PendingSignature);
     assert!(
         verdict.held[1..]
@@ -365,7 +385,7 @@ fn emo_and_ann_are_here() -> (Replayed, Observed) {
         ("ann", &["code-shared", "docker", "sudo", "t3"][..]),
         ("emo", &["t3"]),
     ] {
-        let PersonFacts { uid, home, .. } = &*past.facts.people[name];
+        let PersonFacts { uid, home, .. } = &*past.facts.known.accounts().people[name];
         let mut found = account(*uid, groups);
         found.home.clone_from(home);
         add_account(&mut host, name, found);
@@ -403,9 +423,12 @@ fn emo_and_ann_are_here() -> (Replayed, Observed) {
         entries.insert(key.into(), value.into());
     }
     let environments = make(&roster(EMO_AND_ANN), &host, &past.facts)
-        .environments()
+        .steps()
         .iter()
-        .map(|(user, text)| (user.clone(), muster_core::accounts::render::digest(text)))
+        .filter_map(|it| {
+            let digest = muster_core::accounts::render::digest(it.content.as_deref()?);
+            Some((it.step.resource().to_owned(), digest))
+        })
         .collect();
     host.environments = Reading::Known(environments);
     (past, host)
@@ -463,7 +486,7 @@ fn whoever_left_is_cut_and_the_deletion_waits() {
     );
     let verdict = verdict(&plan, &host, &past.facts);
     assert_eq!(verdict.held.len(), 1);
-    assert_eq!(verdict.held[0].class, Class::Destructive);
+    assert_eq!(verdict.held[0].price.class, Class::Destructive);
     assert_eq!(verdict.held[0].reason, Reason::PendingSignature);
 }
 
@@ -473,7 +496,11 @@ fn an_empty_roster_cuts_nobody() {
     for empty in ["", "users:\n", "users: {}\n", "# nobody\n"] {
         let plan = make(&roster(empty), &host, &past.facts);
         assert_eq!(words(&plan), Vec::<String>::new(), "{empty:?}");
-        assert_eq!(plan.notes(), [Note::EmptyRoster { kept: 2 }], "{empty:?}");
+        assert_eq!(
+            plan.notes(),
+            [rooms::Note::Account(Note::EmptyRoster { kept: 2 })],
+            "{empty:?}"
+        );
     }
 }
 
@@ -497,7 +524,7 @@ fn the_last_admin_is_not_cut() {
     let cut = verdict
         .held
         .iter()
-        .find(|it| it.step.action.kind() == Verb::UserCut)
+        .find(|it| verb(&it.step) == Verb::UserCut)
         .expect("held");
     assert!(
         matches!(&cut.reason, Reason::Guardrail(why) if why.starts_with("would leave 0 accounts")),
@@ -530,14 +557,7 @@ fn many_removals_at_once_are_held_as_a_whole() {
     policy.families.clear();
     policy.units.clear();
     let plan_of = |desired: &Desired, host: &Observed, past: &Replayed| {
-        plan(&Input {
-            policy: &policy,
-            commit: &commit(),
-            today: NOW.date(),
-            desired,
-            observed: host,
-            facts: &past.facts,
-        })
+        make_under(&policy, desired, host, &past.facts)
     };
     let mut past = nothing_known();
     let mut host = fresh_host();
@@ -551,7 +571,7 @@ fn many_removals_at_once_are_held_as_a_whole() {
     })
     .unwrap();
     past.apply(&Entry::Outcome { at: NOW, results }).unwrap();
-    for (name, person) in &past.facts.people {
+    for (name, person) in &past.facts.known.accounts().people {
         let mut found = account(person.uid, &[]);
         found.home.clone_from(&person.home);
         add_account(&mut host, name, found);
@@ -559,11 +579,11 @@ fn many_removals_at_once_are_held_as_a_whole() {
     // Two of ten are few; three are more than a quarter.
     for (left, held) in [(2, 0), (3, 3)] {
         let plan = plan_of(&rows(left..10), &host, &past);
-        let verdict = judge(&plan, &policy, &past.facts, &host, &Approvals::none(), NOW);
+        let verdict = verdict_under(&policy, &plan, &host, &past.facts);
         let limited = verdict
             .held
             .iter()
-            .filter(|it| it.step.action.kind() == Verb::UserCut)
+            .filter(|it| verb(&it.step) == Verb::UserCut)
             .count();
         assert_eq!(limited, held, "{left} removed");
     }
@@ -575,7 +595,7 @@ fn ports_stay_and_are_never_given_to_another() {
     // Emo is cut; a newcomer gets neither his port nor his uid.
     let past = after(past, &roster(ANN), &host);
     assert_eq!(
-        past.facts.people["emo"].stage,
+        past.facts.known.accounts().people["emo"].stage,
         Stage::Archived,
         "the test's past signs everything"
     );
@@ -648,7 +668,7 @@ fn a_rename_is_never_remove_and_add() {
     let plan = make(&roster(&rows), &host, &past.facts);
     assert_eq!(words(&plan), ["user.rename emil from=emo uid=1001"]);
     let verdict = verdict(&plan, &host, &past.facts);
-    assert_eq!(verdict.held[0].class, Class::Privileged);
+    assert_eq!(verdict.held[0].price.class, Class::Privileged);
 }
 
 #[test]
@@ -662,11 +682,17 @@ fn another_identity_waits_and_the_maps_keep_the_old_one() {
     );
 }
 
+/// What is known of Emo, to be changed.
+fn emo(past: &mut Replayed) -> &mut PersonFacts {
+    let known = past.facts.known.accounts_mut().expect("a host's");
+    known.people.get_mut("emo").expect("a tombstone")
+}
+
 #[test]
 fn a_name_that_was_cut_is_not_handed_to_another_identity() {
     let (past, host) = emo_and_ann_are_here();
     let mut past = after(past, &roster(ANN), &host);
-    past.facts.people.get_mut("emo").expect("a tombstone").stage = Stage::Cut;
+    emo(&mut past).stage = Stage::Cut;
     let rows = EMO_AND_ANN.replace("e.mo", "e.vil");
     let plan = make(&roster(&rows), &host, &past.facts);
     let kinds = kinds_of(&plan, "emo");
@@ -685,7 +711,7 @@ fn a_name_that_was_cut_is_not_handed_to_another_identity() {
 fn coming_back_puts_everything_back_and_needs_a_release_only_for_root() {
     let (past, mut host) = emo_and_ann_are_here();
     let mut past = after(past, &roster(ANN), &host);
-    let person = past.facts.people.get_mut("emo").expect("a tombstone");
+    let person = emo(&mut past);
     person.stage = Stage::Cut;
     person.aside.login = true;
     let mut shut = account(1001, &[]);
@@ -710,13 +736,13 @@ fn coming_back_puts_everything_back_and_needs_a_release_only_for_root() {
     add_account(&mut host, "emo", shut);
     let plan = make(&roster(EMO_AND_ANN), &host, &past.facts);
     let verdict = verdict(&plan, &host, &past.facts);
-    assert_eq!(verdict.held[0].step.action.kind(), Verb::UserReturn);
-    assert_eq!(verdict.held[0].class, Class::Privileged);
+    assert_eq!(verb(&verdict.held[0].step), Verb::UserReturn);
+    assert_eq!(verdict.held[0].price.class, Class::Privileged);
     assert!(
         verdict
             .admitted
             .iter()
-            .all(|it| it.step().action.user() != "emo"),
+            .all(|it| it.step().resource() != "emo"),
         "nothing comes back before"
     );
 }
@@ -787,7 +813,7 @@ fn a_shell_that_is_not_installed_holds_that_person_only() {
     let create = verdict
         .held
         .iter()
-        .find(|it| it.step.action.kind() == Verb::UserCreate)
+        .find(|it| verb(&it.step) == Verb::UserCreate)
         .expect("held");
     assert_eq!(
         create.reason.to_string(),
@@ -815,10 +841,13 @@ fn a_membership_is_taken_back_only_if_muster_gave_it() {
             "group.leave ann group=sudo"
         ]
     );
-    assert!(plan.notes().contains(&Note::NotFromRoster {
-        user: "ann".into(),
-        group: "by-hand".into()
-    }));
+    assert!(
+        plan.notes()
+            .contains(&rooms::Note::Account(Note::NotFromRoster {
+                user: "ann".into(),
+                group: "by-hand".into()
+            }))
+    );
 }
 
 #[test]
@@ -826,13 +855,13 @@ fn root_and_protected_names_are_refused_even_in_a_plan() {
     let (past, host) = emo_and_ann_are_here();
     let mut policy = policy();
     policy.protected.insert("emo".into());
-    let plan = make(&roster(ANN), &host, &past.facts);
-    let verdict = judge(&plan, &policy, &past.facts, &host, &Approvals::none(), NOW);
+    let plan = make_under(&policy, &roster(ANN), &host, &past.facts);
+    let verdict = verdict_under(&policy, &plan, &host, &past.facts);
     assert!(
         verdict
             .admitted
             .iter()
-            .all(|it| it.step().action.user() != "emo")
+            .all(|it| it.step().resource() != "emo")
     );
     assert!(
         verdict
@@ -872,10 +901,10 @@ fn entries_of_nobody_we_know_stay() {
     assert!(plan.steps().is_empty());
     assert_eq!(
         plan.notes(),
-        [Note::ForeignEntry {
+        [rooms::Note::Account(Note::ForeignEntry {
             file: Aggregate::LoginMap,
             key: "s.ranger".into()
-        }]
+        })]
     );
 }
 
@@ -886,8 +915,8 @@ fn a_tier_cannot_make_its_own_shell_harmless() {
         ("roster.yaml".to_owned(), EMO.as_bytes().to_vec()),
         ("tiers.yaml".to_owned(), tiers.as_bytes().to_vec()),
     ]);
-    let (repo, _) = repo::read(&files).expect("a valid repository");
-    let desired = desired::for_host(&repo, &policy(), NOW.date());
+    let (repo, _) = rooms::read_whole(&files, &[]).expect("a valid repository");
+    let desired = desired::for_host(&repo.documents, &policy(), NOW.date());
     let mut host = fresh_host();
     let Reading::Known(accounts) = &mut host.accounts else {
         unreachable!()
@@ -897,7 +926,7 @@ fn a_tier_cannot_make_its_own_shell_harmless() {
     let plan = make(&desired, &host, &past.facts);
     let verdict = verdict(&plan, &host, &past.facts);
     assert!(verdict.admitted.is_empty());
-    assert_eq!(verdict.held[0].class, Class::Privileged);
+    assert_eq!(verdict.held[0].price.class, Class::Privileged);
     assert_eq!(verdict.held[0].reason, Reason::PendingSignature);
 }
 

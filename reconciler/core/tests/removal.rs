@@ -5,23 +5,24 @@ use std::sync::Arc;
 
 use muster_core::accounts::action::Action;
 use muster_core::accounts::desired;
-use muster_core::accounts::facts::HomeId;
+use muster_core::accounts::facts::{HomeId, PersonFacts};
 use muster_core::accounts::observed::{
     Account, Accounts, ArchiveSeen, Home, Kept, Observed, Password, Person, Traces, Units,
 };
 use muster_core::accounts::policy::Policy;
 use muster_core::accounts::question::question;
-use muster_core::accounts::settle::settle;
 use muster_core::accounts::verbs::Verb;
 use muster_core::commit::CommitId;
 use muster_core::facts::Facts;
-use muster_core::gate::{Approvals, Reason, judge};
+use muster_core::gate::{Approvals, Reason, Verdict, judge};
 use muster_core::journal::{Authority, Entry, Replayed, StepResult};
 use muster_core::people::Stage;
 use muster_core::plan::{Input, Plan, PlannedStep, plan};
 use muster_core::price::Class;
 use muster_core::reading::Reading;
-use muster_core::repo;
+use muster_core::rooms;
+use muster_core::settle::settle;
+use muster_core::step::Step;
 use muster_core::time::Time;
 
 const DAY: i64 = 86_400;
@@ -108,8 +109,8 @@ fn cut() -> World {
     };
     world.done(ROW, |_| true);
     for (name, uid) in [
-        ("emo", world.facts().people["emo"].uid),
-        ("ann", world.facts().people["ann"].uid),
+        ("emo", world.person("emo").uid),
+        ("ann", world.person("ann").uid),
     ] {
         let mut found = account(uid);
         found.home = format!("/home/{name}");
@@ -125,7 +126,7 @@ fn cut() -> World {
         world.host.people.insert(name.into(), person);
     }
     world.done(GONE, |kind| kind != Verb::UserArchiveDelete);
-    assert_eq!(world.facts().people["emo"].stage, Stage::Cut);
+    assert_eq!(world.person("emo").stage, Stage::Cut);
     let shut = world.accounts().by_name.get_mut("emo").unwrap();
     shut.shell = "/usr/sbin/nologin".into();
     shut.expires = Some(1);
@@ -135,6 +136,10 @@ fn cut() -> World {
 impl World {
     fn facts(&self) -> &Facts {
         &self.past.facts
+    }
+
+    fn person(&self, user: &str) -> &PersonFacts {
+        &self.facts().known.accounts().people[user]
     }
 
     fn accounts(&mut self) -> &mut Accounts {
@@ -150,38 +155,39 @@ impl World {
 
     fn plan(&self, rows: &str) -> Plan {
         let files = BTreeMap::from([("roster.yaml".to_owned(), rows.as_bytes().to_vec())]);
-        let (repo, _) = repo::read(&files).unwrap();
-        let desired = desired::for_host(&repo, &policy(), self.now.date());
+        let (repo, _) = rooms::read_whole(&files, &[]).unwrap();
+        let policy = policy().into();
         plan(&Input {
-            policy: &policy(),
+            policy: &policy,
             commit: &commit(),
             today: self.now.date(),
-            desired: &desired,
-            observed: &self.host,
+            desired: &rooms::desired(&repo, &policy, self.now.date()),
+            observed: &self.host.clone().into(),
             facts: self.facts(),
         })
+    }
+
+    fn judge(&self, plan: &Plan) -> Verdict {
+        let (policy, observed) = (policy().into(), self.host.clone().into());
+        let bounds = plan.bounds(&policy, &observed, self.facts(), self.now);
+        judge(plan, &bounds, self.facts(), &Approvals::none(), self.now)
+    }
+
+    fn settle(&self, planned: &PlannedStep) -> StepResult {
+        let (policy, observed) = (policy().into(), self.host.clone().into());
+        settle(&planned.step, &planned.price, &observed, &policy, None)
     }
 
     /// What is planned for emo, and why each step waits, if it does.
     fn steps(&self, rows: &str) -> Vec<(String, String)> {
         let plan = self.plan(rows);
-        let verdict = judge(
-            &plan,
-            &policy(),
-            self.facts(),
-            &self.host,
-            &Approvals::none(),
-            self.now,
-        );
+        let verdict = self.judge(&plan);
         let waits = |it: &PlannedStep| {
             let held = verdict.held.iter().find(|held| held.step == it.step);
             held.map_or("runs", |held| held.reason.code()).to_owned()
         };
-        let mine = plan
-            .steps()
-            .iter()
-            .filter(|it| it.step.action.user() == "emo");
-        mine.map(|it| (it.step.action.kind().word().to_owned(), waits(it)))
+        let mine = plan.steps().iter().filter(|it| it.step.resource() == "emo");
+        mine.map(|it| (verb(&it.step).word().to_owned(), waits(it)))
             .collect()
     }
 
@@ -201,7 +207,7 @@ impl World {
             .steps()
             .iter()
             .map(|it| it.step.clone())
-            .filter(|it| which(it.action.kind()))
+            .filter(|it| which(verb(it)))
             .collect();
         let results = vec![StepResult::Done; steps.len()];
         let authority = Authority::Benign { commit: commit() };
@@ -244,6 +250,13 @@ impl World {
         world.kept(true, Some("aa"));
         world
     }
+}
+
+fn verb(step: &Step) -> Verb {
+    step.action
+        .account()
+        .expect("a step about an account")
+        .verb()
 }
 
 fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -299,8 +312,8 @@ fn what_is_not_a_home_of_theirs_holds_the_removal_with_the_reason() {
 #[test]
 fn a_removal_is_done_when_account_and_remnants_are_gone_and_the_archive_is_there() {
     let mut world = cut();
-    let step = world.plan(GONE).steps()[0].step.clone();
-    let result = |world: &World| settle(&step, &world.host, "/usr/sbin/nologin", None);
+    let step = Arc::clone(&world.plan(GONE).steps()[0]);
+    let result = |world: &World| world.settle(&step);
     world.kept(false, None);
     assert_eq!(result(&world), StepResult::NotBegun);
     world.kept(true, None);
@@ -319,7 +332,7 @@ fn a_removal_is_done_when_account_and_remnants_are_gone_and_the_archive_is_there
 #[test]
 fn an_archive_is_recorded_once_and_the_home_is_purged_only_after_the_grace_period() {
     let mut world = World::archived();
-    let person = &world.facts().people["emo"];
+    let person = world.person("emo");
     assert_eq!(
         (person.stage, person.given.len(), person.archive.as_ref()),
         (Stage::Archived, 0, None)
@@ -334,9 +347,10 @@ fn an_archive_is_recorded_once_and_the_home_is_purged_only_after_the_grace_perio
         world.steps(GONE),
         pairs(&[("user.purge", "pending_signature")])
     );
-    let purge = world.plan(GONE).steps()[0].step.clone();
-    assert_eq!(purge.action.class(&policy()), Class::Destructive);
-    assert!(purge.words().contains("sha256=aa"), "{}", purge.words());
+    let purge = Arc::clone(&world.plan(GONE).steps()[0]);
+    assert_eq!(purge.price.class, Class::Destructive);
+    let words = purge.step.words();
+    assert!(words.contains("sha256=aa"), "{words}");
     // Another archive than the one recorded, or none: the home stays.
     world.kept(true, Some("bb"));
     assert_eq!(world.steps(GONE), pairs(&[("user.purge", "precondition")]));
@@ -344,20 +358,17 @@ fn an_archive_is_recorded_once_and_the_home_is_purged_only_after_the_grace_perio
     assert_eq!(world.steps(GONE), []);
     world.kept(true, Some("aa"));
     world.done(GONE, |_| true);
-    assert_eq!(world.facts().people["emo"].stage, Stage::Deleted);
+    assert_eq!(world.person("emo").stage, Stage::Deleted);
     world.emo().kept.as_mut().unwrap().quarantined = Reading::Known(None);
     assert_eq!(world.steps(GONE), []);
-    assert_eq!(
-        settle(&purge, &world.host, "/usr/sbin/nologin", None),
-        StepResult::Done
-    );
+    assert_eq!(world.settle(&purge), StepResult::Done);
 }
 
 #[test]
 fn a_row_that_is_back_brings_account_and_home_back_with_the_ids_they_had() {
     let mut world = World::archived();
     world.done(GONE, |_| true);
-    let before = world.facts().people["emo"].clone();
+    let before = world.person("emo").clone();
     for (quarantined, from) in [(true, "from=quarantine"), (false, "from=archive")] {
         world.kept(quarantined, Some("aa"));
         world.emo().home = Reading::Known(Home::Absent);
@@ -385,7 +396,7 @@ fn a_row_that_is_back_brings_account_and_home_back_with_the_ids_they_had() {
     }
     // The account is made, and the home fails to come: it is owed until it has come.
     world.done(ROW, |kind| kind != Verb::HomeRestore);
-    let person = world.facts().people["emo"].clone();
+    let person = world.person("emo").clone();
     assert_eq!(
         (person.uid, person.ports, person.stage),
         (before.uid, before.ports, Stage::Active)
@@ -401,8 +412,9 @@ fn a_row_that_is_back_brings_account_and_home_back_with_the_ids_they_had() {
     let docker = ("group.join", "pending_signature");
     assert_eq!(world.steps(ROW), pairs(&[docker, ("home.restore", "runs")]));
     let files = BTreeMap::from([("roster.yaml".to_owned(), ROW.as_bytes().to_vec())]);
-    let desired = desired::for_host(&repo::read(&files).unwrap().0, &policy(), world.now.date());
-    let asked = question(&desired, world.facts());
+    let (repo, _) = rooms::read_whole(&files, &[]).unwrap();
+    let desired = desired::for_host(&repo.documents, &policy(), world.now.date());
+    let asked = question(&desired, world.facts().known.accounts());
     assert_eq!(
         asked.people["emo"].kept.map(|it| it.entry),
         Some(before.entry)
@@ -410,7 +422,7 @@ fn a_row_that_is_back_brings_account_and_home_back_with_the_ids_they_had() {
     world.done(ROW, |_| true);
     world.emo().home = Reading::Known(Home::Directory(home()));
     assert_eq!(world.steps(ROW), pairs(&[docker]));
-    assert_eq!(world.facts().people["emo"].home_owed, None);
+    assert_eq!(world.person("emo").home_owed, None);
 }
 
 #[test]
@@ -427,7 +439,7 @@ fn a_way_back_is_refused_or_held_for_what_stands_against_it() {
         "no home to be had"
     );
     world.kept(true, Some("aa"));
-    let uid = world.facts().people["emo"].uid;
+    let uid = world.person("emo").uid;
     world
         .accounts()
         .by_name
@@ -435,25 +447,18 @@ fn a_way_back_is_refused_or_held_for_what_stands_against_it() {
     assert!(world.refused(ROW).contains("thief has now"));
     world.accounts().by_name.remove("thief");
     // A primary group that makes root-equivalent makes the way back a privileged one.
-    let gid = world.facts().people["emo"].gid;
+    let gid = world.person("emo").gid;
     world.accounts().groups.insert("docker".into(), gid);
     assert_eq!(
         world.steps(ROW)[0],
         ("user.restore".to_owned(), "pending_signature".to_owned())
     );
-    let verdict = judge(
-        &world.plan(ROW),
-        &policy(),
-        world.facts(),
-        &world.host,
-        &Approvals::none(),
-        world.now,
-    );
+    let verdict = world.judge(&world.plan(ROW));
     assert!(
         verdict
             .held
             .iter()
-            .any(|it| it.class == Class::Privileged && it.reason == Reason::PendingSignature)
+            .any(|it| it.price.class == Class::Privileged && it.reason == Reason::PendingSignature)
     );
 }
 
@@ -476,11 +481,12 @@ fn ranges_of_an_account_that_was_adopted_are_reserved_when_it_goes() {
         count: 65_536,
     };
     world.accounts().by_name.get_mut("emo").unwrap().subuid = Some(range);
-    world.past.facts.people.get_mut("emo").unwrap().subuid = None;
+    let known = world.past.facts.known.accounts_mut().expect("a host's");
+    known.people.get_mut("emo").unwrap().subuid = None;
     let step = world.plan(GONE).steps()[0].step.clone();
     assert!(
-        matches!(&step.action, Action::ArchiveDelete { subuid: Some(found), .. } if *found == range)
+        matches!(step.action.account(), Some(Action::ArchiveDelete { subuid: Some(found), .. }) if *found == range)
     );
     world.done(GONE, |_| true);
-    assert_eq!(world.facts().people["emo"].subuid, Some(range));
+    assert_eq!(world.person("emo").subuid, Some(range));
 }

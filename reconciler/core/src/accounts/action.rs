@@ -889,7 +889,7 @@ impl fmt::Display for PortList<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::executor::Executor;
     use crate::id;
@@ -960,18 +960,21 @@ mod tests {
         StepId::from_bytes(hash.finalize()[..16].try_into().unwrap())
     }
 
-    #[test]
-    fn an_id_is_the_hash_of_the_fields_in_their_order() {
+    fn home_id() -> HomeId {
+        HomeId {
+            inode: u64::MAX,
+            born: -1,
+            filesystem: "uuid:7".into(),
+        }
+    }
+
+    /// Every action, some in several shapes.
+    pub(crate) fn actions() -> Vec<Action> {
         let text = |it: &str| it.to_owned();
         let range = Some(IdRange {
             first: 100_000,
             count: 65_536,
         });
-        let home_id = HomeId {
-            inode: u64::MAX,
-            born: -1,
-            filesystem: "uuid:7".into(),
-        };
         let from = |from| Action::RestoreHome {
             user: text("emo"),
             home: text("/home/emo"),
@@ -1011,7 +1014,7 @@ mod tests {
             group: text("docker"),
             because,
         };
-        let actions = [
+        vec![
             created(None),
             created(range),
             Action::AdoptAccount {
@@ -1100,19 +1103,49 @@ mod tests {
             restored(true, range),
             restored(false, None),
             from(HomeSource::Archive { sha256: text("aa") }),
-            from(HomeSource::Quarantine {
-                home_id: home_id.clone(),
-            }),
+            from(HomeSource::Quarantine { home_id: home_id() }),
             Action::PurgeHome {
                 user: text("emo"),
                 uid: 5,
                 home: text("/home/emo"),
-                home_id: home_id.clone(),
+                home_id: home_id(),
                 sha256: text("aa"),
             },
-        ];
+            Action::Return {
+                user: text("emo"),
+                root_equivalent: false,
+            },
+            Action::UnlockLogin {
+                user: text("emo"),
+                cut: 3,
+            },
+            Action::Trace {
+                user: text("emo"),
+                trace: Trace::AuthorizedKeys,
+                direction: Direction::SetAside,
+                cut: 3,
+            },
+            Action::Trace {
+                user: text("emo"),
+                trace: Trace::Crontab,
+                direction: Direction::Restore,
+                cut: 3,
+            },
+            Action::EndSessions { user: text("emo") },
+            Action::LockPassword { user: text("emo") },
+            Action::RestoreHome {
+                user: text("emo"),
+                home: text("/home/emo"),
+                from: HomeSource::Quarantine { home_id: home_id() },
+                of: StepId::from_bytes([9; 16]),
+            },
+        ]
+    }
+
+    /// Every incarnation, with its spelling.
+    pub(crate) fn incarnations() -> Vec<(Incarnation, &'static str)> {
         let entry = StepId::from_bytes([0xa5; 16]);
-        let incarnations = [
+        vec![
             (Incarnation::New { generation: 10 }, "new generation=10"),
             (Incarnation::Found { uid: 0 }, "found uid=0"),
             (
@@ -1131,12 +1164,17 @@ mod tests {
                 Incarnation::Home {
                     uid: 1,
                     entry,
-                    home: Some(home_id),
+                    home: Some(home_id()),
                 },
                 "home uid=1 entry=a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5 inode=18446744073709551615 born=-1 filesystem=uuid:7",
             ),
-        ];
-        for (incarnation, spelled) in &incarnations {
+        ]
+    }
+
+    #[test]
+    fn an_id_is_the_hash_of_the_fields_in_their_order() {
+        let actions = actions();
+        for (incarnation, spelled) in &incarnations() {
             assert_eq!(incarnation.to_string(), *spelled);
             for action in &actions {
                 let id = StepId::of(&devvm(), action, incarnation);

@@ -66,7 +66,8 @@ pub struct Policy {
     pub aggregates: BTreeSet<Aggregate>,
     /// Bounds on a whole plan.
     pub limits: Limits,
-    /// Kinds of privileged step that the administrator declared benign; never one of [`Verb::FLOOR`].
+    /// Verbs whose privileged steps the administrator declared benign; each is
+    /// [`Declarable`](crate::verb::Reach::Declarable).
     pub declared_benign: BTreeSet<Verb>,
     /// The shell of an account that is cut.
     pub nologin: String,

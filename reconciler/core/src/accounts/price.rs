@@ -248,21 +248,52 @@ fn afterwards(action: &Action) -> (Shows, Looks, Doubt) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::accounts::verbs::Verb;
-    use crate::executor::Executor;
     use crate::price::Class;
     use crate::verb::Reach;
 
+    fn verbs_of(reach: Reach) -> BTreeSet<Verb> {
+        let verbs = Verb::ALL.iter().copied();
+        verbs.filter(|it| it.row().reach == reach).collect()
+    }
+
+    fn class(action: &Action, policy: &Policy) -> Class {
+        let ground = Ground {
+            policy,
+            roots: None,
+            known: &Known::new(),
+        };
+        price(action, &ground).class
+    }
+
+    #[test]
+    fn the_floor_and_what_can_be_declared_are_these() {
+        let floor = [
+            Verb::UserUid,
+            Verb::UserReturn,
+            Verb::UserArchiveDelete,
+            Verb::UserRestore,
+            Verb::UserPurge,
+        ];
+        assert_eq!(verbs_of(Reach::Floor), floor.into());
+        let declarable = [
+            Verb::UserAdopt,
+            Verb::UserRename,
+            Verb::UserIdentity,
+            Verb::UserShell,
+            Verb::GroupJoin,
+            Verb::AdminsAdd,
+        ];
+        assert_eq!(verbs_of(Reach::Declarable), declarable.into());
+    }
+
     #[test]
     fn the_floor_cannot_be_declared_benign() {
-        assert!(
-            Verb::DECLARABLE
-                .iter()
-                .all(|kind| !Verb::FLOOR.contains(kind))
-        );
         let mut policy = Policy::for_host("devvm");
-        policy.declared_benign = Verb::FLOOR.into();
+        policy.declared_benign = verbs_of(Reach::Floor);
         let deletion = Action::ArchiveDelete {
             user: "emo".into(),
             uid: 1004,
@@ -272,13 +303,13 @@ mod tests {
             subuid: None,
             subgid: None,
         };
-        assert_eq!(deletion.class(&policy), Class::Destructive);
+        assert_eq!(class(&deletion, &policy), Class::Destructive);
         let uid = Action::ChangeUid {
             user: "emo".into(),
             from: 1004,
             to: 1005,
         };
-        assert_eq!(uid.class(&policy), Class::Privileged);
+        assert_eq!(class(&uid, &policy), Class::Privileged);
     }
 
     #[test]
@@ -290,28 +321,28 @@ mod tests {
                 group: group.into(),
                 gid: 999,
             };
-            assert_eq!(join.class(&policy), Class::Privileged, "{group}");
+            assert_eq!(class(&join, &policy), Class::Privileged, "{group}");
         }
         let audio = Action::JoinGroup {
             user: "emo".into(),
             group: "audio".into(),
             gid: 29,
         };
-        assert_eq!(audio.class(&policy), Class::Privileged);
+        assert_eq!(class(&audio, &policy), Class::Privileged);
         let shared = Action::JoinGroup {
             user: "emo".into(),
             group: "code-shared".into(),
             gid: 999,
         };
-        assert_eq!(shared.class(&policy), Class::Benign);
+        assert_eq!(class(&shared, &policy), Class::Benign);
     }
 
     #[test]
     fn a_verb_reads_back_as_itself() {
-        for kind in Verb::DECLARABLE.into_iter().chain(Verb::FLOOR) {
-            let json = serde_json::to_string(&kind).unwrap();
-            assert_eq!(json, format!("\"{}\"", kind.word()));
-            assert_eq!(serde_json::from_str::<Verb>(&json).unwrap(), kind);
+        for verb in Verb::ALL {
+            let json = serde_json::to_string(verb).unwrap();
+            assert_eq!(json, format!("\"{}\"", verb.word()));
+            assert_eq!(serde_json::from_str::<Verb>(&json).unwrap(), *verb);
         }
     }
 }

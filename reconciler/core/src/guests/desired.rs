@@ -41,12 +41,18 @@ pub enum Run {
 /// A guest's vmid or name.
 static GUEST: Grammar = Grammar {
     rule: "guest-form",
-    about: "a vmid, or a name of ASCII letters, digits and dashes that begins with a letter, of at most 63 characters",
-    pattern: "^[A-Za-z0-9][A-Za-z0-9-]{0,62}$",
+    about: "a vmid (from 100, 9 digits at most), or a name of ASCII letters, digits and dashes that begins with a letter and does \
+            not end with a dash, of at most 63 characters",
+    pattern: "^([1-9][0-9]{2,8}|[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)$",
     accepts: |text| {
-        text.len() <= 63
-            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        let is_vmid = (3..=9).contains(&text.len())
+            && !text.starts_with('0')
+            && text.bytes().all(|b| b.is_ascii_digit());
+        let is_name = text.len() <= 63
+            && text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && !text.ends_with('-')
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        is_vmid || is_name
     },
 };
 

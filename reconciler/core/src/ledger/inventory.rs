@@ -94,12 +94,15 @@ fn recorded_facts(facts: &Facts) -> RecordedFacts {
     let mut files = super::files(facts, &Through::default());
     let value = |text: &[u8]| serde_json::from_slice(text).expect("BUG: what was just written");
     let state = files.remove(super::STATE).unwrap_or_default();
-    let lines = files
-        .values()
-        .flat_map(|it| it.split(|byte| *byte == b'\n'));
+    let releases = files.remove(super::RELEASES).unwrap_or_default();
+    let values = |file: &Vec<u8>| -> Vec<serde_json::Value> {
+        let lines = file.split(|byte| *byte == b'\n');
+        lines.filter(|it| !it.is_empty()).map(value).collect()
+    };
     RecordedFacts {
         state: value(&state),
-        people: lines.filter(|it| !it.is_empty()).map(value).collect(),
+        people: files.values().flat_map(values).collect(),
+        releases: values(&releases),
     }
 }
 
@@ -109,10 +112,11 @@ fn facts_of(recorded: RecordedFacts) -> Result<Facts, LedgerError> {
         line.push(b'\n');
         line
     };
-    let people = recorded.people.iter().flat_map(text).collect();
+    let lines = |values: &[serde_json::Value]| values.iter().flat_map(text).collect();
     let files = BTreeMap::from([
         (super::STATE.to_owned(), text(&recorded.state)),
-        ("people/all.jsonl".to_owned(), people),
+        ("people/all.jsonl".to_owned(), lines(&recorded.people)),
+        (super::RELEASES.to_owned(), lines(&recorded.releases)),
     ]);
     Ok(super::facts(&files)?.0)
 }

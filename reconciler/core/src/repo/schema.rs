@@ -125,7 +125,7 @@ mod tests {
         for field in fields {
             let text = format!("users: {{emo: {{{field}: [{{}}]}}}}\n");
             let files = BTreeMap::from([("roster.yaml".to_owned(), text.into_bytes())]);
-            let found = crate::repo::read(&files).unwrap_err();
+            let found = crate::rooms::read_whole(&files, &[]).unwrap_err();
             assert!(
                 found
                     .iter()

@@ -21,6 +21,11 @@ fn places(found: &Diagnostics) -> Vec<String> {
     found.iter().map(place).collect()
 }
 
+/// As it is read for everybody.
+fn read(files: &BTreeMap<String, Vec<u8>>) -> Result<(Documents<'_>, Diagnostics), Diagnostics> {
+    crate::rooms::read_whole(files, &[]).map(|(repo, warnings)| (repo.documents, warnings))
+}
+
 fn refused(roster: &str) -> Diagnostics {
     read(&files(&[(ROSTER, roster)])).expect_err(roster)
 }
@@ -533,7 +538,10 @@ fn files_that_are_nearly_called_right_do_not_pass_silently() {
         ("guests/a.yml", "x"),
         ("hosts/README.md", "x"),
     ]);
-    assert_eq!(places(&read(&files).unwrap().1), ["rosters.yaml file-name"]);
+    assert_eq!(
+        places(&read(&files).unwrap().1),
+        ["guests/a.yml not-read", "rosters.yaml file-name"]
+    );
 }
 
 #[test]

@@ -48,3 +48,28 @@ pub fn sentence(action: &Action) -> String {
     rooms::say(action, &mut Plain(&mut out));
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts;
+
+    #[test]
+    fn a_sentence_reads_the_same_in_markdown_and_on_a_terminal() {
+        let action = Action::Account(accounts::action::Action::CreateAccount {
+            user: "emo".into(),
+            uid: 1004,
+            gid: 1004,
+            home: "/home/emo".into(),
+            shell: "/bin/zsh".into(),
+            subuid: None,
+            subgid: None,
+            authentik_user: "emo".into(),
+            k8s_user: "emo".into(),
+        });
+        let mut markdown = String::new();
+        rooms::say(&action, &mut Markdown(&mut markdown));
+        assert_eq!(markdown, "create account **emo** (uid 1004, `/bin/zsh`)");
+        assert_eq!(sentence(&action), "create account emo (uid 1004, /bin/zsh)");
+    }
+}

@@ -329,10 +329,10 @@ pub(super) fn commands<'a>(
         let key = (std::cmp::Reverse(class), step.resource());
         alone.entry(key).or_default().push(step.id);
     }
-    // The host's name is one shell word, whatever it is.
+    // A host is called by its name alone, any other executor by its kind, too. It is one shell word, whatever it is.
     let start = format!(
         "muster release propose --host {}",
-        percent_encode(executor.name())
+        percent_encode(&executor.pinned())
     );
     let all = alone
         .into_values()

@@ -1,9 +1,11 @@
 //! Who may become root, who surely can, and what follows for class, quorum and limits.
 
-use muster_core::accounts::action::Action;
-use muster_core::accounts::root::{Root, Sources};
+use muster_core::accounts::blocked::Blocked;
+use muster_core::accounts::root::Sources;
 use muster_core::accounts::sudoers::{Line, Sudoers, lines};
 use muster_core::plan::PlannedStep;
+use muster_core::price::Root;
+use muster_core::sheet::Hold;
 
 use super::*;
 
@@ -155,11 +157,11 @@ fn a_row_alone_makes_nobody_root() {
         } else {
             Class::Benign
         };
-        assert_eq!(created.class(&policy()), class, "{what}");
-        assert_eq!(created.root == Root::Makes, privileged, "{what}");
+        assert_eq!(created.price.class, class, "{what}");
+        assert_eq!(created.price.root == Root::Touches, privileged, "{what}");
         let verdict = verdict(&plan, &host, &past.facts);
         let held = verdict.held.iter().find(|it| it.step.id == created.step.id);
-        let reason = held.map(|it| (it.class, &it.reason));
+        let reason = held.map(|it| (it.price.class, &it.reason));
         let pending = (Class::Privileged, &Reason::PendingSignature);
         assert_eq!(reason, privileged.then_some(pending), "{what}");
     }
@@ -169,20 +171,13 @@ fn a_row_alone_makes_nobody_root() {
 fn a_name_that_is_a_privileged_group_is_no_row_s_to_take() {
     let mut policy = policy();
     policy.privileged_groups.insert("emo".into());
-    policy.declared_benign = [Kind::UserRename, Kind::UserAdopt, Kind::UserIdentity].into();
+    policy.declared_benign = [Verb::UserRename, Verb::UserAdopt, Verb::UserIdentity].into();
     let make = |desired: &Desired, host: &Observed, facts: &Facts| {
-        plan(&Input {
-            policy: &policy,
-            commit: &commit(),
-            today: NOW.date(),
-            desired,
-            observed: host,
-            facts,
-        })
+        make_under(&policy, desired, host, facts)
     };
     let created = make(&roster(EMO), &fresh_host(), &nothing_known().facts);
     assert_eq!(
-        planned(&created, "user.create emo").class(&policy),
+        planned(&created, "user.create emo").price.class,
         Class::Privileged
     );
     // Declared benign or not: a rename would give ann's group that name.
@@ -190,7 +185,7 @@ fn a_name_that_is_a_privileged_group_is_no_row_s_to_take() {
     let renamed = "users:\n  emo: {authentik_user: e.mo, k8s_user: emo-k, tier: power-user}\n  lxc: {authentik_user: a.nn, k8s_user: ann-k, tier: admin, previously: ann}\n";
     let plan = make(&roster(renamed), &host, &past.facts);
     assert_eq!(
-        planned(&plan, "user.rename lxc").class(&policy),
+        planned(&plan, "user.rename lxc").price.class,
         Class::Privileged
     );
 }
@@ -306,11 +301,11 @@ fn whoever_may_become_root_is_known_by_everything_that_makes_it_so() {
         if uid >= 1000 {
             let plan = make(&roster(&row), &host, &nothing_known().facts);
             let adopted = planned(&plan, "user.adopt emo");
-            let about = if root { Root::Makes } else { Root::Apart };
-            assert_eq!(adopted.root, about, "{what}");
+            let about = if root { Root::Touches } else { Root::Apart };
+            assert_eq!(adopted.price.root, about, "{what}");
             let home = planned(&plan, "group.join emo gid=996 group=t3");
             let about = if root { Root::Touches } else { Root::Apart };
-            assert_eq!(home.root, about, "{what}");
+            assert_eq!(home.price.root, about, "{what}");
         }
     }
 }
@@ -325,18 +320,18 @@ fn a_rename_touches_root_under_both_names() {
         )
     };
     for (text, from, to, root) in [
-        ("", "ann", "anna", Root::Makes),
+        ("", "ann", "anna", Root::Touches),
         ("", "emo", "emil", Root::Apart),
-        ("emo ALL=(ALL) ALL", "emo", "emil", Root::Makes),
-        ("emil ALL=(ALL) ALL", "emo", "emil", Root::Makes),
-        ("%emil ALL=(ALL) ALL", "emo", "emil", Root::Makes),
-        ("emo, emil ALL=(ALL) ALL", "emo", "emil", Root::Makes),
+        ("emo ALL=(ALL) ALL", "emo", "emil", Root::Touches),
+        ("emil ALL=(ALL) ALL", "emo", "emil", Root::Touches),
+        ("%emil ALL=(ALL) ALL", "emo", "emil", Root::Touches),
+        ("emo, emil ALL=(ALL) ALL", "emo", "emil", Root::Touches),
     ] {
         let host = changed(host.clone(), |it| it.root.sudoers = sudoers(text));
         let plan = make(&roster(&renamed(from, to)), &host, &past.facts);
         let step = planned(&plan, &format!("user.rename {to}"));
         assert_eq!(
-            (step.root, step.class(&policy())),
+            (step.price.root, step.price.class),
             (root, Class::Privileged),
             "{text}"
         );
@@ -354,7 +349,7 @@ fn a_group_that_sudoers_names_is_joined_by_a_release() {
         let host = changed(fresh_host(), |it| it.root.sudoers = sudoers(text));
         let plan = make(&roster(EMO_AND_ANN), &host, &nothing_known().facts);
         let join = planned(&plan, "group.join ann gid=997 group=code-shared");
-        assert_eq!(join.class(&policy()), class, "{text}");
+        assert_eq!(join.price.class, class, "{text}");
     }
 }
 
@@ -363,13 +358,20 @@ fn a_way_back_to_root_is_privileged_by_whatever_made_it_so() {
     let (past, host) = emo_and_ann_are_here();
     let mut past = after(past, &roster(ANN), &host);
     // The cut took emo from the groups; sudoers still has the name.
-    let person = past.facts.people.get_mut("emo").unwrap();
+    let person = past
+        .facts
+        .known
+        .accounts_mut()
+        .unwrap()
+        .people
+        .get_mut("emo")
+        .unwrap();
     person.stage = Stage::Cut;
     let back = |text: &str| {
         let host = changed(host.clone(), |it| it.root.sudoers = sudoers(text));
         let plan = make(&roster(EMO_AND_ANN), &host, &past.facts);
         let step = planned(&plan, "user.return emo");
-        (step.class(&policy()), step.root)
+        (step.price.class, step.price.root)
     };
     assert_eq!(back(DEBIAN), (Class::Benign, Root::Apart));
     assert_eq!(back("emo ALL=ALL"), (Class::Privileged, Root::Touches));
@@ -506,7 +508,7 @@ fn a_sudoers_that_cannot_be_read_is_told() {
 #[test]
 fn a_protected_account_is_protected_under_every_name_it_has() {
     let (past, host) = emo_and_ann_are_here();
-    let mut twin = account(past.facts.people["emo"].uid, &[]);
+    let mut twin = account(past.facts.known.accounts().people["emo"].uid, &[]);
     twin.home = "/home/other".into();
     let text = EMO_AND_ANN.replace("  emo: {", "  emil: {previously: emo, ");
     for (protected, shared, refused) in [
@@ -517,22 +519,19 @@ fn a_protected_account_is_protected_under_every_name_it_has() {
     ] {
         let mut policy = policy();
         policy.protected.insert(protected.into());
-        policy.declared_benign.insert(Kind::UserRename);
+        policy.declared_benign.insert(Verb::UserRename);
         let host = changed(host.clone(), |it| {
             if shared {
                 it.by_name.insert("other".into(), Box::new(twin.clone()));
             }
         });
-        let plan = make(&roster(&text), &host, &past.facts);
-        let verdict = judge(&plan, &policy, &past.facts, &host, &Approvals::none(), NOW);
-        let is_rename = |action: &Action| action.kind() == Kind::UserRename;
-        let held = verdict.held.iter().find(|it| is_rename(&it.step.action));
+        let plan = make_under(&policy, &roster(&text), &host, &past.facts);
+        let verdict = verdict_under(&policy, &plan, &host, &past.facts);
+        let is_rename = |step: &Step| verb(step) == Verb::UserRename;
+        let held = verdict.held.iter().find(|it| is_rename(&it.step));
         let guarded = held.is_some_and(|it| matches!(it.reason, Reason::Guardrail(_)));
         assert_eq!(guarded, refused, "{protected} {shared}");
-        let runs = verdict
-            .admitted
-            .iter()
-            .any(|it| is_rename(&it.step().action));
+        let runs = verdict.admitted.iter().any(|it| is_rename(it.step()));
         assert_eq!(runs, !refused, "{protected} {shared}");
     }
 }
@@ -544,10 +543,11 @@ fn a_group_that_is_somebody_s_own_is_not_given_to_others() {
         ("roster.yaml".to_owned(), EMO.as_bytes().to_vec()),
         ("tiers.yaml".to_owned(), tiers.as_bytes().to_vec()),
     ]);
-    let (repo, _) = repo::read(&files).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let (repo, _) =
+        rooms::read_whole(&files, &[]).unwrap_or_else(|problems| panic!("{problems:?}"));
     let mut policy = policy();
     policy.shared_primary_groups.insert("users".into());
-    let desired = desired::for_host(&repo, &policy, NOW.date());
+    let desired = desired::for_host(&repo.documents, &policy, NOW.date());
     let host = changed(fresh_host(), |it| {
         for (name, gid) in [("keeper", 1_500), ("ledgers", 1_501), ("users", 1_502)] {
             it.groups.insert(name.into(), gid);
@@ -565,18 +565,13 @@ fn a_group_that_is_somebody_s_own_is_not_given_to_others() {
         }
     });
     let past = nothing_known();
-    let plan = plan(&Input {
-        policy: &policy,
-        commit: &commit(),
-        today: NOW.date(),
-        desired: &desired,
-        observed: &host,
-        facts: &past.facts,
-    });
-    let blocked = |group: &str| {
-        planned(&plan, &format!("group.join emo gid={group}"))
-            .blocked
-            .clone()
+    let plan = make_under(&policy, &desired, &host, &past.facts);
+    let blocked = |group: &str| match &planned(&plan, &format!("group.join emo gid={group}")).hold {
+        Some(Hold::Lacks(rooms::Blocked::Account(why @ Blocked::SomebodysGroup { .. }))) => {
+            Some(why.to_string())
+        }
+        None => None,
+        Some(other) => panic!("{other:?}"),
     };
     assert_eq!(blocked("997 group=code-shared"), None);
     assert_eq!(blocked("1502 group=users"), None, "the settings allow it");
@@ -588,7 +583,7 @@ fn a_group_that_is_somebody_s_own_is_not_given_to_others() {
     );
     let why = blocked("1501 group=ledgers").unwrap();
     assert!(why.starts_with("ledgers is the own group of bank"), "{why}");
-    let verdict = judge(&plan, &policy, &past.facts, &host, &Approvals::none(), NOW);
+    let verdict = verdict_under(&policy, &plan, &host, &past.facts);
     let held: Vec<_> = verdict.held.iter().map(|it| it.step.words()).collect();
     assert_eq!(
         held,

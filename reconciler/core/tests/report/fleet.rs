@@ -1,8 +1,8 @@
 //! Whole texts about many hosts.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use muster_core::accounts::policy::Policy;
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::{Diagnostic, Pos, Severity};
 use muster_core::executor::Executor;
@@ -52,7 +52,7 @@ fn many_notes_are_counted_and_crowd_out_nothing() {
 }
 
 fn executor(host: &str) -> Executor {
-    Policy::for_host(host).executor
+    Executor::Host(host.into())
 }
 
 /// A host on which an admin is new, somebody leaves, and a password is open.
@@ -213,20 +213,20 @@ fn what_is_being_planned_is_pending_and_what_could_not_be_is_a_failure() {
 /// What a host did and holds, once it adopted.
 struct Done {
     executor: Executor,
-    done: Vec<Step>,
-    undone: Vec<(Step, StepResult)>,
+    done: Vec<Arc<Step>>,
+    undone: Vec<(Arc<Step>, StepResult)>,
     held: Vec<Held>,
 }
 
 fn done(name: &str) -> Done {
     let (planned, _) = host(name);
     Done {
-        executor: planned.policy.executor.clone(),
+        executor: planned.executor.clone(),
         done: planned
             .verdict
             .admitted
             .iter()
-            .map(|it| it.step().clone())
+            .map(|it| Arc::new(it.step().clone()))
             .collect(),
         undone: Vec::new(),
         held: planned.verdict.held.clone(),

@@ -1,6 +1,8 @@
 //! Whole texts. `UPDATE=1` rewrites the files under `tests/golden`.
 
-use muster_core::accounts::policy::Policy;
+use std::sync::Arc;
+
+use muster_core::executor::Executor;
 use muster_core::facts::Failure;
 use muster_core::gate::Held;
 use muster_core::journal::StepResult;
@@ -160,9 +162,8 @@ fn a_big_change_is_counted_and_its_held_steps_are_not() {
     world.want("emo", Tier::Admin);
     world.want_granted("odd", Tier::PowerUser).shell = "/opt/odd/sh".into();
     let (big, small) = (world.plan(), onboarding().0);
-    let mut policy = Policy::for_host("build1");
-    policy.executor = policy.executor.renamed("build1");
-    let small = Planned { policy, ..small };
+    let executor = Executor::Host("build1".into());
+    let small = Planned { executor, ..small };
     let comment = planned(&[big.host(None), small.host(None)]);
     assert_eq!(comment.pages.len(), 1);
     check("counts.md", &comment.pages[0]);
@@ -203,11 +204,11 @@ fn what_cannot_be_merged_says_why() {
 fn an_outcome_tells_what_was_done_and_what_waits() {
     let (planned_, _) = onboarding();
     let held: Vec<Held> = planned_.verdict.held.clone();
-    let mut results: Vec<(Step, StepResult)> = planned_
+    let mut results: Vec<(Arc<Step>, StepResult)> = planned_
         .verdict
         .admitted
         .iter()
-        .map(|it| (it.step().clone(), StepResult::Done))
+        .map(|it| (Arc::new(it.step().clone()), StepResult::Done))
         .collect();
     results[0].1 = StepResult::Failed("passwd is locked by another program".into());
     results[1].1 = StepResult::NeedsOperator("half a home".into());
@@ -215,7 +216,7 @@ fn an_outcome_tells_what_was_done_and_what_waits() {
     let adopted = commit('b');
     let told = outcome(
         &Outcome {
-            executor: &planned_.policy.executor,
+            executor: &planned_.executor,
             adopted: &adopted,
             at: NOW,
             results: &results,
@@ -232,7 +233,7 @@ fn an_outcome_tells_what_was_done_and_what_waits() {
 #[test]
 fn a_refusal_tells_which_commit_is_enforced_instead() {
     let (refused, adopted, problems) = (commit('b'), commit('a'), problems());
-    let executor = Policy::for_host("devvm").executor;
+    let executor = Executor::Host("devvm".into());
     let invalid = refusal(
         &executor,
         &refused,

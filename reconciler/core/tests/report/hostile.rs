@@ -83,7 +83,7 @@ fn on_host(host: &str, data: &str) -> Planned {
     world.kept(&cut, 1_200, Stage::Cut);
     let there = format!("t{data}");
     world.kept(&there, 1_201, Stage::Active);
-    world.facts.people.remove(&there);
+    world.people().remove(&there);
     world.want(&there, Tier::PowerUser);
     let new = world.want(&format!("n{data}"), Tier::Admin);
     let grant = Arc::make_mut(&mut new.grant);
@@ -119,7 +119,7 @@ fn comments(data: &str) -> Vec<String> {
     let (problems, paths) = ([problem], [data.to_owned()]);
     let hosts = [planned[0].host(None), planned[1].host(None)];
     let unknown = [UnknownHost {
-        executor: &planned[0].policy.executor,
+        executor: &planned[0].executor,
         why: Unknown::Unreadable(data),
     }];
     let full = Some(FullReport {
@@ -164,13 +164,13 @@ fn records(data: &str, planned: &[Planned; 2], full: Option<FullReport<'_>>) -> 
         commit: new.clone(),
         problem: data.to_owned(),
     };
-    let steps: Vec<Step> = planned[0]
+    let steps: Vec<Arc<Step>> = planned[0]
         .verdict
         .admitted
         .iter()
-        .map(|it| it.step().clone())
+        .map(|it| Arc::new(it.step().clone()))
         .collect();
-    let undone = [(steps[0].clone(), StepResult::Failed(data.to_owned()))];
+    let undone = [(Arc::clone(&steps[0]), StepResult::Failed(data.to_owned()))];
     let principals = [data.to_owned()];
     let releases = [ReleaseRecord {
         tag: data,
@@ -180,7 +180,7 @@ fn records(data: &str, planned: &[Planned; 2], full: Option<FullReport<'_>>) -> 
     let of = |it: &'_ Planned| it.verdict.held.clone();
     let held = [of(&planned[0]), of(&planned[1])];
     let host = |i: usize| HostRecord {
-        executor: &planned[i].policy.executor,
+        executor: &planned[i].executor,
         seen: Ok(NOW),
         adopted: Some(&new),
         reached: Reached::Refused(&attempted),
@@ -292,7 +292,7 @@ fn assert_shown(planned: &[Planned], pages: &[String], limit: usize) {
         given.entry(host.to_owned()).or_default().push(command);
     }
     for host in planned {
-        let name = visible(&host.policy.executor.to_string());
+        let name = visible(&host.executor.to_string());
         for held in &host.verdict.held {
             let (id, words) = (held.step.id.to_string(), held.step.words());
             let alone = seen.get(&format!("{id} {words}")).copied().unwrap_or(0);
@@ -308,7 +308,7 @@ fn assert_shown(planned: &[Planned], pages: &[String], limit: usize) {
         });
         let lines: Vec<&str> = lines.collect();
         let meant = joined(&lines.join("\n"));
-        let host = muster_core::id::percent_encode(host.policy.executor.name());
+        let host = muster_core::id::percent_encode(host.executor.name());
         let told = given.remove(&host).unwrap_or_default();
         assert_eq!(told, meant, "{name}");
     }

@@ -9,4 +9,5 @@ mod golden;
 mod hostile;
 mod public;
 mod reader;
+mod rooms;
 mod world;

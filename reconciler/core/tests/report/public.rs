@@ -16,7 +16,7 @@ use crate::world::{NOW, Planned, World, about, commit};
 fn public(planned: &[&Planned], base: Option<&Planned>) -> Comment {
     let base = base.map(|it| &it.plan);
     let hosts: Vec<_> = planned.iter().map(|it| it.host(base)).collect();
-    let gone = muster_core::accounts::policy::Policy::for_host("gone").executor;
+    let gone = muster_core::executor::Executor::Host("gone".into());
     let unknown = [UnknownHost {
         executor: &gone,
         why: Unknown::Unreadable("canary-why"),
@@ -59,12 +59,12 @@ fn canaries() -> Planned {
         account.home = format!("/canary/{user}");
         account.shell = shell.clone();
         account.groups.insert("canarygroup".into());
-        world.facts.people.get_mut(user).unwrap().home = format!("/canary/{user}");
+        world.people().get_mut(user).unwrap().home = format!("/canary/{user}");
     }
     world.want_granted("ann", Tier::PowerUser).shell = "/bin/canary-wanted".into();
     world.want("bob", Tier::Admin);
     world.kept("there", 77_009, Stage::Active);
-    world.facts.people.remove("there");
+    world.people().remove("there");
     world.want("there", Tier::PowerUser).uid = Some(77_009);
     world.want("safe", Tier::Admin);
     world.want("new", Tier::Admin).authentik_user = "canary@example.org".into();
@@ -94,7 +94,7 @@ fn assert_silent(planned: &Planned, pages: &[String]) {
     for held in &planned.verdict.held {
         let id = held.step.id.to_string();
         assert!(!shown.contains(&id), "an id is made of what was observed");
-        let (verb, user) = (held.step.action.kind().word(), held.step.action.user());
+        let (verb, user) = (held.step.action.verb().row().word, held.step.resource());
         let line = format!("- `{verb}` of **{user}** on `host/devvm`");
         assert!(shown.contains(&line), "{line}\n{shown}");
     }

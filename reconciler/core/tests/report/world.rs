@@ -17,6 +17,7 @@ use muster_core::plan::{Input, Plan, plan};
 use muster_core::reading::Reading;
 use muster_core::repo::{Grant, Tier};
 use muster_core::report::{About, Audience, Recorded};
+use muster_core::rooms;
 use muster_core::step::Step;
 use muster_core::time::Time;
 
@@ -36,7 +37,7 @@ pub(crate) struct World {
 
 /// A plan with its verdict.
 pub(crate) struct Planned {
-    pub(crate) policy: Policy,
+    pub(crate) executor: Executor,
     pub(crate) plan: Plan,
     pub(crate) verdict: Verdict,
 }
@@ -102,6 +103,11 @@ impl World {
             Reading::Known(accounts) => accounts,
             Reading::Unknown(why) => panic!("{why}"),
         }
+    }
+
+    /// Whom muster keeps here.
+    pub(crate) fn people(&mut self) -> &mut BTreeMap<String, Box<PersonFacts>> {
+        &mut self.facts.known.accounts_mut().expect("a host's").people
     }
 
     /// Puts a row into the roster.
@@ -191,38 +197,48 @@ impl World {
         self.accounts()
             .by_name
             .insert(user.to_owned(), Box::new(account));
-        self.facts.people.insert(user.to_owned(), Box::new(person));
+        self.people().insert(user.to_owned(), Box::new(person));
     }
 
     pub(crate) fn plan(&self) -> Planned {
-        let plan = plan(&Input {
-            policy: &self.policy,
-            commit: &commit('b'),
-            today: NOW.date(),
-            desired: &self.desired,
-            observed: &self.observed,
-            facts: &self.facts,
-        });
-        let verdict = judge(
-            &plan,
-            &self.policy,
+        let desired = rooms::Desired::Accounts(self.desired.clone());
+        planned(
+            &self.policy.clone().into(),
+            &desired,
+            &self.observed.clone().into(),
             &self.facts,
-            &self.observed,
-            &Approvals::none(),
-            NOW,
-        );
-        Planned {
-            policy: self.policy.clone(),
-            plan,
-            verdict,
-        }
+        )
+    }
+}
+
+/// Plans for one executor, and judges the plan without any release.
+pub(crate) fn planned(
+    policy: &rooms::Policy,
+    desired: &rooms::Desired,
+    observed: &rooms::Observed,
+    facts: &Facts,
+) -> Planned {
+    let plan = plan(&Input {
+        policy,
+        commit: &commit('b'),
+        today: NOW.date(),
+        desired,
+        observed,
+        facts,
+    });
+    let bounds = plan.bounds(policy, observed, facts, NOW);
+    let verdict = judge(&plan, &bounds, facts, &Approvals::none(), NOW);
+    Planned {
+        executor: policy.executor().clone(),
+        plan,
+        verdict,
     }
 }
 
 impl Planned {
     pub(crate) fn host<'a>(&'a self, base: Option<&'a Plan>) -> muster_core::report::Host<'a> {
         muster_core::report::Host {
-            policy: &self.policy,
+            executor: &self.executor,
             plan: &self.plan,
             verdict: &self.verdict,
             base,

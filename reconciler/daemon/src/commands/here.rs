@@ -178,6 +178,7 @@ mod tests {
             dir: Path::new("/nowhere").join(name),
             poll: Duration::ZERO,
             drift: Duration::ZERO,
+            log: name.to_owned(),
         }
     }
 

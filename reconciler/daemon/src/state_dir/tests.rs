@@ -379,7 +379,7 @@ fn a_directory_of_another_kind_or_name_is_refused() {
         .state
         .open(&lock, &guests("pve1"), None, Time(1))
         .unwrap();
-    assert_eq!(opened.replayed.facts.name, "guests/pve1");
+    assert_eq!(opened.replayed.facts.executor.to_string(), "guests/pve1");
     assert_eq!(opened.replayed.facts.frozen, None);
     assert_eq!(identity.ledger_ref(), "refs/muster/guests/pve1");
     for other in [

@@ -59,7 +59,7 @@ fn once(dir: &Path, more: &str, agent: Health, bot: Health) -> Result<u8, Comman
     let parts = Parts {
         agent: move |_: &Settings, _: &ExecutorSettings, opened: OpenedExecutor| {
             assert_locked(&opened.state);
-            assert_eq!(opened.opened.replayed.facts.name, "devvm");
+            assert_eq!(opened.opened.replayed.facts.executor.name(), "devvm");
             Ok(Box::new(Once(agent)) as Box<dyn Cycle>)
         },
         bot: move |settings: &Settings, state: &StateDir, _: Hints| {
