@@ -104,6 +104,14 @@ pub enum LedgerError {
         /// Which.
         verb: &'static str,
     },
+    /// Something that another kind of executor keeps or carries out.
+    #[error("the ledger of {executor} holds {what}, which is not for an executor of that kind")]
+    Foreign {
+        /// Whose ledger it is.
+        executor: Executor,
+        /// What it holds.
+        what: String,
+    },
     /// An executor of a kind this version does not know.
     #[error("{found:?} is no executor that this version of muster knows")]
     Executor {
@@ -352,6 +360,7 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         claims.insert(claim.nonce, claim);
     }
     let executor = Executor::from_pin(&name);
+    refuse_foreign(&executor, begun.as_ref(), &record, files)?;
     let known = Known::read(executor.kind(), begun, files)
         .map_err(|(file, line, source)| LedgerError::Malformed { file, line, source })?;
     let facts = Facts {
@@ -374,6 +383,35 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         refused,
     };
     Ok((facts, through))
+}
+
+/// Refuses what is of another room than the executor's: it is not overlooked (invariant 11).
+fn refuse_foreign(
+    executor: &Executor,
+    begun: Option<&Begun>,
+    record: &[Recorded],
+    files: &BTreeMap<String, Vec<u8>>,
+) -> Result<(), LedgerError> {
+    let kind = executor.kind();
+    let foreign = |what: String| LedgerError::Foreign {
+        executor: executor.clone(),
+        what,
+    };
+    if let Some(of_another) = record.iter().find(|it| it.step.action.kind() != kind) {
+        return Err(foreign(format!("step {}", of_another.step.id)));
+    }
+    if rooms::keeps_lines(kind) {
+        return Ok(());
+    }
+    if begun.is_some() {
+        return Err(foreign("what was begun".to_owned()));
+    }
+    let kept =
+        |(path, content): &(&String, &Vec<u8>)| rooms::is_kept_in(path) && !content.is_empty();
+    match files.iter().find(kept) {
+        Some((path, _)) => Err(foreign(path.clone())),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub struct Price {
     pub class: Class,
     /// Why it is of that class, before what the settings declare.
     pub because: Because,
+    /// Whether the settings declare steps of its verb benign.
+    pub declared: bool,
     /// What the limits make of it.
     pub takes: Takes,
     /// What the quorum makes of it.

@@ -425,6 +425,14 @@ impl Known {
 /// What was begun and not seen done, by name.
 pub(crate) type Begun = BTreeMap<String, accounts::facts::AccountIds>;
 
+/// Whether the room of executors of a kind keeps something line by line.
+pub(crate) fn keeps_lines(kind: Kind) -> bool {
+    match kind {
+        Kind::Host => true,
+        Kind::Guests | Kind::Cluster | Kind::Ca => false,
+    }
+}
+
 /// Whether a file of a ledger holds what a room keeps.
 pub(crate) fn is_kept_in(path: &str) -> bool {
     path.starts_with(accounts::shards::PEOPLE)

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::{Diagnostics, Severity};
 use muster_core::executor::Executor;
+use muster_core::facts::Recorded;
+use muster_core::gate::{Held, Reason};
 use muster_core::journal::{Authority, Entry, OutOfOrder, Replayed};
+use muster_core::ledger::held::HeldSteps;
+use muster_core::ledger::{self, LedgerError, Through};
 use muster_core::rooms::{self, Action, Incarnation};
 use muster_core::step::Step;
 use muster_core::time::Time;
@@ -88,6 +92,67 @@ fn a_journal_takes_no_step_of_another_room() {
             assert_eq!(refused, Err(OutOfOrder::Foreign));
         }
     }
+}
+
+#[test]
+fn a_ledger_that_holds_something_of_another_room_is_refused() {
+    let host = Executor::Host("devvm".into());
+    let hypervisor = Executor::Guests("pve1".into());
+    for (executor, own, foreign) in [
+        (&host, account_step(&host), guest_step(&host)),
+        (
+            &hypervisor,
+            guest_step(&hypervisor),
+            account_step(&hypervisor),
+        ),
+    ] {
+        for (step, refused) in [(own, false), (foreign, true)] {
+            let mut facts = begun(executor).facts;
+            facts.record.push(Recorded {
+                step: step.clone().into(),
+                at: Time(1),
+                by: None,
+            });
+            let files = ledger::files(&facts, &Through::default());
+            match ledger::facts(&files) {
+                Ok(read) => assert!(!refused && read.0 == facts),
+                Err(LedgerError::Foreign { executor: of, what }) => {
+                    assert!(refused && of == *executor && what.contains(&step.id.to_string()));
+                }
+                Err(error) => panic!("{error}"),
+            }
+
+            let policy = rooms::Policy::built_in(executor);
+            let held = [Held {
+                price: rooms::price(&step.action, &policy, None, &facts.known),
+                step: step.into(),
+                reason: Reason::PendingSignature,
+            }];
+            let none = BTreeMap::new();
+            let held = HeldSteps::now(executor, &commit(), &held, |_| vec![], &none, Time(1));
+            let read = HeldSteps::read(&held.to_bytes());
+            assert_eq!(matches!(read, Err(LedgerError::Foreign { .. })), refused);
+            assert_eq!(read.is_ok(), !refused);
+        }
+    }
+    // People in the ledger of a hypervisor, and somebody whose account was begun there.
+    let facts = begun(&hypervisor).facts;
+    let files = ledger::files(&facts, &Through::default());
+    let mut more = files.clone();
+    more.insert("people/00.jsonl".into(), b"{}\n".to_vec());
+    assert!(matches!(
+        ledger::facts(&more),
+        Err(LedgerError::Foreign { what, .. }) if what == "people/00.jsonl"
+    ));
+    let state = String::from_utf8(files[ledger::STATE].clone()).unwrap();
+    let begun = state.replacen("\"removals\"", "\"begun\": {},\n  \"removals\"", 1);
+    assert_ne!(begun, state);
+    more = files;
+    more.insert(ledger::STATE.into(), begun.into_bytes());
+    assert!(matches!(
+        ledger::facts(&more),
+        Err(LedgerError::Foreign { .. })
+    ));
 }
 
 const ROSTER: (&str, &str) = (

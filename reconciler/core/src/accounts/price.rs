@@ -41,6 +41,7 @@ pub fn price(action: &Action, ground: &Ground<'_>) -> Price {
         turn: turn(action),
         class: because.class_of(verb.row(), declared),
         because,
+        declared,
         takes: takes(action),
         root: match about {
             About::Apart => Root::Apart,

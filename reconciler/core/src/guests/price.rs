@@ -16,6 +16,7 @@ pub fn price(action: &Action) -> Price {
         turn,
         class: because.class_of(action.verb().row(), false),
         because,
+        declared: false,
         takes: takes(action),
         root: Root::Apart,
         shows: Shows::Nothing,

@@ -100,7 +100,8 @@ impl HeldSteps {
     /// Reads the file.
     ///
     /// # Errors
-    /// When it is of a newer format, not what was written, or a step's words or id are not its own.
+    /// When it is of a newer format, not what was written, has a step that another kind of executor carries out, or one whose
+    /// words or id are not its own.
     pub fn read(bytes: &[u8]) -> Result<Self, LedgerError> {
         super::check_format(FILE, bytes, FORMAT)?;
         let read: Self =
@@ -110,6 +111,12 @@ impl HeldSteps {
         })?;
         for waiting in &read.held {
             let Waiting { step, words, .. } = waiting;
+            if step.action.kind() != executor.kind() {
+                return Err(LedgerError::Foreign {
+                    executor,
+                    what: format!("step {}", step.id),
+                });
+            }
             // Shown = signed = run: what is shown out of this file is what the id binds.
             if *words != step.words()
                 || step.id != StepId::of(&executor, step.action.spelled(), &step.incarnation)

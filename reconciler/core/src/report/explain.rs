@@ -9,7 +9,7 @@ pub fn why_class(action: &Action, price: &Price) -> String {
     let because = rooms::why(action, price.because);
     let row = action.verb().row();
     match (price.class, row.reach) {
-        (Class::Benign, _) if price.because.class() != Class::Benign => {
+        (Class::Benign, Reach::Declarable) if price.declared => {
             format!(
                 "{because}; the settings declare {} benign all the same",
                 row.word
