@@ -1,9 +1,10 @@
 //! Whoever may become root, by whatever makes it so: what one signature releases about others takes two about them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use muster_core::accounts::policy::Policy;
 use muster_core::release::ObjectKind;
+use muster_core::rooms::Policy;
 use muster_core::step::Step;
 use muster_core::time::Time;
 use muster_sim::{Repository, Sim, SimHost};
@@ -42,7 +43,7 @@ impl World {
         world
     }
 
-    fn cycle(&self) -> Vec<Step> {
+    fn cycle(&self) -> Vec<Arc<Step>> {
         let summary = self.sim.cycle(&self.policy, self.now).expect("a cycle");
         let held = summary.held.iter().map(|it| it.step.clone());
         held.collect()
@@ -218,7 +219,9 @@ fn a_name_that_is_in_sudo_before_it_has_an_account_gets_none_without_two() {
 #[test]
 fn a_protected_name_is_not_renamed_away_by_any_number() {
     let mut world = World::new(EMO, |_| ());
-    world.policy.protected.insert("emo".into());
+    muster_tests::of_host::decided(&mut world.policy)
+        .protected
+        .insert("emo".into());
     world.commit(EMIL);
     let held = world.cycle();
     let step = held

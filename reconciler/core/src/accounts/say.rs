@@ -339,11 +339,13 @@ pub fn why(action: &Action, because: Because) -> String {
             }
             Given::Neither => "it gives what anybody may be given".to_owned(),
         },
-        Because::NotAllowed => match given(action) {
-            Given::Shell(shell) => {
+        Because::NotAllowed => match (given(action), action) {
+            // Said of every account that comes back and is no root, whatever its shell.
+            (_, Action::RestoreAccount { .. }) => no_root(action),
+            (Given::Shell(shell), _) => {
                 format!("the shell {shell} is not among those that the settings let anybody have")
             }
-            Given::Group { .. } | Given::Neither => {
+            (Given::Group { .. } | Given::Neither, _) => {
                 "it gives what the settings let nobody have".to_owned()
             }
         },
