@@ -57,7 +57,9 @@ impl World {
     /// How many people have to sign what is held of this verb before it runs.
     fn signatures(&self, verb: &str) -> usize {
         let held = self.cycle();
-        let step = held.into_iter().find(|it| it.action.kind().word() == verb);
+        let step = held
+            .into_iter()
+            .find(|it| it.action.spelled().word() == verb);
         let step = step.unwrap_or_else(|| panic!("{verb} is not held"));
         let statement = signer::statement(&[step], &self.sim.facts().adopted, 1, self.now);
         let mut signed = 0;
@@ -226,7 +228,7 @@ fn a_protected_name_is_not_renamed_away_by_any_number() {
     let held = world.cycle();
     let step = held
         .iter()
-        .find(|it| it.action.kind().word() == "user.rename");
+        .find(|it| it.action.spelled().word() == "user.rename");
     let statement = signer::statement(
         &[step.unwrap().clone()],
         &world.sim.facts().adopted,

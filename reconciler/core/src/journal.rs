@@ -286,7 +286,7 @@ impl Replayed {
                 None,
             ) => {
                 let kind = self.facts.executor.kind();
-                if steps.iter().any(|step| step.action.kind() != kind) {
+                if steps.iter().any(|step| step.action.executor_kind() != kind) {
                     return Err(OutOfOrder::Foreign);
                 }
                 self.facts.apply(entry, None);

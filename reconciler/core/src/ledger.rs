@@ -397,7 +397,10 @@ fn refuse_foreign(
         executor: executor.clone(),
         what,
     };
-    if let Some(of_another) = record.iter().find(|it| it.step.action.kind() != kind) {
+    if let Some(of_another) = record
+        .iter()
+        .find(|it| it.step.action.executor_kind() != kind)
+    {
         return Err(foreign(format!("step {}", of_another.step.id)));
     }
     if rooms::keeps_lines(kind) {

@@ -52,7 +52,7 @@ impl Action {
     }
 
     /// What kind of executor carries it out.
-    pub fn kind(&self) -> Kind {
+    pub fn executor_kind(&self) -> Kind {
         match self {
             Self::Account(_) => Kind::Host,
             Self::Guest(_) => Kind::Guests,
@@ -76,7 +76,7 @@ impl Action {
         }
     }
 
-    /// The content that this step writes, where it writes one and `content` is it.
+    /// What it does to an account, if it is about one.
     pub fn account(&self) -> Option<&accounts::action::Action> {
         match self {
             Self::Account(action) => Some(action),

@@ -145,7 +145,7 @@ fn a_wrong_command_line_ends_with_64_and_with_2_where_scripts_expect_that() {
     says(
         &command().arg("--version").output().unwrap(),
         exit::OK,
-        "muster 0.1.0",
+        "muster 0.2.0",
     );
     says(
         &command().args(["init", "--help"]).output().unwrap(),

@@ -111,7 +111,7 @@ impl HeldSteps {
         })?;
         for waiting in &read.held {
             let Waiting { step, words, .. } = waiting;
-            if step.action.kind() != executor.kind() {
+            if step.action.executor_kind() != executor.kind() {
                 return Err(LedgerError::Foreign {
                     executor,
                     what: format!("step {}", step.id),

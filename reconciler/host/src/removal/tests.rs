@@ -160,7 +160,7 @@ impl Machine {
         question.people.insert("emo", asked);
         let observed = self.host.observe(&question.into()).unwrap();
         let policy = Policy::for_host("devvm").into();
-        let nobody = rooms::Known::new(step.action.kind());
+        let nobody = rooms::Known::new(step.action.executor_kind());
         let price = rooms::price(&step.action, &policy, None, &nobody);
         settle(step, &price, &observed, &policy, None)
     }
