@@ -123,13 +123,7 @@ impl Machine {
             entry: self.entry,
             home: Some(home_id.clone()),
         };
-        Step::new(
-            &Executor {
-                host: "devvm".into(),
-            },
-            action,
-            incarnation,
-        )
+        Step::new(&Executor::Host("devvm".into()), action, incarnation)
     }
 
     fn removal<'a>(&self, home_id: &'a HomeId) -> Removal<'a> {
