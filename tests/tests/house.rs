@@ -103,40 +103,67 @@ fn arrows_between_the_crates_point_down() {
     }
 }
 
+/// What stands between backquotes in a page, outside of drawings.
+fn quoted(page: &str) -> Vec<&str> {
+    let prose = page.split("\n## Code map").nth(1).expect("the code map");
+    prose.split('`').skip(1).step_by(2).collect()
+}
+
+/// Whether a name is one of a test: words of lower case with more than two lines between them.
+fn is_name_of_test(name: &str) -> bool {
+    name.matches('_').count() > 2 && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+}
+
 #[test]
-fn every_test_that_the_architecture_names_is_there() {
+fn every_test_and_file_that_the_architecture_names_is_there() {
     let page = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
-    let sources: String = [
-        "reconciler/core/tests/plan.rs",
-        "tests/tests/crashes.rs",
-        "tests/tests/histories.rs",
-    ]
-    .iter()
-    .map(|path| std::fs::read_to_string(root().join(path)).expect(path))
-    .collect();
-    for name in [
-        "a_journal_that_cannot_be_written_lets_nothing_happen",
-        "every_effect_on_the_host_has_an_intent_before_it",
-        "a_tier_cannot_make_its_own_shell_harmless",
-        "root_and_protected_names_are_refused_even_in_a_plan",
-        "an_empty_roster_cuts_nobody",
-        "what_cannot_be_read_is_not_planned_on",
-        "ports_stay_and_are_never_given_to_another",
-        "equal_inputs_make_equal_plans",
-    ] {
+    let tests: String = ["reconciler", "tests"]
+        .iter()
+        .flat_map(|folder| rust_files(&root().join(folder)))
+        .map(|path| std::fs::read_to_string(path).expect("a source file"))
+        .collect();
+    let folders = [
+        "",
+        "reconciler",
+        "reconciler/core/src",
+        "reconciler/daemon/src",
+    ];
+    let (mut named_tests, mut named_files) = (0, 0);
+    for quoted in quoted(&page) {
+        for name in quoted.split([' ', ':']).filter(|it| is_name_of_test(it)) {
+            named_tests += 1;
+            assert!(
+                tests.contains(&format!("fn {name}(")),
+                "ARCHITECTURE.md names {name}, and no test is called so"
+            );
+        }
+        let path = quoted.split(':').next().unwrap_or_default();
+        let is_file = path.contains('/') && path.ends_with(".rs") && !path.contains(['<', '{']);
+        if is_file {
+            named_files += 1;
+            assert!(
+                folders.iter().any(|it| root().join(it).join(path).exists()),
+                "ARCHITECTURE.md names {path}, and there is no such file"
+            );
+        }
+    }
+    assert!(
+        named_tests > 20 && named_files > 30,
+        "{named_tests}, {named_files}"
+    );
+    for number in 1..=12 {
+        let line = format!("\n{number}. **");
         assert!(
-            page.contains(name),
-            "ARCHITECTURE.md no longer names {name}"
-        );
-        assert!(
-            sources.contains(&format!("fn {name}")),
-            "no test is called {name}"
+            page.contains(&line),
+            "ARCHITECTURE.md has no invariant {number}"
         );
     }
     for story in [
         "a-person-comes-and-goes",
         "a-bad-edit-is-refused",
+        "a-release-names-its-steps",
         "a-rewritten-branch-freezes",
+        "one-bad-person-does-not-stop-the-others",
     ] {
         assert!(page.contains(story));
         assert!(
@@ -144,6 +171,20 @@ fn every_test_that_the_architecture_names_is_there() {
             "no story is called {story}"
         );
     }
+}
+
+/// Every source file below a folder, tests among them.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("a directory entry").path();
+        if path.is_dir() && !path.ends_with("target") {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            found.push(path);
+        }
+    }
+    found
 }
 
 /// The modules of core, storey by storey, the lowest first: each may name those below it, and its own.
@@ -186,21 +227,17 @@ const STOREYS: [(&str, &[&str]); 4] = [
 
 /// Source files below a folder, with their text, without those that only hold tests.
 fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("a directory entry").path();
-        if path.is_dir() {
-            found.extend(sources(&path));
-        } else if path.extension().is_some_and(|it| it == "rs") && !path.ends_with("tests.rs") {
+    let mut found: Vec<_> = rust_files(folder)
+        .into_iter()
+        // The daemon's scene is what its tests play on.
+        .filter(|path| !path.ends_with("tests.rs") && !path.ends_with("daemon/src/scene.rs"))
+        .map(|path| {
             let text = std::fs::read_to_string(&path).expect("a source file");
             // Tests at the end of a file may name whom they like.
-            let code = text
-                .split("#[cfg(test)]\nmod tests")
-                .next()
-                .unwrap_or_default();
-            found.push((path, code.to_owned()));
-        }
-    }
+            let code = text.split("#[cfg(test)]\nmod tests").next();
+            (path, code.unwrap_or_default().to_owned())
+        })
+        .collect();
     found.sort();
     found
 }

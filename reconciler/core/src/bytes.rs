@@ -1,4 +1,20 @@
-//! Sets of bytes, and names put in their order: what is done for each byte of each person.
+//! What is done byte by byte: hex digits, sets of bytes, and names put in their order.
+
+const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// The two hex digits of a byte, in lower case.
+#[inline]
+pub fn hex_pair(byte: u8) -> [u8; 2] {
+    [byte >> 4, byte & 15].map(|half| HEX_DIGITS[usize::from(half)])
+}
+
+/// Bytes as hex digits, in lower case: how digests and random numbers are written everywhere.
+pub fn hex(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| hex_pair(*byte));
+    let mut text = String::with_capacity(bytes.len() * 2);
+    text.extend(digits.map(char::from));
+    text
+}
 
 /// A set of bytes; whether one is in it costs one look.
 #[derive(Debug)]
@@ -79,6 +95,15 @@ pub(crate) fn lines_of(content: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_byte_has_its_two_digits() {
+        assert_eq!(hex(&[]), "");
+        for byte in 0..=255_u8 {
+            assert_eq!(hex(&[byte]), format!("{byte:02x}"));
+        }
+        assert_eq!(hex(&[0, 0xa5, 0xff]), "00a5ff");
+    }
 
     #[test]
     fn a_set_is_what_its_pattern_says() {

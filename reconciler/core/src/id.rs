@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::bytes::ByteSet;
+use crate::bytes::{ByteSet, hex_pair};
 use crate::executor::Executor;
 
 /// How an action is spelled: the same for every subject. What stands here is hashed, signed and shown, and nothing else is.
@@ -144,23 +144,14 @@ impl From<StepId> for String {
     }
 }
 
-impl StepId {
-    /// As it is printed: 32 hex digits.
-    pub(crate) fn hex(&self) -> [u8; 32] {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [0; 32];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 15)];
-        }
-        text
-    }
-}
-
 impl fmt::Display for StepId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Ids stand in every record: one write, not one for each digit.
-        f.write_str(std::str::from_utf8(&self.hex()).expect("hex digits are ASCII"))
+        let mut text = [0; 32];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&hex_pair(byte));
+        }
+        f.write_str(std::str::from_utf8(&text).expect("hex digits are ASCII"))
     }
 }
 

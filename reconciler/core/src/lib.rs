@@ -20,7 +20,7 @@
 //! | ground | words, numbers and documents that every subject has | itself |
 
 // Ground.
-mod bytes;
+pub mod bytes;
 pub mod commit;
 pub mod compat;
 pub mod diagnostic;

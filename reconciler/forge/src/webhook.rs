@@ -347,7 +347,7 @@ mod tests {
 
     fn hex(body: &[u8]) -> String {
         let tag = hmac::sign(&key().0, body);
-        tag.as_ref().iter().map(|it| format!("{it:02x}")).collect()
+        muster_core::bytes::hex(tag.as_ref())
     }
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {

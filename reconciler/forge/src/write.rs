@@ -1,6 +1,7 @@
 //! Telling people on a forge, in either dialect. Each call looks before it sends.
 
 use http::Method;
+use muster_core::bytes::hex;
 use muster_core::commit::CommitId;
 use muster_core::forge::{
     Annotation, CheckId, CheckRun, CheckState, Closed, CommentId, ForgeError, ForgeWriter, Issue,
@@ -393,13 +394,8 @@ fn our_check(
 fn hash_of(check: &CheckRun) -> String {
     let all = check_body(check, &check.annotations);
     let all = format!("{all}{:?}", check.state);
-    let hex: String = digest(&SHA256, all.as_bytes())
-        .as_ref()
-        .iter()
-        .take(16)
-        .map(|it| format!("{it:02x}"))
-        .collect();
-    format!("{CHECK}{hex}")
+    let hash = digest(&SHA256, all.as_bytes());
+    format!("{CHECK}{}", hex(&hash.as_ref()[..16]))
 }
 
 fn check_body(check: &CheckRun, annotations: &[Annotation]) -> Value {

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use muster_core::accounts::action::Action;
 use muster_core::accounts::policy::Aggregate;
 use muster_core::accounts::render::{FileWrite, parse_aggregate};
+use muster_core::bytes::hex;
 use muster_core::id::StepId;
 use muster_core::reading::Reading;
 use muster_core::world::Complaints;
@@ -17,7 +18,6 @@ use sha2::{Digest as _, Sha256};
 
 use crate::dir::{Dir, FileKind, FileStat, failed, split, with_causes};
 use crate::root::{Ownership, RootError};
-use crate::saved::hex;
 use crate::step::Step;
 
 /// The largest file of these that is read.

@@ -19,9 +19,9 @@ use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use muster_core::bytes::hex;
 use sha2::{Digest as _, Sha256};
 
-pub(crate) use format::hex;
 use format::{Header, attributes, copy, tail_of};
 
 use crate::dir::{Dir, FileKind, FileStat, stat_of};

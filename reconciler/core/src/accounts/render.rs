@@ -11,6 +11,7 @@ use crate::accounts::action::Action;
 use crate::accounts::desired::Wanted;
 use crate::accounts::observed::Observed;
 use crate::accounts::policy::{Aggregate, Ports};
+use crate::bytes::hex;
 use crate::reading::Reading;
 
 /// First line of every file that muster writes on a host.
@@ -39,14 +40,7 @@ pub enum FileWrite {
 
 /// SHA-256, as 64 hex digits.
 pub fn digest(content: &str) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digest = Sha256::digest(content.as_bytes());
-    let mut out = String::with_capacity(2 * digest.len());
-    for byte in digest {
-        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        out.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
-    out
+    hex(&Sha256::digest(content.as_bytes()))
 }
 
 /// The environment file of a person's instance (R26–R28): `EnvironmentFile=` of systemd reads it.

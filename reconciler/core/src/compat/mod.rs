@@ -369,10 +369,7 @@ users:
     fn the_golden_output_is_kept() {
         let out = derived(G1, "{\"zed\": 3774}").unwrap();
         assert_eq!(out.len(), 1001, "{out}");
-        let digest: String = Sha256::digest(out.as_bytes())
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let digest = crate::bytes::hex(&Sha256::digest(out.as_bytes()));
         assert_eq!(
             digest,
             "6ca7f66aadf4729388e9248411e1b023c62d86b75a69b79564516fa9f63bed59"

@@ -48,6 +48,7 @@ use signature::SshSig;
 use statement::Statement;
 use tag::{Tag, Tagger};
 
+use crate::bytes::hex;
 use crate::commit::CommitId;
 use crate::time::Time;
 
@@ -465,16 +466,6 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
         }
     }
     out.push_str(if bytes.len() > MOST { "…`" } else { "`" });
-    out
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut out = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        out.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
     out
 }
 

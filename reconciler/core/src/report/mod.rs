@@ -23,10 +23,9 @@ mod section;
 mod terminal;
 mod view;
 
-use std::fmt::Write as _;
-
 use sha2::{Digest as _, Sha256};
 
+use crate::bytes::hex;
 use crate::commit::CommitId;
 use crate::diagnostic::Diagnostic;
 use crate::executor::Executor;
@@ -223,13 +222,6 @@ fn content<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     let mut hash = Sha256::new();
     texts.for_each(|text| hash.update(text.as_bytes()));
     hex(&hash.finalize())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }
 
 /// Notes that need somebody first, otherwise in their own order.

@@ -287,7 +287,7 @@ pub(super) fn digest(views: &[View<'_>]) -> String {
             }
         }
     }
-    super::hex(&hash.finalize())
+    crate::bytes::hex(&hash.finalize())
 }
 
 /// A command that an operator runs to propose the release of some of an executor's held steps.

@@ -1,5 +1,6 @@
 //! Putting texts where people see them. What was told is remembered, and only what is not what was told is sent.
 
+use muster_core::bytes::hex;
 use muster_core::commit::CommitId;
 use muster_core::forge::{
     Annotation, CheckRun, CheckState, CommentId, ForgeError, ForgeWriter, Marker, Put, Status,
@@ -182,7 +183,6 @@ impl Verdict<'_> {
         for annotation in *annotations {
             hash.update(format!("{annotation:?}"));
         }
-        let digest = hash.finalize();
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&hash.finalize())
     }
 }

@@ -134,7 +134,7 @@ fn status(answer: &str) -> u16 {
 fn hex(secret: &str, body: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let tag = hmac::sign(&key, body.as_bytes());
-    tag.as_ref().iter().map(|it| format!("{it:02x}")).collect()
+    muster_core::bytes::hex(tag.as_ref())
 }
 
 fn post(path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {

@@ -1,5 +1,6 @@
 //! The bytes of headers and records.
 
+use muster_core::bytes::hex;
 use muster_core::ledger::Through;
 use sha2::{Digest as _, Sha256};
 
@@ -151,8 +152,4 @@ impl Header {
             Err(NoHeader::Damaged)
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -122,7 +122,7 @@ fn the_bytes_on_disk_are_pinned() {
     let bytes = fs::read(only_segment(dir.path())).unwrap();
     let hash: [u8; 32] =
         sha2::Digest::finalize(<sha2::Sha256 as sha2::Digest>::new_with_prefix(&bytes)).into();
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = muster_core::bytes::hex(&hash);
     assert!(bytes.starts_with(b"muster-journal/1 00000000000000000001 0000"));
     assert_eq!(
         hex, PINNED,

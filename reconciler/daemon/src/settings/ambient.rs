@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use muster_core::bytes::hex;
+
 /// What settings fall back on that is a fact of the machine or of this process, and not of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ambient {
@@ -32,7 +34,7 @@ impl Ambient {
                 let mut bytes = [0; 4];
                 // Without random numbers there is still the process's own, which differs on one machine.
                 match getrandom::fill(&mut bytes) {
-                    Ok(()) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+                    Ok(()) => hex(&bytes),
                     Err(_) => std::process::id().to_string(),
                 }
             },

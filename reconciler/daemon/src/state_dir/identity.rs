@@ -2,6 +2,7 @@
 
 use std::io;
 
+use muster_core::bytes::hex;
 use muster_core::executor::Executor;
 use serde::{Deserialize, Serialize};
 
@@ -26,10 +27,9 @@ impl Identity {
     pub fn random(executor: &Executor) -> io::Result<Self> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
-        let id = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self {
             format: FORMAT,
-            id,
+            id: hex(&bytes),
             name: executor.pinned(),
         })
     }

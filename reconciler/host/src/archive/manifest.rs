@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use muster_core::accounts::facts::IdRange;
+use muster_core::bytes::{hex, hex_pair};
 use serde::{Deserialize, Serialize};
 
 use super::tar::{self, Member, Type};
-use crate::saved::hex;
 
 /// The first member of an archive: whose it is. Owners outside these ids are foreign.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -229,8 +229,7 @@ pub(crate) fn write_member(
     if let Some(digest) = sha256 {
         out.extend_from_slice(b",\"sha256\":\"");
         for byte in digest {
-            out.push(HEX[usize::from(byte >> 4)]);
-            out.push(HEX[usize::from(byte & 15)]);
+            out.extend_from_slice(&hex_pair(byte));
         }
         out.push(b'"');
     }
@@ -249,8 +248,6 @@ pub(crate) fn write_member(
     }
     out.extend_from_slice(b"}}\n");
 }
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
 
 fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');

@@ -356,7 +356,7 @@ impl Store {
             .and_then(|(written, verified)| {
                 let same = verified.subject == *job.subject
                     && verified.entries == written.entries
-                    && verified.fingerprint == crate::saved::hex(&written.fingerprint);
+                    && verified.fingerprint == muster_core::bytes::hex(&written.fingerprint);
                 if same {
                     Ok(verified)
                 } else {
@@ -503,7 +503,7 @@ impl Store {
             .map_err(|error| self.occupied(job.name, with_causes(&error)))?;
         let differs = if verified.sha256 != kept.sha256 {
             "it differs from the digest beside it"
-        } else if verified.fingerprint != crate::saved::hex(&census.fingerprint) {
+        } else if verified.fingerprint != muster_core::bytes::hex(&census.fingerprint) {
             "the home changed since"
         } else {
             self.dir.sync()?;

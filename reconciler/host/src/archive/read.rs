@@ -125,7 +125,7 @@ fn read_from(
     .all()?;
     let (sha256, bytes) = ahead.finish()?;
     Ok(Verified {
-        sha256: crate::saved::hex(&sha256),
+        sha256: muster_core::bytes::hex(&sha256),
         bytes,
         subject,
         entries,

@@ -91,7 +91,7 @@ pub(super) fn digest(mut file: File) -> Result<Kept, Error> {
         }
     }
     Ok(Kept {
-        sha256: crate::saved::hex(&hash.finalize()),
+        sha256: muster_core::bytes::hex(&hash.finalize()),
         bytes,
     })
 }

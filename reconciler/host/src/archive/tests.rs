@@ -163,7 +163,10 @@ fn portrait(top: &Path) -> BTreeMap<Vec<u8>, String> {
                             format!("{:?}", std::fs::read_link(&path).unwrap())
                         }
                         tree::InodeKind::File if meta.size < 10_000_000 => {
-                            format!("{:?}", crate::saved::hex(&std::fs::read(&path).unwrap()))
+                            format!(
+                                "{:?}",
+                                muster_core::bytes::hex(&std::fs::read(&path).unwrap())
+                            )
                         }
                         _ => String::new(),
                     };

@@ -371,7 +371,7 @@ impl Writer<'_> {
         }
         self.out.line(Line::End {
             entries: self.entries,
-            fingerprint: crate::saved::hex(&census.fingerprint),
+            fingerprint: muster_core::bytes::hex(&census.fingerprint),
         });
         self.out.close().map_err(Error::writing)?;
         Ok((self.out, census))

@@ -8,6 +8,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use muster_core::bytes::hex;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{UtimensatFlags, futimens, utimensat};
 use nix::sys::time::TimeSpec;
@@ -211,12 +212,6 @@ pub(super) fn attributes(file: &File) -> BTreeMap<String, String> {
         }
     }
     found
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digit = |half: u8| char::from_digit(u32::from(half), 16).expect("half a byte is a digit");
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(digit).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
