@@ -13,6 +13,7 @@ mod description;
 #[path = "../../reconciler/forge/tests/forge/skin.rs"]
 mod skin;
 
+pub mod agent;
 pub mod hub;
 pub mod kept;
 pub mod of_host;

@@ -98,14 +98,28 @@ impl Signer {
 
 /// A statement for `devvm` that names these steps, and holds for a day.
 pub fn statement(steps: &[Arc<Step>], commit: &CommitId, nonce: u8, now: Time) -> Statement {
-    let mut lines: Vec<Line> = steps
-        .iter()
-        .map(|step| Line {
-            id: step.id,
-            words: step.words(),
-        })
-        .collect();
-    lines.sort();
+    statement_on(&[("host/devvm", steps)], commit, nonce, now)
+}
+
+/// A statement that names these steps on each executor, and holds for a day.
+pub fn statement_on(
+    blocks: &[(&str, &[Arc<Step>])],
+    commit: &CommitId,
+    nonce: u8,
+    now: Time,
+) -> Statement {
+    let lines = |steps: &[Arc<Step>]| {
+        let mut lines: Vec<Line> = steps
+            .iter()
+            .map(|step| Line {
+                id: step.id,
+                words: step.words(),
+            })
+            .collect();
+        lines.sort();
+        lines
+    };
+    let blocks = blocks.iter();
     Statement {
         repo: REPO,
         commit: commit.clone(),
@@ -113,7 +127,9 @@ pub fn statement(steps: &[Arc<Step>], commit: &CommitId, nonce: u8, now: Time) -
         not_before: now,
         not_after: now.plus(86_400),
         reason: "a story".into(),
-        blocks: BTreeMap::from([("host/devvm".to_owned(), lines)]),
+        blocks: blocks
+            .map(|(executor, steps)| ((*executor).to_owned(), lines(steps)))
+            .collect(),
     }
 }
 

@@ -1,11 +1,13 @@
-//! A few hosts, a forge and a bot, none of which can reach another but by git: what is between them is in memory.
+//! A few executors, a forge and a bot, none of which can reach another but by git: what is between them is in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster::bot::{self, Outside, Run, Summary, TurnError};
 use muster::cycle::{self, Inventory};
 use muster_core::commit::CommitId;
+use muster_core::executor::{Executor, Kind};
 use muster_core::forge::ProposalState;
+use muster_core::guests;
 use muster_core::release::RepoId;
 use muster_core::rooms::Policy;
 use muster_core::time::Time;
@@ -14,9 +16,9 @@ use muster_sim::{Sim, SimFleet, SimForge, SimHost, SimOrigin, SimStore};
 
 use crate::story;
 
-/// One host of the town.
+/// One executor of the town.
 pub struct House {
-    /// Its machine, journal and ledger.
+    /// Its world, journal and ledger.
     pub sim: Sim,
     /// Its settings.
     pub policy: Policy,
@@ -42,7 +44,7 @@ pub struct Town {
     pub forge: SimForge,
     /// What hosts pushed.
     pub fleet: SimFleet,
-    /// The hosts, by name.
+    /// The executors, by the name that is pinned.
     pub houses: BTreeMap<String, House>,
     /// The bots; the first one takes turns where nobody says which.
     pub bots: Vec<Bot>,
@@ -56,8 +58,9 @@ pub struct Town {
 pub const STALE: u32 = 900;
 
 impl Town {
-    /// A town whose state repository holds `files`, and whose hosts have just been initialised with them.
-    pub fn new(files: Files, hosts: &[&str], now: Time) -> Self {
+    /// A town whose state repository holds `files`, and whose executors, by the names that are pinned, have just been
+    /// initialised with them.
+    pub fn new(files: Files, executors: &[&str], now: Time) -> Self {
         let origin = SimOrigin::default();
         origin.with(|it| it.commit("main", files));
         let forge = SimForge::default();
@@ -71,22 +74,28 @@ impl Town {
             now,
             drift: true,
         };
-        for host in hosts {
-            town.build(host);
+        for pinned in executors {
+            town.build(pinned);
         }
         town.pass(0);
         town
     }
 
-    /// One more host.
-    pub fn build(&mut self, host: &str) {
-        let policy = story::policy();
-        let executor = policy.executor().renamed(host);
-        let policy = policy.binding(&executor);
+    /// One more executor: a host by its name, or the guests of a hypervisor.
+    ///
+    /// # Panics
+    /// For an executor of another kind.
+    pub fn build(&mut self, pinned: &str) {
+        let executor = Executor::from_pin(pinned);
+        let policy = match executor.kind() {
+            Kind::Host => story::policy().binding(&executor),
+            Kind::Guests => guests::policy::Policy::new(executor).into(),
+            Kind::Cluster | Kind::Ca => panic!("nothing plays {executor}"),
+        };
         let mut machine = SimHost::debian();
         machine.add_account("root", 0, "/bin/bash");
         let repository = self.origin.with(|it| it.clone());
-        let sim = Sim::new(repository, machine, host, self.now);
+        let sim = Sim::new(repository, machine, pinned, self.now);
         let memory = sim.boot();
         let house = House {
             sim,
@@ -94,7 +103,7 @@ impl Town {
             memory,
             linked: true,
         };
-        self.houses.insert(host.to_owned(), house);
+        self.houses.insert(pinned.to_owned(), house);
     }
 
     /// One more bot on the same store.
@@ -111,7 +120,7 @@ impl Town {
         self.forge.with(|it| it.now = now);
     }
 
-    /// Every host runs a cycle, and pushes where it is linked.
+    /// Every executor runs a cycle, and pushes where it is linked.
     pub fn hosts(&mut self) {
         let repository = self.origin.with(|it| it.clone());
         for house in self.houses.values_mut() {

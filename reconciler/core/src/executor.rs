@@ -32,13 +32,13 @@ impl Kind {
         }
     }
 
-    /// What stands for executors of this kind in a sentence: `2 hosts`, `1 hypervisor`.
-    pub fn noun(self) -> &'static str {
+    /// What stands for one and for several executors of this kind in a sentence: `1 hypervisor`, `2 hosts`.
+    pub fn nouns(self) -> (&'static str, &'static str) {
         match self {
-            Self::Host => "host",
-            Self::Guests => "hypervisor",
-            Self::Cluster => "cluster",
-            Self::Ca => "certificate authority",
+            Self::Host => ("host", "hosts"),
+            Self::Guests => ("hypervisor", "hypervisors"),
+            Self::Cluster => ("cluster", "clusters"),
+            Self::Ca => ("certificate authority", "certificate authorities"),
         }
     }
 

@@ -180,6 +180,14 @@ impl fmt::Display for Note {
 }
 
 impl Note {
+    /// What kind of executor says it.
+    pub fn executor(&self) -> Kind {
+        match self {
+            Self::Account(_) => Kind::Host,
+            Self::Guest(_) => Kind::Guests,
+        }
+    }
+
     /// The word for it, for programs.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -534,6 +542,14 @@ impl<'q> From<accounts::observed::Question<'q>> for Question<'q> {
 }
 
 impl<'q> Question<'q> {
+    /// What kind of executor answers it.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Accounts(_) => Kind::Host,
+            Self::Guests(_) => Kind::Guests,
+        }
+    }
+
     /// Asks what `other` asks, too.
     pub fn widen(&mut self, other: Self) {
         match (self, other) {
@@ -821,7 +837,9 @@ pub fn read<'a>(
 fn concerns(file: &str, executor: &Executor) -> bool {
     match executor {
         Executor::Host(host) => crate::repo::concerns_host(file, host),
-        Executor::Guests(name) => guests_of(file) == Some(name),
+        Executor::Guests(name) => {
+            guests_of(file) == Some(name) || nearly_guests_of(file).as_deref() == Some(name)
+        }
         Executor::Cluster(_) | Executor::Ca(_) => false,
     }
 }
@@ -850,19 +868,33 @@ fn guests_of(path: &str) -> Option<&str> {
         .filter(|it| crate::repo::names::is_host_name(it))
 }
 
+/// The hypervisor whose file a path would be under its right name: nearly that, so that its contents would silently not count.
+fn nearly_guests_of(path: &str) -> Option<String> {
+    let lower = path.to_ascii_lowercase();
+    let (stem, extension) = lower.rsplit_once('.')?;
+    let name = stem.strip_prefix(guests::desired::GUESTS)?;
+    let nearly = matches!(extension, "yaml" | "yml") && guests_of(path).is_none();
+    (nearly && crate::repo::names::is_host_name(name)).then(|| name.to_owned())
+}
+
 fn read_all<'a>(
     files: &'a BTreeMap<String, Vec<u8>>,
     executors: &[&Executor],
 ) -> (Option<StateRepo<'a>>, Diagnostics) {
-    let is_kept = |path: &str| {
-        guests_of(path).is_some_and(|name| {
-            executors
-                .iter()
-                .any(|it| it.kind() == Kind::Guests && it.name() == name)
-        })
+    let keeps = |name: &str| {
+        executors
+            .iter()
+            .any(|it| it.kind() == Kind::Guests && it.name() == name)
     };
+    let is_kept = |path: &str| guests_of(path).is_some_and(keeps);
+    let nearly_kept = |path: &str| nearly_guests_of(path).filter(|it| keeps(it));
     let mut report = crate::repo::Report::default();
-    let documents = report.documents(files, is_kept);
+    let documents = report.documents(files, |path| is_kept(path) || nearly_kept(path).is_some());
+    for path in files.keys() {
+        if let Some(name) = nearly_kept(path) {
+            report.misnamed(path, &format!("{}{name}.yaml", guests::desired::GUESTS));
+        }
+    }
     let mut guests = BTreeMap::new();
     for path in files.keys().filter(|it| is_kept(it)) {
         if let (Some(name), Some(desired)) = (

@@ -24,7 +24,8 @@ pub enum Turn {
     Sessions,
     /// Accounts renamed; last, so that everything before ran under the old name.
     Rename,
-    /// What cannot be undone; each on its own.
+    /// What cannot be undone; last of all. Like any other turn it is one batch, so a crash in the middle of it leaves all of its
+    /// steps in doubt, and each is settled by what the world shows of it.
     Destroy,
 }
 

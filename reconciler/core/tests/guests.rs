@@ -239,6 +239,36 @@ fn each_fault_of_a_file_of_guests_has_its_place_and_its_rule() {
 }
 
 #[test]
+fn a_file_that_is_nearly_called_right_is_an_error_for_whom_it_is_meant() {
+    let (other, host) = (
+        Executor::Guests("pve2".into()),
+        Executor::Host("pve1".into()),
+    );
+    for path in [
+        "guests/pve1.yml",
+        "guests/PVE1.yaml",
+        "Guests/pve1.yaml",
+        "GUESTS/PVE1.YML",
+    ] {
+        let mut files = files("guests: {}\n");
+        files.insert(path.to_owned(), b"guests: 7\n".to_vec());
+        let found = match rooms::read(&files, &pve1()) {
+            Ok(_) => panic!("{path} passes silently"),
+            Err(found) => found,
+        };
+        let told = found
+            .iter()
+            .map(|it| (&*it.file, it.rule, it.help.as_deref()));
+        let expected = (path, "file-name", Some("rename it to guests/pve1.yaml"));
+        assert_eq!(told.collect::<Vec<_>>(), [expected]);
+        assert!(rooms::read(&files, &other).is_ok(), "{path}");
+        assert!(rooms::read(&files, &host).is_ok(), "{path}");
+        assert!(rooms::read_whole(&files, &[&host, &pve1()]).is_err());
+        assert!(rooms::read_whole(&files, &[&host, &other]).is_ok());
+    }
+}
+
+#[test]
 fn a_plan_starts_and_stops_what_the_file_names_and_nothing_else() {
     let text = "\
 guests:

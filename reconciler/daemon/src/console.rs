@@ -94,11 +94,14 @@ pub fn line(summary: &Summary) -> String {
     if held > 0 {
         write!(out, ", {held} held").expect("a String takes everything");
     }
-    match summary.unread() {
-        0 => {}
-        1 => out.push_str(", a part of this host could not be read"),
-        many => write!(out, ", {many} parts of this host could not be read")
-            .expect("a String takes everything"),
+    if let Some(note) = summary.notes.iter().find(|it| it.is_unread()) {
+        let parts = match summary.unread() {
+            1 => "a part".to_owned(),
+            many => format!("{many} parts"),
+        };
+        let (noun, _) = note.executor().nouns();
+        write!(out, ", {parts} of this {noun} could not be read")
+            .expect("a String takes everything");
     }
     if summary.attempted.is_some() {
         out.push_str(", a newer commit was refused");

@@ -422,9 +422,10 @@ pub fn preview<W: World>(
             commit: commit.clone(),
             problems,
         })?;
+    let question = rooms::question_of_plan(&desired, &facts.known);
     let observed = world
-        .observe(&rooms::question_of_plan(&desired, &facts.known))
-        .map_err(world_error("the host could not be observed"))?;
+        .observe(&question)
+        .map_err(world_error(&unobserved(&question)))?;
     let input = Input {
         policy,
         commit,
@@ -476,7 +477,12 @@ fn observe<S, W: World, J, L, R>(
     outside
         .world
         .observe(question)
-        .map_err(world_error("the host could not be observed"))
+        .map_err(world_error(&unobserved(question)))
+}
+
+/// That the world does not answer.
+fn unobserved(question: &Question<'_>) -> String {
+    format!("the {} could not be observed", question.kind().nouns().0)
 }
 
 /// What an executor is asked: what a plan needs, and what makes the inventory serve for other plans.

@@ -112,6 +112,14 @@ pub enum Event {
     Stop,
 }
 
+/// Where a loop hears what happens from outside, and where it is told.
+pub type Ears = (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>);
+
+/// Ears of a loop that has none yet.
+pub fn ears() -> Ears {
+    mpsc::unbounded_channel()
+}
+
 /// How often to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {

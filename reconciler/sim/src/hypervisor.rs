@@ -16,6 +16,8 @@ pub struct SimHypervisor {
     pub guests: BTreeMap<String, Guest>,
     /// Why it does not answer, when it does not.
     pub silent: Option<String>,
+    /// What it was asked to do and did, in order.
+    pub did: Vec<Action>,
 }
 
 /// One effect of an act.
@@ -58,6 +60,7 @@ impl SimHypervisor {
     }
 
     fn act(&mut self, action: &Action) {
+        self.did.push(action.clone());
         match action {
             Action::StartGuest { guest } => self.run(guest, true),
             Action::ShutdownGuest { guest } => self.run(guest, false),

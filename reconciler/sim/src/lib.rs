@@ -9,10 +9,8 @@ mod host;
 mod hypervisor;
 mod repository;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use muster::cycle::{self, CycleError, Memory, Outside, Run, Summary};
 use muster_core::commit::{CommitId, TagId};
@@ -104,7 +102,7 @@ pub struct Universe {
 
 /// A handle on a universe; clones share it.
 #[derive(Clone, Debug)]
-pub struct Sim(Rc<RefCell<Universe>>);
+pub struct Sim(Arc<Mutex<Universe>>);
 
 impl Sim {
     /// A universe in which `muster init` has just adopted `first`, a commit of `repository`.
@@ -116,7 +114,7 @@ impl Sim {
             name: name.to_owned(),
             adopt,
         };
-        Self(Rc::new(RefCell::new(Universe {
+        Self(Arc::new(Mutex::new(Universe {
             repository,
             host,
             hypervisor: SimHypervisor::default(),
@@ -139,17 +137,21 @@ impl Sim {
     /// A copy that shares nothing with this one.
     #[must_use]
     pub fn fork(&self) -> Self {
-        Self(Rc::new(RefCell::new(self.0.borrow().clone())))
+        Self(Arc::new(Mutex::new(self.lock().clone())))
     }
 
     /// Looks into the universe, or changes it behind everybody's back.
     pub fn with<T>(&self, look: impl FnOnce(&mut Universe) -> T) -> T {
-        look(&mut self.0.borrow_mut())
+        look(&mut self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Universe> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a process that starts now knows.
     pub fn boot(&self) -> Memory {
-        let universe = self.0.borrow();
+        let universe = self.lock();
         let mut entries = universe.journal.iter();
         let (mut replayed, skip) = if universe.ledger.is_empty() {
             (
@@ -210,7 +212,7 @@ impl Sim {
             sink: Some(self.clone()),
         };
         let mut trust = self.clone();
-        let wall = now.plus(-self.0.borrow().set_back);
+        let wall = now.plus(-self.lock().set_back);
         let run = Run {
             policy,
             now: wall,
@@ -231,7 +233,7 @@ impl Sim {
 
     /// Lets an effect happen, unless the fuse blows.
     fn effect<T>(&self, effect: impl FnOnce(&mut Universe) -> T) -> Result<T, SimError> {
-        let mut universe = self.0.borrow_mut();
+        let mut universe = self.lock();
         let number = universe.fuse.effects;
         universe.fuse.effects += 1;
         match universe.fuse.blow {
@@ -251,7 +253,7 @@ impl Source for Sim {
     type Error = SimError;
 
     fn heads(&mut self, horizon: &TagHorizon) -> Result<Heads, SimError> {
-        let universe = self.0.borrow();
+        let universe = self.lock();
         if universe.origin_is_down {
             return Err(SimError::Down("no route to the origin".to_owned()));
         }
@@ -259,26 +261,26 @@ impl Source for Sim {
     }
 
     fn tag(&mut self, id: &TagId) -> Result<RawTag, SimError> {
-        let found = self.0.borrow().repository.tag(id);
+        let found = self.lock().repository.tag(id);
         found.ok_or_else(|| SimError::Down(format!("no object {id}")))
     }
 
     fn ancestry(&mut self, old: &CommitId, new: &CommitId) -> Result<Ancestry, SimError> {
-        Ok(self.0.borrow().repository.ancestry(old, new))
+        Ok(self.lock().repository.ancestry(old, new))
     }
 
     fn files(&mut self, commit: &CommitId) -> Result<Result<Files, Diagnostics>, SimError> {
-        Ok(Ok(self.0.borrow().repository.files(commit)))
+        Ok(Ok(self.lock().repository.files(commit)))
     }
 
     fn merge(&mut self, protected: &CommitId, head: &CommitId) -> Result<Merge, SimError> {
-        Ok(self.0.borrow().repository.merge(protected, head))
+        Ok(self.lock().repository.merge(protected, head))
     }
 }
 
 impl TrustStore for Sim {
     fn read(&mut self) -> Result<Option<Arc<Root>>, String> {
-        let mut universe = self.0.borrow_mut();
+        let mut universe = self.lock();
         universe.trust_later = match universe.trust_later.take() {
             Some((0, root)) => {
                 universe.trust = root;
@@ -299,7 +301,7 @@ impl World for Sim {
     type Error = SimError;
 
     fn observe(&mut self, question: &Question<'_>) -> Result<Observed, SimError> {
-        let universe = self.0.borrow();
+        let universe = self.lock();
         Ok(match question {
             Question::Accounts(question) => universe.host.observe(question).into(),
             Question::Guests(_) => universe.hypervisor.observe().into(),
@@ -313,8 +315,8 @@ impl World for Sim {
     ) -> Result<Complaints, SimError> {
         let ids = intent.steps().map(|step| step.id.to_string()).collect();
         self.with(|universe| universe.acted.push(ids));
-        let on_host = self.0.borrow().host.effects_of(intent);
-        let on_hypervisor = self.0.borrow().hypervisor.effects_of(intent);
+        let on_host = self.lock().host.effects_of(intent);
+        let on_hypervisor = self.lock().hypervisor.effects_of(intent);
         let all = on_host.len() + on_hypervisor.len();
         let mut complaints = Complaints::new();
         let mut done = 0;
@@ -341,7 +343,7 @@ impl Journal for Sim {
 
     fn through(&self) -> Through {
         Through {
-            sequence: self.0.borrow().journal.len() as u64,
+            sequence: self.lock().journal.len() as u64,
             chain: String::new(),
         }
     }
@@ -374,11 +376,11 @@ impl Ledger for Sim {
     }
 
     fn read(&mut self, path: &str) -> Result<Option<Vec<u8>>, SimError> {
-        Ok(self.0.borrow().ledger.get(path).cloned())
+        Ok(self.lock().ledger.get(path).cloned())
     }
 
     fn keeps(&mut self, through: &Through) -> Option<Through> {
-        self.0.borrow().ledger_arrives.then(|| through.clone())
+        self.lock().ledger_arrives.then(|| through.clone())
     }
 }
 
@@ -386,11 +388,11 @@ impl ReportSink for Sim {
     type Error = SimError;
 
     fn told(&mut self, topic: Topic, commit: &CommitId) -> Result<Option<String>, SimError> {
-        Ok(self.0.borrow().told.get(&(topic, commit.clone())).cloned())
+        Ok(self.lock().told.get(&(topic, commit.clone())).cloned())
     }
 
     fn tell(&mut self, topic: Topic, commit: &CommitId, text: &str) -> Result<(), SimError> {
-        if self.0.borrow().sink_is_down {
+        if self.lock().sink_is_down {
             return Err(SimError::Down("reports are not taken".to_owned()));
         }
         self.effect(|universe| {

@@ -163,6 +163,11 @@ impl Report {
         Some(value)
     }
 
+    /// Says that a file whose name is nearly one that is read is to be called `to`.
+    pub(crate) fn misnamed(&mut self, path: &str, to: &str) {
+        self.file(path, &[], Faults::from(misnamed(to)));
+    }
+
     fn file(&mut self, path: &str, bytes: &[u8], faults: Faults) {
         let (list, left_out) = faults.resolve(path, bytes);
         self.list.extend(list);
@@ -183,12 +188,7 @@ fn name_fault(path: &str) -> Option<Fault> {
     let lower = path.to_ascii_lowercase();
     let (stem, extension) = lower.rsplit_once('.').unwrap_or((&lower, ""));
     let is_yaml = matches!(extension, "yaml" | "yml");
-    let rename = |to: &str| {
-        Some(
-            Fault::of_file("file-name", "nothing reads a file of this name")
-                .help(format!("rename it to {to}")),
-        )
-    };
+    let rename = |to: &str| Some(misnamed(to));
     match stem {
         _ if !is_yaml => None,
         "roster" => rename(ROSTER),
@@ -201,6 +201,11 @@ fn name_fault(path: &str) -> Option<Fault> {
             None => near_miss(path, stem),
         },
     }
+}
+
+fn misnamed(to: &str) -> Fault {
+    Fault::of_file("file-name", "nothing reads a file of this name")
+        .help(format!("rename it to {to}"))
 }
 
 /// A YAML file at the top that nobody reads, but whose name is close to one that is.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::group::{self, Group};
 use super::markdown::{ages, counted_blocks, full_report, whole_blocks};
+use super::noun::Noun;
 use super::page::{self, Block};
 use super::view::{Counts, View};
 use super::{Audience, Comment, FullReport, Host, State, public};
@@ -49,7 +50,7 @@ pub fn drift(drift: &Drift<'_>, limit: usize) -> Option<Comment> {
     let counts = Counts::of(&views);
     let mut title = format!(
         "Drift on {}: {} ({})",
-        count(views.len(), "host"),
+        Noun::of(views.iter().map(|it| it.executor)).counted(views.len()),
         count(counts.steps(), "step"),
         counts.classes()
     );

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::escape;
+use super::noun::Noun;
 use super::page::Block;
 use super::view::{Shown, View};
 use crate::executor::Executor;
@@ -62,11 +63,16 @@ impl<'v, 'a> Group<'v, 'a> {
         self.views.iter().map(|it| it.executor)
     }
 
+    /// What they are called.
+    pub(super) fn noun(&self) -> Noun {
+        Noun::of(self.executors())
+    }
+
     /// What stands above all that is said of them.
     pub(super) fn heading(&self) -> Block {
         let mut text = "\n### ".to_owned();
         if self.views.len() > 1 {
-            let _ = write!(text, "{} hosts alike: ", self.views.len());
+            let _ = write!(text, "{} alike: ", self.noun().counted(self.views.len()));
         }
         names(self.executors(), &mut text);
         text.push('\n');
@@ -78,7 +84,7 @@ impl<'v, 'a> Group<'v, 'a> {
         if self.views.len() <= HOSTS_NAMED {
             return Vec::new();
         }
-        let title = format!("All {} hosts", self.views.len());
+        let title = format!("All {}", self.noun().counted(self.views.len()));
         folded_names(&title, self.executors())
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::group::{self, Group, HOSTS_NAMED};
+use super::noun::Noun;
 use super::page::{self, Block};
 use super::section::{
     about_origin, benign_runs, folded_notes, folded_steps, never_cut_blocks, tallies,
@@ -135,6 +136,12 @@ impl<'v, 'a> Looked<'v, 'a> {
         !self.views.is_empty() && self.unread == 0 && self.unknown.is_empty()
     }
 
+    /// What those are called that are known of or not.
+    fn noun(&self) -> Noun {
+        let seen = self.views.iter().map(|it| it.executor);
+        Noun::of(seen.chain(self.unknown.iter().map(|it| it.executor)))
+    }
+
     fn verdict(&self) -> String {
         let hosts = self.views.len() + self.unknown.len();
         let blind = self.unread + self.unknown.len();
@@ -143,12 +150,12 @@ impl<'v, 'a> Looked<'v, 'a> {
             (0, _) => self.counts.verdict("Merging"),
             (blind, hosts) if blind == hosts && self.unknown.is_empty() => format!(
                 "{} could not be read, so what merging would do is not known",
-                count(hosts, "host")
+                self.noun().counted(hosts)
             ),
             (blind, hosts) if blind == hosts => {
                 format!(
                     "What merging would do is not known on {}",
-                    count(hosts, "host")
+                    self.noun().counted(hosts)
                 )
             }
             (blind, hosts) => {
@@ -156,7 +163,8 @@ impl<'v, 'a> Looked<'v, 'a> {
                     0 => "nothing to change".to_owned(),
                     _ => self.counts.verdict("merging"),
                 };
-                format!("Not known on {blind} of {hosts} hosts; elsewhere {rest}")
+                let all = self.noun().counted(hosts);
+                format!("Not known on {blind} of {all}; elsewhere {rest}")
             }
         }
     }
@@ -185,7 +193,8 @@ fn head_details(head: &mut String, about: &About<'_>, looked: &Looked<'_, '_>) {
     }
     let touched: Vec<&View<'_>> = views.iter().filter(|it| !it.steps.is_empty()).collect();
     if touched.len() > HOSTS_NAMED || (about.audience == Audience::Public && !touched.is_empty()) {
-        let _ = write!(head, "; on {}", count(touched.len(), "host"));
+        let noun = Noun::of(touched.iter().map(|it| it.executor));
+        let _ = write!(head, "; on {}", noun.counted(touched.len()));
     } else {
         for (i, view) in touched.iter().enumerate() {
             head.push_str(if i == 0 { "; on " } else { ", " });
@@ -231,7 +240,7 @@ fn unknown_blocks(unknown: &[UnknownHost<'_>], audience: Audience) -> Vec<Block>
     }
     let title = format!(
         "\n### Nothing is planned for {}\n\n",
-        count(unknown.len(), "host")
+        Noun::of(unknown.iter().map(|it| it.executor)).counted(unknown.len())
     );
     let item = |host: &UnknownHost<'_>| {
         let mut text = "- ".to_owned();
@@ -263,7 +272,9 @@ fn calm_blocks(views: &[View<'_>], room: usize) -> Option<Vec<Block>> {
     }
     let mut blocks = vec![calm_line(&calm)];
     if calm.len() > HOSTS_NAMED {
-        let title = format!("All {} hosts with nothing to change", calm.len());
+        let noun = Noun::of(calm.iter().map(|it| it.executor));
+        let all = noun.counted(calm.len());
+        let title = format!("All {all} with nothing to change");
         blocks.extend(group::folded_names(
             &title,
             calm.iter().map(|it| it.executor),
@@ -301,10 +312,9 @@ pub(super) fn whole_blocks(
         blocks.extend(group.members());
         never_cut_blocks(group, &mut blocks);
         used += page::length(&blocks[from..]);
-        let each = if group.only().is_some() {
-            ""
-        } else {
-            ", on each host"
+        let each = match group.only() {
+            Some(_) => String::new(),
+            None => format!(", on each {}", group.noun().one),
         };
         let mut folded = |title: &str, steps: &[&Step]| -> Option<()> {
             let title = format!("{title}{each}");
@@ -357,8 +367,9 @@ pub(super) fn counted_blocks(groups: &[Group<'_, '_>], all: &[View<'_>]) -> Vec<
     } else if !other.is_empty() {
         let further = if told.is_empty() { "" } else { "further " };
         blocks.push(Block::host(format!(
-            "\n### {} {further}hosts, nothing held\n",
-            other.len()
+            "\n### {} {further}{}, nothing held\n",
+            other.len(),
+            Noun::of(other.iter().map(|it| it.executor)).many
         )));
     }
     blocks.extend(tallies(&other));

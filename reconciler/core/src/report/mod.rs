@@ -15,6 +15,7 @@ mod ink;
 mod json;
 mod markdown;
 mod marker;
+mod noun;
 mod outcome;
 mod page;
 mod public;

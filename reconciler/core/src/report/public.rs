@@ -1,9 +1,11 @@
 //! What anybody may read: of each held step the verb, the person and the host, all of which the repository tells already.
 //! Whatever was observed on a host stays in the ledger (threats C10), and so do ids and digests, which are made of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::noun::Noun;
 use super::page::Block;
 use super::view::{Origin, Shown, View};
 use super::{escape, group};
@@ -21,7 +23,7 @@ type Key<'a> = (
     std::cmp::Reverse<Class>,
     &'a str,
     Verb,
-    &'static str,
+    Cow<'static, str>,
     Origin,
 );
 
@@ -31,9 +33,11 @@ pub(super) fn blocks<'v, 'a: 'v>(
     full: bool,
 ) -> Vec<Block> {
     let mut alike: Alike<'_> = BTreeMap::new();
+    let mut executors = Vec::new();
     for view in views {
+        executors.push(view.executor);
         for shown in view.held() {
-            let key = key(shown);
+            let key = key(view.executor, shown);
             *alike
                 .entry(key)
                 .or_default()
@@ -47,8 +51,9 @@ pub(super) fn blocks<'v, 'a: 'v>(
         ""
     };
     let mut blocks = vec![Block::body(format!(
-        "\nAnybody can read this repository, so what was observed on hosts is left out here{whole}. Held steps are named, \
-         all other steps are counted.\n"
+        "\nAnybody can read this repository, so what was observed on {} is left out here{whole}. Held steps are named, \
+         all other steps are counted.\n",
+        Noun::of(executors).many
     ))];
     let mut last = None;
     for ((class, user, verb, why, origin), hosts) in alike {
@@ -75,20 +80,21 @@ pub(super) fn blocks<'v, 'a: 'v>(
     blocks
 }
 
-fn key<'a>(shown: &Shown<'a>) -> Key<'a> {
+fn key<'a>(executor: &Executor, shown: &Shown<'a>) -> Key<'a> {
     let action = &shown.step.action;
     (
         std::cmp::Reverse(shown.class),
         action.spelled().resource(),
         action.verb(),
-        shown.held.map_or("", why),
+        shown.held.map_or_else(Cow::default, |it| why(it, executor)),
         shown.origin,
     )
 }
 
 /// What a reason says without what it was found in.
-fn why(reason: &Reason) -> &'static str {
-    match reason {
+fn why(reason: &Reason, executor: &Executor) -> Cow<'static, str> {
+    let is = |how| Cow::Owned(format!("the {} is {how}", executor.kind().nouns().0));
+    let why = match reason {
         Reason::PendingSignature => "waits for a signed release",
         Reason::Limit(_) => "over the limit, so all removals of this plan wait together",
         Reason::Guardrail(_) => "no release permits it",
@@ -96,7 +102,8 @@ fn why(reason: &Reason) -> &'static str {
         Reason::Precondition(_) => "something it needs is missing",
         Reason::Retry { .. } => "failed, and is tried again",
         Reason::NeedsOperator(_) => "needs an operator",
-        Reason::Frozen => "the host is frozen",
-        Reason::Suspended(_) => "the host is suspended",
-    }
+        Reason::Frozen => return is("frozen"),
+        Reason::Suspended(_) => return is("suspended"),
+    };
+    Cow::Borrowed(why)
 }

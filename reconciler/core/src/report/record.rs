@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::group::{self, Group};
 use super::ink::Markdown;
 use super::markdown::{ages, full_report};
+use super::noun::Noun;
 use super::page::{self, Block};
 use super::section::{counted_steps, folded_steps, never_cut_blocks};
 use super::view::View;
@@ -199,10 +200,11 @@ fn verdict(hosts: &[Told<'_>]) -> (String, State) {
         let line = "No host is known that this concerns, so what became of it is not known";
         return (line.to_owned(), State::Failure);
     }
+    let noun = Noun::of(hosts.iter().map(|it| it.host.executor));
     if hosts.iter().all(Told::is_done) {
         let line = format!(
             "Done on {}: {} done, nothing is held",
-            all(hosts.len()),
+            all(hosts.len(), noun),
             count(done, "step")
         );
         return (line, State::Success);
@@ -210,7 +212,7 @@ fn verdict(hosts: &[Told<'_>]) -> (String, State) {
     let at = number(|it| it.reached == Reached::At);
     let mut line = format!(
         "Adopted on {at} of {}: {} done",
-        count(hosts.len(), "host"),
+        noun.counted(hosts.len()),
         count(done, "step")
     );
     let (undone, held) = (sum(|it| it.undone.len()), sum(|it| it.held.len()));
@@ -245,10 +247,10 @@ fn verdict(hosts: &[Told<'_>]) -> (String, State) {
     (line, state)
 }
 
-fn all(hosts: usize) -> String {
+fn all(hosts: usize, noun: Noun) -> String {
     match hosts {
-        1 => "the one host".to_owned(),
-        _ => format!("all {hosts} hosts"),
+        1 => format!("the one {}", noun.one),
+        _ => format!("all {}", noun.counted(hosts)),
     }
 }
 
@@ -311,16 +313,15 @@ fn blocks(
         never_cut_blocks(&group, &mut blocks);
         release_blocks(host.releases, &mut blocks);
         let done: Vec<&Step> = host.done.iter().map(|it| &**it).collect();
-        let each = if group.only().is_some() {
-            "Done"
-        } else {
-            "Done, on each host"
+        let each = match group.only() {
+            Some(_) => "Done".to_owned(),
+            None => format!("Done, on each {}", group.noun().one),
         };
         used += page::length(&blocks[from..]);
         let text = match how {
-            Done::Listed => folded_steps(each, &done, room.checked_sub(used)?)?,
+            Done::Listed => folded_steps(&each, &done, room.checked_sub(used)?)?,
             Done::Counted if done.is_empty() => String::new(),
-            Done::Counted => format!("\n{}", counted_steps(each, &done)),
+            Done::Counted => format!("\n{}", counted_steps(&each, &done)),
         };
         used += text.len();
         blocks.push(Block::body(text));

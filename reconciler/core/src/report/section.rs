@@ -163,7 +163,7 @@ fn items(group: &Group<'_, '_>, place: usize, why: impl Fn(&mut String), blocks:
         for view in &group.views {
             if text.len() > IDS_IN_ITEM {
                 blocks.push(Block::body(std::mem::take(&mut text)));
-                let _ = writeln!(text, "{sentence}, on further hosts:");
+                let _ = writeln!(text, "{sentence}, on further {}:", group.noun().many);
             }
             text.push_str("  - ");
             escape::executor(&mut text, view.executor);

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::ink::Plain;
+use super::noun::Noun;
 use super::view::{self, Counts, View};
 use super::{Host, attention_first, escape};
 use crate::commit::CommitId;
@@ -39,7 +40,8 @@ fn line(views: &[View<'_>]) -> String {
     let mut out = match (unread, views.len()) {
         (_, 0) => "no host was planned for".to_owned(),
         (unread, hosts) if unread == hosts => {
-            "the host could not be read, so nothing is planned".to_owned()
+            let noun = Noun::of(views.iter().map(|it| it.executor)).one;
+            format!("the {noun} could not be read, so nothing is planned")
         }
         _ => match counts.steps() {
             0 => "nothing to change".to_owned(),

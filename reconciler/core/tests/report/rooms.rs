@@ -177,9 +177,15 @@ fn equal_plans_are_folded_within_a_room_and_not_across_rooms() {
     let (one, two, host) = (pve("pve1"), pve("pve2"), world.plan());
     let hosts = [one.host(None), two.host(None), host.host(None)];
     let page = commented(Audience::Team, &hosts).pages.concat();
-    assert!(page.contains("`guests/pve1`, `guests/pve2`\n"), "{page}");
+    assert!(
+        page.contains("### 2 hypervisors alike: `guests/pve1`, `guests/pve2`\n"),
+        "{page}"
+    );
     assert!(page.contains("\n### `host/devvm`\n"), "{page}");
-    assert!(page.contains("on each host: 1 step for 1 guest<"), "{page}");
+    assert!(
+        page.contains("on each hypervisor: 1 step for 1 guest<"),
+        "{page}"
+    );
     assert!(page.contains(": 2 steps for 1 person<"), "{page}");
 }
 

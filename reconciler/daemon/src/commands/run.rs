@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use muster_core::executor::Kind;
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::{CommandError, Common, now};
 use crate::bot::{self, Hints};
 use crate::cycle::chain;
 use crate::daemon::loops::{self, Begin as Anew, ExecutorLoop};
 use crate::daemon::{
-    Cycle, Ended, Event, Health, Knock, Pace, Pulse, Pulsing, Silent, Summary, Supervisor, Systemd,
-    Why, trouble,
+    Cycle, Ears, Ended, Health, Knock, Pace, Pulse, Pulsing, Silent, Summary, Supervisor, Systemd,
+    Why, ears, trouble,
 };
 use crate::executors::{AssembleError, Console, Locked, OpenedExecutor, Worker, host};
 use crate::exit;
@@ -79,9 +78,6 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, CommandError> {
         |settings: &Settings, state: &StateDir, hints| bot::assemble(settings, state, hints, now);
     run_with(args, common, Parts { agent, bot })
 }
-
-/// Where a loop hears what happens outside.
-type Ears = (UnboundedSender<Event>, UnboundedReceiver<Event>);
 
 /// The bot of this process, before it turns: its first cycle, and how to make another.
 struct Bot {
@@ -147,11 +143,8 @@ where
         .enable_all()
         .build()
         .map_err(CommandError::Runtime)?;
-    let ears: Vec<Ears> = executors
-        .iter()
-        .map(|_| mpsc::unbounded_channel())
-        .collect();
-    let bot_ears = mpsc::unbounded_channel();
+    let bot_ears = ears();
+    let ears: Vec<Ears> = executors.iter().map(|_| ears()).collect();
     let senders: Vec<_> = ears
         .iter()
         .chain([&bot_ears])

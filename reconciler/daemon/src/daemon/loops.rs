@@ -355,13 +355,13 @@ impl Loops {
     }
 
     /// Whether nothing is left to wait for.
-    fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         let ended = |it: &AtWork| it.board.ended.load(Ordering::Acquire);
         self.all.iter().all(|it| ended(it) || it.hangs) && self.all.iter().any(ended)
     }
 
     /// How they are, in one line.
-    fn line(&self) -> String {
+    pub fn line(&self) -> String {
         let of = |it: &AtWork| match &it.trouble {
             Some(trouble) => format!("{}: {}", it.executor, trouble.why),
             None => format!("{}: {}", it.executor, it.board.said().line),

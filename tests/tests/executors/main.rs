@@ -1,0 +1,825 @@
+//! The accounts of a host and the guests of a hypervisor, kept by two executors of one state repository. Each scenario ends
+//! with a cycle that changes nothing.
+
+mod loops;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use muster::cycle::{Inventory, Summary};
+use muster_core::commit::CommitId;
+use muster_core::executor::Executor;
+use muster_core::fleet;
+use muster_core::forge::StatusState;
+use muster_core::gate::Reason;
+use muster_core::guests::action::Action;
+use muster_core::journal::{Entry, StepResult};
+use muster_core::release::statement::Statement;
+use muster_core::release::{Code, ObjectKind};
+use muster_core::rooms::Policy;
+use muster_core::step::Step;
+use muster_core::time::{Date, Time};
+use muster_core::world::Files;
+use muster_core::{guests, ledger};
+use muster_sim::{Fuse, Repository, Sim, SimHost, SimHypervisor, Timing};
+use muster_tests::oracle;
+use muster_tests::signer::{self, Signer};
+use muster_tests::story::noon;
+use muster_tests::town::{STALE, Town};
+
+const DEVVM: &str = "devvm";
+const PVE1: &str = "guests/pve1";
+
+const ANN: &str = "users:\n  ann: {authentik_user: a.nn, k8s_user: ann-k, tier: power-user}\n";
+const ANN_ADMIN: &str = "users:\n  ann: {authentik_user: a.nn, k8s_user: ann-k, tier: admin}\n";
+const EMO: &str = "  emo: {authentik_user: e.mo, k8s_user: emo-k, tier: power-user}\n";
+
+const CALM: &str = "guests:\n  104: {run: running}\n  web: {run: stopped}\n";
+const MOVED: &str =
+    "guests:\n  104: {run: stopped}\n  old: {destroy: true}\n  web: {run: running}\n";
+
+fn start() -> Time {
+    noon(Date::constant(2026, 11, 22))
+}
+
+fn files(roster: &str, guests: &str) -> Files {
+    [("roster.yaml", roster), ("guests/pve1.yaml", guests)]
+        .map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()))
+        .into()
+}
+
+fn furnish(hypervisor: &mut SimHypervisor) {
+    hypervisor.add_guest("104", true, "m-104");
+    hypervisor.add_guest("old", true, "m-old");
+    hypervisor.add_guest("stranger", true, "m-stranger");
+    hypervisor.add_guest("web", false, "m-web");
+}
+
+/// A town in which both are through with what there is, and trust opal and olga.
+fn settled() -> Town {
+    let mut town = Town::new(files(ANN, CALM), &[DEVVM, PVE1], start());
+    town.drift = false;
+    town.houses[PVE1].sim.with(|it| furnish(&mut it.hypervisor));
+    for house in town.houses.values() {
+        let root = signer::root(1, &["opal", "olga"]);
+        house.sim.with(|it| it.trust = Some(root));
+    }
+    town.hosts();
+    town.pass(60);
+    town.hosts();
+    is_still(&mut town);
+    town
+}
+
+/// One more cycle of each changes nothing, neither in the world nor in what is known of it.
+fn is_still(town: &mut Town) {
+    let now = town.now;
+    for (name, house) in &mut town.houses {
+        let look = |sim: &Sim| {
+            sim.with(|it| {
+                (
+                    it.host.clone(),
+                    it.hypervisor.clone(),
+                    it.journal.clone(),
+                    it.told.clone(),
+                )
+            })
+        };
+        let before = look(&house.sim);
+        let again = house
+            .sim
+            .cycle_telling(&mut house.memory, &house.policy, now, Inventory::Current)
+            .expect("a cycle");
+        assert!(again.is_quiet(), "{name}: {again:?}");
+        assert!(look(&house.sim) == before, "{name} changed something");
+        house
+            .sim
+            .with(|it| oracle::released(it, &house.policy))
+            .unwrap_or_else(|why| panic!("{name}: {why}"));
+    }
+}
+
+/// What waits for a signature, and its words.
+fn waiting(town: &Town, name: &str) -> Vec<Arc<Step>> {
+    let house = &town.houses[name];
+    let summary = house
+        .sim
+        .fork()
+        .cycle(&house.policy, town.now)
+        .expect("a cycle");
+    pending(&summary)
+}
+
+fn pending(summary: &Summary) -> Vec<Arc<Step>> {
+    summary
+        .held
+        .iter()
+        .filter(|it| it.reason == Reason::PendingSignature)
+        .map(|it| Arc::clone(&it.step))
+        .collect()
+}
+
+fn words(steps: &[Arc<Step>]) -> Vec<String> {
+    steps.iter().map(|it| it.words()).collect()
+}
+
+/// Opal and olga sign, and push what they signed.
+fn sign(town: &Town, statement: &Statement) {
+    for name in ["opal", "olga"] {
+        let (tag, raw) = Signer::named(name).release(statement);
+        town.origin
+            .with(|it| it.push_tag(&tag, ObjectKind::Tag, raw));
+    }
+}
+
+/// Why releases were refused there, in order.
+fn refusals(town: &Town, name: &str) -> Vec<Code> {
+    let facts = town.houses[name].sim.facts();
+    facts.refused.iter().map(|it| it.code).collect()
+}
+
+fn has_guest(town: &Town, guest: &str) -> bool {
+    town.houses[PVE1]
+        .sim
+        .with(|it| it.hypervisor.guests.contains_key(guest))
+}
+
+fn can_sudo(town: &Town, user: &str) -> bool {
+    town.houses[DEVVM]
+        .sim
+        .with(|it| it.host.groups["sudo"].1.contains(user))
+}
+
+/// A town in which ann is to administer and a guest is to end, so that one step waits on each.
+fn both_wait() -> Town {
+    let mut town = settled();
+    town.origin.with(|it| {
+        it.commit(
+            "main",
+            files(ANN_ADMIN, &format!("{CALM}  old: {{destroy: true}}\n")),
+        )
+    });
+    town.pass(60);
+    town.hosts();
+    assert_eq!(
+        words(&waiting(&town, DEVVM)),
+        [
+            "group.join ann gid=998 group=docker",
+            "group.join ann gid=27 group=sudo",
+            "admins.add ann key=ann"
+        ]
+    );
+    assert_eq!(
+        words(&waiting(&town, PVE1)),
+        ["guest.destroy old made=m-old"]
+    );
+    town
+}
+
+fn statement(town: &Town, on: &[&str], nonce: u8) -> Statement {
+    let commit = town.origin.with(|it| it.head()).expect("main");
+    let steps: Vec<(String, Vec<Arc<Step>>)> = on
+        .iter()
+        .map(|name| (Executor::from_pin(name).to_string(), waiting(town, name)))
+        .collect();
+    let blocks: Vec<(&str, &[Arc<Step>])> = steps
+        .iter()
+        .map(|(executor, steps)| (executor.as_str(), steps.as_slice()))
+        .collect();
+    signer::statement_on(&blocks, &commit, nonce, town.now)
+}
+
+#[test]
+fn one_release_for_two_executors_runs_once_on_each() {
+    let mut town = both_wait();
+    let release = statement(&town, &[DEVVM, PVE1], 1);
+    assert!(
+        release.render().contains("on guests/pve1"),
+        "{}",
+        release.render()
+    );
+    assert!(
+        release.render().contains("on host/devvm"),
+        "{}",
+        release.render()
+    );
+    sign(&town, &release);
+    town.pass(30);
+    town.hosts();
+    assert!(can_sudo(&town, "ann") && !has_guest(&town, "old"));
+    assert!(has_guest(&town, "stranger"), "nobody asked for its end");
+    for name in [DEVVM, PVE1] {
+        let facts = town.houses[name].sim.facts();
+        let claim = &facts.claims[&release.nonce];
+        assert!(claim.finished, "{name}: {claim:?}");
+        let own: Vec<_> = release.blocks[&Executor::from_pin(name).to_string()]
+            .iter()
+            .map(|it| it.id)
+            .collect();
+        assert_eq!(
+            claim.steps.keys().copied().collect::<Vec<_>>(),
+            own,
+            "{name}"
+        );
+        assert_eq!(refusals(&town, name), []);
+    }
+    is_still(&mut town);
+
+    // The same is asked for once more, and somebody signs it with the nonce that was used.
+    town.houses[DEVVM].sim.with(|it| {
+        let members = &mut it.host.groups.get_mut("sudo").expect("a group").1;
+        members.clear();
+    });
+    town.houses[PVE1]
+        .sim
+        .with(|it| it.hypervisor.add_guest("old", true, "m-old"));
+    town.pass(30);
+    town.hosts();
+    assert_eq!(waiting(&town, DEVVM).len() + waiting(&town, PVE1).len(), 2);
+    sign(&town, &statement(&town, &[DEVVM, PVE1], 1));
+    town.pass(30);
+    town.hosts();
+    for name in [DEVVM, PVE1] {
+        assert_eq!(refusals(&town, name), [Code::Replay], "{name}");
+        assert_eq!(waiting(&town, name).len(), 1, "{name}");
+    }
+    assert!(!can_sudo(&town, "ann") && has_guest(&town, "old"));
+    is_still(&mut town);
+}
+
+#[test]
+fn a_release_of_one_leaves_the_other_held_and_its_nonce_free() {
+    for (one, other) in [(DEVVM, PVE1), (PVE1, DEVVM)] {
+        let mut town = both_wait();
+        sign(&town, &statement(&town, &[one], 1));
+        town.pass(30);
+        town.hosts();
+        assert_eq!(waiting(&town, one), []);
+        assert_ne!(waiting(&town, other), [], "{other}");
+        assert_eq!(town.houses[other].sim.facts().claims.len(), 0);
+        is_still(&mut town);
+
+        sign(&town, &statement(&town, &[other], 1));
+        town.pass(30);
+        town.hosts();
+        assert_eq!(waiting(&town, other), []);
+        for name in [one, other] {
+            assert_eq!(town.houses[name].sim.facts().claims.len(), 1, "{name}");
+        }
+        assert!(can_sudo(&town, "ann") && !has_guest(&town, "old"));
+        is_still(&mut town);
+    }
+}
+
+#[test]
+fn each_ledger_is_kept_under_its_own_ref_and_is_nobody_elses() {
+    let mut town = both_wait();
+    let (host, guests) = (Executor::from_pin(DEVVM), Executor::from_pin(PVE1));
+    assert_eq!(host.ledger_ref(), "refs/muster/host/devvm");
+    assert_eq!(guests.ledger_ref(), "refs/muster/guests/pve1");
+    let kept = |name: &str| town.houses[name].sim.with(|it| it.ledger.clone());
+    let (of_host, of_guests) = (kept(DEVVM), kept(PVE1));
+    for (executor, own, foreign) in [
+        (&host, &of_host, &of_guests),
+        (&guests, &of_guests, &of_host),
+    ] {
+        assert_eq!(ledger::facts(own).expect("its own").0.executor, *executor);
+        let told = fleet::Told::read(executor, own).expect("its own");
+        assert_eq!(told.policy.executor(), executor);
+        assert!(fleet::Told::read(executor, foreign).is_err(), "{executor}");
+        // Neither a pin alone nor an inventory alone makes it the other's.
+        for file in ["state.json", "inventory.json", "policy.json", "held.json"] {
+            let mut mixed = own.clone();
+            mixed.insert(file.to_owned(), foreign[file].clone());
+            assert!(
+                fleet::Told::read(executor, &mixed).is_err(),
+                "{executor} with {file}"
+            );
+        }
+    }
+    assert!(!of_guests.keys().any(|it| it.starts_with("people/")));
+    is_still(&mut town);
+}
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/executors")
+}
+
+fn check(name: &str, text: &str) {
+    let path = golden().join(name);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(golden()).expect("a directory");
+        fs::write(&path, text).expect("a file");
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        text, expected,
+        "{name} differs; UPDATE=1 accepts what is there now"
+    );
+}
+
+fn status(town: &Town, head: &CommitId) -> StatusState {
+    town.forge.with(|it| it.statuses[head].state)
+}
+
+#[test]
+fn a_proposal_about_people_and_guests_is_one_comment_and_one_status() {
+    let mut town = settled();
+    let head = town.propose(7, "move", files(&format!("{ANN_ADMIN}{EMO}"), MOVED));
+    town.turn();
+    let comment = town.comment(7);
+    check("proposed.md", &comment);
+    let destroy = waiting_of_proposal(&town);
+    assert_eq!(words(&destroy), ["guest.destroy old made=m-old"]);
+    for says in [
+        "### `guests/pve1`",
+        "### `host/devvm`",
+        "guest.destroy old made=m-old",
+        &format!(
+            "muster release propose --host guests/pve1 {}",
+            destroy[0].id
+        ),
+        "muster release propose --host devvm ",
+    ] {
+        assert!(comment.contains(says), "{says} is not in {comment}");
+    }
+    assert_eq!(status(&town, &head), StatusState::Success);
+    assert_eq!(town.forge.with(|it| it.statuses.len()), 1);
+    town.is_quiet();
+
+    town.merge(7, "move");
+    town.pass(30);
+    town.turn();
+    town.hosts();
+    town.turn();
+    check("merged.md", &town.comment(7));
+    town.is_quiet();
+
+    sign(&town, &statement(&town, &[DEVVM, PVE1], 1));
+    town.pass(30);
+    town.hosts();
+    town.turn();
+    check("released.md", &town.comment(7));
+    town.is_quiet();
+    is_still(&mut town);
+}
+
+/// What would wait on the hypervisor if the proposal were merged.
+fn waiting_of_proposal(town: &Town) -> Vec<Arc<Step>> {
+    let house = &town.houses[PVE1];
+    let sim = house.sim.fork();
+    sim.with(|it| {
+        it.repository = town.origin.with(|origin| origin.clone());
+        it.repository.land("move");
+    });
+    pending(&sim.cycle(&house.policy, town.now).expect("a cycle"))
+}
+
+#[test]
+fn with_many_people_and_guests_the_comment_counts_both() {
+    let mut town = settled();
+    let people: String = (0..20)
+        .map(|i| format!("  u{i}: {{authentik_user: u.{i}, k8s_user: u{i}-k, tier: power-user}}\n"))
+        .collect();
+    let guests: Vec<String> = (1000..2500).map(|it| it.to_string()).collect();
+    town.houses[PVE1].sim.with(|it| {
+        for name in &guests {
+            it.hypervisor.add_guest(name, false, &format!("m-{name}"));
+        }
+    });
+    town.hosts();
+    let rows: String = guests
+        .iter()
+        .map(|it| format!("  {it}: {{run: running}}\n"))
+        .collect();
+    town.propose(
+        7,
+        "many",
+        files(&format!("{ANN}{people}"), &format!("{CALM}{rows}")),
+    );
+    town.turn();
+    let comment = town.comment(7);
+    let line = comment.lines().find(|it| it.contains("create 20 accounts"));
+    let line = line.unwrap_or_else(|| panic!("{comment}"));
+    assert!(line.contains("start 1500 guests"), "{line}");
+    assert!(
+        line.ends_with(" steps for 20 people and 1500 guests)"),
+        "{line}"
+    );
+    assert!(
+        comment.contains("### 2 executors, nothing held"),
+        "{comment}"
+    );
+    town.is_quiet();
+}
+
+/// What each adopted, and what it looked at in vain.
+fn adopted(town: &Town, name: &str) -> (CommitId, Option<CommitId>) {
+    let facts = town.houses[name].sim.facts();
+    (facts.adopted, facts.attempted.map(|it| it.commit))
+}
+
+#[test]
+fn an_error_stops_those_whose_file_it_is_in_and_nobody_else() {
+    const BAD_GUESTS: &str = "guests:\n  104: {run: maybe}\n";
+    const BAD_HOST: &str = "admits: [king]\n";
+    let file = |path: &str, text: &str| (path.to_owned(), text.as_bytes().to_vec());
+    for (path, text, stopped) in [
+        ("guests/pve1.yaml", BAD_GUESTS, Some(PVE1)),
+        ("guests/pve1.yml", CALM, Some(PVE1)),
+        ("Guests/PVE1.yaml", CALM, Some(PVE1)),
+        ("guests/pve2.yaml", BAD_GUESTS, None),
+        ("guests/pve2.yml", CALM, None),
+        ("hosts/devvm.yaml", BAD_HOST, Some(DEVVM)),
+        ("hosts/other.yaml", BAD_HOST, None),
+    ] {
+        let mut town = settled();
+        let before = town.origin.with(|it| it.head()).expect("main");
+        // Something else for each to do, which only those who adopt it do.
+        let mut changed = files(&format!("{ANN}{EMO}"), &CALM.replace("running", "stopped"));
+        changed.extend([file(path, text)]);
+        let head = town.propose(8, "bad", changed);
+        town.turn();
+        let expected = match path {
+            "guests/pve2.yaml" | "guests/pve2.yml" => StatusState::Success,
+            _ => StatusState::Failure,
+        };
+        assert_eq!(
+            status(&town, &head),
+            expected,
+            "{path}: {}",
+            town.comment(8)
+        );
+        assert!(
+            town.comment(8).contains(path) || expected == StatusState::Success,
+            "{path}"
+        );
+        town.is_quiet();
+
+        let commit = town.merge(8, "bad");
+        town.pass(30);
+        town.hosts();
+        for name in [DEVVM, PVE1] {
+            let expected = match stopped == Some(name) {
+                true => (before.clone(), Some(commit.clone())),
+                false => (commit.clone(), None),
+            };
+            assert_eq!(adopted(&town, name), expected, "{path}: {name}");
+        }
+        let emo = town.houses[DEVVM]
+            .sim
+            .with(|it| it.host.accounts.contains_key("emo"));
+        assert_eq!(emo, stopped != Some(DEVVM), "{path}");
+        let runs = town.houses[PVE1]
+            .sim
+            .with(|it| it.hypervisor.guests["104"].running);
+        assert_eq!(runs, stopped == Some(PVE1), "{path}");
+        // The bot says in its log that the protected branch is not right.
+        let turn = |town: &mut Town| town.turn_of(0, &[]).expect("a turn").warnings.len();
+        let warns = usize::from(expected == StatusState::Failure);
+        assert_eq!(turn(&mut town), warns, "{path}");
+        let comment = town.comment(8);
+        assert_eq!(
+            comment.contains("refused it"),
+            stopped.is_some(),
+            "{path}: {comment}"
+        );
+        let changes = town.forge.with(|it| it.changes);
+        assert_eq!(turn(&mut town), warns, "{path}");
+        assert_eq!(
+            town.forge.with(|it| it.changes),
+            changes,
+            "{path}: a second turn"
+        );
+        is_still(&mut town);
+    }
+}
+
+#[test]
+fn a_hypervisor_that_cannot_be_read_or_heard_of_makes_the_proposal_red_under_its_name() {
+    let mut town = settled();
+    town.houses[PVE1]
+        .sim
+        .with(|it| it.hypervisor.silent = Some("the token was refused".to_owned()));
+    town.pass(30);
+    town.hosts();
+    let head = town.propose(9, "onboard-emo", files(&format!("{ANN}{EMO}"), MOVED));
+    town.turn();
+    check("unread.md", &town.comment(9));
+    assert_eq!(status(&town, &head), StatusState::Failure);
+    town.is_quiet();
+    is_still(&mut town);
+    town.houses.get_mut(PVE1).expect("a house").linked = false;
+    town.pass(i64::from(STALE) + 1);
+    town.hosts();
+    town.turn();
+    check("stale.md", &town.comment(9));
+    town.is_quiet();
+    is_still(&mut town);
+}
+
+const GOLDENS: [&str; 5] = [
+    "merged.md",
+    "proposed.md",
+    "released.md",
+    "stale.md",
+    "unread.md",
+];
+
+#[test]
+fn every_golden_file_belongs_to_a_story() {
+    let mut there: Vec<String> = fs::read_dir(golden())
+        .expect("a directory")
+        .map(|it| {
+            it.expect("a file")
+                .file_name()
+                .into_string()
+                .expect("a name")
+        })
+        .collect();
+    there.sort();
+    assert_eq!(there, GOLDENS);
+}
+
+/// The policy of the hypervisor alone.
+fn of_pve1() -> Policy {
+    guests::policy::Policy::new(Executor::from_pin(PVE1)).into()
+}
+
+/// A hypervisor that is through with what there is.
+fn lived_in() -> Sim {
+    let mut repository = Repository::default();
+    repository.commit("main", files("users: {}\n", CALM));
+    let sim = Sim::new(repository, SimHost::debian(), PVE1, start());
+    sim.with(|it| {
+        furnish(&mut it.hypervisor);
+        it.trust = Some(signer::root(1, &["opal", "olga"]));
+    });
+    settle(&sim);
+    sim
+}
+
+/// The turning points of guests' lives, each as a world in which the next cycle has that to do.
+fn turning_points() -> [(&'static str, Sim); 5] {
+    let with = |guests: &str| {
+        let sim = lived_in();
+        sim.with(|it| it.repository.commit("main", files("users: {}\n", guests)));
+        sim
+    };
+    let starting = with(&CALM.replace("stopped", "running"));
+    let moving = with(MOVED);
+
+    let destroying = with(MOVED);
+    release(&destroying);
+
+    // Nothing of it is adopted.
+    let refused = with("guests: 7\n");
+
+    let proposing = lived_in();
+    proposing.with(|it| it.repository.commit("move", files("users: {}\n", MOVED)));
+    [
+        ("starting", starting),
+        ("moving", moving),
+        ("destroying", destroying),
+        ("refused", refused),
+        ("proposing", proposing),
+    ]
+}
+
+/// One more cycle, after which what it held is released.
+fn release(sim: &Sim) {
+    let steps = pending(&sim.cycle(&of_pve1(), start()).expect("a cycle"));
+    assert_ne!(steps, []);
+    let commit = sim.facts().adopted;
+    let statement = signer::statement_on(&[(PVE1, &steps)], &commit, 1, start());
+    for name in ["opal", "olga"] {
+        let (tag, raw) = Signer::named(name).release(&statement);
+        sim.with(|it| it.repository.push_tag(&tag, ObjectKind::Tag, raw));
+    }
+}
+
+/// Runs cycles until one is quiet and nothing waits for its next try; the one after it changes nothing.
+fn settle(sim: &Sim) {
+    for tries in 0..8 {
+        let cycle = sim.cycle(&of_pve1(), start().plus(tries * 240));
+        let retries = |it: &Summary| it.held.iter().any(|it| it.reason.code() == "retry");
+        if cycle.is_ok_and(|it| it.is_quiet() && !retries(&it)) {
+            let before =
+                sim.with(|it| (it.hypervisor.clone(), it.journal.clone(), it.ledger.clone()));
+            let again = sim.cycle(&of_pve1(), start().plus(tries * 240));
+            assert!(again.expect("a cycle").is_quiet());
+            let after =
+                sim.with(|it| (it.hypervisor.clone(), it.journal.clone(), it.ledger.clone()));
+            assert!(
+                before == after,
+                "a cycle with nothing to do changed something"
+            );
+            return;
+        }
+    }
+    panic!("it does not come to rest");
+}
+
+/// How it ended, apart from how often it was told so.
+fn outcome(sim: &Sim) -> (SimHypervisor, CommitId, Option<CommitId>, usize, Vec<bool>) {
+    let facts = sim.facts();
+    let held = sim
+        .cycle(&of_pve1(), start().plus(3_600))
+        .expect("a cycle")
+        .held;
+    let mut hypervisor = sim.with(|it| it.hypervisor.clone());
+    hypervisor.did.sort_by_key(|it| it.guest().to_owned());
+    let finished = facts.claims.values().map(|it| it.finished);
+    (
+        hypervisor,
+        facts.adopted,
+        facts.attempted.map(|it| it.commit),
+        held.len(),
+        finished.collect(),
+    )
+}
+
+/// Nothing in doubt, nothing done twice, nothing done without an intent before it.
+fn assert_sound(sim: &Sim, what: &str) {
+    let memory = sim.boot();
+    assert_eq!(memory.replayed.open, None, "{what}: a batch in doubt");
+    assert!(memory.facts().needs_operator.is_empty(), "{what}");
+    sim.with(|it| {
+        oracle::released(it, &of_pve1()).unwrap_or_else(|why| panic!("{what}: {why}"));
+        let did = &it.hypervisor.did;
+        let twice = (1..did.len()).find(|at| did[..*at].contains(&did[*at]));
+        assert_eq!(twice.map(|at| &did[at]), None, "{what}: done twice");
+        let mut open = Vec::new();
+        let mut done = BTreeSet::new();
+        for entry in &it.journal {
+            match entry {
+                Entry::Intended { steps, .. } => open.clone_from(steps),
+                Entry::Outcome { results, .. } => {
+                    for (step, result) in open.drain(..).zip(results) {
+                        let again = *result == StepResult::Done && !done.insert(step.id);
+                        assert!(!again, "{what}: {} is done twice", step.words());
+                    }
+                }
+                _ => {}
+            }
+        }
+    });
+}
+
+fn blow_at(sim: &Sim, at: usize, timing: Timing) {
+    sim.with(|it| {
+        it.fuse = Fuse {
+            effects: 0,
+            blow: Some((at, timing)),
+        }
+    });
+}
+
+/// Each world in which the power went out in a cycle of `fresh`, and where.
+fn crashed(fresh: &Sim) -> Vec<(String, Sim)> {
+    let mut worlds = Vec::new();
+    for timing in [Timing::Before, Timing::After] {
+        for at in 0.. {
+            let sim = fresh.fork();
+            blow_at(&sim, at, timing);
+            let survived = sim
+                .cycle(&of_pve1(), start())
+                .is_ok_and(|it| it.warnings.is_empty());
+            let effects = sim.with(|it| it.fuse.effects);
+            sim.with(|it| it.fuse = Fuse::default());
+            if survived && effects <= at {
+                break;
+            }
+            worlds.push((format!("{timing:?} effect {at}"), sim));
+        }
+    }
+    worlds
+}
+
+#[test]
+fn a_crash_at_any_effect_changes_nothing_about_the_end_of_guests() {
+    let mut points = 0;
+    for (name, fresh) in turning_points() {
+        let calm = fresh.fork();
+        settle(&calm);
+        assert_sound(&calm, name);
+        let expected = outcome(&calm);
+        for (first, once) in crashed(&fresh) {
+            points += 1;
+            let sim = once.fork();
+            settle(&sim);
+            let what = format!("{name}, {first}");
+            assert_sound(&sim, &what);
+            assert_eq!(outcome(&sim), expected, "{what}");
+            if first.starts_with("Before") {
+                continue;
+            }
+            for (second, sim) in crashed(&once) {
+                points += 1;
+                settle(&sim);
+                let what = format!("{what}, then {second}");
+                assert_sound(&sim, &what);
+                assert_eq!(outcome(&sim), expected, "{what}");
+            }
+        }
+    }
+    assert!(points > 200, "effects got lost: {points}");
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_lets_nothing_happen_to_guests() {
+    for (name, fresh) in turning_points() {
+        let before = fresh.with(|it| it.hypervisor.clone());
+        blow_at(&fresh, 0, Timing::Before);
+        let result = fresh.cycle(&of_pve1(), start());
+        assert!(name == "proposing" || result.is_err(), "{name}: {result:?}");
+        assert_eq!(fresh.with(|it| it.hypervisor.clone()), before, "{name}");
+    }
+}
+
+/// Numbers that are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn throw(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+#[test]
+fn whatever_happens_to_both_each_does_what_it_may_and_comes_to_rest() {
+    let mut ended = 0;
+    for seed in 1..=10 {
+        let mut dice = Dice(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed));
+        let mut town = settled();
+        for nonce in 1..=6 {
+            let roster = [ANN, ANN_ADMIN, "users: {}\n"][dice.throw(3) as usize];
+            let emo = ["", EMO][dice.throw(2) as usize];
+            let roster = if roster.starts_with("users: {}") {
+                roster.to_owned()
+            } else {
+                format!("{roster}{emo}")
+            };
+            let guests = [
+                CALM,
+                MOVED,
+                "guests: {}\n",
+                "guests: {web: {destroy: true}}\n",
+                "guests: 7\n",
+            ][dice.throw(5) as usize];
+            town.origin
+                .with(|it| it.commit("main", files(&roster, guests)));
+            let name = [DEVVM, PVE1][dice.throw(2) as usize];
+            match dice.throw(6) {
+                0 => town.houses[PVE1].sim.with(|it| {
+                    it.hypervisor.silent = Some("it is away".to_owned());
+                }),
+                1 => town.houses[PVE1].sim.with(|it| {
+                    for guest in it.hypervisor.guests.values_mut() {
+                        guest.running = !guest.running;
+                    }
+                }),
+                2 => interrupt(&mut town, name, dice.throw(12) as usize),
+                3 => sign_waiting(&mut town, &[name], nonce),
+                _ => sign_waiting(&mut town, &[DEVVM, PVE1], nonce),
+            }
+            town.pass(3_600);
+            town.hosts();
+            town.houses[PVE1].sim.with(|it| it.hypervisor.silent = None);
+            for _ in 0..3 {
+                town.pass(3_600);
+                town.hosts();
+            }
+            is_still(&mut town);
+        }
+        ended += town.houses[PVE1].sim.with(|it| {
+            let ends = |it: &&Action| matches!(it, Action::DestroyGuest { .. });
+            it.hypervisor.did.iter().filter(ends).count()
+        });
+        assert!(has_guest(&town, "stranger"), "nobody asked for its end");
+    }
+    assert!(ended > 3, "hardly anything was released: {ended}");
+}
+
+/// Both see what was committed, and those two sign what waits there.
+fn sign_waiting(town: &mut Town, on: &[&str], nonce: u8) {
+    town.hosts();
+    sign(town, &statement(town, on, nonce));
+}
+
+/// The power goes out in a cycle of one of them, which starts anew.
+fn interrupt(town: &mut Town, name: &str, at: usize) {
+    let repository = town.origin.with(|it| it.clone());
+    let now = town.now;
+    let house = town.houses.get_mut(name).expect("a house");
+    house.sim.with(|it| it.repository = repository);
+    blow_at(&house.sim, at, Timing::After);
+    let _ = house.sim.cycle(&house.policy, now);
+    house.sim.with(|it| it.fuse = Fuse::default());
+    house.memory = house.sim.boot();
+}
