@@ -16,7 +16,7 @@ pub fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// A set of bytes; whether one is in it costs one look.
+/// A set of bytes, as a table: membership is one lookup.
 #[derive(Debug)]
 pub(crate) struct ByteSet([bool; 256]);
 
@@ -64,7 +64,7 @@ impl ByteSet {
 
 /// The places of `count` names in the order of the names; of equal ones the first comes first.
 pub(crate) fn places_in_order<N: AsRef<[u8]>>(count: usize, name: impl Fn(u32) -> N) -> Vec<u32> {
-    // The first letters travel with the place: comparing them needs no look into memory far away.
+    // The first 16 bytes are kept beside the place, so that most comparisons need not follow a pointer to the name.
     let prefix = |name: &[u8]| {
         let mut letters = [0; 16];
         let length = name.len().min(16);
@@ -75,7 +75,7 @@ pub(crate) fn places_in_order<N: AsRef<[u8]>>(count: usize, name: impl Fn(u32) -
         .take(count)
         .map(|place| (prefix(name(place).as_ref()), place))
         .collect();
-    // Names come in order, or in stretches that are: a stable sort finds those.
+    // Names mostly come in sorted runs, which a stable (merge) sort makes use of.
     keyed.sort_by(|a, b| {
         let rest = || name(a.1).as_ref().cmp(name(b.1).as_ref());
         a.0.cmp(&b.0).then_with(rest)

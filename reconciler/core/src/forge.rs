@@ -10,8 +10,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::commit::CommitId;
-use crate::report::FORGE_LIMIT;
 use crate::time::Time;
+
+/// What a hosted forge takes in one comment, in characters.
+pub const FORGE_LIMIT: usize = 65_536;
 
 // ── what is read ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

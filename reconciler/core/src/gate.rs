@@ -15,7 +15,7 @@ use crate::limits::{Bound, Bounds, Over};
 use crate::plan::{Plan, PlannedStep};
 use crate::price::{Class, Price, Takes};
 use crate::release::Nonce;
-use crate::release::admit::Claimed;
+use crate::release::claim::Claimed;
 use crate::rooms::{Blocked, Material};
 use crate::sheet::Hold;
 use crate::step::Step;

@@ -1,20 +1,20 @@
-//! Names looked up in the order of a map: beside one that is gone through, rather than from its root each time.
+//! Merge join: names that come in the order of a sorted map are looked up by walking the map once, not by a search for each.
 
 use std::collections::{BTreeMap, btree_map};
 use std::iter::Peekable;
 
-/// Finds names in a map. Asked in the order of the names, a whole map costs one walk; any other order is right, too,
-/// and costs what the map's own search costs.
+/// Looks up names in a map. Asked in sorted order, all lookups together cost one walk over the map. Any other order gives the
+/// same answers, each at the cost of an ordinary search.
 #[derive(Clone, Debug)]
 pub struct MergeJoin<'m, V> {
     map: &'m BTreeMap<String, V>,
     ahead: Peekable<btree_map::Iter<'m, String, V>>,
-    /// The last name gone past.
+    /// The last key that the walk has left behind.
     passed: Option<&'m str>,
 }
 
 impl<'m, V> MergeJoin<'m, V> {
-    /// Stands before the first name of `map`.
+    /// Begins before the first key of `map`.
     pub fn new(map: &'m BTreeMap<String, V>) -> Self {
         Self {
             map,

@@ -34,8 +34,8 @@ pub struct Price {
 }
 
 impl Price {
-    /// The same, of the class that was decided when the step was planned: where that is above what the action alone tells, it
-    /// puts root into somebody's hands there.
+    /// The same price with the class that the step got when it was planned. Where that class is above what the action alone
+    /// gives, the step makes somebody root-equivalent on that executor.
     pub fn as_planned(&mut self, class: Class) {
         if class == Class::Privileged && self.because.class() == Class::Benign {
             self.because = Because::MakesRoot;
@@ -165,7 +165,7 @@ impl Because {
     }
 }
 
-/// What losing a wrong step costs.
+/// How much harm a step can do if it is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {

@@ -31,7 +31,7 @@ pub enum State {
     NotReached,
     /// A part of it is, and the same step brings it to its end.
     Halfway(String),
-    /// It is something that the ordinary path does not finish.
+    /// It is in a state that running the step again does not bring to its end: a person has to look.
     Strange(String),
     /// It could not be read.
     Unknown(String),

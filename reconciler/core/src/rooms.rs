@@ -1,4 +1,10 @@
-//! The rooms by name: every sum over them, and the questions that the house asks, one arm a room. Nothing else names them all.
+//! The register: the only module that names every room. It has the sum types over the rooms, and each question that the spine
+//! asks of a room as a function with one arm for each.
+//!
+//! In this order: steps (actions, verbs, incarnations, notes) · what goes into a plan (policy, known facts, desired, observed, and the
+//! question to the world) · what the spine asks (draft, price, settle, say, bounds, material) · files (state repository, policy, inventory).
+//!
+//! A new room is a new variant of each sum; the compiler then lists every function that has to answer for it.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -246,6 +252,10 @@ impl fmt::Display for Blocked {
 
 /// What the administrator of an executor decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an executor has one of them: a box would save nothing"
+)]
 pub enum Policy {
     /// About accounts.
     Accounts(accounts::policy::Policy),
@@ -703,12 +713,12 @@ pub fn price(
                 .and_then(Observed::accounts)
                 .and_then(|it| it.accounts.known());
             let roots = read.map(|it| accounts::root::Roots::new(policy, it));
-            let ground = accounts::price::Ground {
+            let context = accounts::price::Context {
                 policy,
                 roots: roots.as_ref(),
                 known: known.accounts(),
             };
-            accounts::price::price(action, &ground)
+            accounts::price::price(action, &context)
         }
         Action::Guest(action) => guests::price::price(action),
     }

@@ -1,4 +1,4 @@
-//! Drafts the steps of one room. Ids are made here, and every step has a price.
+//! A sheet collects the steps that one room plans for one executor. It computes their ids, and takes no step without a price.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -71,7 +71,7 @@ pub struct Sheet<'e, A, I, B> {
 }
 
 impl<'e, A: Spell, I: fmt::Display, B> Sheet<'e, A, I, B> {
-    /// An empty one, with room for `most` steps; what is not used is never touched.
+    /// An empty one, with capacity for `most` steps.
     pub fn new(executor: &'e Executor, most: usize) -> Self {
         Self {
             executor,

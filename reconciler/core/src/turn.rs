@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// When in a cycle an action runs. Everything of one phase is one batch: one intent, one act, one outcome.
+/// When in a cycle an action runs. Everything of one turn is one batch: one intent, one act, one outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Turn {

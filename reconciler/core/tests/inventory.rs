@@ -10,7 +10,7 @@ use muster_core::accounts::observed::{
     Subject, Traces, UnitState, Units,
 };
 use muster_core::accounts::policy::{Aggregate, Policy};
-use muster_core::accounts::price::{Ground, price};
+use muster_core::accounts::price::{Context, price};
 use muster_core::accounts::root::Sources;
 use muster_core::accounts::sudoers::Sudoers;
 use muster_core::commit::CommitId;
@@ -320,13 +320,13 @@ fn a_held_step_keeps_its_time_and_cannot_be_made_to_look_like_another() {
     };
     let incarnation = Incarnation::Found { uid: 1004 };
     let policy = Policy::for_host("devvm");
-    let ground = Ground {
+    let context = Context {
         policy: &policy,
         roots: None,
         known: &Known::new(),
     };
     let held = [Held {
-        price: price(&action, &ground),
+        price: price(&action, &context),
         step: Arc::new(Step::new(&devvm(), action, incarnation)),
         reason: Reason::PendingSignature,
     }];

@@ -4,229 +4,37 @@
 
 mod act;
 mod adoption;
+pub(crate) mod ground;
 mod proposals;
 mod records;
 mod releases;
+mod trust;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use muster_core::commit::{CommitId, TagId};
-use muster_core::diagnostic::Diagnostics;
-use muster_core::facts::{Attempted, Facts, Frozen, Suspended};
-use muster_core::gate::{Approvals, Held, Verdict, judge};
-use muster_core::journal::{OutOfOrder, Replayed, StepResult};
+use muster_core::commit::CommitId;
+use muster_core::facts::Facts;
+use muster_core::gate::Approvals;
 use muster_core::ledger;
-use muster_core::plan::{self, Input, Note, Plan};
-use muster_core::release::{Code, Refusal};
-use muster_core::rooms::{self, Desired, Observed, Policy, Question};
-use muster_core::step::Step;
-use muster_core::time::{Date, Time};
-use muster_core::world::{Files, Journal, Ledger, ReportSink, Source, TrustStore, World};
+use muster_core::plan::{self, Input, Plan};
+use muster_core::release::Code;
+use muster_core::rooms::{self, Desired, Observed, Policy};
+use muster_core::time::Time;
+use muster_core::world::{Files, Journal, Ledger, ReportSink, Source, World};
 
 use self::act::{carry_out, recover};
-use self::adoption::{adopt, desired_of_adopted, heads, read_host};
-use self::proposals::{Premises, tell_proposals};
-use self::records::{Kept, Standing, commit_ledger, end_suspension, touch};
+use self::adoption::{adopt, desired_of_adopted, heads};
+use self::ground::{
+    everything, make_plan, observe, read_host, unobserved, verdict_of, world_error,
+};
+use self::proposals::tell_proposals;
+use self::records::{EndState, commit_ledger, end_suspension, touch};
+use self::trust::Trusted;
 use crate::tell;
 
+pub use ground::{CycleError, Inventory, Memory, Outside, Run, Summary, Unauthenticated, chain};
 pub use records::take_decision;
-pub(crate) use releases::{facts_of as trust_facts, is_wrong as trust_is_wrong};
-
-/// Everything outside this process that a cycle touches.
-#[derive(Debug)]
-pub struct Outside<S, W, J, L, R> {
-    /// Where people edit.
-    pub source: S,
-    /// The machine.
-    pub world: W,
-    /// The write-ahead log.
-    pub journal: J,
-    /// The git-backed state.
-    pub ledger: L,
-    /// Where reports go, if anywhere.
-    pub sink: Option<R>,
-}
-
-/// What is remembered from one cycle to the next. All of it can be lost: it is read back or worked out again.
-#[derive(Debug)]
-pub struct Memory {
-    /// The ledger folded with the journal's tail.
-    pub replayed: Replayed,
-    /// The files of the ledger as last committed.
-    ledger_files: Files,
-    /// Whose facts may differ from those files; nobody knows before the first commit, or the first look that finds none
-    /// due.
-    touched: Option<BTreeSet<String>>,
-    /// Whether an entry was written since.
-    dirty: bool,
-    /// What was decided since, in words, for the message of the next commit.
-    decided: Vec<String>,
-    /// What this process last wrote beside the facts.
-    kept: Option<Kept>,
-    desired: Option<(CommitId, Date, Desired)>,
-    told: BTreeMap<CommitId, Premises>,
-    /// Whether this process has already dropped the reports of heads that are gone.
-    pruned: bool,
-    /// Tags that were looked at.
-    seen: releases::Seen,
-}
-
-impl Memory {
-    /// Begins with what the ledger and the journal hold.
-    pub fn new(replayed: Replayed, ledger_files: Files) -> Self {
-        Self {
-            replayed,
-            // The others are never compared, so that nobody has to have read them.
-            ledger_files: ledger_files
-                .into_iter()
-                .filter(|(path, _)| ledger::is_of_facts(path))
-                .collect(),
-            touched: None,
-            dirty: true,
-            decided: Vec::new(),
-            kept: None,
-            desired: None,
-            told: BTreeMap::new(),
-            pruned: false,
-            seen: releases::Seen::default(),
-        }
-    }
-
-    /// What is known.
-    pub fn facts(&self) -> &Facts {
-        &self.replayed.facts
-    }
-}
-
-/// Why a cycle stopped, by who has to act.
-#[derive(Debug, thiserror::Error)]
-pub enum CycleError {
-    /// The next cycle may fare better.
-    #[error("{what}")]
-    World {
-        /// What did not work.
-        what: String,
-        /// Why.
-        source: Box<dyn std::error::Error>,
-    },
-    /// The adopted commit cannot be read any more; only a new commit, or another version of muster, helps.
-    #[error("the adopted commit {commit} is not valid for this version of muster ({} errors)", .problems.len())]
-    Repository {
-        /// Which.
-        commit: CommitId,
-        /// What is wrong with it.
-        problems: Diagnostics,
-    },
-    /// The journal or the ledger cannot be written; only a person helps, and nothing more is done before.
-    #[error("{what}")]
-    Records {
-        /// What could not be written.
-        what: String,
-        /// Why.
-        source: Box<dyn std::error::Error>,
-    },
-    /// An entry that cannot follow the ones before it.
-    #[error("programming error: an entry out of order")]
-    Order(#[source] OutOfOrder),
-}
-
-fn world_error<E: std::error::Error + 'static>(what: &str) -> impl FnOnce(E) -> CycleError {
-    let what = what.to_owned();
-    move |error| CycleError::World {
-        what,
-        source: Box::new(error),
-    }
-}
-
-/// How a cycle is run, beside what it reads.
-pub struct Run<'a> {
-    /// What the host's administrator decided.
-    pub policy: &'a Policy,
-    /// The moment of this cycle, which never goes back.
-    pub now: Time,
-    /// The moment at its beginning by this host's clock, which can be set back.
-    pub wall: Time,
-    /// That clock: asked again before a step that a release permits.
-    pub clock: &'a dyn Fn() -> Time,
-    /// Whom this host trusts.
-    pub trust: &'a mut dyn TrustStore,
-    /// When the ledger is told what was read on the host and what waits.
-    pub inventory: Inventory,
-    /// Asked between batches: whether to leave the rest to the next cycle.
-    pub stop: &'a dyn Fn() -> bool,
-    /// Told about long batches: phase word, steps done, steps in all.
-    pub progress: &'a mut dyn FnMut(&str, usize, usize),
-}
-
-/// When the ledger is told what was read on the host and what waits, beside the facts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inventory {
-    /// Together with facts that changed: a cycle in which nothing happened costs nothing.
-    WithFacts,
-    /// Also when it is not what this process wrote last.
-    Current,
-}
-
-/// What a cycle came to.
-#[derive(Debug, Default)]
-#[must_use = "a cycle that nobody hears of cannot be acted on"]
-pub struct Summary {
-    /// The commit that is enforced.
-    pub adopted: Option<CommitId>,
-    /// A newer commit that is not, and why.
-    pub attempted: Option<Attempted>,
-    /// Why only benign repairs run.
-    pub frozen: Option<Frozen>,
-    /// Why nothing runs.
-    pub suspended: Option<Suspended>,
-    /// What was left open by a process that died, as the world showed it.
-    pub recovered: Vec<(Arc<Step>, StepResult)>,
-    /// What ran, and how it came out.
-    pub ran: Vec<(Arc<Step>, StepResult)>,
-    /// Whether something that ran lets the world show more than the step itself.
-    pub(crate) shows_more: bool,
-    /// What waits, and why.
-    pub held: Vec<Held>,
-    /// What became of releases, rotations and resets.
-    pub releases: Vec<String>,
-    /// Tags that nobody who may signed and that were not told before: for the log alone, since anybody can push them.
-    pub unauthenticated: Vec<Unauthenticated>,
-    /// How many tags were refused before their signature was good, of those that are there; `None` when the origin did not
-    /// answer.
-    pub refused_tags: Option<usize>,
-    /// What people should know beside.
-    pub notes: Vec<Note>,
-    /// What did not work without stopping the cycle: the origin did not answer, a report was not taken.
-    pub warnings: Vec<String>,
-    /// How many reports were written.
-    pub told: usize,
-    /// Whether the cycle was asked to stop before its end.
-    pub stopped: bool,
-}
-
-/// A tag that was refused before its signature was good.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unauthenticated {
-    /// Its full name, as somebody pushed it.
-    pub name: String,
-    /// The object that it points to.
-    pub id: TagId,
-    /// Why.
-    pub refusal: Refusal,
-}
-
-impl Summary {
-    /// Whether anything changed, here or in the ledger.
-    pub fn is_quiet(&self) -> bool {
-        self.ran.is_empty() && self.recovered.is_empty() && self.told == 0
-    }
-
-    /// How many parts of the world could not be read, so that nothing was planned on them.
-    pub fn unread(&self) -> usize {
-        self.notes.iter().filter(|note| note.is_unread()).count()
-    }
-}
+pub(crate) use trust::{facts_of as trust_facts, is_wrong as trust_is_wrong};
 
 /// Runs one cycle.
 ///
@@ -255,85 +63,29 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
     end_suspension(memory, outside, &run)?;
     recover(memory, outside, &run, &mut summary)?;
     let heads = heads(memory, outside, &run, &mut summary);
-    let trusted = releases::look(memory, outside, &mut run, heads.as_ref(), &mut summary)?;
+    let trusted = trust::look(memory, outside, &mut run, heads.as_ref(), &mut summary)?;
     if let Some(heads) = &heads {
         adopt(memory, outside, &run, heads, &mut summary)?;
     }
     let desired = desired_of_adopted(memory, outside, &run)?;
     let mut observed = observe(outside, &everything(&desired, memory.facts(), run.policy))?;
 
-    let mut pass = 1;
-    let plan = loop {
-        // Decide.
-        let plan = make_plan(memory, &run, &memory.facts().adopted, &desired, &observed);
-        let ground = releases::Ground {
-            trusted: &trusted,
-            plan: &plan,
-            observed: &observed,
-        };
-        let mut approvals = releases::approve(memory, outside, &run, &ground, &mut summary)?;
-        let verdict = verdict_of(&plan, memory, &run, &observed, &approvals);
-        let (batches, held) = verdict.into_batches();
-        summary.held = held;
-        summary.notes = plan.notes().to_vec();
-
-        // Act.
-        let uncovered = carry_out(
-            memory,
-            outside,
-            &mut run,
-            &ground,
-            batches,
-            &mut approvals,
-            &mut summary,
-        )?;
-        if !uncovered || summary.stopped || pass == PASSES {
-            if !summary.stopped {
-                let steps = plan.steps().iter().map(|it| it.step.id).collect();
-                releases::finish(memory, outside, &run, &trusted, &steps, &mut summary)?;
-            }
-            break plan;
-        }
-        pass += 1;
-        observed = observe(outside, &everything(&desired, memory.facts(), run.policy))?;
-    };
+    let plan = decide_and_act(
+        memory,
+        outside,
+        &mut run,
+        &trusted,
+        &desired,
+        &mut observed,
+        &mut summary,
+    )?;
 
     // Keep and tell what waits now, which is not what waited before acting.
-    let looked = if summary.ran.is_empty() {
-        Ok(())
-    } else {
-        look_again(
-            memory,
-            outside,
-            &desired,
-            run.policy,
-            &mut observed,
-            &summary,
-        )
-    };
-    let standing = looked.map(|()| {
-        if summary.ran.is_empty() {
-            let held = summary.held.clone();
-            Standing {
-                observed,
-                plan,
-                held,
-            }
-        } else {
-            let plan = make_plan(memory, &run, &memory.facts().adopted, &desired, &observed);
-            let approvals = Approvals::of_begun(memory.facts());
-            let held = verdict_of(&plan, memory, &run, &observed, &approvals).held;
-            Standing {
-                observed,
-                plan,
-                held,
-            }
-        }
-    });
+    let standing = end_state(memory, outside, &run, &desired, observed, plan, &summary);
     // What was done is kept even where nothing can be read any more.
     commit_ledger(memory, outside, &run, &summary, standing.as_ref().ok())?;
     if outside.sink.is_some() {
-        let Standing {
+        let EndState {
             observed,
             plan,
             held,
@@ -367,6 +119,82 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
     summary.suspended = memory.facts().suspension_at(run.now).cloned();
     memory.desired = Some((memory.facts().adopted.clone(), run.now.date(), desired));
     Ok(summary)
+}
+
+/// Plans, judges and carries out, and does so once more where what was done lets the world show more. Gives the last plan.
+fn decide_and_act<S: Source, W: World, J: Journal, L, R: ReportSink>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &mut Run<'_>,
+    trusted: &Trusted,
+    desired: &Desired,
+    observed: &mut Observed,
+    summary: &mut Summary,
+) -> Result<Plan, CycleError> {
+    let mut pass = 1;
+    loop {
+        // Decide.
+        let plan = make_plan(memory, run, &memory.facts().adopted, desired, observed);
+        let evidence = releases::Evidence {
+            trusted,
+            plan: &plan,
+            observed,
+        };
+        let mut approvals = releases::approve(memory, outside, run, &evidence, summary)?;
+        let verdict = verdict_of(&plan, memory, run, observed, &approvals);
+        let (batches, held) = verdict.into_batches();
+        summary.held = held;
+        summary.notes = plan.notes().to_vec();
+
+        // Act.
+        let uncovered = carry_out(
+            memory,
+            outside,
+            run,
+            &evidence,
+            batches,
+            &mut approvals,
+            summary,
+        )?;
+        if !uncovered || summary.stopped || pass == PASSES {
+            if !summary.stopped {
+                let steps = plan.steps().iter().map(|it| it.step.id).collect();
+                releases::finish(memory, outside, run, trusted, &steps, summary)?;
+            }
+            return Ok(plan);
+        }
+        pass += 1;
+        *observed = observe(outside, &everything(desired, memory.facts(), run.policy))?;
+    }
+}
+
+/// How things stand once all that may run has run: what changed is looked at again, and planned again.
+fn end_state<S, W: World, J, L, R>(
+    memory: &Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    run: &Run<'_>,
+    desired: &Desired,
+    mut observed: Observed,
+    plan: Plan,
+    summary: &Summary,
+) -> Result<EndState, CycleError> {
+    if summary.ran.is_empty() {
+        let held = summary.held.clone();
+        return Ok(EndState {
+            observed,
+            plan,
+            held,
+        });
+    }
+    look_again(memory, outside, desired, run.policy, &mut observed, summary)?;
+    let plan = make_plan(memory, run, &memory.facts().adopted, desired, &observed);
+    let approvals = Approvals::of_begun(memory.facts());
+    let held = verdict_of(&plan, memory, run, &observed, &approvals).held;
+    Ok(EndState {
+        observed,
+        plan,
+        held,
+    })
 }
 
 /// Looks at what the batches of this cycle changed. Everybody else was looked at in this very cycle.
@@ -439,65 +267,4 @@ pub fn preview<W: World>(
         observed,
         desired,
     })
-}
-
-fn make_plan(
-    memory: &Memory,
-    run: &Run<'_>,
-    commit: &CommitId,
-    desired: &Desired,
-    observed: &Observed,
-) -> Plan {
-    plan::plan(&Input {
-        policy: run.policy,
-        commit,
-        today: run.now.date(),
-        desired,
-        observed,
-        facts: memory.facts(),
-    })
-}
-
-fn verdict_of(
-    plan: &Plan,
-    memory: &Memory,
-    run: &Run<'_>,
-    observed: &Observed,
-    approvals: &Approvals,
-) -> Verdict {
-    let facts = memory.facts();
-    let bounds = plan.bounds(run.policy, observed, facts, run.now);
-    judge(plan, &bounds, facts, approvals, run.now)
-}
-
-fn observe<S, W: World, J, L, R>(
-    outside: &mut Outside<S, W, J, L, R>,
-    question: &Question<'_>,
-) -> Result<Observed, CycleError> {
-    outside
-        .world
-        .observe(question)
-        .map_err(world_error(&unobserved(question)))
-}
-
-/// That the world does not answer.
-fn unobserved(question: &Question<'_>) -> String {
-    format!("the {} could not be observed", question.kind().nouns().0)
-}
-
-/// What an executor is asked: what a plan needs, and what makes the inventory serve for other plans.
-fn everything<'q>(desired: &'q Desired, facts: &'q Facts, policy: &Policy) -> Question<'q> {
-    rooms::question(desired, &facts.known, policy)
-}
-
-/// An error and its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut out = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        out.push_str(": ");
-        out.push_str(&error.to_string());
-        cause = error.source();
-    }
-    out
 }

@@ -16,7 +16,7 @@ use muster_core::rooms::{self, Desired, Observed, Policy};
 use muster_core::step::Step;
 use muster_core::world::{Merge, ReportSink, Source, Topic};
 
-use crate::cycle::{Outside, Run, Summary, chain};
+use crate::cycle::ground::{Outside, Run, Summary, chain};
 
 /// A branch that somebody proposes to merge.
 pub(crate) struct Proposal<'a> {
@@ -126,7 +126,7 @@ pub(crate) fn look<S: Source>(
 
 /// What a proposal's plan is made from, beside its own files.
 #[derive(Clone, Copy)]
-pub(crate) struct Ground<'a> {
+pub(crate) struct Baseline<'a> {
     /// What is known.
     pub(crate) facts: &'a Facts,
     /// What was read in the world.
@@ -139,16 +139,16 @@ pub(crate) struct Ground<'a> {
 pub(crate) fn proposal<S, W, J, L, R: ReportSink>(
     about: &Proposal<'_>,
     looked: &Looked,
-    ground: Ground<'_>,
+    baseline: Baseline<'_>,
     outside: &mut Outside<S, W, J, L, R>,
     run: &Run<'_>,
     summary: &mut Summary,
 ) -> bool {
-    let Ground {
+    let Baseline {
         facts,
         observed,
         base,
-    } = ground;
+    } = baseline;
     let header = About {
         head: about.head,
         protected: about.protected,

@@ -1,14 +1,14 @@
 //! One person's line.
 //!
-//! A ledger of many people is read at every start, and nearly everybody differs from everybody else in a few words only.
-//! Those stand in one JSON string, in this order; what is as usual is not written:
+//! A ledger of many people is read at every start, and most people's facts have default values but for a few. So most lines
+//! are one JSON string with the fields that everybody has, in this order, and after them those that are not the default:
 //!
 //! ```text
 //! "emo 5b1e…32 hex… 1004 emo@example.com 1795379579 k8s_user=emo subuid=100000+65536 ports=t3:3773 given=code-shared"
-//!  user entry       uid  authentik_user  since      where it is not as usual
+//!  user entry       uid  authentik_user  since      what is not the default
 //! ```
 //!
-//! Whoever has more, such as an archive or what a cut set aside, has a JSON object with everything in it.
+//! A person with further facts, such as an archive or what a cut set aside, has a JSON object with all fields instead.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

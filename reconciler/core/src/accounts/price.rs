@@ -9,7 +9,7 @@ use crate::turn::Turn;
 
 /// What a price is made of beside the action.
 #[derive(Clone, Copy, Debug)]
-pub struct Ground<'a> {
+pub struct Context<'a> {
     /// What the host's administrator decided.
     pub policy: &'a Policy,
     /// Who may become root there; `None` where nobody has looked yet.
@@ -19,13 +19,13 @@ pub struct Ground<'a> {
 }
 
 /// What `action` costs. Each question is one match without a wildcard: a new action does not compile until all are answered.
-pub fn price(action: &Action, ground: &Ground<'_>) -> Price {
+pub fn price(action: &Action, context: &Context<'_>) -> Price {
     let verb = action.verb();
-    let declared = ground.policy.declared_benign.contains(&verb);
-    let about = ground
+    let declared = context.policy.declared_benign.contains(&verb);
+    let about = context
         .roots
-        .map_or(About::Apart, |it| it.of_step(action, &ground.known.people));
-    let (because, declared) = match (about, because(action, ground.policy)) {
+        .map_or(About::Apart, |it| it.of_step(action, &context.known.people));
+    let (because, declared) = match (about, because(action, context.policy)) {
         // Whatever it would be elsewhere: here it puts root into somebody's hands (F1, F2).
         (About::Makes, because) => {
             let because = match because.class() {
@@ -262,12 +262,12 @@ mod tests {
     }
 
     fn class(action: &Action, policy: &Policy) -> Class {
-        let ground = Ground {
+        let context = Context {
             policy,
             roots: None,
             known: &Known::new(),
         };
-        price(action, &ground).class
+        price(action, &context).class
     }
 
     #[test]

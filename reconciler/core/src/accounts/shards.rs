@@ -12,7 +12,7 @@ use crate::bytes::{lines_of, places_in_order};
 /// The folder of the shards.
 pub const PEOPLE: &str = "people/";
 
-/// What a person's line has in bytes at least, or nearly so.
+/// About the shortest line of a person, in bytes: how much memory to reserve.
 const SHORT_LINE: usize = 64;
 
 /// The file that a person's line is in.

@@ -144,7 +144,7 @@ impl Sudoers {
     /// Reads the entries of all files, each included one in its place. Never fails: what is not understood counts as
     /// the table above says.
     pub fn of<'t>(entries: impl Iterator<Item = &'t str>, unread: BTreeSet<String>) -> Self {
-        let entries: Vec<Entry> = entries.map(Entry::read).collect();
+        let entries: Vec<Spec> = entries.map(Spec::read).collect();
         let mut book = Book::default();
         entries.iter().for_each(|it| book.take_definitions(it));
         let mut sudoers = Self {
@@ -406,7 +406,7 @@ fn escaped(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<char>
 }
 
 /// An entry of sudoers, its parts told apart.
-enum Entry {
+enum Spec {
     /// `Defaults`: for whom, and what is set.
     Defaults { scope: Vec<Token>, set: Vec<Token> },
     /// `User_Alias` and its kin: which kind, then a name and its members each.
@@ -431,7 +431,7 @@ enum AliasKind {
     Command,
 }
 
-impl Entry {
+impl Spec {
     fn read(text: &str) -> Self {
         let text = text.trim();
         if let Some(rest) = text.strip_prefix("Defaults")
@@ -466,7 +466,7 @@ impl Entry {
             };
         }
         let mut end = 1;
-        while end < tokens.len() && !(tokens[end - 1].word().is_some() && !tokens[end].is(',')) {
+        while end < tokens.len() && (tokens[end].is(',') || tokens[end - 1].word().is_none()) {
             end += 1;
         }
         let set = tokens.split_off(end.min(tokens.len()));
@@ -522,7 +522,7 @@ fn is_alias_name(word: &str) -> bool {
 }
 
 /// `users hosts = commands : hosts = commands`.
-fn rule(tokens: &[Token]) -> Option<Entry> {
+fn rule(tokens: &[Token]) -> Option<Spec> {
     // The list of users ends at the first word that neither a comma nor `!` joins to the one before.
     let mut end = 0;
     loop {
@@ -552,7 +552,7 @@ fn rule(tokens: &[Token]) -> Option<Entry> {
             None => break,
         }
     }
-    Some(Entry::Rule {
+    Some(Spec::Rule {
         users: users.to_vec(),
         privileges,
     })
@@ -645,9 +645,9 @@ struct Book {
 }
 
 impl Book {
-    fn take_definitions(&mut self, entry: &Entry) {
+    fn take_definitions(&mut self, entry: &Spec) {
         match entry {
-            Entry::Alias { kind, of } => {
+            Spec::Alias { kind, of } => {
                 let into = match kind {
                     AliasKind::User => &mut self.users,
                     AliasKind::Command => &mut self.commands,
@@ -655,8 +655,8 @@ impl Book {
                 };
                 into.extend(of.iter().cloned());
             }
-            Entry::Defaults { scope, set } => self.take_defaults(scope, set),
-            Entry::Rule { .. } | Entry::Odd(_) => {}
+            Spec::Defaults { scope, set } => self.take_defaults(scope, set),
+            Spec::Rule { .. } | Spec::Odd(_) => {}
         }
     }
 
@@ -682,11 +682,11 @@ impl Book {
         }
     }
 
-    fn take_rules(&self, entry: &Entry, sudoers: &mut Sudoers) {
+    fn take_rules(&self, entry: &Spec, sudoers: &mut Sudoers) {
         let mentioned = &mut sudoers.mentioned;
         match entry {
-            Entry::Defaults { scope, set: _ } => self.mention(scope, mentioned),
-            Entry::Alias { kind, of } => match kind {
+            Spec::Defaults { scope, set: _ } => self.mention(scope, mentioned),
+            Spec::Alias { kind, of } => match kind {
                 AliasKind::User => {
                     for (_, members) in of {
                         self.mention(members, mentioned);
@@ -698,7 +698,7 @@ impl Book {
                     .for_each(|(_, members)| self.mention(members, mentioned)),
                 AliasKind::Host | AliasKind::Command => {}
             },
-            Entry::Odd(tokens) => {
+            Spec::Odd(tokens) => {
                 self.mention(tokens, mentioned);
                 mentioned.everybody |= names_all(&tokens[..tokens.len().min(1)]);
                 let users: Vec<Item> = tokens
@@ -715,7 +715,7 @@ impl Book {
                     effect: Effect::Void,
                 });
             }
-            Entry::Rule { users, privileges } => {
+            Spec::Rule { users, privileges } => {
                 self.mention(users, mentioned);
                 let free = |it: &Token| it.word() == Some("NOPASSWD");
                 let asks_target = self.always_target_password

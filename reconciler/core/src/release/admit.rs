@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::claim::{Claim, Progress, RefusedRelease};
+use super::claim::{Claim, Claimed, Progress, RefusedRelease};
 use super::reset::{self, SignedReset};
 use super::root::{Role, Root, Weight};
 use super::statement::{LONGEST_WINDOW, Line};
@@ -132,31 +132,6 @@ pub struct Admission {
     steps: BTreeSet<StepId>,
 }
 
-/// Proof that a release's nonce is durably taken here.
-///
-/// ```compile_fail
-/// fn forge(nonce: muster_core::release::Nonce) -> muster_core::release::admit::Claimed {
-///     muster_core::release::admit::Claimed { nonce, steps: Default::default() }
-/// }
-/// ```
-#[derive(Debug)]
-pub struct Claimed {
-    nonce: Nonce,
-    steps: BTreeSet<StepId>,
-}
-
-impl Claimed {
-    /// The release's nonce.
-    pub fn nonce(&self) -> Nonce {
-        self.nonce
-    }
-
-    /// The steps that may begin.
-    pub fn steps(&self) -> &BTreeSet<StepId> {
-        &self.steps
-    }
-}
-
 impl Admission {
     /// The claim as it is written down.
     pub fn claim_record(&self) -> &Claim {
@@ -178,17 +153,16 @@ impl Admission {
         append: impl FnOnce(&Entry) -> Result<(), E>,
     ) -> Result<Claimed, E> {
         let nonce = self.claim.nonce;
-        if !self.resumed {
+        let written = if self.resumed {
+            Ok(())
+        } else {
             append(&Entry::Claimed {
                 at,
                 claim: Claim { at, ..self.claim },
                 statement: self.statement,
-            })?;
-        }
-        Ok(Claimed {
-            nonce,
-            steps: self.steps,
-        })
+            })
+        };
+        Claimed::once_written(written, nonce, self.steps)
     }
 }
 

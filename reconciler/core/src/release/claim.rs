@@ -1,6 +1,6 @@
 //! What an executor remembers of releases: a nonce once claimed is never free again (invariant 6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +71,43 @@ impl Claim {
         steps
             .filter(move |(_, it)| **it == progress)
             .map(|(step, _)| *step)
+    }
+}
+
+/// Proof that a release's nonce is durably taken here.
+///
+/// ```compile_fail
+/// fn forge(nonce: muster_core::release::Nonce) -> muster_core::release::claim::Claimed {
+///     muster_core::release::claim::Claimed { nonce, steps: Default::default() }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Claimed {
+    nonce: Nonce,
+    steps: BTreeSet<StepId>,
+}
+
+impl Claimed {
+    /// The proof, where the journal took the claim; `written` says what came of that.
+    ///
+    /// # Errors
+    /// The one of `written`.
+    pub(super) fn once_written<E>(
+        written: Result<(), E>,
+        nonce: Nonce,
+        steps: BTreeSet<StepId>,
+    ) -> Result<Self, E> {
+        written.map(|()| Self { nonce, steps })
+    }
+
+    /// The release's nonce.
+    pub fn nonce(&self) -> Nonce {
+        self.nonce
+    }
+
+    /// The steps that may begin.
+    pub fn steps(&self) -> &BTreeSet<StepId> {
+        &self.steps
     }
 }
 

@@ -65,7 +65,7 @@ struct Document<'a> {
     counts: Numbers,
     problems: Vec<Wrong<'a>>,
     steps: Vec<Line<'a>>,
-    notes: Vec<Told>,
+    notes: Vec<JsonNote>,
 }
 
 #[derive(Serialize)]
@@ -100,7 +100,7 @@ struct Line<'a> {
 }
 
 #[derive(Serialize)]
-struct Told {
+struct JsonNote {
     kind: &'static str,
     attention: bool,
     text: String,
@@ -114,7 +114,7 @@ struct Wrong<'a> {
     help: Option<&'a str>,
 }
 
-impl From<&Note> for Told {
+impl From<&Note> for JsonNote {
     fn from(note: &Note) -> Self {
         Self {
             kind: note.kind(),
@@ -162,7 +162,7 @@ pub fn plan(basis: &Basis<'_>, host: &Host<'_>, facts: &Facts) -> String {
         destructive: counts.destructive,
     };
     document.steps = steps.collect();
-    document.notes = view.notes.iter().map(Told::from).collect();
+    document.notes = view.notes.iter().map(JsonNote::from).collect();
     written(&document)
 }
 

@@ -35,6 +35,7 @@ use crate::gate::Verdict;
 use crate::plan::{Note, Plan};
 use crate::time::Date;
 
+pub use crate::forge::FORGE_LIMIT;
 pub use annotation::annotations;
 pub use drift::{Drift, drift};
 pub use explain::{released_by, undone_by, why_class};
@@ -46,9 +47,6 @@ pub use marker::{Mark, Recognised, Sticky, marker, recognise};
 pub use outcome::{Outcome, Refused, outcome, refusal, release_claimed, release_refused};
 pub use record::{HostRecord, Reached, Record, ReleaseRecord, ReleaseState, record};
 pub use terminal::{pending, summary, text};
-
-/// What a hosted forge takes in one comment, in characters.
-pub const FORGE_LIMIT: usize = 65_536;
 
 /// Which commit a text is about.
 #[derive(Clone, Copy, Debug)]

@@ -111,7 +111,7 @@ pub fn record(record: &Record<'_>, limit: usize) -> Comment {
         full,
     } = record;
     let limit = limit.max(page::MIN_LIMIT);
-    let mut hosts: Vec<Told<'_>> = hosts.iter().map(Told::of).collect();
+    let mut hosts: Vec<HostView<'_>> = hosts.iter().map(HostView::of).collect();
     hosts.sort_by(|a, b| a.host.executor.cmp(b.host.executor));
     let (line, state) = verdict(&hosts);
     let head = format!("**{line}**.\n");
@@ -138,12 +138,12 @@ pub fn record(record: &Record<'_>, limit: usize) -> Comment {
 }
 
 /// A host's record, and what waits there as it is shown.
-struct Told<'a> {
+struct HostView<'a> {
     host: &'a HostRecord<'a>,
     view: View<'a>,
 }
 
-impl<'a> Told<'a> {
+impl<'a> HostView<'a> {
     fn of(host: &'a HostRecord<'a>) -> Self {
         let mut view = View::waiting(host.executor, host.held);
         view.read = host.seen.ok();
@@ -191,7 +191,7 @@ impl<'a> Told<'a> {
     }
 }
 
-fn verdict(hosts: &[Told<'_>]) -> (String, State) {
+fn verdict(hosts: &[HostView<'_>]) -> (String, State) {
     let number =
         |wanted: fn(&HostRecord<'_>) -> bool| hosts.iter().filter(|it| wanted(it.host)).count();
     let sum = |of: fn(&HostRecord<'_>) -> usize| hosts.iter().map(|it| of(it.host)).sum::<usize>();
@@ -201,7 +201,7 @@ fn verdict(hosts: &[Told<'_>]) -> (String, State) {
         return (line.to_owned(), State::Failure);
     }
     let noun = Noun::of(hosts.iter().map(|it| it.host.executor));
-    if hosts.iter().all(Told::is_done) {
+    if hosts.iter().all(HostView::is_done) {
         let line = format!(
             "Done on {}: {} done, nothing is held",
             all(hosts.len(), noun),
@@ -255,9 +255,9 @@ fn all(hosts: usize, noun: Noun) -> String {
 }
 
 /// Hosts of which the same is to be said; never empty.
-type Same<'v, 'a> = Vec<&'v Told<'a>>;
+type Same<'v, 'a> = Vec<&'v HostView<'a>>;
 
-fn fold<'v, 'a>(hosts: &'v [Told<'a>]) -> Vec<Same<'v, 'a>> {
+fn fold<'v, 'a>(hosts: &'v [HostView<'a>]) -> Vec<Same<'v, 'a>> {
     let mut groups: Vec<Same<'v, 'a>> = Vec::new();
     for told in hosts {
         match groups.iter_mut().find(|it| it[0].alike(told)) {
@@ -266,11 +266,11 @@ fn fold<'v, 'a>(hosts: &'v [Told<'a>]) -> Vec<Same<'v, 'a>> {
         }
     }
     // Whoever has to do something reads the first ones.
-    let calm = |it: &Told<'_>| {
+    let calm = |it: &HostView<'_>| {
         let on_its_way = matches!(it.host.reached, Reached::At | Reached::Behind);
         on_its_way && it.host.seen.is_ok() && it.host.undone.is_empty()
     };
-    let worst = |it: &Told<'_>| it.view.held().map(|it| it.class).max();
+    let worst = |it: &HostView<'_>| it.view.held().map(|it| it.class).max();
     groups.sort_by_key(|it| {
         let first = it[0];
         (
@@ -431,7 +431,7 @@ fn release_blocks(releases: &[ReleaseRecord<'_>], blocks: &mut Vec<Block>) {
 }
 
 /// Which host is how far, and the held steps as anybody may read them.
-fn public_blocks(hosts: &[Told<'_>], full: bool) -> Vec<Block> {
+fn public_blocks(hosts: &[HostView<'_>], full: bool) -> Vec<Block> {
     let mut blocks = Vec::new();
     for (word, wanted) in [
         ("Adopted", 0),
@@ -440,14 +440,14 @@ fn public_blocks(hosts: &[Told<'_>], full: bool) -> Vec<Block> {
         ("Frozen", 3),
         ("Not heard of lately", 4),
     ] {
-        let place = |it: &&Told<'_>| match (it.host.seen, it.host.reached) {
+        let place = |it: &&HostView<'_>| match (it.host.seen, it.host.reached) {
             (Err(_), _) => 4,
             (Ok(_), Reached::At) => 0,
             (Ok(_), Reached::Behind) => 1,
             (Ok(_), Reached::Refused(_)) => 2,
             (Ok(_), Reached::Frozen(_)) => 3,
         };
-        let there: Vec<&Told<'_>> = hosts.iter().filter(|it| place(it) == wanted).collect();
+        let there: Vec<&HostView<'_>> = hosts.iter().filter(|it| place(it) == wanted).collect();
         if !there.is_empty() {
             let executors = there.iter().map(|it| it.host.executor);
             let lists = group::name_lists(executors).into_iter();
@@ -460,7 +460,7 @@ fn public_blocks(hosts: &[Told<'_>], full: bool) -> Vec<Block> {
 }
 
 /// How far each release is: anybody can read its tag.
-fn public_releases(hosts: &[Told<'_>]) -> Vec<Block> {
+fn public_releases(hosts: &[HostView<'_>]) -> Vec<Block> {
     let mut releases: BTreeMap<(&str, String), Vec<&Executor>> = BTreeMap::new();
     for told in hosts {
         for release in told.host.releases {

@@ -13,7 +13,7 @@ use muster_core::rooms;
 use muster_core::world::{Ancestry, Pulls};
 
 use super::post::{Look, room};
-use super::record::{Ground, Part, Relation};
+use super::record::{Part, PartInput, Relation};
 use super::turn::{Turn, whole_or_with_report};
 
 /// A merge.
@@ -207,7 +207,7 @@ fn part<S: Pulls, F: Fleet, B: BotStore>(
     match past {
         Err(why) => unreadable(why),
         Ok(past) => {
-            let ground = Ground {
+            let input = PartInput {
                 executor,
                 read: standing.read,
                 brief: &brief,
@@ -217,7 +217,7 @@ fn part<S: Pulls, F: Fleet, B: BotStore>(
                 before: &before,
                 own: own.as_deref(),
             };
-            Part::of(&ground, commit, turn.at)
+            Part::of(&input, commit, turn.at)
         }
     }
 }

@@ -1,12 +1,12 @@
-//! What a host told, pressed. A fleet's ledgers are much text, each line much like the next, and wanted whole whenever something is
-//! planned and not in between: unpacked for good they take more memory than a bot should have, and to read them out of git again for
-//! each plan is most of its time.
+//! What a host told, compressed in memory. The ledgers of a fleet are needed in full whenever something is planned, and not in between.
+//! Kept uncompressed they take more memory than a bot should need; read out of git again for each plan, they take most of its time.
+//! Their lines are much alike, so they compress well.
 
 use std::io;
 
 use muster_core::world::Files;
 
-/// The fastest: what a higher one saves is little.
+/// The fastest level of zstd: higher ones save little more.
 const LEVEL: i32 = 1;
 
 /// Files of a ledger.
@@ -18,7 +18,7 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Presses them.
+    /// Compresses them.
     ///
     /// # Errors
     /// When there is no memory for it.
@@ -27,7 +27,7 @@ impl Packed {
         let plain: Vec<&[u8]> = files.values().map(Vec::as_slice).collect();
         Ok(Self {
             index: files.iter().map(entry).collect(),
-            // Room for the worst case was taken.
+            // The compressor reserves memory for the worst case: give the rest back.
             frame: zstd::bulk::compress(&plain.concat(), LEVEL)?.into_boxed_slice(),
         })
     }

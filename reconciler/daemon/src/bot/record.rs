@@ -58,7 +58,7 @@ impl Pasts {
 /// One host's part of a record, with all that it is made of.
 pub(super) struct Part {
     executor: Executor,
-    seen: Seen,
+    seen: SeenAt,
     adopted: Option<CommitId>,
     reached: Far,
     done: Vec<Arc<Step>>,
@@ -68,7 +68,7 @@ pub(super) struct Part {
 }
 
 /// When a host told, or why that does not count.
-pub(super) type Seen = Result<Time, Unknown<String>>;
+pub(super) type SeenAt = Result<Time, Unknown<String>>;
 
 /// How far a host is.
 enum Far {
@@ -102,7 +102,7 @@ pub(super) enum Relation {
 }
 
 /// All that a host's part is made from.
-pub(super) struct Ground<'a> {
+pub(super) struct PartInput<'a> {
     pub(super) executor: &'a Executor,
     /// When its ledger was last true.
     pub(super) read: Time,
@@ -121,7 +121,7 @@ pub(super) struct Ground<'a> {
 
 impl Part {
     /// Of a host that nothing is known of.
-    pub(super) fn unknown(executor: &Executor, seen: Seen) -> Self {
+    pub(super) fn unknown(executor: &Executor, seen: SeenAt) -> Self {
         Self {
             executor: executor.clone(),
             seen,
@@ -135,8 +135,8 @@ impl Part {
     }
 
     /// Of a host that told.
-    pub(super) fn of(ground: &Ground<'_>, commit: &CommitId, at: Moment) -> Self {
-        let Ground {
+    pub(super) fn of(input: &PartInput<'_>, commit: &CommitId, at: Moment) -> Self {
+        let PartInput {
             executor,
             read,
             brief,
@@ -145,7 +145,7 @@ impl Part {
             past,
             before,
             own,
-        } = ground;
+        } = input;
         let facts = &brief.facts;
         let seen = report::freshness(*read, at.now, at.stale);
         let mut part = Self {

@@ -23,11 +23,11 @@ use crate::cycle::chain;
 /// All hosts.
 #[derive(Default)]
 pub(super) struct Survey {
-    hosts: BTreeMap<Executor, Known>,
+    hosts: BTreeMap<Executor, Surveyed>,
 }
 
 /// One host.
-struct Known {
+struct Surveyed {
     standing: Result<Standing, String>,
     /// What it told with its newest commit. With many people in it, it is unpacked for as long as it is looked at and no longer.
     told: Option<Result<Arc<Packed>, String>>,
@@ -79,11 +79,11 @@ impl Moment {
 /// What is planned for all hosts, to be shown.
 #[derive(Default)]
 pub(super) struct Outlook {
-    hosts: Vec<Seen>,
+    hosts: Vec<HostOutlook>,
     unknown: Vec<(Executor, Unknown<String>)>,
 }
 
-struct Seen {
+struct HostOutlook {
     planned: Arc<Planned>,
     base: Option<Arc<Planned>>,
     read: Time,
@@ -135,7 +135,7 @@ impl Survey {
                     known.standing = standing;
                 }
                 None => {
-                    let known = Known {
+                    let known = Surveyed {
                         standing,
                         told: None,
                         brief: None,
@@ -316,7 +316,7 @@ impl Survey {
             if let Some(base) = &base
                 && same.holds(&base.desired, &shared.of(&base.policy))
             {
-                outlook.hosts.push(Seen {
+                outlook.hosts.push(HostOutlook {
                     planned: Arc::clone(base),
                     base: Some(Arc::clone(base)),
                     read,
@@ -331,7 +331,7 @@ impl Survey {
             }
         }
         let planned = in_parallel(due, |(executor, told, base, read)| {
-            let seen = unpack(&executor, &told).map(|told| Seen {
+            let seen = unpack(&executor, &told).map(|told| HostOutlook {
                 planned: Arc::new(plan_for(&told, head, shared.of(&told.policy), at)),
                 base,
                 read,
@@ -365,7 +365,7 @@ impl Survey {
             if let (Ok(read), Some(base), true) =
                 (known.fresh(at), &known.base, adopted == Some(commit))
             {
-                outlook.hosts.push(Seen {
+                outlook.hosts.push(HostOutlook {
                     planned: Arc::clone(&base.planned),
                     base: None,
                     read,
@@ -394,7 +394,7 @@ impl Brief {
     }
 }
 
-impl Known {
+impl Surveyed {
     /// Whether it was worked out today what `commit` asks of it.
     fn is_based(&self, commit: &CommitId, at: Moment) -> bool {
         let base = self.base.as_ref();

@@ -221,7 +221,7 @@ where
             ..Summary::default()
         });
     };
-    let Seen {
+    let ForgeState {
         protected,
         audience,
         missing,
@@ -267,7 +267,7 @@ where
 }
 
 /// What was read of forge and state repository.
-struct Seen {
+struct ForgeState {
     protected: CommitId,
     audience: Audience,
     /// Heads that could not be brought here, and why.
@@ -285,7 +285,7 @@ fn look<S: Pulls + Send, F: Fleet, B>(
     run: &Run<'_>,
     now: Time,
     summary: &mut Summary,
-) -> Result<Option<(Seen, Ledgers)>, TurnError>
+) -> Result<Option<(ForgeState, Ledgers)>, TurnError>
 where
     S::Error: Send,
 {
@@ -312,7 +312,7 @@ where
         listed?;
         let missing = bring(memory, source, run, summary);
         let ledgers = joined(ledgers).map_err(outside("the ledgers could not be looked at"))?;
-        let seen = Seen {
+        let seen = ForgeState {
             protected,
             audience,
             missing,

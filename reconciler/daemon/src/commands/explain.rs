@@ -19,7 +19,7 @@ use muster_core::verb::VerbRow;
 use serde_json::{Value, json};
 
 use super::here::Those;
-use super::history::{Event, Told};
+use super::history::{Event, StepEvent};
 use super::ledgers::{Shelf, Shelves};
 use super::pending::{Loss, loss};
 use super::status::Format;
@@ -51,7 +51,7 @@ struct Found {
     /// Planned now, and what it needs.
     planned: Option<Vec<StepId>>,
     /// What the ledger tells of it, newest first.
-    past: Vec<(Time, String, Told)>,
+    past: Vec<(Time, String, StepEvent)>,
 }
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {

@@ -101,20 +101,20 @@ pub(super) struct Event {
     /// The adopted commit.
     pub(super) commit: String,
     pub(super) decisions: Vec<String>,
-    pub(super) steps: Vec<Told>,
+    pub(super) steps: Vec<StepEvent>,
     pub(super) held: usize,
 }
 
 /// What it tells of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct StepEvent {
     pub(super) id: StepId,
     pub(super) words: String,
     pub(super) result: String,
     pub(super) why: Option<String>,
 }
 
-impl Told {
+impl StepEvent {
     pub(super) fn verb(&self) -> &str {
         self.words.split(' ').next().unwrap_or_default()
     }
@@ -156,7 +156,7 @@ impl Event {
                 event.decisions.push(decision.to_owned());
             } else if let Some(commit) = line.strip_prefix("Commit: ") {
                 event.commit = commit.to_owned();
-            } else if let Some(told) = Told::read(line) {
+            } else if let Some(told) = StepEvent::read(line) {
                 if told.result == "held" {
                     event.held += 1;
                 } else {
@@ -233,7 +233,7 @@ fn text(executor: &Executor, event: &Event, paint: Paint) -> String {
         let _ = writeln!(out, "  by       {}", event.authority());
     }
     for step in &event.steps {
-        let Told {
+        let StepEvent {
             id,
             words,
             result,

@@ -105,7 +105,7 @@ impl Args {
 }
 
 /// What is planned: the files, and by which commits they are named.
-struct Subject {
+struct PlannedCommit {
     head: CommitId,
     protected: CommitId,
     files: Result<Files, Vec<Problem>>,
@@ -113,7 +113,7 @@ struct Subject {
 }
 
 /// What a plan is made for.
-struct Ground {
+struct PlanContext {
     facts: Facts,
     policy: Policy,
     policy_from: PolicyFrom,
@@ -171,7 +171,7 @@ fn for_one(
     let state = here.state();
     let facts = state.look_now(&here.executor)?.facts;
     let mut world = world_of(here, settings, &state)?;
-    let ground = Ground {
+    let context = PlanContext {
         policy: pinned_policy(settings, &facts),
         policy_from: PolicyFrom::Settings,
         recorded: Recorded::Live,
@@ -180,11 +180,11 @@ fn for_one(
     };
     let subject = find(
         args,
-        &ground.facts,
+        &context.facts,
         settings.state.url.as_ref(),
         &settings.state.branch,
     )?;
-    planned(args, &ground, &subject, &mut world, out)
+    planned(args, &context, &subject, &mut world, out)
 }
 
 /// What an executor of this machine keeps, to be read.
@@ -223,7 +223,7 @@ fn for_a_recorded_host(
         }
         (None, Some(_) | None) => (Policy::built_in(&name), PolicyFrom::BuiltIn),
     };
-    let ground = Ground {
+    let context = PlanContext {
         policy,
         policy_from,
         recorded: Recorded::At(world.at),
@@ -247,8 +247,8 @@ fn for_a_recorded_host(
         Some(settings) => (settings.state.url.as_ref(), settings.state.branch.as_str()),
         None => (None, "refs/heads/main"),
     };
-    let subject = find(args, &ground.facts, url, branch)?;
-    planned(args, &ground, &subject, &mut world, out)
+    let subject = find(args, &context.facts, url, branch)?;
+    planned(args, &context, &subject, &mut world, out)
 }
 
 /// What a cycle would plan now, and from what.
@@ -261,13 +261,14 @@ pub(super) struct Now {
     pub(super) plan: Plan,
 }
 
-/// The steps of the plans that a cycle would make now, each with its executor and those steps that it needs.
-pub(super) fn steps_now(
-    here: &ledgers::Here,
-) -> Result<Vec<(Executor, Arc<Step>, Vec<StepId>)>, CommandError> {
+/// A step of such a plan: its executor, the step, and those that it needs.
+pub(super) type StepNow = (Executor, Arc<Step>, Vec<StepId>);
+
+/// The steps of the plans that a cycle would make now.
+pub(super) fn steps_now(here: &ledgers::Here) -> Result<Vec<StepNow>, CommandError> {
     let mut all = Vec::new();
     for one in &here.executors {
-        let Some(Now { plan, .. }) = ground_now(one, &here.settings)? else {
+        let Some(Now { plan, .. }) = plan_now(one, &here.settings)? else {
             continue;
         };
         for it in plan.steps() {
@@ -278,7 +279,7 @@ pub(super) fn steps_now(
 }
 
 /// What a cycle would plan now; `None` where the commit cannot be planned.
-pub(super) fn ground_now(
+pub(super) fn plan_now(
     here: &ExecutorSettings,
     settings: &Settings,
 ) -> Result<Option<Now>, CommandError> {
@@ -296,7 +297,7 @@ pub(super) fn ground_now(
         format: Format::Human,
         here: Those::default(),
     };
-    let Subject { head, files, .. } = find(
+    let PlannedCommit { head, files, .. } = find(
         &what,
         &facts,
         settings.state.url.as_ref(),
@@ -345,7 +346,7 @@ fn find(
     facts: &Facts,
     url: Option<&Origin>,
     protected_branch: &str,
-) -> Result<Subject, CommandError> {
+) -> Result<PlannedCommit, CommandError> {
     let failed = |error| CommandError::from(AssembleError::Repositories(error));
     let origin = match &args.repo {
         Some(dir) => Origin::Local(std::path::absolute(dir).map_err(CommandError::Runtime)?),
@@ -399,7 +400,7 @@ fn find(
                 })
                 .collect()),
         };
-        return Ok(Subject {
+        return Ok(PlannedCommit {
             head,
             protected,
             files,
@@ -434,7 +435,7 @@ fn find(
         .files(&head)
         .map_err(failed)?
         .map_err(|it| problems_of(&it));
-    Ok(Subject {
+    Ok(PlannedCommit {
         protected: heads.protected.unwrap_or_else(|| head.clone()),
         head,
         files,
@@ -452,18 +453,18 @@ fn full_name(branch: &str) -> String {
 
 fn planned<W: World>(
     args: &Args,
-    ground: &Ground,
-    subject: &Subject,
+    context: &PlanContext,
+    subject: &PlannedCommit,
     world: &mut W,
     out: &mut Output,
 ) -> Result<u8, CommandError> {
-    let Ground {
+    let PlanContext {
         facts,
         policy,
         policy_from,
         recorded,
         now,
-    } = ground;
+    } = context;
     let basis = Basis {
         commit: &subject.head,
         today: now.date(),

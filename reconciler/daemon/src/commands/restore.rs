@@ -25,7 +25,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     super::start_log(&settings, common);
     let here = args.here.of(&settings)?;
     let user = &args.user;
-    let Some(ground) = plan::ground_now(&here, &settings)? else {
+    let Some(ground) = plan::plan_now(&here, &settings)? else {
         return Err(CommandError::Refused(
             "there is no valid commit to plan by; see `muster status`".into(),
         ));

@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         let mut code = exit::OK;
         let executors: Vec<Value> = all
             .iter()
-            .map(|here| match Standing::of(here, &settings) {
+            .map(|here| match ExecutorStatus::of(here, &settings) {
                 Ok(standing) => standing.json(&settings),
                 Err(error) => {
                     code = exit::FAILED;
@@ -78,7 +78,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         return Ok(code);
     }
     here::for_each(&all, out, |here, out| {
-        let standing = Standing::of(here, &settings)?;
+        let standing = ExecutorStatus::of(here, &settings)?;
         match args.format {
             Format::Human => standing.tell(&settings, out)?,
             Format::Json => out.line(format_args!("{:#}", standing.json(&settings)))?,
@@ -88,7 +88,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
 }
 
 /// How one executor stands.
-struct Standing {
+struct ExecutorStatus {
     facts: Facts,
     now: Time,
     holder: Option<Holder>,
@@ -100,7 +100,7 @@ struct Standing {
     pushed: Option<Pushed>,
 }
 
-impl Standing {
+impl ExecutorStatus {
     fn of(here: &ExecutorSettings, settings: &Settings) -> Result<Self, CommandError> {
         let state = here.state();
         let replayed = state.look_now(&here.executor)?;

@@ -12,8 +12,9 @@ use muster_core::settle::settle;
 use muster_core::step::Step;
 use muster_core::world::{Complaints, Journal, World};
 
+use super::ground::{CycleError, Memory, Outside, Run, Summary, chain, observe};
 use super::records::record;
-use super::{CycleError, Memory, Outside, Run, Summary, chain, observe, releases};
+use super::releases;
 
 /// Brings the one batch in doubt to an outcome, by looking.
 pub(super) fn recover<S, W: World, J: Journal, L, R>(
@@ -74,7 +75,7 @@ pub(super) fn carry_out<S, W: World, J: Journal, L, R>(
     memory: &mut Memory,
     outside: &mut Outside<S, W, J, L, R>,
     run: &mut Run<'_>,
-    ground: &releases::Ground<'_>,
+    evidence: &releases::Evidence<'_>,
     batches: Vec<Batch>,
     approvals: &mut Approvals,
     summary: &mut Summary,
@@ -86,7 +87,7 @@ pub(super) fn carry_out<S, W: World, J: Journal, L, R>(
             summary.stopped = true;
             return Ok(uncovered);
         }
-        let trusted = ground.trusted;
+        let trusted = evidence.trusted;
         let left = releases::withdraw(memory, run, trusted, approvals, &mut batch, summary);
         undone.extend(left);
         let left = batch.without_dependents_of(&undone);
@@ -94,7 +95,7 @@ pub(super) fn carry_out<S, W: World, J: Journal, L, R>(
         if batch.is_empty() {
             continue;
         }
-        let material = ground.plan.material(batch.steps(), ground.observed);
+        let material = evidence.plan.material(batch.steps(), evidence.observed);
         let commit = memory.facts().adopted.clone();
         let intent = batch.intend(&commit, run.now, material, |entry| {
             record(memory, &mut outside.journal, entry)

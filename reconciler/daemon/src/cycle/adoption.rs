@@ -1,27 +1,15 @@
 //! Which commit is in force, and what it asks for (invariant 7).
 
 use muster_core::commit::CommitId;
-use muster_core::diagnostic::Diagnostics;
 use muster_core::facts::Frozen;
 use muster_core::journal::Entry;
-use muster_core::rooms::{self, Desired, Policy};
-use muster_core::time::Date;
-use muster_core::world::{Ancestry, Files, Heads, Journal, ReportSink, Source};
+use muster_core::rooms::Desired;
+use muster_core::world::{Ancestry, Heads, Journal, ReportSink, Source};
 
+use super::ground::{CycleError, Memory, Outside, Run, Summary, chain, read_host, world_error};
 use super::records::record;
-use super::{CycleError, Memory, Outside, Run, Summary, chain, releases, world_error};
+use super::trust;
 use crate::tell;
-
-/// What `files` ask of the executor that `policy` binds.
-pub(super) fn read_host(
-    files: &Files,
-    policy: &Policy,
-    today: Date,
-) -> Result<Desired, Diagnostics> {
-    // What is wrong in another executor's file is that one's affair, and makes the proposal red (invariant 7).
-    let (repo, _elsewhere) = rooms::read(files, policy.executor())?;
-    Ok(rooms::desired(&repo, policy, today))
-}
 
 /// The branches and tags, if the origin answered.
 pub(super) fn heads<S: Source, W, J, L, R>(
@@ -30,7 +18,7 @@ pub(super) fn heads<S: Source, W, J, L, R>(
     run: &Run<'_>,
     summary: &mut Summary,
 ) -> Option<Heads> {
-    match outside.source.heads(&releases::horizon(memory, run.wall)) {
+    match outside.source.heads(&trust::horizon(memory, run.wall)) {
         Ok(heads) => Some(heads),
         Err(error) => {
             summary.warnings.push(format!(

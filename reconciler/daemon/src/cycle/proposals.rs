@@ -8,15 +8,10 @@ use muster_core::rooms::{self, Desired, Observed};
 use muster_core::time::Date;
 use muster_core::world::{Heads, ReportSink, Source, World};
 
-use super::{CycleError, Memory, Outside, Run, Summary, chain, make_plan, observe};
+use super::ground::{
+    CycleError, Memory, Outside, Premises, Run, Summary, chain, make_plan, observe,
+};
 use crate::tell;
-
-/// What a proposal's report was worked out from: as long as it stays, so does the report.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Premises {
-    pub(super) protected: CommitId,
-    pub(super) world: u64,
-}
 
 /// Tells each proposal what its merge would do. All of them are planned against one observation.
 pub(super) fn tell_proposals<S: Source, W: World, J, L, R: ReportSink>(
@@ -71,12 +66,12 @@ pub(super) fn tell_proposals<S: Source, W: World, J, L, R: ReportSink>(
             let observed = observe(outside, &asked)?;
             let base = make_plan(memory, run, &memory.facts().adopted, desired, &observed);
             for (about, looked) in due {
-                let ground = tell::Ground {
+                let baseline = tell::Baseline {
                     facts: &memory.replayed.facts,
                     observed: &observed,
                     base: &base,
                 };
-                if tell::proposal(&about, &looked, ground, outside, run, summary) {
+                if tell::proposal(&about, &looked, baseline, outside, run, summary) {
                     memory.told.insert(about.head.clone(), premises.clone());
                 }
             }

@@ -11,21 +11,13 @@ use muster_core::ledger::{self, inventory, policy};
 use muster_core::plan::Plan;
 use muster_core::rooms::Observed;
 use muster_core::step::Step;
-use muster_core::time::Time;
 use muster_core::world::{Journal, Ledger};
 
-use super::{CycleError, Inventory, Memory, Outside, Run, Summary};
+use super::ground::{CycleError, Inventory, LastWritten, Memory, Outside, Run, Summary};
 use crate::tell;
 
-/// What was last written into the ledger beside the facts.
-#[derive(Debug)]
-pub(super) struct Kept {
-    pub(super) fingerprint: u64,
-    pub(super) since: BTreeMap<StepId, Time>,
-}
-
 /// How things stand at the end of a cycle.
-pub(super) struct Standing {
+pub(super) struct EndState {
     pub(super) observed: Observed,
     pub(super) plan: Plan,
     pub(super) held: Vec<Held>,
@@ -117,7 +109,7 @@ pub(super) fn commit_ledger<S, W, J: Journal, L: Ledger, R>(
     outside: &mut Outside<S, W, J, L, R>,
     run: &Run<'_>,
     summary: &Summary,
-    standing: Option<&Standing>,
+    standing: Option<&EndState>,
 ) -> Result<(), CycleError> {
     let through = outside.journal.through();
     // Whoever has just started does not know whether anything is new, and mostly nothing is.
@@ -181,10 +173,10 @@ pub(super) fn keep<S, W, J, L: Ledger, R>(
     memory: &Memory,
     outside: &mut Outside<S, W, J, L, R>,
     run: &Run<'_>,
-    standing: &Standing,
+    standing: &EndState,
     changes: &mut Changes,
-) -> Option<Kept> {
-    let Standing {
+) -> Option<LastWritten> {
+    let EndState {
         observed,
         plan,
         held,
@@ -225,7 +217,7 @@ pub(super) fn keep<S, W, J, L: Ledger, R>(
     let inventory = inventory::Inventory::bytes_in_ledger(run.policy.executor(), observed);
     changes.insert(inventory::FILE.to_owned(), Some(inventory));
     changes.insert(policy::FILE.to_owned(), Some(policy));
-    Some(Kept {
+    Some(LastWritten {
         fingerprint,
         since: waiting.since(),
     })

@@ -1,4 +1,4 @@
-//! Wakes the loop at a time.
+//! The timer of the loop.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use rustix::time::{
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
 
-/// What wakes the loop.
+/// A timer that wakes the loop once.
 ///
-/// The runtime's own timers are kept in a wheel: a wait of a second wakes the process three times, and most of what an
-/// idle look costs is waking up. A timer of the kernel's wakes it once.
+/// The runtime keeps its timers in a wheel, which wakes the process three times for a wait of one second, and most of the
+/// cost of an idle poll is the wake-up. A kernel timer (timerfd) wakes it once.
 #[derive(Debug)]
 pub struct Alarm(Option<AsyncFd<OwnedFd>>);
 
 impl Alarm {
-    /// A timer of the kernel's, in a runtime that has I/O; the runtime's own where there is none to be had.
+    /// A kernel timer, in a runtime with I/O; the runtime's own timer where the kernel gives none.
     #[allow(
         deprecated,
         reason = "its successor is unsafe, and asks that the file stays open: an OwnedFd does"
@@ -34,7 +34,7 @@ impl Alarm {
         Self(None)
     }
 
-    /// Returns at `deadline`, or a little later. Dropped earlier, it rings for nobody.
+    /// Returns at `deadline`, or a little later. The future may be dropped before that.
     pub async fn until(&self, deadline: Instant) {
         while let Some(timer) = &self.0 {
             let wait = deadline.saturating_duration_since(Instant::now());

@@ -1,7 +1,7 @@
-//! Looks beside the loop, while it sleeps, whether anything has moved.
+//! The poller: a thread that looks, while the loop sleeps, whether anything has changed.
 //!
-//! The loop could look for itself each time its poll is due. But most of what an idle look costs is coming back from
-//! sleep, and a runtime has more to come back to than a thread that does nothing else.
+//! The loop could poll by itself. But most of the cost of an idle poll is the wake-up, and waking one plain thread costs less
+//! than waking the async runtime.
 
 use std::fmt;
 use std::io;
@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 /// would say, as far as it can be seen from outside.
 pub type Look = Box<dyn FnMut() -> bool + Send>;
 
-/// Somebody who looks now and then, until dropped.
+/// A poller; it stops when this is dropped.
 pub(super) struct Lookout {
     seen: Arc<Notify>,
     relieved: Arc<AtomicBool>,
@@ -39,7 +39,7 @@ impl Lookout {
         let (tell, is_relieved) = (Arc::clone(&seen), Arc::clone(&relieved));
         let keeps_watch = move || {
             loop {
-                // Woken too early it looks too early, which does no harm.
+                // A spurious wake-up only means one look too many.
                 thread::park_timeout(every);
                 if is_relieved.load(Ordering::Acquire) {
                     return;

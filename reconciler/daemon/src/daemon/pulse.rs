@@ -1,4 +1,4 @@
-//! How a loop is, for those who ask: whether it turns, and whether it does any good.
+//! The health of a loop: whether its cycles come to an end (liveness), and whether the last one went well (readiness).
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Cycle, Health, Look, PATIENCE, Summary, Tells, Why};
 
-/// How one loop is.
+/// The health of one loop, shared with whoever asks.
 #[derive(Clone, Debug, Default)]
 pub struct Pulse(Arc<Mutex<Beat>>);
 
@@ -30,7 +30,7 @@ impl Pulse {
         self.beat().last == Some(Health::Well)
     }
 
-    /// What turns is being put together: that can take too long as well.
+    /// The cycle is being put together; the time that this takes counts like a cycle's.
     pub fn begins(&self) {
         self.beat().since = Some(Instant::now());
     }

@@ -219,7 +219,7 @@ impl Stage {
 
     /// Everything that can be seen of the host: kind, mode, owner, time of the last change, and content. Two are equal when
     /// nothing was written in between.
-    pub(super) fn look(&self) -> Result<BTreeMap<PathBuf, Seen>, DemoError> {
+    pub(super) fn look(&self) -> Result<BTreeMap<PathBuf, FileState>, DemoError> {
         let mut seen = BTreeMap::new();
         let mut left = vec![self.path.join("root")];
         while let Some(path) = left.pop() {
@@ -238,7 +238,7 @@ impl Stage {
             let (mode, uid, gid) = (about.mode(), about.uid(), about.gid());
             seen.insert(
                 path,
-                Seen {
+                FileState {
                     mode,
                     uid,
                     gid,
@@ -253,7 +253,7 @@ impl Stage {
 
 /// What can be seen of one file.
 #[derive(PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct FileState {
     mode: u32,
     uid: u32,
     gid: u32,

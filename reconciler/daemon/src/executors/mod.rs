@@ -2,12 +2,12 @@
 //! affair; each kind has a file here that puts its world together.
 
 pub mod host;
+mod opened;
 mod watched;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use muster_core::executor::Executor;
@@ -24,16 +24,17 @@ use muster_host::HostError;
 use crate::console;
 use crate::cycle::{self, CycleError, Memory, Outside, Run, chain};
 use crate::daemon::{Cycle, Health, Look, Summary, Tells, Why};
-use crate::host_key;
 use crate::journal::{Journal, Opened};
-use crate::outside::{LedgerRepository, NotesSink, OutsideError, StateSource, facts_of};
+use crate::outside::{LedgerRepository, NotesSink, OutsideError, StateSource};
 use crate::push::{News, Pusher};
 use crate::refused_tags::RefusedTags;
-use crate::settings::{self, ExecutorSettings, Settings};
-use crate::state_dir::{Lock, Purpose, StateDir, StateError};
+use crate::settings::{self, Settings};
+use crate::state_dir::{Lock, StateDir};
 use crate::suspension;
 use crate::trust::TrustFile;
 use watched::{Stamped, share};
+
+pub use opened::{OpenError, OpenedExecutor};
 
 /// How often an executor gives a sign of life, in seconds.
 const ALIVE_EVERY: i64 = 300;
@@ -74,51 +75,6 @@ pub struct Kept<W> {
     pub watched: Vec<PathBuf>,
 }
 
-/// What an executor remembers, opened by the one process that may change it.
-pub struct OpenedExecutor {
-    /// Where it is.
-    pub state: StateDir,
-    /// Its journal, and what is known.
-    pub opened: Opened,
-    /// Its ledger, and the files of it that a start needs.
-    pub ledger: (LedgerRepository, Files),
-}
-
-impl OpenedExecutor {
-    /// Takes the lock and opens the state of the executor of those settings, which `muster init` made.
-    ///
-    /// # Errors
-    /// When there is no state, it is another executor's, somebody else is at work on it, or it cannot be used.
-    pub fn open(here: &ExecutorSettings, now: Time) -> Result<(Self, Lock), OpenError> {
-        let state = StateDir::at(&here.dir);
-        // Looked at first, since a lock in a directory that nobody initialised would be state.
-        let identity = state
-            .identity()?
-            .ok_or_else(|| StateError::NotInitialised(here.dir.clone()))?;
-        state.make()?;
-        let lock = Lock::take(&state, Purpose::Run)?;
-        // Older versions made none.
-        let key = host_key::read_or_make(&state, &lock).map_err(StateError::Key)?;
-        let (ledger, files) = LedgerRepository::open(&state.ledger(), &identity.ledger_ref())
-            .map_err(AssembleError::Repositories)?;
-        let ledger = ledger.signing_with(Arc::new(key));
-        let facts = facts_of(&files).map_err(AssembleError::Repositories)?;
-        let opened = state.open(&lock, &here.executor, facts, now)?;
-        if opened.torn > 0 {
-            tracing::warn!(
-                bytes = opened.torn,
-                "The last record of the journal was never finished; it was dropped."
-            );
-        }
-        let opened = Self {
-            state,
-            opened,
-            ledger: (ledger, files),
-        };
-        Ok((opened, lock))
-    }
-}
-
 /// A cycle, and the lock without which it must not run.
 pub struct Locked {
     /// What runs.
@@ -143,17 +99,6 @@ impl Cycle for Locked {
     fn look(&self, tells: Tells, every: Duration) -> Option<Look> {
         self.cycle.look(tells, every)
     }
-}
-
-/// Why what an executor remembers could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The state directory.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// The ledger in it.
-    #[error(transparent)]
-    Assemble(#[from] AssembleError),
 }
 
 /// Cycles of one executor against the real outside.

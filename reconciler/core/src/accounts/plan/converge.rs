@@ -1,6 +1,6 @@
 //! Brings one account to what its row wants.
 
-use super::{Draft, Ground};
+use super::{Anchor, Draft};
 use crate::accounts::action::Incarnation;
 use crate::accounts::action::{Action, Leave};
 use crate::accounts::blocked::Blocked;
@@ -22,26 +22,26 @@ impl<'a> Draft<'a, '_> {
         wanted: &Wanted,
         account: &Account,
         person: Option<&PersonFacts>,
-        ground: &Ground,
+        anchor: &Anchor,
     ) {
-        self.converge_identity(user, wanted, person, ground);
-        self.converge_login(user, wanted, account, person, ground);
-        self.converge_groups(user, wanted, account, person, ground);
-        let mut ground = ground;
+        self.converge_identity(user, wanted, person, anchor);
+        self.converge_login(user, wanted, account, person, anchor);
+        self.converge_groups(user, wanted, account, person, anchor);
+        let mut anchor = anchor;
         let after_home;
         if let Some(person) = person.filter(|it| it.home_owed.is_some()) {
-            if let Some(home) = self.converge_owed_home(user, person, ground) {
+            if let Some(home) = self.converge_owed_home(user, person, anchor) {
                 // Nothing of theirs runs before their files are back.
-                let mut needs = ground.needs.clone();
+                let mut needs = anchor.needs.clone();
                 needs.push(home);
-                after_home = Ground {
-                    incarnation: ground.incarnation.clone(),
+                after_home = Anchor {
+                    incarnation: anchor.incarnation.clone(),
                     needs,
                 };
-                ground = &after_home;
+                anchor = &after_home;
             }
         } else {
-            self.converge_home(user, account, person, ground);
+            self.converge_home(user, account, person, anchor);
         }
         let was_parked = person.is_some_and(|it| it.stage == Stage::Parked);
         match (&wanted.parked, was_parked) {
@@ -51,7 +51,7 @@ impl<'a> Draft<'a, '_> {
                         user: user.to_owned(),
                         because: *because,
                     },
-                    ground,
+                    anchor,
                 );
             }
             (None, true) => {
@@ -59,14 +59,14 @@ impl<'a> Draft<'a, '_> {
                     Action::Unpark {
                         user: user.to_owned(),
                     },
-                    ground,
+                    anchor,
                 );
             }
             (Some(_), true) | (None, false) => {}
         }
-        self.converge_instance(user, wanted, person, ground);
+        self.converge_instance(user, wanted, person, anchor);
         if wanted.tier == Tier::Admin {
-            self.want_entry(Aggregate::Admins, user, user, "", ground);
+            self.want_entry(Aggregate::Admins, user, user, "", anchor);
         }
     }
 
@@ -75,11 +75,11 @@ impl<'a> Draft<'a, '_> {
         user: &str,
         wanted: &Wanted,
         person: Option<&PersonFacts>,
-        ground: &Ground,
+        anchor: &Anchor,
     ) {
         // An account that is only now created or adopted takes its identities with it.
         let Some(person) =
-            person.filter(|_| !matches!(ground.incarnation, Incarnation::New { .. }))
+            person.filter(|_| !matches!(anchor.incarnation, Incarnation::New { .. }))
         else {
             return;
         };
@@ -99,7 +99,7 @@ impl<'a> Draft<'a, '_> {
                         from: from.clone(),
                         to: to.clone(),
                     };
-                    self.push(action, ground);
+                    self.push(action, anchor);
                 }
             }
             if let Some(uid) = wanted.uid.filter(|uid| *uid != person.uid) {
@@ -109,7 +109,7 @@ impl<'a> Draft<'a, '_> {
                         from: person.uid,
                         to: uid,
                     },
-                    ground,
+                    anchor,
                 );
             }
         }
@@ -121,7 +121,7 @@ impl<'a> Draft<'a, '_> {
         wanted: &Wanted,
         account: &Account,
         person: Option<&PersonFacts>,
-        ground: &Ground,
+        anchor: &Anchor,
     ) {
         if person.is_some_and(|it| it.aside.login) {
             return; // first the saved login comes back
@@ -134,14 +134,14 @@ impl<'a> Draft<'a, '_> {
                 from: account.shell.clone(),
                 to: wanted.grant.shell.clone(),
             };
-            self.push_blocked(action, ground, blocked);
+            self.push_blocked(action, anchor, blocked);
         }
         if account.password == Password::Usable {
             self.push(
                 Action::LockPassword {
                     user: user.to_owned(),
                 },
-                ground,
+                anchor,
             );
         }
     }
@@ -152,7 +152,7 @@ impl<'a> Draft<'a, '_> {
         wanted: &Wanted,
         account: &Account,
         person: Option<&PersonFacts>,
-        ground: &Ground,
+        anchor: &Anchor,
     ) {
         let mut asked: Vec<&str> = wanted.grant.groups.iter().map(String::as_str).collect();
         if wanted.grant.instance {
@@ -175,7 +175,7 @@ impl<'a> Draft<'a, '_> {
                     let own = self
                         .own_groups
                         .of_another(self.input, self.accounts, group, user);
-                    self.push_blocked(action, ground, own);
+                    self.push_blocked(action, anchor, own);
                 }
                 None => self
                     .missing_groups
@@ -199,7 +199,7 @@ impl<'a> Draft<'a, '_> {
                     group: group.clone(),
                     because: Leave::NotAsked,
                 };
-                self.push(action, ground);
+                self.push(action, anchor);
             } else {
                 self.notes.push(Note::NotFromRoster {
                     user: user.to_owned(),
@@ -215,7 +215,7 @@ impl<'a> Draft<'a, '_> {
         user: &str,
         account: &Account,
         person: Option<&PersonFacts>,
-        ground: &Ground,
+        anchor: &Anchor,
     ) {
         let home = self.seen.get(user).map(|it| &it.home);
         let made = person.is_some_and(|it| it.home_made);
@@ -246,7 +246,7 @@ impl<'a> Draft<'a, '_> {
                         user: user.to_owned(),
                         home: account.home.clone(),
                     },
-                    ground,
+                    anchor,
                 );
             }
             // A directory that was there before the account keeps its content and is not touched (R37).

@@ -1,7 +1,7 @@
 //! The reversible half of offboarding, until it is observed done.
 
 use super::entries::owner;
-use super::{Draft, Ground};
+use super::{Anchor, Draft};
 use crate::accounts::action::Incarnation;
 use crate::accounts::action::{Action, Direction, Leave, Trace};
 use crate::accounts::blocked::Blocked;
@@ -43,7 +43,7 @@ impl<'a> Draft<'a, '_> {
     }
 
     pub(super) fn cut(&mut self, user: &str, person: &PersonFacts) {
-        let mut ground = Ground {
+        let mut anchor = Anchor {
             incarnation: Incarnation::Account {
                 uid: person.uid,
                 entry: person.entry,
@@ -58,12 +58,12 @@ impl<'a> Draft<'a, '_> {
                     user: user.to_owned(),
                     root_equivalent,
                 },
-                &ground,
+                &anchor,
             );
             self.cuts.insert(user.to_owned(), cut);
-            ground.needs.push(cut);
+            anchor.needs.push(cut);
         }
-        self.still_units(user, &ground);
+        self.still_units(user, &anchor);
         // The parts of a cut that is planned here belong to the next one.
         let nth = if person.stage == Stage::Cut {
             person.cuts
@@ -89,7 +89,7 @@ impl<'a> Draft<'a, '_> {
                 group: group.clone(),
                 because: Leave::Cut,
             };
-            self.push(action, &ground);
+            self.push(action, &anchor);
         }
         let mut locking = None;
         if !is_shut(account, &self.input.policy.nologin) {
@@ -98,12 +98,12 @@ impl<'a> Draft<'a, '_> {
                     user: user.to_owned(),
                     cut: nth,
                 },
-                &ground,
+                &anchor,
             ));
         }
         let seen = self.input.observed.people.get(user);
         if let Some(traces) = seen.and_then(|it| it.traces.as_deref()) {
-            self.set_traces_aside(user, traces, nth, locking, &ground);
+            self.set_traces_aside(user, traces, nth, locking, &anchor);
         }
         let (home_id, mut blocked) = self.home_to_archive(user, person);
         if account.home != person.home {
@@ -112,7 +112,7 @@ impl<'a> Draft<'a, '_> {
                 recorded: person.home.clone(),
             });
         }
-        ground.incarnation = Incarnation::Home {
+        anchor.incarnation = Incarnation::Home {
             uid: person.uid,
             entry: person.entry,
             home: home_id.clone(),
@@ -126,7 +126,7 @@ impl<'a> Draft<'a, '_> {
             subuid: account.subuid,
             subgid: account.subgid,
         };
-        self.push_blocked(action, &ground, blocked);
+        self.push_blocked(action, &anchor, blocked);
     }
 
     /// The home that a removal would archive, in its place or already in quarantine, and what stands against it.
@@ -188,7 +188,7 @@ impl<'a> Draft<'a, '_> {
         if self.quarantined(user).is_none() && !remnants {
             return;
         }
-        let ground = Ground {
+        let anchor = Anchor {
             incarnation: Incarnation::Home {
                 uid: person.uid,
                 entry: person.entry,
@@ -205,7 +205,7 @@ impl<'a> Draft<'a, '_> {
             subuid: person.subuid,
             subgid: person.subgid,
         };
-        self.push_blocked(action, &ground, blocked);
+        self.push_blocked(action, &anchor, blocked);
     }
 
     pub(super) fn set_traces_aside(
@@ -214,7 +214,7 @@ impl<'a> Draft<'a, '_> {
         traces: &Traces,
         cut: u32,
         locking: Option<StepId>,
-        ground: &Ground,
+        anchor: &Anchor,
     ) {
         let mut later = Vec::new();
         for trace in Trace::ALL {
@@ -227,7 +227,7 @@ impl<'a> Draft<'a, '_> {
                         direction: Direction::SetAside,
                         cut,
                     };
-                    self.push(action, ground);
+                    self.push(action, anchor);
                 }
                 Reading::Known(false) => {}
                 Reading::Unknown(why) => {
@@ -244,13 +244,13 @@ impl<'a> Draft<'a, '_> {
             Reading::Known(0) => {}
             Reading::Known(_) => {
                 // Ended sessions come back while the login is open.
-                let mut ground = ground.clone();
-                ground.needs.extend(locking);
+                let mut anchor = anchor.clone();
+                anchor.needs.extend(locking);
                 self.push(
                     Action::EndSessions {
                         user: user.to_owned(),
                     },
-                    &ground,
+                    &anchor,
                 );
             }
             Reading::Unknown(why) => {
@@ -271,7 +271,7 @@ impl<'a> Draft<'a, '_> {
 
     /// Wants the entries that somebody has today, so that an empty roster unmaps nobody.
     pub(super) fn keep_entries_of(&mut self, user: &str, person: &PersonFacts) {
-        let ground = Ground {
+        let anchor = Anchor {
             incarnation: Incarnation::Account {
                 uid: person.uid,
                 entry: person.entry,
@@ -281,7 +281,7 @@ impl<'a> Draft<'a, '_> {
         for (file, entries) in &self.input.observed.aggregates {
             for (key, value) in entries.known().into_iter().flatten() {
                 if owner(*file, key, value).as_deref() == Some(user) {
-                    self.want_entry(*file, key, user, value, &ground);
+                    self.want_entry(*file, key, user, value, &anchor);
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Draft, Ground, WantedEntry};
+use super::{Anchor, Draft, WantedEntry};
 use crate::accounts::action::Action;
 use crate::accounts::action::Incarnation;
 use crate::accounts::note::Note;
@@ -18,7 +18,7 @@ impl<'a> Draft<'a, '_> {
         key: &str,
         user: &str,
         value: &str,
-        ground: &Ground,
+        anchor: &Anchor,
     ) {
         if !self.input.policy.aggregates.contains(&file) {
             return;
@@ -30,7 +30,7 @@ impl<'a> Draft<'a, '_> {
         let entry = (!is_there).then(|| WantedEntry {
             user: user.to_owned(),
             value: value.to_owned(),
-            ground: ground.clone(),
+            anchor: anchor.clone(),
         });
         let of_file = self.entries.entry(file).or_default();
         of_file.insert(key.to_owned(), entry);
@@ -69,7 +69,7 @@ impl<'a> Draft<'a, '_> {
                     from: found.get(key).cloned(),
                     to: Some(entry.value.clone()),
                 };
-                self.push(action, &entry.ground);
+                self.push(action, &entry.anchor);
             }
             let mut wanted = MergeJoin::new(&wanted);
             for (key, value) in found {
@@ -88,7 +88,7 @@ impl<'a> Draft<'a, '_> {
                     });
                     continue;
                 };
-                let ground = Ground {
+                let anchor = Anchor {
                     incarnation: Incarnation::Account {
                         uid: person.uid,
                         entry: person.entry,
@@ -102,7 +102,7 @@ impl<'a> Draft<'a, '_> {
                     from: Some(value.clone()),
                     to: None,
                 };
-                self.push(action, &ground);
+                self.push(action, &anchor);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Draft, Ground};
+use super::{Anchor, Draft};
 use crate::accounts::action::{Action, UnitChange};
 use crate::accounts::blocked::Blocked;
 use crate::accounts::desired::Wanted;
@@ -17,16 +17,16 @@ impl<'a> Draft<'a, '_> {
         user: &str,
         wanted: &Wanted,
         person: Option<&PersonFacts>,
-        ground: &Ground,
+        anchor: &Anchor,
     ) {
         if !self.input.policy.runs_instances() {
             return;
         }
         if !wanted.grant.instance {
-            return self.still_units(user, ground);
+            return self.still_units(user, anchor);
         }
         let mut ports = person.map_or_else(Cow::default, |it| Cow::Borrowed(&it.ports));
-        let mut ground = ground.clone();
+        let mut anchor = anchor.clone();
         match self.ports.complete(user, person) {
             Ok(missing) if missing.is_empty() => {}
             Ok(missing) => {
@@ -36,9 +36,9 @@ impl<'a> Draft<'a, '_> {
                         user: user.to_owned(),
                         ports: missing,
                     },
-                    &ground,
+                    &anchor,
                 );
-                ground.needs.push(assigned);
+                anchor.needs.push(assigned);
             }
             Err(why) => {
                 return self.refuse(
@@ -48,7 +48,7 @@ impl<'a> Draft<'a, '_> {
             }
         }
         let authentik_user = person.map_or(&wanted.authentik_user, |it| &it.authentik_user);
-        self.converge_environment(user, wanted, person, &ports, &ground);
+        self.converge_environment(user, wanted, person, &ports, &anchor);
         let first = self
             .input
             .policy
@@ -59,13 +59,13 @@ impl<'a> Draft<'a, '_> {
         if let Some(port) = first {
             self.first_ports.insert(user.to_owned(), port);
             let value = render::dispatch_value(user, port);
-            self.want_entry(Aggregate::Dispatch, authentik_user, user, &value, &ground);
+            self.want_entry(Aggregate::Dispatch, authentik_user, user, &value, &anchor);
         }
-        self.want_entry(Aggregate::LoginMap, authentik_user, user, user, &ground);
+        self.want_entry(Aggregate::LoginMap, authentik_user, user, user, &anchor);
         if wanted.parked.is_some() {
-            self.still_units(user, &ground);
+            self.still_units(user, &anchor);
         } else {
-            self.run_units(user, &ground);
+            self.run_units(user, &anchor);
         }
     }
 
@@ -75,7 +75,7 @@ impl<'a> Draft<'a, '_> {
         wanted: &Wanted,
         person: Option<&PersonFacts>,
         ports: &Ports,
-        ground: &Ground,
+        anchor: &Anchor,
     ) {
         let Some(found) = &mut self.found_environments else {
             return;
@@ -101,7 +101,7 @@ impl<'a> Draft<'a, '_> {
                 user: user.to_owned(),
                 digest,
             };
-            self.push_whole(action, ground, None, Some(content.into()));
+            self.push_whole(action, anchor, None, Some(content.into()));
         }
     }
 
@@ -109,7 +109,7 @@ impl<'a> Draft<'a, '_> {
         self.input.observed.units.known()
     }
 
-    pub(super) fn run_units(&mut self, user: &str, ground: &Ground) {
+    pub(super) fn run_units(&mut self, user: &str, anchor: &Anchor) {
         let Some(units) = self.units() else { return };
         for template in &self.input.policy.units {
             let unit = unit_name(template, user);
@@ -122,7 +122,7 @@ impl<'a> Draft<'a, '_> {
                     unit: unit.clone(),
                     change: UnitChange::Enable,
                 };
-                self.push_blocked(action, ground, blocked.clone());
+                self.push_blocked(action, anchor, blocked.clone());
             }
             if !state.active && units.manager == Manager::Running {
                 let action = Action::Unit {
@@ -130,12 +130,12 @@ impl<'a> Draft<'a, '_> {
                     unit,
                     change: UnitChange::Start,
                 };
-                self.push_blocked(action, ground, blocked);
+                self.push_blocked(action, anchor, blocked);
             }
         }
     }
 
-    pub(super) fn still_units(&mut self, user: &str, ground: &Ground) {
+    pub(super) fn still_units(&mut self, user: &str, anchor: &Anchor) {
         let Some(units) = self.units() else { return };
         for template in &self.input.policy.units {
             let unit = unit_name(template, user);
@@ -146,7 +146,7 @@ impl<'a> Draft<'a, '_> {
                     unit: unit.clone(),
                     change: UnitChange::Stop,
                 };
-                self.push(action, ground);
+                self.push(action, anchor);
             }
             if state.enabled {
                 let action = Action::Unit {
@@ -154,7 +154,7 @@ impl<'a> Draft<'a, '_> {
                     unit,
                     change: UnitChange::Disable,
                 };
-                self.push(action, ground);
+                self.push(action, anchor);
             }
         }
     }

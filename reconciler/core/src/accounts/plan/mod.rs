@@ -18,7 +18,7 @@ use super::note::{ACCOUNT_DATABASES, Note};
 use super::observed::{Account, Accounts, Observed, Password, Person};
 use super::own_groups::OwnGroups;
 use super::policy::{Aggregate, Policy};
-use super::price::{Ground as PriceGround, price};
+use super::price::{Context, price};
 use super::root::{Candidate, Roots};
 use crate::compat::{Compared, compare};
 use crate::id::StepId;
@@ -72,12 +72,12 @@ struct Draft<'a, 's> {
 struct WantedEntry {
     user: String,
     value: String,
-    ground: Ground,
+    anchor: Anchor,
 }
 
 /// What a person's further steps stand on: which account, and which steps come first.
 #[derive(Clone)]
-struct Ground {
+struct Anchor {
     incarnation: Incarnation,
     needs: Vec<StepId>,
 }
@@ -145,36 +145,36 @@ pub(crate) fn draft<'a>(
 }
 
 impl<'a> Draft<'a, '_> {
-    fn push(&mut self, action: Action, ground: &Ground) -> StepId {
-        self.push_blocked(action, ground, None)
+    fn push(&mut self, action: Action, anchor: &Anchor) -> StepId {
+        self.push_blocked(action, anchor, None)
     }
 
     fn push_blocked(
         &mut self,
         action: Action,
-        ground: &Ground,
+        anchor: &Anchor,
         blocked: Option<Blocked>,
     ) -> StepId {
-        self.push_whole(action, ground, blocked, None)
+        self.push_whole(action, anchor, blocked, None)
     }
 
     /// Every step passes here: it gets its price, and a name that no step may touch holds it.
     fn push_whole(
         &mut self,
         action: Action,
-        ground: &Ground,
+        anchor: &Anchor,
         blocked: Option<Blocked>,
         content: Option<Arc<str>>,
     ) -> StepId {
         let Input { policy, known, .. } = *self.input;
-        let ground_of_price = PriceGround {
+        let context = Context {
             policy,
             roots: Some(self.roots),
             known,
         };
-        let price = price(&action, &ground_of_price);
+        let price = price(&action, &context);
         let hold = self.protected(&action).or_else(|| blocked.map(Hold::Lacks));
-        let (incarnation, needs) = (ground.incarnation.clone(), ground.needs.clone());
+        let (incarnation, needs) = (anchor.incarnation.clone(), anchor.needs.clone());
         self.sheet
             .draft(action, incarnation, price, needs, hold, content)
     }
@@ -320,7 +320,7 @@ impl<'a> Draft<'a, '_> {
             uid: person.uid,
             entry: person.entry,
         };
-        let ground = Ground {
+        let anchor = Anchor {
             incarnation,
             needs: Vec::new(),
         };
@@ -331,11 +331,11 @@ impl<'a> Draft<'a, '_> {
         };
         match self.by_name.get(user) {
             None => {
-                self.push(action, &ground);
+                self.push(action, &anchor);
             }
             // A rename that was cut short stands between the names: it is brought to its end before anything else.
             Some(account) if account.uid == person.uid => {
-                self.push(action, &ground);
+                self.push(action, &anchor);
                 return;
             }
             Some(account) => self.refuse(
@@ -439,7 +439,7 @@ impl<'a> Draft<'a, '_> {
             self.refuse(user, why);
             return;
         }
-        let ground = Ground {
+        let anchor = Anchor {
             incarnation: Incarnation::Found { uid: account.uid },
             needs: Vec::new(),
         };
@@ -452,16 +452,16 @@ impl<'a> Draft<'a, '_> {
                 authentik_user: wanted.authentik_user.clone(),
                 k8s_user: wanted.k8s_user.clone(),
             },
-            &ground,
+            &anchor,
         );
-        let ground = Ground {
+        let anchor = Anchor {
             incarnation: Incarnation::Account {
                 uid: account.uid,
                 entry: adopted,
             },
             needs: vec![adopted],
         };
-        self.converge(user, wanted, account, None, &ground);
+        self.converge(user, wanted, account, None, &anchor);
     }
 
     /// Creates an account; `before` is what the ledger knows of one that vanished behind our back.
@@ -496,7 +496,7 @@ impl<'a> Draft<'a, '_> {
         let generation = before.map_or(0, |it| it.generation);
         let blocked = (!self.accounts.shells.contains(&wanted.grant.shell))
             .then(|| Blocked::NoShell(wanted.grant.shell.clone()));
-        let ground = Ground {
+        let anchor = Anchor {
             incarnation: Incarnation::New { generation },
             needs: Vec::new(),
         };
@@ -512,10 +512,10 @@ impl<'a> Draft<'a, '_> {
                 authentik_user: wanted.authentik_user.clone(),
                 k8s_user: wanted.k8s_user.clone(),
             },
-            &ground,
+            &anchor,
             blocked,
         );
-        let ground = Ground {
+        let anchor = Anchor {
             incarnation: Incarnation::Account {
                 uid: ids.uid,
                 entry: created,
@@ -535,7 +535,7 @@ impl<'a> Draft<'a, '_> {
             subgid: ids.subgid,
             renaming_from: None,
         };
-        self.converge(user, wanted, &account, before, &ground);
+        self.converge(user, wanted, &account, before, &anchor);
     }
 
     /// Plans for somebody the ledger knows.
@@ -586,7 +586,7 @@ impl<'a> Draft<'a, '_> {
                 ),
             );
         }
-        let mut ground = Ground {
+        let mut anchor = Anchor {
             incarnation: Incarnation::Account {
                 uid: person.uid,
                 entry: person.entry,
@@ -600,7 +600,7 @@ impl<'a> Draft<'a, '_> {
             let from = HomeSource::Quarantine {
                 home_id: home_id.clone(),
             };
-            self.push_home(user, person, from, &ground, None);
+            self.push_home(user, person, from, &anchor, None);
             return;
         }
         if person.stage == Stage::Cut {
@@ -616,25 +616,25 @@ impl<'a> Draft<'a, '_> {
                     user: user.to_owned(),
                     root_equivalent,
                 },
-                &ground,
+                &anchor,
             );
-            ground.needs.push(back);
+            anchor.needs.push(back);
         }
         if !person.aside.is_empty() {
-            self.put_back(user, person, &ground);
+            self.put_back(user, person, &anchor);
         }
-        self.converge(user, wanted, account, Some(person), &ground);
+        self.converge(user, wanted, account, Some(person), &anchor);
     }
 
     /// Puts back what a cut set aside.
-    fn put_back(&mut self, user: &str, person: &PersonFacts, ground: &Ground) {
+    fn put_back(&mut self, user: &str, person: &PersonFacts, anchor: &Anchor) {
         if person.aside.login {
             self.push(
                 Action::UnlockLogin {
                     user: user.to_owned(),
                     cut: person.cuts,
                 },
-                ground,
+                anchor,
             );
         }
         for trace in &person.aside.traces {
@@ -644,7 +644,7 @@ impl<'a> Draft<'a, '_> {
                 direction: Direction::Restore,
                 cut: person.cuts,
             };
-            self.push(action, ground);
+            self.push(action, anchor);
         }
     }
 }

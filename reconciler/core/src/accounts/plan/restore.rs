@@ -1,6 +1,6 @@
 //! The ways back from the archive, and the end of the grace period.
 
-use super::{Draft, Ground};
+use super::{Anchor, Draft};
 use crate::accounts::action::Incarnation;
 use crate::accounts::action::{Action, HomeSource};
 use crate::accounts::blocked::Blocked;
@@ -27,7 +27,7 @@ impl<'a> Draft<'a, '_> {
             blocked = Some(why);
         }
         let root_equivalent = self.roots.newcomer_would(user, person.uid, person.gid);
-        let ground = Ground {
+        let anchor = Anchor {
             incarnation: Incarnation::New {
                 generation: person.generation,
             },
@@ -44,10 +44,10 @@ impl<'a> Draft<'a, '_> {
                 subgid: person.subgid,
                 root_equivalent,
             },
-            &ground,
+            &anchor,
             blocked,
         );
-        let ground = Ground {
+        let anchor = Anchor {
             incarnation: Incarnation::Account {
                 uid: person.uid,
                 entry: restored,
@@ -71,9 +71,9 @@ impl<'a> Draft<'a, '_> {
         person.home_owed = person.home_made.then_some(person.entry);
         person.aside.login = false;
         person.aside.groups.clear();
-        self.converge(user, wanted, &account, Some(&person), &ground);
+        self.converge(user, wanted, &account, Some(&person), &anchor);
         if !person.aside.is_empty() {
-            self.put_back(user, &person, &ground);
+            self.put_back(user, &person, &anchor);
         }
     }
 
@@ -106,7 +106,7 @@ impl<'a> Draft<'a, '_> {
         &mut self,
         user: &str,
         person: &PersonFacts,
-        ground: &Ground,
+        anchor: &Anchor,
     ) -> Option<StepId> {
         let of = person.home_owed?;
         let source = self.home_source(user, person, of);
@@ -128,13 +128,13 @@ impl<'a> Draft<'a, '_> {
                     Ok(from) => (from, None),
                     // Without a source the step cannot be named; the account's own step says why.
                     Err(why) => {
-                        if !ground_is_new(ground) {
+                        if !ground_is_new(anchor) {
                             self.refuse(user, why.to_string());
                         }
                         return None;
                     }
                 };
-                Some(self.push_home(user, person, from, ground, blocked))
+                Some(self.push_home(user, person, from, anchor, blocked))
             }
         }
     }
@@ -144,7 +144,7 @@ impl<'a> Draft<'a, '_> {
         user: &str,
         person: &PersonFacts,
         from: HomeSource,
-        ground: &Ground,
+        anchor: &Anchor,
         blocked: Option<Blocked>,
     ) -> StepId {
         let action = Action::RestoreHome {
@@ -153,7 +153,7 @@ impl<'a> Draft<'a, '_> {
             from,
             of: person.home_owed.unwrap_or(person.entry),
         };
-        self.push_blocked(action, ground, blocked)
+        self.push_blocked(action, anchor, blocked)
     }
 
     /// Where the home comes from that the account with this entry had.
@@ -215,7 +215,7 @@ impl<'a> Draft<'a, '_> {
     }
 
     fn record_archive(&mut self, user: &str, person: &PersonFacts, seen: &ArchiveSeen) {
-        let ground = Ground {
+        let anchor = Anchor {
             incarnation: Incarnation::Account {
                 uid: person.uid,
                 entry: person.entry,
@@ -227,7 +227,7 @@ impl<'a> Draft<'a, '_> {
             sha256: seen.sha256.clone(),
             bytes: seen.bytes,
         };
-        self.push(action, &ground);
+        self.push(action, &anchor);
     }
 
     /// A home goes for ever only while its archive is seen to be the one that was recorded.
@@ -247,7 +247,7 @@ impl<'a> Draft<'a, '_> {
         }
         let same = (&seen.sha256, seen.bytes) == (&recorded.sha256, recorded.bytes);
         let blocked = (!same).then_some(Blocked::OtherArchive { name: None });
-        let ground = Ground {
+        let anchor = Anchor {
             incarnation: Incarnation::Home {
                 uid: person.uid,
                 entry: person.entry,
@@ -262,11 +262,11 @@ impl<'a> Draft<'a, '_> {
             home_id: home_id.clone(),
             sha256: recorded.sha256.clone(),
         };
-        self.push_blocked(action, &ground, blocked);
+        self.push_blocked(action, &anchor, blocked);
     }
 }
 
 /// Whether the account is only now made, and its own step says what is missing.
-fn ground_is_new(ground: &Ground) -> bool {
-    !ground.needs.is_empty()
+fn ground_is_new(anchor: &Anchor) -> bool {
+    !anchor.needs.is_empty()
 }

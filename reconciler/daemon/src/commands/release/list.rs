@@ -102,9 +102,9 @@ fn list(
     }
     let executor = settings.policy.executor.to_string();
     let now = now();
-    let seen: Vec<Seen> = tags
+    let seen: Vec<PresentTag> = tags
         .iter()
-        .map(|(name, raw)| Seen::of(name, raw.kind, &raw.bytes, root.as_deref(), now))
+        .map(|(name, raw)| PresentTag::of(name, raw.kind, &raw.bytes, root.as_deref(), now))
         .collect();
     let rows = rows(&facts, seen, &executor, now);
     match args.format {
@@ -126,12 +126,12 @@ fn list(
 }
 
 /// A tag that is there now.
-enum Seen {
+enum PresentTag {
     Signed(Box<Signed>),
     Refused(Row),
 }
 
-impl Seen {
+impl PresentTag {
     fn of(name: &str, kind: ObjectKind, bytes: &[u8], root: Option<&Root>, now: Time) -> Self {
         match authenticate(name, kind, bytes, root, now) {
             Ok(signed) => Self::Signed(Box::new(signed)),
@@ -160,13 +160,13 @@ impl Seen {
 }
 
 /// Those of this executor, newest first: what it remembers, and what is there now and it does not.
-fn rows(facts: &Facts, seen: Vec<Seen>, executor: &str, now: Time) -> Vec<Row> {
+fn rows(facts: &Facts, seen: Vec<PresentTag>, executor: &str, now: Time) -> Vec<Row> {
     let mut signed = Vec::new();
     let mut strangers = Vec::new();
     for it in seen {
         match it {
-            Seen::Signed(it) => signed.push(*it),
-            Seen::Refused(row) => strangers.push(row),
+            PresentTag::Signed(it) => signed.push(*it),
+            PresentTag::Refused(row) => strangers.push(row),
         }
     }
     let there = Release::group(signed);

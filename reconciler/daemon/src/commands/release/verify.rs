@@ -240,7 +240,7 @@ fn admitted(
     let Some(release) = Release::group(all).pop() else {
         return Ok(None);
     };
-    let Some(ground) = plan::ground_now(here, settings)? else {
+    let Some(ground) = plan::plan_now(here, settings)? else {
         return Err(CommandError::Refused(
             "this host has no valid commit to plan by; see `muster status`".into(),
         ));
