@@ -86,9 +86,12 @@ fn keeper(host: &mut SimHost) {
     host.add_account("keeper", 1500, "/bin/zsh");
 }
 
+/// What makes somebody root or not: in words, as a change of the host, and how many signatures the adoption then takes.
+type Row = (&'static str, fn(&mut SimHost), usize);
+
 #[test]
 fn adopting_somebody_who_may_become_root_takes_two() {
-    let rows: [(&str, fn(&mut SimHost), usize); 11] = [
+    let rows: [Row; 11] = [
         ("nothing", |_| (), 1),
         (
             "a sudoers without them",

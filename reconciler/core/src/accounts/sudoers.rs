@@ -1,6 +1,6 @@
 //! What `sudoers(5)` says: who is mentioned in it, and which of its rules plainly give root.
 //!
-//! Two readings of one text, for two questions that are never mixed (see [`crate::root`]). [`Sudoers::mentions`] errs
+//! Two readings of one text, for two questions that are never mixed (see [`super::root`]). [`Sudoers::mentions`] errs
 //! towards yes: a name counts wherever a person could stand, whatever the rule then allows, denied or not. [`Sudoers::grants`]
 //! errs towards no: a rule counts where all of it is understood, and one that is not voids what it might be about.
 //!
