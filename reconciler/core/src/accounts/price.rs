@@ -24,7 +24,7 @@ pub fn price(action: &Action, context: &Context<'_>) -> Price {
     let declared = context.policy.declared_benign.contains(&verb);
     let about = context
         .roots
-        .map_or(About::Apart, |it| it.of_step(action, &context.known.people));
+        .map_or(About::Apart, |it| it.of_step(action, context.known));
     let (because, declared) = match (about, because(action, context.policy)) {
         // Whatever it would be elsewhere: here it puts root into somebody's hands (F1, F2).
         (About::Makes, because) => {

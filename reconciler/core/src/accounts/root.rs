@@ -19,7 +19,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::Action;
-use super::facts::PersonFacts;
+use super::facts::{Known, PersonFacts};
 use super::observed::{Account, Accounts, Password};
 use super::policy::{Aggregate, Policy};
 use super::sudoers::{Asked, Effect, Sudoers};
@@ -91,6 +91,9 @@ pub struct Candidate<'c> {
     pub groups: [&'c BTreeSet<String>; 2],
     /// Whether the primary group is, or is going to be, one of the person's own name.
     pub private_group: bool,
+    /// Whether muster began to make the account and was interrupted: the lists that already have the name may then be its own
+    /// work, and what they give was asked about when that began.
+    pub begun: bool,
 }
 
 impl<'c> Candidate<'c> {
@@ -101,6 +104,7 @@ impl<'c> Candidate<'c> {
             gid: account.gid,
             groups: [&account.groups, &NO_GROUPS],
             private_group: false,
+            begun: false,
         }
     }
 }
@@ -172,6 +176,7 @@ impl<'a> Roots<'a> {
             gid,
             groups,
             private_group,
+            begun,
         } = *who;
         let Sources {
             administrators,
@@ -184,7 +189,7 @@ impl<'a> Roots<'a> {
             || groups.into_iter().flatten().any(|it| privileged(it))
             || (private_group && privileged(name))
             || listing(name, administrators).any(privileged)
-            || listing(name, awaited).any(privileged)
+            || (!begun && listing(name, awaited).any(privileged))
             || self.accounts.root.sudoers().is_some_and(|sudoers| {
                 // Groups that are mentioned are privileged, and were asked about above.
                 sudoers.mentions(&Asked {
@@ -212,18 +217,20 @@ impl<'a> Roots<'a> {
                     gid: person.gid,
                     groups: [&person.given, &person.aside.groups],
                     private_group: false,
+                    begun: false,
                 })
             })
     }
 
     /// Whether an account that is only now made may become root at once: it gets a private group of its name.
-    pub fn newcomer_would(&self, name: &str, uid: u32, gid: u32) -> bool {
+    pub fn newcomer_would(&self, name: &str, uid: u32, gid: u32, begun: bool) -> bool {
         self.may_become_root(&Candidate {
             name,
             uid,
             gid,
             groups: [&NO_GROUPS; 2],
             private_group: true,
+            begun,
         })
     }
 
@@ -238,14 +245,18 @@ impl<'a> Roots<'a> {
     /// What a step has to do with root; `known` is whom muster keeps.
     ///
     /// No wildcard: a new action does not compile until it is said here.
-    pub fn of_step(&self, action: &Action, known: &BTreeMap<String, Box<PersonFacts>>) -> About {
+    pub fn of_step(&self, action: &Action, known: &Known) -> About {
         let user = action.user();
-        let may = |name: &str| self.person_may(name, known.get(name).map(Box::as_ref));
+        let may = |name: &str| self.person_may(name, known.people.get(name).map(Box::as_ref));
         let touches = |yes: bool| if yes { About::Touches } else { About::Apart };
         let makes = |yes: bool, otherwise: About| if yes { About::Makes } else { otherwise };
         match action {
             Action::CreateAccount { uid, gid, .. } => {
-                makes(self.newcomer_would(user, *uid, *gid), touches(may(user)))
+                let begun = known.begun.contains_key(user);
+                makes(
+                    self.newcomer_would(user, *uid, *gid, begun),
+                    touches(may(user)),
+                )
             }
             Action::RestoreAccount {
                 uid,
@@ -253,7 +264,7 @@ impl<'a> Roots<'a> {
                 root_equivalent,
                 ..
             } => makes(
-                *root_equivalent || self.newcomer_would(user, *uid, *gid),
+                *root_equivalent || self.newcomer_would(user, *uid, *gid, false),
                 touches(may(user)),
             ),
             // Whoever may become root under the old name counts under the new one, too: the account goes along.

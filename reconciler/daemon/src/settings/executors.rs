@@ -13,7 +13,7 @@ pub(super) const HOST_DIR: &str = "/var/lib/muster";
 
 /// Where an executor keeps identity, lock, journal, ledger and mirror, unless its section says otherwise.
 ///
-/// A host has [`HOST_DIR`], which only root may enter. The others run as users of their own, so theirs lie beside it, in
+/// A host has `/var/lib/muster`, which only root may enter. The others run as users of their own, so theirs lie beside it, in
 /// a directory for each kind: `/var/lib/muster-guests/pve`. That is what `StateDirectory=muster-guests/%i` of a template
 /// unit makes. The name of an executor is a DNS name, and so one part of a path.
 pub fn default_dir(executor: &Executor) -> PathBuf {

@@ -610,6 +610,7 @@ impl<'a> Draft<'a, '_> {
                 gid: account.gid,
                 groups: [&account.groups, &person.aside.groups],
                 private_group: false,
+                begun: false,
             });
             let back = self.push(
                 Action::Return {

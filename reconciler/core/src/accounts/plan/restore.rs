@@ -26,7 +26,9 @@ impl<'a> Draft<'a, '_> {
         {
             blocked = Some(why);
         }
-        let root_equivalent = self.roots.newcomer_would(user, person.uid, person.gid);
+        let root_equivalent = self
+            .roots
+            .newcomer_would(user, person.uid, person.gid, false);
         let anchor = Anchor {
             incarnation: Incarnation::New {
                 generation: person.generation,
