@@ -74,14 +74,6 @@ impl Action {
         std::iter::once(name).chain(former)
     }
 
-    /// What its resource is called in a count: `1 person`, `2 people`.
-    pub fn resource_noun(&self) -> Resource {
-        match self {
-            Self::Account(_) => Resource::Person,
-            Self::Guest(_) => Resource::Guest,
-        }
-    }
-
     /// What it does to an account, if it is about one.
     pub fn account(&self) -> Option<&accounts::action::Action> {
         match self {
@@ -116,6 +108,20 @@ impl Resource {
             Self::Guest => ("guest", "guests"),
         };
         format!("{number} {}", if number == 1 { one } else { many })
+    }
+}
+
+/// What a step is about, to be counted: a person is one on however many hosts; a guest is another one on each hypervisor.
+pub(crate) fn counted<'s>(
+    action: &'s Action,
+    incarnation: &Incarnation,
+) -> (Resource, Cow<'s, str>) {
+    match action {
+        Action::Account(action) => (Resource::Person, Cow::Borrowed(action.user())),
+        Action::Guest(action) => {
+            let guest = format!("{} {incarnation}", action.guest());
+            (Resource::Guest, Cow::Owned(guest))
+        }
     }
 }
 

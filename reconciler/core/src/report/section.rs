@@ -1,5 +1,6 @@
 //! The parts of which every long text is made: held steps with their ids and commands, folded steps, counts.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -12,7 +13,7 @@ use crate::gate::Reason;
 use crate::ink::count;
 use crate::plan::Note;
 use crate::price::Class;
-use crate::rooms::{Resource, Verb, say};
+use crate::rooms::{self, Resource, Verb, say};
 use crate::step::Step;
 
 /// Bytes of a step's words in one code span. Longer ones continue in the next item.
@@ -265,10 +266,10 @@ pub(super) fn folded_steps(title: &str, steps: &[&Step], room: usize) -> Option<
 
 /// What steps are about, in numbers: `1 person and 2 guests`.
 fn resources<'a>(steps: impl Iterator<Item = &'a Step>) -> String {
-    let mut kinds: BTreeMap<Resource, BTreeSet<&str>> = BTreeMap::new();
+    let mut kinds: BTreeMap<Resource, BTreeSet<Cow<'a, str>>> = BTreeMap::new();
     for step in steps {
-        let of_kind = kinds.entry(step.action.resource_noun()).or_default();
-        of_kind.insert(step.resource());
+        let (kind, name) = rooms::counted(&step.action, &step.incarnation);
+        kinds.entry(kind).or_default().insert(name);
     }
     let counted: Vec<String> = kinds
         .into_iter()

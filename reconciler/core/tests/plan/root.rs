@@ -593,3 +593,35 @@ fn a_group_that_is_somebody_s_own_is_not_given_to_others() {
         ]
     );
 }
+
+/// The group file is written before passwd: an account whose creation was interrupted between the two has the memberships that
+/// muster itself wrote for it, and is made to its end without being asked about again.
+#[test]
+fn a_creation_that_was_interrupted_does_not_wait_for_its_own_memberships() {
+    let host = changed(fresh_host(), |it| it.root.awaited = lists("docker", "emo"));
+    let mut past = nothing_known();
+    let waits = make(&roster(EMO), &host, &past.facts);
+    let created = planned(&waits, "user.create emo");
+    assert_eq!(created.price.class, Class::Privileged);
+
+    let authority = Authority::Benign { commit: commit() };
+    for entry in [
+        Entry::Intended {
+            at: NOW,
+            steps: vec![Arc::clone(&created.step)],
+            authority,
+        },
+        Entry::Outcome {
+            at: NOW,
+            results: vec![StepResult::NotBegun],
+        },
+    ] {
+        past.apply(&entry).unwrap();
+    }
+    let plan = make(&roster(EMO), &host, &past.facts);
+    let again = planned(&plan, "user.create emo");
+    assert_eq!(
+        (again.price.class, again.step.id),
+        (Class::Benign, created.step.id)
+    );
+}
