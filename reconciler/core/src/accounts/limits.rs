@@ -75,6 +75,10 @@ fn too_few_admins<'a>(
     let Reading::Known(accounts) = &observed.accounts else {
         return None;
     };
+    let mut costs = planned
+        .filter_map(|action| Some((action, cost(action)?)))
+        .peekable();
+    costs.peek()?;
     let sure = Admins::new(accounts, &policy.nologin, now.days());
     let everybody = accounts.by_name.iter();
     let mut admins: BTreeMap<&str, Admin> = everybody
@@ -88,11 +92,11 @@ fn too_few_admins<'a>(
         })
         .collect();
     let before = admins.len();
-    for action in planned {
+    for (action, cost) in costs {
         // Under its old name an account is known until it has the new one.
         let of = action.former_name().unwrap_or(action.user());
         if let Some(admin) = admins.get_mut(of)
-            && !leaves_admin(action, admin)
+            && !admin.pays(&cost)
         {
             admins.remove(of);
         }
@@ -108,19 +112,45 @@ struct Admin {
     account: Account,
 }
 
-/// Does to an admin what a step would, as far as it can cost them root; whether there is still an account to look at.
+impl Admin {
+    /// Changes the account as a step would; whether there is still an account to look at.
+    fn pays(&mut self, cost: &Cost) -> bool {
+        match *cost {
+            Cost::Login => return false,
+            Cost::Group(group) => drop(self.account.groups.remove(group)),
+            Cost::Password => self.account.password = Password::Locked,
+            Cost::Shell(to) => to.clone_into(&mut self.account.shell),
+            Cost::Name(to) => to.clone_into(&mut self.name),
+            Cost::Uid(to) => self.account.uid = to,
+        }
+        true
+    }
+}
+
+/// What of an account a step takes or changes that root can hang on.
+enum Cost<'a> {
+    /// Its login, whatever else it keeps.
+    Login,
+    Group(&'a str),
+    Password,
+    Shell(&'a str),
+    Name(&'a str),
+    Uid(u32),
+}
+
+/// What a step can cost an admin of their way to root; none for most.
 ///
 /// No wildcard: a new action does not compile until it is said here.
-fn leaves_admin(action: &Action, admin: &mut Admin) -> bool {
+fn cost(action: &Action) -> Option<Cost<'_>> {
     match action {
         Action::Cut { .. } | Action::LockLogin { .. } | Action::ArchiveDelete { .. } => {
-            return false;
+            Some(Cost::Login)
         }
-        Action::LeaveGroup { group, .. } => drop(admin.account.groups.remove(group)),
-        Action::LockPassword { .. } => admin.account.password = Password::Locked,
-        Action::SetShell { to, .. } => admin.account.shell.clone_from(to),
-        Action::RenameAccount { user, .. } => admin.name.clone_from(user),
-        Action::ChangeUid { to, .. } => admin.account.uid = *to,
+        Action::LeaveGroup { group, .. } => Some(Cost::Group(group)),
+        Action::LockPassword { .. } => Some(Cost::Password),
+        Action::SetShell { to, .. } => Some(Cost::Shell(to)),
+        Action::RenameAccount { user, .. } => Some(Cost::Name(user)),
+        Action::ChangeUid { to, .. } => Some(Cost::Uid(*to)),
         Action::CreateAccount { .. }
         | Action::AdoptAccount { .. }
         | Action::ChangeIdentity { .. }
@@ -139,7 +169,6 @@ fn leaves_admin(action: &Action, admin: &mut Admin) -> bool {
         | Action::RecordArchive { .. }
         | Action::RestoreAccount { .. }
         | Action::RestoreHome { .. }
-        | Action::PurgeHome { .. } => {}
+        | Action::PurgeHome { .. } => None,
     }
-    true
 }
