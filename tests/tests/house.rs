@@ -214,7 +214,7 @@ const STOREYS: [(&str, &[&str]); 4] = [
             "yaml",
         ],
     ),
-    ("rooms", &["accounts", "guests"]),
+    ("rooms", &["accounts", "guests", "services"]),
     ("register", &["rooms"]),
     (
         "spine",

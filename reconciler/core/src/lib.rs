@@ -44,6 +44,7 @@ pub mod yaml;
 // Rooms.
 pub mod accounts;
 pub mod guests;
+pub mod services;
 
 // Register.
 pub mod rooms;

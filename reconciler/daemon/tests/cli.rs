@@ -778,3 +778,109 @@ fn an_archive_is_listed_verified_and_taken_out() {
         "/nowhere",
     );
 }
+
+/// A1, A12, A13, W2: the options of the program before, its exit codes, and what it says where.
+#[test]
+fn services_report_is_called_as_the_program_before_it() {
+    let bench = Bench::new();
+    let (inventory, requests) = (
+        include_str!("../../core/tests/golden/services/inventory.json"),
+        include_str!("../../core/tests/golden/services/requests.json"),
+    );
+    bench.write(
+        "docs/security/host-service-config-inventory.snapshot.json",
+        inventory,
+    );
+    bench.write(
+        "docs/security/host-service-owner-request-draft.snapshot.json",
+        requests,
+    );
+    let golden = include_str!("../../core/tests/golden/services/report.json");
+    let report = |args: &[&str]| {
+        let mut command = command();
+        command.args(["services", "report"]).args(args);
+        command.current_dir(bench.dir.path()).output().unwrap()
+    };
+    let at = "2026-06-15T14:51:25+08:00";
+    let printed = report(&["--gen", at]);
+    assert_eq!(printed.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&printed.stdout) == golden);
+    let line = "HOST_SERVICE_OWNER_RESPONSE_ACCEPTANCE_OK candidates=3 write_capable=2 checks=21 lanes=8 accepted=0 runtime_gate=0\n";
+    assert_eq!(String::from_utf8_lossy(&printed.stderr), line);
+    let written = report(&[
+        "--root=docs/..",
+        "--generated-at",
+        at,
+        "--output",
+        "made/for/it.json",
+    ]);
+    assert_eq!((written.status.code(), written.stdout.len()), (Some(0), 0));
+    assert!(fs::read_to_string(bench.path("made/for/it.json")).unwrap() == golden);
+    // An empty time or output is as good as none.
+    let now = report(&["--generated-at", "", "--output", ""]);
+    let text = String::from_utf8_lossy(&now.stdout).into_owned();
+    let time = text
+        .split("\"generated_at\": \"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    assert!(time.len() == 25 && time.ends_with("+08:00"), "{time}");
+    bench.write("broken.json", "{\"request_drafts\": [{}]}");
+    for (args, said) in [
+        (
+            &["--owner-request-report", "broken.json"][..],
+            "request_drafts[0] has no \"surface_id\"",
+        ),
+        (
+            &["--inventory-report", "none.json"],
+            "cannot read ./none.json",
+        ),
+    ] {
+        let failed = report(args);
+        assert_eq!((failed.status.code(), failed.stdout.len()), (Some(1), 0));
+        assert!(
+            String::from_utf8_lossy(&failed.stderr).contains(said),
+            "{failed:?}"
+        );
+    }
+    for wrong in [&["--o", "x"][..], &["--nothing"], &["x"], &["--root"]] {
+        assert_eq!(report(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+/// A11: what git would say in that directory.
+#[test]
+fn a11_services_report_tells_the_commit_as_git_does() {
+    let bench = Bench::new();
+    bench.write("a/i.json", "{}");
+    let told = |dir: &str| {
+        let root = bench.path(dir);
+        let mut command = command();
+        command.args(["services", "report", "--inventory-report", "../a/i.json"]);
+        command.args([
+            "--owner-request-report",
+            "../a/i.json",
+            "--generated-at",
+            "x",
+            "--root",
+        ]);
+        let output = command
+            .arg(root)
+            .env("GIT_CEILING_DIRECTORIES", bench.dir.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let commit = text.split("\"git_commit\": \"").nth(1).expect("a commit");
+        commit.split('"').next().unwrap().to_owned()
+    };
+    assert_eq!(told("a"), "unknown", "no repository");
+    fs::create_dir(bench.path("origin")).unwrap();
+    bench.git(&["init", "--quiet"]);
+    assert_eq!(told("origin"), "unknown", "no commit");
+    let commit = bench.commit("users: {}\n");
+    assert_eq!(told("origin"), commit[..7]);
+    bench.git(&["config", "core.abbrev", "12"]);
+    assert_eq!(told("origin"), commit[..12]);
+}

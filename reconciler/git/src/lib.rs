@@ -17,6 +17,7 @@ pub mod notes;
 pub mod origin;
 pub mod owner;
 pub mod run;
+pub mod short;
 
 mod about;
 mod ancestry;

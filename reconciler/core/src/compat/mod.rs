@@ -2,7 +2,9 @@
 //!
 //! Whatever that engine accepts, and our grammars and rules do not refuse, gives the same output here (R10–R20, R25).
 
+pub mod json;
 pub mod python;
+mod unprintable;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};

@@ -25,6 +25,7 @@ mod restore;
 mod roster;
 pub mod run;
 mod schema;
+mod services;
 mod signing;
 mod status;
 mod suspend;
@@ -130,6 +131,8 @@ enum Command {
     Restore(restore::Args),
     /// Lists, verifies or takes out archives of homes.
     Archive(archive::Args),
+    /// Tells what the owners of host services are asked, what they answered, and how far that is; it permits nothing.
+    Services(services::Args),
     /// Plays the story of a team and a host in a scratch directory; needs git, and nothing of this machine is changed.
     Demo(demo::Args),
     /// Writes notes into an origin as its owner; muster starts this itself.
@@ -165,6 +168,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
         Command::Run(args) => run::run(&args, &common),
         Command::Plan(args) => plan::run(&args, &common, &mut out),
         Command::Archive(args) => archive::run(&args, &common, &mut out),
+        Command::Services(args) => services::run(&args, &mut out),
         Command::Demo(args) => demo::run(&args, &mut out),
         Command::NotesAsOwner => notes::run(),
         Command::Reconcile(args) => reconcile::run(&args, &common, &mut out),
@@ -197,14 +201,15 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
     }
 }
 
-/// `validate` and `derive` keep the numbers of the program they replace.
+/// `validate`, `derive` and `services report` keep the numbers of the programs they replace.
 fn usage_code(args: &[OsString]) -> u8 {
-    let command = args
+    let mut words = args
         .iter()
         .skip(1)
-        .find(|arg| !arg.to_string_lossy().starts_with('-'));
-    match command.map(OsString::as_os_str).and_then(OsStr::to_str) {
-        Some("validate" | "derive") => exit::USAGE_COMPAT,
+        .map(|arg| OsStr::to_str(arg).unwrap_or_default())
+        .filter(|arg| !arg.starts_with('-'));
+    match (words.next(), words.next()) {
+        (Some("validate" | "derive"), _) | (Some("services"), Some("report")) => exit::USAGE_COMPAT,
         _ => exit::USAGE,
     }
 }

@@ -1,0 +1,11 @@
+//! Owner responses: what the owner of a host service must answer before anybody touches it, and how far that is.
+//!
+//! Pure functions of the state repository. There is no step here, no executor and nothing that could act (A13): a lane says where an
+//! answer stands, and opens nothing. `waiting_runtime_gate` is an end; whoever then acts does so elsewhere, by other means.
+//!
+//! Read in this order: [`words`], [`checks`] and [`lane`] are the vocabulary, [`report`] is the report of the source byte for byte.
+
+pub mod checks;
+pub mod lane;
+pub mod report;
+pub mod words;

@@ -1,0 +1,225 @@
+//! The words of the report, in the order and to the byte in which its readers know them (A5 to A7, A10, A11).
+
+/// The acceptance fields, in order (A6).
+pub static ACCEPTANCE_FIELDS: [&str; 34] = [
+    "acceptance_candidate_id",
+    "request_id",
+    "surface_id",
+    "label",
+    "expected_host_scope",
+    "config_kind",
+    "service_scope",
+    "control_tier",
+    "repo_source_path",
+    "repo_sha256",
+    "source_line_count",
+    "write_capable_surface",
+    "requires_live_evidence",
+    "owner_response_ref",
+    "owner_role_or_team",
+    "decision",
+    "decision_reason",
+    "affected_scope",
+    "redacted_evidence_refs",
+    "live_config_hash_ref",
+    "maintenance_window",
+    "restart_window",
+    "rollback_owner",
+    "post_check_plan",
+    "disable_switch",
+    "config_source_of_truth_ref",
+    "service_dependency_map_ref",
+    "port_binding_inventory_ref",
+    "cold_start_sequence_ref",
+    "incident_recovery_evidence_ref",
+    "daemon_runner_contention_ref",
+    "reviewer_outcome",
+    "followup_owner",
+    "not_approval",
+];
+
+/// The fields about incidents, which every owner is asked for beside those of the request (A5).
+pub static INCIDENT_FIELDS: [&str; 6] = [
+    "config_source_of_truth_ref",
+    "service_dependency_map_ref",
+    "port_binding_inventory_ref",
+    "cold_start_sequence_ref",
+    "incident_recovery_evidence_ref",
+    "daemon_runner_contention_ref",
+];
+
+/// What nobody may do on the strength of an owner response (A10).
+pub static BLOCKED_ACTIONS: [&str; 27] = [
+    "ssh_read",
+    "ssh_write",
+    "docker_compose_up",
+    "docker_compose_down",
+    "docker_compose_pull",
+    "systemctl_restart",
+    "systemctl_reload",
+    "repair_bot_execute",
+    "ansible_apply",
+    "sudo_action",
+    "host_file_write",
+    "firewall_change",
+    "secret_value_collection",
+    "active_scan",
+    "live_host_read",
+    "raw_live_config_storage",
+    "restart_without_window",
+    "rollback_without_owner",
+    "accept_silent_restart",
+    "treat_service_healthy_as_config_accepted",
+    "skip_config_source_of_truth_review",
+    "skip_service_dependency_map",
+    "skip_port_binding_review",
+    "skip_cold_start_sequence",
+    "hide_daemon_runner_contention",
+    "runtime_gate_open",
+    "add_action_button",
+];
+
+/// The flags of a candidate, which are all false (A7).
+pub static FLAGS: [&str; 33] = [
+    "request_sent",
+    "recipient_confirmed",
+    "owner_response_received",
+    "owner_response_accepted",
+    "owner_response_rejected",
+    "owner_response_quarantined",
+    "supplement_requested",
+    "live_evidence_received",
+    "live_config_hash_accepted",
+    "maintenance_window_accepted",
+    "restart_window_accepted",
+    "rollback_owner_accepted",
+    "post_check_plan_accepted",
+    "disable_switch_accepted",
+    "config_source_of_truth_accepted",
+    "service_dependency_map_accepted",
+    "port_binding_inventory_accepted",
+    "cold_start_sequence_accepted",
+    "incident_recovery_evidence_accepted",
+    "daemon_runner_contention_accepted",
+    "host_write_authorized",
+    "ssh_read_authorized",
+    "ssh_write_authorized",
+    "docker_compose_action_authorized",
+    "systemctl_action_authorized",
+    "repair_bot_execution_authorized",
+    "ansible_apply_authorized",
+    "sudo_action_authorized",
+    "secret_value_collection_allowed",
+    "active_scan_authorized",
+    "live_host_read_authorized",
+    "runtime_gate",
+    "action_buttons_allowed",
+];
+
+/// The fields of a candidate whose text the owner has yet to write (A4).
+pub static PENDING: [&str; 10] = [
+    "owner_role_or_team",
+    "decision",
+    "decision_reason",
+    "affected_scope",
+    "maintenance_window",
+    "restart_window",
+    "rollback_owner",
+    "post_check_plan",
+    "disable_switch",
+    "followup_owner",
+];
+
+/// The references of a candidate that the owner has yet to give (A4).
+pub static REFS: [&str; 8] = [
+    "owner_response_ref",
+    "live_config_hash_ref",
+    "config_source_of_truth_ref",
+    "service_dependency_map_ref",
+    "port_binding_inventory_ref",
+    "cold_start_sequence_ref",
+    "incident_recovery_evidence_ref",
+    "daemon_runner_contention_ref",
+];
+
+/// The counts of the summary that are always 0 (A11).
+pub static ZERO_COUNTS: [&str; 33] = [
+    "request_sent_count",
+    "recipient_confirmed_count",
+    "owner_response_received_count",
+    "owner_response_accepted_count",
+    "owner_response_rejected_count",
+    "owner_response_quarantined_count",
+    "supplement_requested_count",
+    "live_evidence_received_count",
+    "live_config_hash_accepted_count",
+    "maintenance_window_accepted_count",
+    "restart_window_accepted_count",
+    "rollback_owner_accepted_count",
+    "post_check_plan_accepted_count",
+    "disable_switch_accepted_count",
+    "config_source_of_truth_accepted_count",
+    "service_dependency_map_accepted_count",
+    "port_binding_inventory_accepted_count",
+    "cold_start_sequence_accepted_count",
+    "incident_recovery_evidence_accepted_count",
+    "daemon_runner_contention_accepted_count",
+    "host_write_authorized_count",
+    "ssh_read_authorized_count",
+    "ssh_write_authorized_count",
+    "docker_compose_action_authorized_count",
+    "systemctl_action_authorized_count",
+    "repair_bot_execution_authorized_count",
+    "ansible_apply_authorized_count",
+    "sudo_action_authorized_count",
+    "secret_value_collection_allowed_count",
+    "active_scan_authorized_count",
+    "live_host_read_authorized_count",
+    "runtime_gate_count",
+    "action_button_count",
+];
+
+/// What the report authorises: none of it (A11).
+pub static BOUNDARIES: [&str; 15] = [
+    "request_dispatch_authorized",
+    "owner_response_accepted",
+    "live_host_read_authorized",
+    "host_write_authorized",
+    "ssh_read_authorized",
+    "ssh_write_authorized",
+    "docker_compose_action_authorized",
+    "systemctl_action_authorized",
+    "repair_bot_execution_authorized",
+    "ansible_apply_authorized",
+    "sudo_action_authorized",
+    "secret_value_collection_allowed",
+    "active_scan_authorized",
+    "runtime_execution_authorized",
+    "action_buttons_allowed",
+];
+
+/// The next steps (A11).
+pub static NEXT_STEPS: [&str; 3] = [
+    "等待 owner 以脫敏 metadata ref 回覆 live config hash、maintenance / restart window、rollback owner、post-check plan、disable switch、source of truth、依賴圖、port binding、cold-start sequence、incident recovery evidence 與 daemon / runner contention review。",
+    "收到回覆後先做欄位完整性、敏感 payload 隔離與 execution request 拒收,不得直接 host read、restart、repair-bot 或 Ansible apply。",
+    "write-capable 或事故回補 surface 必須額外 reviewer review且 runtime gate 需獨立人工批准、rollback、dependency / port / cold-start 與 post-check 成立。",
+];
+
+/// What a candidate takes over from the request (A3).
+pub static COPIED: [&str; 12] = [
+    "request_id",
+    "surface_id",
+    "label",
+    "expected_host_scope",
+    "config_kind",
+    "service_scope",
+    "control_tier",
+    "repo_source_path",
+    "repo_sha256",
+    "source_line_count",
+    "write_capable_surface",
+    "requires_live_evidence",
+];
+
+/// What a field says that nobody answered yet.
+pub const PENDING_TEXT: &str = "pending_owner_response";

@@ -1,0 +1,3 @@
+//! Owner responses: the report of the source to the byte, and what comes of answers.
+
+mod parity;
