@@ -100,6 +100,12 @@ impl Diagnostics {
         Self { list, left_out }
     }
 
+    /// Both, in the order in which they are shown.
+    pub fn and(mut self, mut others: Self) -> Self {
+        self.list.append(&mut others.list);
+        Self::new(self.list, self.left_out + others.left_out)
+    }
+
     /// All that were kept, sorted by file and place.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.list.iter()
@@ -399,6 +405,20 @@ impl Faults {
         } else {
             self.left_out += 1;
         }
+    }
+
+    /// The same faults without anything that the file says: each is told by the sentence of its rule, and what to do about it is left
+    /// out. That a field is missing quotes nothing, and stays as it is.
+    pub(crate) fn by_rule(mut self, sentence: impl Fn(&str) -> Option<&'static str>) -> Self {
+        for fault in &mut self.list {
+            if fault.rule == "missing-field" {
+                continue;
+            }
+            let rule = sentence(fault.rule).unwrap_or("The file is not as it has to be.");
+            fault.problem = format!("against the rule: {rule}");
+            fault.help = None;
+        }
+        self
     }
 
     /// Whether one of them stops the commit.

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostics, Severity};
+use crate::diagnostic::{Diagnostics, Faults, Severity};
 use crate::executor::{Executor, Kind};
 use crate::flat::flat_sum;
 use crate::id::{Spell, StepId};
@@ -20,11 +20,12 @@ use crate::limits::{Bounds, Limits, Over};
 use crate::price::{Because, Price, Takes};
 use crate::reading::{RecordedFacts, State};
 use crate::repo::Documents;
+use crate::services::records::Records;
 use crate::sheet::{Drafted, Sheet};
 use crate::time::{Date, Time};
 use crate::turn::Turn;
 use crate::verb::VerbRow;
-use crate::{accounts, guests};
+use crate::{accounts, guests, services};
 
 /// A change to one resource, whatever the subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -828,6 +829,8 @@ pub struct StateRepo<'a> {
     pub documents: Documents<'a>,
     /// Hypervisors' files that are right, by name.
     guests: BTreeMap<&'a str, guests::desired::Desired>,
+    /// What owners were asked and answered; of no executor, so there is nothing here where one alone reads.
+    pub services: services::records::Records<'a>,
 }
 
 /// Reads the files of a state repository for one executor: all that *it* reads has to be right (invariant 7). Gives what is
@@ -839,7 +842,7 @@ pub fn read<'a>(
     files: &'a BTreeMap<String, Vec<u8>>,
     executor: &Executor,
 ) -> Result<(StateRepo<'a>, Diagnostics), Diagnostics> {
-    let (repo, diagnostics) = read_all(files, &[executor]);
+    let (repo, diagnostics) = read_all(files, &[executor], Records::default());
     let wrong = diagnostics
         .iter()
         .any(|it| it.severity == Severity::Error && concerns(&it.file, executor));
@@ -869,12 +872,58 @@ pub fn read_whole<'a>(
     files: &'a BTreeMap<String, Vec<u8>>,
     executors: &[&Executor],
 ) -> Result<(StateRepo<'a>, Diagnostics), Diagnostics> {
-    let (repo, diagnostics) = read_all(files, executors);
+    let (repo, diagnostics) = read_as_far(files, executors);
     let wrong = diagnostics.iter().any(|it| it.severity == Severity::Error);
     match repo {
         Some(repo) if !wrong => Ok((repo, diagnostics)),
         _ => Err(diagnostics),
     }
+}
+
+/// The same, as far as it can be read, with all that is wrong: where an answer cannot be read, what it holds is judged all the same.
+pub fn read_as_far<'a>(
+    files: &'a BTreeMap<String, Vec<u8>>,
+    executors: &[&Executor],
+) -> (Option<StateRepo<'a>>, Diagnostics) {
+    let mut report = crate::repo::Report::default();
+    let services = read_services(files, &mut report);
+    let (repo, of_others) = read_all(files, executors, services);
+    (repo, of_others.and(report.diagnostics()))
+}
+
+/// Reads what owners were asked and answered.
+fn read_services<'a>(
+    files: &'a BTreeMap<String, Vec<u8>>,
+    report: &mut crate::repo::Report,
+) -> Records<'a> {
+    use services::records::{self, Place};
+    let mut read = Records::default();
+    for path in files.keys().map(String::as_str) {
+        match records::place(path) {
+            None => {}
+            Some(Place::Inventory) => {
+                read.inventory = report.read(files, path, records::read_inventory);
+            }
+            Some(Place::Requests) => {
+                read.surfaces = report
+                    .read(files, path, records::read_requests)
+                    .unwrap_or_default();
+            }
+            Some(Place::Response(surface)) => {
+                let response = report.read(files, path, records::read_response);
+                read.responses.extend(response.map(|it| (surface, it)));
+            }
+            Some(Place::Review(surface)) => {
+                let review = report.read(files, path, records::read_review);
+                read.reviews.extend(review.map(|it| (surface, it)));
+            }
+            Some(Place::Elsewhere) => {
+                let say = |_, faults: &mut Faults| faults.add(records::nobody_reads());
+                let _ = report.read(files, path, say);
+            }
+        }
+    }
+    read
 }
 
 /// The hypervisor whose file a path is.
@@ -896,6 +945,7 @@ fn nearly_guests_of(path: &str) -> Option<String> {
 fn read_all<'a>(
     files: &'a BTreeMap<String, Vec<u8>>,
     executors: &[&Executor],
+    services: Records<'a>,
 ) -> (Option<StateRepo<'a>>, Diagnostics) {
     let keeps = |name: &str| {
         executors
@@ -920,7 +970,11 @@ fn read_all<'a>(
             guests.insert(name, desired);
         }
     }
-    let repo = documents.map(|documents| StateRepo { documents, guests });
+    let repo = documents.map(|documents| StateRepo {
+        documents,
+        guests,
+        services,
+    });
     (repo, report.diagnostics())
 }
 

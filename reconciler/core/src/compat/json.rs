@@ -56,6 +56,8 @@ pub struct JsonError {
     pub line: usize,
     /// In characters, from 1.
     pub column: usize,
+    /// In bytes, from 0.
+    pub at: usize,
     /// What is wrong there.
     pub problem: &'static str,
 }
@@ -87,6 +89,7 @@ fn error_at(bytes: &[u8], at: usize, problem: &'static str) -> JsonError {
     JsonError {
         line: 1 + before.iter().filter(|&&b| b == b'\n').count(),
         column: 1 + String::from_utf8_lossy(&before[start..]).chars().count(),
+        at: before.len(),
         problem,
     }
 }

@@ -47,7 +47,7 @@ pub static CHECKS: &[Check] = checks![
     shape_rules::DATE, WhileReading, "A day is written YYYY-MM-DD, and the calendar has it.";
     shape_rules::DUPLICATE_ENTRY, WhileReading, "A list has each entry once.";
     "os-user-form", WhileReading, "An os_user is a lower-case account name of at most 31 characters.";
-    "identity-form", WhileReading, "authentik_user, k8s_user and expiry_contact are ASCII logins of at most 254 characters.";
+    "identity-form", WhileReading, "authentik_user, k8s_user, expiry_contact and forge_user are ASCII logins of at most 254 characters.";
     "namespace-form", WhileReading, "A namespace is a label after RFC 1123.";
     "repo-form", WhileReading, "A repository's name is a plain file name that does not start with a dot or a dash.";
     "group-form", WhileReading, "A group is a lower-case group name of at most 32 characters.";
@@ -66,6 +66,7 @@ pub static CHECKS: &[Check] = checks![
     crate::yaml::rules::DUPLICATE_KEY, People(os_users_are_unique), "A map has each key once.";
     "unique-authentik-user", People(authentik_users_are_unique), "An authentik_user belongs to one person, whatever its case.";
     "unique-k8s-user", People(k8s_users_are_unique), "A k8s_user belongs to one person, whatever its case.";
+    "unique-forge-user", People(forge_users_are_unique), "A forge_user belongs to one person, whatever its case.";
     "unique-namespace", People(namespaces_are_unique), "A namespace has one owner, and is listed once.";
     "unique-uid", People(uids_are_unique), "A uid belongs to one person.";
     "previously-live", People(previous_names_are_free), "previously names nobody who is in the roster.";
@@ -332,6 +333,12 @@ fn authentik_users_are_unique(draft: &Draft<'_>, report: &mut Report<'_>) {
 
 fn k8s_users_are_unique(draft: &Draft<'_>, report: &mut Report<'_>) {
     identities_are_unique(draft, report, "k8s_user", |person| &person.k8s_user);
+}
+
+fn forge_users_are_unique(draft: &Draft<'_>, report: &mut Report<'_>) {
+    identities_are_unique(draft, report, "forge_user", |person| {
+        person.forge_user().unwrap_or_default()
+    });
 }
 
 fn identities_are_unique(

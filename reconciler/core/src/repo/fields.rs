@@ -102,10 +102,12 @@ pub enum PersonKey {
     Repos,
     /// Whether the assistant's login is shared.
     ClaudeAuth,
+    /// Account at the forge.
+    ForgeUser,
 }
 
 /// The fields of a person. The required ones stand in the order in which they are asked for (R4).
-pub static PERSON: [Field<PersonKey>; 13] = [
+pub static PERSON: [Field<PersonKey>; 14] = [
     Field {
         key: PersonKey::AuthentikUser,
         name: "authentik_user",
@@ -196,6 +198,13 @@ pub static PERSON: [Field<PersonKey>; 13] = [
         shape: Shape::Bool,
         presence: Optional,
         about: "whether the instance gets the assistant's login; default true",
+    },
+    Field {
+        key: PersonKey::ForgeUser,
+        name: "forge_user",
+        shape: Shape::Text(&names::IDENTITY),
+        presence: Optional,
+        about: "account at the forge: what it answers for a host service counts as this person's",
     },
 ];
 

@@ -80,11 +80,7 @@ pub(crate) fn concerns_host(file: &str, host: &str) -> bool {
 }
 
 /// Folders that a state repository may have for executors that this version does not have.
-const LATER: [(&str, &str); 3] = [
-    ("guests/", "guests"),
-    ("clusters/", "cluster users"),
-    ("services/", "owner responses"),
-];
+const LATER: [(&str, &str); 2] = [("guests/", "guests"), ("clusters/", "cluster users")];
 
 /// That nothing in this version reads a file, if it lies where a later version looks.
 fn not_read(path: &str) -> Option<Fault> {

@@ -163,6 +163,9 @@ fn read_row<'a>(
                 more(&mut row).repos = repos.map(|value| At { value, at: place });
             }
             PersonKey::ClaudeAuth => more(&mut row).claude_auth = reading.bool(name, &value)?,
+            PersonKey::ForgeUser => {
+                more(&mut row).forge_user = reading.text(name, value, &names::IDENTITY)?
+            }
         }
         Ok(())
     })?;

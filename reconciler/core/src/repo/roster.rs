@@ -88,6 +88,7 @@ pub(super) struct More<'a> {
     pub(super) expiry_contact: Option<At<Cow<'a, str>>>,
     pub(super) previously: Option<At<Cow<'a, str>>>,
     pub(super) repos: Option<At<Vec<Cow<'a, str>>>>,
+    pub(super) forge_user: Option<At<Cow<'a, str>>>,
 }
 
 impl<'a> Person<'a> {
@@ -108,6 +109,12 @@ impl<'a> Person<'a> {
             .expiry_contact
             .as_ref()
             .map(|contact| &*contact.value)
+    }
+
+    /// The account at the forge whose answers are this person's.
+    pub fn forge_user(&self) -> Option<&str> {
+        let more = self.more.as_ref()?;
+        more.forge_user.as_ref().map(|name| &*name.value)
     }
 
     /// The os_user that this person had before.
@@ -179,9 +186,10 @@ impl<'a> Person<'a> {
                 expiry_contact,
                 previously,
                 repos,
+                forge_user,
             } = more;
             format!(
-                "{os_user:?} {authentik_user:?} {k8s_user:?} {tier:?} {:?} {parked} {claude_auth:?} {code_layout:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+                "{os_user:?} {authentik_user:?} {k8s_user:?} {tier:?} {:?} {parked} {claude_auth:?} {code_layout:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
                 &namespaces[..],
                 uid.map(|it| it.value),
                 adopt.map(|it| it.value),
@@ -189,6 +197,7 @@ impl<'a> Person<'a> {
                 expiry_contact.map(|it| it.value),
                 previously.map(|it| it.value),
                 repos.map(|it| it.value),
+                forge_user.map(|it| it.value),
             )
         };
         facts(self) == facts(other)

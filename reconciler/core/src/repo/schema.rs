@@ -48,7 +48,8 @@ pub fn object<K>(table: &[Field<K>]) -> Value {
     object
 }
 
-fn schema(file: &str, title: &str, mut body: Value) -> String {
+/// A schema of its own: that of a file.
+pub(crate) fn schema(file: &str, title: &str, mut body: Value) -> String {
     // An empty file says the same as an empty map (R3).
     body["type"] = json!(["object", "null"]);
     body["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");

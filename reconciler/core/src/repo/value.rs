@@ -67,9 +67,6 @@ pub(crate) struct FieldReader<'r, 'a> {
     pub(crate) subject: Subject<'r>,
 }
 
-/// No table has more fields.
-const MAX_FIELDS: usize = 16;
-
 impl<'a> FieldReader<'_, 'a> {
     /// The same place, with another subject.
     pub(crate) fn about<'s>(&'s mut self, subject: Subject<'s>) -> FieldReader<'s, 'a> {
@@ -82,9 +79,9 @@ impl<'a> FieldReader<'_, 'a> {
 
     /// Reads a map by its table of fields; `each` gets every known field once. `at` is where missing fields are shown.
     /// Says `false`, and passes over the value, when it is no map.
-    pub(crate) fn fields<K: Copy>(
+    pub(crate) fn fields<K: Copy, const N: usize>(
         &mut self,
-        table: &'static [Field<K>],
+        table: &'static [Field<K>; N],
         at: u32,
         head: &Event<'a>,
         mut each: impl FnMut(&mut Self, &'static Field<K>, Event<'a>) -> Result<(), Stop>,
@@ -93,7 +90,7 @@ impl<'a> FieldReader<'_, 'a> {
             self.wrong_type(head, "", "a map of fields")?;
             return Ok(false);
         }
-        let mut seen = [None; MAX_FIELDS];
+        let mut seen = [None; N];
         // Most people write fields in the order in which the documentation has them.
         let mut next = 0;
         while let Some((key, value)) = self.cursor.entry()? {

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use muster_core::repo::schema;
+use muster_core::services::records;
 
 use super::{CommandError, Output};
 use crate::exit;
@@ -22,6 +23,10 @@ enum Kind {
     Tiers,
     /// `hosts/<host>.yaml`
     Host,
+    /// `services/responses/<surface_id>.yaml`
+    Response,
+    /// `services/reviews/<surface_id>.yaml`
+    Review,
 }
 
 pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8, CommandError> {
@@ -29,6 +34,8 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8, CommandError> {
         Kind::Roster => schema::roster(),
         Kind::Tiers => schema::tiers(),
         Kind::Host => schema::host(),
+        Kind::Response => records::response_schema(),
+        Kind::Review => records::review_schema(),
     })?;
     Ok(exit::OK)
 }

@@ -1,0 +1,159 @@
+//! Who stands behind an answer or a review, by what a forge or a signed tag says, and what was quarantined (LB7, LB9). A bot keeps it;
+//! elsewhere it is a file (`--attributions`). No text of the state repository gets in here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// The format that this version writes, and the latest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// All that is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attributions {
+    /// [`FORMAT`] of whoever wrote it.
+    pub format: u32,
+    /// By the path of the file.
+    #[serde(default)]
+    pub files: BTreeMap<String, Attribution>,
+    /// What was quarantined, by its key.
+    #[serde(default)]
+    pub quarantined: BTreeMap<String, Mark>,
+    /// People who were in the roster once: their names are no mistakes.
+    #[serde(default)]
+    pub former: BTreeSet<String>,
+}
+
+/// Who stands behind one file as it is. Another byte, and nobody does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attribution {
+    /// The SHA-256 of the file.
+    pub sha256: String,
+    /// Who.
+    pub by: Identity,
+    /// What says so: the id of an approval or a proposal at the forge, or the tag.
+    pub on: String,
+}
+
+/// An identity that nobody can write into a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Identity {
+    /// An account of the forge.
+    Forge(String),
+    /// A person of the roster, whose key signed a tag.
+    Key(String),
+}
+
+/// Something that was quarantined: no part of it (LB5), and no plain digest that could be guessed at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mark {
+    /// The file.
+    pub path: String,
+    /// The rule that found it.
+    pub rule: String,
+    /// How long it was, as a class.
+    pub length: String,
+}
+
+/// Why a record cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AttributionsError {
+    /// It is none.
+    #[error("it is no record of attributions")]
+    Json(#[source] serde_json::Error),
+    /// A later version wrote it.
+    #[error(
+        "it has the format {0}, and this version of muster reads {FORMAT} at most; install a newer one"
+    )]
+    Newer(u32),
+}
+
+impl Attributions {
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// When it is none, or of a format from the future.
+    pub fn parse(bytes: &[u8]) -> Result<Self, AttributionsError> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let Format { format } = serde_json::from_slice(bytes).map_err(AttributionsError::Json)?;
+        if format > FORMAT {
+            return Err(AttributionsError::Newer(format));
+        }
+        serde_json::from_slice(bytes).map_err(AttributionsError::Json)
+    }
+
+    /// Writes it.
+    pub fn to_json(&self) -> String {
+        let record = Self {
+            format: FORMAT,
+            ..self.clone()
+        };
+        serde_json::to_string_pretty(&record).unwrap_or_default() + "\n"
+    }
+
+    /// Who stands behind a file as it is.
+    pub fn of(&self, path: &str, bytes: &[u8]) -> Option<&Identity> {
+        let known = self.files.get(path)?;
+        (known.sha256 == sha256(bytes)).then_some(&known.by)
+    }
+
+    /// Keeps that `by` stands behind a file as it is.
+    pub fn attribute(&mut self, path: &str, bytes: &[u8], by: Identity, on: String) {
+        let sha256 = sha256(bytes);
+        self.files
+            .insert(path.to_owned(), Attribution { sha256, by, on });
+    }
+
+    /// Keeps that something was found in a file; `key` is known to this host alone. Squashed or rebased, it stays what it is (LB7).
+    pub fn quarantine(
+        &mut self,
+        key: &[u8],
+        path: &str,
+        bytes: &[u8],
+        found: &super::secrets::Found,
+    ) {
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);
+        let mut context = ring::hmac::Context::with_key(&key);
+        context.update(path.as_bytes());
+        context.update(b"\0");
+        context.update(bytes);
+        let mark = Mark {
+            path: path.to_owned(),
+            rule: found.rule.to_owned(),
+            length: length_class(found.length).to_owned(),
+        };
+        self.quarantined.insert(hex(context.sign().as_ref()), mark);
+    }
+}
+
+/// How long something is, told so that it says little.
+pub fn length_class(length: usize) -> &'static str {
+    match length {
+        0..=15 => "under 16 bytes",
+        16..=31 => "16 to 31 bytes",
+        32..=63 => "32 to 63 bytes",
+        64..=255 => "64 to 255 bytes",
+        _ => "256 bytes or more",
+    }
+}
+
+/// The SHA-256 of some bytes, in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}

@@ -1,0 +1,269 @@
+//! What people read about owner responses. Nothing that an answer or a review says is repeated: the words are ours, and those of the
+//! roster and the requests.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::checks::Check;
+use super::evaluate::{Assessment, Cause, Finding, Gone, InventoryFault, Stale, Standing};
+use super::lane::Lane;
+use super::records::INVENTORY;
+
+/// What stands before the words of a check that no lane turns on: the surface's standing, in a word.
+pub fn place(finding: &Finding) -> String {
+    match finding.at {
+        Some(at) => format!("{}:{at}", finding.path),
+        None => finding.path.clone(),
+    }
+}
+
+/// The name under which a finding is told: that of its check, or that it is stale.
+pub fn id(finding: &Finding) -> &'static str {
+    match finding.cause {
+        Cause::Stale(_) => "stale",
+        _ if finding.check == Check::AffectedScopeMatchesSurface => finding.check.row().id,
+        _ => finding.check.row().id,
+    }
+}
+
+/// Why a check does not hold, as one sentence.
+pub fn why(finding: &Finding) -> String {
+    let Finding {
+        check,
+        lane: _,
+        cause,
+        field,
+        path: _,
+        at: _,
+    } = finding;
+    match cause {
+        Cause::Secret { rule } => format!("something secret or unredacted is in it (rule {rule})"),
+        Cause::Request if *field == "not_approval" => {
+            "it claims to be an approval, and an answer is none".to_owned()
+        }
+        Cause::Request => "it asks for something to be run".to_owned(),
+        Cause::Incident => format!("it touches an incident, and {field} is missing"),
+        Cause::Missing => format!("{field} is missing"),
+        Cause::Form if field.is_empty() => "the file cannot be read".to_owned(),
+        Cause::Form => format!("{field} has not the form of a reference"),
+        Cause::Differs if *check == Check::RestartWindowSeparateFromAction => {
+            "restart_window is the maintenance window".to_owned()
+        }
+        Cause::Differs => format!("{field} is not what was asked about"),
+        Cause::Person { name, gone } => format!("{field}: {name} {}", of(*gone)),
+        Cause::Unattributed => format!("no forge and no signed tag says whom {field} stands for"),
+        Cause::OtherIdentity if *field == "reviewer" => {
+            "whoever brought the review is not the reviewer whom it names".to_owned()
+        }
+        Cause::OtherIdentity => "whoever brought the answer is none of its owners".to_owned(),
+        Cause::Delegation => {
+            "the delegation is over, or is for another surface, or of nobody".to_owned()
+        }
+        Cause::Reviewer => "the reviewer is who answered".to_owned(),
+        Cause::OnlyOwner => "the reviewer is the only owner".to_owned(),
+        Cause::OtherResponse => "the review is of another answer than the present one".to_owned(),
+        Cause::ExtraReview => {
+            "the surface can be written to, and the review does not say that it looked further"
+                .to_owned()
+        }
+        Cause::AskedFor => "the reviewer asks for more".to_owned(),
+        Cause::Stale(Stale::OtherContent) => {
+            "stale: it is about another content than the request".to_owned()
+        }
+        Cause::Stale(Stale::Changed) => {
+            "stale: the configuration is not what it was when it was asked about".to_owned()
+        }
+        Cause::Stale(Stale::Removed) => "stale: the configuration is not there any more".to_owned(),
+        Cause::Stale(Stale::Over) => "stale: its last day is over".to_owned(),
+        Cause::Stale(Stale::TooLong) => {
+            "stale: its last day lies more than 365 days ahead".to_owned()
+        }
+    }
+}
+
+/// What to do about it.
+pub fn help(finding: &Finding) -> String {
+    let write = finding.check.row().write;
+    match &finding.cause {
+        // Whoever deletes the line has deleted nothing (LB8).
+        Cause::Secret { .. } => "rotate it; deleting the line does not help, for the commit, refs/pull and every clone keep it".to_owned(),
+        Cause::Person { gone: Gone::Leaving, .. } => "name somebody else of the roster, and have them answer".to_owned(),
+        Cause::Person { .. } => "name somebody else of the roster, or wait until they are back".to_owned(),
+        Cause::Stale(Stale::Over | Stale::TooLong) => "answer again, with valid_until within 365 days".to_owned(),
+        Cause::Stale(Stale::OtherContent) => "look at the configuration again, and answer with the request's repo_sha256".to_owned(),
+        Cause::Stale(Stale::Changed | Stale::Removed) => "have the surface asked about again, and answer anew".to_owned(),
+        Cause::OtherResponse => "review it again: response_sha256 is the SHA-256 of the answer's file".to_owned(),
+        Cause::Reviewer | Cause::OnlyOwner => "have somebody else review it".to_owned(),
+        Cause::Delegation => "renew the delegation: to, until and scope".to_owned(),
+        Cause::Unattributed => "bring the file by a pull request of the forge account that the person's forge_user names, or sign a tag".to_owned(),
+        Cause::OtherIdentity => "have the person open the pull request with the account that their forge_user names".to_owned(),
+        Cause::AskedFor => "add what the reviewer asks for".to_owned(),
+        Cause::Missing | Cause::Incident if !finding.field.is_empty() && !write.starts_with(finding.field) => format!("write {}", finding.field),
+        Cause::Request | Cause::Incident | Cause::Missing | Cause::Form | Cause::Differs | Cause::ExtraReview => write.to_owned(),
+    }
+}
+
+fn of(gone: Gone) -> &'static str {
+    match gone {
+        Gone::Leaving => "is an owner leaving, or has left",
+        Gone::Parked => "is parked",
+        Gone::Expired => "is past the last valid day",
+    }
+}
+
+/// What is wrong with an inventory.
+pub fn inventory(fault: &InventoryFault) -> String {
+    match fault {
+        InventoryFault::Undated => format!(
+            "{INVENTORY} does not say when it was made: generated_at, in ISO 8601 with an offset"
+        ),
+        InventoryFault::Old { days, most } => {
+            format!("{INVENTORY} is {days} days old, and may be {most}; make it anew")
+        }
+        InventoryFault::Fewer { before, now } => {
+            format!(
+                "there are {now} surfaces where there were {before}: more than a fifth is gone; no lane changes until that is made good"
+            )
+        }
+    }
+}
+
+/// A lane before and after, where both are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change<'a> {
+    /// The surface.
+    pub surface: &'a str,
+    /// Its lane before; `None` where it was not asked about.
+    pub before: Option<Lane>,
+    /// Its lane after; `None` where it is not asked about any more.
+    pub after: Option<Lane>,
+    /// How it stands after.
+    pub standing: Option<&'a Standing>,
+}
+
+/// What differs between two assessments: lanes, and what keeps surfaces in them.
+pub fn changes<'a>(before: &'a Assessment, after: &'a Assessment) -> Vec<Change<'a>> {
+    let ids = before.surfaces.keys().chain(after.surfaces.keys());
+    let ids: std::collections::BTreeSet<&String> = ids.collect();
+    let change = |id: &'a String| {
+        let (old, new) = (before.surfaces.get(id), after.surfaces.get(id));
+        let same = match (old, new) {
+            (Some(old), Some(new)) => old.lane == new.lane && causes(old) == causes(new),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        (!same).then(|| Change {
+            surface: id,
+            before: old.map(|it| it.lane),
+            after: new.map(|it| it.lane),
+            standing: new,
+        })
+    };
+    ids.into_iter().filter_map(change).collect()
+}
+
+fn causes(standing: &Standing) -> Vec<(Check, &Cause, &str)> {
+    standing
+        .findings
+        .iter()
+        .map(|it| (it.check, &it.cause, it.field))
+        .collect()
+}
+
+/// One change as a line: the lane before, and after.
+pub fn change(change: &Change<'_>) -> String {
+    let Change {
+        surface,
+        before,
+        after,
+        standing,
+    } = change;
+    let lane = |it: &Option<Lane>, none: &'static str| it.map_or(none, Lane::id);
+    let mut line = format!(
+        "`{surface}`: `{}` → `{}`",
+        lane(before, "not asked about"),
+        lane(after, "not asked about any more")
+    );
+    if let Some(by) = standing.and_then(|it| it.by.as_ref()) {
+        line.push_str(&match by {
+            super::attributions::Identity::Forge(account) => {
+                format!(", by the forge account `{account}`")
+            }
+            super::attributions::Identity::Key(person) => format!(", by the key of `{person}`"),
+        });
+    }
+    line
+}
+
+/// What stands between a surface and a better lane: one line a finding.
+pub fn finding(finding: &Finding) -> String {
+    format!(
+        "`{}` at `{}`: {}; {}",
+        id(finding),
+        place(finding),
+        why(finding),
+        help(finding)
+    )
+}
+
+/// The text for a terminal.
+pub fn text(assessment: &Assessment) -> String {
+    let mut out = String::new();
+    let mut counts: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+    for (id, standing) in &assessment.surfaces {
+        *counts.entry(standing.lane.id()).or_default() += 1;
+        let stale = if standing.is_stale() { " (stale)" } else { "" };
+        let _ = writeln!(out, "{id}: {}{stale}", standing.lane.id());
+        for it in &standing.findings {
+            let _ = writeln!(out, "    {} [{}]: {}", place(it), self::id(it), why(it));
+            let _ = writeln!(out, "      = {}", help(it));
+        }
+    }
+    for fault in &assessment.inventory {
+        let _ = writeln!(out, "{}", inventory(fault));
+    }
+    let total = assessment.surfaces.len();
+    let told: Vec<String> = counts
+        .iter()
+        .map(|(lane, count)| format!("{count} {lane}"))
+        .collect();
+    let _ = writeln!(
+        out,
+        "{total} surfaces{}{}",
+        if told.is_empty() { "" } else { ": " },
+        told.join(", ")
+    );
+    out.push_str("A lane permits nothing: whoever acts does so elsewhere.\n");
+    out
+}
+
+/// The same for programs. Keys are only ever added.
+pub fn to_json(assessment: &Assessment) -> String {
+    let finding = |it: &Finding| {
+        json!({
+            "check": id(it),
+            "lane": it.lane.id(),
+            "file": it.path,
+            "line": it.at.map(|at| at.line),
+            "column": it.at.map(|at| at.column),
+            "field": (!it.field.is_empty()).then_some(it.field),
+            "why": why(it),
+            "help": help(it),
+        })
+    };
+    let surfaces: serde_json::Map<String, Value> = assessment
+        .surfaces
+        .iter()
+        .map(|(id, it)| {
+            let findings: Vec<Value> = it.findings.iter().map(finding).collect();
+            let standing = json!({ "lane": it.lane.id(), "stale": it.is_stale(), "by": it.by, "findings": findings });
+            (id.clone(), standing)
+        })
+        .collect();
+    let inventory: Vec<String> = assessment.inventory.iter().map(inventory).collect();
+    format!(
+        "{:#}\n",
+        json!({ "surfaces": surfaces, "inventory": inventory, "runtime_gate": 0, "not_authorization": true })
+    )
+}
