@@ -6,14 +6,26 @@ use std::path::{Path, PathBuf};
 
 use muster_core::repo::schema;
 use muster_core::rooms;
+use muster_core::services::attributions::Attributions;
+use muster_core::services::evaluate::{self, Source};
+use muster_core::services::lane::Lane;
+use muster_core::services::{attributions, records};
+use muster_core::time::Time;
 
 fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../state-repo-example")
 }
 
 fn files() -> BTreeMap<String, Vec<u8>> {
+    let services = [
+        "services/inventory.json",
+        "services/requests.json",
+        "services/responses/edge-proxy.yaml",
+        "services/responses/tide-tables.yaml",
+    ];
     ["roster.yaml", "tiers.yaml", "hosts/devvm.yaml"]
         .into_iter()
+        .chain(services)
         .map(|path| (path.to_owned(), fs::read(example().join(path)).unwrap()))
         .collect()
 }
@@ -52,6 +64,8 @@ fn its_schemas_are_those_of_this_version() {
         ("roster", schema::roster()),
         ("tiers", schema::tiers()),
         ("host", schema::host()),
+        ("response", records::response_schema()),
+        ("review", records::review_schema()),
     ] {
         let path = example().join(format!("schemas/{kind}.schema.json"));
         assert_eq!(fs::read_to_string(path).unwrap(), published, "{kind}");
@@ -61,7 +75,10 @@ fn its_schemas_are_those_of_this_version() {
 /// Every file says where its schema is, and it is there.
 #[test]
 fn its_files_point_at_their_schemas() {
-    for (path, bytes) in files() {
+    for (path, bytes) in files()
+        .into_iter()
+        .filter(|(path, _)| path.ends_with(".yaml"))
+    {
         let text = String::from_utf8(bytes).unwrap();
         let pointer = text
             .lines()
@@ -71,4 +88,45 @@ fn its_files_point_at_their_schemas() {
         let folder = example().join(&path).parent().unwrap().to_owned();
         assert!(folder.join(pointer).is_file(), "{path}: {pointer}");
     }
+}
+
+/// Three surfaces in three lanes, and every digest is that of the file beside it.
+#[test]
+fn its_surfaces_are_in_three_lanes() {
+    let files = files();
+    let (state, _) = rooms::read_whole(&files, &[]).unwrap_or_else(|faults| panic!("{faults}"));
+    let sources = state.services.surfaces.values().map(|it| {
+        let bytes = fs::read(example().join(&it.source)).unwrap();
+        (
+            it.source.clone(),
+            Source::Sha256(attributions::sha256(&bytes)),
+        )
+    });
+    // 2026-12-01, and nobody is known to stand behind the answers yet.
+    let now = Time(1_796_083_200);
+    let roster = &state.documents.roster;
+    let assessed = evaluate::evaluate(
+        &state.services,
+        roster,
+        &Attributions::default(),
+        &sources.collect(),
+        now,
+    );
+    let lanes: Vec<(&str, Lane)> = assessed
+        .surfaces
+        .iter()
+        .map(|(id, it)| (id.as_str(), it.lane))
+        .collect();
+    let expected = [
+        ("edge-proxy", Lane::RequestSupplement),
+        ("repair-bot", Lane::WaitingOwnerResponse),
+        ("tide-tables", Lane::IncidentRecoveryBackfillRequired),
+    ];
+    assert_eq!(lanes, expected);
+    assert!(
+        assessed.problems.is_empty() && assessed.inventory.is_empty(),
+        "{assessed:?}"
+    );
+    // The one thing that is missing of the first.
+    assert_eq!(assessed.surfaces["edge-proxy"].findings.len(), 1);
 }

@@ -34,6 +34,8 @@ pub struct Proposal {
     pub state: ProposalState,
     /// Whether the head is in another repository, or in one that is gone: data only, no secrets (threats C3).
     pub fork: bool,
+    /// The account that proposes it, by the forge's word; `None` where that is gone. Nobody writes this into a commit.
+    pub author: Option<String>,
     /// When anything about it changed last, a comment of our own included.
     pub updated: Time,
 }
@@ -537,6 +539,7 @@ mod tests {
             draft: false,
             state: ProposalState::Open,
             fork: false,
+            author: None,
             updated: Time(updated),
         }
     }

@@ -23,6 +23,7 @@ pub(crate) struct Pull {
     merged_at: Option<String>,
     merge_commit_sha: Option<String>,
     updated_at: Option<String>,
+    user: Option<User>,
     head: Side,
     base: Side,
 }
@@ -118,6 +119,10 @@ impl Pull {
             draft: self.draft == Some(true),
             state,
             fork: !same || branchless,
+            author: self
+                .user
+                .and_then(|it| it.login)
+                .filter(|it| !it.is_empty()),
             updated,
         })
     }

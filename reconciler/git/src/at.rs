@@ -94,6 +94,25 @@ pub fn at(repository: &Path, revision: &str) -> Result<Files, AtError> {
         .map_err(failed)
 }
 
+/// The content of one file of `revision`, wherever it stands; `None` where there is no plain file. It is what git keeps, before any filter.
+///
+/// # Errors
+/// As for [`at`].
+pub fn blob_at(repository: &Path, revision: &str, path: &str) -> Result<Option<Vec<u8>>, AtError> {
+    let layout = Layout::of(repository).map_err(|source| AtError::Repository {
+        path: repository.to_owned(),
+        source,
+    })?;
+    let id = resolve(repository, &layout, revision)?;
+    Objects::open(&layout.objects(), layout.kind)
+        .map_err(ReadError::Store)
+        .and_then(|objects| files::blob_in(&objects, tree_of(&objects, id)?, path))
+        .map_err(|source| AtError::Objects {
+            revision: revision.to_owned(),
+            source,
+        })
+}
+
 /// The commit that `revision` names, in the same ways as for [`at`]; a tag leads to what it is about.
 ///
 /// # Errors

@@ -190,3 +190,28 @@ pub(crate) fn files_of(objects: &impl Source, tree: ObjectId) -> Result<Files, R
         objects.read(id, objs::Kind::Blob, FILE_LIMIT)
     })
 }
+
+/// The content of the plain file at a path, wherever in the tree that is.
+pub(crate) fn blob_in(
+    objects: &impl Source,
+    root: ObjectId,
+    path: &str,
+) -> Result<Option<Vec<u8>>, ReadError> {
+    let mut tree = root;
+    let mut parts = path.split('/').take(DEPTH_LIMIT).peekable();
+    while let Some(part) = parts.next() {
+        let entries = objects.tree(&tree)?;
+        let Some(entry) = entries.iter().find(|it| it.name == part.as_bytes()) else {
+            return Ok(None);
+        };
+        match (entry.mode, parts.peek()) {
+            (0o040000, Some(_)) => tree = entry.id,
+            (0o100644 | 0o100755, None) => {
+                let bytes = objects.read(&entry.id, objs::Kind::Blob, FILE_LIMIT)?;
+                return Ok(Some(bytes));
+            }
+            _ => return Ok(None),
+        }
+    }
+    Ok(None)
+}

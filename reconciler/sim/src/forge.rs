@@ -106,6 +106,7 @@ impl Forge {
             draft: false,
             state: ProposalState::Open,
             fork: false,
+            author: None,
             updated: self.now,
         };
         self.proposals.insert(number, proposal);

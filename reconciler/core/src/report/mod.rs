@@ -216,6 +216,67 @@ impl Comment {
     }
 }
 
+/// What a comment tells beside what executors would do: about nothing that runs.
+#[derive(Clone, Debug)]
+pub struct Section<'a> {
+    /// Its heading.
+    pub title: &'a str,
+    /// Sentences, each with those below it. They may quote what a repository says, between backticks.
+    pub items: &'a [(String, Vec<String>)],
+    /// Whether it is good news.
+    pub state: State,
+    /// The same in a few words.
+    pub line: &'a str,
+    /// What shows all of it, where a page does not hold it.
+    pub elsewhere: &'a str,
+}
+
+/// The most bytes that a section takes of a page.
+const SECTION: usize = 12_000;
+
+impl Section<'_> {
+    fn text(&self) -> String {
+        let item = |(sentence, below): &(String, Vec<String>)| {
+            let mut out = "- ".to_owned();
+            escape::prose(&mut out, sentence);
+            out.push('\n');
+            for sentence in below {
+                out.push_str("  - ");
+                escape::prose(&mut out, sentence);
+                out.push('\n');
+            }
+            out
+        };
+        let items: Vec<String> = self.items.iter().map(item).collect();
+        let rest = |more: usize| format!("- and {more} more; `{}` shows all\n", self.elsewhere);
+        let title = format!("\n### {}\n\n", self.title);
+        page::one_page(&title, &items, rest, "", SECTION)
+    }
+}
+
+impl Comment {
+    /// The same comment with a section at its end. The last page needs [`Comment::room_for`] less than the limit.
+    pub fn with(mut self, section: &Section<'_>) -> Self {
+        let text = section.text();
+        self.content = content([self.content.as_str(), text.as_str()].into_iter());
+        match self.pages.last_mut() {
+            Some(page) => page.push_str(&text),
+            None => self.pages.push(text),
+        }
+        let line = format!("{}; {}", self.line, section.line);
+        let state = match (self.state, section.state) {
+            (State::Success, other) => other,
+            (worse, _) => worse,
+        };
+        Self::naming(self.content, self.pages, state, &line)
+    }
+
+    /// How many bytes a section takes.
+    pub fn room_for(section: &Section<'_>) -> usize {
+        section.text().len()
+    }
+}
+
 /// The digest of texts, one after the other.
 fn content<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     let mut hash = Sha256::new();

@@ -16,9 +16,9 @@ pub const FORMAT: u32 = 1;
 pub struct Attributions {
     /// [`FORMAT`] of whoever wrote it.
     pub format: u32,
-    /// By the path of the file.
+    /// By the path of the file, and by its SHA-256: another byte, and nobody stands behind it.
     #[serde(default)]
-    pub files: BTreeMap<String, Attribution>,
+    pub files: BTreeMap<String, BTreeMap<String, Attribution>>,
     /// What was quarantined, by its key.
     #[serde(default)]
     pub quarantined: BTreeMap<String, Mark>,
@@ -27,15 +27,13 @@ pub struct Attributions {
     pub former: BTreeSet<String>,
 }
 
-/// Who stands behind one file as it is. Another byte, and nobody does.
+/// Who stands behind one file as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attribution {
-    /// The SHA-256 of the file.
-    pub sha256: String,
     /// Who.
     pub by: Identity,
-    /// What says so: the id of an approval or a proposal at the forge, or the tag.
+    /// What says so: a proposal at the forge (`pull/7`), or the tag.
     pub on: String,
 }
 
@@ -59,6 +57,8 @@ pub struct Mark {
     pub rule: String,
     /// How long it was, as a class.
     pub length: String,
+    /// Where it was seen: a proposal (`pull/7`).
+    pub on: String,
 }
 
 /// Why a record cannot be used.
@@ -103,14 +103,15 @@ impl Attributions {
     /// Who stands behind a file as it is.
     pub fn of(&self, path: &str, bytes: &[u8]) -> Option<&Identity> {
         let known = self.files.get(path)?;
-        (known.sha256 == sha256(bytes)).then_some(&known.by)
+        known.get(&sha256(bytes)).map(|it| &it.by)
     }
 
-    /// Keeps that `by` stands behind a file as it is.
+    /// Keeps that `by` stands behind a file as it is. Whoever brought the same bytes first did.
     pub fn attribute(&mut self, path: &str, bytes: &[u8], by: Identity, on: String) {
-        let sha256 = sha256(bytes);
-        self.files
-            .insert(path.to_owned(), Attribution { sha256, by, on });
+        let of_file = self.files.entry(path.to_owned()).or_default();
+        of_file
+            .entry(sha256(bytes))
+            .or_insert(Attribution { by, on });
     }
 
     /// Keeps that something was found in a file; `key` is known to this host alone. Squashed or rebased, it stays what it is (LB7).
@@ -120,6 +121,7 @@ impl Attributions {
         path: &str,
         bytes: &[u8],
         found: &super::secrets::Found,
+        on: &str,
     ) {
         let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);
         let mut context = ring::hmac::Context::with_key(&key);
@@ -130,8 +132,31 @@ impl Attributions {
             path: path.to_owned(),
             rule: found.rule.to_owned(),
             length: length_class(found.length).to_owned(),
+            on: on.to_owned(),
         };
         self.quarantined.insert(hex(context.sign().as_ref()), mark);
+    }
+
+    /// Lets go of what stands behind neither what is kept now nor an open proposal: a surface that goes and comes back is answered
+    /// anew (LB4).
+    pub fn keep_only(
+        &mut self,
+        is_kept: impl Fn(&str, &str) -> bool,
+        is_open: impl Fn(&str) -> bool,
+    ) {
+        for (path, of_file) in &mut self.files {
+            of_file.retain(|sha256, it| is_open(&it.on) || is_kept(path, sha256));
+        }
+        self.files.retain(|_, of_file| !of_file.is_empty());
+        self.quarantined.retain(|_, it| is_open(&it.on));
+    }
+
+    /// The same, with the quarantines of one proposal alone.
+    #[must_use]
+    pub fn seen_on(&self, on: &str) -> Self {
+        let mut seen = self.clone();
+        seen.quarantined.retain(|_, it| it.on == on);
+        seen
     }
 }
 

@@ -83,7 +83,7 @@ pub static CHECKS: [Row; 21] = [
         id: "decision_reason_present",
         instruction: "decision 與 decision reason 必須同時存在。",
         asks: "there are both a decision and its reason",
-        write: "decision: approve, restrict or retire; and decision_reason: one sentence",
+        write: "decision: what was decided; and decision_reason: one sentence",
     },
     Row {
         check: Check::AffectedScopeMatchesSurface,

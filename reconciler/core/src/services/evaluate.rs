@@ -9,8 +9,7 @@ use super::attributions::{Attributions, Identity, sha256};
 use super::checks::Check;
 use super::lane::Lane;
 use super::records::{
-    INVENTORY, Incident, Outcome, RESPONSES, REVIEWS, Records, Response, Review, Said, Surface,
-    TextKey,
+    Incident, Outcome, RESPONSES, REVIEWS, Records, Response, Review, Said, Surface, TextKey,
 };
 use super::words::PENDING_TEXT;
 use super::{refs, requests, secrets};
@@ -430,15 +429,16 @@ impl One<'_, '_> {
         response: Option<&Response<'_>>,
         review: Option<&Review<'_>>,
     ) -> (Standing, Vec<Diagnostic>) {
+        let path = format!("{RESPONSES}{}.yaml", self.id);
+        let marked = self.marked();
         let Some(response) = response else {
             let standing = Standing {
-                lane: Lane::WaitingOwnerResponse,
-                findings: Vec::new(),
+                lane: fold(Lane::WaitingOwnerResponse, &marked),
+                findings: marked,
                 by: None,
             };
             return (standing, Vec::new());
         };
-        let path = format!("{RESPONSES}{}.yaml", self.id);
         let by = self.attributions.of(&path, response.bytes);
         let mut notes = Notes {
             path,
@@ -489,6 +489,7 @@ impl One<'_, '_> {
         if !faults.is_empty() && rank(led) > rank(Lane::RequestSupplement) {
             led = Lane::RequestSupplement;
         }
+        findings.extend(marked);
         findings.sort_by_key(|it| (rank(it.lane), it.check));
         let lane = fold(led, &findings);
         (
@@ -499,6 +500,25 @@ impl One<'_, '_> {
             },
             faults,
         )
+    }
+
+    /// What was seen in an earlier version of its files, and is in git for good (LB8).
+    fn marked(&self) -> Vec<Finding> {
+        let own = [RESPONSES, REVIEWS].map(|folder| format!("{folder}{}.yaml", self.id));
+        let marks = self.attributions.quarantined.values();
+        marks
+            .filter(|it| own.contains(&it.path))
+            .map(|mark| Finding {
+                check: Check::SecretValueAbsent,
+                lane: Lane::QuarantineSecretOrRawPayload,
+                cause: Cause::Secret {
+                    rule: secrets::rule_named(&mark.rule),
+                },
+                field: "",
+                path: mark.path.clone(),
+                at: None,
+            })
+            .collect()
     }
 
     /// `secret_value_absent`: the file as it is, and each value as it is read.
@@ -514,9 +534,7 @@ impl One<'_, '_> {
                 at,
             );
         };
-        let text = String::from_utf8_lossy(bytes);
-        let bare = without_bare_digests(&text);
-        let found = secrets::scan(&bare);
+        let found = secrets_in(bytes);
         let is_clean = found.is_empty();
         for found in found {
             let at = found.at;
@@ -541,7 +559,7 @@ impl One<'_, '_> {
         by: Option<&Identity>,
         notes: &mut Notes<'_>,
     ) {
-        use Lane::{IncidentRecoveryBackfillRequired, RejectExecutionRequest, RequestSupplement};
+        use Lane::{RejectExecutionRequest, RequestSupplement};
         use TextKey as Key;
         let text = |key: Key| response.text(key);
         let need = |check: Check, key: Key, notes: &mut Notes<'_>| {
@@ -693,8 +711,6 @@ impl One<'_, '_> {
             );
         }
         self.check_freshness(response, notes);
-        // What an incident asks for outweighs what is merely missing.
-        debug_assert!(rank(IncidentRecoveryBackfillRequired) < rank(RequestSupplement));
     }
 
     fn check_identity(
@@ -1037,5 +1053,7 @@ fn without_bare_digests(text: &str) -> String {
     out
 }
 
-/// The path of the inventory, for whoever tells of it.
-pub const INVENTORY_PATH: &str = INVENTORY;
+/// What must not be in an answer or a review, by its bytes alone.
+pub fn secrets_in(bytes: &[u8]) -> Vec<secrets::Found> {
+    secrets::scan(&without_bare_digests(&String::from_utf8_lossy(bytes)))
+}

@@ -10,7 +10,7 @@ use super::evaluate::{Assessment, Cause, Finding, Gone, InventoryFault, Stale, S
 use super::lane::Lane;
 use super::records::INVENTORY;
 
-/// What stands before the words of a check that no lane turns on: the surface's standing, in a word.
+/// Where a finding is.
 pub fn place(finding: &Finding) -> String {
     match finding.at {
         Some(at) => format!("{}:{at}", finding.path),
@@ -22,7 +22,6 @@ pub fn place(finding: &Finding) -> String {
 pub fn id(finding: &Finding) -> &'static str {
     match finding.cause {
         Cause::Stale(_) => "stale",
-        _ if finding.check == Check::AffectedScopeMatchesSurface => finding.check.row().id,
         _ => finding.check.row().id,
     }
 }
@@ -266,4 +265,92 @@ pub fn to_json(assessment: &Assessment) -> String {
         "{:#}\n",
         json!({ "surfaces": surfaces, "inventory": inventory, "runtime_gate": 0, "not_authorization": true })
     )
+}
+
+/// What a comment tells of two assessments: nothing where nothing differs and nothing is wrong.
+pub fn told(before: &Assessment, after: &Assessment) -> Option<Told> {
+    let of_inventory: Vec<&InventoryFault> = after
+        .inventory
+        .iter()
+        .filter(|it| !before.inventory.contains(it))
+        .collect();
+    let problems: Vec<String> = after
+        .problems
+        .iter()
+        .filter(|it| !before.problems.contains(it))
+        .map(|it| match (&it.help, it.at) {
+            (help, Some(at)) => format!(
+                "`{}:{at}`: {} ({}){}",
+                it.file,
+                it.problem,
+                it.rule,
+                helped(help.as_deref())
+            ),
+            (help, None) => format!(
+                "`{}`: {} ({}){}",
+                it.file,
+                it.problem,
+                it.rule,
+                helped(help.as_deref())
+            ),
+        })
+        .collect();
+    let mut told = Told::default();
+    if of_inventory.is_empty() {
+        for it in changes(before, after) {
+            let findings = it.standing.map_or(&[][..], |it| &it.findings);
+            told.is_refused |= is_refusal(it.after);
+            told.items
+                .push((change(&it), findings.iter().map(finding).collect()));
+        }
+    }
+    let changed = told.items.len();
+    told.is_refused |= !of_inventory.is_empty() || !problems.is_empty();
+    told.items.extend(
+        of_inventory
+            .into_iter()
+            .map(|it| (inventory(it), Vec::new())),
+    );
+    told.items
+        .extend(problems.into_iter().map(|it| (it, Vec::new())));
+    if told.items.is_empty() {
+        return None;
+    }
+    told.line = match (told.is_refused, changed) {
+        (true, _) => "owner responses: refused".to_owned(),
+        (false, 1) => "owner responses: 1 surface changes".to_owned(),
+        (false, many) => format!("owner responses: {many} surfaces change"),
+    };
+    Some(told)
+}
+
+fn helped(help: Option<&str>) -> String {
+    help.map_or_else(String::new, |it| format!("; {it}"))
+}
+
+/// Whether a proposal that leads there is not to be merged: what it holds must not get further, or asks for what no answer may.
+fn is_refusal(lane: Option<Lane>) -> bool {
+    match lane {
+        Some(Lane::QuarantineSecretOrRawPayload | Lane::RejectExecutionRequest) => true,
+        Some(
+            Lane::WaitingOwnerResponse
+            | Lane::RequestSupplement
+            | Lane::IncidentRecoveryBackfillRequired
+            | Lane::ReadyForHostServiceReview
+            | Lane::OwnerReviewOnlyUpdate
+            | Lane::WaitingRuntimeGate,
+        )
+        | None => false,
+    }
+}
+
+/// What a comment tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Each with what there is to say about it.
+    pub items: Vec<(String, Vec<String>)>,
+    /// Whether the proposal is not to be merged.
+    pub is_refused: bool,
+    /// The same in a few words.
+    pub line: String,
 }

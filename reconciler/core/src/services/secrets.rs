@@ -254,6 +254,21 @@ static NAMES: [&str; 18] = [
     "sessionid",
 ];
 
+/// A rule by its name, of whatever version gave it.
+pub fn rule_named(name: &str) -> &'static str {
+    let of_forms = FORMS.iter().map(|it| it.rule);
+    let others = [
+        "password-in-address",
+        "assigned-secret",
+        "env-dump",
+        "random-word",
+        "base64",
+        "too-long",
+    ];
+    let mut all = of_forms.chain(PAYLOADS.iter().map(|it| it.0)).chain(others);
+    all.find(|it| *it == name).unwrap_or("of another version")
+}
+
 /// Looks through a text: as it stands, with its lines joined, and through what is Base64 in it. The places of all but the first
 /// are those of the text as a whole.
 pub fn scan(text: &str) -> Vec<Found> {

@@ -4,6 +4,7 @@
 //! Read `turn.rs` first: one turn looks at everything and tells what is new. `survey.rs` knows hosts and plans for them, `post.rs` puts
 //! texts where people see them, `merged.rs` and `drift.rs` are what is told when a merge is over.
 
+mod answers;
 mod assemble;
 mod drift;
 mod hints;

@@ -2,15 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use muster_core::diagnostic::Diagnostics;
+use muster_core::diagnostic::{Diagnostics, Severity};
 use muster_core::executor::Executor;
 use muster_core::fleet::{BotStore, Fleet, versions};
 use muster_core::forge::{Annotation, ForgeError, Proposal, ProposalState};
 use muster_core::ledger::told::{self, Stage};
 use muster_core::report::{self, About, Audience, Comment, FullReport, Problem};
 use muster_core::rooms::{self, StateRepo};
+use muster_core::services::say::Told;
 use muster_core::world::{Files, Merge, Pulls};
 
+use super::answers;
 use super::post::{Look, Verdict, room};
 use super::turn::{Premises, Turn, take_in, whole_or_with_report};
 use super::{drift, merged};
@@ -216,38 +218,52 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
                     annotations,
                 )
             }
-            Looked::Files(files) => match self.read(&files) {
-                Err(problems) => {
-                    let annotations = report::annotations(problems.iter());
-                    let problems = problems_of(problems.iter());
-                    (
-                        self.comment(proposal, &report::Proposal::Invalid(&problems)),
-                        annotations,
-                    )
+            Looked::Files(files) => {
+                let (repo, problems) = self.read(&files);
+                let told = self.answers(proposal, &files, repo.as_ref());
+                let (comment, annotations) =
+                    self.plan_files(proposal, &files, repo, &problems, told.as_ref());
+                match &told {
+                    Some(told) => (comment.with(&answers::section(told)), annotations),
+                    None => (comment, annotations),
                 }
-                Ok((repo, warnings)) => {
-                    let versions = self.memory.survey.versions();
-                    let unread = versions::unread(&versions, &files, self.audience);
-                    if !unread.is_empty() {
-                        return (
-                            self.comment(proposal, &report::Proposal::Invalid(&unread)),
-                            Vec::new(),
-                        );
-                    }
-                    let (survey, fleet) = (&mut self.memory.survey, &self.outside.fleet);
-                    let outlook = survey.outlook(&repo, &proposal.head, self.at, fleet);
-                    let annotations = report::annotations(warnings.iter());
-                    let warnings: Vec<Problem> = problems_of(warnings.iter());
-                    let (hosts, unknown) = (outlook.hosts(), outlook.unknown());
-                    let planned = report::Proposal::Planned {
-                        hosts: &hosts,
-                        unknown: &unknown,
-                        warnings: &warnings,
-                    };
-                    (self.comment(proposal, &planned), annotations)
-                }
-            },
+            }
         }
+    }
+
+    /// Plans what a merge would give, leaving room for what is told of owner responses.
+    fn plan_files(
+        &mut self,
+        proposal: &Proposal,
+        files: &Files,
+        repo: Option<StateRepo<'_>>,
+        problems: &Diagnostics,
+        told: Option<&Told>,
+    ) -> (Comment, Vec<Annotation>) {
+        let room = told.map_or(0, |it| Comment::room_for(&answers::section(it)));
+        let annotations = report::annotations(problems.iter());
+        let wrong = problems.iter().any(|it| it.severity == Severity::Error);
+        let Some(repo) = repo.filter(|_| !wrong) else {
+            let problems = problems_of(problems.iter());
+            let invalid = report::Proposal::Invalid(&problems);
+            return (self.comment_in(proposal, &invalid, room), annotations);
+        };
+        let versions = self.memory.survey.versions();
+        let unread = versions::unread(&versions, files, self.audience);
+        if !unread.is_empty() {
+            let invalid = report::Proposal::Invalid(&unread);
+            return (self.comment_in(proposal, &invalid, room), Vec::new());
+        }
+        let (survey, fleet) = (&mut self.memory.survey, &self.outside.fleet);
+        let outlook = survey.outlook(&repo, &proposal.head, self.at, fleet);
+        let warnings: Vec<Problem> = problems_of(problems.iter());
+        let (hosts, unknown) = (outlook.hosts(), outlook.unknown());
+        let planned = report::Proposal::Planned {
+            hosts: &hosts,
+            unknown: &unknown,
+            warnings: &warnings,
+        };
+        (self.comment_in(proposal, &planned, room), annotations)
     }
 
     fn merge(&mut self, proposal: &Proposal) -> Result<Looked, String> {
@@ -268,14 +284,24 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
     }
 
     /// Reads what a merge would give, with the files of everybody who has a ledger.
-    fn read<'f>(&self, files: &'f Files) -> Result<(StateRepo<'f>, Diagnostics), Diagnostics> {
+    fn read<'f>(&self, files: &'f Files) -> (Option<StateRepo<'f>>, Diagnostics) {
         let kept: Vec<&Executor> = self.memory.survey.executors().collect();
-        rooms::read_whole(files, &kept)
+        rooms::read_as_far(files, &kept)
     }
 
     /// The comment, in pages that the forge takes. Where it does not hold all there is to tell, or anybody can read it, the whole
     /// report goes into the store.
     fn comment(&mut self, proposal: &Proposal, what: &report::Proposal<'_>) -> Comment {
+        self.comment_in(proposal, what, 0)
+    }
+
+    /// The same, with so many bytes left on its last page.
+    fn comment_in(
+        &mut self,
+        proposal: &Proposal,
+        what: &report::Proposal<'_>,
+        left: usize,
+    ) -> Comment {
         let (comment, report) = {
             let path = told::report_file(proposal.number);
             let render = |audience: Audience, full: Option<FullReport<'_>>, limit: usize| {
@@ -285,7 +311,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
                 };
                 report::comment(&about, what, limit)
             };
-            whole_or_with_report(self.audience, room(self.mark()), &path, render)
+            whole_or_with_report(self.audience, room(self.mark()) - left, &path, render)
         };
         self.reports.extend(report);
         comment

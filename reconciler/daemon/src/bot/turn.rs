@@ -17,6 +17,7 @@ use muster_core::report::{Audience, Comment, FullReport};
 use muster_core::time::Time;
 use muster_core::world::{Files, Pulls};
 
+use super::answers::Answers;
 use super::record::Pasts;
 use super::survey::{Moment, Survey};
 use crate::cycle::chain;
@@ -90,6 +91,8 @@ pub struct Memory {
     pub(super) asked_about: Option<CommitId>,
     /// From what records and drift were last made.
     pub(super) recorded: Option<u64>,
+    /// Where the surfaces of host services stand.
+    pub(super) answers: Answers,
 }
 
 /// What a comment is made from: as long as it stays, so does the comment.

@@ -10,9 +10,10 @@ use clap::builder::ArgPredicate;
 use muster_core::diagnostic::{self, Diagnostics};
 use muster_core::repo::{HOSTS, ROSTER, TIERS};
 use muster_core::rooms;
+use muster_core::services::records::{RESPONSES, REVIEWS, SERVICES};
 use muster_git::at::{self, AtError};
 
-use super::{CommandError, Output};
+use super::{CommandError, Output, services};
 use crate::exit;
 use crate::outside::{bytes_of, refused};
 
@@ -42,7 +43,7 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// With the lines themselves, for people.
     Human,
     /// For programs.
@@ -66,11 +67,17 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8, CommandError> {
         Ok((_, warnings)) => (warnings, exit::OK),
         Err(problems) => (problems, exit::FAILED),
     };
-    out.text(&render(args.format, &problems, &files))?;
+    let shown = services::without_answers(&files);
+    out.text(&render(args.format, &problems, &shown))?;
     Ok(code)
 }
 
-fn render(format: Format, problems: &Diagnostics, files: &BTreeMap<String, Vec<u8>>) -> String {
+/// Renders what is wrong; `files` are those of which lines may be shown.
+pub(super) fn render(
+    format: Format,
+    problems: &Diagnostics,
+    files: &BTreeMap<String, Vec<u8>>,
+) -> String {
     match format {
         Format::Human => diagnostic::human(problems, files),
         Format::Json => diagnostic::json(problems),
@@ -97,28 +104,30 @@ fn committed(
 }
 
 /// The files of a state repository that lie below `dir`, as an editor left them.
-fn files_below(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, CommandError> {
+pub(super) fn files_below(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, CommandError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |source| CommandError::Input { path, source }
     };
     fs::read_dir(dir).map_err(unreadable(dir))?;
     let mut names = vec![ROSTER.to_owned(), TIERS.to_owned()];
-    let hosts = dir.join(HOSTS);
-    match fs::read_dir(&hosts) {
-        Ok(entries) => {
-            for entry in entries {
-                let name = entry.map_err(unreadable(&hosts))?.file_name();
-                // A name that is no text is shown with what stands for the rest, and refused for it.
-                names.push(format!("{HOSTS}{}", name.to_string_lossy()));
+    for folder in [HOSTS, SERVICES, RESPONSES, REVIEWS] {
+        let below = dir.join(folder);
+        match fs::read_dir(&below) {
+            Ok(entries) => {
+                for entry in entries {
+                    let name = entry.map_err(unreadable(&below))?.file_name();
+                    // A name that is no text is shown with what stands for the rest, and refused for it.
+                    names.push(format!("{folder}{}", name.to_string_lossy()));
+                }
             }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) => {}
+            Err(error) => return Err(unreadable(&below)(error)),
         }
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) => {}
-        Err(error) => return Err(unreadable(&hosts)(error)),
     }
     let mut files = BTreeMap::new();
     for name in names {

@@ -1,0 +1,117 @@
+//! The files of a state repository and of what its surfaces are configured by, for the commands about them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use clap::builder::ArgPredicate;
+use muster_core::services::attributions::{Attributions, sha256};
+use muster_core::services::evaluate::{Source, Sources};
+use muster_core::services::records::Records;
+use muster_git::at;
+
+use crate::commands::{CommandError, check};
+use crate::outside::bytes_of;
+
+/// Which files.
+#[derive(Debug, clap::Args)]
+pub(super) struct Files {
+    /// A directory that holds a state repository's files.
+    #[arg(default_value = ".", conflicts_with_all = ["repo", "rev"])]
+    path: PathBuf,
+    /// A git repository, bare or with a work tree: what is committed there is looked at.
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value_if("rev", ArgPredicate::IsPresent, Some("."))
+    )]
+    repo: Option<PathBuf>,
+    /// Which commit or tree: all digits of its id, a branch, HEAD, or a full reference name.
+    #[arg(
+        long,
+        value_name = "REVISION",
+        default_value_if("repo", ArgPredicate::IsPresent, Some("HEAD"))
+    )]
+    rev: Option<String>,
+    /// A commit before it, in the same repository: whoever was in its roster is no mistake, and lanes are told before and after.
+    #[arg(long, value_name = "REVISION", requires = "repo")]
+    before: Option<String>,
+    /// The record of who stands behind answers and reviews, as a bot keeps it.
+    #[arg(long, value_name = "FILE")]
+    attributions: Option<PathBuf>,
+}
+
+/// The files of a state repository.
+pub(super) type Read = BTreeMap<String, Vec<u8>>;
+
+impl Files {
+    /// The files to look at.
+    pub(super) fn read(&self) -> Result<Read, CommandError> {
+        match (&self.repo, &self.rev) {
+            (Some(repo), Some(rev)) => committed(repo, rev),
+            _ => check::files_below(&self.path),
+        }
+    }
+
+    /// The files of the commit before.
+    pub(super) fn read_before(&self) -> Result<Option<Read>, CommandError> {
+        match (&self.repo, &self.before) {
+            (Some(repo), Some(before)) => committed(repo, before).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Who stands behind them.
+    pub(super) fn attributions(&self) -> Result<Attributions, CommandError> {
+        let Some(path) = &self.attributions else {
+            return Ok(Attributions::default());
+        };
+        let bytes = fs::read(path).map_err(|source| CommandError::Input {
+            path: path.clone(),
+            source,
+        })?;
+        Attributions::parse(&bytes).map_err(|error| {
+            CommandError::Refused(format!("{} cannot be used: {error}", path.display()))
+        })
+    }
+
+    /// What the surfaces are configured by. A path that leads out of the repository, or to no plain file, is not followed.
+    pub(super) fn sources(&self, records: &Records<'_>) -> Result<Sources, CommandError> {
+        let mut sources = Sources::new();
+        for surface in records.surfaces.values() {
+            let path = Path::new(&surface.source);
+            let is_plain = path
+                .components()
+                .all(|it| matches!(it, Component::Normal(_)));
+            if !is_plain || surface.source.is_empty() || sources.contains_key(&surface.source) {
+                continue;
+            }
+            let found = match (&self.repo, &self.rev) {
+                (Some(repo), Some(rev)) => {
+                    at::blob_at(repo, rev, &surface.source).map_err(CommandError::Revision)?
+                }
+                _ => plain_file(&self.path, path),
+            };
+            sources.extend(found.map(|it| (surface.source.clone(), Source::Sha256(sha256(&it)))));
+        }
+        Ok(sources)
+    }
+}
+
+fn committed(repo: &Path, rev: &str) -> Result<Read, CommandError> {
+    at::at(repo, rev)
+        .map(bytes_of)
+        .map_err(CommandError::Revision)
+}
+
+/// A file below a directory, with no link on the way.
+fn plain_file(dir: &Path, path: &Path) -> Option<Vec<u8>> {
+    let mut at = dir.to_owned();
+    for part in path.components() {
+        at.push(part);
+        if at.symlink_metadata().ok()?.is_symlink() {
+            return None;
+        }
+    }
+    at.is_file().then(|| fs::read(&at).ok()).flatten()
+}

@@ -1,0 +1,244 @@
+//! Owner responses as people see them on pull requests: the lane before and after, who stands behind an answer, a secret, and an
+//! offboarding. Each story ends with a turn that sends nothing.
+
+use muster_core::forge::StatusState;
+use muster_core::services::attributions::sha256;
+use muster_core::time::{Date, Time};
+use muster_core::world::Files;
+use muster_tests::story::{noon, roster};
+use muster_tests::town::Town;
+
+const PEOPLE: &str = "users:
+  ann: {authentik_user: a.nn, k8s_user: ann-k, tier: admin, forge_user: ann-f}
+  bea: {authentik_user: b.ea, k8s_user: bea-k, tier: power-user, forge_user: bea-f}
+";
+const EMO: &str =
+    "  emo: {authentik_user: e.mo, k8s_user: emo-k, tier: power-user, forge_user: emo-f}\n";
+const ANSWER: &str = "services/responses/edge.yaml";
+const REVIEW: &str = "services/reviews/edge.yaml";
+
+fn start() -> Time {
+    noon(Date::constant(2026, 11, 22))
+}
+
+fn digest() -> String {
+    sha256(b"a: 1\n")
+}
+
+/// A surface that was asked about.
+fn asked() -> Files {
+    let mut files = roster(&format!("{PEOPLE}{EMO}"));
+    let requests = format!(
+        r#"{{"request_drafts": [{{"request_id": "r1", "surface_id": "edge", "label": "l", "expected_host_scope": [], "config_kind": "c",
+"service_scope": "s", "control_tier": "t", "repo_source_path": "edge.yml", "repo_sha256": "{}", "source_line_count": 1,
+"write_capable_surface": false, "requires_live_evidence": false, "required_owner_fields": []}}]}}"#,
+        digest()
+    );
+    files.insert("services/requests.json".into(), requests.into());
+    files
+}
+
+fn answer(reason: &str) -> String {
+    format!(
+        "owner_role_or_team: [emo]
+decision: keep
+decision_reason: {reason}
+affected_scope: edge
+repo_sha256: {}
+valid_until: 2027-06-30
+incident: none
+maintenance_window: Sundays, 02:00 to 04:00 UTC
+restart_window: Sundays, 04:00 to 05:00 UTC
+rollback_owner: bea
+post_check_plan: Health, route, queue and log.
+disable_switch: The flag edge.
+config_source_of_truth_ref: ref:wiki/sources
+service_dependency_map_ref: ref:wiki/map
+port_binding_inventory_ref: ref:wiki/ports
+cold_start_sequence_ref: ref:wiki/start
+daemon_runner_contention_ref: ticket:OPS-2
+",
+        digest()
+    )
+}
+
+fn with(mut files: Files, path: &str, text: &str) -> Files {
+    files.insert(path.to_owned(), text.into());
+    files
+}
+
+fn town(files: Files) -> Town {
+    let mut town = Town::new(files, &["devvm"], start());
+    town.drift = false;
+    town.hosts();
+    town.pass(60);
+    town.hosts();
+    town
+}
+
+fn propose(town: &mut Town, number: u64, author: &str, files: Files) -> (String, StatusState) {
+    let head = town.propose(number, &format!("by-{author}-{number}"), files);
+    let name = Some(author.to_owned());
+    town.forge
+        .with(|it| it.change(number, |it| it.author = name));
+    town.turn();
+    let state = town.forge.with(|it| it.statuses[&head].state);
+    (town.comment(number), state)
+}
+
+fn merge(town: &mut Town, number: u64, author: &str) {
+    town.pass(10);
+    town.merge(number, &format!("by-{author}-{number}"));
+    town.turn();
+    town.pass(10);
+    town.hosts();
+    town.turn();
+    town.is_quiet();
+}
+
+fn has(comment: &str, part: &str) {
+    assert!(comment.contains(part), "{part:?} is not in:\n{comment}");
+}
+
+/// W7, LB2, LB9: answered, reviewed, accepted, and reopened by an offboarding, each with the lane before and after.
+#[test]
+fn w7_an_answer_from_the_question_to_the_offboarding_of_who_gave_it() {
+    let mut town = town(asked());
+    let answered = with(asked(), ANSWER, &answer("It ends TLS."));
+
+    let (comment, state) = propose(&mut town, 1, "emo-f", answered.clone());
+    has(&comment, "### Owner responses");
+    has(
+        &comment,
+        "`edge`: `waiting_owner_response` → `ready_for_host_service_review`, by the forge account `emo-f`",
+    );
+    assert_eq!(state, StatusState::Success);
+    town.is_quiet();
+    merge(&mut town, 1, "emo-f");
+
+    // The bot is another process by now, and knows who stands behind it all the same.
+    town.restart();
+    let review = |outcome: &str| {
+        format!(
+            "reviewer: ann\nreviewer_outcome: {outcome}\nresponse_sha256: {}\n",
+            sha256(&answered[ANSWER])
+        )
+    };
+    let accepted = with(answered.clone(), REVIEW, &review("accepted"));
+    let (comment, _) = propose(&mut town, 2, "emo-f", accepted.clone());
+    has(
+        &comment,
+        "whoever brought the review is not the reviewer whom it names",
+    );
+    town.pass(10);
+    town.forge
+        .with(|it| it.change(2, |it| it.state = muster_core::forge::ProposalState::Closed));
+    town.turn();
+    // The same bytes are the other's as long as they were proposed first; a word more, and they are ann's own.
+    let accepted = with(
+        answered,
+        REVIEW,
+        &(review("accepted") + "reason: It is complete.\n"),
+    );
+    let (comment, state) = propose(&mut town, 3, "ann-f", accepted.clone());
+    has(
+        &comment,
+        "`edge`: `ready_for_host_service_review` → `waiting_runtime_gate`, by the forge account `ann-f`",
+    );
+    assert_eq!(state, StatusState::Success);
+    merge(&mut town, 3, "ann-f");
+
+    // Offboarding emo reopens what was theirs alone, in the comment that tells of the cut.
+    let without = with(accepted, "roster.yaml", PEOPLE);
+    let (comment, state) = propose(&mut town, 4, "ann-f", without);
+    has(
+        &comment,
+        "`edge`: `waiting_runtime_gate` → `request_supplement`",
+    );
+    has(&comment, "emo is an owner leaving, or has left");
+    has(&comment, "emo");
+    assert_eq!(
+        state,
+        StatusState::Success,
+        "an offboarding can always be merged"
+    );
+    merge(&mut town, 4, "ann-f");
+}
+
+/// W5, LB5, LB8: a secret is quarantined, no byte of it is told, and taking it out does not help.
+#[test]
+fn w5_a_secret_in_an_answer_is_quarantined_and_never_told() {
+    let secret = "kT9vQ2mX7wZ4bN8c";
+    let mut town = town(asked());
+    let leak = with(asked(), ANSWER, &answer(&format!("password={secret}")));
+    let (comment, state) = propose(&mut town, 1, "emo-f", leak);
+    has(
+        &comment,
+        "`edge`: `waiting_owner_response` → `quarantine_secret_or_raw_payload`",
+    );
+    has(&comment, "rotate it; deleting the line does not help");
+    assert_eq!(state, StatusState::Failure);
+    town.is_quiet();
+
+    let clean = with(asked(), ANSWER, &answer("It ends TLS."));
+    let head = town.force(1, "by-emo-f-1", clean);
+    town.pass(10);
+    town.turn();
+    let after = town.comment(1);
+    has(&after, "quarantine_secret_or_raw_payload");
+    assert_eq!(
+        town.forge.with(|it| it.statuses[&head].state),
+        StatusState::Failure
+    );
+    town.is_quiet();
+
+    let mut told = comment + &after;
+    let store = &mut town.bots[0].outside.store;
+    let kept = muster_core::fleet::BotStore::read(store, &|_| true).unwrap();
+    for (path, bytes) in kept {
+        told += &format!("{path}: {}", String::from_utf8_lossy(&bytes));
+    }
+    for status in town.forge.with(|it| it.statuses.clone()).values() {
+        told += status.summary.as_str();
+    }
+    for at in 0..=secret.len() - 8 {
+        assert!(!told.contains(&secret[at..at + 8]), "{told}");
+    }
+}
+
+/// LB10, LB1: a partial inventory changes no lane, and a name that never was is told where it stands.
+#[test]
+fn lb10_what_is_wrong_makes_the_proposal_red() {
+    let mut town = town(with(asked(), ANSWER, &answer("It ends TLS.")));
+    let mut partial = asked();
+    partial.insert(
+        "services/requests.json".into(),
+        b"{\"request_drafts\": []}".to_vec(),
+    );
+    let (comment, state) = propose(&mut town, 1, "emo-f", partial);
+    has(&comment, "more than a fifth is gone; no lane changes");
+    assert!(!comment.contains("→"), "{comment}");
+    assert_eq!(state, StatusState::Failure);
+    let wrong = with(
+        asked(),
+        ANSWER,
+        &answer("It ends TLS.").replace("bea", "beaa"),
+    );
+    let (comment, state) = propose(&mut town, 2, "emo-f", wrong);
+    has(&comment, "`services/responses/edge.yaml:10:17`");
+    has(&comment, "did you mean bea");
+    assert_eq!(state, StatusState::Failure);
+    town.is_quiet();
+}
+
+/// Where there is nothing below `services/`, a comment has no such section, and the store no such file.
+#[test]
+fn a_repository_without_services_hears_nothing_of_them() {
+    let mut town = town(roster(PEOPLE));
+    let (comment, _) = propose(&mut town, 1, "ann-f", roster(&format!("{PEOPLE}{EMO}")));
+    assert!(!comment.contains("Owner responses"), "{comment}");
+    let store = &mut town.bots[0].outside.store;
+    let kept = muster_core::fleet::BotStore::read(store, &|path| path == "services.json").unwrap();
+    assert!(kept.is_empty());
+    town.is_quiet();
+}
