@@ -110,7 +110,7 @@ fn w7_an_answer_from_the_question_to_the_offboarding_of_who_gave_it() {
     has(&comment, "### Owner responses");
     has(
         &comment,
-        "`edge`: `waiting_owner_response` → `ready_for_host_service_review`, by the forge account `emo-f`",
+        "`edge`: from `waiting_owner_response` to `ready_for_host_service_review`, by the forge account `emo-f`",
     );
     assert_eq!(state, StatusState::Success);
     town.is_quiet();
@@ -118,13 +118,9 @@ fn w7_an_answer_from_the_question_to_the_offboarding_of_who_gave_it() {
 
     // The bot is another process by now, and knows who stands behind it all the same.
     town.restart();
-    let review = |outcome: &str| {
-        format!(
-            "reviewer: ann\nreviewer_outcome: {outcome}\nresponse_sha256: {}\n",
-            sha256(&answered[ANSWER])
-        )
-    };
-    let accepted = with(answered.clone(), REVIEW, &review("accepted"));
+    let digest = sha256(&answered[ANSWER]);
+    let review = format!("reviewer: ann\nreviewer_outcome: accepted\nresponse_sha256: {digest}\n");
+    let accepted = with(answered.clone(), REVIEW, &review);
     let (comment, _) = propose(&mut town, 2, "emo-f", accepted.clone());
     has(
         &comment,
@@ -135,15 +131,11 @@ fn w7_an_answer_from_the_question_to_the_offboarding_of_who_gave_it() {
         .with(|it| it.change(2, |it| it.state = muster_core::forge::ProposalState::Closed));
     town.turn();
     // The same bytes are the other's as long as they were proposed first; a word more, and they are ann's own.
-    let accepted = with(
-        answered,
-        REVIEW,
-        &(review("accepted") + "reason: It is complete.\n"),
-    );
+    let accepted = with(answered, REVIEW, &(review + "reason: It is complete.\n"));
     let (comment, state) = propose(&mut town, 3, "ann-f", accepted.clone());
     has(
         &comment,
-        "`edge`: `ready_for_host_service_review` → `waiting_runtime_gate`, by the forge account `ann-f`",
+        "`edge`: from `ready_for_host_service_review` to `waiting_runtime_gate`, by the forge account `ann-f`",
     );
     assert_eq!(state, StatusState::Success);
     merge(&mut town, 3, "ann-f");
@@ -153,7 +145,7 @@ fn w7_an_answer_from_the_question_to_the_offboarding_of_who_gave_it() {
     let (comment, state) = propose(&mut town, 4, "ann-f", without);
     has(
         &comment,
-        "`edge`: `waiting_runtime_gate` → `request_supplement`",
+        "`edge`: from `waiting_runtime_gate` to `request_supplement`",
     );
     has(&comment, "emo is an owner leaving, or has left");
     has(&comment, "emo");
@@ -174,7 +166,7 @@ fn w5_a_secret_in_an_answer_is_quarantined_and_never_told() {
     let (comment, state) = propose(&mut town, 1, "emo-f", leak);
     has(
         &comment,
-        "`edge`: `waiting_owner_response` → `quarantine_secret_or_raw_payload`",
+        "`edge`: from `waiting_owner_response` to `quarantine_secret_or_raw_payload`",
     );
     has(&comment, "rotate it; deleting the line does not help");
     assert_eq!(state, StatusState::Failure);
@@ -217,7 +209,7 @@ fn lb10_what_is_wrong_makes_the_proposal_red() {
     );
     let (comment, state) = propose(&mut town, 1, "emo-f", partial);
     has(&comment, "more than a fifth is gone; no lane changes");
-    assert!(!comment.contains("→"), "{comment}");
+    assert!(!comment.contains("`edge`: from"), "{comment}");
     assert_eq!(state, StatusState::Failure);
     let wrong = with(
         asked(),

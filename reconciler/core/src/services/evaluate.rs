@@ -489,7 +489,13 @@ impl One<'_, '_> {
         if !faults.is_empty() && rank(led) > rank(Lane::RequestSupplement) {
             led = Lane::RequestSupplement;
         }
-        findings.extend(marked);
+        // What is there now is told of with its place.
+        let is_told = |mark: &Finding| {
+            let told = |it: &Finding| it.check == mark.check && it.path == mark.path;
+            findings.iter().any(told)
+        };
+        let earlier: Vec<Finding> = marked.into_iter().filter(|it| !is_told(it)).collect();
+        findings.extend(earlier);
         findings.sort_by_key(|it| (rank(it.lane), it.check));
         let lane = fold(led, &findings);
         (

@@ -180,7 +180,7 @@ pub fn change(change: &Change<'_>) -> String {
     } = change;
     let lane = |it: &Option<Lane>, none: &'static str| it.map_or(none, Lane::id);
     let mut line = format!(
-        "`{surface}`: `{}` → `{}`",
+        "`{surface}`: from `{}` to `{}`",
         lane(before, "not asked about"),
         lane(after, "not asked about any more")
     );

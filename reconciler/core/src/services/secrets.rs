@@ -296,7 +296,8 @@ pub fn scan(text: &str) -> Vec<Found> {
         found.extend(hidden.into_iter().map(whole));
     }
     found.sort_unstable_by_key(|it| (it.at, it.rule));
-    found.dedup();
+    // One place is told of once.
+    found.dedup_by_key(|it| it.at);
     found
 }
 
