@@ -223,6 +223,35 @@ fn lb10_what_is_wrong_makes_the_proposal_red() {
     town.is_quiet();
 }
 
+/// LB3, A14: one byte of what the surface is configured by, and the answer is stale, in the comment of whoever changes it.
+#[test]
+fn lb3_a_change_of_the_configuration_is_told_to_who_makes_it() {
+    let mut town = town(with(asked(), "edge.yml", "a: 1\n"));
+    let answered = with(
+        with(asked(), "edge.yml", "a: 1\n"),
+        ANSWER,
+        &answer("It ends TLS."),
+    );
+    let _ = propose(&mut town, 1, "emo-f", answered.clone());
+    merge(&mut town, 1, "emo-f");
+    let changed = with(answered.clone(), "edge.yml", "a: 2\n");
+    let (comment, state) = propose(&mut town, 2, "bea-f", changed);
+    has(
+        &comment,
+        "`edge`: from `ready_for_host_service_review` to `request_supplement`",
+    );
+    has(
+        &comment,
+        "`stale` at `services/responses/edge.yaml:5:14`: stale: the configuration is not what it was",
+    );
+    assert_eq!(state, StatusState::Success);
+    let mut gone = answered;
+    gone.remove("edge.yml");
+    let (comment, _) = propose(&mut town, 3, "bea-f", gone);
+    has(&comment, "the configuration is not there any more");
+    town.is_quiet();
+}
+
 /// Where there is nothing below `services/`, a comment has no such section, and the store no such file.
 #[test]
 fn a_repository_without_services_hears_nothing_of_them() {

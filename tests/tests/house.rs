@@ -311,6 +311,50 @@ fn core_stands_in_four_storeys_and_rooms_do_not_know_each_other() {
     }
 }
 
+/// W1, A13: owner responses know no word of what acts, so that no lane can ever open a gate.
+#[test]
+fn owner_responses_name_nothing_that_acts() {
+    let core = root().join("reconciler/core/src");
+    let may = ["compat", "diagnostic", "repo", "services", "time", "yaml"];
+    for (path, text) in sources(&core.join("services")) {
+        for (number, line) in code(&text) {
+            for other in named(line) {
+                assert!(
+                    may.contains(&other),
+                    "{}:{number} names {other}: owner responses are records, lanes and reports, and nothing of them acts",
+                    path.display()
+                );
+            }
+        }
+    }
+    // Nor does the spine, or whoever runs steps, ask for a lane.
+    let acting = [
+        "gate.rs",
+        "plan.rs",
+        "settle.rs",
+        "step.rs",
+        "world.rs",
+        "journal.rs",
+    ]
+    .map(|it| core.join(it));
+    let daemon = root().join("reconciler/daemon/src");
+    let running = rust_files(&daemon.join("cycle"))
+        .into_iter()
+        .chain([daemon.join("cycle.rs")]);
+    for path in acting
+        .into_iter()
+        .chain(running)
+        .chain(rust_files(&root().join("reconciler/host/src")))
+    {
+        let text = std::fs::read_to_string(&path).expect("a source file");
+        assert!(
+            !text.contains("services::"),
+            "{} asks for owner responses",
+            path.display()
+        );
+    }
+}
+
 #[test]
 fn executors_and_their_refs_are_spelled_in_one_place() {
     for name in ["core", "git", "host", "forge", "daemon", "sim"] {

@@ -1,6 +1,6 @@
 //! The traits of the outside, as a cycle needs them. `muster-sim` has the only implementations that pretend.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::commit::{CommitId, TagId};
@@ -73,6 +73,21 @@ pub trait Source {
     /// # Errors
     /// When objects could not be read.
     fn merge(&mut self, protected: &CommitId, head: &CommitId) -> Result<Merge, Self::Error>;
+
+    /// The plain files at these paths, wherever in the repository that is: at a commit of the protected branch, or as merging `head` into
+    /// it would leave them. A source that has no more than the files that muster reads knows of none.
+    ///
+    /// # Errors
+    /// When objects could not be read.
+    fn contents(
+        &mut self,
+        protected: &CommitId,
+        head: Option<&CommitId>,
+        paths: &BTreeSet<String>,
+    ) -> Result<Files, Self::Error> {
+        let _ = (protected, head, paths);
+        Ok(Files::new())
+    }
 }
 
 /// A state repository whose proposals are pull requests of a hosted forge.

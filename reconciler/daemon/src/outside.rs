@@ -212,6 +212,17 @@ impl Source for StateSource {
             Err(error) => Err(OutsideError::new(error)),
         }
     }
+
+    fn contents(
+        &mut self,
+        protected: &CommitId,
+        head: Option<&CommitId>,
+        paths: &BTreeSet<String>,
+    ) -> Result<Files, OutsideError> {
+        self.mirror
+            .contents(protected, head, paths)
+            .map_err(OutsideError::new)
+    }
 }
 
 impl Pulls for StateSource {

@@ -187,7 +187,7 @@ fn check_names_the_place_and_ends_with_1() {
 
 #[test]
 fn schemas_are_json() {
-    for kind in ["roster", "tiers", "host"] {
+    for kind in ["roster", "tiers", "host", "response", "review"] {
         let output = command().args(["schema", kind]).output().unwrap();
         assert!(output.status.success());
         let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -883,4 +883,150 @@ fn a11_services_report_tells_the_commit_as_git_does() {
     assert_eq!(told("origin"), commit[..7]);
     bench.git(&["config", "core.abbrev", "12"]);
     assert_eq!(told("origin"), commit[..12]);
+}
+
+/// W6, W7, LB3, LB5: what fails and what only waits, in three formats, and no line of an answer in any.
+#[test]
+fn services_check_and_status_tell_lanes_and_places() {
+    let bench = Bench::new();
+    let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let requests = format!(
+        r#"{{"request_drafts": [{{"request_id": "r", "surface_id": "edge", "label": "", "expected_host_scope": "", "config_kind": "", "service_scope": "",
+        "control_tier": "", "repo_source_path": "edge.yml", "repo_sha256": "{digest}", "source_line_count": 0, "write_capable_surface": false,
+        "requires_live_evidence": false, "required_owner_fields": []}}]}}"#
+    );
+    bench.write("repo/roster.yaml", ROSTER);
+    bench.write("repo/services/requests.json", &requests);
+    let run = |what: &str, format: &str| {
+        let mut command = command();
+        command.args(["services", what, "--format", format]);
+        command.arg(bench.path("repo")).output().unwrap()
+    };
+    says(
+        &run("status", "human"),
+        exit::OK,
+        "edge: waiting_owner_response",
+    );
+    says(&run("check", "human"), exit::OK, "");
+
+    let answer =
+        format!("owner_role_or_team: [zed]\nrepo_sha256: {digest}\ndecision: hunter2 hunter2\n");
+    bench.write("repo/services/responses/edge.yaml", &answer);
+    let output = run("check", "human");
+    says(
+        &output,
+        exit::OK,
+        "services/responses/edge.yaml: warning: decision_reason is missing [decision_reason_present]",
+    );
+    assert!(
+        !said(&output).contains("hunter2"),
+        "no line of an answer is shown"
+    );
+
+    // One byte of the configuration more.
+    bench.write("repo/edge.yml", "a: 1\n");
+    says(
+        &run("check", "human"),
+        exit::FAILED,
+        "services/responses/edge.yaml:2:14: error: stale: the configuration is not what it was when it was asked about [stale]",
+    );
+    let json: serde_json::Value = serde_json::from_slice(&run("check", "json").stdout).unwrap();
+    let all = json["diagnostics"].as_array().unwrap();
+    assert!(
+        all.iter()
+            .any(|it| it["rule"] == "stale" && it["line"] == 2),
+        "{json:#}"
+    );
+    says(
+        &run("check", "github"),
+        exit::FAILED,
+        "::error file=services/responses/edge.yaml,line=2,col=14,title=stale::",
+    );
+    let json: serde_json::Value = serde_json::from_slice(&run("status", "json").stdout).unwrap();
+    assert_eq!(json["surfaces"]["edge"]["lane"], "request_supplement");
+    assert_eq!(json["surfaces"]["edge"]["stale"], true);
+
+    bench.write(
+        "repo/services/responses/edge.yaml",
+        &answer.replace("hunter2 hunter2", "[hunter2hunter2"),
+    );
+    for what in ["check", "status"] {
+        let output = run(what, "human");
+        assert_eq!(
+            output.status.code(),
+            Some(i32::from(exit::FAILED)),
+            "{what}"
+        );
+        assert!(!said(&output).contains("hunter2"), "{}", said(&output));
+    }
+    let output = command()
+        .args(["check"])
+        .arg(bench.path("repo"))
+        .output()
+        .unwrap();
+    says(&output, exit::FAILED, "services/responses/edge.yaml:");
+    assert!(!said(&output).contains("hunter2"), "{}", said(&output));
+}
+
+/// W8, A13: with no network and no other process to be had, every byte is what it is otherwise.
+#[test]
+fn w8_services_run_where_nothing_can_be_reached_or_started() {
+    let bench = Bench::new();
+    bench.commit(ROSTER);
+    let inputs = concat!(env!("CARGO_MANIFEST_DIR"), "/../core/tests/golden/services");
+    for name in ["inventory.json", "requests.json"] {
+        fs::copy(
+            format!("{inputs}/{name}"),
+            bench.path(&format!("origin/{name}")),
+        )
+        .unwrap();
+    }
+    let root = bench.path("origin");
+    let root = root.to_str().unwrap();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../state-repo-example");
+    let report = [
+        "services",
+        "report",
+        "--root",
+        root,
+        "--inventory-report",
+        "inventory.json",
+        "--owner-request-report",
+        "requests.json",
+        "--generated-at",
+        "2026-06-15T14:51:25+08:00",
+    ];
+    for args in [
+        &report[..],
+        &["services", "status", example],
+        &["services", "check", example, "--format", "json"],
+    ] {
+        let plain = command().args(args).output().unwrap();
+        // The first program is muster itself; whatever it would start or reach is refused.
+        let refused = Command::new("strace")
+            .args(["-f", "--seccomp-bpf", "-qqq", "-o", "/dev/null"])
+            .args([
+                "-e",
+                "inject=%network:error=EPERM",
+                "-e",
+                "inject=clone,clone3,fork,vfork:error=EPERM",
+                "-e",
+                "inject=execve:error=EPERM:when=2+",
+            ])
+            .arg(command().get_program())
+            .args(args)
+            .output()
+            .expect("strace is needed");
+        assert!(
+            plain.status.success() && !plain.stdout.is_empty(),
+            "{plain:?}"
+        );
+        assert_eq!(
+            refused.status.code(),
+            plain.status.code(),
+            "{}",
+            String::from_utf8_lossy(&refused.stderr)
+        );
+        assert!(refused.stdout == plain.stdout, "{args:?}");
+    }
 }

@@ -1,14 +1,15 @@
 //! Merging a proposal in memory: what the protected branch would hold after the merge.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use gix::hash::ObjectId;
 use gix::merge::tree::TreatAsUnresolved;
 use muster_core::commit::CommitId;
 
 use crate::ancestry::Ancestry;
 use crate::files::{self, Files};
 use crate::mirror::Mirror;
-use crate::objects::{commit_id, object_id};
+use crate::objects::{Source, commit_id, object_id};
 use crate::read_error::ReadError;
 
 /// What merging a proposal into the protected branch gives.
@@ -67,10 +68,53 @@ impl Mirror {
             let files = self.files(head).map_err(MergeError::Read)?;
             return Ok(Merged::FastForward { files });
         }
-        self.merge_trees(protected, head)
+        let (merged, base) = match self.merge_trees(protected, head)? {
+            Trees::Clean {
+                repository,
+                tree,
+                base,
+            } => (files::files_of(&repository, tree), base),
+            Trees::Conflict { paths } => return Ok(Merged::Conflict { paths }),
+            Trees::Unrelated => return Ok(Merged::Unrelated),
+        };
+        Ok(Merged::Clean {
+            files: merged.map_err(MergeError::Read)?,
+            base,
+        })
     }
 
-    fn merge_trees(&self, protected: &CommitId, head: &CommitId) -> Result<Merged, MergeError> {
+    /// The plain files at these paths, wherever in the repository that is: at a commit of the protected branch, or after merging
+    /// `head` into it. What is not there, or does not merge, is left out.
+    ///
+    /// # Errors
+    /// As for [`Mirror::merge`].
+    pub fn contents(
+        &self,
+        protected: &CommitId,
+        head: Option<&CommitId>,
+        paths: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Vec<u8>>, MergeError> {
+        let plain = match head {
+            None => protected,
+            Some(head) if self.ancestry(protected, head) == Ancestry::Descends => head,
+            Some(head) => {
+                let Trees::Clean {
+                    repository, tree, ..
+                } = self.merge_trees(protected, head)?
+                else {
+                    return Ok(BTreeMap::new());
+                };
+                return blobs(&repository, tree, paths).map_err(MergeError::Read);
+            }
+        };
+        self.own_or_view(|objects| {
+            let tree = objects.commit(&object_id(plain))?.tree;
+            blobs(objects, tree, paths)
+        })
+        .map_err(MergeError::Read)
+    }
+
+    fn merge_trees(&self, protected: &CommitId, head: &CommitId) -> Result<Trees, MergeError> {
         let failed = |source: gix::Error| {
             let (protected, head) = (protected.clone(), head.clone());
             MergeError::Merge {
@@ -94,7 +138,7 @@ impl Mirror {
         let mut bases: Vec<_> = bases.into_iter().map(gix::Id::detach).collect();
         bases.sort();
         let Some(base) = bases.first() else {
-            return Ok(Merged::Unrelated);
+            return Ok(Trees::Unrelated);
         };
         let options = repository.tree_merge_options().map_err(failed)?;
         let mut merged = repository
@@ -109,15 +153,48 @@ impl Mirror {
                 .filter(|conflict| conflict.is_unresolved(how));
             let paths = unresolved
                 .flat_map(|conflict| [conflict.ours.location(), conflict.theirs.location()]);
-            return Ok(Merged::Conflict {
+            return Ok(Trees::Conflict {
                 paths: paths.map(|path| path.escape_ascii().to_string()).collect(),
             });
         }
         let tree = merged.tree.write().map_err(failed)?.detach();
-        let files = files::files_of(&repository, tree).map_err(MergeError::Read)?;
-        Ok(Merged::Clean {
-            files,
-            base: commit_id(base),
+        let base = commit_id(base);
+        drop(merged);
+        Ok(Trees::Clean {
+            repository,
+            tree,
+            base,
         })
     }
+}
+
+/// What came of merging two trees; a tree that is in memory alone comes with what it is read from.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of them at a time, and nearly always this one"
+)]
+enum Trees {
+    Clean {
+        repository: gix::Repository,
+        tree: ObjectId,
+        base: CommitId,
+    },
+    Conflict {
+        paths: BTreeSet<String>,
+    },
+    Unrelated,
+}
+
+fn blobs(
+    objects: &impl Source,
+    tree: ObjectId,
+    paths: &BTreeSet<String>,
+) -> Result<BTreeMap<String, Vec<u8>>, ReadError> {
+    let mut found = BTreeMap::new();
+    for path in paths {
+        if let Some(bytes) = files::blob_in(objects, tree, path)? {
+            found.insert(path.clone(), bytes);
+        }
+    }
+    Ok(found)
 }

@@ -26,7 +26,7 @@ pub fn short_head(directory: &Path) -> Option<String> {
     );
     let repository = found.ok()?.to_thread_local();
     let head = repository.head().ok()?;
-    let id = gix::Id::from(head.id()?);
+    let id = head.id()?;
     // HEAD may name an object that is not there; git abbreviates it all the same.
     Some(match id.shorten() {
         Ok(prefix) => prefix.to_string(),

@@ -269,3 +269,54 @@ fn merges_are_those_that_git_makes() {
         }
     }
 }
+
+/// What a merge leaves at any path: of what both sides changed, both.
+#[test]
+fn contents_of_any_path_are_those_of_the_merge() {
+    let (scene, base) = scene();
+    let main = scene.commit(
+        "main",
+        Some(&base),
+        &[
+            ("roster.yaml", ROSTER),
+            ("README.md", "two\n"),
+            ("deploy/a.yml", "a\n"),
+        ],
+    );
+    let head = scene.commit(
+        "head",
+        Some(&base),
+        &[
+            ("roster.yaml", ROSTER),
+            ("README.md", "one\n"),
+            ("deploy/b.yml", "b\n"),
+        ],
+    );
+    let mut mirror = scene.mirror();
+    let _ = scene.fetch(&mut mirror);
+    let paths = [
+        "README.md",
+        "deploy/a.yml",
+        "deploy/b.yml",
+        "deploy",
+        "none",
+        "../x",
+        "",
+    ];
+    let paths = paths.map(str::to_owned).into();
+    let shown = |found: std::collections::BTreeMap<String, Vec<u8>>| {
+        let shown = found.into_iter();
+        shown
+            .map(|(path, bytes)| format!("{path}={}", String::from_utf8(bytes).unwrap().trim()))
+            .collect::<Vec<_>>()
+    };
+    let merged = mirror.contents(&main, Some(&head), &paths).unwrap();
+    assert_eq!(
+        shown(merged),
+        ["README.md=two", "deploy/a.yml=a", "deploy/b.yml=b"]
+    );
+    let ahead = mirror.contents(&base, Some(&head), &paths).unwrap();
+    assert_eq!(shown(ahead), ["README.md=one", "deploy/b.yml=b"]);
+    let plain = mirror.contents(&main, None, &paths).unwrap();
+    assert_eq!(shown(plain), ["README.md=two", "deploy/a.yml=a"]);
+}

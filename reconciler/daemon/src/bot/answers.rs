@@ -87,7 +87,13 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         let mut attributions = known.seen_on(&on);
         attributions.former.extend(base.people.iter().cloned());
         let (records, roster) = (&repo.services, &repo.documents.roster);
-        let sources = sources(records, files, Some(&base.digests));
+        let source = &mut self.outside.source;
+        let there = source.contents(&self.protected, Some(&proposal.head), &paths_of(records));
+        // What could not be read is not known, and nothing is stale for that.
+        let sources = match there {
+            Ok(there) => sources(records, &with(there, files, records), Some(&base.digests)),
+            Err(_) => Sources::new(),
+        };
         let mut after = evaluate(records, roster, &attributions, &sources, self.at.now);
         let (before_inventory, before_surfaces) = base.counts;
         after
@@ -144,7 +150,11 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
                 .insert(FILE.to_owned(), Some(known.to_json().into_bytes()));
         }
         let empty = Records::default();
-        let sources = sources(records.unwrap_or(&empty), &files, None);
+        let records = records.unwrap_or(&empty);
+        let source = &mut self.outside.source;
+        let there = source.contents(&self.protected, None, &paths_of(records));
+        let there = there.map_err(|error| chain(&error))?;
+        let sources = sources(records, &with(there, &files, records), None);
         digests.extend(sources.iter().filter_map(|(path, source)| match source {
             Source::Sha256(sha256) => Some((path.clone(), sha256.clone())),
             Source::Absent => None,
@@ -216,17 +226,33 @@ fn answers_in(files: &Files) -> impl Iterator<Item = (&String, &Vec<u8>)> {
         .filter(|(path, _)| path.ends_with(".yaml"))
 }
 
-/// What is known of what surfaces are configured by: those that lie where muster reads, and those that lay there before.
+/// Together with those of them that were read already.
+fn with(mut there: Files, read: &Files, records: &Records<'_>) -> Files {
+    for path in paths_of(records) {
+        if let Some(bytes) = read.get(&path) {
+            there.insert(path, bytes.clone());
+        }
+    }
+    there
+}
+
+/// The paths of what surfaces are configured by.
+fn paths_of(records: &Records<'_>) -> BTreeSet<String> {
+    let sources = records.surfaces.values().map(|it| it.source.clone());
+    sources.filter(|it| !it.is_empty()).collect()
+}
+
+/// What is known of what surfaces are configured by: what is there, and what was there before.
 fn sources(
     records: &Records<'_>,
-    files: &Files,
+    there: &Files,
     before: Option<&BTreeMap<String, String>>,
 ) -> Sources {
     let mut sources = Sources::new();
     for surface in records.surfaces.values() {
         let path = &surface.source;
         let was_there = before.is_some_and(|it| it.contains_key(path));
-        match files.get(path) {
+        match there.get(path) {
             Some(bytes) => drop(sources.insert(path.clone(), Source::Sha256(sha256(bytes)))),
             None if was_there => drop(sources.insert(path.clone(), Source::Absent)),
             None => {}
