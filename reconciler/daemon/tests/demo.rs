@@ -56,7 +56,7 @@ fn it_plays_every_act_and_leaves_nothing() {
     assert!(wide.is_empty(), "{wide:#?}");
     for shown in [
         "root/etc/passwd: noor:x:1008:1008::/home/noor:/bin/zsh",
-        "roster.yaml:26:82: error: user 'noor': unknown tier 'power-usr'",
+        "roster.yaml:28:82: error: user 'noor': unknown tier 'power-usr'",
         "group.join sanne gid=27 group=sudo",
         "user.archive_delete teo home=/home/teo uid=1007",
     ] {
