@@ -15,7 +15,6 @@ use super::post::{Look, Verdict, room};
 use super::turn::{Premises, Turn, take_in, whole_or_with_report};
 use super::{drift, merged};
 use crate::cycle::chain;
-use crate::tell::problems_of;
 
 /// Planning that takes longer than this is announced.
 const SLOW: Duration = Duration::from_secs(1);
@@ -210,7 +209,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
             ),
             Looked::Invalid(problems) => {
                 let annotations = report::annotations(problems.iter());
-                let problems = problems_of(problems.iter());
+                let problems = Problem::folded(&problems);
                 (
                     self.comment(proposal, &report::Proposal::Invalid(&problems)),
                     annotations,
@@ -219,7 +218,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
             Looked::Files(files) => match self.read(&files) {
                 Err(problems) => {
                     let annotations = report::annotations(problems.iter());
-                    let problems = problems_of(problems.iter());
+                    let problems = Problem::folded(&problems);
                     (
                         self.comment(proposal, &report::Proposal::Invalid(&problems)),
                         annotations,
@@ -237,7 +236,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
                     let (survey, fleet) = (&mut self.memory.survey, &self.outside.fleet);
                     let outlook = survey.outlook(&repo, &proposal.head, self.at, fleet);
                     let annotations = report::annotations(warnings.iter());
-                    let warnings: Vec<Problem> = problems_of(warnings.iter());
+                    let warnings = Problem::folded(&warnings);
                     let (hosts, unknown) = (outlook.hosts(), outlook.unknown());
                     let planned = report::Proposal::Planned {
                         hosts: &hosts,
