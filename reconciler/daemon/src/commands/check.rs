@@ -11,6 +11,7 @@ use muster_core::diagnostic::{self, Diagnostics};
 use muster_core::repo::{HOSTS, ROSTER, TIERS};
 use muster_core::rooms;
 use muster_git::at::{self, AtError};
+use muster_git::folder;
 
 use super::{CommandError, Output};
 use crate::exit;
@@ -102,15 +103,14 @@ fn files_below(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, CommandError> {
         let path = path.to_owned();
         move |source| CommandError::Input { path, source }
     };
-    fs::read_dir(dir).map_err(unreadable(dir))?;
+    folder::entries(dir).map_err(unreadable(dir))?;
     let mut names = vec![ROSTER.to_owned(), TIERS.to_owned()];
     let hosts = dir.join(HOSTS);
-    match fs::read_dir(&hosts) {
+    match folder::entries(&hosts) {
         Ok(entries) => {
             for entry in entries {
-                let name = entry.map_err(unreadable(&hosts))?.file_name();
                 // A name that is no text is shown with what stands for the rest, and refused for it.
-                names.push(format!("{HOSTS}{}", name.to_string_lossy()));
+                names.push(format!("{HOSTS}{}", entry.name().to_string_lossy()));
             }
         }
         Err(error)
