@@ -221,3 +221,41 @@ fn a_root_that_is_read_only_as_a_whole_is_said_and_waited_out() {
     assert_eq!(undisturbed.host(), site.host(), "{}", ran.said());
     site.is_still().unwrap();
 }
+
+/// A full standard error, or a lock that cannot be given back, costs what is said there and nothing else (F15).
+#[test]
+fn what_cannot_be_said_or_given_back_is_no_panic() {
+    needs(&["git", "strace"]);
+    let site = tireless();
+    site.commit(ANN, "ann");
+    for (nth, error) in (1..=3).flat_map(|nth| ["EIO", "ENOLCK", "EINTR"].map(|it| (nth, it))) {
+        let point = Point { call: "flock", nth };
+        let ran = site.once_with(Fault::Error(error), point);
+        assert!(
+            ran.code.is_some_and(|it| it != 101) && !ran.said().contains("panicked"),
+            "{point:?} {error}: {}",
+            ran.said()
+        );
+    }
+    // Something is to be said: the branch is broken.
+    site.commit("users: [", "nonsense");
+    let full = || std::fs::File::create("/dev/full").expect("/dev/full");
+    let said_nothing = site
+        .command(&["run", "--once"])
+        .stderr(full())
+        .stdout(full())
+        .status()
+        .expect("muster");
+    assert!(
+        said_nothing.code().is_some_and(|it| it != 101),
+        "{said_nothing:?}"
+    );
+    site.commit(ANN_AND_BOB, "ann and bob");
+    let _ = site
+        .command(&["run", "--once"])
+        .stderr(full())
+        .status()
+        .expect("muster");
+    site.is_still().expect("nothing is left to do");
+    assert_eq!(site.status()["people"]["active"], 2);
+}

@@ -463,3 +463,20 @@ fn no_wildcard_stands_over_an_action() {
         }
     }
 }
+
+/// The standard library's list of a directory panics when the directory cannot be closed; `muster_git::folder` and `host/src/dir.rs` do
+/// not (F15).
+#[test]
+fn no_directory_is_listed_by_what_panics() {
+    for name in ["git", "host", "forge", "daemon"] {
+        for (path, text) in sources(&root().join("reconciler").join(name).join("src")) {
+            // An adversary that tests play.
+            let is_for_tests = path.ends_with("archive/racer.rs");
+            assert!(
+                is_for_tests || !text.contains("read_dir("),
+                "{}: list it with muster_git::folder, or host/src/dir.rs",
+                path.display()
+            );
+        }
+    }
+}

@@ -27,6 +27,41 @@ fn put_back(site: &Site, part: &str) {
     copied(&site.path("kept"), &site.path("state").join(part));
 }
 
+/// What `muster pending` shows is what a cycle at the console found, also where that cycle had nothing else to record (F6).
+#[test]
+fn a_cycle_at_the_console_tells_what_waits_now() {
+    needs(&["git"]);
+    let site = Site::new();
+    site.commit(ANN_AND_BOB, "ann and bob");
+    let _ = site.settles();
+    site.live_in("bob");
+    site.commit(ANN, "bob leaves");
+    let _ = site.settles();
+    let waits = || {
+        let told = site.muster(&["pending", "--format", "json"]).ok();
+        let told: serde_json::Value = serde_json::from_str(&told.out).unwrap();
+        let held = told["executors"][0]["held"].as_array().unwrap().clone();
+        let of_bob = held.into_iter().filter(|it| it["user"] == "bob");
+        of_bob.map(|it| it["id"].to_string()).collect::<Vec<_>>()
+    };
+    let before = waits();
+    assert_eq!(before.len(), 1, "{before:?}");
+    // The same files in another place: a step that takes them is another step.
+    let home = site.on_host("home/bob");
+    copied(&home, &site.path("moved"));
+    fs::remove_dir_all(&home).unwrap();
+    copied(&site.path("moved"), &home);
+    let _ = site.once();
+    let now = waits();
+    assert_ne!(now, before);
+    let plan = site.muster(&["plan", "--format", "json"]).out;
+    assert!(
+        now.iter().all(|it| plan.contains(it.as_str())),
+        "{now:?}\n{plan}"
+    );
+    site.is_still().unwrap();
+}
+
 #[test]
 fn an_older_journal_freezes_until_somebody_has_looked() {
     needs(&["git"]);

@@ -347,6 +347,19 @@ fn a_tag_that_was_tampered_with_is_refused_with_its_code() {
     let longer = site.git(&["hash-object", "-t", "tag", "-w", "--literally", &file]);
     site.git(&["update-ref", &name, &longer]);
     says(&site.muster(&["release", "verify", &tag]), 1, "malformed: ");
+    // More of them than anybody reads: that is about the tag, and not about the repository.
+    fs::write(
+        site.path("raw"),
+        format!("{raw}\n{}\n", "x".repeat(2 << 20)),
+    )
+    .expect("a file");
+    let longest = site.git(&["hash-object", "-t", "tag", "-w", "--literally", &file]);
+    site.git(&["update-ref", &name, &longest]);
+    says(
+        &site.muster(&["release", "verify", &tag]),
+        1,
+        "the tag has more than 1064960 bytes",
+    );
     // Not a tag at all.
     site.git(&["update-ref", &name, "main"]);
     says(

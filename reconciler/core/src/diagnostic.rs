@@ -6,11 +6,26 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-/// How many diagnostics are shown; the rest is counted, so that a hostile file cannot flood a comment.
+use serde::Serialize;
+
+/// How many diagnostics are shown to people; the rest is counted, so that a hostile file cannot flood a comment.
 pub const SHOWN: usize = 1_000;
 
-/// How many faults of one file are kept; the rest is counted, so that a hostile file cannot fill the memory.
-const KEPT: usize = 10_000;
+/// How many of one rule in one file are shown to people, before "and 219 more like it".
+pub const ALIKE: usize = 10;
+
+/// What the faults of all files may take in memory, in bytes, beside [`ROOM_FOR_EACH_BYTE`]. What finds no room is counted,
+/// so that a hostile file cannot fill the memory (F7).
+pub(crate) const ROOM: usize = 256 << 10;
+
+/// What the faults of a file may take for each of its bytes.
+pub(crate) const ROOM_FOR_EACH_BYTE: usize = 2;
+
+/// What is left free for the last fault of a file, which says where its reading ended.
+const ROOM_FOR_THE_LAST: usize = 1 << 10;
+
+/// How many errors of one file are enough: the rest of it is not read.
+pub(crate) const ENOUGH: usize = 10_000;
 
 /// A place in a text file. Both numbers start at 1; columns count characters, not bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,18 +99,40 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+/// What diagnostics have in common that are alike.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sort {
+    /// The path inside the state repository.
+    pub file: String,
+    /// Whether they stop the commit.
+    pub severity: Severity,
+    /// The name of the rule.
+    pub rule: &'static str,
+}
+
 /// Diagnostics in the order in which they are shown, without repetitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "unread diagnostics help nobody"]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
-    left_out: usize,
+    left_out: BTreeMap<Sort, usize>,
 }
 
 impl Diagnostics {
-    /// Sorts `list` and drops repetitions; `left_out` more were found but not kept.
-    pub fn new(mut list: Vec<Diagnostic>, left_out: usize) -> Self {
-        list.sort();
+    /// Sorts `list` and drops repetitions; `left_out` more errors were found but not kept.
+    pub fn new(list: Vec<Diagnostic>, left_out: usize) -> Self {
+        let unnamed = Sort {
+            file: String::new(),
+            severity: Severity::Error,
+            rule: "more",
+        };
+        let left_out = (left_out > 0).then_some((unnamed, left_out));
+        Self::of(list, left_out.into_iter().collect())
+    }
+
+    /// Sorts `list` and drops repetitions; `left_out` more of each sort were found but not kept.
+    pub(crate) fn of(mut list: Vec<Diagnostic>, left_out: BTreeMap<Sort, usize>) -> Self {
+        list.sort_unstable();
         list.dedup();
         Self { list, left_out }
     }
@@ -103,7 +140,18 @@ impl Diagnostics {
     /// Both, in the order in which they are shown.
     pub fn and(mut self, mut others: Self) -> Self {
         self.list.append(&mut others.list);
-        Self::new(self.list, self.left_out + others.left_out)
+        for (sort, number) in others.left_out {
+            *self.left_out.entry(sort).or_default() += number;
+        }
+        Self::of(self.list, self.left_out)
+    }
+
+    /// Whether there is an error in a file of this kind, be it kept or only counted.
+    pub fn has_error(&self, is_meant: impl Fn(&str) -> bool) -> bool {
+        let is_error = |severity, file| severity == Severity::Error && is_meant(file);
+        let mut counted = self.left_out.keys();
+        self.list.iter().any(|it| is_error(it.severity, &it.file))
+            || counted.any(|it| is_error(it.severity, &it.file))
     }
 
     /// All that were kept, sorted by file and place.
@@ -118,35 +166,66 @@ impl Diagnostics {
 
     /// Whether there is nothing to say.
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty() && self.left_out == 0
+        self.list.is_empty() && self.left_out.is_empty()
     }
 
-    /// The renderers show the first [`SHOWN`]; this is how many they leave out.
+    /// How many were found but not kept.
     pub fn left_out(&self) -> usize {
-        self.list.len().saturating_sub(SHOWN) + self.left_out
+        self.left_out.values().sum()
     }
 
-    fn shown(&self) -> &[Diagnostic] {
-        &self.list[..self.list.len().min(SHOWN)]
+    /// How many there are of each sort, those that were not kept among them.
+    pub fn counts(&self) -> BTreeMap<(&str, Severity, &'static str), usize> {
+        let mut counts = BTreeMap::new();
+        for it in &self.list {
+            *counts.entry((&*it.file, it.severity, it.rule)).or_default() += 1;
+        }
+        for (sort, more) in &self.left_out {
+            *counts
+                .entry((&*sort.file, sort.severity, sort.rule))
+                .or_default() += more;
+        }
+        counts
+    }
+
+    /// Those that people are shown: at most `alike` of a sort, and after the last of them how many more like it there are. Then how
+    /// many there are of sorts that are not shown at all.
+    pub fn folded(&self, alike: usize) -> (Vec<(&Diagnostic, usize)>, usize) {
+        let counts = self.counts();
+        let mut rest: usize = counts.values().sum();
+        let mut seen: BTreeMap<(&str, Severity, &str), (usize, usize)> = BTreeMap::new();
+        let mut shown: Vec<(&Diagnostic, usize)> = Vec::new();
+        for it in &self.list {
+            let sort = (&*it.file, it.severity, it.rule);
+            let (number, last) = seen.entry(sort).or_default();
+            if *number == alike || shown.len() == SHOWN {
+                continue;
+            }
+            (*number, *last) = (*number + 1, shown.len());
+            shown.push((it, 0));
+        }
+        for (sort, (number, last)) in seen.into_iter().filter(|(_, (number, _))| *number > 0) {
+            let all = counts.get(&sort).copied().unwrap_or(number);
+            shown[last].1 = all - number;
+            rest -= all;
+        }
+        (shown, rest)
     }
 }
 
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let errors = self
-            .list
-            .iter()
-            .filter(|d| d.severity == Severity::Error)
-            .count();
-        let warnings = self.list.len() - errors;
+        let (mut errors, mut warnings) = (0, 0);
+        for ((_, severity, _), count) in self.counts() {
+            match severity {
+                Severity::Error => errors += count,
+                Severity::Warning => warnings += count,
+            }
+        }
         write!(
             f,
             "{errors} errors and {warnings} warnings in the state repository"
-        )?;
-        match self.left_out {
-            0 => Ok(()),
-            more => write!(f, ", and {more} more"),
-        }
+        )
     }
 }
 
@@ -156,7 +235,8 @@ impl std::error::Error for Diagnostics {}
 pub fn human(diagnostics: &Diagnostics, files: &BTreeMap<String, Vec<u8>>) -> String {
     let mut out = String::new();
     let mut lines: Option<(&str, Lines<'_>)> = None;
-    for diagnostic in diagnostics.shown() {
+    let (shown, rest) = diagnostics.folded(ALIKE);
+    for (diagnostic, more) in shown {
         let _ = writeln!(out, "{diagnostic}");
         if let (Some(at), Some(text)) = (diagnostic.at, files.get(&diagnostic.file)) {
             if lines
@@ -172,60 +252,101 @@ pub fn human(diagnostics: &Diagnostics, files: &BTreeMap<String, Vec<u8>>) -> St
         if let Some(help) = &diagnostic.help {
             let _ = writeln!(out, "      = {}", visible(help));
         }
+        if more > 0 {
+            let _ = writeln!(out, "      … and {more} more like it");
+        }
     }
-    if diagnostics.left_out() > 0 {
-        let _ = writeln!(out, "… and {} more", diagnostics.left_out());
+    if rest > 0 {
+        let _ = writeln!(out, "… and {rest} more");
     }
     out
 }
 
-/// Renders as JSON: an object with `diagnostics` (file, line, column, severity, rule, problem, help) and `left_out`.
-/// The shape is stable: keys are only ever added.
+/// Renders as JSON: an object with `counts` (file, severity, rule, count), `diagnostics` (file, line, column, severity, rule,
+/// problem, help: all that were kept) and `left_out` (how many were not). The shape is stable: keys are only ever added.
 pub fn json(diagnostics: &Diagnostics) -> String {
-    let list: Vec<_> = diagnostics
-        .shown()
-        .iter()
-        .map(
-            |Diagnostic {
-                 file,
-                 at,
-                 severity,
-                 rule,
-                 problem,
-                 help,
-             }| {
-                serde_json::json!({
-                    "file": file,
-                    "line": at.map(|at| at.line),
-                    "column": at.map(|at| at.column),
-                    "severity": severity.as_str(),
-                    "rule": rule,
-                    "problem": problem,
-                    "help": help,
-                })
-            },
-        )
-        .collect();
-    let mut out = format!(
-        "{:#}",
-        serde_json::json!({ "diagnostics": list, "left_out": diagnostics.left_out() })
+    #[derive(Serialize)]
+    struct Count<'d> {
+        count: usize,
+        file: &'d str,
+        rule: &'d str,
+        severity: &'d str,
+    }
+    #[derive(Serialize)]
+    struct One<'d> {
+        column: Option<u32>,
+        file: &'d str,
+        help: Option<&'d str>,
+        line: Option<u32>,
+        problem: &'d str,
+        rule: &'d str,
+        severity: &'d str,
+    }
+    // One at a time: thousands of them are never there as values at once.
+    let mut out = String::from("{\n  \"counts\": [");
+    let counts = diagnostics.counts();
+    append(
+        &mut out,
+        counts.iter().map(|((file, severity, rule), count)| Count {
+            count: *count,
+            file,
+            rule,
+            severity: severity.as_str(),
+        }),
     );
-    out.push('\n');
+    out.push_str("],\n  \"diagnostics\": [");
+    let ones = diagnostics.list.iter().map(
+        |Diagnostic {
+             file,
+             at,
+             severity,
+             rule,
+             problem,
+             help,
+         }| One {
+            column: at.map(|at| at.column),
+            file,
+            help: help.as_deref(),
+            line: at.map(|at| at.line),
+            problem,
+            rule,
+            severity: severity.as_str(),
+        },
+    );
+    append(&mut out, ones);
+    let _ = write!(out, "],\n  \"left_out\": {}\n}}\n", diagnostics.left_out());
     out
+}
+
+/// Writes values as the items of an indented list.
+fn append(out: &mut String, values: impl Iterator<Item = impl Serialize>) {
+    let mut is_empty = true;
+    for value in values {
+        out.push_str(if is_empty { "\n" } else { ",\n" });
+        is_empty = false;
+        let text = serde_json::to_string_pretty(&value).unwrap_or_default();
+        for (number, line) in text.lines().enumerate() {
+            let _ = write!(out, "{}    {line}", if number == 0 { "" } else { "\n" });
+        }
+    }
+    if !is_empty {
+        out.push_str("\n  ");
+    }
 }
 
 /// Renders as workflow commands, which a hosted forge shows as annotations beside the changed lines.
 pub fn github(diagnostics: &Diagnostics) -> String {
     let mut out = String::new();
-    for Diagnostic {
-        file,
-        at,
-        severity,
-        rule,
-        problem,
-        help,
-    } in diagnostics.shown()
-    {
+    let (shown, rest) = diagnostics.folded(ALIKE);
+    for (diagnostic, more) in shown {
+        let Diagnostic {
+            file,
+            at,
+            severity,
+            rule,
+            problem,
+            help,
+        } = diagnostic;
         let _ = write!(
             out,
             "::{} file={}",
@@ -244,14 +365,13 @@ pub fn github(diagnostics: &Diagnostics) -> String {
         if let Some(help) = help {
             let _ = write!(out, "%0A{}", command_data(help));
         }
+        if more > 0 {
+            let _ = write!(out, "%0Aand {more} more like it");
+        }
         out.push('\n');
     }
-    if diagnostics.left_out() > 0 {
-        let _ = writeln!(
-            out,
-            "::error title=more::and {} more",
-            diagnostics.left_out()
-        );
+    if rest > 0 {
+        let _ = writeln!(out, "::error title=more::and {rest} more");
     }
     out
 }
@@ -376,34 +496,82 @@ impl Fault {
         self.first = Some(offset);
         self
     }
+
+    /// What it takes in memory, in bytes, until it is shown: twice in a list that grows, and as a [`Diagnostic`].
+    fn cost(&self) -> usize {
+        let text = self.problem.len() + self.help.as_ref().map_or(0, String::len);
+        2 * size_of::<Self>() + size_of::<Diagnostic>() + text
+    }
 }
 
 /// The faults of one file, in the order in which they were found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Faults {
     list: Vec<Fault>,
-    left_out: usize,
+    /// How many found no room.
+    left_out: BTreeMap<(Severity, &'static str), usize>,
     errors: usize,
+    /// Memory for more of them, in bytes.
+    room: usize,
 }
 
-impl From<Fault> for Faults {
-    fn from(fault: Fault) -> Self {
-        let mut faults = Self::default();
-        faults.add(fault);
-        faults
+impl Default for Faults {
+    fn default() -> Self {
+        Self::within(ROOM)
     }
 }
 
 impl Faults {
-    /// Keeps `fault`, or counts it when there are too many already.
+    /// None yet, with so many bytes of memory for them.
+    pub(crate) fn within(room: usize) -> Self {
+        Self {
+            list: Vec::new(),
+            left_out: BTreeMap::new(),
+            errors: 0,
+            room,
+        }
+    }
+
+    /// None yet of a file of so many bytes, which is read by itself.
+    pub(crate) fn of_length(length: usize) -> Self {
+        Self::within(ROOM + ROOM_FOR_EACH_BYTE * length)
+    }
+
+    /// Forgets them all.
+    pub(crate) fn clear(&mut self) {
+        self.room += self.list.drain(..).map(|it| it.cost()).sum::<usize>();
+        self.left_out.clear();
+        self.errors = 0;
+    }
+
+    /// How many bytes of memory there are for more of them.
+    pub(crate) fn room(&self) -> usize {
+        self.room
+    }
+
+    /// Keeps `fault`, or counts it when there is no room for more.
     pub fn add(&mut self, fault: Fault) {
+        self.add_in(fault, ROOM_FOR_THE_LAST);
+    }
+
+    /// The same for the last one, for which there is some room left.
+    pub(crate) fn add_last(&mut self, fault: Fault) {
+        self.add_in(fault, 0);
+    }
+
+    fn add_in(&mut self, fault: Fault, spare: usize) {
         if fault.severity == Severity::Error {
             self.errors += 1;
         }
-        if self.list.len() < KEPT {
+        let cost = fault.cost();
+        if cost + spare <= self.room {
+            self.room -= cost;
             self.list.push(fault);
         } else {
-            self.left_out += 1;
+            *self
+                .left_out
+                .entry((fault.severity, fault.rule))
+                .or_default() += 1;
         }
     }
 
@@ -421,13 +589,27 @@ impl Faults {
         self
     }
 
+    /// How many errors there are.
+    pub(crate) fn errors(&self) -> usize {
+        self.errors
+    }
+
+    /// Whether there are so many errors that the file need not be read on.
+    pub(crate) fn are_enough(&self) -> bool {
+        self.errors >= ENOUGH
+    }
+
     /// Whether one of them stops the commit.
     pub fn has_errors(&self) -> bool {
         self.errors > 0
     }
 
     /// Turns offsets into lines and columns of `file`, whose bytes are `text`. Also tells how many were not kept.
-    pub fn resolve(self, file: &str, text: &[u8]) -> (Vec<Diagnostic>, usize) {
+    pub(crate) fn resolve(
+        self,
+        file: &str,
+        text: &[u8],
+    ) -> (Vec<Diagnostic>, BTreeMap<Sort, usize>) {
         let mut offsets: Vec<u32> = self
             .list
             .iter()
@@ -464,7 +646,14 @@ impl Faults {
                 },
             )
             .collect();
-        (diagnostics, self.left_out)
+        let sort = |(severity, rule)| Sort {
+            file: file.to_owned(),
+            severity,
+            rule,
+        };
+        let left_out = self.left_out.into_iter();
+        let left_out = left_out.map(|(kind, count)| (sort(kind), count)).collect();
+        (diagnostics, left_out)
     }
 }
 
@@ -612,10 +801,48 @@ mod tests {
         for i in 0..20_000_u32 {
             faults.add(Fault::error("some-rule", i, format!("fault {i}")));
         }
-        let (list, left_out) = faults.resolve("roster.yaml", &b"\n".repeat(20_000));
-        let found = Diagnostics::new(list, left_out);
-        assert_eq!((found.len(), found.left_out()), (10_000, 19_000));
-        assert!(human(&found, &BTreeMap::new()).ends_with("… and 19000 more\n"));
+        faults.add_last(Fault::error("the-end", 20_000, "the last"));
+        let (list, left_out) = faults.resolve("roster.yaml", &b"\n".repeat(20_001));
+        let found = Diagnostics::of(list, left_out);
+        assert!((500..2_000).contains(&found.len()), "{}", found.len());
+        assert_eq!(found.len() + found.left_out(), 20_001);
+        assert!(found.has_error(|file| file == "roster.yaml") && !found.has_error(|_| false));
+        let shown = human(&found, &BTreeMap::new());
+        assert_eq!(shown.lines().count(), ALIKE + 2, "{shown}");
+        assert!(shown.contains("fault 9 [some-rule]\n      … and 19990 more like it\n"));
+        assert!(shown.ends_with("roster.yaml:20001:1: error: the last [the-end]\n"));
+        assert_eq!(
+            found.to_string(),
+            "20001 errors and 0 warnings in the state repository"
+        );
+        // All that were kept are there for programs.
+        let value: serde_json::Value = serde_json::from_str(&json(&found)).unwrap();
+        assert_eq!(value["diagnostics"].as_array().unwrap().len(), found.len());
+        assert_eq!(value["left_out"], found.left_out());
+        assert_eq!(value["counts"][0]["count"], 20_000);
+        let commands = github(&found);
+        assert_eq!(commands.lines().count(), ALIKE + 1);
+        assert!(commands.contains("%0Aand 19990 more like it\n"));
+    }
+
+    #[test]
+    fn those_that_are_alike_fold_and_others_stand_beside_them() {
+        let mut faults = Faults::default();
+        for offset in 0..20 {
+            faults.add(Fault::error("one", offset * 2, "of many"));
+            if offset % 5 == 0 {
+                faults.add(Fault::error("other", offset * 2, "of few"));
+            }
+        }
+        faults.add(Fault::warning("one", 3, "less"));
+        let (list, left_out) = faults.resolve("f", &b"a\n".repeat(20));
+        let found = Diagnostics::of(list, left_out);
+        let (shown, rest) = found.folded(ALIKE);
+        assert_eq!((shown.len(), rest), (ALIKE + 4 + 1, 0));
+        let more: Vec<usize> = shown.iter().map(|(_, more)| *more).collect();
+        assert_eq!(more.iter().sum::<usize>(), 10, "{more:?}");
+        let folded = shown.iter().find(|(_, more)| *more > 0).unwrap().0;
+        assert_eq!((folded.rule, folded.at.unwrap().line), ("one", 10));
     }
 
     #[test]
@@ -625,7 +852,7 @@ mod tests {
             faults.add(Fault::error("some-rule", offset, "same").first_at(0));
         }
         let (list, left_out) = faults.resolve("f", b"a\nb\nc");
-        let shown: Vec<String> = Diagnostics::new(list, left_out)
+        let shown: Vec<String> = Diagnostics::of(list, left_out)
             .iter()
             .map(ToString::to_string)
             .collect();

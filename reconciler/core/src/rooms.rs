@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostics, Faults, Severity};
+use crate::diagnostic::{Diagnostics, Faults};
 use crate::executor::{Executor, Kind};
 use crate::flat::flat_sum;
 use crate::id::{Spell, StepId};
@@ -843,9 +843,7 @@ pub fn read<'a>(
     executor: &Executor,
 ) -> Result<(StateRepo<'a>, Diagnostics), Diagnostics> {
     let (repo, diagnostics) = read_all(files, &[executor], Records::default());
-    let wrong = diagnostics
-        .iter()
-        .any(|it| it.severity == Severity::Error && concerns(&it.file, executor));
+    let wrong = diagnostics.has_error(|file| concerns(file, executor));
     match repo {
         Some(repo) if !wrong => Ok((repo, diagnostics)),
         _ => Err(diagnostics),
@@ -873,7 +871,7 @@ pub fn read_whole<'a>(
     executors: &[&Executor],
 ) -> Result<(StateRepo<'a>, Diagnostics), Diagnostics> {
     let (repo, diagnostics) = read_as_far(files, executors);
-    let wrong = diagnostics.iter().any(|it| it.severity == Severity::Error);
+    let wrong = diagnostics.has_error(|_| true);
     match repo {
         Some(repo) if !wrong => Ok((repo, diagnostics)),
         _ => Err(diagnostics),

@@ -24,6 +24,7 @@ use muster_core::commit::CommitId;
 use muster_core::facts::Facts;
 use muster_core::journal::{Authority, Entry, Open, OutOfOrder, Replayed};
 use muster_core::ledger::Through;
+use muster_git::folder;
 
 pub use format::FORMAT;
 use format::{Chain, Header};
@@ -611,15 +612,16 @@ fn leftovers(dir: &Path) -> Result<Vec<(u64, PathBuf)>, JournalError> {
 }
 
 fn numbered(dir: &Path, name_of: fn(u64) -> String) -> Result<Vec<(u64, PathBuf)>, JournalError> {
-    let entries = match fs::read_dir(dir) {
+    let entries = match folder::entries(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(JournalError::io("list", dir)(error)),
     };
     let mut found = Vec::new();
     for entry in entries {
-        let name = entry.map_err(JournalError::io("list", dir))?.file_name();
-        let Some(name) = name.to_str() else { continue };
+        let Some(name) = entry.name().to_str() else {
+            continue;
+        };
         let digits = name.split('.').next().unwrap_or_default();
         if let Some(number) = digits
             .parse()

@@ -15,6 +15,7 @@ use muster_core::executor::Executor;
 use muster_core::facts::{Frozen, Misfit};
 use muster_core::ledger;
 use muster_core::time::Time;
+use muster_git::folder;
 use muster_git::run::Limits;
 use muster_git::{Counterpart, Ledger, Move, Origin, PushError};
 use serde::{Deserialize, Serialize};
@@ -261,14 +262,14 @@ impl Pusher {
 
 /// Removes what a process that was killed was looking at.
 fn clear_leftovers(state: &Path) {
-    for entry in fs::read_dir(state).into_iter().flatten().flatten() {
+    for entry in folder::entries(state).unwrap_or_default() {
         if entry
-            .file_name()
+            .name()
             .as_encoded_bytes()
             .starts_with(SCRATCH.as_bytes())
         {
             // The next one has its own.
-            let _ = fs::remove_dir_all(entry.path());
+            let _ = fs::remove_dir_all(entry.path);
         }
     }
 }

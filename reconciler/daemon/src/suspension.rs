@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use muster_core::journal::Entry;
 use muster_core::time::Time;
+use muster_git::folder;
 use serde::{Deserialize, Serialize};
 
 use crate::cycle::chain;
@@ -131,9 +132,10 @@ pub fn forget(path: &Path) {
 }
 
 fn paths(state: &StateDir) -> Vec<PathBuf> {
-    let entries = fs::read_dir(state.requests()).into_iter().flatten();
+    let entries = folder::entries(&state.requests()).unwrap_or_default();
     let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
+        .into_iter()
+        .map(|entry| entry.path)
         .filter(|path| path.extension().is_some_and(|it| it == ENDING))
         .collect();
     paths.sort();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use muster_core::commit::CommitId;
-use muster_core::diagnostic::{Diagnostic, Diagnostics, visible};
+use muster_core::diagnostic::{Diagnostics, visible};
 use muster_core::facts::{Facts, Suspended};
 use muster_core::gate::{Approvals, Held, judge};
 use muster_core::journal::{Entry, StepResult};
@@ -71,7 +71,7 @@ pub(crate) fn refusal<S, W, J, L, R: ReportSink>(
     problems: &Diagnostics,
     summary: &mut Summary,
 ) {
-    let problems = problems_of(problems.iter());
+    let problems = Problem::folded(problems);
     let comment = report::refusal(
         policy.executor(),
         refused,
@@ -113,12 +113,12 @@ pub(crate) fn look<S: Source>(
     Ok(match merged {
         Merge::Contained => Looked::Contained,
         Merge::Conflict(paths) => Looked::Conflict(paths),
-        Merge::Refused(problems) => Looked::Invalid(problems_of(problems.iter())),
+        Merge::Refused(problems) => Looked::Invalid(Problem::folded(&problems)),
         Merge::Clean(files) => match rooms::read_whole(&files, &[run.policy.executor()]) {
-            Err(problems) => Looked::Invalid(problems_of(problems.iter())),
+            Err(problems) => Looked::Invalid(Problem::folded(&problems)),
             Ok((repo, warnings)) => Looked::Valid(
                 rooms::desired(&repo, run.policy, run.now.date()),
-                problems_of(warnings.iter()),
+                Problem::folded(&warnings),
             ),
         },
     })
@@ -201,13 +201,6 @@ pub(crate) fn proposal<S, W, J, L, R: ReportSink>(
         }
     };
     tell(outside, Topic::Plan, about.head, &comment, summary)
-}
-
-/// Diagnostics as reports show them.
-pub(crate) fn problems_of<'a>(
-    diagnostics: impl IntoIterator<Item = &'a Diagnostic>,
-) -> Vec<Problem> {
-    diagnostics.into_iter().map(Problem::from).collect()
 }
 
 /// Tells, unless that is what was told already. Returns whether the sink has it now.

@@ -1030,3 +1030,37 @@ fn w8_services_run_where_nothing_can_be_reached_or_started() {
         assert!(refused.stdout == plain.stdout, "{args:?}");
     }
 }
+
+/// What is repeated of the arguments neither acts on a terminal nor looks like a line of muster's (F15).
+#[test]
+fn arguments_are_shown_and_never_obeyed() {
+    let bench = Bench::new();
+    let bad = "/x\u{1b}[31m\u{7}\nerror: all is well\u{202e}";
+    let shown = "/x\\u{1b}[31m\\u{7}\\u{a}error: all is well\\u{202e}";
+    for args in [
+        &[bad][..],
+        &["check", bad],
+        &["check", "--format", bad],
+        &["check", "--repo", bad],
+        &["check", &format!("--repo={bad}")],
+        &["adopt", bad, "--reason", "x"],
+        &["validate", "--roster", bad],
+        &["explain", bad],
+        &["release", "propose", bad],
+        &["release", "verify", bad],
+        &["plan", "--repo", bad],
+        &["history", "--ledger", bad],
+    ] {
+        let said = bench.muster(args);
+        let told = [said.stdout, said.stderr].concat();
+        let told = String::from_utf8(told).unwrap();
+        assert!(
+            !told.contains(['\u{1b}', '\u{7}', '\u{202e}']) && !told.contains("\nerror: all"),
+            "{args:?}: {told:?}"
+        );
+        assert_ne!(said.status.code(), Some(0), "{args:?}");
+        if args.len() < 3 && args != ["explain", bad] {
+            assert!(told.contains(shown), "{args:?}: {told}");
+        }
+    }
+}

@@ -10,6 +10,7 @@
 
 pub mod at;
 pub mod files;
+pub mod folder;
 pub mod ledger;
 pub mod merge;
 pub mod mirror;

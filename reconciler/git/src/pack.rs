@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::folder;
 use crate::run::{self, Limits, RunError};
 use crate::sync::sync_dir;
 
@@ -129,10 +130,9 @@ fn remove_pack(pack: &Path) -> io::Result<()> {
 /// The loose objects in an object directory.
 pub(crate) fn count_loose(objects: &Path) -> io::Result<usize> {
     let mut count = 0;
-    for entry in fs::read_dir(objects)? {
-        let entry = entry?;
-        if entry.file_name().len() == 2 {
-            count += fs::read_dir(entry.path())?.count();
+    for entry in folder::entries(objects)? {
+        if entry.name().len() == 2 {
+            count += folder::entries(&entry.path)?.len();
         }
     }
     Ok(count)
@@ -141,8 +141,8 @@ pub(crate) fn count_loose(objects: &Path) -> io::Result<usize> {
 /// The packs in an object directory.
 pub(crate) fn packs(objects: &Path) -> io::Result<Vec<PathBuf>> {
     let mut packs = Vec::new();
-    for entry in fs::read_dir(objects.join("pack"))? {
-        let path = entry?.path();
+    for entry in folder::entries(&objects.join("pack"))? {
+        let path = entry.path;
         if path
             .extension()
             .is_some_and(|extension| extension == "pack")
@@ -155,10 +155,10 @@ pub(crate) fn packs(objects: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// The bytes of the packs in this directory that git is still writing.
 pub(crate) fn unfinished_bytes(packs: &Path) -> u64 {
-    let unfinished = fs::read_dir(packs).into_iter().flatten().flatten();
+    let unfinished = folder::entries(packs).unwrap_or_default().into_iter();
     unfinished
-        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"tmp_"))
-        .filter_map(|entry| entry.metadata().ok())
+        .filter(|entry| entry.name().as_encoded_bytes().starts_with(b"tmp_"))
+        .filter_map(|entry| fs::symlink_metadata(&entry.path).ok())
         .map(|meta| meta.len())
         .sum()
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use gix::hash::{Kind, ObjectId};
 use nix::fcntl::OFlag;
 
+use crate::folder;
 use crate::sync::{Durability, sync_dir};
 
 /// The largest `packed-refs` that is read: some 800,000 references.
@@ -266,7 +267,7 @@ pub(crate) fn list_flat(
     let mut loose = BTreeMap::new();
     for dir in dirs {
         let path = common.join(dir);
-        let entries = match fs::read_dir(&path) {
+        let entries = match folder::entries(&path) {
             Ok(entries) => entries,
             Err(error)
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
@@ -276,15 +277,13 @@ pub(crate) fn list_flat(
             Err(source) => return Err(RefError::Io { path, source }),
         };
         for entry in entries {
-            let entry = entry.map_err(RefError::io(&path))?;
-            let name = entry.file_name();
-            let Some(name) = name.to_str().map(|name| format!("{dir}{name}")) else {
+            let Some(name) = entry.name().to_str().map(|name| format!("{dir}{name}")) else {
                 continue;
             };
             if !wanted(&name) || !is_legal(&name) {
                 continue;
             }
-            if let Ok(Some(bytes)) = read_regular(&entry.path(), 4_096)
+            if let Ok(Some(bytes)) = read_regular(&entry.path, 4_096)
                 && let Value::Id(id) = loose_value(&bytes, kind)
             {
                 loose.insert(name, id);
@@ -301,21 +300,20 @@ fn files_below(root: &Path) -> Result<Vec<PathBuf>, RefError> {
     let mut files = Vec::new();
     let mut todo = vec![root.to_owned()];
     while let Some(dir) = todo.pop() {
-        let entries = match fs::read_dir(&dir) {
+        let entries = match folder::entries(&dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(source) => return Err(RefError::Io { path: dir, source }),
         };
         for entry in entries {
-            let entry = entry.map_err(RefError::io(&dir))?;
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => todo.push(entry.path()),
-                Ok(_) if entry.file_name().as_encoded_bytes().ends_with(b".lock") => {}
-                Ok(_) => files.push(entry.path()),
+            match entry.is_dir() {
+                Ok(true) => todo.push(entry.path),
+                Ok(false) if entry.name().as_encoded_bytes().ends_with(b".lock") => {}
+                Ok(false) => files.push(entry.path),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(source) => {
                     return Err(RefError::Io {
-                        path: entry.path(),
+                        path: entry.path,
                         source,
                     });
                 }
@@ -331,11 +329,11 @@ pub(crate) fn dirs_below(root: &Path) -> Vec<PathBuf> {
     let mut next = 0;
     while let Some(dir) = dirs.get(next).cloned() {
         next += 1;
-        let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+        let entries = folder::entries(&dir).unwrap_or_default().into_iter();
         dirs.extend(
             entries
-                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-                .map(|entry| entry.path()),
+                .filter(|entry| entry.is_dir().is_ok_and(|it| it))
+                .map(|entry| entry.path),
         );
     }
     dirs

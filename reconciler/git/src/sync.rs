@@ -16,6 +16,7 @@ use gix::hash::ObjectId;
 use gix::objs;
 use gix::zlib::{Compression, stream::deflate};
 
+use crate::folder;
 use crate::objects::Objects;
 
 /// How much of a crash a write has to survive.
@@ -191,27 +192,24 @@ fn sweep_dir(
     empty: EmptyRefs,
     leftovers: &mut Leftovers,
 ) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        let name = entry.file_name();
-        let name = name.as_encoded_bytes();
-        if kind.is_dir() {
+    for entry in folder::entries(dir)? {
+        let name = entry.name().as_encoded_bytes();
+        if entry.is_dir()? {
             if depth == Depth::Below {
-                sweep_dir(&entry.path(), depth, empty, leftovers)?;
+                sweep_dir(&entry.path, depth, empty, leftovers)?;
             }
         } else if name.ends_with(b".lock")
             || name.starts_with(b"tmp_")
             || name.starts_with(b".tmp-")
         {
-            fs::remove_file(entry.path())?;
+            fs::remove_file(&entry.path)?;
             leftovers.stale += 1;
         } else if empty == EmptyRefs::Remove
-            && kind.is_file()
+            && entry.is_file()?
             && !dir.ends_with("info")
-            && entry.metadata()?.len() == 0
+            && fs::symlink_metadata(&entry.path)?.len() == 0
         {
-            fs::remove_file(entry.path())?;
+            fs::remove_file(&entry.path)?;
             leftovers.empty += 1;
         }
     }

@@ -436,8 +436,11 @@ impl Dir {
         let broken = |errno: Errno| failed("list", &self.path, errno);
         let fd = openat(&self.fd, ".", DIRECTORY, Mode::empty()).map_err(broken)?;
         let mut names = Vec::new();
-        for entry in nix::dir::Dir::from_fd(fd).map_err(broken)?.iter() {
-            let entry = entry.map_err(broken)?;
+        // Of those that list a directory, the one that does not panic when it cannot be closed.
+        let errno = |error: rustix::io::Errno| Errno::from_raw(error.raw_os_error());
+        let listed = rustix::fs::Dir::new(fd).map_err(errno).map_err(broken)?;
+        for entry in listed {
+            let entry = entry.map_err(errno).map_err(broken)?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
                 names.push(OsStr::from_bytes(name).to_owned());
@@ -610,6 +613,15 @@ impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// The names in a directory of the kernel's, in no order. The standard library's own list panics when one cannot be closed.
+pub(crate) fn names_in(path: &str) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::new(File::open(path)?)? {
+        names.push(OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned());
+    }
+    Ok(names)
 }
 
 /// What an open file is.

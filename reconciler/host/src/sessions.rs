@@ -44,8 +44,7 @@ impl Processes {
     /// Reads `/proc`.
     pub(crate) fn read() -> io::Result<Self> {
         let mut by_pid = HashMap::new();
-        for entry in std::fs::read_dir("/proc")? {
-            let name = entry?.file_name();
+        for name in crate::dir::names_in("/proc")? {
             if let Some(pid) = name.to_str().and_then(|it| it.parse().ok())
                 && let Some(uids) = uids_of(pid)
             {

@@ -99,6 +99,7 @@ pub fn unread(
                 feature.since
             ),
             help: Some("update muster there first".to_owned()),
+            more: 0,
         })
     };
     FEATURES

@@ -117,6 +117,9 @@ pub(crate) fn read(bytes: &[u8], faults: &mut Faults) -> Desired {
     }
 }
 
+/// What is kept for a guest, in bytes: its name twice, in maps.
+const GUEST_KEPT: usize = 160;
+
 fn read_guests<'a>(
     reader: &mut FieldReader<'_, 'a>,
     field: &str,
@@ -131,7 +134,8 @@ fn read_guests<'a>(
         return Ok(guests);
     }
     let mut places: BTreeMap<String, u32> = BTreeMap::new();
-    while let Some((key, value)) = reader.cursor.entry()? {
+    while let Some((key, value)) = reader.entry()? {
+        reader.cursor.keep(GUEST_KEPT, key.at)?;
         let name = key.text.to_string();
         reader.key(&GUEST, &name, key.at);
         if let Some(first) = places.insert(name.clone(), key.at) {

@@ -62,8 +62,7 @@ impl<'a> Tag<'a> {
     pub fn parse(raw: &'a [u8]) -> Result<Self, Refusal> {
         if raw.len() > MAX_TAG_BYTES {
             return Err(malformed(format!(
-                "the tag has {} bytes and may have {MAX_TAG_BYTES}; release fewer steps at a time",
-                raw.len()
+                "the tag has more than {MAX_TAG_BYTES} bytes; release fewer steps at a time"
             )));
         }
         let (header, body) = split_at(raw, b"\n\n")

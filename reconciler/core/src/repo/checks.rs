@@ -522,14 +522,15 @@ fn alike<'p, 'a: 'p>(
     if repeated.is_empty() {
         return Vec::new();
     }
-    let mut folded: Vec<(Vec<u8>, Named<'p, 'a>)> = names
-        .filter(|(_, name)| repeated.binary_search(&hash(name, fold)).is_ok())
-        .map(|(person, name)| (name.bytes().map(fold).collect(), (person, name)))
-        .collect();
-    // Stable: equal names stay in the order of the file.
-    folded.sort_by(|a, b| a.0.cmp(&b.0));
-    let groups = folded
-        .chunk_by(|a, b| a.0 == b.0)
+    let suspects = names.filter(|(_, name)| repeated.binary_search(&hash(name, fold)).is_ok());
+    let mut suspects: Vec<(u32, Named<'p, 'a>)> = (0..).zip(suspects).collect();
+    // Letter by letter, so that nothing is kept for each name; equal names stay in the order of the file.
+    let letters = |named: &Named<'p, 'a>| named.1.bytes().map(fold);
+    suspects.sort_unstable_by(|(first, a), (second, b)| {
+        letters(a).cmp(letters(b)).then(first.cmp(second))
+    });
+    let groups = suspects
+        .chunk_by(|(_, a), (_, b)| letters(a).eq(letters(b)))
         .filter(|chunk| chunk.len() > 1);
     groups
         .map(|chunk| chunk.iter().map(|(_, named)| *named).collect())

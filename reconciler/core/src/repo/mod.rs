@@ -17,7 +17,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Fault, Faults};
+use crate::diagnostic::{Diagnostic, Diagnostics, Fault, Faults, ROOM, ROOM_FOR_EACH_BYTE, Sort};
 pub use roster::{CodeLayout, Person, Roster};
 pub use tiers::{Grant, GrantChange, HostFile, Tier, Tiers};
 
@@ -48,7 +48,7 @@ pub fn read_roster<'a>(
     bytes: &'a [u8],
 ) -> Result<(Roster<'a>, Diagnostics), Diagnostics> {
     let mut report = Report::default();
-    let mut faults = Faults::default();
+    let mut faults = Faults::of_length(bytes.len());
     let roster = people::read_roster(bytes, &mut faults);
     let failed = faults.has_errors();
     report.file(file, bytes, faults);
@@ -94,10 +94,21 @@ fn not_read(path: &str) -> Option<Fault> {
 }
 
 /// The diagnostics of several files.
-#[derive(Default)]
 pub(crate) struct Report {
     list: Vec<Diagnostic>,
-    left_out: usize,
+    left_out: BTreeMap<Sort, usize>,
+    /// Memory for what is wrong, in bytes, beside what each file has by its length.
+    room: usize,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self {
+            list: Vec::new(),
+            left_out: BTreeMap::new(),
+            room: ROOM,
+        }
+    }
 }
 
 impl Report {
@@ -110,18 +121,17 @@ impl Report {
     ) -> Option<Documents<'a>> {
         for path in files.keys() {
             if let Some(fault) = name_fault(path) {
-                self.file(path, &[], Faults::from(fault));
+                self.say(path, fault);
             } else if let Some(fault) = not_read(path).filter(|_| !is_kept(path)) {
-                self.file(path, &[], Faults::from(fault));
+                self.say(path, fault);
             }
         }
         let roster = self.read(files, ROSTER, people::read_roster);
         if roster.is_none() {
             let help = "write one, or tell where it is; an empty roster is written users: {}";
-            self.file(
+            self.say(
                 ROSTER,
-                &[],
-                Faults::from(Fault::of_file("missing-file", "the file is missing").help(help)),
+                Fault::of_file("missing-file", "the file is missing").help(help),
             );
         }
         let is_person = |name: &str| roster.as_ref().is_some_and(|it| it.get(name).is_some());
@@ -153,7 +163,7 @@ impl Report {
         read: impl FnOnce(&'a [u8], &mut Faults) -> T,
     ) -> Option<T> {
         let bytes = files.get(path)?;
-        let mut faults = Faults::default();
+        let mut faults = self.faults(bytes);
         let value = read(bytes, &mut faults);
         self.file(path, bytes, faults);
         Some(value)
@@ -161,18 +171,37 @@ impl Report {
 
     /// Says that a file whose name is nearly one that is read is to be called `to`.
     pub(crate) fn misnamed(&mut self, path: &str, to: &str) {
-        self.file(path, &[], Faults::from(misnamed(to)));
+        self.say(path, misnamed(to));
+    }
+
+    /// Says one thing about a file.
+    fn say(&mut self, path: &str, fault: Fault) {
+        let mut faults = self.faults(&[]);
+        faults.add_last(fault);
+        self.file(path, &[], faults);
+    }
+
+    /// None yet, of a file of these bytes.
+    fn faults(&self, bytes: &[u8]) -> Faults {
+        Faults::within(self.room + ROOM_FOR_EACH_BYTE * bytes.len())
     }
 
     fn file(&mut self, path: &str, bytes: &[u8], faults: Faults) {
+        self.room = self.room.min(faults.room());
         let (list, left_out) = faults.resolve(path, bytes);
-        self.list.extend(list);
-        self.left_out += left_out;
+        if self.list.is_empty() {
+            self.list = list;
+        } else {
+            self.list.extend(list);
+        }
+        for (sort, count) in left_out {
+            *self.left_out.entry(sort).or_default() += count;
+        }
     }
 
     /// All of them.
     pub(crate) fn diagnostics(self) -> Diagnostics {
-        Diagnostics::new(self.list, self.left_out)
+        Diagnostics::of(self.list, self.left_out)
     }
 }
 

@@ -282,7 +282,7 @@ fn read_changes<'a>(
         return Ok(changes);
     }
     let mut places = BTreeMap::new();
-    while let Some((key, value)) = reading.cursor.entry()? {
+    while let Some((key, value)) = reading.entry()? {
         let Some(tier) = known_tier(reading, &key.text, key.at) else {
             reading.cursor.skip(&value)?;
             continue;

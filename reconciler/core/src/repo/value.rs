@@ -11,7 +11,7 @@ use crate::compat::python::repr;
 use crate::diagnostic::{Fault, Faults};
 use crate::yaml::cursor::{Cursor, Key};
 use crate::yaml::event::{Event, Kind, Stop};
-use crate::yaml::{rules, scalar};
+use crate::yaml::{self, rules, scalar};
 
 /// A value and the byte offset at which it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +67,9 @@ pub(crate) struct FieldReader<'r, 'a> {
     pub(crate) subject: Subject<'r>,
 }
 
+/// What is kept for an item of a list while the list is read, in bytes: its text and its place, in lists that grow.
+const ITEM: usize = 96;
+
 impl<'a> FieldReader<'_, 'a> {
     /// The same place, with another subject.
     pub(crate) fn about<'s>(&'s mut self, subject: Subject<'s>) -> FieldReader<'s, 'a> {
@@ -93,7 +96,7 @@ impl<'a> FieldReader<'_, 'a> {
         let mut seen = [None; N];
         // Most people write fields in the order in which the documentation has them.
         let mut next = 0;
-        while let Some((key, value)) = self.cursor.entry()? {
+        while let Some((key, value)) = self.entry()? {
             let is_named = |field: &Field<K>| field.name == key.text;
             let found = match table.get(next) {
                 Some(field) if is_named(field) => Some(next),
@@ -274,10 +277,37 @@ impl<'a> FieldReader<'_, 'a> {
             self.wrong_type(head, field, "a list")?;
             return Ok(false);
         }
-        while let Some(item) = self.cursor.item()? {
+        while let Some(item) = self.item()? {
             each(self, item)?;
         }
         Ok(true)
+    }
+
+    /// The next key of a map, as [`Cursor::entry`] has it, as long as it is worth while to read on.
+    pub(crate) fn entry(&mut self) -> Result<Option<(Key<'a>, Event<'a>)>, Stop> {
+        let entry = self.cursor.entry()?;
+        match &entry {
+            Some((key, _)) => self.worth_while(key.at).map(|()| entry),
+            None => Ok(None),
+        }
+    }
+
+    /// The next item of a list, likewise. Takes account of the memory that whoever reads a list keeps for it.
+    fn item(&mut self) -> Result<Option<Event<'a>>, Stop> {
+        let Some(item) = self.cursor.item()? else {
+            return Ok(None);
+        };
+        self.worth_while(item.offset)?;
+        self.cursor.keep(ITEM, item.offset)?;
+        Ok(Some(item))
+    }
+
+    #[inline]
+    fn worth_while(&self, at: u32) -> Result<(), Stop> {
+        if self.faults.are_enough() {
+            return Err(Stop::Refused(Box::new(yaml::too_many(at))));
+        }
+        Ok(())
     }
 
     /// A list of texts of a form, each once.
@@ -299,20 +329,28 @@ impl<'a> FieldReader<'_, 'a> {
         check: impl Fn(&str, u32) -> Option<Fault>,
     ) -> Result<Option<Vec<Cow<'a, str>>>, Stop> {
         let mut texts = Vec::new();
-        let mut places = std::collections::BTreeMap::new();
         let is_list = self.list(field, head, |reading, item| {
-            if let Some(At { value, at }) = reading.text(field, item, grammar)? {
-                if let Some(fault) = check(&value, at) {
+            if let Some(text) = reading.text(field, item, grammar)? {
+                if let Some(fault) = check(&text.value, text.at) {
                     reading.faults.add(fault);
                 }
-                match places.insert(value.clone(), at) {
-                    Some(first) => reading.repeated(field, &value, at, first),
-                    None => texts.push(value),
-                }
+                texts.push(text);
             }
             Ok(())
         })?;
-        Ok(is_list.then_some(texts))
+        // Beside each other are equal ones, in the order of the file; what is not the first of them was there already.
+        let mut sorted: Vec<&At<Cow<'a, str>>> = texts.iter().collect();
+        sorted.sort_unstable_by_key(|text| (&text.value, text.at));
+        let mut again = Vec::new();
+        for same in sorted.chunk_by(|a, b| a.value == b.value) {
+            for text in &same[1..] {
+                self.repeated(field, &text.value, text.at, same[0].at);
+                again.push(text.at);
+            }
+        }
+        again.sort_unstable();
+        texts.retain(|text| again.binary_search(&text.at).is_err());
+        Ok(is_list.then(|| texts.into_iter().map(|text| text.value).collect()))
     }
 
     /// Says that `value` was in the list already.

@@ -428,7 +428,10 @@ fn warning_blocks(warnings: &[Problem]) -> Vec<Block> {
     let items: Vec<String> = warnings.iter().map(problem_item).collect();
     let rest = |more: usize| format!("- and {more} more; `muster check` shows all\n");
     vec![
-        Block::host(format!("\n### {}\n\n", count(warnings.len(), "warning"))),
+        Block::host(format!(
+            "\n### {}\n\n",
+            count(how_many(warnings), "warning")
+        )),
         Block::body(page::one_page("", &items, rest, "", ROOM)),
     ]
 }
@@ -436,7 +439,7 @@ fn warning_blocks(warnings: &[Problem]) -> Vec<Block> {
 fn invalid(about: &About<'_>, problems: &[Problem], limit: usize) -> Comment {
     let line = format!(
         "Not valid: {}; merging this would change nothing anywhere",
-        count(problems.len(), "error")
+        count(how_many(problems), "error")
     );
     let items: Vec<String> = problems.iter().map(problem_item).collect();
     let rest = |more: usize| format!("- and {more} more; `muster check` shows all\n");
@@ -456,6 +459,7 @@ pub(super) fn problem_item(problem: &Problem) -> String {
         rule,
         text,
         help,
+        more,
     } = problem;
     let mut out = "- ".to_owned();
     // Whole: line and column stand at its end.
@@ -470,7 +474,15 @@ pub(super) fn problem_item(problem: &Problem) -> String {
         escape::prose(&mut out, help);
         out.push('\n');
     }
+    if *more > 0 {
+        let _ = writeln!(out, "  and {more} more like it");
+    }
     out
+}
+
+/// How many there are, with those that are folded.
+pub(super) fn how_many(problems: &[Problem]) -> usize {
+    problems.iter().map(|it| 1 + it.more).sum()
 }
 
 fn conflict(about: &About<'_>, paths: &[String], limit: usize) -> Comment {

@@ -28,7 +28,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::bytes::hex;
 use crate::commit::CommitId;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{ALIKE, Diagnostic, Diagnostics};
 use crate::executor::Executor;
 use crate::forge::StatusState;
 use crate::gate::Verdict;
@@ -110,6 +110,25 @@ pub struct Problem {
     pub text: String,
     /// What to do about it.
     pub help: Option<String>,
+    /// How many more like it there are that are not in the list.
+    pub more: usize,
+}
+
+impl Problem {
+    /// What is wrong, as people are told: those that are alike are folded.
+    pub fn folded(diagnostics: &Diagnostics) -> Vec<Self> {
+        let (shown, _) = diagnostics.folded(ALIKE);
+        let problems = shown.into_iter().map(|(diagnostic, more)| Self {
+            more,
+            ..Self::from(diagnostic)
+        });
+        problems.collect()
+    }
+
+    /// All that is known of what is wrong, for programs.
+    pub fn all(diagnostics: &Diagnostics) -> Vec<Self> {
+        diagnostics.iter().map(Self::from).collect()
+    }
 }
 
 impl From<&Diagnostic> for Problem {
@@ -127,6 +146,7 @@ impl From<&Diagnostic> for Problem {
             rule: (*rule).to_owned(),
             text: problem.clone(),
             help: help.clone(),
+            more: 0,
         }
     }
 }

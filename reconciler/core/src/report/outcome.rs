@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::group::Group;
 use super::ink::Markdown;
-use super::markdown::problem_item;
+use super::markdown::{how_many, problem_item};
 use super::page::{self, Block};
 use super::section::{counted_steps, folded_steps, never_cut_blocks, note_item};
 use super::view::View;
@@ -149,7 +149,10 @@ pub fn refusal(
     let _ = write!(head, " did not adopt `{}`**: ", refused.short());
     let (line, items) = match why {
         Refused::Invalid(problems) => (
-            format!("{} in the state repository", count(problems.len(), "error")),
+            format!(
+                "{} in the state repository",
+                count(how_many(problems), "error")
+            ),
             problems.iter().map(problem_item).collect(),
         ),
         Refused::Frozen(frozen) => {

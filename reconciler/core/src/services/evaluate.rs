@@ -247,7 +247,9 @@ pub fn evaluate(
             Some(meant) => fault.help(format!("did you mean {meant}? otherwise take the file out")),
             None => fault.help("take the file out; a surface that comes back is answered anew"),
         };
-        let (found, _) = Faults::from(fault).resolve(&format!("{folder}{id}.yaml"), bytes);
+        let mut faults = Faults::default();
+        faults.add(fault);
+        let (found, _) = faults.resolve(&format!("{folder}{id}.yaml"), bytes);
         assessment.problems.extend(found);
     }
     if let Some(inventory) = &files.inventory {

@@ -5,12 +5,24 @@ use std::fmt;
 
 use super::event::{Event, Events as _, Kind, Stop};
 use super::full::Full;
+use super::rules;
 use super::subset::Subset;
+use crate::diagnostic::Fault;
 
 /// A place in the stream of events of one file.
 pub struct Cursor<'a> {
     events: Reader<'a>,
+    /// What [`Cursor::keep`] was told of, in bytes.
+    kept: usize,
+    /// The furthest place that it was told of.
+    reached: u32,
 }
+
+/// What may be kept of a file of any length, in bytes.
+const KEPT: usize = 384 << 10;
+
+/// What may be kept for each byte that was read.
+const KEPT_FOR_EACH_BYTE: usize = 5;
 
 /// Which of the two reads. No trait object: there are millions of events, and most are one step of the fast reader.
 enum Reader<'a> {
@@ -40,6 +52,8 @@ impl<'a> Cursor<'a> {
     pub fn fast(text: &'a str) -> Self {
         Self {
             events: Reader::Subset(Subset::new(text)),
+            kept: 0,
+            reached: 0,
         }
     }
 
@@ -47,7 +61,30 @@ impl<'a> Cursor<'a> {
     pub fn full(text: &'a str) -> Self {
         Self {
             events: Reader::Full(Box::new(Full::new(text))),
+            kept: 0,
+            reached: 0,
         }
+    }
+
+    /// Takes account of `bytes` of memory for what stands at `at`, where a few bytes of the file could need very many (F7).
+    ///
+    /// # Errors
+    /// When all of it is more than a file needs that is what it should be.
+    pub fn keep(&mut self, bytes: usize, at: u32) -> Result<(), Stop> {
+        self.kept += bytes;
+        // A value that is not written has no place.
+        self.reached = self.reached.max(at);
+        if self.kept <= KEPT + KEPT_FOR_EACH_BYTE * self.reached as usize {
+            return Ok(());
+        }
+        let fault = Fault::error(
+            rules::DENSE,
+            at,
+            "so many values in so few bytes would fill the memory; the rest of the file was not read",
+        );
+        Err(Stop::Refused(Box::new(fault.help(
+            "take out of the long lists and maps above what need not be there",
+        ))))
     }
 
     /// The first event of the next value.

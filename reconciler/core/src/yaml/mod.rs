@@ -53,6 +53,10 @@ pub mod rules {
     pub const KEY: &str = "yaml-key";
     /// Too much nesting.
     pub const DEPTH: &str = "yaml-depth";
+    /// More errors than anybody reads.
+    pub const TOO_MANY: &str = "too-many-errors";
+    /// More values than a file of that size has.
+    pub const DENSE: &str = "yaml-dense";
     /// The same key twice in one map.
     pub const DUPLICATE_KEY: &str = "duplicate-key";
 
@@ -75,6 +79,11 @@ pub mod rules {
         (MERGE_KEY, "There are no merge keys (`<<`)."),
         (KEY, "A key is a single word, no map or list."),
         (DEPTH, "Maps and lists are nested at most 16 deep."),
+        (TOO_MANY, "A file with 10,000 errors is not read on."),
+        (
+            DENSE,
+            "Long lists are not made of very short values: a few bytes of each file could fill the memory.",
+        ),
         (DUPLICATE_KEY, "A map has each key once."),
     ];
 }
@@ -95,23 +104,21 @@ pub fn read<'a, T>(
         cursor.finish()?;
         Ok(value)
     };
-    let mut found = Faults::default();
-    let value = match read_all(Cursor::fast(text), &mut found) {
+    let value = match read_all(Cursor::fast(text), faults) {
         Err(Stop::Declined) => {
-            found = Faults::default();
-            read_all(Cursor::full(text), &mut found)
+            faults.clear();
+            read_all(Cursor::full(text), faults)
         }
         done => done,
     };
-    *faults = found;
     match value {
         Ok(value) => Some(value),
         Err(Stop::Refused(fault)) => {
-            faults.add(*fault);
+            faults.add_last(*fault);
             None
         }
         Err(Stop::Declined) => {
-            faults.add(Fault::of_file(rules::SYNTAX, "not valid YAML"));
+            faults.add_last(Fault::of_file(rules::SYNTAX, "not valid YAML"));
             None
         }
     }
@@ -149,8 +156,22 @@ pub fn inspect<'a>(bytes: &'a [u8], faults: &mut Faults) -> Option<&'a str> {
         if unusual {
             inspect_block(text, start, start + block.len(), faults);
         }
+        if faults.are_enough() {
+            faults.add_last(too_many(offset(start + block.len())));
+            break;
+        }
     }
     (!faults.has_errors()).then_some(text)
+}
+
+/// That a file has more errors than anybody reads.
+pub(crate) fn too_many(at: u32) -> Fault {
+    Fault::error(
+        rules::TOO_MANY,
+        at,
+        "the rest of the file was not read: it has very many errors already",
+    )
+    .help("mend those above first")
 }
 
 const BLOCK: usize = 4096;

@@ -13,6 +13,9 @@ use crate::bytes::ByteSet;
 /// The longest plain or quoted value; well under the length at which YAML no longer accepts a key.
 const MAX_SCALAR: usize = 500;
 
+/// How much of one line is kept at once, in events.
+const MAX_READY: usize = 1_000;
+
 /// The longest word of a [`Subset::next_plain_pair`].
 const SHORT: usize = 64;
 
@@ -80,6 +83,14 @@ impl<'a> Subset<'a> {
             at += 1;
         }
         at
+    }
+
+    /// Declines a line that says more than is worth keeping at once.
+    fn has_room(&self) -> Result<(), Stop> {
+        if self.ready.len() > MAX_READY {
+            return Err(Stop::Declined);
+        }
+        Ok(())
     }
 
     #[inline]
@@ -278,6 +289,7 @@ impl<'a> Subset<'a> {
         let mut at = self.skip_spaces(open + 1);
         if self.byte(at) != Some(b'}') {
             loop {
+                self.has_room()?;
                 let colon = self.read_scalar(at)?;
                 if self.byte(colon) != Some(b':') || self.byte(colon + 1) != Some(b' ') {
                     return Err(Stop::Declined);
@@ -301,6 +313,7 @@ impl<'a> Subset<'a> {
         let mut at = self.skip_spaces(open + 1);
         if self.byte(at) != Some(b']') {
             loop {
+                self.has_room()?;
                 at = self.read_value(at, depth)?;
                 at = self.skip_spaces(at);
                 match self.byte(at) {

@@ -85,12 +85,14 @@ fn problems() -> [Problem; 2] {
             rule: "tier".into(),
             text: "user 'emo': unknown tier 'root' (valid: ['admin', 'power-user', 'namespace-owner'])".into(),
             help: Some("write one of the three tiers".into()),
+            more: 0,
         },
         Problem {
             place: "hosts/devvm.yaml".into(),
             rule: "unknown-field".into(),
             text: "unknown field `@everyone`".into(),
             help: None,
+            more: 0,
         },
     ]
 }

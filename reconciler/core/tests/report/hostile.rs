@@ -115,6 +115,7 @@ fn comments(data: &str) -> Vec<String> {
         rule: data.to_owned(),
         text: format!("user {data}: bad"),
         help: Some(data.to_owned()),
+        more: 0,
     };
     let (problems, paths) = ([problem], [data.to_owned()]);
     let hosts = [planned[0].host(None), planned[1].host(None)];

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use muster_core::diagnostic::{Diagnostics, Severity};
+use muster_core::diagnostic::Diagnostics;
 use muster_core::executor::Executor;
 use muster_core::fleet::{BotStore, Fleet, versions};
 use muster_core::forge::{Annotation, ForgeError, Proposal, ProposalState};
@@ -17,7 +17,6 @@ use super::post::{Look, Verdict, room};
 use super::turn::{Premises, Turn, take_in, whole_or_with_report};
 use super::{drift, merged};
 use crate::cycle::chain;
-use crate::tell::problems_of;
 
 /// Planning that takes longer than this is announced.
 const SLOW: Duration = Duration::from_secs(1);
@@ -212,7 +211,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
             ),
             Looked::Invalid(problems) => {
                 let annotations = report::annotations(problems.iter());
-                let problems = problems_of(problems.iter());
+                let problems = Problem::folded(&problems);
                 (
                     self.comment(proposal, &report::Proposal::Invalid(&problems)),
                     annotations,
@@ -242,9 +241,9 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
     ) -> (Comment, Vec<Annotation>) {
         let room = told.map_or(0, |it| Comment::room_for(&answers::section(it)));
         let annotations = report::annotations(problems.iter());
-        let wrong = problems.iter().any(|it| it.severity == Severity::Error);
+        let wrong = problems.has_error(|_| true);
         let Some(repo) = repo.filter(|_| !wrong) else {
-            let problems = problems_of(problems.iter());
+            let problems = Problem::folded(problems);
             let invalid = report::Proposal::Invalid(&problems);
             return (self.comment_in(proposal, &invalid, room), annotations);
         };
@@ -256,7 +255,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         }
         let (survey, fleet) = (&mut self.memory.survey, &self.outside.fleet);
         let outlook = survey.outlook(&repo, &proposal.head, self.at, fleet);
-        let warnings: Vec<Problem> = problems_of(problems.iter());
+        let warnings: Vec<Problem> = Problem::folded(problems);
         let (hosts, unknown) = (outlook.hosts(), outlook.unknown());
         let planned = report::Proposal::Planned {
             hosts: &hosts,

@@ -8,6 +8,8 @@ use muster_host::archive::manifest::Bytes;
 use muster_host::archive::{self, Line, Owners};
 
 use super::{CommandError, Common, Output};
+use muster_git::folder;
+
 use crate::exit;
 
 /// What is done with archives.
@@ -76,14 +78,14 @@ fn list_store(common: &Common, out: &mut Output) -> Result<(), CommandError> {
         path: dir.clone(),
         source,
     };
-    let entries = match fs::read_dir(&dir) {
+    let entries = match folder::entries(&dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(unread(error)),
     };
     let mut found = Vec::new();
     for entry in entries {
-        let path = entry.map_err(unread)?.path();
+        let path = entry.path;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.ends_with(".tar.zst") && !name.starts_with('.') {
             found.push(path);

@@ -12,6 +12,7 @@ use muster_core::repo::{HOSTS, ROSTER, TIERS};
 use muster_core::rooms;
 use muster_core::services::records::{RESPONSES, REVIEWS, SERVICES};
 use muster_git::at::{self, AtError};
+use muster_git::folder;
 
 use super::{CommandError, Output, services};
 use crate::exit;
@@ -109,16 +110,15 @@ pub(super) fn files_below(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, Comma
         let path = path.to_owned();
         move |source| CommandError::Input { path, source }
     };
-    fs::read_dir(dir).map_err(unreadable(dir))?;
+    folder::entries(dir).map_err(unreadable(dir))?;
     let mut names = vec![ROSTER.to_owned(), TIERS.to_owned()];
     for folder in [HOSTS, SERVICES, RESPONSES, REVIEWS] {
         let below = dir.join(folder);
-        match fs::read_dir(&below) {
+        match folder::entries(&below) {
             Ok(entries) => {
                 for entry in entries {
-                    let name = entry.map_err(unreadable(&below))?.file_name();
                     // A name that is no text is shown with what stands for the rest, and refused for it.
-                    names.push(format!("{folder}{}", name.to_string_lossy()));
+                    names.push(format!("{folder}{}", entry.name().to_string_lossy()));
                 }
             }
             Err(error)

@@ -51,6 +51,8 @@ fn begin(filter: LevelFilter, format: Option<LogFormat>) {
             .with_max_level(filter)
             .with_target(false)
             .with_writer(std::io::stderr)
+            // It would say on standard error that standard error is full, and panic for it.
+            .log_internal_errors(false)
             .try_init(),
     };
 }
@@ -64,6 +66,7 @@ fn human(filter: LevelFilter, in_journal: bool) -> Begun {
         .with_max_level(filter)
         .with_target(false)
         .with_writer(std::io::stderr)
+        .log_internal_errors(false)
         .with_ansi(false);
     if in_journal {
         log.without_time().try_init()

@@ -37,6 +37,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use muster_core::diagnostic::visible;
 use muster_core::time::Time;
 
 pub use error::CommandError;
@@ -148,8 +149,13 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
     let Cli { common, command } = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(error) => {
+            // What is complained about is shown so that it cannot act on a terminal, or look like a line of ours.
+            let shown = args
+                .iter()
+                .map(|it| OsString::from(visible(&it.to_string_lossy())));
+            let complaint = Cli::try_parse_from(shown).err();
             // Neither help nor a complaint has anybody to tell when this fails.
-            let _ = error.print();
+            let _ = complaint.as_ref().unwrap_or(&error).print();
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => exit::OK,
                 _ => usage_code(&args),
@@ -190,7 +196,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
             exit::OK
         }
         Err(error) => {
-            output::complain(&error);
+            output::complain(&error, &args);
             match error {
                 CommandError::Usage(_) => exit::USAGE,
                 // Whoever asks whether there is something to do gets one of three answers.

@@ -1,8 +1,11 @@
 //! Standard output, and complaints on standard error.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, BufWriter, StdoutLock, Write};
+
+use muster_core::diagnostic::visible;
 
 use super::CommandError;
 
@@ -54,7 +57,7 @@ impl Output {
 }
 
 /// Writes an error with its causes and what to do, on standard error.
-pub(super) fn complain(error: &CommandError) {
+pub(super) fn complain(error: &CommandError, args: &[OsString]) {
     let mut text = format!("error: {error}\n");
     let mut source = error.source();
     while let Some(cause) = source {
@@ -64,7 +67,24 @@ pub(super) fn complain(error: &CommandError) {
     if let Some(help) = error.help() {
         text.push_str(&format!("help: {help}\n"));
     }
-    note(&text);
+    note(&harmless(&text, args));
+}
+
+/// `text` without anything that a terminal would obey: its lines are ours, and what it repeats of the arguments has none (F15).
+fn harmless(text: &str, args: &[OsString]) -> String {
+    let mut text = text.to_owned();
+    for arg in args {
+        let arg = arg.to_string_lossy();
+        let value = arg.split_once('=').map(|(_, value)| value);
+        for said in [Some(&*arg), value].into_iter().flatten() {
+            let shown = visible(said);
+            if shown != said && said.trim() != "" {
+                text = text.replace(said, &shown);
+            }
+        }
+    }
+    let lines: Vec<String> = text.split('\n').map(visible).collect();
+    lines.join("\n")
 }
 
 /// Writes `text` on standard error; nobody is left to hear when that fails.

@@ -338,7 +338,7 @@ pub(super) fn settings_if_any(common: &Common) -> Result<Option<Settings>, Comma
 }
 
 fn problems_of(diagnostics: &Diagnostics) -> Vec<Problem> {
-    diagnostics.iter().map(Problem::from).collect()
+    Problem::all(diagnostics)
 }
 
 fn find(
@@ -397,6 +397,7 @@ fn find(
                     rule: "merge-conflict".to_owned(),
                     text: format!("cannot be merged into {protected_branch} by itself"),
                     help: Some("rebase the branch".to_owned()),
+                    more: 0,
                 })
                 .collect()),
         };

@@ -122,9 +122,12 @@ pub(super) fn commit_ledger<S, W, J: Journal, L: Ledger, R>(
             &ledger::files(memory.facts(), &through),
         ),
     };
-    let kept = standing
-        .filter(|_| learned || run.inventory == Inventory::Current)
-        .and_then(|standing| keep(memory, outside, run, standing, &mut changes));
+    let when = match run.inventory {
+        Inventory::WithFacts if !learned => Keep::OtherWaits,
+        Inventory::WithFacts | Inventory::Current => Keep::Anything,
+    };
+    let kept =
+        standing.and_then(|standing| keep(memory, outside, run, standing, when, &mut changes));
     if !changes.is_empty() {
         let message = tell::ledger_message(memory.facts(), &memory.decided, summary);
         outside
@@ -167,6 +170,15 @@ pub(super) fn commit_ledger<S, W, J: Journal, L: Ledger, R>(
 /// New contents of files by their path; `None` for one that is gone.
 pub(super) type Changes = BTreeMap<String, Option<Vec<u8>>>;
 
+/// When it is worth a commit to say anew how things stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// When anything of it changed.
+    Anything,
+    /// When other steps wait than the ledger says: whoever is shown one has to be shown the id of now (F6).
+    OtherWaits,
+}
+
 /// Adds to `changes` what was read on the host, what waits, and what its administrator decided, unless this process wrote just
 /// that before.
 pub(super) fn keep<S, W, J, L: Ledger, R>(
@@ -174,6 +186,7 @@ pub(super) fn keep<S, W, J, L: Ledger, R>(
     outside: &mut Outside<S, W, J, L, R>,
     run: &Run<'_>,
     standing: &EndState,
+    when: Keep,
     changes: &mut Changes,
 ) -> Option<LastWritten> {
     let EndState {
@@ -187,16 +200,20 @@ pub(super) fn keep<S, W, J, L: Ledger, R>(
     if written == Some(fingerprint) {
         return None;
     }
-    let before = match &memory.kept {
-        Some(kept) => kept.since.clone(),
-        // Another process may have written what waits. Since when is worth no failure.
-        None => outside
+    // Another process may have written what waits. Since when is worth no failure.
+    let told = match (&memory.kept, when) {
+        (Some(_), Keep::Anything) => None,
+        (_, Keep::OtherWaits) | (None, Keep::Anything) => outside
             .ledger
             .read(held::FILE)
             .ok()
             .flatten()
-            .and_then(|bytes| HeldSteps::read(&bytes).ok())
-            .map_or_else(BTreeMap::new, |it| it.since()),
+            .and_then(|bytes| HeldSteps::read(&bytes).ok()),
+    };
+    let before = match (&memory.kept, &told) {
+        (Some(kept), _) => kept.since.clone(),
+        (None, Some(told)) => told.since(),
+        (None, None) => BTreeMap::new(),
     };
     let waits: BTreeSet<StepId> = held.iter().map(|it| it.step.id).collect();
     let needs: BTreeMap<StepId, &[StepId]> = plan
@@ -213,6 +230,13 @@ pub(super) fn keep<S, W, J, L: Ledger, R>(
         &before,
         run.now,
     );
+    let is_told = match &told {
+        Some(told) => *told == waiting,
+        None => waiting.held.is_empty(),
+    };
+    if when == Keep::OtherWaits && is_told {
+        return None;
+    }
     changes.insert(held::FILE.to_owned(), Some(waiting.to_bytes()));
     let inventory = inventory::Inventory::bytes_in_ledger(run.policy.executor(), observed);
     changes.insert(inventory::FILE.to_owned(), Some(inventory));

@@ -225,9 +225,8 @@ impl Stage {
         while let Some(path) = left.pop() {
             let about = fs::symlink_metadata(&path).map_err(failed("look at", &path))?;
             let content = if about.is_dir() {
-                for entry in fs::read_dir(&path).map_err(failed("list", &path))? {
-                    left.push(entry.map_err(failed("list", &path))?.path());
-                }
+                let entries = muster_git::folder::entries(&path).map_err(failed("list", &path))?;
+                left.extend(entries.into_iter().map(|entry| entry.path));
                 Vec::new()
             } else if about.is_file() {
                 fs::read(&path).map_err(failed("read", &path))?

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use nix::fcntl::OFlag;
 
+use muster_git::folder;
+
 use super::place::{Place, Problem};
 
 /// More than any settings file needs.
@@ -148,11 +150,8 @@ fn open_without_links(path: &Path) -> io::Result<File> {
 }
 
 fn fragments(dir: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
-    let listed = fs::read_dir(dir).and_then(|entries| {
-        entries
-            .map(|entry| entry.map(|it| it.path()))
-            .collect::<io::Result<Vec<_>>>()
-    });
+    let listed = folder::entries(dir)
+        .map(|entries| entries.into_iter().map(|it| it.path).collect::<Vec<_>>());
     match listed {
         Ok(mut paths) => {
             complain_of_dir(dir, problems);

@@ -1,11 +1,10 @@
 //! The right to change a state directory, and the process that has it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::OFlag;
 
 use super::{StateDir, StateError};
 
@@ -51,7 +50,8 @@ impl std::fmt::Display for Holder {
 #[derive(Debug)]
 #[must_use = "the lock is given back as soon as this is dropped"]
 pub struct Lock {
-    _file: Flock<File>,
+    /// Closing it gives the lock back. Asking for that beforehand could fail, and nothing would be left to do about it.
+    _file: File,
 }
 
 impl Lock {
@@ -61,22 +61,22 @@ impl Lock {
     /// [`StateError::Held`] says by whom it is held.
     pub fn take(state: &StateDir, purpose: Purpose) -> Result<Self, StateError> {
         let path = state.lock_file();
-        let file = lock_options()
+        let mut file = lock_options()
             .create(true)
             .open(&path)
             .map_err(StateError::io("open", &path))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(mut file) => {
+        match file.try_lock() {
+            Ok(()) => {
                 let said = format!("{} {}\n", std::process::id(), purpose.word());
                 file.set_len(0)
                     .and_then(|()| file.write_all(said.as_bytes()))
                     .map_err(StateError::io("write", &path))?;
                 Ok(Self { _file: file })
             }
-            Err((file, Errno::EWOULDBLOCK)) => Err(StateError::Held {
+            Err(TryLockError::WouldBlock) => Err(StateError::Held {
                 holder: read_holder(file),
             }),
-            Err((_, errno)) => Err(StateError::io("lock", &path)(errno.into())),
+            Err(TryLockError::Error(error)) => Err(StateError::io("lock", &path)(error)),
         }
     }
 
@@ -92,10 +92,10 @@ impl Lock {
             Err(error) => return Err(StateError::io("open", &path)(error)),
         };
         // A shared lock is given back at once; two that ask at the same time do not see each other.
-        match Flock::lock(file, FlockArg::LockSharedNonblock) {
-            Ok(_) => Ok(None),
-            Err((file, Errno::EWOULDBLOCK)) => Ok(Some(read_holder(file))),
-            Err((_, errno)) => Err(StateError::io("lock", &path)(errno.into())),
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(read_holder(file))),
+            Err(TryLockError::Error(error)) => Err(StateError::io("lock", &path)(error)),
         }
     }
 }

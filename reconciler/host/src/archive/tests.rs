@@ -72,8 +72,18 @@ impl Scratch {
     }
 
     fn keep_while(&self, point: Point<'_>, progress: Progress<'_>) -> Result<Kept, Error> {
+        self.keep_on(Dir::sync, point, progress)
+    }
+
+    fn keep_on(
+        &self,
+        sync: fn(&Dir) -> Result<(), RootError>,
+        point: Point<'_>,
+        progress: Progress<'_>,
+    ) -> Result<Kept, Error> {
         let store = Store::open(&self.dir.path().join("store")).unwrap();
-        let store = store.sealed_by(self.seal.clone());
+        let mut store = store.sealed_by(self.seal.clone());
+        store.sync = sync;
         let home = Dir::open(&self.home()).unwrap().open_again().unwrap();
         let names = Names {
             users: [(self.subject.uid, "emo".to_owned())].into(),
@@ -548,6 +558,24 @@ fn an_archive_of_another_tree_is_not_taken_for_this_one() {
     it.keep().unwrap();
     it.put("a", "another");
     assert!(matches!(it.keep(), Err(Error::Occupied { .. })));
+}
+
+/// The home goes on living when its removal failed, and is another one when it is tried again (F14).
+#[test]
+fn an_archive_that_could_not_be_made_durable_is_not_in_the_way_of_the_next() {
+    let it = scratch();
+    it.put("a", "content");
+    let broken = |dir: &Dir| {
+        let errno = nix::errno::Errno::EIO;
+        Err(crate::dir::failed("make durable", dir.path(), errno))
+    };
+    let failed = it.keep_on(broken, &mut |_| {}, &mut |_, _| {});
+    assert!(failed.is_err(), "{failed:?}");
+    assert_eq!(it.left(), [""; 0]);
+    it.put("a", "another");
+    let kept = it.keep().unwrap();
+    assert_eq!(it.left(), ["a.tar.zst", "a.tar.zst.sha256"]);
+    assert_eq!(it.keep().unwrap(), kept, "done is done");
 }
 
 #[test]

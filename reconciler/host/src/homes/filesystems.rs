@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use muster_core::accounts::facts::HomeId;
@@ -58,12 +59,14 @@ impl Filesystems {
 
 /// The UUID of the file system on each block device.
 fn devices_by_uuid() -> HashMap<u64, String> {
-    let Ok(entries) = std::fs::read_dir(BY_UUID) else {
+    let Ok(names) = crate::dir::names_in(BY_UUID) else {
         return HashMap::new();
     };
-    let named = entries.flatten().filter_map(|entry| {
-        let device = std::fs::metadata(entry.path()).ok()?.rdev();
-        Some((device, entry.file_name().into_string().ok()?))
+    let named = names.into_iter().filter_map(|name| {
+        let device = std::fs::metadata(Path::new(BY_UUID).join(&name))
+            .ok()?
+            .rdev();
+        Some((device, name.into_string().ok()?))
     });
     named.collect()
 }

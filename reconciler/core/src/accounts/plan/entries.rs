@@ -77,10 +77,14 @@ impl<'a> Draft<'a, '_> {
                     continue;
                 }
                 let owner = owner(file, key, value);
-                let user = owner
-                    .as_deref()
-                    .map(|it| formerly.get(it).copied().unwrap_or(it));
-                let known = user.and_then(|user| Some((user, self.input.known.people.get(user)?)));
+                // Whoever has the name now comes before whoever had it once (F6).
+                let people = &self.input.known.people;
+                let had_it_once = |it| formerly.get(it).copied().unwrap_or(it);
+                let user = owner.as_deref().map(|it| match people.get(it) {
+                    Some(_) => it,
+                    None => had_it_once(it),
+                });
+                let known = user.and_then(|user| Some((user, people.get(user)?)));
                 let Some((user, person)) = known else {
                     self.notes.push(Note::ForeignEntry {
                         file,

@@ -58,6 +58,7 @@ struct Draft<'a, 's> {
     seen: MergeJoin<'a, Person>,
     found_environments: Option<MergeJoin<'a, String>>,
     ids: Option<Ids>,
+    moved_homes: Option<BTreeMap<String, String>>,
     ports: PortTable,
     notes: Vec<Note>,
     first_ports: BTreeMap<String, u16>,
@@ -118,6 +119,7 @@ pub(crate) fn draft<'a>(
         seen: MergeJoin::new(&input.observed.people),
         found_environments: input.observed.environments.known().map(MergeJoin::new),
         ids: None,
+        moved_homes: None,
         ports: PortTable::new(input.policy, input.known, input.observed),
         notes: Vec::new(),
         first_ports: BTreeMap::new(),
@@ -464,6 +466,26 @@ impl<'a> Draft<'a, '_> {
         self.converge(user, wanted, account, None, &anchor);
     }
 
+    /// Whose home is not called after them, by home: such a one is where somebody else's would be made.
+    fn moved_homes(&mut self) -> &BTreeMap<String, String> {
+        let (known, accounts) = (self.input.known, self.accounts);
+        self.moved_homes.get_or_insert_with(|| {
+            let base = accounts.defaults.home_base.as_str();
+            let called = |home: &'a str| {
+                let name = home.strip_prefix(base)?.strip_prefix('/')?;
+                Some(name.trim_end_matches('/'))
+            };
+            let people = known.people.iter().map(|(name, it)| (name, &it.home));
+            let accounts = accounts.by_name.iter().map(|(name, it)| (name, &it.home));
+            accounts
+                .chain(people)
+                .filter_map(|(name, home)| Some((name, called(home)?)))
+                .filter(|(name, called)| *name != called)
+                .map(|(name, called)| (format!("{base}/{called}"), name.clone()))
+                .collect()
+        })
+    }
+
     /// Creates an account; `before` is what the ledger knows of one that vanished behind our back.
     fn create(&mut self, user: &str, wanted: &Wanted, before: Option<&PersonFacts>) {
         let begun = self.input.known.begun.get(user).copied();
@@ -493,6 +515,15 @@ impl<'a> Draft<'a, '_> {
             || format!("{}/{user}", self.accounts.defaults.home_base),
             |person| person.home.clone(),
         );
+        if before.is_none()
+            && let Some(whose) = self.moved_homes().get(&home)
+        {
+            let why = format!(
+                "its home would be {home}, which is or was {whose}'s, who once had this name; a home is never given to another \
+                 person. Choose another name, or move {whose}'s home first"
+            );
+            return self.refuse(user, why);
+        }
         let generation = before.map_or(0, |it| it.generation);
         let blocked = (!self.accounts.shells.contains(&wanted.grant.shell))
             .then(|| Blocked::NoShell(wanted.grant.shell.clone()));
