@@ -322,7 +322,7 @@ fn quote(text: &str) -> String {
 }
 
 /// What somebody does behind muster's back: `add NAME UID`, `join NAME GROUP`, `login NAME`, `fail NAME WHY`,
-/// `mend NAME`, `remove-shell SHELL`, `chsh NAME SHELL`, `userdel NAME`, `stop NAME`.
+/// `mend NAME`, `remove-shell SHELL`, `chsh NAME SHELL`, `passwd NAME FIELD`, `userdel NAME`, `stop NAME`.
 fn by_hand(host: &mut SimHost, what: &str) {
     let words: Vec<&str> = what.split(' ').collect();
     match words[..] {
@@ -354,6 +354,9 @@ fn by_hand(host: &mut SimHost, what: &str) {
         }
         ["chsh", name, shell] => {
             host.accounts.get_mut(name).expect("an account").shell = shell.to_owned()
+        }
+        ["passwd", name, field] => {
+            host.accounts.get_mut(name).expect("an account").password = field.to_owned()
         }
         ["userdel", name] => {
             host.accounts.remove(name);

@@ -78,6 +78,27 @@ fn turning_points() -> Vec<(&'static str, Sim)> {
     let _ = returning.cycle(&policy(), now()).expect("the cut");
     returning.with(|it| it.repository.commit("main", roster(BOTH)));
 
+    let disabling = lived_in();
+    let disabled = BOTH.replace("power-user", "power-user, disabled: true");
+    disabling.with(|it| it.repository.commit("main", roster(&disabled)));
+
+    let enabling = disabling.fork();
+    let _ = enabling.cycle(&policy(), now()).expect("the login is shut");
+    enabling.with(|it| it.repository.commit("main", roster(BOTH)));
+
+    let expiring = lived_in();
+    let expired = BOTH.replace("power-user", "power-user, expires: 2026-11-21");
+    expiring.with(|it| it.repository.commit("main", roster(&expired)));
+
+    // Somebody who is kept out gets another name, and somebody who was cut is back to be kept out.
+    let kept_out = enabling.fork();
+    let renamed = disabled.replace("emo: {", "emil: {previously: emo, ");
+    kept_out.with(|it| it.repository.commit("main", roster(&renamed)));
+
+    let back_shut = cutting.fork();
+    let _ = back_shut.cycle(&policy(), now()).expect("the cut");
+    back_shut.with(|it| it.repository.commit("main", roster(&disabled)));
+
     let proposing = lived_in();
     proposing.with(|it| it.repository.commit("withdrawn", roster(ANN)));
     let _ = proposing.cycle(&policy(), now()).expect("a proposal told");
@@ -137,6 +158,11 @@ fn turning_points() -> Vec<(&'static str, Sim)> {
         ("parking", parking),
         ("cutting", cutting),
         ("returning", returning),
+        ("disabling", disabling),
+        ("enabling", enabling),
+        ("expiring", expiring),
+        ("renaming who is kept out", kept_out),
+        ("coming back to be kept out", back_shut),
         ("proposing", proposing),
     ]
 }
@@ -377,6 +403,16 @@ fn crashing_twice_while_archiving() {
 #[test]
 fn crashing_twice_while_restoring() {
     crash_twice("restoring");
+}
+
+#[test]
+fn crashing_twice_while_disabling() {
+    crash_twice("disabling");
+}
+
+#[test]
+fn crashing_twice_while_enabling() {
+    crash_twice("enabling");
 }
 
 #[test]

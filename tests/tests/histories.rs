@@ -24,6 +24,7 @@ enum Row {
     Admin,
     Parked,
     Expired,
+    Disabled,
 }
 
 fn row() -> impl Strategy<Value = Row> {
@@ -33,6 +34,7 @@ fn row() -> impl Strategy<Value = Row> {
         2 => Just(Row::Admin),
         1 => Just(Row::Parked),
         1 => Just(Row::Expired),
+        1 => Just(Row::Disabled),
     ]
 }
 
@@ -53,6 +55,7 @@ fn text(rows: &[Row; 6]) -> String {
             Row::Admin => "tier: admin",
             Row::Parked => "tier: power-user, parked: true",
             Row::Expired => "tier: admin, expires: 2026-11-01",
+            Row::Disabled => "tier: power-user, disabled: true",
         };
         out.push_str(&format!(
             "  {name}: {{authentik_user: {name}.x, k8s_user: {name}-k, {rest}}}\n"
@@ -108,6 +111,21 @@ proptest! {
                     let owner = ports.entry(*port).or_insert_with(|| name.clone());
                     prop_assert_eq!(&*owner, name, "port {} changed hands", port);
                 }
+            }
+            for (name, row) in PEOPLE.iter().zip(rows) {
+                let is_out = matches!(row, Row::Expired | Row::Disabled);
+                let open = sim.with(|it| {
+                    let account = it.host.accounts.get(*name);
+                    let mapped = it.host.files.values().any(|text| text.contains(&format!("{name}.x")));
+                    let unshut = account.is_some_and(|it| it.expires != Some(1) || !it.password.starts_with('!'));
+                    unshut || mapped
+                });
+                let held = second.held.iter().any(|it| it.step.resource() == *name);
+                prop_assert!(!is_out || !open || held, "{} gets in", name);
+                // Whoever is in is in, unless something waits.
+                let is_in = matches!(row, Row::PowerUser | Row::Parked);
+                let shut = sim.with(|it| it.host.accounts.get(*name).is_some_and(|it| it.expires.is_some()));
+                prop_assert!(!is_in || !shut || held, "{} is kept out", name);
             }
             let sudo = sim.with(|it| it.host.groups["sudo"].1.clone());
             prop_assert!(sudo.is_empty(), "root without a release: {:?}", sudo);

@@ -40,6 +40,13 @@ pub enum Reason {
     Needs(StepId),
     /// Something it needs is not there.
     Precondition(Blocked),
+    /// It is told of first, and runs from a moment on.
+    Until {
+        /// From when on.
+        at: Time,
+        /// Why it is told of.
+        why: Blocked,
+    },
     /// It failed, and is tried again later.
     Retry {
         /// When.
@@ -76,6 +83,7 @@ impl Reason {
             Self::Guardrail(_) => "guardrail",
             Self::Needs(_) => "needs",
             Self::Precondition(_) => "precondition",
+            Self::Until { .. } => "until",
             Self::Retry { .. } => "retry",
             Self::NeedsOperator(_) => "needs_operator",
             Self::Frozen => "frozen",
@@ -90,6 +98,7 @@ impl fmt::Display for Reason {
             Self::PendingSignature => f.write_str("waits for a signed release"),
             Self::Limit(why) | Self::Guardrail(why) => f.write_str(why),
             Self::Precondition(what) => what.fmt(f),
+            Self::Until { at, why } => write!(f, "{why}; it runs from {at} on"),
             Self::Needs(step) => write!(f, "follows step {step}"),
             Self::Retry { at, reason } => write!(f, "failed: {reason}; next try at {at}"),
             Self::NeedsOperator(why) => write!(f, "needs an operator: {why}"),
@@ -220,6 +229,10 @@ pub fn judge(
             Some(Hold::Protected(name)) => (Some(Reason::protected(name)), None),
             Some(Hold::SharesProtected(name)) => (Some(Reason::shares_protected(name)), None),
             Some(Hold::Lacks(what)) => (None, Some(Reason::Precondition(what.clone()))),
+            Some(Hold::Until(at, why)) => {
+                let (at, why) = (*at, why.clone());
+                (None, (now < at).then_some(Reason::Until { at, why }))
+            }
             None => (None, None),
         };
         let needs = needs.iter().find(|it| held_ids.contains(*it));

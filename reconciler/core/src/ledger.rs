@@ -448,6 +448,7 @@ mod tests {
             joining: BTreeSet::new(),
             archive: None,
             home_owed: None,
+            told: None,
         }
     }
 

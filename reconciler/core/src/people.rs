@@ -10,6 +10,8 @@ pub enum Stage {
     Active,
     /// The instance stands still; account, home, groups and ports stay.
     Parked,
+    /// Nobody gets in, nothing runs; account, home, groups and ports stay.
+    Disabled,
     /// The reversible half of offboarding, since a moment.
     Cut,
     /// The home is in an archive; the account is gone.
@@ -28,7 +30,7 @@ pub enum Identity {
     K8sUser,
 }
 
-/// Why a person is parked.
+/// Why a person is parked, or disabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Parking {

@@ -129,6 +129,8 @@ pub enum Because {
     NoRoot,
     /// It hands to a row what somebody else made.
     TakesOver,
+    /// It changes what an account had when it was taken over.
+    AsFound,
     /// It hands an account to another identity.
     AnotherIdentity,
     /// Files would change their owner.
@@ -148,6 +150,7 @@ impl Because {
             | Self::Guarded
             | Self::MakesRoot
             | Self::TakesOver
+            | Self::AsFound
             | Self::AnotherIdentity
             | Self::ChangesOwner => Class::Privileged,
             Self::TakesAway | Self::LosesForEver => Class::Destructive,

@@ -403,7 +403,7 @@ impl Known {
     /// How the limits count a step.
     pub(crate) fn takes(&self, action: &Action) -> Takes {
         match action {
-            Action::Account(action) => accounts::price::takes(action),
+            Action::Account(action) => accounts::price::takes(action, self.accounts()),
             Action::Guest(action) => guests::facts::takes(action),
         }
     }
@@ -441,6 +441,7 @@ impl Known {
             Kind::Host => Ok(Self::Accounts(accounts::facts::Known {
                 people: accounts::shards::read(files)?,
                 begun: begun.unwrap_or_default(),
+                locked: BTreeSet::new(),
             })),
             Kind::Guests | Kind::Cluster | Kind::Ca => Ok(Self::new(kind)),
         }
@@ -724,6 +725,7 @@ pub fn price(
                 policy,
                 roots: roots.as_ref(),
                 known: known.accounts(),
+                occasion: accounts::price::Occasion::default(),
             };
             accounts::price::price(action, &context)
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::executor::Executor;
 use crate::id::{Spell, StepId};
 use crate::price::Price;
+use crate::time::Time;
 use crate::turn::Turn;
 
 /// Why a step cannot run, signed or not, until something else changes.
@@ -18,6 +19,8 @@ pub enum Hold<B> {
     SharesProtected(String),
     /// Something that it needs is not there.
     Lacks(B),
+    /// It is told of first, and runs from a moment on.
+    Until(Time, B),
 }
 
 /// A step as a room plans it.
@@ -57,6 +60,7 @@ impl<A, I, B> Drafted<A, I, B> {
                 Hold::Protected(name) => Hold::Protected(name),
                 Hold::SharesProtected(name) => Hold::SharesProtected(name),
                 Hold::Lacks(what) => Hold::Lacks(blocked(what)),
+                Hold::Until(at, what) => Hold::Until(at, blocked(what)),
             }),
             content: self.content,
         }

@@ -10,7 +10,7 @@ use muster_core::accounts::observed::{
     Subject, Traces, UnitState, Units,
 };
 use muster_core::accounts::policy::{Aggregate, Policy};
-use muster_core::accounts::price::{Context, price};
+use muster_core::accounts::price::{Context, Occasion, price};
 use muster_core::accounts::root::Sources;
 use muster_core::accounts::sudoers::Sudoers;
 use muster_core::commit::CommitId;
@@ -324,6 +324,7 @@ fn a_held_step_keeps_its_time_and_cannot_be_made_to_look_like_another() {
         policy: &policy,
         roots: None,
         known: &Known::new(),
+        occasion: Occasion::default(),
     };
     let held = [Held {
         price: price(&action, &context),

@@ -1,5 +1,9 @@
 //! What is planned, and what the gate lets through: given a roster, a host and a past, expect these steps.
 
+#[path = "plan/adopted.rs"]
+mod adopted;
+#[path = "plan/disabled.rs"]
+mod disabled;
 #[path = "plan/root.rs"]
 mod root;
 
@@ -822,28 +826,22 @@ fn coming_back_puts_everything_back_and_needs_a_release_only_for_root() {
 }
 
 #[test]
-fn parked_and_expired_people_stand_still_and_keep_everything() {
+fn parked_people_stand_still_and_keep_everything() {
     let (past, host) = emo_and_ann_are_here();
-    for (field, because) in [
-        ("parked: true", "asked"),
-        ("expires: 2026-11-21", "expired"),
-    ] {
-        let rows =
-            EMO_AND_ANN.replacen("tier: power-user", &format!("tier: power-user, {field}"), 1);
-        let plan = make(&roster(&rows), &host, &past.facts);
-        let words: Vec<_> = words(&plan)
-            .into_iter()
-            .filter(|it| !it.starts_with("env.write"))
-            .collect();
-        assert_eq!(
-            words,
-            [
-                "instance.stop emo unit=t3-serve@emo.service",
-                "instance.disable emo unit=t3-serve@emo.service",
-                &format!("user.park emo because={because}"),
-            ]
-        );
-    }
+    let rows = EMO_AND_ANN.replacen("tier: power-user", "tier: power-user, parked: true", 1);
+    let plan = make(&roster(&rows), &host, &past.facts);
+    let words: Vec<_> = words(&plan)
+        .into_iter()
+        .filter(|it| !it.starts_with("env.write"))
+        .collect();
+    assert_eq!(
+        words,
+        [
+            "instance.stop emo unit=t3-serve@emo.service",
+            "instance.disable emo unit=t3-serve@emo.service",
+            "user.park emo because=asked",
+        ]
+    );
 }
 
 #[test]
@@ -852,15 +850,15 @@ fn the_last_valid_day_is_a_valid_day_and_is_announced() {
     for (last, said) in [
         (
             "2026-11-22",
-            Some("emo: today is the last valid day; parked tomorrow; ask boss"),
+            Some("emo: today is the last valid day; disabled tomorrow; ask boss"),
         ),
         (
             "2026-11-23",
-            Some("emo: expires tomorrow, then parked; ask boss"),
+            Some("emo: expires tomorrow, then disabled; ask boss"),
         ),
         (
             "2026-12-06",
-            Some("emo: expires in 14 days, then parked; ask boss"),
+            Some("emo: expires in 14 days, then disabled; ask boss"),
         ),
         ("2026-12-07", None),
     ] {

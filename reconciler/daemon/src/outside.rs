@@ -318,6 +318,14 @@ impl LedgerRepository {
         ))
     }
 
+    /// Looks into its history for whose password muster locked after it took the account over.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn recall_locked(&self, facts: &mut muster_core::facts::Facts) -> Result<(), OutsideError> {
+        crate::state_dir::recall_locked(facts, &self.ledger).map_err(OutsideError::new)
+    }
+
     /// Signs every commit from here on.
     #[must_use]
     pub fn signing_with(mut self, key: Arc<HostKey>) -> Self {

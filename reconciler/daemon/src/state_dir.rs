@@ -188,9 +188,10 @@ impl StateDir {
         let Some(held) = ledger.load_where(wanted).map_err(StateError::Ledger)? else {
             return Ok(None);
         };
-        muster_core::ledger::facts(&held.files)
-            .map(Some)
-            .map_err(StateError::LedgerFacts)
+        let (mut facts, through) =
+            muster_core::ledger::facts(&held.files).map_err(StateError::LedgerFacts)?;
+        recall_locked(&mut facts, &ledger).map_err(StateError::Ledger)?;
+        Ok(Some((facts, through)))
     }
 
     /// Makes the directory, for root alone, where it is missing.
@@ -561,6 +562,29 @@ fn write_whole(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     File::open(dir)?.sync_all()
+}
+
+/// Looks into the history of a ledger for whose password muster locked after it took the account over: as far back as it took over
+/// the accounts that it keeps, and not at all where it took over none.
+///
+/// # Errors
+/// When the history cannot be read.
+pub(crate) fn recall_locked(
+    facts: &mut Facts,
+    ledger: &muster_git::Ledger,
+) -> Result<(), muster_git::LedgerError> {
+    let Some(known) = facts.known.accounts_mut() else {
+        return Ok(());
+    };
+    let mut limit = 0;
+    loop {
+        let log = ledger.log(limit)?;
+        let messages = log.iter().map(|it| it.message.as_str());
+        if known.recall_locked(messages) || log.len() < limit {
+            return Ok(());
+        }
+        limit = limit.saturating_mul(4).max(256);
+    }
 }
 
 #[cfg(test)]

@@ -162,6 +162,10 @@ impl Host {
                 databases.set_shell(user, to).map_err(said)?
             }
             Action::LockPassword { user } => databases.lock_password(user).map_err(said)?,
+            Action::RestorePassword {
+                user,
+                root_equivalent: _,
+            } => databases.unlock_password(user).map_err(said)?,
             Action::JoinGroup { user, group, gid } => {
                 let found = databases.group(group).map(|it| it.gid);
                 if found != Some(*gid) {

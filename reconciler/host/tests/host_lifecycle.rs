@@ -226,6 +226,22 @@ impl Machine {
         }
     }
 
+    /// The fields of somebody's line.
+    fn fields(&self, path: &str, name: &str) -> Vec<String> {
+        let text = self.text(path);
+        let line = text.lines().find(|it| it.starts_with(&format!("{name}:")));
+        line.unwrap().split(':').map(str::to_owned).collect()
+    }
+
+    /// Somebody edits a line of shadow behind our back.
+    fn edit_shadow(&self, name: &str, change: impl FnOnce(&mut Vec<String>)) {
+        let mut fields = self.fields("etc/shadow", name);
+        let before = fields.join(":");
+        change(&mut fields);
+        let text = self.text("etc/shadow").replace(&before, &fields.join(":"));
+        std::fs::write(self.path("etc/shadow"), text).unwrap();
+    }
+
     fn uid(&self) -> u32 {
         self.replayed.facts.known.accounts().people["emo"].uid
     }
@@ -357,6 +373,69 @@ fn what_a_cut_sets_aside_comes_back_byte_for_byte() {
         it.settles(&format!("{EMO}{ADA}"));
         assert_eq!(files.map(|file| it.text(file)), before);
         assert_eq!(it.traces(), traces);
+    }
+}
+
+/// Past the last valid day, and back: what stands in shadow, a day of expiry of its own among it, and every trace of the login.
+#[test]
+fn a_login_that_is_shut_for_a_while_comes_back_byte_for_byte() {
+    let mut it = machine();
+    it.settles(&format!("{EMO}{ADA}"));
+    it.put("home/emo/.ssh/authorized_keys", b"ssh-ed25519 AAAA", 0o600);
+    it.put("var/spool/cron/crontabs/emo", b"@daily true\n", 0o600);
+    it.put("var/lib/systemd/linger/emo", b"", 0o644);
+    it.edit_shadow("emo", |fields| fields[7] = "47116".to_owned());
+    let files = [
+        "etc/passwd",
+        "etc/shadow",
+        "etc/group",
+        "etc/gshadow",
+        "etc/ttyd-user-map",
+        "etc/muster/env/emo.env",
+    ];
+    let (before, traces) = (files.map(|file| it.text(file)), it.traces());
+    for field in ["disabled: true", "expires: 2026-11-20"] {
+        let shut = EMO.replace("power-user", &format!("power-user, {field}"));
+        it.settles(&format!("{shut}{ADA}"));
+        let emo = it.fields("etc/shadow", "emo");
+        assert_eq!((emo[1].as_str(), emo[7].as_str()), ("!", "1"), "{field}");
+        assert_eq!(it.fields("etc/passwd", "emo")[6], "/usr/sbin/nologin");
+        assert!(!it.text("etc/ttyd-user-map").contains("emo"));
+        assert_eq!(it.text("etc/group"), before[2], "no group is taken");
+        let left: Vec<_> = it.traces().into_keys().collect();
+        assert_eq!(left, [it.path("home/emo/.profile")]);
+        it.settles(&format!("{EMO}{ADA}"));
+        assert_eq!(files.map(|file| it.text(file)), before, "{field}");
+        assert_eq!(it.traces(), traces, "{field}");
+    }
+}
+
+#[test]
+fn a_password_that_was_set_while_the_login_was_shut_opens_it_afterwards() {
+    let mut it = machine();
+    it.settles(&format!("{EMO}{ADA}"));
+    let disabled = format!(
+        "{}{ADA}",
+        EMO.replace("power-user", "power-user, disabled: true")
+    );
+    let password = |it: &Machine| it.fields("etc/shadow", "emo")[1].clone();
+    for again in [true, false] {
+        it.edit_shadow("emo", |fields| fields[1] = "$6$old$hash".to_owned());
+        it.cycle(&disabled);
+        assert_eq!(password(&it), "!$6$old$hash");
+        it.edit_shadow("emo", |fields| fields[1] = "$6$new$hash".to_owned());
+        if again {
+            it.settles(&disabled);
+            assert_eq!(password(&it), "!$6$new$hash");
+        }
+        it.cycle(&format!("{EMO}{ADA}"));
+        // An account that muster made has no password that opens it: it is locked by a step of its own.
+        assert_eq!(
+            password(&it).trim_start_matches('!'),
+            "$6$new$hash",
+            "{again}"
+        );
+        it.settles(&format!("{EMO}{ADA}"));
     }
 }
 

@@ -519,12 +519,25 @@ impl SimHost {
                     it.expires = Some(1);
                 }
             }
+            (Action::RestorePassword { user, .. }, Database::Shadow) => {
+                if let Some(it) = self.accounts.get_mut(user)
+                    && it.password.starts_with('!')
+                {
+                    it.password.remove(0);
+                }
+            }
             (Action::UnlockLogin { user, .. }, Database::Shadow) => {
                 let saved = self.saved.get(user).and_then(|it| it.login.clone());
                 if let (Some(it), Some((password, expires, _))) =
                     (self.accounts.get_mut(user), saved)
                 {
-                    it.password = password;
+                    let now = it.password.strip_prefix('!').unwrap_or(&it.password);
+                    // Another one that somebody set in between stays.
+                    it.password = if [it.password.as_str(), now].contains(&password.as_str()) {
+                        password
+                    } else {
+                        now.to_owned()
+                    };
                     it.expires = expires;
                 }
             }
@@ -554,6 +567,10 @@ impl SimHost {
                 | Action::AssignPorts { .. }
                 | Action::Park { .. }
                 | Action::Unpark { .. }
+                | Action::Disable { .. }
+                | Action::Enable { .. }
+                | Action::GiveNotice { .. }
+                | Action::RestorePassword { .. }
                 | Action::Cut { .. }
                 | Action::Return { .. }
                 | Action::LockLogin { .. }
@@ -709,6 +726,10 @@ impl SimHost {
             | Action::AssignPorts { .. }
             | Action::Park { .. }
             | Action::Unpark { .. }
+            | Action::Disable { .. }
+            | Action::Enable { .. }
+            | Action::GiveNotice { .. }
+            | Action::RestorePassword { .. }
             | Action::Cut { .. }
             | Action::Return { .. }
             | Action::LockLogin { .. }
@@ -820,6 +841,10 @@ impl Part {
             | Action::AssignPorts { .. }
             | Action::Park { .. }
             | Action::Unpark { .. }
+            | Action::Disable { .. }
+            | Action::Enable { .. }
+            | Action::GiveNotice { .. }
+            | Action::RestorePassword { .. }
             | Action::Cut { .. }
             | Action::Return { .. }
             | Action::LockLogin { .. }

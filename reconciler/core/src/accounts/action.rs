@@ -133,6 +133,36 @@ pub enum Action {
         /// The account.
         user: String,
     },
+    /// Records that a person's login is shut for as long as the row says so; the parts that shut it follow. Unlike a cut it takes no
+    /// group, and nothing of theirs is ever deleted.
+    Disable {
+        /// The account.
+        user: String,
+        /// Why.
+        because: Parking,
+        /// Whether it can become root today.
+        root_equivalent: bool,
+    },
+    /// Records that a person whose login was shut is back; what was set aside is then put back.
+    Enable {
+        /// The account.
+        user: String,
+        /// Whether the account would afterwards be root-equivalent.
+        root_equivalent: bool,
+    },
+    /// Records that somebody was told, before the login of an account is shut: of whom an earlier version had parked when
+    /// their last valid day had passed, and let sign in all the same.
+    GiveNotice {
+        /// The account.
+        user: String,
+    },
+    /// Takes one `!` off the password field that [`Action::LockPassword`] put there when the account was taken over.
+    RestorePassword {
+        /// The account.
+        user: String,
+        /// Whether the account is root-equivalent.
+        root_equivalent: bool,
+    },
     /// Begins the reversible half of offboarding: a tombstone that the parts of the cut follow.
     Cut {
         /// The account.
@@ -471,6 +501,10 @@ impl Action {
         "assign_ports",
         "park",
         "unpark",
+        "disable",
+        "enable",
+        "give_notice",
+        "restore_password",
         "cut",
         "return",
         "lock_login",
@@ -503,6 +537,10 @@ impl Action {
             Self::AssignPorts { .. } => Verb::PortsAssign,
             Self::Park { .. } => Verb::UserPark,
             Self::Unpark { .. } => Verb::UserUnpark,
+            Self::Disable { .. } => Verb::UserDisable,
+            Self::Enable { .. } => Verb::UserEnable,
+            Self::GiveNotice { .. } => Verb::UserNotice,
+            Self::RestorePassword { .. } => Verb::PasswordRestore,
             Self::Cut { .. } => Verb::UserCut,
             Self::Return { .. } => Verb::UserReturn,
             Self::LockLogin { .. } => Verb::LoginLock,
@@ -559,6 +597,10 @@ impl Action {
             | Self::AssignPorts { user, .. }
             | Self::Park { user, .. }
             | Self::Unpark { user }
+            | Self::Disable { user, .. }
+            | Self::Enable { user, .. }
+            | Self::GiveNotice { user, .. }
+            | Self::RestorePassword { user, .. }
             | Self::Cut { user, .. }
             | Self::Return { user, .. }
             | Self::LockLogin { user, .. }
@@ -635,6 +677,10 @@ impl Action {
             | Self::AssignPorts { .. }
             | Self::Park { .. }
             | Self::Unpark { .. }
+            | Self::Disable { .. }
+            | Self::Enable { .. }
+            | Self::GiveNotice { .. }
+            | Self::RestorePassword { .. }
             | Self::Cut { .. }
             | Self::LockLogin { .. }
             | Self::UnlockLogin { .. }
@@ -752,7 +798,29 @@ impl Spell for Action {
                 };
                 put("because", Text(because));
             }
+            Self::Disable {
+                user: _,
+                because,
+                root_equivalent,
+            } => {
+                let because = match because {
+                    Parking::Asked => "asked",
+                    Parking::Expired => "expired",
+                };
+                put("because", Text(because));
+                if *root_equivalent {
+                    put("root_equivalent", Text("yes"));
+                }
+            }
             Self::Cut {
+                user: _,
+                root_equivalent,
+            }
+            | Self::Enable {
+                user: _,
+                root_equivalent,
+            }
+            | Self::RestorePassword {
                 user: _,
                 root_equivalent,
             }
@@ -870,6 +938,7 @@ impl Spell for Action {
             } => put("cut", number(cut)),
             Self::LockPassword { user: _ }
             | Self::Unpark { user: _ }
+            | Self::GiveNotice { user: _ }
             | Self::EndSessions { user: _ } => {}
         }
     }

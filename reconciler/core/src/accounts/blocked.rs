@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::time::Date;
+
 /// What is missing, or in the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blocked {
@@ -39,6 +41,11 @@ pub enum Blocked {
         home: String,
         /// What it is.
         what: String,
+    },
+    /// Whoever is concerned is told before it happens.
+    Told {
+        /// The last valid day.
+        last: Date,
     },
     /// The home could not be looked at.
     HomeUnread {
@@ -79,6 +86,10 @@ impl fmt::Display for Blocked {
                 f,
                 "{group} is the own group of {of}, and not one to give to others; give another group, or allow this one in the \
                  host's settings: shared_primary_groups"
+            ),
+            Self::Told { last } => write!(
+                f,
+                "the last valid day was {last}, and until now that shut no login"
             ),
             Self::NoUnit(unit) => write!(f, "unit {unit} is not installed on this host"),
             Self::OtherHome { found, recorded } => write!(

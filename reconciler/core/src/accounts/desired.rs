@@ -39,6 +39,8 @@ pub struct Wanted {
     pub previously: Option<String>,
     /// Whether, and why, the instance is to stand still.
     pub parked: Option<Parking>,
+    /// Whether, and why, nobody is to get in. Whoever expired is parked, too.
+    pub disabled: Option<Disabled>,
     /// Days left until the last valid day, when they are few; and whom to ask.
     pub expiring: Option<(i64, String)>,
     /// What the tier gives here.
@@ -49,6 +51,28 @@ pub struct Wanted {
     pub repos: Vec<String>,
     /// Whether the person's instance may authenticate to Claude (R27); never while parked.
     pub claude_auth: bool,
+}
+
+/// Why nobody is to get in by somebody's account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disabled {
+    /// The row says `disabled: true`.
+    Asked,
+    /// The row's last valid day has passed.
+    Expired {
+        /// That day.
+        last: Date,
+    },
+}
+
+impl Disabled {
+    /// The word for it in a step.
+    pub fn because(self) -> Parking {
+        match self {
+            Self::Asked => Parking::Asked,
+            Self::Expired { .. } => Parking::Expired,
+        }
+    }
 }
 
 /// Reads out of a state repository what it asks of the host that `policy` binds, as of `today`.
@@ -85,6 +109,13 @@ pub fn for_host(repo: &Documents<'_>, policy: &Policy, today: Date) -> Desired {
             Tier::NamespaceOwner => &namespace_owner,
         };
         let left = person.expires().map(|last| days_between(today, last));
+        let disabled = if person.disabled() {
+            Some(Disabled::Asked)
+        } else {
+            let last = person.expires();
+            last.filter(|last| days_between(today, *last) < 0)
+                .map(|last| Disabled::Expired { last })
+        };
         let parked = if person.parked() {
             Some(Parking::Asked)
         } else if left.is_some_and(|days| days < 0) {
@@ -93,7 +124,7 @@ pub fn for_host(repo: &Documents<'_>, policy: &Policy, today: Date) -> Desired {
             None
         };
         let expiring = left
-            .filter(|days| (0..=EXPIRY_NOTICE_DAYS).contains(days) && parked.is_none())
+            .filter(|days| (0..=EXPIRY_NOTICE_DAYS).contains(days) && disabled.is_none())
             .map(|days| (days, person.expiry_contact().unwrap_or_default().to_owned()));
         let wanted = Wanted {
             authentik_user: person.authentik_user.clone().into_owned(),
@@ -108,6 +139,7 @@ pub fn for_host(repo: &Documents<'_>, policy: &Policy, today: Date) -> Desired {
             adopt: person.adopt(),
             previously: person.previously().map(str::to_owned),
             parked,
+            disabled,
             expiring,
             grant: Arc::clone(grant),
             workspace: person.code_layout() == crate::repo::CodeLayout::Workspace,
@@ -116,7 +148,7 @@ pub fn for_host(repo: &Documents<'_>, policy: &Policy, today: Date) -> Desired {
                 .iter()
                 .map(|it| it.clone().into_owned())
                 .collect(),
-            claude_auth: parked.is_none() && person.claude_auth(),
+            claude_auth: parked.is_none() && disabled.is_none() && person.claude_auth(),
         };
         people.push((person.os_user.clone().into_owned(), Box::new(wanted)));
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Direction, Leave, Trace};
 use super::policy::Ports;
+use super::verbs::Verb;
 use crate::id::StepId;
 use crate::people::{Identity, Parking, Stage};
 use crate::time::Time;
@@ -88,7 +89,7 @@ pub enum How {
     Adopted,
 }
 
-/// What a cut set aside and a way back has to restore.
+/// What a cut, or a login that was shut, set aside and a way back has to restore.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SetAside {
@@ -124,7 +125,7 @@ pub struct PersonFacts {
     pub how: How,
     /// How often an account of this name was created here.
     pub generation: u32,
-    /// How often it was cut.
+    /// How often it was cut or disabled.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cuts: u32,
     /// Its uid.
@@ -170,6 +171,9 @@ pub struct PersonFacts {
     /// The entry of the account before it was restored, until the home of that one is back, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home_owed: Option<StepId>,
+    /// When notice was given that the login is going to be shut, until the person stands elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Time>,
 }
 
 impl PersonFacts {
@@ -194,6 +198,12 @@ pub struct KeptOf {
     pub entry: StepId,
 }
 
+/// A step that a commit of the ledger tells was done, and its words.
+fn step_done(line: &str) -> Option<(StepId, &str)> {
+    let (id, words) = line.strip_suffix(" (done)")?.split_once(' ')?;
+    Some((id.parse().ok()?, words))
+}
+
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }
@@ -205,6 +215,9 @@ pub struct Known {
     pub people: BTreeMap<String, Box<PersonFacts>>,
     /// Ids of accounts whose creation was begun and not seen done: theirs when it is tried again, and nobody else's.
     pub begun: BTreeMap<String, AccountIds>,
+    /// Whose password muster locked after it took the account over, as far as the ledger's history tells it. It is in no file:
+    /// whoever opens a ledger looks for it there ([`Known::recall_locked`]).
+    pub locked: BTreeSet<String>,
 }
 
 impl Known {
@@ -213,7 +226,52 @@ impl Known {
         Self {
             people: BTreeMap::new(),
             begun: BTreeMap::new(),
+            locked: BTreeSet::new(),
         }
+    }
+
+    /// Takes out of the history of a ledger whose password muster locked after it took the account over, and did not unlock
+    /// since. `messages` are those of its commits, newest first. Whether it is known of everybody by then.
+    pub fn recall_locked<'m>(&mut self, messages: impl Iterator<Item = &'m str>) -> bool {
+        let adopted = self.people.iter().filter(|(_, it)| {
+            let here = !matches!(it.stage, Stage::Archived | Stage::Deleted);
+            here && it.how == How::Adopted
+        });
+        let mut sought: BTreeMap<StepId, &str> = BTreeMap::new();
+        let mut names: BTreeMap<&str, StepId> = BTreeMap::new();
+        for (user, person) in adopted {
+            sought.insert(person.entry, user);
+            let formerly = person.formerly.iter().map(String::as_str);
+            names.extend(formerly.chain([user.as_str()]).map(|it| (it, person.entry)));
+        }
+        let (mut locked, mut unlocked) = (BTreeSet::new(), BTreeSet::new());
+        for message in messages {
+            if sought.is_empty() {
+                break;
+            }
+            let mut begun = Vec::new();
+            for (id, words) in message.lines().filter_map(step_done) {
+                let mut words = words.split(' ');
+                let (verb, name) = (words.next().unwrap_or_default(), words.next());
+                if sought.contains_key(&id) {
+                    begun.push(id);
+                }
+                let entry = name.and_then(|name| names.get(name));
+                let Some(user) = entry.and_then(|entry| sought.get(entry)) else {
+                    continue;
+                };
+                if verb == Verb::PasswordRestore.word() && !locked.contains(user) {
+                    unlocked.insert(*user);
+                } else if verb == Verb::UserLockPassword.word() && !unlocked.contains(user) {
+                    locked.insert(*user);
+                }
+            }
+            // What is older is of an account that was not ours, or of somebody who had the name before.
+            sought.retain(|id, _| !begun.contains(id));
+        }
+        let everybody = sought.is_empty();
+        self.locked = locked.into_iter().map(str::to_owned).collect();
+        everybody
     }
 
     /// Takes in that a step came out otherwise than done: what of it may be there is remembered.
@@ -249,6 +307,10 @@ impl Known {
             | Action::AssignPorts { .. }
             | Action::Park { .. }
             | Action::Unpark { .. }
+            | Action::Disable { .. }
+            | Action::Enable { .. }
+            | Action::GiveNotice { .. }
+            | Action::RestorePassword { .. }
             | Action::Cut { .. }
             | Action::Return { .. }
             | Action::LockLogin { .. }
@@ -321,6 +383,7 @@ impl Known {
                         formerly,
                         archive,
                         home_owed,
+                        told: None,
                     }),
                 );
             }
@@ -356,6 +419,7 @@ impl Known {
                         formerly: BTreeSet::new(),
                         archive: None,
                         home_owed: None,
+                        told: None,
                     }),
                 );
             }
@@ -366,6 +430,9 @@ impl Known {
             } => {
                 if let Some(mut person) = self.people.remove(from) {
                     person.formerly.insert(from.clone());
+                    if self.locked.remove(from) {
+                        self.locked.insert(user.clone());
+                    }
                     self.people.insert(user, person);
                 }
             }
@@ -395,6 +462,16 @@ impl Known {
                 ..
             } => self.stand(&user, Stage::Parked, at),
             Action::Unpark { .. } => self.stand(&user, Stage::Active, at),
+            Action::Disable { .. } => {
+                self.stand(&user, Stage::Disabled, at);
+                // What is set aside has a number of its own, as with a cut.
+                self.on(&user, |person| person.cuts += 1);
+            }
+            Action::Enable { .. } => self.stand(&user, Stage::Active, at),
+            Action::GiveNotice { .. } => self.on(&user, |person| person.told = Some(at)),
+            Action::RestorePassword { .. } => {
+                self.locked.remove(&user);
+            }
             Action::Cut { .. } => {
                 self.stand(&user, Stage::Cut, at);
                 self.on(&user, |person| person.cuts += 1);
@@ -472,6 +549,7 @@ impl Known {
         self.on(user, |person| {
             person.stage = stage;
             person.since = at;
+            person.told = None;
         });
     }
 }

@@ -55,9 +55,11 @@ fn too_many_removals(
     let removals = planned + recent;
     let people = || known.people.values();
     let active = people().filter(|it| it.stage == Stage::Active).count();
-    // Those already cut today were active this morning.
+    // Those already cut or disabled today were active this morning.
     let cut_today = people()
-        .filter(|it| it.stage == Stage::Cut && it.since.plus(86_400) > now)
+        .filter(|it| {
+            matches!(it.stage, Stage::Cut | Stage::Disabled) && it.since.plus(86_400) > now
+        })
         .count();
     let base = active + cut_today;
     let limits = policy.limits;
@@ -143,9 +145,10 @@ enum Cost<'a> {
 /// No wildcard: a new action does not compile until it is said here.
 fn cost(action: &Action) -> Option<Cost<'_>> {
     match action {
-        Action::Cut { .. } | Action::LockLogin { .. } | Action::ArchiveDelete { .. } => {
-            Some(Cost::Login)
-        }
+        Action::Cut { .. }
+        | Action::Disable { .. }
+        | Action::LockLogin { .. }
+        | Action::ArchiveDelete { .. } => Some(Cost::Login),
         Action::LeaveGroup { group, .. } => Some(Cost::Group(group)),
         Action::LockPassword { .. } => Some(Cost::Password),
         Action::SetShell { to, .. } => Some(Cost::Shell(to)),
@@ -158,6 +161,9 @@ fn cost(action: &Action) -> Option<Cost<'_>> {
         | Action::AssignPorts { .. }
         | Action::Park { .. }
         | Action::Unpark { .. }
+        | Action::Enable { .. }
+        | Action::GiveNotice { .. }
+        | Action::RestorePassword { .. }
         | Action::Return { .. }
         | Action::UnlockLogin { .. }
         | Action::Trace { .. }

@@ -78,7 +78,7 @@ pub(crate) fn name(line: &[u8]) -> Cow<'_, [u8]> {
 struct Odd(&'static str);
 
 /// The words that are written only where they are needed, in their order.
-const MORE: [&str; 12] = [
+const MORE: [&str; 13] = [
     "gid",
     "how",
     "generation",
@@ -91,6 +91,7 @@ const MORE: [&str; 12] = [
     "subgid",
     "ports",
     "given",
+    "told",
 ];
 
 /// The words for a person, unless they have what only an object can hold.
@@ -118,6 +119,7 @@ fn words(user: &str, person: &PersonFacts) -> Option<String> {
         formerly,
         archive,
         home_owed,
+        told,
     } = person;
     let rare = !joining.is_empty()
         || !aside.is_empty()
@@ -126,7 +128,12 @@ fn words(user: &str, person: &PersonFacts) -> Option<String> {
         || home_owed.is_some();
     let names = [user, home, authentik_user, k8s_user];
     let mut listed = ports.keys().chain(given);
-    if rare || since.0 < 0 || !names.iter().all(|it| is_word(it)) || !listed.all(|it| is_word(it)) {
+    if rare
+        || since.0 < 0
+        || told.is_some_and(|it| it.0 < 0)
+        || !names.iter().all(|it| is_word(it))
+        || !listed.all(|it| is_word(it))
+    {
         return None;
     }
     let mut out = String::with_capacity(128);
@@ -174,6 +181,9 @@ fn words(user: &str, person: &PersonFacts) -> Option<String> {
         let before = if index == 0 { " given=" } else { "," };
         write(format_args!("{before}{group}"));
     }
+    if let Some(told) = told {
+        write(format_args!(" told={}", told.0));
+    }
     Some(out)
 }
 
@@ -220,6 +230,7 @@ fn of_words(line: &[u8]) -> Result<(String, Box<PersonFacts>), Odd> {
         formerly: BTreeSet::new(),
         archive: None,
         home_owed: None,
+        told: None,
     });
     // Each name is there once at most, since they come in one order.
     let mut places = 0..MORE.len();
@@ -255,6 +266,7 @@ fn read_more(person: &mut PersonFacts, name: &'static str, value: &str) -> Resul
             let all = [
                 Stage::Active,
                 Stage::Parked,
+                Stage::Disabled,
                 Stage::Cut,
                 Stage::Archived,
                 Stage::Deleted,
@@ -283,6 +295,7 @@ fn read_more(person: &mut PersonFacts, name: &'static str, value: &str) -> Resul
                 }
             }
         }
+        "told" => person.told = Some(Time(number(value, name)?)),
         _ => return Err(Odd(name)),
     }
     Ok(())
@@ -299,6 +312,7 @@ fn stage_word(stage: Stage) -> &'static str {
     match stage {
         Stage::Active => "active",
         Stage::Parked => "parked",
+        Stage::Disabled => "disabled",
         Stage::Cut => "cut",
         Stage::Archived => "archived",
         Stage::Deleted => "deleted",
@@ -369,6 +383,7 @@ mod tests {
             it(|it| it.generation = 2, " generation=2"),
             it(|it| it.cuts = 3, " cuts=3"),
             it(|it| it.stage = Stage::Parked, " stage=parked"),
+            it(|it| it.stage = Stage::Disabled, " stage=disabled"),
             it(|it| it.stage = Stage::Cut, " stage=cut"),
             it(|it| it.stage = Stage::Archived, " stage=archived"),
             it(|it| it.stage = Stage::Deleted, " stage=deleted"),
@@ -383,6 +398,7 @@ mod tests {
                 |it| it.given = ["sudo".into(), "docker".into()].into(),
                 " given=docker,sudo",
             ),
+            it(|it| it.told = Some(Time(7)), " told=7"),
         ]
     }
 

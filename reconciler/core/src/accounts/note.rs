@@ -57,6 +57,16 @@ pub enum Note {
         /// Whom it would be given to.
         users: Vec<String>,
     },
+    /// Nobody gets in by the account that a row asks for, so none is made.
+    NotMade {
+        /// Whose rows.
+        users: Vec<String>,
+    },
+    /// This host runs no instances, so there is nothing to stand still.
+    NothingToPark {
+        /// Who is parked all the same.
+        user: String,
+    },
     /// A membership that is neither asked for nor given by muster. It stays.
     NotFromRoster {
         /// Whose.
@@ -102,9 +112,9 @@ impl fmt::Display for Note {
                 contact,
             } => {
                 match days {
-                    0 => write!(f, "{user}: today is the last valid day; parked tomorrow")?,
-                    1 => write!(f, "{user}: expires tomorrow, then parked")?,
-                    _ => write!(f, "{user}: expires in {days} days, then parked")?,
+                    0 => write!(f, "{user}: today is the last valid day; disabled tomorrow")?,
+                    1 => write!(f, "{user}: expires tomorrow, then disabled")?,
+                    _ => write!(f, "{user}: expires in {days} days, then disabled")?,
                 }
                 if contact.is_empty() {
                     Ok(())
@@ -120,6 +130,15 @@ impl fmt::Display for Note {
                     users.join(", ")
                 )
             }
+            Self::NotMade { users } => write!(
+                f,
+                "disabled, and without an account here, so none is made: {}",
+                some_of(users)
+            ),
+            Self::NothingToPark { user } => write!(
+                f,
+                "{user}: this host runs no instances, so parking does nothing here; `disabled: true` shuts the login"
+            ),
             Self::NotFromRoster { user, group } => {
                 write!(
                     f,
@@ -137,6 +156,16 @@ impl fmt::Display for Note {
     }
 }
 
+/// Some of the names, and how many more there are.
+fn some_of(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let (shown, more) = names.split_at(names.len().min(SHOWN));
+    match more.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 impl Note {
     /// The word for it, for programs.
     pub fn kind(&self) -> &'static str {
@@ -148,6 +177,8 @@ impl Note {
             Self::Expiring { .. } => "expiring",
             Self::ClusterPending { .. } => "cluster_pending",
             Self::NoSuchGroup { .. } => "no_such_group",
+            Self::NotMade { .. } => "not_made",
+            Self::NothingToPark { .. } => "nothing_to_park",
             Self::NotFromRoster { .. } => "not_from_roster",
             Self::ForeignEntry { .. } => "foreign_entry",
         }
@@ -168,6 +199,8 @@ impl Note {
             | Self::Expiring { .. }
             | Self::ClusterPending { .. }
             | Self::NoSuchGroup { .. }
+            | Self::NotMade { .. }
+            | Self::NothingToPark { .. }
             | Self::NotFromRoster { .. }
             | Self::ForeignEntry { .. } => false,
         }

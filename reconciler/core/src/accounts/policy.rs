@@ -45,6 +45,29 @@ impl Aggregate {
     }
 }
 
+/// What becomes of a usable password of an account that was there before muster kept it. One that muster created has none.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Passwords {
+    /// It stays; what was locked when the account was taken over is offered back.
+    #[default]
+    Keep,
+    /// A plan asks for it to be locked, which waits for a release.
+    Lock,
+}
+
+impl Passwords {
+    /// The word for it in settings.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Lock => "lock",
+        }
+    }
+}
+
 /// Everything an administrator decided that a plan or a verdict depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -73,6 +96,8 @@ pub struct Policy {
     pub nologin: String,
     /// How many days the home of an archived account stays in quarantine before its removal is planned.
     pub grace_days: u32,
+    /// What becomes of a password that an account had when it was taken over.
+    pub passwords: Passwords,
     /// Names that no step may touch, beside root, system accounts and the account muster runs as.
     pub protected: BTreeSet<String>,
     /// Groups that a tier may give although they are some account's own.
@@ -133,6 +158,7 @@ impl Policy {
             declared_benign: BTreeSet::new(),
             nologin: "/usr/sbin/nologin".to_owned(),
             grace_days: 40,
+            passwords: Passwords::Keep,
             protected: BTreeSet::new(),
             shared_primary_groups: BTreeSet::new(),
         }

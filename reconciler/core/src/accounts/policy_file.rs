@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::accounts::policy::{Aggregate, Policy, PortFamily, ROOT_EQUIVALENT_GROUPS};
+use crate::accounts::policy::{Aggregate, Passwords, Policy, PortFamily, ROOT_EQUIVALENT_GROUPS};
 use crate::accounts::verbs::Verb;
 use crate::executor::Executor;
 use crate::limits::Limits;
@@ -42,6 +42,10 @@ struct Wire {
     declared_benign: BTreeSet<Verb>,
     nologin: String,
     grace_days: u32,
+    /// Versions before this key was known locked them all, so that is what a file without it says. They refuse a file with it,
+    /// and so they should: they would tell of locks that the host does not ask for.
+    #[serde(default = "locked", skip_serializing_if = "Passwords::is_lock")]
+    passwords: Passwords,
     protected: BTreeSet<String>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     shared_primary_groups: BTreeSet<String>,
@@ -64,6 +68,16 @@ struct Bounds {
     retry_after: u32,
 }
 
+fn locked() -> Passwords {
+    Passwords::Lock
+}
+
+impl Passwords {
+    fn is_lock(&self) -> bool {
+        *self == Self::Lock
+    }
+}
+
 /// The file.
 pub(crate) fn to_bytes(policy: &Policy) -> Vec<u8> {
     let Policy {
@@ -79,6 +93,7 @@ pub(crate) fn to_bytes(policy: &Policy) -> Vec<u8> {
         declared_benign,
         nologin,
         grace_days,
+        passwords,
         protected,
         shared_primary_groups,
     } = policy;
@@ -112,6 +127,7 @@ pub(crate) fn to_bytes(policy: &Policy) -> Vec<u8> {
         declared_benign: declared_benign.clone(),
         nologin: nologin.clone(),
         grace_days: *grace_days,
+        passwords: *passwords,
         protected: protected.clone(),
         shared_primary_groups: shared_primary_groups.clone(),
     };
@@ -139,6 +155,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Policy, Unusable> {
         declared_benign,
         nologin,
         grace_days,
+        passwords,
         protected,
         shared_primary_groups,
     } = serde_json::from_slice(bytes).map_err(Unusable::Malformed)?;
@@ -178,6 +195,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Policy, Unusable> {
         declared_benign,
         nologin,
         grace_days,
+        passwords,
         protected,
         shared_primary_groups,
     })

@@ -1,9 +1,10 @@
 //! What each step about an account costs.
 
 use super::action::{Action, Direction, Leave, Trace, UnitChange};
-use super::facts::Known;
+use super::facts::{How, Known};
 use super::policy::{Aggregate, Policy};
 use super::root::{About, Roots, may_be_declared};
+use crate::people::{Parking, Stage};
 use crate::price::{Because, Class, Doubt, Looks, Price, Root, Shows, Takes};
 use crate::turn::Turn;
 
@@ -16,6 +17,25 @@ pub struct Context<'a> {
     pub roots: Option<&'a Roots<'a>>,
     /// Whom muster keeps here.
     pub known: &'a Known,
+    /// What of the plan bears on the step; nothing where there is none.
+    pub occasion: Occasion,
+}
+
+/// What of a plan bears on what a step in it costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Occasion {
+    /// It takes the step's account over first.
+    pub adopting: bool,
+    /// It shuts the step's account because a date has come, which is nobody's removal.
+    pub expired: bool,
+}
+
+impl Context<'_> {
+    /// Whether the account was there before muster kept it.
+    fn is_adopted(&self, user: &str) -> bool {
+        let person = self.known.people.get(user);
+        self.occasion.adopting || person.is_some_and(|it| it.how == How::Adopted)
+    }
 }
 
 /// What `action` costs. Each question is one match without a wildcard: a new action does not compile until all are answered.
@@ -25,7 +45,7 @@ pub fn price(action: &Action, context: &Context<'_>) -> Price {
     let about = context
         .roots
         .map_or(About::Apart, |it| it.of_step(action, context.known));
-    let (because, declared) = match (about, because(action, context.policy)) {
+    let (because, declared) = match (about, because(action, context)) {
         // Whatever it would be elsewhere: here it puts root into somebody's hands (F1, F2).
         (About::Makes, because) => {
             let because = match because.class() {
@@ -42,7 +62,10 @@ pub fn price(action: &Action, context: &Context<'_>) -> Price {
         class: because.class_of(verb.row(), declared),
         because,
         declared,
-        takes: takes(action),
+        takes: match takes(action, context.known) {
+            Takes::WithRemoval if context.occasion.expired => Takes::Access,
+            takes @ (Takes::Nothing | Takes::Removal | Takes::WithRemoval | Takes::Access) => takes,
+        },
         root: match about {
             About::Apart => Root::Apart,
             About::Touches | About::Makes => Root::Touches,
@@ -59,6 +82,9 @@ fn turn(action: &Action) -> Turn {
         Action::AdoptAccount { .. }
         | Action::ChangeIdentity { .. }
         | Action::RecordArchive { .. }
+        | Action::Disable { .. }
+        | Action::Enable { .. }
+        | Action::GiveNotice { .. }
         | Action::Cut { .. }
         | Action::Return { .. } => Turn::Record,
         Action::AssignPorts { .. } | Action::Park { .. } | Action::Unpark { .. } => Turn::Assign,
@@ -71,6 +97,7 @@ fn turn(action: &Action) -> Turn {
         | Action::RestoreAccount { .. }
         | Action::SetShell { .. }
         | Action::LockPassword { .. }
+        | Action::RestorePassword { .. }
         | Action::JoinGroup { .. }
         | Action::LeaveGroup { .. }
         | Action::LockLogin { .. }
@@ -87,11 +114,20 @@ fn turn(action: &Action) -> Turn {
 }
 
 /// Why it is of its class: by provenance and by whether data is at stake, not by verb (DESIGN.md, "Classes").
-fn because(action: &Action, policy: &Policy) -> Because {
+fn because(action: &Action, context: &Context<'_>) -> Because {
+    let policy = context.policy;
     match action {
         Action::ArchiveDelete { .. } => Because::TakesAway,
         Action::PurgeHome { .. } => Because::LosesForEver,
         Action::RestoreAccount {
+            root_equivalent: true,
+            ..
+        }
+        | Action::Enable {
+            root_equivalent: true,
+            ..
+        }
+        | Action::RestorePassword {
             root_equivalent: true,
             ..
         }
@@ -110,13 +146,29 @@ fn because(action: &Action, policy: &Policy) -> Because {
                 Because::NotAllowed
             }
         }
-        Action::Return {
+        Action::Enable {
+            root_equivalent: false,
+            ..
+        }
+        | Action::RestorePassword {
+            root_equivalent: false,
+            ..
+        }
+        | Action::Return {
             root_equivalent: false,
             ..
         } => Because::NoRoot,
         Action::AdoptAccount { .. } => Because::TakesOver,
         Action::RenameAccount { .. } | Action::ChangeIdentity { .. } => Because::AnotherIdentity,
         Action::ChangeUid { .. } => Because::ChangesOwner,
+        // What an account had when it was taken over stays until somebody signs another: without a password or a shell
+        // that works, an admin would be shut out (F19).
+        Action::SetShell { user, to, .. }
+            if policy.shells.contains(to) && context.is_adopted(user) =>
+        {
+            Because::AsFound
+        }
+        Action::LockPassword { user } if context.is_adopted(user) => Because::AsFound,
         Action::SetShell { to, .. } | Action::CreateAccount { shell: to, .. } => {
             if policy.shells.contains(to) {
                 Because::Ordinary
@@ -153,6 +205,8 @@ fn because(action: &Action, policy: &Policy) -> Because {
         | Action::AssignPorts { .. }
         | Action::Park { .. }
         | Action::Unpark { .. }
+        | Action::Disable { .. }
+        | Action::GiveNotice { .. }
         | Action::Cut { .. }
         | Action::LockLogin { .. }
         | Action::UnlockLogin { .. }
@@ -167,9 +221,19 @@ fn because(action: &Action, policy: &Policy) -> Because {
 }
 
 /// How the limits count it. The facts count by it, too, when they are folded from the journal.
-pub(crate) fn takes(action: &Action) -> Takes {
+pub(crate) fn takes(action: &Action, known: &Known) -> Takes {
+    let is_cut = |user: &String| {
+        let person = known.people.get(user);
+        person.is_some_and(|it| it.stage == Stage::Cut)
+    };
     match action {
+        // Whoever is back and still kept out loses nothing by it.
+        Action::Disable { user, .. } if is_cut(user) => Takes::Nothing,
         Action::Cut { .. }
+        | Action::Disable {
+            because: Parking::Asked,
+            ..
+        }
         | Action::LeaveGroup {
             because: Leave::NotAsked,
             ..
@@ -180,8 +244,12 @@ pub(crate) fn takes(action: &Action) -> Takes {
             ..
         }
         | Action::ArchiveDelete { .. } => Takes::WithRemoval,
-        // An admin without a password has no sudo.
-        Action::LockPassword { .. } => Takes::Access,
+        // An admin without a password has no sudo; one whose date has come has no login. The date is nobody's removal.
+        Action::LockPassword { .. }
+        | Action::Disable {
+            because: Parking::Expired,
+            ..
+        } => Takes::Access,
         Action::CreateAccount { .. }
         | Action::AdoptAccount { .. }
         | Action::RenameAccount { .. }
@@ -192,6 +260,9 @@ pub(crate) fn takes(action: &Action) -> Takes {
         | Action::AssignPorts { .. }
         | Action::Park { .. }
         | Action::Unpark { .. }
+        | Action::Enable { .. }
+        | Action::GiveNotice { .. }
+        | Action::RestorePassword { .. }
         | Action::Return { .. }
         | Action::UnlockLogin { .. }
         | Action::Trace { .. }
@@ -235,6 +306,10 @@ fn afterwards(action: &Action) -> (Shows, Looks, Doubt) {
         | Action::AssignPorts { .. }
         | Action::Park { .. }
         | Action::Unpark { .. }
+        | Action::Disable { .. }
+        | Action::Enable { .. }
+        | Action::GiveNotice { .. }
+        | Action::RestorePassword { .. }
         | Action::Cut { .. }
         | Action::Return { .. }
         | Action::CreateHome { .. }
@@ -266,6 +341,7 @@ mod tests {
             policy,
             roots: None,
             known: &Known::new(),
+            occasion: Occasion::default(),
         };
         price(action, &context).class
     }
@@ -274,6 +350,8 @@ mod tests {
     fn the_floor_and_what_can_be_declared_are_these() {
         let floor = [
             Verb::UserUid,
+            Verb::UserEnable,
+            Verb::PasswordRestore,
             Verb::UserReturn,
             Verb::UserArchiveDelete,
             Verb::UserRestore,
@@ -285,6 +363,7 @@ mod tests {
             Verb::UserRename,
             Verb::UserIdentity,
             Verb::UserShell,
+            Verb::UserLockPassword,
             Verb::GroupJoin,
             Verb::AdminsAdd,
         ];

@@ -1,10 +1,10 @@
 //! Whom to look at.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::action::Action;
-use super::desired::Desired;
+use super::desired::{Desired, Wanted};
 use super::facts::{KeptOf, Known, PersonFacts};
 use super::observed::{AccountsOf, Parts, Question, Subject};
 use crate::merge_join::MergeJoin;
@@ -36,7 +36,7 @@ pub fn question<'q>(desired: &'q Desired, known: &'q Known) -> Question<'q> {
         people.push((
             user.as_str(),
             Subject {
-                traces: known.is_some_and(|it| it.stage == Stage::Cut || !it.aside.is_empty()),
+                traces: looks_at_traces(wanted, known.map(Box::as_ref)),
                 ask_name_services: known.is_none(),
                 home: known.map(|it| it.home.as_str()),
                 cuts: known.map_or(0, |it| it.cuts),
@@ -46,10 +46,10 @@ pub fn question<'q>(desired: &'q Desired, known: &'q Known) -> Question<'q> {
     }
     question.people = people.into_iter().collect();
     question.shells = grants.into_iter().map(|it| it.shell.clone()).collect();
-    let renamed: BTreeSet<&str> = desired
+    let renamed: BTreeMap<&str, &Wanted> = desired
         .people
         .values()
-        .filter_map(|it| it.previously.as_deref())
+        .filter_map(|it| Some((it.previously.as_deref()?, &**it)))
         .collect();
     let mut wanted = MergeJoin::new(&desired.people);
     for (user, person) in &known.people {
@@ -58,7 +58,10 @@ pub fn question<'q>(desired: &'q Desired, known: &'q Known) -> Question<'q> {
             question.people.insert(
                 user.as_str(),
                 Subject {
-                    traces: !gone && !renamed.contains(user.as_str()),
+                    traces: !gone
+                        && renamed
+                            .get(user.as_str())
+                            .is_none_or(|wanted| looks_at_traces(wanted, Some(person))),
                     ask_name_services: false,
                     home: Some(person.home.as_str()),
                     cuts: person.cuts,
@@ -70,9 +73,19 @@ pub fn question<'q>(desired: &'q Desired, known: &'q Known) -> Question<'q> {
     question
 }
 
+/// Whether the traces of somebody's login are looked at, who is asked for: they are to be set aside, or wait to be put back.
+fn looks_at_traces(wanted: &Wanted, person: Option<&PersonFacts>) -> bool {
+    let shut = person
+        .is_some_and(|it| matches!(it.stage, Stage::Cut | Stage::Disabled) || !it.aside.is_empty());
+    shut || (wanted.disabled.is_some() && (person.is_some() || wanted.adopt.is_some()))
+}
+
 /// Whose removal is looked at: whoever is cut, since one may have been interrupted, and whoever is gone or just back.
 fn kept(person: &PersonFacts) -> Option<KeptOf> {
-    let here = matches!(person.stage, Stage::Active | Stage::Parked);
+    let here = matches!(
+        person.stage,
+        Stage::Active | Stage::Parked | Stage::Disabled
+    );
     (!here || person.home_owed.is_some()).then(|| person.kept_of())
 }
 

@@ -292,6 +292,15 @@ impl<'a> Roots<'a> {
             Action::Cut {
                 root_equivalent, ..
             }
+            | Action::Disable {
+                root_equivalent, ..
+            }
+            | Action::Enable {
+                root_equivalent, ..
+            }
+            | Action::RestorePassword {
+                root_equivalent, ..
+            }
             | Action::Return {
                 root_equivalent, ..
             } => touches(*root_equivalent || may(user)),
@@ -300,6 +309,7 @@ impl<'a> Roots<'a> {
             | Action::AssignPorts { .. }
             | Action::Park { .. }
             | Action::Unpark { .. }
+            | Action::GiveNotice { .. }
             | Action::LockLogin { .. }
             | Action::UnlockLogin { .. }
             | Action::Trace { .. }

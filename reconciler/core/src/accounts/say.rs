@@ -122,10 +122,60 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
             "park ",
             user,
             match because {
-                Parking::Asked => ": the instance stands still, all else stays",
+                Parking::Asked => {
+                    ": the instance stands still, all else stays, and signing in still works"
+                }
                 Parking::Expired => {
                     ", whose last valid day has passed: the instance stands still, all else stays"
                 }
+            },
+            ink,
+        ),
+        Action::Disable {
+            user,
+            because,
+            root_equivalent,
+        } => {
+            about("disable ", user, "", ink);
+            ink.own(match (because, root_equivalent) {
+                (Parking::Asked, false) => "",
+                (Parking::Asked, true) => ", who can become root today",
+                (Parking::Expired, false) => ", whose last valid day has passed",
+                (Parking::Expired, true) => {
+                    ", whose last valid day has passed and who can become root today"
+                }
+            });
+            ink.own(": nobody gets in, all else stays");
+        }
+        Action::Enable {
+            user,
+            root_equivalent,
+        } => about(
+            "enable ",
+            user,
+            if *root_equivalent {
+                " again, who can become root afterwards"
+            } else {
+                " again"
+            },
+            ink,
+        ),
+        Action::GiveNotice { user } => about(
+            "give notice to ",
+            user,
+            ", whose last valid day has passed: in 24 hours the login is shut",
+            ink,
+        ),
+        Action::RestorePassword {
+            user,
+            root_equivalent,
+        } => about(
+            "unlock the password of ",
+            user,
+            if *root_equivalent {
+                ", which muster locked when it took the account over; who has it can become root"
+            } else {
+                ", which muster locked when it took the account over"
             },
             ink,
         ),
@@ -322,6 +372,15 @@ pub fn why(action: &Action, because: Because) -> String {
         }
         Because::ChangesOwner => "files would change their owner".to_owned(),
         Because::TakesOver => "it hands an account that somebody else made to a row".to_owned(),
+        Because::AsFound => match given(action) {
+            Given::Shell(_) => {
+                "the account had another shell when it was taken over, and keeps it until somebody signs".to_owned()
+            }
+            Given::Group { .. } | Given::Neither => {
+                "the account had a password when it was taken over, and an admin without one may have no way to sudo"
+                    .to_owned()
+            }
+        },
         Because::AnotherIdentity => "it hands an account to another identity".to_owned(),
         Because::Undoable => "it can be undone, and no data is lost".to_owned(),
         Because::MakesRoot => makes_root(action),
@@ -374,6 +433,10 @@ fn given(action: &Action) -> Given<'_> {
         | Action::AssignPorts { .. }
         | Action::Park { .. }
         | Action::Unpark { .. }
+        | Action::Disable { .. }
+        | Action::Enable { .. }
+        | Action::GiveNotice { .. }
+        | Action::RestorePassword { .. }
         | Action::Cut { .. }
         | Action::Return { .. }
         | Action::LockLogin { .. }
@@ -395,7 +458,13 @@ fn makes_root(action: &Action) -> String {
     match (given(action), action) {
         (Given::Group { group, .. }, _) => format!("whoever is in {group} is as good as root"),
         (_, Action::Entry { .. }) => "whoever is on the list of admins is as good as root".to_owned(),
-        (_, Action::RestoreAccount { .. } | Action::Return { .. }) => {
+        (
+            _,
+            Action::RestoreAccount { .. }
+            | Action::Return { .. }
+            | Action::Enable { .. }
+            | Action::RestorePassword { .. },
+        ) => {
             "the account would be as good as root again".to_owned()
         }
         (Given::Shell(_) | Given::Neither, _) => {
@@ -407,11 +476,14 @@ fn makes_root(action: &Action) -> String {
 }
 
 fn no_root(action: &Action) -> String {
-    match given(action) {
-        Given::Shell(_) => {
+    match (given(action), action) {
+        (_, Action::RestorePassword { .. }) => {
+            "it puts back the password that the account had, and the account is no root".to_owned()
+        }
+        (Given::Shell(_), _) => {
             "it brings back an account with the ids it had, and the account is no root".to_owned()
         }
-        Given::Group { .. } | Given::Neither => {
+        (Given::Group { .. } | Given::Neither, _) => {
             "it puts back what a cut set aside, and the account is no root".to_owned()
         }
     }

@@ -19,6 +19,9 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
         | Action::AssignPorts { .. }
         | Action::Park { .. }
         | Action::Unpark { .. }
+        | Action::Disable { .. }
+        | Action::Enable { .. }
+        | Action::GiveNotice { .. }
         | Action::Cut { .. }
         | Action::RecordArchive { .. }
         | Action::Return { .. } => State::Reached,
@@ -53,6 +56,9 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
         }),
         Action::LockPassword { user } => account(observed, user, |found| {
             State::when(found.is_some_and(|it| it.password == Password::Locked))
+        }),
+        Action::RestorePassword { user, .. } => account(observed, user, |found| {
+            State::when(found.is_some_and(|it| it.password == Password::Usable))
         }),
         Action::JoinGroup { user, group, .. } => account(observed, user, |found| {
             State::when(
@@ -229,9 +235,15 @@ fn traces_of<'a>(observed: &'a Observed, user: &str) -> Option<&'a Traces> {
     observed.people.get(user)?.traces.as_deref()
 }
 
+/// The day since which an account that is shut has expired, counted from 1970-01-01: 0 would mean never to some programs.
+/// Another day that somebody set may lie ahead, and `sshd` lets in by key and certificate until then.
+const SHUT_SINCE: i64 = 1;
+
 /// Whether nobody gets in by this account: locked, expired and without a shell (R34).
 pub fn is_shut(account: &Account, nologin: &str) -> bool {
-    account.password == Password::Locked && account.expires.is_some() && account.shell == nologin
+    account.password == Password::Locked
+        && account.expires == Some(SHUT_SINCE)
+        && account.shell == nologin
 }
 
 /// The reading of one trace.

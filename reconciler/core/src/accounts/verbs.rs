@@ -14,7 +14,7 @@ crate::verb::verbs! {
         "putting the former identity back into the row";
     UserShell = "user.shell", Declarable, "change", "login shell", "login shells",
         "putting the former shell back into the row";
-    UserLockPassword = "user.lock_password", Fixed, "lock", "password", "passwords",
+    UserLockPassword = "user.lock_password", Declarable, "lock", "password", "passwords",
         "`usermod --unlock`, by hand; muster locks it again";
     GroupJoin = "group.join", Declarable, "add", "group membership", "group memberships",
         "taking the group from the row's tier: it leaves it again";
@@ -26,6 +26,14 @@ crate::verb::verbs! {
         "taking `parked` or `expires` from the row";
     UserUnpark = "user.unpark", Fixed, "unpark", "account", "accounts",
         "`parked: true` in the row";
+    UserDisable = "user.disable", Fixed, "disable", "account", "accounts",
+        "taking `disabled` or `expires` from the row: exactly what was set aside is restored";
+    UserEnable = "user.enable", Floor, "enable", "account", "accounts",
+        "`disabled: true` in the row";
+    UserNotice = "user.notice", Fixed, "give notice to", "account", "accounts",
+        "a later `expires` in the row, or none";
+    PasswordRestore = "password.restore", Floor, "unlock", "password", "passwords",
+        "`usermod --lock`, by hand";
     UserCut = "user.cut", Fixed, "cut off", "account", "accounts",
         "putting the row back: exactly what was set aside is restored";
     UserReturn = "user.return", Floor, "bring back", "account", "accounts",

@@ -26,8 +26,8 @@ const HEADER: &str = "\
 #   k8s_user        the key in the cluster (now the account's name)
 #   tier            admin, power-user or namespace-owner (now admin where the account is in sudo)
 #   namespaces      what a namespace-owner owns
-# adopt takes an account over as it is; each one waits for a signed release. Take out the rows of accounts that muster
-# shall not touch.
+# adopt takes an account over as it is: password, shell, groups and keys stay until a step that the plan shows by itself
+# changes them. Each adoption waits for a signed release. Take out the rows of accounts that muster shall not touch.
 ";
 
 /// Writes a roster that adopts `accounts`, in the given order. Accounts that cannot be people are named in comments.

@@ -28,9 +28,10 @@ pub fn why(because: Because) -> String {
         }
         Because::NotAllowed => "it gives what the settings let nobody have",
         Because::Guarded | Because::MakesRoot => "it gives power over the hypervisor",
-        Because::TakesOver | Because::AnotherIdentity | Because::ChangesOwner => {
-            "it hands a guest to somebody else"
-        }
+        Because::TakesOver
+        | Because::AsFound
+        | Because::AnotherIdentity
+        | Because::ChangesOwner => "it hands a guest to somebody else",
     }
     .to_owned()
 }

@@ -86,6 +86,8 @@ pub enum PersonKey {
     Namespaces,
     /// Parked.
     Parked,
+    /// Disabled.
+    Disabled,
     /// Last valid day.
     Expires,
     /// Who is told before that.
@@ -107,7 +109,7 @@ pub enum PersonKey {
 }
 
 /// The fields of a person. The required ones stand in the order in which they are asked for (R4).
-pub static PERSON: [Field<PersonKey>; 14] = [
+pub static PERSON: [Field<PersonKey>; 15] = [
     Field {
         key: PersonKey::AuthentikUser,
         name: "authentik_user",
@@ -141,14 +143,21 @@ pub static PERSON: [Field<PersonKey>; 14] = [
         name: "parked",
         shape: Shape::Bool,
         presence: Optional,
-        about: "true: everything stays, nothing of it runs, and nobody logs in; default false",
+        about: "true: the instance stands still, all else stays, and the person can still sign in; default false",
+    },
+    Field {
+        key: PersonKey::Disabled,
+        name: "disabled",
+        shape: Shape::Bool,
+        presence: Optional,
+        about: "true: nobody gets in, nothing of it runs, and everything is kept; default false",
     },
     Field {
         key: PersonKey::Expires,
         name: "expires",
         shape: Shape::Date,
         presence: Optional,
-        about: "the last valid day in UTC; afterwards the person is parked",
+        about: "the last valid day in UTC; afterwards the person is disabled: nobody gets in",
     },
     Field {
         key: PersonKey::ExpiryContact,

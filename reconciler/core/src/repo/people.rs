@@ -149,6 +149,11 @@ fn read_row<'a>(
                     more(&mut row).parked = parked;
                 }
             }
+            PersonKey::Disabled => {
+                if let Some(disabled) = reading.bool(name, &value)? {
+                    more(&mut row).disabled = disabled;
+                }
+            }
             PersonKey::Expires => more(&mut row).expires = reading.date(name, &value)?,
             PersonKey::ExpiryContact => {
                 more(&mut row).expiry_contact = reading.text(name, value, &names::IDENTITY)?

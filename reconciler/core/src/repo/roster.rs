@@ -80,6 +80,7 @@ impl CodeLayout {
 #[derive(Clone, Debug, Default)]
 pub(super) struct More<'a> {
     pub(super) parked: bool,
+    pub(super) disabled: bool,
     pub(super) claude_auth: Option<bool>,
     pub(super) code_layout: Option<CodeLayout>,
     pub(super) uid: Option<At<u32>>,
@@ -92,9 +93,14 @@ pub(super) struct More<'a> {
 }
 
 impl<'a> Person<'a> {
-    /// Whether the person is parked by the roster itself (R27). One whose last day has passed is parked by the plan.
+    /// Whether the person is parked by the roster itself (R27). One whose last day has passed is disabled by the plan.
     pub fn parked(&self) -> bool {
         self.more.as_ref().is_some_and(|more| more.parked)
+    }
+
+    /// Whether the roster itself shuts the person's login. That of one whose last day has passed is shut by the plan.
+    pub fn disabled(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.disabled)
     }
 
     /// The last valid day, in UTC.
@@ -153,9 +159,10 @@ impl<'a> Person<'a> {
             .map_or(&[], |repos| &repos.value)
     }
 
-    /// Whether the instance gets the assistant's login (R27): never while the person is parked.
+    /// Whether the instance gets the assistant's login (R27): never while the person is parked or disabled.
     pub fn claude_auth(&self) -> bool {
         !self.parked()
+            && !self.disabled()
             && self
                 .more
                 .as_ref()
@@ -178,6 +185,7 @@ impl<'a> Person<'a> {
             let more = more.as_deref().cloned().unwrap_or_default();
             let More {
                 parked,
+                disabled,
                 claude_auth,
                 code_layout,
                 uid,
@@ -189,7 +197,7 @@ impl<'a> Person<'a> {
                 forge_user,
             } = more;
             format!(
-                "{os_user:?} {authentik_user:?} {k8s_user:?} {tier:?} {:?} {parked} {claude_auth:?} {code_layout:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+                "{os_user:?} {authentik_user:?} {k8s_user:?} {tier:?} {:?} {parked} {disabled} {claude_auth:?} {code_layout:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
                 &namespaces[..],
                 uid.map(|it| it.value),
                 adopt.map(|it| it.value),

@@ -100,6 +100,7 @@ fn why(reason: &Reason, executor: &Executor) -> Cow<'static, str> {
         Reason::Guardrail(_) => "no release permits it",
         Reason::Needs(_) => "follows another held step",
         Reason::Precondition(_) => "something it needs is missing",
+        Reason::Until { .. } => "is told of first",
         Reason::Retry { .. } => "failed, and is tried again",
         Reason::NeedsOperator(_) => "needs an operator",
         Reason::Frozen => return is("frozen"),

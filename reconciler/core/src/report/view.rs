@@ -320,6 +320,7 @@ pub(super) fn commands<'a>(
             Reason::Needs(_)
             | Reason::Guardrail(_)
             | Reason::Precondition(_)
+            | Reason::Until { .. }
             | Reason::Retry { .. }
             | Reason::NeedsOperator(_)
             | Reason::Frozen

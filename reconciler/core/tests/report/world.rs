@@ -126,6 +126,7 @@ impl World {
             adopt: None,
             previously: None,
             parked: None,
+            disabled: None,
             expiring: None,
             grant: Arc::new(Grant {
                 groups: groups.iter().map(|it| (*it).to_owned()).collect(),
@@ -193,6 +194,7 @@ impl World {
             formerly: BTreeSet::new(),
             archive: None,
             home_owed: None,
+            told: None,
         };
         self.accounts()
             .by_name

@@ -204,6 +204,7 @@ impl Part {
                 | Reason::Guardrail(_)
                 | Reason::Needs(_)
                 | Reason::Precondition(_)
+                | Reason::Until { .. }
                 | Reason::Frozen
                 | Reason::Suspended(_) => part.held.push(held.clone()),
             }

@@ -95,7 +95,10 @@ fn not_planned(
     ground: &plan::Now,
     out: &mut Output,
 ) -> Result<u8, CommandError> {
-    if matches!(person.stage, Stage::Active | Stage::Parked) {
+    if matches!(
+        person.stage,
+        Stage::Active | Stage::Parked | Stage::Disabled
+    ) {
         out.line(format_args!("{user} is here; nothing is to be restored."))?;
         return Ok(exit::OK);
     }

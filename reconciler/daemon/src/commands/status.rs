@@ -211,6 +211,7 @@ fn word(stage: Stage) -> &'static str {
     match stage {
         Stage::Active => "active",
         Stage::Parked => "parked",
+        Stage::Disabled => "disabled",
         Stage::Cut => "cut",
         Stage::Archived => "archived",
         Stage::Deleted => "deleted",

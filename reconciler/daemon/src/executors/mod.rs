@@ -526,7 +526,7 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
 fn due_in(summary: &cycle::Summary, now: Time) -> Duration {
     let midnight = (now.days() + 1) * 86_400;
     let retry = summary.held.iter().filter_map(|held| match &held.reason {
-        Reason::Retry { at, .. } => Some(at.0),
+        Reason::Retry { at, .. } | Reason::Until { at, .. } => Some(at.0),
         Reason::Suspended(Suspended { until, .. }) => until.as_ref().map(|it| it.0),
         _ => None,
     });

@@ -40,7 +40,12 @@ impl OpenedExecutor {
         let (ledger, files) = LedgerRepository::open(&state.ledger(), &identity.ledger_ref())
             .map_err(AssembleError::Repositories)?;
         let ledger = ledger.signing_with(Arc::new(key));
-        let facts = facts_of(&files).map_err(AssembleError::Repositories)?;
+        let mut facts = facts_of(&files).map_err(AssembleError::Repositories)?;
+        if let Some((facts, _)) = &mut facts {
+            ledger
+                .recall_locked(facts)
+                .map_err(AssembleError::Repositories)?;
+        }
         let opened = state.open(&lock, &here.executor, facts, now)?;
         if opened.torn > 0 {
             tracing::warn!(

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use muster_core::accounts::policy::Passwords;
 use muster_core::accounts::verbs::Verb;
 use muster_core::repo::names::did_you_mean;
 use muster_core::verb::Reach;
 
 use super::place::{At, Problem};
 use super::section::{Check, Checks, section};
-use super::values::path;
+use super::values::{one_of, path};
 
 section! {
     /// Shells that a person may be given without a signed release.
@@ -23,8 +24,11 @@ section! {
     protected: Vec<At<String>>, example ["emergency"];
     /// Groups that a tier may give although they are some account's own: its private or primary group. No default: none.
     shared_primary_groups: Vec<At<String>>, example ["users"];
+    /// The password of an account that was there before muster kept it: "keep" leaves it, and offers back what was locked at an
+    /// adoption; "lock" asks for the lock, which waits for a signed release. Accounts that muster makes have none.
+    passwords: String, default "keep";
     /// Kinds of privileged step that need no signed release on this host: user.adopt, user.rename, user.identity, user.shell,
-    /// group.join, admins.add. No default: each waits for one.
+    /// user.lock_password, group.join, admins.add. No default: each waits for one.
     declared_benign: Vec<At<String>>, example ["user.rename"];
 }
 
@@ -58,6 +62,15 @@ impl Check for Given {
         }
         if let Some(group) = &self.service_group {
             policy.service_group = service_group(group, &policy.privileged_groups, problems);
+        }
+        if let Some(passwords) = one_of(
+            &self.passwords,
+            "way with passwords",
+            [Passwords::Keep, Passwords::Lock],
+            Passwords::word,
+            problems,
+        ) {
+            policy.passwords = passwords;
         }
         policy.declared_benign = kinds(self.declared_benign.as_ref(), problems);
         nologin.map(|_| ())

@@ -204,6 +204,35 @@ fn says_where_a_file_is_damaged() {
     assert_eq!(latin.account("root").unwrap().gecos, "R\u{fffd}\u{fffd}t");
 }
 
+/// What was saved comes back, unless somebody set another password in between.
+#[test]
+fn a_login_is_opened_with_the_password_that_was_set_last() {
+    for (saved, since, opened) in [
+        ("$6$old", "!$6$old", "$6$old"),
+        ("$6$old", "$6$new", "$6$new"),
+        ("$6$old", "!$6$new", "$6$new"),
+        ("!$6$old", "!$6$old", "!$6$old"),
+        ("!$6$old", "$6$new", "$6$new"),
+        ("!", "!", "!"),
+        ("!", "!$6$new", "$6$new"),
+        ("*", "!*", "*"),
+        ("", "!", ""),
+        // Nothing behind a lock would let anybody in.
+        ("$6$old", "!", "!"),
+        ("$6$old", "", "$6$old"),
+        ("$6$old", "!*", "!*"),
+    ] {
+        let shadow = |field: &str| format!("root:{field}:19000:0:99999:7::20000:\n");
+        let mut before = read(PASSWD.as_bytes(), &shadow(saved)).unwrap();
+        let login = before.lock_login("root", "/usr/sbin/nologin").unwrap();
+        let mut now = read(PASSWD.as_bytes(), &shadow(since)).unwrap();
+        now.restore_login("root", &login).unwrap();
+        let restored = now.saved_login("root").unwrap();
+        assert_eq!(restored.shadow.as_deref(), Some(opened), "{saved} {since}");
+        assert_eq!(restored.expires, Some(20_000));
+    }
+}
+
 #[test]
 fn shows_no_hash() {
     let mut databases = read(PASSWD.as_bytes(), SHADOW).unwrap();

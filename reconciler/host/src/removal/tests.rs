@@ -811,6 +811,7 @@ fn a_row_that_is_back_brings_the_account_back_by_way_of_the_gate() {
             joining: Default::default(),
             archive: None,
             home_owed: None,
+            told: None,
         };
         let known = replayed.facts.known.accounts_mut().unwrap();
         known.people.insert("emo".into(), Box::new(person));

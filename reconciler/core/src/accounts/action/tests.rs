@@ -172,6 +172,20 @@ pub(crate) fn actions() -> Vec<Action> {
             because: Parking::Expired,
         },
         Action::Unpark { user: text("emo") },
+        Action::Disable {
+            user: text("emo"),
+            because: Parking::Asked,
+            root_equivalent: true,
+        },
+        Action::Enable {
+            user: text("emo"),
+            root_equivalent: true,
+        },
+        Action::GiveNotice { user: text("emo") },
+        Action::RestorePassword {
+            user: text("emo"),
+            root_equivalent: false,
+        },
         Action::Cut {
             user: text("emo"),
             root_equivalent: true,

@@ -5,10 +5,10 @@ use crate::accounts::action::Incarnation;
 use crate::accounts::action::{Action, Leave};
 use crate::accounts::blocked::Blocked;
 use crate::accounts::desired::Wanted;
-use crate::accounts::facts::PersonFacts;
+use crate::accounts::facts::{How, PersonFacts};
 use crate::accounts::note::Note;
 use crate::accounts::observed::{Account, Home, Password};
-use crate::accounts::policy::Aggregate;
+use crate::accounts::policy::{Aggregate, Passwords};
 use crate::people::Identity;
 use crate::people::Stage;
 use crate::reading::Reading;
@@ -46,6 +46,10 @@ impl<'a> Draft<'a, '_> {
         let was_parked = person.is_some_and(|it| it.stage == Stage::Parked);
         match (&wanted.parked, was_parked) {
             (Some(because), false) => {
+                if !self.input.policy.runs_instances() {
+                    let user = user.to_owned();
+                    self.notes.push(Note::NothingToPark { user });
+                }
                 self.push(
                     Action::Park {
                         user: user.to_owned(),
@@ -65,7 +69,9 @@ impl<'a> Draft<'a, '_> {
             (Some(_), true) | (None, false) => {}
         }
         self.converge_instance(user, wanted, person, anchor);
-        if wanted.tier == Tier::Admin {
+        // Nobody whose login is going to be shut is listed only to be taken off the list again.
+        let is_listed = wanted.disabled.is_none() || self.is_listed(user);
+        if wanted.tier == Tier::Admin && is_listed {
             self.want_entry(Aggregate::Admins, user, user, "", anchor);
         }
     }
@@ -136,13 +142,23 @@ impl<'a> Draft<'a, '_> {
             };
             self.push_blocked(action, anchor, blocked);
         }
-        if account.password == Password::Usable {
-            self.push(
-                Action::LockPassword {
+        let adopted =
+            self.adopting.contains(user) || person.is_some_and(|it| it.how == How::Adopted);
+        let keeps = adopted && self.input.policy.passwords == Passwords::Keep;
+        match account.password {
+            Password::Usable if keeps => {}
+            Password::Usable => {
+                let user = user.to_owned();
+                self.push(Action::LockPassword { user }, anchor);
+            }
+            Password::Locked if keeps && self.input.known.locked.contains(user) => {
+                let action = Action::RestorePassword {
                     user: user.to_owned(),
-                },
-                anchor,
-            );
+                    root_equivalent: self.roots.account_may(user),
+                };
+                self.push(action, anchor);
+            }
+            Password::Locked => {}
         }
     }
 

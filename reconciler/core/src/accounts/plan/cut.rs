@@ -7,7 +7,7 @@ use crate::accounts::action::{Action, Direction, Leave, Trace};
 use crate::accounts::blocked::Blocked;
 use crate::accounts::facts::{HomeId, PersonFacts};
 use crate::accounts::note::Note;
-use crate::accounts::observed::{Home, NOT_RECORDED, Traces};
+use crate::accounts::observed::{Account, Home, NOT_RECORDED, Traces};
 use crate::accounts::settle::{is_shut, trace_reading};
 use crate::id::StepId;
 use crate::people::Stage;
@@ -91,20 +91,7 @@ impl<'a> Draft<'a, '_> {
             };
             self.push(action, &anchor);
         }
-        let mut locking = None;
-        if !is_shut(account, &self.input.policy.nologin) {
-            locking = Some(self.push(
-                Action::LockLogin {
-                    user: user.to_owned(),
-                    cut: nth,
-                },
-                &anchor,
-            ));
-        }
-        let seen = self.input.observed.people.get(user);
-        if let Some(traces) = seen.and_then(|it| it.traces.as_deref()) {
-            self.set_traces_aside(user, traces, nth, locking, &anchor);
-        }
+        self.shut_login(user, account, nth, &anchor);
         let (home_id, mut blocked) = self.home_to_archive(user, person);
         if account.home != person.home {
             blocked = Some(Blocked::OtherHome {
@@ -127,6 +114,24 @@ impl<'a> Draft<'a, '_> {
             subgid: account.subgid,
         };
         self.push_blocked(action, &anchor, blocked);
+    }
+
+    /// Shuts a login in full: what of it is still open, by what was seen. What is saved gets the number `nth`.
+    pub(super) fn shut_login(&mut self, user: &str, account: &Account, nth: u32, anchor: &Anchor) {
+        let mut locking = None;
+        if !is_shut(account, &self.input.policy.nologin) {
+            locking = Some(self.push(
+                Action::LockLogin {
+                    user: user.to_owned(),
+                    cut: nth,
+                },
+                anchor,
+            ));
+        }
+        let seen = self.input.observed.people.get(user);
+        if let Some(traces) = seen.and_then(|it| it.traces.as_deref()) {
+            self.set_traces_aside(user, traces, nth, locking, anchor);
+        }
     }
 
     /// The home that a removal would archive, in its place or already in quarantine, and what stands against it.

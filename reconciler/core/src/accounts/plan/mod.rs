@@ -2,6 +2,7 @@
 
 mod converge;
 mod cut;
+mod disable;
 mod entries;
 mod instance;
 mod restore;
@@ -18,7 +19,7 @@ use super::note::{ACCOUNT_DATABASES, Note};
 use super::observed::{Account, Accounts, Observed, Password, Person};
 use super::own_groups::OwnGroups;
 use super::policy::{Aggregate, Policy};
-use super::price::{Context, price};
+use super::price::{Context, Occasion, price};
 use super::root::{Candidate, Roots};
 use crate::compat::{Compared, compare};
 use crate::id::StepId;
@@ -66,8 +67,14 @@ struct Draft<'a, 's> {
     /// By file and key; nothing of an entry that is there as it is wanted.
     entries: BTreeMap<Aggregate, BTreeMap<String, Option<WantedEntry>>>,
     missing_groups: BTreeMap<String, Vec<String>>,
-    /// The steps that cut somebody in this plan, by person.
+    /// The steps that cut or disable somebody in this plan, by person.
     cuts: BTreeMap<String, StepId>,
+    /// Whose account this plan takes over.
+    adopting: BTreeSet<String>,
+    /// Whose login is shut because their date has come.
+    expired: BTreeSet<String>,
+    /// Whose row is disabled and who has no account.
+    not_made: Vec<String>,
 }
 
 struct WantedEntry {
@@ -126,6 +133,9 @@ pub(crate) fn draft<'a>(
         entries: BTreeMap::new(),
         missing_groups: BTreeMap::new(),
         cuts: BTreeMap::new(),
+        adopting: BTreeSet::new(),
+        expired: BTreeSet::new(),
+        not_made: Vec::new(),
     };
     draft.note_unread_parts();
     let mut kept: Vec<&str> = Vec::with_capacity(input.desired.people.len());
@@ -143,6 +153,10 @@ pub(crate) fn draft<'a>(
         .into_iter()
         .map(|(group, users)| Note::NoSuchGroup { group, users });
     draft.notes.extend(missing);
+    if !draft.not_made.is_empty() {
+        let users = std::mem::take(&mut draft.not_made);
+        draft.notes.push(Note::NotMade { users });
+    }
     (draft.notes, draft.first_ports)
 }
 
@@ -157,7 +171,7 @@ impl<'a> Draft<'a, '_> {
         anchor: &Anchor,
         blocked: Option<Blocked>,
     ) -> StepId {
-        self.push_whole(action, anchor, blocked, None)
+        self.push_whole(action, anchor, blocked.map(Hold::Lacks), None)
     }
 
     /// Every step passes here: it gets its price, and a name that no step may touch holds it.
@@ -165,7 +179,7 @@ impl<'a> Draft<'a, '_> {
         &mut self,
         action: Action,
         anchor: &Anchor,
-        blocked: Option<Blocked>,
+        hold: Option<Hold<Blocked>>,
         content: Option<Arc<str>>,
     ) -> StepId {
         let Input { policy, known, .. } = *self.input;
@@ -173,9 +187,13 @@ impl<'a> Draft<'a, '_> {
             policy,
             roots: Some(self.roots),
             known,
+            occasion: Occasion {
+                adopting: self.adopting.contains(action.user()),
+                expired: self.expired.contains(action.user()),
+            },
         };
         let price = price(&action, &context);
-        let hold = self.protected(&action).or_else(|| blocked.map(Hold::Lacks));
+        let hold = self.protected(&action).or(hold);
         let (incarnation, needs) = (anchor.incarnation.clone(), anchor.needs.clone());
         self.sheet
             .draft(action, incarnation, price, needs, hold, content)
@@ -263,7 +281,8 @@ impl<'a> Draft<'a, '_> {
                 contact: contact.clone(),
             });
         }
-        if self.differs_from_cluster(user, wanted) {
+        // Whoever is to be kept out is, whatever the cluster says of them.
+        if wanted.disabled.is_none() && self.differs_from_cluster(user, wanted) {
             // Left as they are until somebody says which of the two is right.
             let previously = wanted.previously.as_deref().unwrap_or_default();
             let kept = people
@@ -412,6 +431,10 @@ impl<'a> Draft<'a, '_> {
                 return;
             }
         }
+        if wanted.disabled.is_some() {
+            self.not_made.push(user.to_owned());
+            return;
+        }
         self.create(user, wanted, None);
     }
 
@@ -463,6 +486,10 @@ impl<'a> Draft<'a, '_> {
             },
             needs: vec![adopted],
         };
+        self.adopting.insert(user.to_owned());
+        if let Some(because) = wanted.disabled {
+            return self.disable(user, wanted, because, Some(account), None, &anchor);
+        }
         self.converge(user, wanted, account, None, &anchor);
     }
 
@@ -575,6 +602,9 @@ impl<'a> Draft<'a, '_> {
             person.authentik_user == wanted.authentik_user && person.k8s_user == wanted.k8s_user;
         match person.stage {
             Stage::Archived | Stage::Deleted => {
+                if wanted.disabled.is_some() {
+                    return self.not_made.push(user.to_owned());
+                }
                 if same_identity {
                     return self.restore(user, wanted, person);
                 }
@@ -592,19 +622,38 @@ impl<'a> Draft<'a, '_> {
                 // The cut goes on as if the row were not there.
                 return self.cut(user, person);
             }
-            Stage::Cut | Stage::Active | Stage::Parked => {}
+            Stage::Cut | Stage::Active | Stage::Parked | Stage::Disabled => {}
         }
+        let mut anchor = Anchor {
+            incarnation: Incarnation::Account {
+                uid: person.uid,
+                entry: person.entry,
+            },
+            needs: Vec::new(),
+        };
         let Some(account) = self.by_name.get(user) else {
-            return match person.stage {
+            return match (person.stage, wanted.disabled) {
+                // Home and archive of an interrupted removal stay where they are until the row asks for somebody who gets in.
+                (Stage::Cut, Some(_)) => self.not_made.push(user.to_owned()),
+                (_, Some(because)) => {
+                    self.disable(user, wanted, because, None, Some(person), &anchor);
+                }
                 // The removal was interrupted: the account is gone already, and the home is not lost.
-                Stage::Cut if self.quarantined(user).is_some() => {
+                (Stage::Cut, None) if self.quarantined(user).is_some() => {
                     self.restore(user, wanted, person)
                 }
-                Stage::Cut => self.refuse(
+                (Stage::Cut, None) => self.refuse(
                     user,
                     "was cut, and its account has been removed by hand".to_owned(),
                 ),
-                _ => self.create(user, wanted, Some(person)),
+                (
+                    Stage::Active
+                    | Stage::Parked
+                    | Stage::Disabled
+                    | Stage::Archived
+                    | Stage::Deleted,
+                    None,
+                ) => self.create(user, wanted, Some(person)),
             };
         };
         if account.uid != person.uid {
@@ -617,13 +666,6 @@ impl<'a> Draft<'a, '_> {
                 ),
             );
         }
-        let mut anchor = Anchor {
-            incarnation: Incarnation::Account {
-                uid: person.uid,
-                entry: person.entry,
-            },
-            needs: Vec::new(),
-        };
         if person.stage == Stage::Cut
             && let Some(home_id) = self.quarantined(user)
         {
@@ -634,7 +676,11 @@ impl<'a> Draft<'a, '_> {
             self.push_home(user, person, from, &anchor, None);
             return;
         }
-        if person.stage == Stage::Cut {
+        if let Some(because) = wanted.disabled {
+            if self.has_notice(user, because, person, &anchor) {
+                return self.disable(user, wanted, because, Some(account), Some(person), &anchor);
+            }
+        } else if matches!(person.stage, Stage::Cut | Stage::Disabled) {
             let root_equivalent = self.roots.may_become_root(&Candidate {
                 name: user,
                 uid: account.uid,
@@ -643,13 +689,19 @@ impl<'a> Draft<'a, '_> {
                 private_group: false,
                 begun: false,
             });
-            let back = self.push(
+            let user = user.to_owned();
+            let back = if person.stage == Stage::Cut {
                 Action::Return {
-                    user: user.to_owned(),
+                    user,
                     root_equivalent,
-                },
-                &anchor,
-            );
+                }
+            } else {
+                Action::Enable {
+                    user,
+                    root_equivalent,
+                }
+            };
+            let back = self.push(back, &anchor);
             anchor.needs.push(back);
         }
         if !person.aside.is_empty() {

@@ -86,6 +86,9 @@ impl Databases {
 
     /// Brings back what [`Self::lock_login`] changed: password field, day of expiry and shell, as they were.
     ///
+    /// What somebody else set since stays as they set it: a password is changed because the old one is no longer to open anything.
+    /// A lock that came on top of a new one is taken off.
+    ///
     /// # Errors
     /// When there is no such account, or its shadow line is gone.
     pub fn restore_login(&mut self, name: &str, saved: &SavedLogin) -> Result<(), EditError> {
@@ -100,9 +103,17 @@ impl Databases {
             Some(field) => Some((self.shadow_line(name)?, field)),
             None => None,
         };
-        self.write_passwd(id, Some(passwd), Some(shell));
+        let now = parsed::<Passwd<'_>>(self.passwd.line(id))
+            .password
+            .to_owned();
+        let passwd = opened(passwd, &now).to_owned();
+        self.write_passwd(id, Some(&passwd), Some(shell));
         if let Some((id, field)) = shadow_line {
-            self.write_shadow(id, Some(field), Some(*expires));
+            let now = parsed::<Shadow<'_>>(self.shadow.line(id))
+                .password
+                .to_owned();
+            let field = opened(field, &now).to_owned();
+            self.write_shadow(id, Some(&field), Some(*expires));
         }
         Ok(())
     }
@@ -178,6 +189,20 @@ impl Databases {
         line.days[EXPIRE] = expires.unwrap_or(line.days[EXPIRE]);
         let line = line.line();
         self.shadow.replace(id, line);
+    }
+}
+
+/// The password field with which a login is opened: the one that was saved, unless somebody set another one in between.
+fn opened<'f>(saved: &'f str, now: &'f str) -> &'f str {
+    let as_locked = now == saved || now.strip_prefix('!') == Some(saved);
+    if as_locked {
+        return saved;
+    }
+    match now.strip_prefix('!') {
+        // Without anything behind the lock, taking it off would let anybody in.
+        None if now.is_empty() => saved,
+        Some(behind) if !behind.is_empty() && !behind.starts_with(['!', '*']) => behind,
+        None | Some(_) => now,
     }
 }
 
