@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use muster_core::accounts::action::{Action, Incarnation};
 use muster_core::accounts::facts::{HomeId, IdRange, Known};
+use muster_core::accounts::hindrances::Hindrances;
 use muster_core::accounts::observed::{
     Account, Accounts, Defaults, Home, Manager, NOT_RECORDED, Observed, Password, Person, Question,
     Subject, Traces, UnitState, Units,
@@ -75,6 +76,7 @@ fn observed(processes: usize) -> Observed {
             defaults: Defaults::default(),
             shells: BTreeSet::from(["/bin/bash".into()]),
             root: Sources::default(),
+            hindrances: Hindrances::default(),
         }),
         people: BTreeMap::from([
             (

@@ -135,6 +135,13 @@ fn add_account(observed: &mut Observed, name: &str, account: Account) {
     accounts.by_name.insert(name.to_owned(), Box::new(account));
 }
 
+fn accounts_of(observed: &mut Observed) -> &mut Accounts {
+    match &mut observed.accounts {
+        Reading::Known(accounts) => accounts,
+        Reading::Unknown(why) => panic!("{why}"),
+    }
+}
+
 fn nothing_known() -> Replayed {
     let genesis = Entry::Genesis {
         at: Time(0),
@@ -517,6 +524,71 @@ fn what_cannot_be_read_is_not_planned_on() {
     assert_eq!(
         refusals(&plan),
         ["the account databases could not be read (permission denied); nothing is planned on it"]
+    );
+}
+
+#[test]
+fn what_only_newcomers_need_keeps_back_newcomers_alone() {
+    let (past, mut host) = emo_and_ann_are_here();
+    let accounts = accounts_of(&mut host);
+    accounts.hindrances.newcomers = Some("login.defs is odd".into());
+    let newcomer =
+        format!("{ANN}  bob: {{authentik_user: b.ob, k8s_user: bob-k, tier: power-user}}\n");
+    let plan = make(&roster(&newcomer), &host, &past.facts);
+    assert_eq!(words(&plan)[0], "user.cut emo");
+    assert_eq!(kinds_of(&plan, "bob"), []);
+    assert_eq!(
+        refusals(&plan),
+        ["bob: nobody gets an account here now: login.defs is odd"]
+    );
+}
+
+#[test]
+fn whose_line_is_broken_keeps_what_they_have_and_is_cut_all_the_same() {
+    let (past, mut host) = emo_and_ann_are_here();
+    let accounts = accounts_of(&mut host);
+    let told = "the line of emo in /etc/passwd is malformed".to_owned();
+    accounts.hindrances.lines = [("emo".to_owned(), told)].into();
+    accounts.by_name.get_mut("emo").unwrap().shell = String::new();
+    let plan = make(&roster(EMO_AND_ANN), &host, &past.facts);
+    assert_eq!(words(&plan), Vec::<String>::new());
+    assert_eq!(
+        refusals(&plan),
+        ["emo: the line of emo in /etc/passwd is malformed"]
+    );
+    let plan = make(&roster(ANN), &host, &past.facts);
+    assert!(kinds_of(&plan, "emo").contains(&Verb::LoginLock));
+    assert_eq!(
+        refusals(&plan),
+        ["emo: the line of emo in /etc/passwd is malformed"]
+    );
+}
+
+#[test]
+fn a_uid_of_a_line_that_is_no_account_is_taken() {
+    let mut host = fresh_host();
+    let accounts = accounts_of(&mut host);
+    let line = || BTreeSet::from(["a line of zed in /etc/passwd".to_owned()]);
+    accounts.hindrances.uids = [(1_000, line()), (1_001, line())].into();
+    let plan = make(&roster(EMO_AND_ANN), &host, &nothing_known().facts);
+    let created = words(&plan);
+    for (uid, given) in [(1_000, false), (1_001, false), (1_002, true), (1_003, true)] {
+        let end = format!(" uid={uid}");
+        assert_eq!(
+            created.iter().any(|it| it.ends_with(&end)),
+            given,
+            "{created:?}"
+        );
+    }
+    let asked = roster(
+        "users:\n  kai: {authentik_user: k.ai, k8s_user: kai-k, tier: power-user, uid: 1001}\n",
+    );
+    let plan = make(&asked, &host, &nothing_known().facts);
+    assert_eq!(
+        refusals(&plan),
+        [
+            "kai: the row asks for uid 1001, which a line of zed in /etc/passwd has; ids are never given twice"
+        ]
     );
 }
 

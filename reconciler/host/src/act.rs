@@ -16,7 +16,7 @@ use crate::accounts::{self, Databases, Locked, LoginDefs, NewAccount, SavedLogin
 use crate::dir::with_causes;
 use crate::homes::{self, NewHome, Skeleton};
 use crate::saved::{LOGIN, Shelf};
-use crate::sessions::{self, Owner};
+use crate::sessions::{self, Claims, Owner};
 use crate::step::Step;
 use crate::traces::{self, Whose};
 use crate::{Host, files, units};
@@ -86,13 +86,18 @@ impl Host {
         today: i64,
         progress: Progress<'_>,
     ) -> Result<Complaints, String> {
-        let (defs, _) = LoginDefs::read(&self.root).map_err(|error| with_causes(&error))?;
+        let (defs, _, wrong) = LoginDefs::read_what_can_be(&self.root);
         let locked = Locked::take(&self.root, Locked::WAIT).map_err(|error| with_causes(&error))?;
         let mut databases = locked.read().map_err(|error| with_causes(&error))?;
         let mut complaints = Complaints::new();
         let mut restored: Vec<(StepId, Shelf)> = Vec::new();
         for (done, step) in steps.iter().enumerate() {
-            match self.edit(&mut databases, step, &defs.aging, today) {
+            // Settings that cannot be read are about new accounts alone.
+            let made = match (step.action, &wrong) {
+                (Action::CreateAccount { .. }, Some(why)) => Err(why.clone()),
+                (_, _) => self.edit(&mut databases, step, &defs.aging, today),
+            };
+            match made {
                 Ok(None) => {}
                 Ok(Some(shelf)) => restored.push((step.id, shelf)),
                 Err(why) => {
@@ -203,12 +208,24 @@ impl Host {
         cut: u32,
     ) -> Result<(), String> {
         let said = |error: accounts::EditError| with_causes(&error);
-        let saved = databases.saved_login(user).map_err(said)?;
+        // Whoever's lines are broken leaves as others do, as far as it goes.
+        let whole = databases.check_login_lines(user);
+        let saved = match &whole {
+            Ok(()) => databases.saved_login(user).map_err(said)?,
+            Err(_) => databases
+                .apparent_login(user)
+                .ok_or("there is no such account")?,
+        };
         self.saved
             .shelf(uid, cut)
             .map_err(|error| with_causes(&error))?
             .keep_text(LOGIN, &saved.to_secret_text())
             .map_err(|error| with_causes(&error))?;
+        if whole.is_err() {
+            return databases
+                .shut_every_line(user, &self.settings.nologin)
+                .map_err(|error| format!("{}; every other line is shut", with_causes(&error)));
+        }
         databases
             .lock_login(user, &self.settings.nologin)
             .map(drop)
@@ -246,7 +263,7 @@ impl Host {
         progress: Progress<'_>,
     ) -> Result<Complaints, String> {
         let databases = Databases::read(&self.root).map_err(|error| with_causes(&error))?;
-        let (defs, useradd) = LoginDefs::read(&self.root).map_err(|error| with_causes(&error))?;
+        let (defs, useradd, wrong) = LoginDefs::read_what_can_be(&self.root);
         let mut complaints = Complaints::new();
         let mut created: Vec<(&Step<'_>, NewHome<'_>)> = Vec::new();
         let mut changed = Vec::new();
@@ -257,6 +274,9 @@ impl Host {
                     "the home was to be {home}, and the account has {}",
                     whose.home
                 )),
+                Action::CreateHome { .. } if wrong.is_some() => {
+                    Err(wrong.clone().unwrap_or_default())
+                }
                 Action::CreateHome { .. } => {
                     created.push((
                         step,
@@ -361,6 +381,7 @@ impl Host {
         progress: Progress<'_>,
     ) -> Result<Complaints, String> {
         let databases = Databases::read(&self.root).map_err(|error| with_causes(&error))?;
+        let claims = Claims::of(&databases);
         let bus = self.bus()?;
         let mut complaints = Complaints::new();
         for (done, step) in steps.iter().enumerate() {
@@ -371,10 +392,13 @@ impl Host {
                 if !self.live {
                     return Ok(());
                 }
+                let owner = Owner::new(&claims, whose.user, whose.uid);
+                // logind ends all that runs under a uid, whoever else has it.
                 let told = bus
                     .as_ref()
+                    .filter(|_| owner.has_uid_alone())
                     .map_or(Ok(()), |bus| bus.terminate_user(whose.uid));
-                sessions::end(&self.owner(&databases, &whose)).map_err(|why| match told {
+                sessions::end(&owner).map_err(|why| match told {
                     Ok(()) => why,
                     Err(also) => format!("{why}; {also}"),
                 })
@@ -383,14 +407,6 @@ impl Host {
             progress(done + 1, steps.len());
         }
         Ok(complaints)
-    }
-
-    fn owner(&self, databases: &Databases, whose: &Whose<'_>) -> Owner {
-        let subuid = databases.subuids().find(|(owner, _)| *owner == whose.user);
-        Owner {
-            uid: whose.uid,
-            subuid: subuid.map(|(_, range)| crate::observe::range(range)),
-        }
     }
 }
 
@@ -414,7 +430,7 @@ fn whose<'a>(databases: &'a Databases, step: &Step<'a>) -> Result<Whose<'a>, Str
     crate::check_name(step.action.user())?;
     expect(databases, step)?;
     let account = databases
-        .account(step.action.user())
+        .apparent_account(step.action.user())
         .ok_or("there is no such account")?;
     Ok(Whose {
         user: account.name,
@@ -436,7 +452,8 @@ fn expect(databases: &Databases, step: &Step<'_>) -> Result<Option<u32>, String>
             home: _,
         } => *uid,
     };
-    let found = databases.account(step.action.user()).map(|it| it.uid);
+    let found = databases.apparent_account(step.action.user());
+    let found = found.map(|it| it.uid);
     if found == Some(expected) {
         Ok(found)
     } else {

@@ -1,9 +1,11 @@
 //! Reads a host, part by part.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use muster_core::accounts::action::Trace;
 use muster_core::accounts::facts::IdRange;
+use muster_core::accounts::hindrances::Hindrances;
 use muster_core::accounts::observed::{
     Account, Accounts, AccountsOf, Defaults, Home, Kept, Observed, Password, Person, Question,
     Subject, Traces, Units,
@@ -17,7 +19,7 @@ use muster_core::reading::Reading;
 use crate::accounts::{self, Databases, LoginDefs, UseraddDefaults};
 use crate::dir::{Dir, with_causes};
 use crate::homes::Homes;
-use crate::sessions::{Owner, Processes};
+use crate::sessions::{Claims, Owner, Processes};
 use crate::traces::{self, Whose};
 use crate::units::{self, dbus::Bus};
 use crate::{Host, files, name_services, saved, sudoers};
@@ -29,34 +31,35 @@ impl Host {
         let parts = question.parts;
         let databases = (parts.accounts || parts.homes)
             .then(|| Databases::read(&self.root).map_err(|error| with_causes(&error)));
-        let defs = (parts.accounts || parts.homes)
-            .then(|| LoginDefs::read(&self.root).map_err(|error| with_causes(&error)));
+        let defs = (parts.accounts || parts.homes).then(|| LoginDefs::read_what_can_be(&self.root));
         let listed = accounts_asked_for(question, &databases);
         let not_asked = || Reading::Unknown(NOT_ASKED.to_owned());
-        let accounts = match (&databases, &defs) {
-            (Some(Ok(databases)), Some(Ok(defs))) if parts.accounts => self
+        let mut accounts = match (&databases, &defs) {
+            (Some(Ok(databases)), Some(defs)) if parts.accounts => self
                 .look_at_accounts(question, databases, &listed, defs)
                 .map_or_else(Reading::Unknown, Reading::Known),
-            (Some(Err(why)), _) | (_, Some(Err(why))) if parts.accounts => {
-                Reading::Unknown(why.clone())
-            }
+            (Some(Err(why)), _) if parts.accounts => Reading::Unknown(why.clone()),
             _ => not_asked(),
         };
+        let mut spared = BTreeMap::new();
         let people = match &databases {
             Some(databases) if parts.homes => {
                 let home_base = defs
                     .as_ref()
-                    .and_then(|it| it.as_ref().ok())
-                    .map_or("/home", |(_, useradd)| &useradd.home);
+                    .map_or("/home", |(_, useradd, _)| &useradd.home);
                 self.look_at_people(
                     question,
                     databases.as_ref().map_err(String::as_str),
                     listed,
                     home_base,
+                    &mut spared,
                 )
             }
             _ => BTreeMap::new(),
         };
+        if let Reading::Known(accounts) = &mut accounts {
+            accounts.hindrances.spared = spared;
+        }
         let (environments, aggregates) = if parts.files {
             let names = question
                 .people
@@ -136,7 +139,7 @@ impl Host {
         question: &Question<'_>,
         databases: &Databases,
         listed: &[accounts::Account<'_>],
-        (defs, useradd): &(LoginDefs, UseraddDefaults),
+        (defs, useradd, wrong): &(LoginDefs, UseraddDefaults, Option<String>),
     ) -> Result<Accounts, String> {
         let named: Vec<(&str, u32)> = databases
             .groups()
@@ -167,9 +170,28 @@ impl Host {
                 subgid: subgids.get(found.name).copied(),
                 renaming_from: renaming.get(found.name).cloned(),
             };
-            (found.name.to_owned(), Box::new(account))
+            (found.broken, (found.name.to_owned(), Box::new(account)))
         });
-        let mut by_name: BTreeMap<String, Box<Account>> = accounts.collect();
+        let mut by_name: BTreeMap<String, Box<Account>> = BTreeMap::new();
+        let mut lines: BTreeMap<String, String> = BTreeMap::new();
+        for (broken, (name, account)) in accounts {
+            if let Some(file) = broken {
+                lines.entry(name.clone()).or_insert_with(|| {
+                    format!("the line of {name} in {file} is malformed; correct it with vipw")
+                });
+            }
+            // Of several lines, the first one is the account to the C library.
+            match by_name.entry(name) {
+                Entry::Vacant(vacant) => drop(vacant.insert(account)),
+                Entry::Occupied(occupied) => {
+                    let (name, file) = (occupied.key(), accounts::File::Passwd);
+                    let why = format!(
+                        "{file} has more than one line for {name}; remove all but one with vipw"
+                    );
+                    lines.insert(name.clone(), why);
+                }
+            }
+        }
         for (member, joined) in databases.memberships() {
             if let Some(account) = by_name.get_mut(member) {
                 account.groups.extend(joined.into_iter().map(str::to_owned));
@@ -210,7 +232,18 @@ impl Host {
             defaults: defaults(databases, defs, useradd),
             shells,
             root: Sources::default(),
+            hindrances: Hindrances {
+                newcomers: wrong.clone(),
+                lines,
+                ..Hindrances::default()
+            },
         };
+        if question.accounts_of == AccountsOf::Everybody {
+            accounts.hindrances.uids = uids_of_other_lines(databases, &accounts.by_name);
+            let known: HashSet<u32> = accounts.groups.values().copied().collect();
+            let gids = databases.gids_in_use().iter().copied();
+            accounts.hindrances.gids = gids.filter(|gid| !known.contains(gid)).collect();
+        }
         accounts.root = self.look_at_root(databases, &accounts.by_name);
         for (new, old) in half_removed_names(question, databases, &accounts.by_name) {
             if let Some(account) = accounts.by_name.get_mut(&new) {
@@ -221,8 +254,13 @@ impl Host {
             let unknown = question.people.iter().filter(|(user, it)| {
                 it.ask_name_services && !accounts.by_name.contains_key(**user)
             });
-            accounts.foreign = name_services::ask_names(unknown.map(|(user, _)| *user))?;
-            accounts.foreign_uids = name_services::ask_uids(&accounts, question.new)?;
+            // One that does not answer keeps back whoever would get a name or an id, and nobody else (F23).
+            let asked = name_services::ask_names(unknown.map(|(user, _)| *user))
+                .and_then(|names| Ok((names, name_services::ask_uids(&accounts, question.new)?)));
+            match asked {
+                Ok((names, uids)) => (accounts.foreign, accounts.foreign_uids) = (names, uids),
+                Err(why) => accounts.hindrances.newcomers = Some(why),
+            }
         }
         Ok(accounts)
     }
@@ -266,15 +304,17 @@ impl Host {
         databases: Result<&Databases, &str>,
         listed: Vec<accounts::Account<'_>>,
         home_base: &str,
+        spared: &mut BTreeMap<String, String>,
     ) -> BTreeMap<String, Person> {
         let mut homes = Homes::new(&self.dir, &self.root);
         let mut processes: Option<Result<Processes, String>> = None;
-        // In the order of the names, as are the people: one walk finds everybody's. Of two lines the last one counts.
+        let mut claims: Option<Claims> = None;
+        // In the order of the names, as are the people: one walk finds everybody's. Of two lines the first one counts.
         let mut listed = listed;
         listed.sort_by(|a, b| a.name.cmp(b.name));
         let mut accounts = listed
             .chunk_by(|a, b| a.name == b.name)
-            .filter_map(|of_one_name| of_one_name.last())
+            .filter_map(|of_one_name| of_one_name.first())
             .peekable();
         let mut people = Vec::with_capacity(question.people.len());
         for (user, subject) in &question.people {
@@ -310,11 +350,14 @@ impl Host {
                         home,
                     };
                     let processes = processes.get_or_insert_with(|| self.processes());
-                    let subuid = databases
-                        .subuids()
-                        .find(|(owner, _)| owner == user)
-                        .map(|(_, it)| range(it));
-                    self.look_at_traces(&mut homes, &whose, processes, subuid, subject.cuts)
+                    let claims = claims.get_or_insert_with(|| Claims::of(databases));
+                    let owner = Owner::new(claims, user, account.uid);
+                    if let Ok(processes) = &*processes
+                        && let Some(what) = processes.spared(&owner)
+                    {
+                        spared.insert((*user).to_owned(), what);
+                    }
+                    self.look_at_traces(&mut homes, &whose, processes, &owner, subject.cuts)
                 }
                 // Whoever has no account has no uid that a process could run under.
                 None => {
@@ -365,7 +408,7 @@ impl Host {
         homes: &mut Homes<'_>,
         whose: &Whose<'_>,
         processes: &Result<Processes, String>,
-        subuid: Option<IdRange>,
+        owner: &Owner<'_>,
         cuts: u32,
     ) -> Traces {
         let dir: &Dir = &self.dir;
@@ -375,10 +418,7 @@ impl Host {
             keys: look(Trace::AuthorizedKeys),
             crontab: look(Trace::Crontab),
             processes: match processes {
-                Ok(processes) => Reading::Known(processes.count(&Owner {
-                    uid: whose.uid,
-                    subuid,
-                })),
+                Ok(processes) => Reading::Known(processes.count(owner)),
                 Err(why) => Reading::Unknown(why.clone()),
             },
             login_saved: match self.saved.holding(whose.uid, cuts, saved::LOGIN) {
@@ -422,13 +462,29 @@ fn accounts_asked_for<'a>(
     match question.accounts_of {
         AccountsOf::Everybody => {
             let mut accounts = Vec::with_capacity(databases.most_accounts());
-            accounts.extend(databases.accounts());
+            accounts.extend(databases.accounts_where(|_| true));
             accounts
         }
         AccountsOf::Asked => databases
             .accounts_where(|name| question.people.contains_key(name))
             .collect(),
     }
+}
+
+/// The uids of lines of passwd that are no account's of those told of: broken ones, and all but one of a name.
+fn uids_of_other_lines(
+    databases: &Databases,
+    by_name: &BTreeMap<String, Box<Account>>,
+) -> BTreeMap<u32, BTreeSet<String>> {
+    let told: HashSet<u32> = by_name.values().map(|it| it.uid).collect();
+    let mut found: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
+    for (name, uid) in databases.claimed_uids() {
+        if !told.contains(&uid) {
+            let line = format!("a line of {name} in {}", accounts::File::Passwd);
+            found.entry(uid).or_default().insert(line);
+        }
+    }
+    found
 }
 
 pub(crate) fn range(range: accounts::IdRange) -> IdRange {
@@ -463,7 +519,7 @@ fn unfinished_renames(databases: &Databases, groups: &[(&str, u32)]) -> HashMap<
     for names in [groups, ranges].into_iter().flat_map(sharing) {
         let (present, gone): (Vec<&str>, Vec<&str>) = names
             .into_iter()
-            .partition(|name| databases.account(name).is_some());
+            .partition(|name| databases.apparent_account(name).is_some());
         if let ([new], [old]) = (present.as_slice(), gone.as_slice()) {
             found.insert((*new).to_owned(), (*old).to_owned());
         }

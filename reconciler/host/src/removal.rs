@@ -132,10 +132,14 @@ impl Host {
         crate::check_name(it.user)?;
         self.check_place(it.home)?;
         let databases = Databases::read(&self.root).map_err(|error| with_causes(&error))?;
+        // An account with two lines is there, and not gone.
+        databases
+            .check_account_line(it.user)
+            .map_err(|error| with_causes(&error))?;
         let account = databases.account(it.user);
         if let Some(account) = &account {
             self.check_account(&databases, account, it)?;
-            self.end_everything(it)?;
+            self.end_everything(&databases, it)?;
         }
         point("removal: quiet");
         let quarantine = self.quarantine(it.home, it.uid, it.entry)?;

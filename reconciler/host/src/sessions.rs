@@ -1,38 +1,22 @@
 //! Processes: who runs some, and ending all of one person.
 
-use std::collections::HashMap;
+mod owner;
+
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use muster_core::accounts::facts::IdRange;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::AsFd as _;
+
+pub(crate) use owner::{Claims, Owner};
 
 /// How long processes have to end by themselves, and again after they were killed.
 const GRACE: Duration = Duration::from_secs(3);
 /// How often new processes are looked for: one that forks faster than it is killed does not hold up a cycle.
 const ROUNDS: usize = 20;
-
-/// Whose processes are meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Owner {
-    pub(crate) uid: u32,
-    /// Containers of that person run under these.
-    pub(crate) subuid: Option<IdRange>,
-}
-
-impl Owner {
-    fn owns(&self, uids: &[u32]) -> bool {
-        uids.iter().any(|uid| {
-            *uid == self.uid
-                || self
-                    .subuid
-                    .is_some_and(|range| range.first <= *uid && u64::from(*uid) < range.end())
-        })
-    }
-}
 
 /// The uids (real, effective, saved) of every process.
 #[derive(Debug)]
@@ -62,12 +46,31 @@ impl Processes {
     }
 
     /// How many processes belong to somebody.
-    pub(crate) fn count(&self, owner: &Owner) -> usize {
+    pub(crate) fn count(&self, owner: &Owner<'_>) -> usize {
         self.by_pid.values().filter(|uids| owner.owns(uids)).count()
     }
 
+    /// What runs under ids of somebody's and is not ended with them, since the id is somebody else's, too; `None` where there
+    /// is nothing of the kind.
+    pub(crate) fn spared(&self, owner: &Owner<'_>) -> Option<String> {
+        let mut by_uid: BTreeMap<u32, usize> = BTreeMap::new();
+        for uid in self.by_pid.values().filter_map(|uids| owner.spares(uids)) {
+            *by_uid.entry(uid).or_default() += 1;
+        }
+        let told: Vec<String> = by_uid
+            .into_iter()
+            .map(|(uid, count)| format!("{count} processes of uid {uid}, {}", owner.whose_is(uid)))
+            .collect();
+        (!told.is_empty()).then(|| {
+            format!(
+                "{} are not ended with theirs: look whose they are, and end by hand what is this person's",
+                told.join(", and ")
+            )
+        })
+    }
+
     /// Their numbers, in order.
-    pub(crate) fn of(&self, owner: &Owner) -> Vec<i32> {
+    pub(crate) fn of(&self, owner: &Owner<'_>) -> Vec<i32> {
         let mut pids: Vec<i32> = self
             .by_pid
             .iter()
@@ -97,11 +100,11 @@ fn uids_of(pid: i32) -> Option<Vec<u32>> {
 ///
 /// # Errors
 /// When the owner is root or this process's own user, or `/proc` cannot be read.
-pub(crate) fn end(owner: &Owner) -> Result<(), String> {
+pub(crate) fn end(owner: &Owner<'_>) -> Result<(), String> {
     end_within(owner, GRACE)
 }
 
-fn end_within(owner: &Owner, grace: Duration) -> Result<(), String> {
+fn end_within(owner: &Owner<'_>, grace: Duration) -> Result<(), String> {
     let own = nix::unistd::geteuid().as_raw();
     if owner.uid == 0 || owner.uid == own {
         return Err(format!(
@@ -132,7 +135,7 @@ fn end_within(owner: &Owner, grace: Duration) -> Result<(), String> {
     }
 }
 
-fn signal_all(pids: &[i32], owner: &Owner, signal: Signal) -> Vec<OwnedFd> {
+fn signal_all(pids: &[i32], owner: &Owner<'_>, signal: Signal) -> Vec<OwnedFd> {
     let own = std::process::id().cast_signed();
     let mut signalled = Vec::new();
     for pid in pids.iter().copied().filter(|pid| *pid > 1 && *pid != own) {
@@ -181,7 +184,7 @@ mod tests {
     fn root_is_never_ended_and_neither_are_we() {
         let own = nix::unistd::geteuid().as_raw();
         for uid in [0, own] {
-            assert!(end(&Owner { uid, subuid: None }).is_err());
+            assert!(end(&Owner::new(&Claims::default(), "root", uid)).is_err());
         }
     }
 
@@ -210,13 +213,9 @@ mod tests {
             let mut up = [0; 3];
             child.stdout.as_mut().unwrap().read_exact(&mut up).unwrap();
         }
-        let owner = Owner {
-            uid,
-            subuid: Some(IdRange {
-                first: uid + 1,
-                count: 1,
-            }),
-        };
+        let own_range = format!("amy:{}:1\n", uid + 1);
+        let claims = Claims::of_text(&[("amy", uid)], &own_range);
+        let owner = Owner::new(&claims, "amy", uid);
         assert!(Processes::read().unwrap().count(&owner) >= 2);
         end_within(&owner, Duration::from_millis(500)).unwrap();
         assert_eq!(Processes::read().unwrap().count(&owner), 0);

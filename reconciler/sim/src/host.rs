@@ -276,6 +276,7 @@ impl SimHost {
                 .cloned()
                 .collect(),
             root: self.observe_root(),
+            hindrances: Default::default(),
         }
     }
 

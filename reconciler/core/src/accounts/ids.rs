@@ -28,6 +28,8 @@ impl Ids {
         uids.extend(accounts.by_name.values().map(|it| &it.uid));
         gids.extend(accounts.groups.values());
         uids.extend(&accounts.foreign_uids);
+        uids.extend(accounts.hindrances.uids.keys());
+        gids.extend(&accounts.hindrances.gids);
         uids.extend(accounts.foreign.values());
         uids.extend(asked);
         let mut subuids = accounts.subuids.clone();

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::facts::IdRange;
+use super::hindrances::Hindrances;
 use super::observed::{Account, Accounts, Defaults, Observed, Person, Units};
 use super::policy::Aggregate;
 use super::root::Sources;
@@ -50,6 +51,8 @@ struct Wire {
     units: Reading<Units>,
     #[serde(default)]
     root: Option<OfRoot>,
+    #[serde(default)]
+    hindrances: Option<Hindrances>,
     #[serde(default)]
     facts: Option<RecordedFacts>,
 }
@@ -134,6 +137,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Read, serde_json::Error> {
         cluster_tiers,
         units,
         root,
+        hindrances,
         facts,
     } = serde_json::from_slice(bytes)?;
     let accounts = match databases {
@@ -156,6 +160,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Read, serde_json::Error> {
             defaults,
             shells,
             root: root.map(OfRoot::sources).unwrap_or_default(),
+            hindrances: hindrances.unwrap_or_default(),
         }),
     };
     let observed = Observed {
@@ -181,8 +186,8 @@ pub(crate) fn push_observed(out: &mut Vec<u8>, observed: &Observed) {
         units,
     } = observed;
     let none = BTreeMap::new();
-    let (databases, by_name, root) = match accounts {
-        Reading::Unknown(why) => (Reading::Unknown(why.clone()), &none, None),
+    let (databases, by_name, root, hindrances) = match accounts {
+        Reading::Unknown(why) => (Reading::Unknown(why.clone()), &none, None, None),
         Reading::Known(accounts) => {
             let Accounts {
                 by_name,
@@ -194,6 +199,7 @@ pub(crate) fn push_observed(out: &mut Vec<u8>, observed: &Observed) {
                 defaults,
                 shells,
                 root,
+                hindrances,
             } = accounts;
             let databases = Databases {
                 groups: groups.clone(),
@@ -204,7 +210,13 @@ pub(crate) fn push_observed(out: &mut Vec<u8>, observed: &Observed) {
                 defaults: defaults.clone(),
                 shells: shells.clone(),
             };
-            (Reading::Known(databases), by_name, OfRoot::of(root))
+            let hindrances = hindrances.are_worth_writing().then_some(hindrances);
+            (
+                Reading::Known(databases),
+                by_name,
+                OfRoot::of(root),
+                hindrances,
+            )
         }
     };
     out.extend_from_slice(b",\n\"databases\":");
@@ -224,6 +236,10 @@ pub(crate) fn push_observed(out: &mut Vec<u8>, observed: &Observed) {
     if let Some(root) = root {
         out.extend_from_slice(b",\n\"root\":");
         push(out, &root);
+    }
+    if let Some(hindrances) = hindrances {
+        out.extend_from_slice(b",\n\"hindrances\":");
+        push(out, hindrances);
     }
 }
 

@@ -4,6 +4,7 @@ pub mod action;
 pub mod blocked;
 pub mod desired;
 pub mod facts;
+pub mod hindrances;
 mod ids;
 pub(crate) mod inventory;
 pub mod limits;

@@ -74,6 +74,13 @@ pub enum Note {
         /// Which group.
         group: String,
     },
+    /// Processes that a cut leaves, since they are somebody else's, too (F21).
+    Spared {
+        /// Who was cut.
+        user: String,
+        /// Which processes, and whose they are.
+        what: String,
+    },
     /// An entry of an aggregate file that is nobody's of ours. It stays.
     ForeignEntry {
         /// Which file.
@@ -145,6 +152,7 @@ impl fmt::Display for Note {
                     "{user}: member of {group}, not from the roster; left as it is"
                 )
             }
+            Self::Spared { user, what } => write!(f, "{user}: {what}"),
             Self::ForeignEntry { file, key } => {
                 write!(
                     f,
@@ -180,6 +188,7 @@ impl Note {
             Self::NotMade { .. } => "not_made",
             Self::NothingToPark { .. } => "nothing_to_park",
             Self::NotFromRoster { .. } => "not_from_roster",
+            Self::Spared { .. } => "spared",
             Self::ForeignEntry { .. } => "foreign_entry",
         }
     }
@@ -202,6 +211,7 @@ impl Note {
             | Self::NotMade { .. }
             | Self::NothingToPark { .. }
             | Self::NotFromRoster { .. }
+            | Self::Spared { .. }
             | Self::ForeignEntry { .. } => false,
         }
     }
@@ -210,7 +220,10 @@ impl Note {
     pub fn needs_attention(&self) -> bool {
         matches!(
             self,
-            Self::Refused { .. } | Self::Unread { .. } | Self::EmptyRoster { .. }
+            Self::Refused { .. }
+                | Self::Unread { .. }
+                | Self::EmptyRoster { .. }
+                | Self::Spared { .. }
         )
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::facts::{HomeId, IdRange, KeptOf};
+use crate::accounts::hindrances::Hindrances;
 use crate::accounts::policy::Aggregate;
 use crate::accounts::root::Sources;
 
@@ -231,6 +232,8 @@ impl Observed {
                     defaults,
                     shells: _,
                     root,
+                    // A look at some does not see what is in the way of others.
+                    hindrances: _,
                 } = newer;
                 (known.groups, known.subuids, known.subgids) = (groups, subuids, subgids);
                 (known.defaults, known.root) = (defaults, root);
@@ -279,6 +282,8 @@ pub struct Accounts {
     pub shells: BTreeSet<String>,
     /// What bears on root beside all that.
     pub root: Sources,
+    /// What stands in the way beside all that.
+    pub hindrances: Hindrances,
 }
 
 /// One local account.

@@ -158,6 +158,11 @@ impl Databases {
             })
     }
 
+    /// Whether passwd has at most one line of that name, and one that can be read.
+    pub(crate) fn check_account_line(&self, name: &str) -> Result<(), EditError> {
+        self.check_readable(File::Passwd, name)
+    }
+
     fn check_readable(&self, file: File, name: &str) -> Result<(), EditError> {
         self.optional_line_of(file, name).map(drop)
     }

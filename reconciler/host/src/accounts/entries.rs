@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Databases;
 use super::fields::{self, EXPIRE, Group as GroupLine, Gshadow, Passwd, Shadow, is_nis};
+use super::{Databases, File};
 
 /// What a password field allows, without the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +63,8 @@ pub struct Account<'a> {
     pub password: PasswordField,
     /// The day from which nobody can log in, counted from 1970-01-01.
     pub expires: Option<i64>,
+    /// The file whose line of this account cannot be read in full, if one is: what it seems to say is told all the same.
+    pub broken: Option<File>,
 }
 
 /// A group, as group has it.
@@ -77,9 +79,10 @@ pub struct Group<'a> {
 }
 
 impl Databases {
-    /// The local accounts, in the order of passwd.
+    /// The local accounts whose line in passwd can be read, in the order of passwd.
     pub fn accounts(&self) -> impl Iterator<Item = Account<'_>> {
         self.accounts_where(|_| true)
+            .filter(|account| account.broken != Some(File::Passwd))
     }
 
     /// How many local accounts there can be at most: one for each line.
@@ -87,7 +90,8 @@ impl Databases {
         self.passwd.lines().size_hint().1.unwrap_or(0)
     }
 
-    /// Those of the local accounts whose name is `wanted`, in the order of passwd; the other lines are not taken apart.
+    /// Those of the local accounts whose name is `wanted`, in the order of passwd; the other lines are not taken apart. Lines that
+    /// cannot be read in full are among them, as far as they go.
     pub fn accounts_where<'a>(
         &'a self,
         wanted: impl Fn(&str) -> bool + 'a,
@@ -107,15 +111,18 @@ impl Databases {
                 if !std::str::from_utf8(name).is_ok_and(&wanted) {
                     return None;
                 }
-                let passwd = Passwd::parse(line)?;
+                let (passwd, broken) = match Passwd::parse(line) {
+                    Some(passwd) => (passwd, None),
+                    None => (Passwd::apparent(line)?, Some(File::Passwd)),
+                };
                 let line = match next {
                     Some((_, line)) => Some(line),
                     None => self
                         .shadow
-                        .entry(passwd.name)
+                        .named(passwd.name)
                         .map(|id| self.shadow.line(id)),
                 };
-                Some(self.joined(&passwd, line.and_then(Shadow::parse).as_ref()))
+                Some(self.joined(&passwd, line, broken))
             })
     }
 
@@ -123,17 +130,40 @@ impl Databases {
     #[must_use]
     pub fn account(&self, name: &str) -> Option<Account<'_>> {
         let passwd = Passwd::parse(self.passwd.line(self.passwd.entry(name)?))?;
-        let shadow = self
-            .shadow
-            .entry(name)
-            .and_then(|id| Shadow::parse(self.shadow.line(id)));
-        Some(self.joined(&passwd, shadow.as_ref()))
+        let shadow = self.shadow.named(name).map(|id| self.shadow.line(id));
+        Some(self.joined(&passwd, shadow, None))
     }
 
-    fn joined<'a>(&'a self, passwd: &Passwd<'a>, shadow: Option<&Shadow<'a>>) -> Account<'a> {
+    /// The account of that name as the C library finds it: by its first line, also when there are more, or none that can be
+    /// read in full.
+    #[must_use]
+    pub fn apparent_account(&self, name: &str) -> Option<Account<'_>> {
+        let line = self.passwd.line(self.passwd.named(name)?);
+        let (passwd, broken) = match Passwd::parse(line) {
+            Some(passwd) => (passwd, None),
+            None => (Passwd::apparent(line)?, Some(File::Passwd)),
+        };
+        let shadow = self.shadow.named(name).map(|id| self.shadow.line(id));
+        Some(self.joined(&passwd, shadow, broken))
+    }
+
+    fn joined<'a>(
+        &'a self,
+        passwd: &Passwd<'a>,
+        shadow_line: Option<&[u8]>,
+        broken: Option<File>,
+    ) -> Account<'a> {
+        let shadow = shadow_line.and_then(Shadow::parse);
+        // Of a line that cannot be read, the password field is where it is in every other.
+        let apparent = shadow_line.map(|line| {
+            let field = line.split(|byte| *byte == b':').nth(1).unwrap_or_default();
+            String::from_utf8_lossy(field)
+        });
+        let broken =
+            broken.or_else(|| (shadow.is_none() && apparent.is_some()).then_some(File::Shadow));
         // A field other than `x` counts although there is a shadow file: so the C library has it.
-        let password = match (passwd.password, shadow) {
-            ("x", Some(shadow)) => PasswordField::of(shadow.password),
+        let password = match (passwd.password, &apparent) {
+            ("x", Some(field)) => PasswordField::of(field),
             ("x", None) => PasswordField::Missing,
             (field, _) => PasswordField::of(field),
         };
@@ -146,6 +176,7 @@ impl Databases {
             shell: passwd.shell,
             password,
             expires: shadow.and_then(|shadow| shadow.days[EXPIRE]),
+            broken,
         }
     }
 

@@ -72,6 +72,57 @@ impl<'a> Passwd<'a> {
     }
 }
 
+impl<'a> Passwd<'a> {
+    /// What a line says that is no entry: too short, too long, with bytes that are no text. The C library makes an account even of
+    /// some of these, so none of them is nobody.
+    pub(super) fn apparent(line: &'a [u8]) -> Option<Self> {
+        let mut fields = line.splitn(7, |byte| *byte == b':');
+        let name = text(fields.next()?).filter(|it| !it.is_empty() && !it.starts_with('#'))?;
+        let mut field = || fields.next().unwrap_or_default();
+        Some(Self {
+            name,
+            password: text(field()).unwrap_or_default(),
+            uid: id(field())?,
+            gid: id(field()).unwrap_or_default(),
+            gecos: field(),
+            home: text(field()).unwrap_or_default(),
+            shell: text(field()).unwrap_or_default(),
+        })
+    }
+}
+
+/// A line of passwd or shadow with `!` in front of its password, if it has one, and its field `at` set to `value`; a line that is
+/// too short gets the `count` fields that such a line has. `None` for one that is too long, or has no id: which field is which
+/// cannot be told then.
+pub(super) fn shut(line: &[u8], count: usize, at: usize, value: &str) -> Option<Vec<u8>> {
+    let mut fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
+    if fields.len() > count || fields.len() < 2 {
+        return None;
+    }
+    fields.resize(count, b"");
+    fields[at] = value.as_bytes();
+    let locked = locked(fields[1]);
+    if let Some(locked) = &locked {
+        fields[1] = locked;
+    }
+    Some(fields.join(&b':'))
+}
+
+/// A line with `!` in front of its password, where it has one that is not locked.
+pub(super) fn locked_line(line: &[u8]) -> Vec<u8> {
+    let mut fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
+    let locked = fields.get(1).and_then(|field| locked(field));
+    if let (Some(locked), Some(field)) = (&locked, fields.get_mut(1)) {
+        *field = locked;
+    }
+    fields.join(&b':')
+}
+
+/// A password field that is to be locked; `x` says that it stands in shadow.
+fn locked(field: &[u8]) -> Option<Vec<u8>> {
+    (field != b"x" && !field.starts_with(b"!")).then(|| [b"!", field].concat())
+}
+
 impl<'a> Shadow<'a> {
     pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
         let fields = Fields::<9>::of(line)?;

@@ -117,6 +117,27 @@ impl LoginDefs {
         Ok((defs, useradd))
     }
 
+    /// Reads the settings as far as they can be read. What is wrong with them matters to whoever is to get an account, and
+    /// to nobody else (F25): it comes back beside the values that the shadow suite is built with.
+    #[must_use]
+    pub fn read_what_can_be(root: &Root) -> (Self, UseraddDefaults, Option<String>) {
+        match Self::read(root) {
+            Ok((defs, useradd)) => (defs, useradd, None),
+            Err(error) => {
+                let text = |path| match root.read(path) {
+                    Ok(bytes) => String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned(),
+                    Err(_) => String::new(),
+                };
+                let built_in = "BUG: no settings at all are always understood";
+                let defs = Self::parse(&text(LOGIN_DEFS))
+                    .unwrap_or_else(|_| Self::parse("").expect(built_in));
+                let useradd = UseraddDefaults::parse(&text(USERADD))
+                    .unwrap_or_else(|_| UseraddDefaults::parse("").expect(built_in));
+                (defs, useradd, Some(crate::dir::with_causes(&error)))
+            }
+        }
+    }
+
     /// Takes the text of `/etc/login.defs` apart. Of a key that stands there twice, the last one counts.
     ///
     /// # Errors
@@ -299,6 +320,11 @@ fn login_defs_entries(text: &str) -> Vec<Entry<'_>> {
         };
         let value = rest.trim_start_matches(|c| blank(c) || c == '"');
         let value = value.split('"').next().unwrap_or_default();
+        // The shadow suite would take no such value, and go on with its own: that is not what the line says.
+        let value = match value.split_once(" #").or_else(|| value.split_once("\t#")) {
+            Some((value, _)) => value.trim_end_matches(blank),
+            None => value,
+        };
         entries.push(Entry {
             line: at + 1,
             column: column(whole, value),
@@ -402,6 +428,30 @@ mod tests {
                 .unwrap();
         assert_eq!((&*useradd.home, &*useradd.skel), ("/srv", "/etc/skel"));
         assert_eq!((useradd.expire, useradd.inactive), (Some(20_779), None));
+    }
+
+    #[test]
+    fn a_comment_behind_a_value_is_no_part_of_it() {
+        let text = "UID_MIN 5000 # was 1000\nHOME_MODE\t0750\t# open\nUMASK 077   #x\n";
+        let defs = LoginDefs::parse(text).unwrap();
+        assert_eq!(
+            (*defs.uids.start(), defs.home_mode, defs.umask),
+            (5_000, 0o750, 0o077)
+        );
+        assert!(LoginDefs::parse("UID_MIN 5000#").is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_with_settings_comes_beside_what_they_say_otherwise() {
+        let scratch = tempfile::tempdir().unwrap();
+        let etc = scratch.path().join("etc");
+        std::fs::create_dir_all(etc.join("default")).unwrap();
+        std::fs::write(etc.join("login.defs"), "UID_MIN 5000\n").unwrap();
+        std::fs::write(etc.join("default/useradd"), "HOME=srv\n").unwrap();
+        let root = Root::open(scratch.path(), crate::root::Ownership::Recorded).unwrap();
+        let (defs, useradd, wrong) = LoginDefs::read_what_can_be(&root);
+        assert_eq!((*defs.uids.start(), &*useradd.home), (5_000, "/home"));
+        assert!(wrong.unwrap().contains("/etc/default/useradd:1:6"));
     }
 
     #[test]

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! Lines that no edit touches stay byte for byte: comments, blank lines, NIS entries, lines with too few or too many
-//! fields. What an edit touches is written as useradd, usermod, groupadd, groupmod, gpasswd, userdel and chage of
+//! fields, bytes that are not UTF-8. What an edit touches is written as useradd, usermod, groupadd, groupmod, gpasswd, userdel and chage of
 //! shadow 4.13 (Debian 12) would have left it, given the same ids; the tests compare with them. The differences:
 //!
 //! | the tools | here |
@@ -137,16 +137,6 @@ pub enum ReadError {
         /// The line, counted from 1.
         line: usize,
     },
-    /// A name, home or shell is not UTF-8, so nothing could address it.
-    #[error(
-        "{file}:{line}: only the comment field may hold bytes that are not UTF-8; correct the line with vipw or vigr"
-    )]
-    NotText {
-        /// The file.
-        file: File,
-        /// The line, counted from 1.
-        line: usize,
-    },
     /// A file has more lines than there are ids.
     #[error("{file} has more lines than there can be ids; restore it, for example from {file}-")]
     TooLong {
@@ -234,6 +224,17 @@ impl Databases {
     #[must_use]
     pub fn uids_in_use(&self) -> &BTreeSet<u32> {
         &self.ids().uids
+    }
+
+    /// Name and uid of every line of passwd that has a uid, also of one that cannot be read otherwise.
+    pub fn claimed_uids(&self) -> impl Iterator<Item = (&str, u32)> {
+        let lines = self.passwd.lines().map(|(_, line)| line);
+        lines.filter(|line| !is_nis(line)).filter_map(|line| {
+            let (uid, _) = fields::apparent_ids(line)?;
+            // A name that is not UTF-8 is somebody's all the same.
+            let name = std::str::from_utf8(fields::first(line)).unwrap_or("somebody");
+            Some((name, uid))
+        })
     }
 
     /// Every gid that group has or an account has as its primary one, and those that edits removed.

@@ -45,8 +45,10 @@ struct Index {
     lines: HashMap<u64, LineId, BuildHasherDefault<Hashed>>,
     /// Lines whose hash belongs to another name.
     collided: Vec<LineId>,
-    /// Names with more than one line; the shadow suite refuses to edit these, and so do we.
+    /// Names with more than one entry; the shadow suite refuses to edit these, and so do we.
     repeated: HashSet<Box<str>>,
+    /// Names with more than one line, be they entries or not.
+    several: HashSet<Box<str>>,
 }
 
 /// Passes on what is a hash already.
@@ -133,7 +135,6 @@ impl Table {
     pub(super) fn parse(file: File, bytes: Option<Vec<u8>>) -> Result<Self, ReadError> {
         let present = bytes.is_some();
         let text = bytes.unwrap_or_default();
-        let utf8 = std::str::from_utf8(&text).is_ok();
         let mut lines = Vec::with_capacity(memchr::memchr_iter(b'\n', &text).count() + 1);
         let mut nis = None;
         for range in fields::lines(&text) {
@@ -141,8 +142,6 @@ impl Table {
             let at = lines.len();
             if is_nis(line) {
                 nis.get_or_insert(at);
-            } else if !utf8 && is_unreadable(file, line) {
-                return Err(ReadError::NotText { file, line: at + 1 });
             }
             lines.push(Line {
                 text: Text::Read {
@@ -214,7 +213,20 @@ impl Table {
         }
     }
 
-    fn named(&self, name: &str) -> Option<LineId> {
+    /// Every line that begins with that name, entry or not, in the order of the file.
+    pub(super) fn all_named(&self, name: &str) -> Vec<LineId> {
+        if !self.index().several.contains(name) {
+            return self.named(name).into_iter().collect();
+        }
+        let lines = self.lines().filter(|(_, line)| !is_nis(line));
+        lines
+            .filter(|(_, line)| first(line) == name.as_bytes())
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    /// The line that counts for a name: its first entry, or where it has none, a line that cannot be read.
+    pub(super) fn named(&self, name: &str) -> Option<LineId> {
         let index = self.index();
         let is_it = |id: &LineId| {
             !self.lines[id.0 as usize].removed && first(self.line(*id)) == name.as_bytes()
@@ -401,6 +413,9 @@ impl Table {
                     index.collided.push(id);
                     continue;
                 }
+                index
+                    .several
+                    .extend(std::str::from_utf8(name).map(Into::into));
                 // Two lines of one name, which is rare: only now is it looked at whether both are entries.
                 match (
                     is_entry(self.file, self.line(other)),
@@ -465,13 +480,4 @@ pub(super) fn is_entry(file: File, line: &[u8]) -> bool {
         File::Gshadow => Gshadow::parse(line).is_some(),
         File::Subuid | File::Subgid => fields::subordinate(line).is_some(),
     }
-}
-
-/// Whether a line would be an entry, were it not for bytes outside a comment field that are no UTF-8.
-fn is_unreadable(file: File, line: &[u8]) -> bool {
-    if line.first() == Some(&b'#') || std::str::from_utf8(line).is_ok() {
-        return false;
-    }
-    let lossy = String::from_utf8_lossy(line);
-    is_entry(file, lossy.as_bytes()) && !is_entry(file, line)
 }

@@ -196,10 +196,6 @@ fn never_gives_what_a_batch_frees() {
 fn says_where_a_file_is_damaged() {
     let error = |passwd: &[u8]| read(passwd, SHADOW).unwrap_err().to_string();
     assert!(error(b"root:x:0:0:::\n\0\0\0").starts_with("/etc/passwd:2: there is a NUL byte"));
-    assert!(
-        error(b"# \xff\nr\xf6\xf6t:x:0:0:::\n")
-            .starts_with("/etc/passwd:2: only the comment field")
-    );
     let latin = read(b"root:x:0:0:R\xf6\xf6t::\n", SHADOW).unwrap();
     assert_eq!(latin.account("root").unwrap().gecos, "R\u{fffd}\u{fffd}t");
 }
@@ -241,5 +237,84 @@ fn shows_no_hash() {
     assert!(
         !shown.contains("hash") && !shown.contains("36, 121, 36"),
         "{shown}"
+    );
+}
+
+#[test]
+fn what_a_broken_line_seems_to_say_is_told_and_stops_nobody_else() {
+    let passwd = b"root:x:0:0:root:/root:/bin/bash\nshort:x:12:12::/home/short\nzo\xe9:x:13:13:::/bin/sh\n\
+        odd:x:14:14::/home/\xff:/bin/sh\nfew:x:15\nmany:x:16:16::/:/bin/sh:x\nno:x:id:1:::\nlate:x:17:17:::/bin/sh\n";
+    let shadow = "root:*:1::::::\nshort:$y$h:1:0:9:7:::\nlate:$y$h:1:0\n";
+    let databases = read(passwd, shadow).unwrap();
+    let strict: Vec<&str> = databases.accounts().map(|it| it.name).collect();
+    assert_eq!(strict, ["root", "late"]);
+    let all: Vec<_> = databases
+        .accounts_where(|_| true)
+        .map(|it| (it.name, it.uid, it.shell, it.password, it.broken))
+        .collect();
+    use PasswordField::{Hash, Locked, Missing};
+    let passwd = Some(File::Passwd);
+    assert_eq!(
+        all,
+        [
+            ("root", 0, "/bin/bash", Locked, None),
+            ("short", 12, "", Hash, passwd),
+            ("odd", 14, "/bin/sh", Missing, passwd),
+            ("few", 15, "", Missing, passwd),
+            ("many", 16, "/bin/sh:x", Missing, passwd),
+            ("late", 17, "/bin/sh", Hash, Some(File::Shadow)),
+        ]
+    );
+    let claimed: Vec<_> = databases.claimed_uids().collect();
+    assert!(claimed.contains(&("somebody", 13)) && claimed.contains(&("few", 15)));
+}
+
+#[test]
+fn every_line_of_a_name_is_shut_as_far_as_fields_can_be_told() {
+    let passwd = "root:x:0:0:root:/root:/bin/bash\namy:x:12:12::/home/amy:/bin/sh\namy:x:13:12::/home/amy:/bin/sh\n\
+        short:x:14:14::/home/short\nlate:$y$own:15:15:::/bin/sh\nmany:x:16:16::/:/bin/sh:x\n";
+    let shadow = "amy:$y$h:1:0:9:7:::\nshort:$y$h:1:0:9:7:::\namy:$y$i:1:0:9:7:::\nlate:$y$h:1:0\nmany:$y$h:1::::::\n";
+    let mut databases = read(passwd.as_bytes(), shadow).unwrap();
+    for name in ["amy", "short", "late", "many"] {
+        assert!(databases.check_login_lines(name).is_err(), "{name}");
+        assert!(databases.apparent_login(name).is_some(), "{name}");
+    }
+    assert_eq!(databases.check_login_lines("root"), Ok(()));
+    for name in ["amy", "short", "late"] {
+        databases
+            .shut_every_line(name, "/usr/sbin/nologin")
+            .unwrap();
+    }
+    let left = databases.shut_every_line("many", "/usr/sbin/nologin");
+    assert!(
+        matches!(left, Err(EditError::Malformed { line: 6, .. })),
+        "{left:?}"
+    );
+    let text = |table: &Table| {
+        let lines = table
+            .lines()
+            .map(|(_, line)| String::from_utf8_lossy(line).into_owned());
+        Vec::from_iter(lines)
+    };
+    assert_eq!(
+        text(&databases.passwd),
+        [
+            "root:x:0:0:root:/root:/bin/bash",
+            "amy:x:12:12::/home/amy:/usr/sbin/nologin",
+            "amy:x:13:12::/home/amy:/usr/sbin/nologin",
+            "short:x:14:14::/home/short:/usr/sbin/nologin",
+            "late:!$y$own:15:15:::/usr/sbin/nologin",
+            "many:x:16:16::/:/bin/sh:x",
+        ]
+    );
+    assert_eq!(
+        text(&databases.shadow),
+        [
+            "amy:!$y$h:1:0:9:7::1:",
+            "short:!$y$h:1:0:9:7::1:",
+            "amy:!$y$i:1:0:9:7::1:",
+            "late:!$y$h:1:0::::1:",
+            "many:!$y$h:1:::::1:",
+        ]
     );
 }

@@ -5,9 +5,9 @@ use muster_core::id::StepId;
 use muster_core::world::Complaints;
 
 use super::{Progress, misplaced, shown, unit_name};
-use crate::accounts::Locked;
+use crate::accounts::{Databases, Locked};
 use crate::dir::{Dir, with_causes};
-use crate::sessions::{Owner, Processes};
+use crate::sessions::{Claims, Owner, Processes};
 use crate::step::Step;
 use crate::traces::{CRONTABS, LINGER};
 use crate::{Host, units};
@@ -46,7 +46,9 @@ impl Host {
                 });
             };
         let total = 4 * left.len();
-        each(&mut left, &mut |from, _, uid| self.quiet(from, uid));
+        each(&mut left, &mut |from, user, uid| {
+            self.quiet(from, user, uid)
+        });
         progress(total / 4, total);
         for half in [Half::Begin, Half::Finish] {
             let locked =
@@ -85,7 +87,7 @@ impl Host {
     }
 
     /// Stops and disables the instances of a name, and refuses while something else runs under the uid.
-    fn quiet(&self, user: &str, uid: u32) -> Result<(), String> {
+    fn quiet(&self, user: &str, new: &str, uid: u32) -> Result<(), String> {
         let found = self.look_at_units()?;
         let mut changes = Vec::new();
         let names: Vec<String> = self
@@ -114,7 +116,13 @@ impl Host {
                 .collect::<Result<Vec<()>, String>>()?;
             let processes =
                 Processes::read().map_err(|error| format!("cannot read /proc: {error}"))?;
-            let count = processes.count(&Owner { uid, subuid: None });
+            // What runs under a uid that another account has, too, is not this person's to wait for.
+            let databases = Databases::read(&self.root).map_err(|error| with_causes(&error))?;
+            let claims = Claims::of(&databases);
+            // An interrupted rename may have switched passwd already.
+            let switched = databases.account(user).is_none();
+            let name = if switched { new } else { user };
+            let count = processes.count(&Owner::new(&claims, name, uid));
             if count > 0 {
                 return Err(format!(
                     "{count} processes of {user} run; an account is renamed when none does"

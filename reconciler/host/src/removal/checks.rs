@@ -13,7 +13,7 @@ use crate::archive::tree::{self, Cursor};
 use crate::dir::{Dir, split, with_causes};
 use crate::homes::Homes;
 use crate::root::Ownership;
-use crate::sessions::{self, Owner, Processes};
+use crate::sessions::{self, Claims, Owner, Processes};
 use crate::traces::{self, Whose};
 use crate::{Host, homes, mounts};
 
@@ -139,7 +139,11 @@ impl Host {
     }
 
     /// Ends what runs, and makes sure that nothing can begin to.
-    pub(super) fn end_everything(&self, it: &Removal<'_>) -> Result<(), String> {
+    pub(super) fn end_everything(
+        &self,
+        databases: &Databases,
+        it: &Removal<'_>,
+    ) -> Result<(), String> {
         let mut homes = Homes::new(&self.dir, &self.root);
         let whose = Whose {
             user: it.user,
@@ -164,10 +168,8 @@ impl Host {
         if !self.live {
             return Ok(());
         }
-        let owner = Owner {
-            uid: it.uid,
-            subuid: it.subuid,
-        };
+        let claims = Claims::of(databases);
+        let owner = Owner::new(&claims, it.user, it.uid);
         let asked = self.bus()?.map_or(Ok(()), |bus| bus.terminate_user(it.uid));
         let ended = sessions::end(&owner);
         let left = Processes::read().map_err(|error| format!("cannot read /proc: {error}"))?;
@@ -179,7 +181,7 @@ impl Host {
 }
 
 /// Refuses while processes of somebody are left, and names them.
-pub(super) fn quiet(processes: &Processes, owner: &Owner, user: &str) -> Result<(), String> {
+pub(super) fn quiet(processes: &Processes, owner: &Owner<'_>, user: &str) -> Result<(), String> {
     let left = processes.of(owner);
     if left.is_empty() {
         return Ok(());

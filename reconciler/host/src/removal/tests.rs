@@ -19,7 +19,7 @@ use super::quarantine::QUARANTINE;
 use super::*;
 use crate::HostSettings;
 use crate::homes::Homes;
-use crate::sessions::{Owner, Processes};
+use crate::sessions::{Claims, Owner, Processes};
 use crate::traces::Whose;
 
 const UID: u32 = 61_234;
@@ -505,13 +505,8 @@ fn processes_of_the_uid_and_its_subordinates_are_named() {
         .uid(uid + 5)
         .spawn()
         .unwrap();
-    let owner = Owner {
-        uid,
-        subuid: Some(IdRange {
-            first: uid + 1,
-            count: 10,
-        }),
-    };
+    let claims = Claims::of_text(&[("emo", uid)], &format!("emo:{}:10\n", uid + 1));
+    let owner = Owner::new(&claims, "emo", uid);
     let told = quiet(&Processes::read().unwrap(), &owner, "emo");
     child.kill().unwrap();
     child.wait().unwrap();

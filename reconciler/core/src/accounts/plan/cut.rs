@@ -77,6 +77,10 @@ impl<'a> Draft<'a, '_> {
             }
             return;
         };
+        // The cut goes as far as it can, and whoever corrects the line sees it through.
+        if let Some(why) = self.accounts.hindrances.lines.get(user) {
+            self.refuse(user, why.clone());
+        }
         if let Some(group) = self
             .input
             .policy
@@ -265,6 +269,12 @@ impl<'a> Draft<'a, '_> {
                     why: why.clone(),
                 });
             }
+        }
+        if let Some(what) = self.accounts.hindrances.spared.get(user) {
+            self.notes.push(Note::Spared {
+                user: user.to_owned(),
+                what: what.clone(),
+            });
         }
         if !later.is_empty() {
             self.notes.push(Note::LookedAtLater {

@@ -373,6 +373,9 @@ impl<'a> Draft<'a, '_> {
 
     /// Plans for somebody who was never here.
     fn welcome(&mut self, user: &str, wanted: &Wanted) {
+        if let Some(why) = self.accounts.hindrances.lines.get(user) {
+            return self.refuse(user, why.clone());
+        }
         if let Some(account) = self.by_name.get(user) {
             match wanted.adopt {
                 Some(uid) if uid == account.uid => self.adopt(user, wanted, account),
@@ -389,6 +392,10 @@ impl<'a> Draft<'a, '_> {
                     ),
                 ),
             }
+            return;
+        }
+        if let Some(why) = &self.accounts.hindrances.newcomers {
+            self.refuse(user, format!("nobody gets an account here now: {why}"));
             return;
         }
         if let Some(uid) = self.accounts.foreign.get(user) {
@@ -425,6 +432,16 @@ impl<'a> Draft<'a, '_> {
                 self.refuse(user, format!("the row asks for uid {uid}, which is or was {name}'s; ids are never given twice"));
                 return;
             }
+            if let Some(places) = self.accounts.hindrances.uids.get(&uid) {
+                let places = Vec::from_iter(places.iter().map(String::as_str)).join(" and ");
+                self.refuse(
+                    user,
+                    format!(
+                        "the row asks for uid {uid}, which {places} has; ids are never given twice"
+                    ),
+                );
+                return;
+            }
             let (first, last) = self.accounts.defaults.uids;
             if !(first..=last).contains(&uid) {
                 self.refuse(user, format!("the row asks for uid {uid}, outside UID_MIN {first} to UID_MAX {last} of login.defs"));
@@ -439,6 +456,11 @@ impl<'a> Draft<'a, '_> {
     }
 
     fn adopt(&mut self, user: &str, wanted: &Wanted, account: &Account) {
+        // Whether it is a person's account is told by the same settings.
+        if let Some(why) = &self.accounts.hindrances.newcomers {
+            self.refuse(user, format!("nobody's account is adopted here now: {why}"));
+            return;
+        }
         let (first, last) = self.accounts.defaults.uids;
         if !(first..=last).contains(&account.uid) {
             self.refuse(
@@ -675,6 +697,11 @@ impl<'a> Draft<'a, '_> {
             };
             self.push_home(user, person, from, &anchor, None);
             return;
+        }
+        // Nothing of theirs is changed by halves; what they have they keep.
+        if let Some(why) = self.accounts.hindrances.lines.get(user) {
+            self.refuse(user, why.clone());
+            return self.keep_entries_of(user, person);
         }
         if let Some(because) = wanted.disabled {
             if self.has_notice(user, because, person, &anchor) {

@@ -1,8 +1,9 @@
 //! Edits of how somebody signs in: shell, password lock and day of expiry.
 
 use super::{EditError, parsed};
-use crate::accounts::fields::{EXPIRE, Passwd, Shadow};
+use crate::accounts::fields::{self, EXPIRE, Passwd, Shadow};
 use crate::accounts::names::check_path;
+use crate::accounts::table::is_entry;
 use crate::accounts::{Databases, File, LineId, SavedLogin};
 
 impl Databases {
@@ -82,6 +83,72 @@ impl Databases {
             self.write_shadow(id, None, Some(Some(1)));
         }
         Ok(saved)
+    }
+
+    /// Whether [`Self::lock_login`] can shut an account: it has one line in passwd, at most one in shadow, and they can be read.
+    ///
+    /// # Errors
+    /// Says which line is in the way.
+    pub fn check_login_lines(&self, name: &str) -> Result<(), EditError> {
+        for (file, table) in [(File::Passwd, &self.passwd), (File::Shadow, &self.shadow)] {
+            self.check_readable(file, name)?;
+            if table.all_named(name).len() > 1 {
+                return Err(EditError::Repeated {
+                    file,
+                    name: name.to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// What [`Self::shut_every_line`] would change of the lines that count.
+    #[must_use]
+    pub fn apparent_login(&self, name: &str) -> Option<SavedLogin> {
+        let line = self.passwd.line(self.passwd.named(name)?);
+        let passwd = Passwd::parse(line).or_else(|| Passwd::apparent(line))?;
+        let shadow = self.shadow.named(name).map(|id| self.shadow.line(id));
+        let field = shadow.and_then(|line| line.split(|byte| *byte == b':').nth(1));
+        Some(SavedLogin {
+            passwd: passwd.password.to_owned(),
+            shadow: field.map(|field| String::from_utf8_lossy(field).into_owned()),
+            expires: shadow
+                .and_then(Shadow::parse)
+                .and_then(|line| line.days[EXPIRE]),
+            shell: passwd.shell.to_owned(),
+        })
+    }
+
+    /// Shuts an account some lines of which cannot be edited as others are: every line of that name in passwd and shadow, as far
+    /// as it can be told which field is which. A line that is too short becomes one that can be read.
+    ///
+    /// # Errors
+    /// When the shell is no absolute path. When one line stays open, all others having been shut.
+    pub fn shut_every_line(&mut self, name: &str, nologin: &str) -> Result<(), EditError> {
+        check_path("shell", nologin)?;
+        let mut left = None;
+        for (file, count, at, value) in [(File::Passwd, 7, 6, nologin), (File::Shadow, 9, 7, "1")] {
+            let table = match file {
+                File::Shadow => &mut self.shadow,
+                File::Passwd | File::Subuid | File::Subgid | File::Group | File::Gshadow => {
+                    &mut self.passwd
+                }
+            };
+            for id in table.all_named(name) {
+                let line = table.line(id);
+                let shut = fields::shut(line, count, at, value);
+                if shut.as_deref().is_none_or(|line| !is_entry(file, line)) {
+                    left = Some(EditError::Malformed {
+                        file,
+                        line: table.number(id).unwrap_or_default(),
+                        name: name.to_owned(),
+                    });
+                }
+                let text = shut.unwrap_or_else(|| fields::locked_line(table.line(id)));
+                table.replace(id, text);
+            }
+        }
+        left.map_or(Ok(()), Err)
     }
 
     /// Brings back what [`Self::lock_login`] changed: password field, day of expiry and shell, as they were.
