@@ -10,6 +10,7 @@ use muster::cycle::{self, CycleError, Inventory, Memory, Outside, Run, chain};
 use muster::daemon::loops::{Begin, ExecutorLoop};
 use muster::daemon::{Cycle, Event, Health, Knock, Pace, Pulse, Summary, Why, ears};
 use muster::state_dir::{Identity, Lock, Purpose, StateDir, StateError};
+use muster_core::clock::Reading;
 use muster_core::executor::Executor;
 use muster_core::gate::Intent;
 use muster_core::rooms::{Observed, Policy, Question};
@@ -113,11 +114,16 @@ impl Cycle for Process {
             .first
             .plus(60 * i64::try_from(turn).expect("a few turns"));
         let mut trust = self.sim.clone();
+        let reading = Reading {
+            wall: now,
+            boot: String::new(),
+            uptime: now.0,
+        };
         let run = Run {
             policy: &self.policy,
             now,
-            wall: now,
-            clock: &|| now,
+            matter: None,
+            clock: &|| reading.clone(),
             trust: &mut trust,
             inventory: Inventory::WithFacts,
             stop,

@@ -193,6 +193,7 @@ const STOREYS: [(&str, &[&str]); 4] = [
         "ground",
         &[
             "bytes",
+            "clock",
             "commit",
             "compat",
             "diagnostic",

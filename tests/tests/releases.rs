@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use muster::cycle::{self, Summary};
 use muster_core::accounts::action::{Action, Incarnation};
+use muster_core::clock::Moment;
 use muster_core::commit::CommitId;
 use muster_core::facts::Frozen;
 use muster_core::gate::Approvals;
@@ -219,7 +220,7 @@ impl World {
             observed: &preview.observed,
             plan: &preview.plan,
             approvals: &Approvals::none(),
-            wall: self.now,
+            moment: &Moment::certain(self.now),
         };
         let admission = admit(&release, &CommitStanding::Adopted, &standing);
         admission.err().map(|refusal| refusal.code)

@@ -357,6 +357,7 @@ impl Facts {
                 });
             }
             Entry::Resumed { .. } => self.suspended = None,
+            Entry::ClockAccepted { at, .. } => self.go_back_to(*at),
             Entry::Outcome { at, results } => {
                 let open = open.expect("invariant: an outcome closes a batch");
                 for (step, result) in open.steps.iter().zip(results) {
@@ -369,6 +370,38 @@ impl Facts {
                     .retain(|_, failure| failure.last.plus(604_800) > *at);
             }
         }
+    }
+
+    /// What was recorded after `at` counts as recorded then: what runs for a while after it begins to count anew.
+    fn go_back_to(&mut self, at: Time) {
+        let Self {
+            executor_id: _,
+            executor: _,
+            adopted: _,
+            attempted: _,
+            frozen: _,
+            suspended,
+            known,
+            removals,
+            failures,
+            needs_operator: _,
+            record,
+            record_more: _,
+            latest,
+            trust: _,
+            // What was signed says until when it holds.
+            claims,
+            resets: _,
+            refused: _,
+        } = self;
+        let back = |moment: &mut Time| *moment = (*moment).min(at);
+        *latest = at;
+        suspended.iter_mut().for_each(|it| back(&mut it.since));
+        removals.iter_mut().for_each(back);
+        failures.values_mut().for_each(|it| back(&mut it.last));
+        record.iter_mut().for_each(|it| back(&mut it.at));
+        claims.values_mut().for_each(|it| back(&mut it.at));
+        known.go_back_to(at);
     }
 
     fn progress(&mut self, nonce: Nonce, step: StepId, progress: Progress) {

@@ -125,6 +125,18 @@ pub enum Entry {
         /// Why, in their words.
         reason: String,
     },
+    /// A person at the console said that the clock is right, although records were written later: time goes on from here, and
+    /// what was recorded later counts as of now. Versions before this one do not know it, and stop where they find it.
+    ClockAccepted {
+        /// What the clock said: the only record that may be earlier than the one before it.
+        at: Time,
+        /// Who, as the console knew them.
+        who: String,
+        /// Why, in their words.
+        reason: String,
+        /// The latest moment that had been recorded.
+        latest: Time,
+    },
     /// A batch is about to run.
     Intended {
         /// When.
@@ -158,6 +170,7 @@ impl Entry {
             | Self::Refused { at, .. }
             | Self::Suspended { at, .. }
             | Self::Resumed { at, .. }
+            | Self::ClockAccepted { at, .. }
             | Self::Intended { at, .. }
             | Self::Outcome { at, .. } => *at,
         }
@@ -316,7 +329,8 @@ impl Replayed {
                 | Entry::Finished { .. }
                 | Entry::Refused { .. }
                 | Entry::Suspended { .. }
-                | Entry::Resumed { .. },
+                | Entry::Resumed { .. }
+                | Entry::ClockAccepted { .. },
                 _,
             ) => self.facts.apply(entry, None),
         }

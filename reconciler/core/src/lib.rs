@@ -21,6 +21,7 @@
 
 // Ground.
 pub mod bytes;
+pub mod clock;
 pub mod commit;
 pub mod compat;
 pub mod diagnostic;

@@ -392,6 +392,14 @@ impl Known {
         }
     }
 
+    /// What was recorded after `at` counts as recorded then.
+    pub(crate) fn go_back_to(&mut self, at: Time) {
+        match self {
+            Self::Accounts(known) => known.go_back_to(at),
+            Self::Guests(_) | Self::Nothing => {}
+        }
+    }
+
     /// A step of another room than the executor's is refused before it gets here (invariant 11).
     fn refuse(&self, action: &Action) {
         unreachable!(

@@ -60,6 +60,9 @@ pub fn text(summary: &Summary) -> String {
     if let Some(frozen) = &summary.frozen {
         put(format_args!("frozen     {frozen}"));
     }
+    if let Some(matter) = &summary.clock {
+        put(format_args!("clock      {matter}"));
+    }
     if let Some(suspended) = &summary.suspended {
         put(format_args!(
             "suspended  {}",
@@ -108,6 +111,9 @@ pub fn line(summary: &Summary) -> String {
     }
     if summary.frozen.is_some() {
         out.push_str(", frozen");
+    }
+    if let Some(matter) = &summary.clock {
+        write!(out, ", the clock is {}", matter.in_a_word()).expect("a String takes everything");
     }
     if summary.suspended.is_some() {
         out.push_str(", suspended");

@@ -47,7 +47,10 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
 ) -> Result<Summary, CycleError> {
     // A clock that was set back does not make the past happen again.
     run.now = run.now.max(memory.facts().latest);
-    let mut summary = Summary::default();
+    let mut summary = Summary {
+        clock: run.matter,
+        ..Summary::default()
+    };
 
     if memory.touched.is_none()
         && ledger::holds(

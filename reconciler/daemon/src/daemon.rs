@@ -11,6 +11,7 @@ mod pulse;
 mod systemd;
 pub mod trouble;
 mod watch;
+mod watchdog;
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use lookout::Lookout;
 pub use pulse::{Pulse, Pulsing};
 pub use systemd::{Silent, Supervisor, Systemd};
 pub use watch::{Tells, Unwatched, Watch, Watcher};
+use watchdog::{SignsOfLife, Watchdog};
 
 /// No failure makes the daemon wait longer than this, unless it looks even more seldom anyway.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
@@ -38,7 +40,8 @@ const QUIET: Duration = Duration::from_millis(50);
 /// … but nobody is kept waiting longer than this by somebody who never stops writing.
 const QUIET_AT_MOST: Duration = Duration::from_millis(500);
 
-/// A cycle that takes longer than this counts as stuck: the watchdog is not told any more that all is well.
+/// A cycle that neither ends nor asks whether it is to stop for longer than this counts as stuck: the watchdog is not told
+/// any more that all is well.
 const PATIENCE: Duration = Duration::from_secs(1_800);
 
 /// What runs in each turn.
@@ -47,7 +50,8 @@ pub trait Cycle: Send + 'static {
     /// towards yes. Where that cannot be seen from here, as with a remote origin, it is yes.
     fn has_moved(&mut self) -> bool;
 
-    /// Runs one cycle. `stop` is asked between batches: what has begun is brought to its end, nothing more is begun.
+    /// Runs one cycle. `stop` is asked between batches: what has begun is brought to its end, nothing more is begun. Asking is
+    /// a sign of life, too: whatever may take long asks as it gets on, whether it can stop there or not.
     fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> Summary;
 
     /// Directories in which something changes when a branch of a local origin moves; empty for a remote one.
@@ -189,9 +193,10 @@ async fn turns(
     let mut cycle = cycle;
     let mut why = Why::Started;
     let mut failures = 0_u32;
+    let mut watchdog = Watchdog::new(around.supervisor);
     loop {
         let began = Instant::now();
-        let (back, summary, told_to_stop) = turn(cycle, why, pace, around).await;
+        let (back, summary, told_to_stop) = turn(cycle, why, pace, &mut watchdog, around).await;
         cycle = back;
         let Summary {
             health,
@@ -217,7 +222,15 @@ async fn turns(
         // Without a thread to be had, the loop looks itself.
         let lookout = look.and_then(|look| Lookout::post(look, pace.poll).ok());
         let times = (began, due);
-        match wait(cycle.as_mut(), pace, failures, times, lookout, around).await {
+        let waited = wait(
+            cycle.as_mut(),
+            (pace, failures),
+            times,
+            lookout,
+            &mut watchdog,
+            around,
+        );
+        match waited.await {
             Some(next) => why = next,
             None => {
                 around.supervisor.stopping();
@@ -232,13 +245,20 @@ async fn turn(
     cycle: Box<dyn Cycle>,
     why: Why,
     pace: Pace,
+    watchdog: &mut Watchdog,
     around: &mut Surroundings<'_>,
 ) -> (Box<dyn Cycle>, Summary, bool) {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
+    let signs = SignsOfLife::begin();
+    let given = signs.clone();
     let mut cycle = cycle;
     let mut running = tokio::task::spawn_blocking(move || {
-        let summary = cycle.run(why, &|| flag.load(Ordering::Relaxed));
+        let is_told_to_stop = || {
+            given.give();
+            flag.load(Ordering::Relaxed)
+        };
+        let summary = cycle.run(why, &is_told_to_stop);
         (cycle, summary)
     });
     let began = Instant::now();
@@ -247,7 +267,7 @@ async fn turn(
     let mut knocked = false;
     let mut open = true;
     let (mut cycle, summary) = loop {
-        let ping = next_ping(around.supervisor);
+        watchdog.feed_while(&signs, around.supervisor);
         tokio::select! {
             done = &mut running => match done {
                 Ok(done) => break done,
@@ -264,11 +284,7 @@ async fn turn(
                 }
             },
             () = around.knock.heard() => knocked = true,
-            () = sleep_until(ping) => {
-                if began.elapsed() < PATIENCE {
-                    around.supervisor.watchdog();
-                }
-            }
+            () = sleep_until(watchdog.due()) => {}
         }
     };
     // Somebody asked, wrote or knocked in the middle of a cycle: whether it had seen what they meant is not known.
@@ -295,10 +311,10 @@ async fn turn(
 /// Waits until there is a reason for the next cycle; `None` when there will be none.
 async fn wait(
     cycle: &mut dyn Cycle,
-    pace: Pace,
-    failures: u32,
+    (pace, failures): (Pace, u32),
     (began, due): (Instant, Option<Instant>),
     lookout: Option<Lookout>,
+    watchdog: &mut Watchdog,
     around: &mut Surroundings<'_>,
 ) -> Option<Why> {
     let drift = began + pace.drift;
@@ -312,8 +328,8 @@ async fn wait(
             deadline = deadline.min(drift).min(due.unwrap_or(deadline));
         }
         deadline = deadline.min(knocked.unwrap_or(deadline));
-        let mut ping = next_ping(around.supervisor);
         let event = loop {
+            watchdog.feed(around.supervisor);
             tokio::select! {
                 biased;
                 event = around.events.recv() => break Some(event?),
@@ -323,12 +339,10 @@ async fn wait(
                     knocked = Some(soonest);
                     deadline = deadline.min(soonest);
                 }
-                () = around.alarm.until(deadline.min(ping)) => {
-                    if deadline <= ping {
+                () = around.alarm.until(deadline.min(watchdog.due())) => {
+                    if deadline <= Instant::now() {
                         break None;
                     }
-                    around.supervisor.watchdog();
-                    ping = next_ping(around.supervisor);
                 }
             }
         };
@@ -391,14 +405,6 @@ async fn settle(events: &mut mpsc::UnboundedReceiver<Event>) -> Settled {
             () = sleep_until((Instant::now() + QUIET).min(latest)) => return Settled::Quiet,
         }
     }
-}
-
-fn next_ping(supervisor: &dyn Supervisor) -> Instant {
-    // Far enough away to be never, where nobody wants to be told.
-    Instant::now()
-        + supervisor
-            .watchdog_every()
-            .unwrap_or(Duration::from_secs(86_400))
 }
 
 /// Good enough to keep many hosts from asking at the same moment; nothing secret comes of it.

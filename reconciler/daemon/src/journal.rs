@@ -24,6 +24,7 @@ use muster_core::commit::CommitId;
 use muster_core::facts::Facts;
 use muster_core::journal::{Authority, Entry, Open, OutOfOrder, Replayed};
 use muster_core::ledger::Through;
+use muster_core::time::Time;
 use muster_git::folder;
 
 pub use format::FORMAT;
@@ -440,6 +441,32 @@ pub fn latest_commit(dir: &Path) -> Result<Option<CommitId>, JournalError> {
         }
     }
     Ok(latest)
+}
+
+/// When each record of the journal in `dir` was written, in their order. Asks for no ledger.
+///
+/// # Errors
+/// [`JournalError`] when a record cannot be read.
+pub fn moments(dir: &Path) -> Result<Vec<Time>, JournalError> {
+    let mut moments = Vec::new();
+    let listed = list(dir)?;
+    let last_number = listed.last().map(|(number, _)| *number);
+    for (number, path) in listed {
+        let on_disk = OnDisk::read(&path)?;
+        let mut records = on_disk.records(on_disk.header()?);
+        while let Some(record) = records.next_record(Some(number) == last_number)? {
+            let entry: Entry = serde_json::from_slice(record.payload).map_err(|source| {
+                JournalError::NotUnderstood {
+                    path: path.clone(),
+                    offset: record.offset,
+                    sequence: record.chain.sequence,
+                    source,
+                }
+            })?;
+            moments.push(entry.at());
+        }
+    }
+    Ok(moments)
 }
 
 /// Whether there is a journal in `dir`.

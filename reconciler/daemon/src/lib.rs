@@ -6,6 +6,7 @@
 pub mod refused_tags;
 pub mod settings;
 
+pub mod clock;
 pub mod host_key;
 pub mod journal;
 pub mod state_dir;

@@ -168,7 +168,7 @@ impl Pusher {
 
     /// Begins to push what is new, unless that is going on, was not to be tried yet, or must not be.
     pub fn start(&mut self, frozen: Option<&Frozen>, now: Time) {
-        if self.is_refused(frozen) || self.running.is_some() || self.due > now {
+        if self.is_refused(frozen) || self.running.is_some() || self.is_due_later(now) {
             return;
         }
         let (setup, record, asked) = (self.setup.clone(), self.record.clone(), self.asked);
@@ -182,6 +182,12 @@ impl Pusher {
             // Nobody listens any more when the process ends.
             let _ = done.send(setup.push(record, asked));
         });
+    }
+
+    /// Whether the next try is not to be made yet. One that is due later than any can be was put off by a clock that was set
+    /// back since.
+    fn is_due_later(&self, now: Time) -> bool {
+        self.due > now && self.due <= now.plus(LONGEST_RETRY)
     }
 
     /// What came of a push, if one has ended.

@@ -9,6 +9,7 @@
 //! state.git       a copy of the state repository; can be made again at any time
 //! pushed.json     how far the ledger has arrived in the ledger repository, where there is one
 //! saved/          what a cut set aside
+//! clock.json      what is known of this machine's clock; can be lost
 //! trouble.json    why the daemon cannot keep this executor at all, while it keeps others
 //! requests/       what people at the console ask of a daemon at work; empty but for a moment
 //! archives/       archives of homes, unless the settings keep them elsewhere
@@ -97,6 +98,11 @@ impl StateDir {
     /// Why the daemon cannot keep this executor, while it cannot.
     pub fn trouble(&self) -> PathBuf {
         self.dir.join("trouble.json")
+    }
+
+    /// What is known of this machine's clock.
+    pub fn clock(&self) -> PathBuf {
+        self.dir.join("clock.json")
     }
 
     /// What signs the ledger's commits.

@@ -40,24 +40,27 @@ pub enum Decision {
     },
     /// It goes on.
     Resume,
+    /// The clock is right; whether that can be is looked at by whoever takes it in.
+    AcceptClock,
 }
 
 impl Request {
-    /// The record of it.
-    pub fn entry(&self, at: Time) -> Entry {
+    /// The record of it; `None` where that follows from more than the moment.
+    pub fn entry(&self, at: Time) -> Option<Entry> {
         let Self {
             who,
             reason,
             decision,
         } = self.clone();
         match decision {
-            Decision::Suspend { until } => Entry::Suspended {
+            Decision::Suspend { until } => Some(Entry::Suspended {
                 at,
                 who,
                 reason,
                 until,
-            },
-            Decision::Resume => Entry::Resumed { at, who, reason },
+            }),
+            Decision::Resume => Some(Entry::Resumed { at, who, reason }),
+            Decision::AcceptClock => None,
         }
     }
 }
@@ -169,12 +172,12 @@ mod tests {
         assert_eq!(found[0].1, suspend);
         assert_eq!(
             found[0].1.entry(Time(5)),
-            Entry::Suspended {
+            Some(Entry::Suspended {
                 at: Time(5),
                 who: "root".into(),
                 reason: "a disk is changed".into(),
                 until
-            }
+            })
         );
         assert!(state.requests().join("1.bad").exists());
         forget(&first);

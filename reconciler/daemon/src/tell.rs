@@ -266,6 +266,14 @@ pub(crate) fn decision(entry: &Entry) -> Option<String> {
         }
         .to_string(),
         Entry::Resumed { who, reason, .. } => format!("resumed by {who}: {reason}"),
+        Entry::ClockAccepted {
+            at,
+            who,
+            reason,
+            latest,
+        } => format!(
+            "{who} said that the clock is right, which is at {at}, though records went on to {latest}: {reason}"
+        ),
         Entry::Trusted { root, by, .. } => format!(
             "version {} of the trust root in force, by {}",
             root.version,

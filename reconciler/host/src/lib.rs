@@ -9,6 +9,7 @@ pub mod archive;
 pub mod root;
 pub mod run;
 pub mod survey;
+pub mod time_service;
 
 mod act;
 mod dir;

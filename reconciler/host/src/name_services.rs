@@ -54,9 +54,7 @@ pub(crate) fn ask_names<'a>(
             }
             Ok(None) => {}
             Err(errno) => {
-                return Err(format!(
-                    "the name services were asked for {name} and did not answer: {errno}"
-                ));
+                return Err(silent(name, errno));
             }
         }
     }
@@ -79,9 +77,7 @@ pub(crate) fn ask_uids(accounts: &Accounts, new: usize) -> Result<BTreeSet<u32>,
             }
             Ok(None) => free += 1,
             Err(errno) => {
-                return Err(format!(
-                    "the name services were asked for uid {uid} and did not answer: {errno}"
-                ));
+                return Err(silent(&uid.to_string(), errno));
             }
         }
         if free >= new + SLACK {
@@ -89,6 +85,15 @@ pub(crate) fn ask_uids(accounts: &Accounts, new: usize) -> Result<BTreeSet<u32>,
         }
     }
     Ok(foreign)
+}
+
+/// That nobody answers, and what to do.
+fn silent(asked: &str, errno: nix::errno::Errno) -> String {
+    format!(
+        "the name services were asked for {asked} and did not answer ({errno}): `getent passwd {asked}` asks the same. Start what \
+         `passwd:` in /etc/nsswitch.conf names beside the local files, or take it out there; no account is made before, since \
+         its name or its uid could be somebody's"
+    )
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ const RECORD: &str = ".muster-ownership";
 
 /// Something about a root directory that could not be opened, read or changed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {verb} {}", path.display())]
+#[error("cannot {verb} {}{}", path.display(), help(verb, source))]
 pub struct RootError {
     /// What was tried, as a verb: `open`, `rename`.
     pub verb: &'static str,
@@ -29,6 +29,21 @@ pub struct RootError {
     pub path: PathBuf,
     /// What the kernel said.
     pub source: io::Error,
+}
+
+/// What stands in the way and what to do, where what the kernel says does not tell (F27).
+fn help(verb: &str, source: &io::Error) -> &'static str {
+    match (verb, source.raw_os_error().map(Errno::from_raw)) {
+        // Within one directory, what cannot be linked or renamed across mounts is a mount itself.
+        ("link" | "replace" | "remove", Some(Errno::EBUSY | Errno::EXDEV)) => {
+            ", which is a mount point: a file that is mounted by itself can be neither replaced nor removed. Unmount it, or mount the \
+             directory that it is in"
+        }
+        (_, Some(Errno::ELOOP)) => {
+            ", which is a symbolic link or lies behind one, and none is followed here: put the file itself in its place"
+        }
+        _ => "",
+    }
 }
 
 /// What is done with a change of owner.
@@ -328,8 +343,13 @@ impl Directory<'_> {
     /// # Errors
     /// When the kernel refuses.
     pub fn rename(&self, from: &str, to: &str) -> Result<(), RootError> {
-        renameat(&self.directory, one(from)?, &self.directory, one(to)?)
-            .map_err(|errno| self.failed("rename", from, errno))
+        renameat(&self.directory, one(from)?, &self.directory, one(to)?).map_err(
+            |errno| match errno {
+                // It is the other one that is in the way.
+                Errno::EBUSY | Errno::EXDEV => self.failed("replace", to, errno),
+                _ => self.failed("rename", from, errno),
+            },
+        )
     }
 
     /// Makes `to` a second name of the file `from`.
@@ -344,7 +364,10 @@ impl Directory<'_> {
             one(to)?,
             AtFlags::empty(),
         )
-        .map_err(|errno| self.failed("link", to, errno))
+        .map_err(|errno| match errno {
+            Errno::EXDEV => self.failed("link", from, errno),
+            _ => self.failed("link", to, errno),
+        })
     }
 
     /// Removes `name`; nothing happens when there is none.
@@ -401,6 +424,24 @@ fn failed(verb: &'static str, path: &Path, errno: Errno) -> RootError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_in_the_way_is_said_and_what_to_do() {
+        let said = |verb, errno| failed(verb, Path::new("/etc/passwd"), errno).to_string();
+        for (verb, errno) in [
+            ("replace", Errno::EBUSY),
+            ("link", Errno::EXDEV),
+            ("remove", Errno::EBUSY),
+        ] {
+            let said = said(verb, errno);
+            assert!(
+                said.contains("/etc/passwd, which is a mount point"),
+                "{said}"
+            );
+        }
+        assert!(said("open", Errno::ELOOP).contains("symbolic link"));
+        assert_eq!(said("open", Errno::EACCES), "cannot open /etc/passwd");
+    }
 
     #[test]
     fn follows_no_symbolic_link() {

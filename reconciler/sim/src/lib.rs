@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use muster::cycle::{self, CycleError, Memory, Outside, Run, Summary};
+use muster_core::clock::{Clock, Moment, Reading, TimeService};
 use muster_core::commit::{CommitId, TagId};
 use muster_core::diagnostic::Diagnostics;
 use muster_core::facts::Facts;
@@ -90,8 +91,14 @@ pub struct Universe {
     pub origin_is_down: bool,
     /// Whether reports are taken.
     pub sink_is_down: bool,
-    /// How many seconds the machine's clock was set back.
+    /// How many seconds the machine's clock was set back; less than none where it was set ahead.
     pub set_back: i64,
+    /// How often it booted.
+    pub boots: u32,
+    /// Whether a time service says that the clock is right.
+    pub time_service: TimeService,
+    /// What is remembered of the clock.
+    pub clock: Clock,
     /// Whether what is committed to the ledger arrives wherever else it is to be.
     pub ledger_arrives: bool,
     /// How many records of the journal could be let go of.
@@ -128,6 +135,9 @@ impl Sim {
             origin_is_down: false,
             sink_is_down: false,
             set_back: 0,
+            boots: 0,
+            time_service: TimeService::Silent,
+            clock: Clock::default(),
             ledger_arrives: true,
             released: 0,
             acted: Vec::new(),
@@ -168,7 +178,9 @@ impl Sim {
         for entry in entries.skip(skip) {
             replayed.apply(entry).expect("a journal we wrote");
         }
-        Memory::new(replayed, universe.ledger.clone())
+        let mut memory = Memory::new(replayed, universe.ledger.clone());
+        memory.clock = universe.clock.clone();
+        memory
     }
 
     /// Starts a process, runs one cycle and ends the process.
@@ -212,18 +224,31 @@ impl Sim {
             sink: Some(self.clone()),
         };
         let mut trust = self.clone();
-        let wall = now.plus(-self.lock().set_back);
+        let reading = self.reading(now);
+        let service = self.lock().time_service;
+        let Moment { now, matter } = memory.hear(&reading, &mut || service);
+        self.with(|universe| universe.clock = memory.clock.clone());
         let run = Run {
             policy,
-            now: wall,
-            wall,
-            clock: &|| wall,
+            now,
+            matter,
+            clock: &|| reading.clone(),
             trust: &mut trust,
             inventory,
             stop: &|| false,
             progress: &mut |_, _, _| {},
         };
         cycle::cycle(memory, &mut outside, run)
+    }
+
+    /// What the machine's clocks say at a moment.
+    pub fn reading(&self, now: Time) -> Reading {
+        let universe = self.lock();
+        Reading {
+            wall: now.plus(-universe.set_back),
+            boot: format!("boot {}", universe.boots),
+            uptime: now.0,
+        }
     }
 
     /// What a process that starts now would know.

@@ -545,6 +545,13 @@ impl Known {
         }
     }
 
+    /// What was recorded after `at` counts as recorded then: a period of grace that a wrong clock began begins anew.
+    pub(crate) fn go_back_to(&mut self, at: Time) {
+        for person in self.people.values_mut() {
+            person.since = person.since.min(at);
+        }
+    }
+
     fn stand(&mut self, user: &str, stage: Stage, at: Time) {
         self.on(user, |person| {
             person.stage = stage;

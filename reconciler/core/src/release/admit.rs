@@ -16,6 +16,7 @@ use super::root::{Role, Root, Weight};
 use super::statement::{LONGEST_WINDOW, Line};
 use super::{Code, Nonce, Refusal, Signed, distinct_principals};
 use crate::bytes::hex;
+use crate::clock::Moment;
 use crate::facts::Facts;
 use crate::gate::{Approvals, Held, Reason, judge};
 use crate::id::StepId;
@@ -118,8 +119,8 @@ pub struct Standing<'a> {
     pub plan: &'a Plan,
     /// What other releases permit already.
     pub approvals: &'a Approvals,
-    /// The moment, by this host's clock, which may have been set back.
-    pub wall: Time,
+    /// The moment, as far as this host's clock can be believed.
+    pub moment: &'a Moment,
 }
 
 /// A release that may run here, before its nonce is taken.
@@ -195,7 +196,7 @@ fn check(
         ..
     } = *standing;
     let statement = &release.first().statement;
-    in_window(release, standing.wall, facts.latest)?;
+    in_window(release, standing.moment)?;
     if statement.repo != root.repo {
         return Err(Code::WrongRepo.because(format!(
             "it is for the state repository {}, and this host follows {}; propose it again from this repository",
@@ -247,7 +248,7 @@ fn check(
             principals: release.principals(),
             tags: release.tags(),
             reason: statement.reason.clone(),
-            at: standing.wall,
+            at: standing.moment.now,
             steps: ids.iter().map(|it| (*it, Progress::Waiting)).collect(),
             finished: false,
         },
@@ -262,16 +263,15 @@ fn check(
 ///
 /// # Errors
 /// `clock`, `not_yet_valid` or `expired`.
-pub fn in_window(release: &Release, wall: Time, latest: Time) -> Result<(), Refusal> {
+pub fn in_window(release: &Release, moment: &Moment) -> Result<(), Refusal> {
     let statement = &release.first().statement;
-    window((statement.not_before, statement.not_after), wall, latest)
+    window((statement.not_before, statement.not_after), moment)
 }
 
-fn window((not_before, not_after): (Time, Time), wall: Time, latest: Time) -> Result<(), Refusal> {
-    if wall < latest {
-        return Err(Code::Clock.because(format!(
-            "this host's clock says {wall}, and its journal has seen {latest}; set the clock right"
-        )));
+fn window((not_before, not_after): (Time, Time), moment: &Moment) -> Result<(), Refusal> {
+    let Moment { now, matter } = moment;
+    if let Some(matter) = matter {
+        return Err(Code::Clock.because(matter.in_refusal()));
     }
     let longest = not_before.plus(LONGEST_WINDOW);
     if not_after > longest {
@@ -279,14 +279,14 @@ fn window((not_before, not_after): (Time, Time), wall: Time, latest: Time) -> Re
             "it would hold until {not_after}, and none may hold for more than 72 hours; propose it again"
         )));
     }
-    if wall < not_before {
+    if *now < not_before {
         return Err(
-            Code::NotYetValid.because(format!("it holds from {not_before}, and it is {wall}"))
+            Code::NotYetValid.because(format!("it holds from {not_before}, and it is {now}"))
         );
     }
-    if wall > not_after {
+    if *now > not_after {
         return Err(Code::Expired.because(format!(
-            "it held until {not_after}, and it is {wall}; propose it again"
+            "it held until {not_after}, and it is {now}; propose it again"
         )));
     }
     Ok(())
@@ -345,11 +345,11 @@ fn within_limits(
         facts,
         observed,
         plan,
-        wall,
+        moment,
         ..
     } = *standing;
-    let bounds = plan.bounds(policy, observed, facts, wall);
-    let verdict = judge(plan, &bounds, facts, &supposed, wall);
+    let bounds = plan.bounds(policy, observed, facts, moment.now);
+    let verdict = judge(plan, &bounds, facts, &supposed, moment.now);
     let Some(held) = verdict.held.iter().find(|it| ids.contains(&it.step.id)) else {
         return Ok(());
     };
@@ -399,11 +399,11 @@ pub fn admit_reset(
     signed: &[&SignedReset],
     root: &Root,
     facts: &Facts,
-    wall: Time,
+    moment: &Moment,
 ) -> Result<(), Refusal> {
     let reset = &signed[0].reset;
     let checked = || {
-        window((reset.not_before, reset.not_after), wall, facts.latest)?;
+        window((reset.not_before, reset.not_after), moment)?;
         if reset.repo != root.repo {
             return Err(Code::WrongRepo.because(format!(
                 "it is for the state repository {}, and this host follows {}",

@@ -7,6 +7,7 @@ use muster_git::{Ancestry, Mirror, Proposals};
 use super::decide::Console;
 use super::here::TheOne;
 use super::{CommandError, Common, Output, init, now, output, who};
+use crate::clock;
 use crate::cycle::chain;
 use crate::exit;
 use crate::settings::Settings;
@@ -36,7 +37,8 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let mut console = Console::open(&here, "adopt")?;
     look_at(commit, &settings, &console.state, out)?;
     let facts = &console.opened.replayed.facts;
-    let (before, at) = (facts.adopted.clone(), now().max(facts.latest));
+    let at = clock::moment(&console.state, facts, now).now;
+    let before = facts.adopted.clone();
     let entry = Entry::Reset {
         at,
         commit: commit.clone(),

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 
+use muster_core::clock::Clock;
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::visible;
 use muster_core::rooms;
@@ -10,6 +11,7 @@ use muster_git::{About, Ancestry, Mirror, Origin, Proposals};
 
 use super::here::TheOne;
 use super::{CommandError, Common, Output, now};
+use crate::clock;
 use crate::exit;
 use crate::host_key;
 use crate::outside::{bytes_of, refused};
@@ -70,7 +72,9 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let lock = Lock::take(&state, Purpose::Other("init"))?;
     let identity = Identity::random(&here.executor).map_err(CommandError::Random)?;
     let key = host_key::read_or_make(&state, &lock).map_err(StateError::Key)?;
-    state.create(&lock, &identity, &adopt, now())?;
+    let reading = clock::read(now);
+    state.create(&lock, &identity, &adopt, reading.wall)?;
+    clock::remember(&state, &Clock::beginning(&reading));
     out.line(format_args!(
         "{} is executor {}, and begins with commit {adopt}.",
         here.executor, identity.id

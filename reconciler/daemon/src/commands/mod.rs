@@ -3,6 +3,7 @@
 mod adopt;
 mod archive;
 mod check;
+mod clock;
 mod decide;
 mod derive;
 mod error;
@@ -122,6 +123,8 @@ enum Command {
     Suspend(suspend::SuspendArgs),
     /// Ends a suspension.
     Resume(suspend::ResumeArgs),
+    /// Says, at the console, that this machine's clock is right.
+    Clock(clock::Args),
     /// Decides, at the console, which commit counts from here on.
     Adopt(adopt::Args),
     /// Proposes, signs, verifies and lists releases of what waits.
@@ -184,6 +187,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
         Command::Explain(args) => explain::run(&args, &common, &mut out),
         Command::Suspend(args) => suspend::suspend(&args, &common, &mut out),
         Command::Resume(args) => suspend::resume(&args, &common, &mut out),
+        Command::Clock(args) => clock::run(&args, &common, &mut out),
         Command::Release(args) => release::run(&args, &common, &mut out),
         Command::Restore(args) => restore::run(&args, &common, &mut out),
         Command::Trust(args) => trust::run(&args, &common, &mut out),

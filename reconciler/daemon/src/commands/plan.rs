@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use std::sync::Arc;
 
+use muster_core::clock::Moment;
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::{Diagnostics, visible};
 use muster_core::executor::{Executor, Kind};
@@ -33,6 +34,7 @@ pub use recorded::InventoryError;
 
 use super::here::{self, Those};
 use super::{CommandError, Common, Output, ledgers, now, output};
+use crate::clock;
 use crate::cycle::{CycleError, Preview, preview};
 use crate::executors::AssembleError;
 use crate::executors::host::{open_host, pinned_policy};
@@ -175,7 +177,7 @@ fn for_one(
         policy: pinned_policy(settings, &facts),
         policy_from: PolicyFrom::Settings,
         recorded: Recorded::Live,
-        now: now().max(facts.latest),
+        now: clock::moment(&state, &facts, now).now,
         facts,
     };
     let subject = find(
@@ -227,7 +229,8 @@ fn for_a_recorded_host(
         policy,
         policy_from,
         recorded: Recorded::At(world.at),
-        now: now().max(world.at),
+        // What another host's ledger says that it was there is no moment here.
+        now: now(),
         facts: world.facts.clone(),
     };
     let from = match policy_from {
@@ -253,6 +256,8 @@ fn for_a_recorded_host(
 
 /// What a cycle would plan now, and from what.
 pub(super) struct Now {
+    /// The moment that the executor goes by.
+    pub(super) moment: Moment,
     /// The commit that would be enforced.
     pub(super) head: CommitId,
     pub(super) facts: Facts,
@@ -309,9 +314,10 @@ pub(super) fn plan_now(
     };
     let mut world = world_of(here, settings, &state)?;
     let policy = pinned_policy(settings, &facts);
-    let now = now().max(facts.latest);
-    match preview(&facts, &mut world, &policy, now, &head, &files) {
+    let moment = clock::moment(&state, &facts, now);
+    match preview(&facts, &mut world, &policy, moment.now, &head, &files) {
         Ok(Preview { plan, observed, .. }) => Ok(Some(Now {
+            moment,
             head,
             facts,
             policy,

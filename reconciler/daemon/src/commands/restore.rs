@@ -7,7 +7,7 @@ use muster_core::people::Stage;
 use muster_core::rooms;
 
 use super::here::TheOne;
-use super::{CommandError, Common, Output, now, plan};
+use super::{CommandError, Common, Output, plan};
 use crate::exit;
 use crate::state_dir::{Lock, Purpose, poke};
 
@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     if !steps.clone().any(|it| is_way_back(&it.step.action)) {
         return not_planned(user, person, &ground, out);
     }
-    let moment = now().max(ground.facts.latest);
+    let moment = ground.moment.now;
     let bounds = ground
         .plan
         .bounds(&ground.policy, &ground.observed, &ground.facts, moment);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use clap::ValueEnum;
+use muster_core::clock::Moment;
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::visible;
 use muster_core::executor::Executor;
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::here::{self, Those};
 use super::{CommandError, Common, Output, now};
+use crate::clock;
 use crate::cycle::chain;
 use crate::daemon::trouble::{self, Trouble};
 use crate::exit;
@@ -90,7 +92,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
 /// How one executor stands.
 struct ExecutorStatus {
     facts: Facts,
-    now: Time,
+    moment: Moment,
     holder: Option<Holder>,
     in_doubt: usize,
     refused_tags: usize,
@@ -105,7 +107,7 @@ impl ExecutorStatus {
         let state = here.state();
         let replayed = state.look_now(&here.executor)?;
         let holder = Lock::holder(&state)?;
-        let now = now().max(replayed.facts.latest);
+        let moment = clock::moment(&state, &replayed.facts, now);
         let in_doubt = replayed.open.map_or(0, |open| open.steps.len());
         let refused_tags = RefusedTags::read(&state.refused_tags()).there;
         let key = match host_key::read(&state) {
@@ -120,7 +122,7 @@ impl ExecutorStatus {
         });
         Ok(Self {
             facts: replayed.facts,
-            now,
+            moment,
             holder,
             in_doubt,
             refused_tags,
@@ -133,7 +135,16 @@ impl ExecutorStatus {
     fn tell(&self, settings: &Settings, out: &mut Output) -> Result<(), CommandError> {
         let limits = &settings.policy.limits;
         let holder = self.holder.as_ref();
-        out.text(&text(&self.facts, limits, self.now, holder, self.in_doubt))?;
+        out.text(&text(
+            &self.facts,
+            limits,
+            self.moment.now,
+            holder,
+            self.in_doubt,
+        ))?;
+        if let Some(matter) = &self.moment.matter {
+            out.line(format_args!("clock     {matter}"))?;
+        }
         if let Some(Trouble { since, why }) = &self.trouble {
             out.line(format_args!("trouble   since {since}: {}", visible(why)))?;
         }
@@ -154,7 +165,12 @@ impl ExecutorStatus {
     fn json(&self, settings: &Settings) -> Value {
         let limits = &settings.policy.limits;
         let holder = self.holder.as_ref();
-        let mut all = as_json(&self.facts, limits, self.now, holder, self.in_doubt);
+        let mut all = as_json(&self.facts, limits, self.moment.now, holder, self.in_doubt);
+        all["clock"] = json!({
+            "now": self.moment.now.to_string(),
+            "matter": self.moment.matter.map(|it| it.word()),
+            "why": self.moment.matter.map(|it| it.to_string()),
+        });
         all["refused_tags"] = self.refused_tags.into();
         all["key"] = self.key.clone().ok().into();
         all["pushed"] = self.pushed.as_ref().map_or(Value::Null, |it| {

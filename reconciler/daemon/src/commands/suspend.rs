@@ -8,6 +8,7 @@ use muster_core::time::{Counted, Time};
 
 use super::here::TheOne;
 use super::{CommandError, Common, Output, decide, now, who};
+use crate::clock;
 use crate::exit;
 use crate::settings::ExecutorSettings;
 use crate::state_dir::{Holder, Identity, Lock, Purpose, StateDir, StateError, poke};
@@ -49,7 +50,13 @@ pub(super) fn suspend(
         until,
         here,
     } = args;
-    let now = now();
+    let settings = common.settings()?;
+    let ours = here.of(&settings)?;
+    // A length is counted from the moment that is gone by, whatever a clock says that is doubted.
+    let now = match ours.state().look_now(&ours.executor) {
+        Ok(looked) => clock::moment(&ours.state(), &looked.facts, now).now,
+        Err(_) => now(),
+    };
     let until = until
         .as_deref()
         .map(|text| Time::from_words(text, now, Counted::Ahead))
@@ -91,7 +98,10 @@ fn decide(
         reason: reason.to_owned(),
         decision,
     };
-    let entry = request.entry(now());
+    let at = clock::moment(&state, &state.look_now(&here.executor)?.facts, now).now;
+    let entry = request
+        .entry(at)
+        .expect("BUG: it follows from the moment alone");
     match Lock::take(&state, Purpose::Other("suspend")) {
         Ok(lock) => {
             let before = record(&here, &state, &identity, &lock, vec![entry.clone()])?;
@@ -157,11 +167,14 @@ fn ask(
         match Lock::take(state, Purpose::Other("suspend")) {
             Ok(lock) => {
                 let waiting = suspension::asked(state);
-                let entries = waiting.iter().map(|(_, it)| it.entry(now())).collect();
-                record(here, state, identity, &lock, entries)?;
-                waiting
+                let at = clock::moment(state, &state.look_now(&here.executor)?.facts, now).now;
+                // What is about the clock is for whoever runs next.
+                let taken = waiting
                     .iter()
-                    .for_each(|(path, _)| suspension::forget(path));
+                    .filter_map(|(path, it)| Some((path, it.entry(at)?)));
+                let (paths, entries): (Vec<_>, Vec<_>) = taken.unzip();
+                record(here, state, identity, &lock, entries)?;
+                paths.into_iter().for_each(|path| suspension::forget(path));
                 return Ok(true);
             }
             Err(StateError::Held { .. }) => {}

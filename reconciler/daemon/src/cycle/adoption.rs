@@ -18,7 +18,7 @@ pub(super) fn heads<S: Source, W, J, L, R>(
     run: &Run<'_>,
     summary: &mut Summary,
 ) -> Option<Heads> {
-    match outside.source.heads(&trust::horizon(memory, run.wall)) {
+    match outside.source.heads(&trust::horizon(memory, run.now)) {
         Ok(heads) => Some(heads),
         Err(error) => {
             summary.warnings.push(format!(

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use muster_core::clock::{Clock, Matter, Moment, Reading, TimeService};
 use muster_core::commit::{CommitId, TagId};
 use muster_core::diagnostic::Diagnostics;
 use muster_core::facts::{Attempted, Facts, Frozen, Suspended};
@@ -56,6 +57,8 @@ pub struct Memory {
     pub(super) pruned: bool,
     /// Tags that were looked at.
     pub(super) seen: TagCache,
+    /// What is known of this machine's clock.
+    pub clock: Clock,
 }
 
 impl Memory {
@@ -76,12 +79,19 @@ impl Memory {
             told: BTreeMap::new(),
             pruned: false,
             seen: TagCache::default(),
+            clock: Clock::default(),
         }
     }
 
     /// What is known.
     pub fn facts(&self) -> &Facts {
         &self.replayed.facts
+    }
+
+    /// The moment to go by, out of what the clocks say; `ask` asks the time service, where the clock is doubted.
+    pub fn hear(&mut self, reading: &Reading, ask: &mut dyn FnMut() -> TimeService) -> Moment {
+        let latest = self.replayed.facts.latest;
+        self.clock.hear(latest, reading, ask)
     }
 }
 
@@ -161,12 +171,12 @@ pub(super) fn world_error<E: std::error::Error + 'static>(
 pub struct Run<'a> {
     /// What the host's administrator decided.
     pub policy: &'a Policy,
-    /// The moment of this cycle, which never goes back.
+    /// The moment of this cycle, which never goes back: what was made of this machine's clocks, by [`Memory::hear`].
     pub now: Time,
-    /// The moment at its beginning by this host's clock, which can be set back.
-    pub wall: Time,
-    /// That clock: asked again before a step that a release permits.
-    pub clock: &'a dyn Fn() -> Time,
+    /// What is the matter with the clock.
+    pub matter: Option<Matter>,
+    /// The clocks: asked again before a step that a release permits.
+    pub clock: &'a dyn Fn() -> Reading,
     /// Whom this host trusts.
     pub trust: &'a mut dyn TrustStore,
     /// When the ledger is told what was read on the host and what waits.
@@ -175,6 +185,16 @@ pub struct Run<'a> {
     pub stop: &'a dyn Fn() -> bool,
     /// Told about long batches: phase word, steps done, steps in all.
     pub progress: &'a mut dyn FnMut(&str, usize, usize),
+}
+
+impl Run<'_> {
+    /// The moment, and whether it is doubted.
+    pub(super) fn moment(&self) -> Moment {
+        Moment {
+            now: self.now,
+            matter: self.matter,
+        }
+    }
 }
 
 /// When the ledger is told what was read on the host and what waits, beside the facts.
@@ -198,6 +218,8 @@ pub struct Summary {
     pub frozen: Option<Frozen>,
     /// Why nothing runs.
     pub suspended: Option<Suspended>,
+    /// What is the matter with this machine's clock.
+    pub clock: Option<Matter>,
     /// What was left open by a process that died, as the world showed it.
     pub recovered: Vec<(Arc<Step>, StepResult)>,
     /// What ran, and how it came out.

@@ -78,8 +78,8 @@ pub(super) fn record<J: Journal>(
                     .flat_map(|it| &it.steps)
                     .map(|it| &**it),
             ),
-            // Everybody's facts begin anew.
-            Entry::Genesis { .. } => memory.touched = None,
+            // Everybody's facts begin anew, or go back.
+            Entry::Genesis { .. } | Entry::ClockAccepted { .. } => memory.touched = None,
             Entry::Adopted { .. }
             | Entry::Attempted { .. }
             | Entry::Frozen { .. }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use muster_core::clock::TimeService;
 use muster_core::gate::{Approvals, Batch};
 use muster_core::id::StepId;
 use muster_core::journal::Entry;
@@ -64,6 +65,7 @@ pub(super) fn approve<S: Source, W, J: Journal, L, R: ReportSink>(
             Ok(Ancestry::Diverged) => CommitStanding::NotAdopted,
             Err(error) => CommitStanding::Unknown(chain(&error)),
         };
+        let moment = run.moment();
         let standing = Standing {
             root,
             policy: run.policy,
@@ -71,7 +73,7 @@ pub(super) fn approve<S: Source, W, J: Journal, L, R: ReportSink>(
             observed: evidence.observed,
             plan: evidence.plan,
             approvals: &approvals,
-            wall: run.wall,
+            moment: &moment,
         };
         match admit(release, &commit, &standing) {
             Ok(admission) => {
@@ -203,12 +205,15 @@ fn still_counts(
         // Only what is begun runs without its tag.
         return Ok(());
     };
-    let wall = (run.clock)();
-    in_window(release, wall, memory.facts().latest).map_err(|refusal| refusal.to_string())?;
+    // What came of asking the time service a moment ago is remembered with the clock.
+    let mut clock = memory.clock.clone();
+    let latest = memory.facts().latest;
+    let moment = clock.hear(latest, &(run.clock)(), &mut || TimeService::Silent);
+    in_window(release, &moment).map_err(|refusal| refusal.to_string())?;
     let root = run.trust.read()?;
     for (name, (_, raw)) in &memory.seen.raw {
         if release.signed().iter().any(|it| it.ref_name == *name) {
-            let signed = authenticate(name, raw.kind, &raw.bytes, root.as_deref(), wall);
+            let signed = authenticate(name, raw.kind, &raw.bytes, root.as_deref(), moment.now);
             drop(signed.map_err(|refusal| refusal.to_string())?);
         }
     }
@@ -226,7 +231,7 @@ pub(super) fn finish<S, W, J: Journal, L, R>(
     summary: &mut Summary,
 ) -> Result<(), CycleError> {
     let may_be_checked_later = |claim: &Claim| {
-        trusted.tags == Tags::Unknown && claim.is_waiting() && run.wall <= claim.not_after
+        trusted.tags == Tags::Unknown && claim.is_waiting() && run.now <= claim.not_after
     };
     let open: Vec<(Nonce, Option<String>)> = memory
         .facts()

@@ -177,7 +177,7 @@ fn rotate<S: Source, W, J: Journal, L, R: ReportSink>(
             .iter()
             .map(|(name, raw)| (name.as_str(), raw.bytes.as_slice()))
             .collect();
-        let rotation = match rotation::next(&root, &candidates, run.wall) {
+        let rotation = match rotation::next(&root, &candidates, run.now) {
             Ok(Some(rotation)) => rotation,
             Ok(None) => return Ok(root),
             Err(refused) => {
@@ -250,7 +250,7 @@ fn leave_freeze<S: Source, W, J: Journal, L, R>(
     }
     let mut resets: BTreeMap<[u8; 32], Vec<SignedReset>> = BTreeMap::new();
     for (name, raw) in read_all(outside, heads, RESETS) {
-        match reset::authenticate(&name, raw.kind, &raw.bytes, Some(root), run.wall) {
+        match reset::authenticate(&name, raw.kind, &raw.bytes, Some(root), run.now) {
             Ok(signed) => resets.entry(signed.digest).or_default().push(signed),
             Err(refusal) => {
                 tracing::warn!("A reset is refused: {}: {refusal}.", name.escape_debug())
@@ -260,7 +260,7 @@ fn leave_freeze<S: Source, W, J: Journal, L, R>(
     for signed in resets.values() {
         let signed: Vec<&SignedReset> = signed.iter().collect();
         let it = &signed[0].reset;
-        let admitted = admit_reset(&signed, root, memory.facts(), run.wall);
+        let admitted = admit_reset(&signed, root, memory.facts(), &run.moment());
         if let Err(refusal) = admitted {
             summary
                 .warnings
@@ -340,7 +340,7 @@ fn gather<S: Source, W, J, L, R>(
         .refused
         .retain(|name, (id, version)| *version == root.version && there(name) == Some(&*id));
     let mut signed: Vec<Signed> = Vec::new();
-    for (name, id) in in_turn(&heads.tags, &memory.seen, root, run.wall) {
+    for (name, id) in in_turn(&heads.tags, &memory.seen, root, run.now) {
         let refused = |memory: &mut Memory| {
             let how = (id.clone(), root.version);
             memory.seen.refused.insert(name.clone(), how);
@@ -356,7 +356,7 @@ fn gather<S: Source, W, J, L, R>(
                 }
             },
         };
-        match authenticate(name, raw.kind, &raw.bytes, Some(root), run.wall) {
+        match authenticate(name, raw.kind, &raw.bytes, Some(root), run.now) {
             Ok(it) => {
                 signed.push(it);
                 memory.seen.raw.insert(name.clone(), (id.clone(), raw));
@@ -394,7 +394,7 @@ fn in_turn<'h>(
     tags: &'h BTreeMap<String, TagId>,
     seen: &TagCache,
     root: &Root,
-    wall: Time,
+    now: Time,
 ) -> Vec<(&'h String, &'h TagId)> {
     let ours = release::key_suffixes(root);
     let names_ours = |name: &str| name.rsplit('-').next().is_some_and(|it| ours.contains(it));
@@ -407,7 +407,7 @@ fn in_turn<'h>(
     if new.len() > READS {
         new.sort_by_cached_key(|(name, _)| {
             let mut hasher = DefaultHasher::new();
-            (name, wall).hash(&mut hasher);
+            (name, now).hash(&mut hasher);
             (!names_ours(name), hasher.finish())
         });
         new.truncate(READS);
@@ -417,9 +417,9 @@ fn in_turn<'h>(
 }
 
 /// From which names on tags matter: a window is 72 hours at most, and an older root is never taken.
-pub(super) fn horizon(memory: &Memory, wall: Time) -> release::TagHorizon {
+pub(super) fn horizon(memory: &Memory, now: Time) -> release::TagHorizon {
     release::TagHorizon {
-        since: wall.plus(-release::statement::LONGEST_WINDOW),
+        since: now.plus(-release::statement::LONGEST_WINDOW),
         version: memory.facts().trust.as_ref().map_or(0, |it| it.version),
     }
 }

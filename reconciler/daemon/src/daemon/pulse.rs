@@ -12,14 +12,14 @@ pub struct Pulse(Arc<Mutex<Beat>>);
 
 #[derive(Debug, Default)]
 struct Beat {
-    /// Since when a cycle has been running, while one is.
+    /// When the cycle that runs began, or last asked whether it is to stop; `None` while none runs.
     since: Option<Instant>,
     /// How the last one went.
     last: Option<Health>,
 }
 
 impl Pulse {
-    /// Whether no cycle has been running for too long.
+    /// Whether no cycle has been running for too long without a sign of life.
     pub fn turns(&self, now: Instant) -> bool {
         let since = self.beat().since;
         since.is_none_or(|since| now.saturating_duration_since(since) < PATIENCE)
@@ -30,7 +30,8 @@ impl Pulse {
         self.beat().last == Some(Health::Well)
     }
 
-    /// The cycle is being put together; the time that this takes counts like a cycle's.
+    /// The cycle is being put together, begins, or gives a sign of life: its patience is counted from now on. Putting it
+    /// together counts like a cycle.
     pub fn begins(&self) {
         self.beat().since = Some(Instant::now());
     }
@@ -62,8 +63,12 @@ impl Cycle for Pulsing {
     }
 
     fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> Summary {
-        self.pulse.beat().since = Some(Instant::now());
-        let summary = self.cycle.run(why, stop);
+        self.pulse.begins();
+        let stop = || {
+            self.pulse.begins();
+            stop()
+        };
+        let summary = self.cycle.run(why, &stop);
         *self.pulse.beat() = Beat {
             since: None,
             last: Some(summary.health),

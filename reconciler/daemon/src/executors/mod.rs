@@ -10,6 +10,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use muster_core::clock::{Accepted, Clock, Matter, Moment};
 use muster_core::executor::Executor;
 use muster_core::facts::{Frozen, Suspended};
 use muster_core::fleet::alive::{self, Alive};
@@ -21,6 +22,7 @@ use muster_core::world::{Files, Journal as _, World};
 use muster_git::{Notes, Origin, Proposals, notes};
 use muster_host::HostError;
 
+use crate::clock;
 use crate::console;
 use crate::cycle::{self, CycleError, Memory, Outside, Run, chain};
 use crate::daemon::{Cycle, Health, Look, Summary, Tells, Why};
@@ -30,7 +32,7 @@ use crate::push::{News, Pusher};
 use crate::refused_tags::RefusedTags;
 use crate::settings::{self, Settings};
 use crate::state_dir::{Lock, StateDir};
-use crate::suspension;
+use crate::suspension::{self, Request};
 use crate::trust::TrustFile;
 use watched::{Stamped, share};
 
@@ -125,6 +127,10 @@ pub struct Worker<W> {
     warned: BTreeSet<String>,
     /// Tags that were refused before their signature was good, once they were read.
     refused_tags: Option<RefusedTags>,
+    /// What of the clock is written down.
+    remembered: Clock,
+    /// What is the matter with the clock, as it was said last.
+    matter: Option<Matter>,
 }
 
 impl<W: World> Worker<W> {
@@ -177,6 +183,9 @@ impl<W: World> Worker<W> {
         if let Some(pusher) = &pusher {
             ledger.has_arrived(pusher.arrived());
         }
+        let remembered = clock::remembered(&state);
+        let mut memory = Memory::new(replayed, files);
+        memory.clock = remembered.clone();
         Ok(Self {
             outside: Outside {
                 source,
@@ -187,7 +196,7 @@ impl<W: World> Worker<W> {
             },
             policy,
             trust: TrustFile::at(&settings.trust),
-            memory: Memory::new(replayed, files),
+            memory,
             state,
             watched,
             stamped: None,
@@ -200,6 +209,8 @@ impl<W: World> Worker<W> {
             misfit: None,
             warned: BTreeSet::new(),
             refused_tags: None,
+            remembered,
+            matter: None,
         })
     }
 
@@ -243,7 +254,11 @@ impl<W: World> Worker<W> {
     /// Takes in what somebody asked at the console since: first the journal, then the request goes.
     fn take_requests(&mut self, now: Time) -> Result<(), CycleError> {
         for (path, request) in suspension::asked(&self.state) {
-            let entry = request.entry(now.max(self.memory.facts().latest));
+            let Some(entry) = request.entry(now.max(self.memory.facts().latest)) else {
+                self.accept_clock(&request)?;
+                suspension::forget(&path);
+                continue;
+            };
             cycle::take_decision(&mut self.memory, &mut self.outside.journal, &entry)?;
             suspension::forget(&path);
             match &self.memory.facts().suspended {
@@ -252,6 +267,51 @@ impl<W: World> Worker<W> {
             }
         }
         Ok(())
+    }
+
+    /// Goes by the clock from here on, because somebody at the console said that it is right.
+    fn accept_clock(&mut self, request: &Request) -> Result<(), CycleError> {
+        let reading = clock::read(self.now);
+        let facts = &self.memory.replayed.facts;
+        let latest = facts.latest;
+        let look = || clock::jump_in_records(&self.state, facts, reading.wall);
+        let mut known = self.memory.clock.clone();
+        match known.accept(latest, &reading, clock::BUILT, look) {
+            Ok(Accepted { at }) => {
+                let entry = Entry::ClockAccepted {
+                    at,
+                    who: request.who.clone(),
+                    reason: request.reason.clone(),
+                    latest,
+                };
+                cycle::take_decision(&mut self.memory, &mut self.outside.journal, &entry)?;
+                self.memory.clock = known;
+                tracing::warn!("The clock is right, says {}: it is {at}.", request.who);
+            }
+            Err(why) => tracing::warn!("The clock is not taken as right: {why}."),
+        }
+        Ok(())
+    }
+
+    /// The moment to go by. What is the matter with the clock is said once.
+    fn hear_clock(&mut self) -> Moment {
+        let reading = clock::read(self.now);
+        let moment = self.memory.hear(&reading, &mut || clock::ask(reading.wall));
+        let before = self.matter.take();
+        match (&before, &moment.matter) {
+            (None, Some(matter)) => tracing::error!("The clock is doubted: {matter}."),
+            (Some(before), Some(matter)) if !before.is_like(matter) => {
+                tracing::error!("The clock is doubted: {matter}.");
+            }
+            (Some(_), None) => tracing::info!("The clock is believed: it is {}.", moment.now),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        self.matter = moment.matter;
+        if self.memory.clock.tells_more_than(&self.remembered) {
+            clock::remember(&self.state, &self.memory.clock);
+            self.remembered = self.memory.clock.clone();
+        }
+        moment
     }
 
     /// Keeps the list of tags that nobody who may signed; written only when it changes.
@@ -343,7 +403,11 @@ impl<W: World> Worker<W> {
     }
 
     fn give_sign_of_life(&mut self, now: Time, line: &str) {
-        if self.alive.is_some_and(|last| last.plus(ALIVE_EVERY) > now) {
+        // By a clock that was set back, the last one may be of later.
+        if self
+            .alive
+            .is_some_and(|last| last <= now && last.plus(ALIVE_EVERY) > now)
+        {
             return;
         }
         let alive = Alive {
@@ -395,10 +459,12 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
 
     fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> Summary {
         tracing::debug!(?why, "A cycle begins.");
-        let now = (self.now)();
+        // By this machine's clock, for those elsewhere who compare it with theirs.
+        let wall = (self.now)();
         self.stamped = Some(Stamped::take(&self.watched));
         self.ask_first();
-        self.hear_of_push(now);
+        self.hear_of_push(wall);
+        let now = self.hear_clock().now;
         if let Err(error) = self.take_requests(now).and_then(|()| self.take_misfit(now)) {
             let line = chain(&error);
             tracing::error!("{line}.");
@@ -408,6 +474,15 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
                 due_in: None,
             };
         }
+        let Moment { now, matter } = match &self.matter {
+            // Somebody may just have said that the clock is right.
+            Some(_) => self.hear_clock(),
+            None => Moment::certain(now),
+        };
+        // An act that gets on is alive, however long it takes.
+        let gets_on = || {
+            stop();
+        };
         // Who asks at the console while a cycle runs is heard between two batches.
         let state = self.state.clone();
         let stop = || stop() || suspension::is_asked(&state);
@@ -419,15 +494,18 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
             Run {
                 policy: &self.policy,
                 now,
-                wall: now,
-                clock: &self.now,
+                matter,
+                clock: &|| clock::read(self.now),
                 trust: &mut self.trust,
                 inventory: match console {
                     Console::Log => cycle::Inventory::Current,
                     Console::Person => cycle::Inventory::WithFacts,
                 },
                 stop: &stop,
-                progress: &mut |phase, done, all| bar.show(phase, done, all),
+                progress: &mut |phase, done, all| {
+                    gets_on();
+                    bar.show(phase, done, all);
+                },
             },
         );
         bar.clear();
@@ -436,13 +514,13 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
                 self.tell(&summary);
                 self.keep_refused_tags(&summary, now);
                 let line = console::line(&summary);
-                self.read = Some(now);
+                self.read = Some(wall);
                 match console {
                     Console::Log => {
-                        self.give_sign_of_life(now, &line);
-                        self.start_push(now);
+                        self.give_sign_of_life(wall, &line);
+                        self.start_push(wall);
                     }
-                    Console::Person => self.push_now(now),
+                    Console::Person => self.push_now(wall),
                 }
                 if !summary.is_quiet() {
                     self.outside.source.maintain();
@@ -472,8 +550,8 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
                         .for_each(|problem| tracing::error!("{problem}"));
                 }
                 if console == Console::Log {
-                    self.give_sign_of_life(now, &line);
-                    self.start_push(now);
+                    self.give_sign_of_life(wall, &line);
+                    self.start_push(wall);
                 }
                 let health = match error {
                     CycleError::World { .. } | CycleError::Repository { .. } => Health::Failed,
@@ -524,6 +602,8 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
 
 /// When something is due although nothing moves: a step to be tried again, or the next day, when somebody may expire.
 fn due_in(summary: &cycle::Summary, now: Time) -> Duration {
+    // A clock that is doubted is looked at again soon: a time service needs a moment after a start.
+    let clock = summary.clock.map(|_| now.0 + 60);
     let midnight = (now.days() + 1) * 86_400;
     let retry = summary.held.iter().filter_map(|held| match &held.reason {
         Reason::Retry { at, .. } | Reason::Until { at, .. } => Some(at.0),
@@ -541,6 +621,7 @@ fn due_in(summary: &cycle::Summary, now: Time) -> Duration {
         .any(|(_, result)| *result == StepResult::NotBegun)
         || summary.stopped;
     let next = retry
+        .chain(clock)
         .chain(failed.then_some(now.0 + 60))
         .chain(again.then_some(now.0))
         .min()

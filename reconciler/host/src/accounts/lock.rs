@@ -46,6 +46,18 @@ pub enum LockError {
         /// The process that holds it, if that can be told.
         pid: Option<i32>,
     },
+    /// A lock file that is older than this boot names a process that runs now, and cannot be the one that made it.
+    #[error(
+        "{} was left behind before this machine booted, and the process {pid} that it names is another one now; remove it, once no \
+         account tool runs",
+        path.display()
+    )]
+    LeftBehind {
+        /// The lock file.
+        path: PathBuf,
+        /// The process whose number it has.
+        pid: i32,
+    },
     /// A lock file names no process.
     #[error("{} is a lock file that names no process; remove it if no account tool is running", path.display())]
     Strange {
@@ -225,7 +237,7 @@ impl<'root> Held<'root> {
                 Err(error) => return Err(error.into()),
             }
             let path = || self.etc.path_of(&name);
-            let Some((text, _)) = self.etc.read(&name)? else {
+            let Some((text, stat)) = self.etc.read(&name)? else {
                 continue;
             };
             let Some(pid) = pid_in(&text) else {
@@ -235,6 +247,10 @@ impl<'root> Held<'root> {
             if kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
                 self.etc.remove(&name)?;
                 continue;
+            }
+            // It is not removed here: where the clock was wrong, it may be younger than it looks.
+            if boot().is_some_and(|boot| stat.st_mtime < boot) {
+                return Err(LockError::LeftBehind { path: path(), pid });
             }
             wait(deadline).map_err(|()| LockError::Busy {
                 path: path(),
@@ -271,6 +287,14 @@ fn wait(deadline: Instant) -> Result<(), ()> {
     }
     std::thread::sleep(POLL.min(left));
     Ok(())
+}
+
+/// When this machine booted, by its clock as it is now; a little earlier, so as not to accuse what was made right then.
+fn boot() -> Option<i64> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = i64::try_from(now.ok()?.as_secs()).ok()?;
+    let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec;
+    Some(now - uptime - 60)
 }
 
 /// The shadow suite ends the number with a NUL byte.
@@ -348,6 +372,30 @@ mod tests {
             Err(LockError::Busy { .. })
         ));
         assert_eq!(names(&scratch), [".pwd.lock", "group.lock"]);
+    }
+
+    #[test]
+    fn a_lock_from_before_the_boot_is_told_as_that_and_stays() {
+        let (scratch, root) = scratch();
+        let lock = scratch.path().join("etc/gshadow.lock");
+        std::fs::write(&lock, "1\0").unwrap();
+        let set = |age: u64| {
+            let at = std::time::SystemTime::now() - Duration::from_secs(age);
+            let file = std::fs::File::options().write(true).open(&lock).unwrap();
+            file.set_modified(at).unwrap();
+        };
+        let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec;
+        set(u64::try_from(uptime).unwrap() + 3_600);
+        // At once: it does not go away by waiting.
+        let error = Locked::take(&root, Locked::WAIT).unwrap_err().to_string();
+        assert!(
+            error.contains("left behind before this machine booted"),
+            "{error}"
+        );
+        assert!(lock.exists());
+        set(0);
+        let error = Locked::take(&root, Duration::ZERO).unwrap_err();
+        assert!(matches!(error, LockError::Busy { .. }), "{error}");
     }
 
     #[test]

@@ -25,6 +25,14 @@ const LOGIND: (&str, &str, &str) = (
     "org.freedesktop.login1.Manager",
 );
 
+const TIMEDATED: (&str, &str, &str) = (
+    "org.freedesktop.timedate1",
+    "/org/freedesktop/timedate1",
+    "org.freedesktop.timedate1",
+);
+const PROPERTIES_OF_TIMEDATED: (&str, &str, &str) =
+    (TIMEDATED.0, TIMEDATED.1, "org.freedesktop.DBus.Properties");
+
 /// A row of `ListUnitsByPatterns`.
 type Row = (
     String,
@@ -220,6 +228,19 @@ impl Bus {
             Err(why) if why.contains("NoSuchUser") => Ok(()),
             result => result,
         }
+    }
+
+    /// What systemd's `timedated` says of the clock, whichever time service keeps it: whether that is at work on it, and what
+    /// the clock says, in microseconds.
+    pub(crate) fn time_service(&self) -> Result<(bool, u64), String> {
+        let property = |name: &str| {
+            let asked = (TIMEDATED.2, name);
+            self.call::<_, zbus::OwnedVariant>(PROPERTIES_OF_TIMEDATED, "Get", &asked)
+        };
+        let unknown = |_| "timedated answered something unknown".to_owned();
+        let synchronised = property("NTPSynchronized")?.try_into().map_err(unknown)?;
+        let micros = property("TimeUSec")?.try_into().map_err(unknown)?;
+        Ok((synchronised, micros))
     }
 
     /// Tells logind whether the services of a user outlive the session.

@@ -7,7 +7,7 @@ use muster_core::accounts::action::UnitChange;
 use muster_core::accounts::observed::{Manager, Units};
 
 use crate::dir::{Dir, with_causes};
-use dbus::Bus;
+pub(crate) use dbus::Bus;
 
 /// The state of every instance of the templates that is enabled, active or failed.
 pub(crate) fn look(root: &Dir, bus: Option<&Bus>, templates: &[String]) -> Result<Units, String> {

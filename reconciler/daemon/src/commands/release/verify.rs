@@ -258,7 +258,7 @@ fn admitted(
         observed: &ground.observed,
         plan: &ground.plan,
         approvals: &approvals,
-        wall: now,
+        moment: &ground.moment,
     };
     // What was begun is brought to its end whatever is checked.
     let begun = ground.facts.claims.get(&release.nonce());

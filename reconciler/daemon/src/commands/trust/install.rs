@@ -9,6 +9,7 @@ use super::super::decide::Console;
 use super::super::here::TheOne;
 use super::super::{CommandError, Common, Output, now, output, who};
 use super::{check, read, shown};
+use crate::clock;
 use crate::cycle::trust_facts;
 use crate::exit;
 use crate::trust::TrustFile;
@@ -72,7 +73,8 @@ pub(super) fn run(
             ));
         }
     }
-    let (before, at) = (facts.trust.clone(), now().max(facts.latest));
+    let at = clock::moment(&console.state, facts, now).now;
+    let before = facts.trust.clone();
     // Until the record is there, a root that does not follow from the last one is not taken by any cycle.
     TrustFile::at(&settings.trust)
         .put(&root)
