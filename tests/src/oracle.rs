@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use muster_core::facts::Facts;
+use muster_core::gate::Held;
 use muster_core::id::StepId;
 use muster_core::journal::{Entry, StepResult};
+use muster_core::people::Stage;
 use muster_core::price::Class;
 use muster_core::release::Nonce;
 use muster_core::rooms::Policy;
@@ -66,9 +69,10 @@ pub fn released(universe: &Universe, policy: &Policy) -> Result<(), String> {
                     let far = match result {
                         StepResult::NotBegun => Far::Waiting,
                         StepResult::Unfinished(_) => Far::Begun,
-                        StepResult::Done | StepResult::Failed(_) | StepResult::NeedsOperator(_) => {
-                            Far::Over
-                        }
+                        StepResult::Done
+                        | StepResult::Failed(_)
+                        | StepResult::NeedsOperator(_)
+                        | StepResult::Overtaken(_) => Far::Over,
                     };
                     let steps = by.and_then(|nonce| claims.get_mut(&nonce));
                     if let Some(it) = steps.and_then(|steps| steps.get_mut(&step.id)) {
@@ -128,4 +132,135 @@ pub fn acted(universe: &Universe, policy: &Policy) -> Vec<String> {
         .filter(|it| price(it, policy).class != Class::Benign)
         .map(|it| it.words())
         .collect()
+}
+
+/// Whether a host that has come to rest is whole, whatever was interrupted before, and whatever people wanted then: no account is open
+/// that counts as cut or that nobody counts, no line stands under a name that has no account, no home is lost or half, and no id is
+/// two accounts'.
+///
+/// # Errors
+/// The first thing that is not so.
+pub fn whole(
+    universe: &Universe,
+    facts: &Facts,
+    names: &[&str],
+    held: &[Held],
+) -> Result<(), String> {
+    let host = &universe.host;
+    let people = &facts.known.accounts().people;
+    for name in names {
+        let account = host.accounts.get(*name);
+        let person = people.get(*name);
+        match (account, person) {
+            (Some(account), Some(person)) if account.uid == person.uid => {}
+            (Some(account), _) => {
+                return Err(format!("nobody counts the account {name}: {account:?}"));
+            }
+            (None, _) => {
+                let listed = |members: &BTreeSet<String>| members.contains(*name);
+                if host.lines.contains_key(*name)
+                    || host.groups.contains_key(*name)
+                    || host.groups.values().any(|(_, it)| listed(it))
+                    || host.half.values().any(listed)
+                {
+                    return Err(format!("lines of {name}, which has no account: {host:?}"));
+                }
+            }
+        }
+    }
+    for (name, person) in people {
+        let of_the_uid: Vec<_> = host
+            .accounts
+            .iter()
+            .filter(|(_, it)| it.uid == person.uid)
+            .collect();
+        if of_the_uid.len() > 1 {
+            return Err(format!("uid {} twice: {of_the_uid:?}", person.uid));
+        }
+        let is_open = of_the_uid.iter().any(|(_, it)| {
+            !(it.password.starts_with(['!', '*'])
+                && it.expires.is_some()
+                && it.shell.ends_with("nologin"))
+        });
+        // What a limit holds is told, and waits for a person.
+        let is_told = held
+            .iter()
+            .any(|it| it.step.resource() == name && it.reason.code() == "limit");
+        if person.stage == Stage::Cut && is_open && !is_told {
+            return Err(format!("{name} counts as cut: {of_the_uid:?}"));
+        }
+        let is_kept = host.homes.contains_key(&person.home)
+            || host
+                .quarantine
+                .values()
+                .any(|(home, _)| *home == person.home)
+            || host
+                .archives
+                .keys()
+                .any(|it| it.starts_with(&format!("{}.", person.uid)));
+        if person.home_made && !is_kept {
+            return Err(format!("the home of {name} is lost"));
+        }
+        let here = matches!(person.stage, Stage::Active | Stage::Parked);
+        let has_home = person.home_owed.is_some() || host.homes.contains_key(&person.home);
+        if here && person.home_made && !has_home {
+            return Err(format!("{name} is here, and has no home: {person:?}"));
+        }
+        if here && person.aside.login && !is_told {
+            return Err(format!("{name} is here, and the login was not put back"));
+        }
+    }
+    match host.damaged.first() {
+        Some(home) => Err(format!("half a home: {home}")),
+        None => Ok(()),
+    }
+}
+
+/// Whether journal and ledger tell whatever was done: `is_telling` says of which steps the world can tell it after the fact.
+///
+/// # Errors
+/// The first step of which they do not.
+pub fn told(universe: &Universe, is_telling: impl Fn(&Step) -> bool) -> Result<(), String> {
+    let mut open: &[Arc<Step>] = &[];
+    let mut steps: BTreeMap<String, &Step> = BTreeMap::new();
+    let mut told: BTreeSet<String> = BTreeSet::new();
+    for entry in &universe.journal {
+        match entry {
+            Entry::Intended { steps: all, .. } => {
+                steps.extend(all.iter().map(|it| (it.id.to_string(), &**it)));
+                open = all;
+            }
+            Entry::Outcome { results, .. } => {
+                for (step, result) in open.iter().zip(results) {
+                    let (id, done) = (
+                        step.id.to_string(),
+                        match result {
+                            StepResult::NotBegun => continue,
+                            StepResult::Done | StepResult::Overtaken(_) => true,
+                            StepResult::Failed(_)
+                            | StepResult::Unfinished(_)
+                            | StepResult::NeedsOperator(_) => false,
+                        },
+                    );
+                    let words = format!("{id} ");
+                    let mut lines = universe.ledger_log.iter().flat_map(|it| it.lines());
+                    if done && !lines.any(|it| it.starts_with(&words) && it.contains("(done")) {
+                        return Err(format!("the ledger does not tell: {}", step.words()));
+                    }
+                    told.insert(id);
+                }
+            }
+            _ => {}
+        }
+    }
+    for id in &universe.carried_out {
+        let step = steps.get(id).ok_or_else(|| format!("no intent of {id}"))?;
+        if !told.contains(id) && is_telling(step) {
+            return Err(format!(
+                "done, and the journal does not tell: {}",
+                step.words()
+            ));
+        }
+    }
+    Ok(())
 }

@@ -421,6 +421,7 @@ fn word(result: &StepResult) -> String {
         StepResult::Failed(reason) => format!("failed ({reason})"),
         StepResult::Unfinished(reason) => format!("begun ({reason})"),
         StepResult::NeedsOperator(reason) => format!("needs operator ({reason})"),
+        StepResult::Overtaken(how) => format!("done, and changed since ({how})"),
     }
 }
 

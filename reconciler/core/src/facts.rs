@@ -414,18 +414,22 @@ impl Facts {
     fn apply_result(&mut self, step: &Arc<Step>, result: &StepResult, at: Time, by: Option<Nonce>) {
         if let Some(nonce) = by {
             let progress = match result {
-                StepResult::Done => Progress::Done,
+                StepResult::Done | StepResult::Overtaken(_) => Progress::Done,
                 StepResult::NotBegun => Progress::Waiting,
                 StepResult::Unfinished(_) => Progress::Begun,
                 StepResult::Failed(_) | StepResult::NeedsOperator(_) => Progress::Failed,
             };
             self.progress(nonce, step.id, progress);
         }
-        if *result != StepResult::Done {
-            self.known.not_done(&step.action);
+        match result {
+            StepResult::Done | StepResult::Overtaken(_) => {}
+            StepResult::Failed(_)
+            | StepResult::NotBegun
+            | StepResult::Unfinished(_)
+            | StepResult::NeedsOperator(_) => self.known.not_done(&step.action),
         }
         match result {
-            StepResult::Done => {
+            StepResult::Done | StepResult::Overtaken(_) => {
                 self.failures.remove(&step.id);
                 self.needs_operator.remove(&step.id);
                 self.apply_done(step, at, by);

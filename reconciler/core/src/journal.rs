@@ -219,6 +219,8 @@ pub enum StepResult {
     Unfinished(String),
     /// Something of it has happened that the ordinary path does not finish.
     NeedsOperator(String),
+    /// It was done, and somebody has changed what it did since: how that is now. For the audit trail it is done.
+    Overtaken(String),
 }
 
 /// Facts, and the batch that has an intent and no outcome yet, if there is one.
@@ -228,6 +230,17 @@ pub struct Replayed {
     pub facts: Facts,
     /// The one batch in doubt.
     pub open: Option<Open>,
+    /// What the ledger does not tell yet.
+    pub untold: Untold,
+}
+
+/// What was written to the journal since the last commit of the ledger: its next message tells it, whatever happened in between.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Untold {
+    /// How steps came out, in the order of time.
+    pub results: Vec<(Arc<Step>, StepResult)>,
+    /// The entries that are not about steps.
+    pub others: Vec<Entry>,
 }
 
 /// A batch that has an intent and no outcome yet.
@@ -279,8 +292,18 @@ impl Replayed {
             } => Ok(Self {
                 facts: Facts::genesis(executor_id, Executor::from_pin(name), adopt.clone(), *at),
                 open: None,
+                untold: Untold::default(),
             }),
             _ => Err(OutOfOrder::Genesis),
+        }
+    }
+
+    /// Goes on from what the ledger holds.
+    pub fn from_ledger(facts: Facts) -> Self {
+        Self {
+            facts,
+            open: None,
+            untold: Untold::default(),
         }
     }
 
@@ -317,6 +340,10 @@ impl Replayed {
                     });
                 }
                 self.facts.apply(entry, Some(open));
+                let steps = open.steps.iter().cloned();
+                self.untold
+                    .results
+                    .extend(steps.zip(results.iter().cloned()));
                 self.open = None;
             }
             (
@@ -332,7 +359,10 @@ impl Replayed {
                 | Entry::Resumed { .. }
                 | Entry::ClockAccepted { .. },
                 _,
-            ) => self.facts.apply(entry, None),
+            ) => {
+                self.facts.apply(entry, None);
+                self.untold.others.push(entry.clone());
+            }
         }
         Ok(())
     }

@@ -444,6 +444,7 @@ mod tests {
             ports: Ports::new(),
             given: BTreeSet::new(),
             aside: SetAside::default(),
+            renaming: BTreeSet::new(),
             formerly: BTreeSet::new(),
             joining: BTreeSet::new(),
             archive: None,

@@ -29,6 +29,8 @@ pub enum State {
     Reached,
     /// It is not.
     NotReached,
+    /// It is neither as it was before the step nor as the step wanted it: somebody has changed it since, or wrote it at the same time.
+    Changed(String),
     /// A part of it is, and the same step brings it to its end.
     Halfway(String),
     /// It is in a state that running the step again does not bring to its end: a person has to look.

@@ -22,6 +22,7 @@ pub fn settle(
             Some(reason) => StepResult::Failed(reason.to_owned()),
             None => StepResult::NotBegun,
         },
+        State::Changed(how) => StepResult::Overtaken(how),
         State::Halfway(how_far) => StepResult::Unfinished(match complaint {
             Some(reason) => format!("{reason}; {how_far}"),
             None => format!("interrupted: {how_far}"),

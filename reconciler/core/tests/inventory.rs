@@ -77,6 +77,7 @@ fn observed(processes: usize) -> Observed {
             shells: BTreeSet::from(["/bin/bash".into()]),
             root: Sources::default(),
             hindrances: Hindrances::default(),
+            remains: BTreeSet::new(),
         }),
         people: BTreeMap::from([
             (

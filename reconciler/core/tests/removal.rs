@@ -229,6 +229,7 @@ impl World {
     fn kept(&mut self, quarantined: bool, archive: Option<&str>) {
         self.emo().kept = Some(Box::new(Kept {
             quarantined: Reading::Known(quarantined.then(home)),
+            purging: None,
             archive: Reading::Known(archive.map(|sha256| ArchiveSeen {
                 sha256: sha256.into(),
                 bytes: 9,

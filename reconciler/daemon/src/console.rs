@@ -131,6 +131,7 @@ pub fn word(result: &StepResult) -> String {
         StepResult::NotBegun => "not begun".to_owned(),
         StepResult::Failed(reason) => reason.clone(),
         StepResult::Unfinished(reason) => format!("begun, and goes on: {reason}"),
+        StepResult::Overtaken(how) => format!("done, and changed since: {how}"),
         StepResult::NeedsOperator(reason) => format!("needs an operator: {reason}"),
     }
 }

@@ -29,7 +29,7 @@ use muster_git::folder;
 
 pub use format::FORMAT;
 use format::{Chain, Header};
-use segment::{Appended, OnDisk, Segment, Tail};
+use segment::{Appended, OnDisk, Room, Segment, Tail, is_full};
 
 /// A segment that has grown beyond this many bytes is followed by a new one.
 pub const SEGMENT_BYTES: u64 = 8 << 20;
@@ -43,6 +43,8 @@ pub const ENTRY_LIMIT: usize = 256 << 20;
 
 /// Room kept on disk beyond the end of the last segment, so that what was begun can be recorded to its end on a full disk.
 const RESERVE: u64 = 256 << 10;
+/// What of it there has to be on a full disk.
+const LEAST_RESERVE: u64 = 16 << 10;
 
 /// Room kept for the result of one step.
 const RESERVE_PER_STEP: u64 = 512;
@@ -332,6 +334,14 @@ impl Journal {
         Ok(())
     }
 
+    /// A segment may be longer than it should: on a full disk the one that there is has its room.
+    fn begin_segment_if_there_is_room(&mut self) -> Result<(), JournalError> {
+        match self.begin_segment() {
+            Err(JournalError::Io { source, .. }) if is_full(&source) => Ok(()),
+            begun => begun,
+        }
+    }
+
     fn append_entry(&mut self, entry: &Entry) -> Result<(), JournalError> {
         if self.poisoned {
             return Err(JournalError::Poisoned);
@@ -342,14 +352,21 @@ impl Journal {
         }
         // An outcome never waits for a new segment: room for it was kept in this one.
         if self.last.len() >= self.segment_bytes && !matches!(entry, Entry::Outcome { .. }) {
-            self.begin_segment()?;
+            self.begin_segment_if_there_is_room()?;
         }
-        let reserve = match entry {
-            Entry::Intended { steps, .. } => RESERVE + RESERVE_PER_STEP * steps.len() as u64,
-            Entry::Outcome { .. } => 0,
-            _ => RESERVE,
+        let room = |steps: usize| {
+            let steps = RESERVE_PER_STEP * steps as u64;
+            Room {
+                usual: RESERVE + steps,
+                least: LEAST_RESERVE + steps,
+            }
         };
-        match self.last.append(&payload, reserve) {
+        let room = match entry {
+            Entry::Intended { steps, .. } => Some(room(steps.len())),
+            Entry::Outcome { .. } => None,
+            _ => Some(room(0)),
+        };
+        match self.last.append(&payload, room) {
             Appended::Durable => {}
             Appended::Undone(error) => return Err(error),
             Appended::Unknown(error) => {
@@ -380,7 +397,7 @@ impl muster_core::world::Journal for Journal {
     fn release(&mut self, through: &Through) -> Result<(), JournalError> {
         let is_contained = self.open_in.is_none() && self.last.end().through() == *through;
         if is_contained && self.last.len() > CONTAINED_BYTES {
-            self.begin_segment()?;
+            self.begin_segment_if_there_is_room()?;
         }
         self.truncate_through(through).map(drop)
     }
@@ -495,7 +512,7 @@ fn read_all(dir: &Path, ledger: &mut Option<(Facts, Through)>) -> Result<Read, J
         Some((facts, through)) => (Some(facts), through),
         None => (None, Through::default()),
     };
-    let mut replayed = facts.map(|facts| Replayed { facts, open: None });
+    let mut replayed = facts.map(Replayed::from_ledger);
     let mut segments: Vec<(u64, u64)> = Vec::new();
     let mut end: Option<Chain> = None;
     let mut open_in = None;

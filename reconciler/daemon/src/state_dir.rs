@@ -365,7 +365,7 @@ impl StateDir {
                 id: identity.id.clone(),
             })?;
             facts.frozen = Some(Frozen::Lost);
-            Replayed { facts, open: None }
+            Replayed::from_ledger(facts)
         };
         self.same_executor(&identity, "journal", Some(&replayed.facts))?;
         pin_name(&mut replayed.facts, &executor.pinned());
@@ -451,7 +451,7 @@ impl StateDir {
             why: Frozen::Lost,
         };
         let journal = Journal::create(&path, &through, &first).map_err(StateError::Journal)?;
-        let mut replayed = Replayed { facts, open: None };
+        let mut replayed = Replayed::from_ledger(facts);
         replayed
             .apply(&first)
             .expect("BUG: a freeze can stand anywhere");
@@ -530,7 +530,7 @@ impl Misfit {
             });
         let why = why.clone();
         let entries: Vec<Entry> = adopted.chain([Entry::Frozen { at, why }]).collect();
-        let mut replayed = Replayed { facts, open: None };
+        let mut replayed = Replayed::from_ledger(facts);
         for entry in &entries {
             replayed
                 .apply(entry)

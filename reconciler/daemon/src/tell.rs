@@ -42,7 +42,7 @@ pub(crate) fn outcome<S, W, J, L, R: ReportSink>(
     let failed = summary
         .ran
         .iter()
-        .filter(|(_, result)| *result != StepResult::Done);
+        .filter(|(_, result)| !matches!(result, StepResult::Done | StepResult::Overtaken(_)));
     results.extend(failed.cloned());
     if results.is_empty() && held.is_empty() {
         return;
@@ -322,29 +322,33 @@ fn released(facts: &Facts, step: &Step) -> Option<String> {
 ///
 /// Commit: <the adopted commit>
 /// ```
-pub(crate) fn ledger_message(facts: &Facts, decided: &[String], summary: &Summary) -> String {
+pub(crate) fn ledger_message(
+    facts: &Facts,
+    decided: &[String],
+    results: &[(Arc<Step>, StepResult)],
+    held: &[Held],
+) -> String {
     let count = |wanted: fn(&StepResult) -> bool| {
-        summary
-            .ran
-            .iter()
-            .chain(&summary.recovered)
-            .filter(|(_, result)| wanted(result))
-            .count()
+        let results = results.iter();
+        results.filter(|(_, result)| wanted(result)).count()
     };
     let done = count(|it| *it == StepResult::Done);
-    let failed = count(|it| !matches!(it, StepResult::Done | StepResult::NotBegun));
+    let failed = count(|it| match it {
+        StepResult::Failed(_) | StepResult::Unfinished(_) | StepResult::NeedsOperator(_) => true,
+        StepResult::Done | StepResult::NotBegun | StepResult::Overtaken(_) => false,
+    });
     let mut message = format!("{}: {done} done", facts.adopted.short());
     if failed > 0 {
         message.push_str(&format!(", {failed} failed"));
     }
-    if !summary.held.is_empty() {
-        message.push_str(&format!(", {} held", summary.held.len()));
+    if !held.is_empty() {
+        message.push_str(&format!(", {} held", held.len()));
     }
     message.push_str("\n\n");
     for decision in decided {
         message.push_str(&format!("* {decision}\n"));
     }
-    for (step, result) in summary.recovered.iter().chain(&summary.ran) {
+    for (step, result) in results {
         let word = match result {
             StepResult::Done => match released(facts, step) {
                 Some(by) => format!("done: {by}"),
@@ -354,12 +358,16 @@ pub(crate) fn ledger_message(facts: &Facts, decided: &[String], summary: &Summar
             StepResult::NotBegun => "not begun".to_owned(),
             StepResult::Unfinished(reason) => format!("unfinished: {reason}"),
             StepResult::NeedsOperator(reason) => format!("needs operator: {reason}"),
+            StepResult::Overtaken(how) => match released(facts, step) {
+                Some(by) => format!("done: {by}; changed since: {how}"),
+                None => format!("done; changed since: {how}"),
+            },
         };
         // A reason must not look like another line.
         let word = visible(&word);
         message.push_str(&format!("{} {} ({word})\n", step.id, step.words()));
     }
-    for held in &summary.held {
+    for held in held {
         message.push_str(&format!(
             "{} {} (held: {})\n",
             held.step.id,

@@ -186,6 +186,9 @@ impl Host {
                 group,
                 because: _,
             } => databases.leave_group(user, group).map_err(said)?,
+            Action::ClearRemains { user, gid, beside } => databases
+                .clear_remains(user, *gid, beside.as_deref())
+                .map_err(said)?,
             Action::LockLogin { user, cut } => {
                 let uid = uid.ok_or("there is no such account")?;
                 self.lock_login(databases, user, uid, *cut)?;

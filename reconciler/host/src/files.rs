@@ -366,6 +366,22 @@ fn open(places: &Places<'_>, directory: &str) -> Result<Dir, RootError> {
     Ok(dir)
 }
 
+/// Removes what a process left that died before it could give a new aggregate file its name.
+pub(crate) fn clear_leftover(root: &Dir, path: &str) -> Result<(), RootError> {
+    let (directory, name) = split(path);
+    match root.below_trusted(directory) {
+        Ok(dir) => {
+            let seen = dir.see(temporary(name))?;
+            if seen.is_some_and(|it| it.kind == FileKind::File) {
+                dir.remove(temporary(name))?;
+            }
+            Ok(())
+        }
+        Err(error) if error.source.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 fn temporary(name: &str) -> String {
     format!(".{name}.muster-new")
 }

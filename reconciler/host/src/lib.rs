@@ -201,6 +201,11 @@ impl Host {
         if let Err(error) = accounts::Locked::clear_leftovers(&self.root) {
             tracing::debug!("Lock files stay: {}.", dir::with_causes(&error));
         }
+        for path in self.settings.aggregates.values() {
+            if let Err(error) = files::clear_leftover(&self.dir, path) {
+                tracing::debug!("A half file stays: {}.", dir::with_causes(&error));
+            }
+        }
     }
 }
 

@@ -237,6 +237,15 @@ impl Host {
                 lines,
                 ..Hindrances::default()
             },
+            remains: question
+                .remains
+                .iter()
+                .filter(|(name, it)| {
+                    crate::check_name(name).is_ok()
+                        && databases.has_remnants(name, it.gid, it.beside)
+                })
+                .map(|(name, _)| (*name).to_owned())
+                .collect(),
         };
         if question.accounts_of == AccountsOf::Everybody {
             accounts.hindrances.uids = uids_of_other_lines(databases, &accounts.by_name);
@@ -441,6 +450,7 @@ fn unknown(why: &str, subject: &Subject<'_>) -> Person {
     });
     let kept = subject.kept.map(|_| Kept {
         quarantined: Reading::Unknown(why.to_owned()),
+        purging: None,
         archive: Reading::Unknown(why.to_owned()),
         remnants: Reading::Unknown(why.to_owned()),
     });
@@ -542,7 +552,7 @@ fn half_removed_names(
     let renamed = gone.filter_map(|(old, subject)| {
         let home = subject.home?;
         let (new, account) = accounts.iter().find(|(_, it)| it.home == home)?;
-        let left = databases.has_remnants(old, account.gid);
+        let left = databases.has_remnants(old, account.gid, None);
         left.then(|| (new.clone(), (*old).to_owned()))
     });
     renamed.collect()

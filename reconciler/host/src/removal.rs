@@ -40,6 +40,8 @@ use quarantine::Quarantine;
 
 /// What a home is called in there.
 const HOME: &str = "home";
+/// What it is called from the moment on from which it is removed for ever: what has this name is never put back.
+const PURGED: &str = "purged";
 const MIB: u64 = 1024 * 1024;
 
 /// One removal, as it was planned.
@@ -362,7 +364,8 @@ impl Host {
         let Some(shelf) = quarantine.shelf()? else {
             return Ok(());
         };
-        if let Some(found) = quarantine.identify()? {
+        let begun = quarantine.identify_begun()?;
+        if let Some(found) = begun.or(quarantine.identify()?) {
             if found != *home_id {
                 return Err(
                     "the directory in quarantine is not the home that was planned".to_owned(),
@@ -377,10 +380,15 @@ impl Host {
             if verified.sha256 != sha256 {
                 return Err("its archive is another than the one that was recorded".to_owned());
             }
-            not_mounted(&real_path(&shelf)?.join(HOME))?;
-            point("purge: checked");
+            if quarantine.identify()?.is_some() {
+                not_mounted(&real_path(&shelf)?.join(HOME))?;
+                point("purge: checked");
+                quarantine.begin_purge(&shelf)?;
+            }
+            not_mounted(&real_path(&shelf)?.join(PURGED))?;
+            point("purge: begun");
             let all = usize::try_from(verified.entries).unwrap_or(usize::MAX);
-            tree::remove(&shelf, OsStr::new(HOME), &mut |removed| {
+            tree::remove(&shelf, OsStr::new(PURGED), &mut |removed| {
                 let removed = usize::try_from(removed).unwrap_or(usize::MAX);
                 progress(removed.min(all), all);
             })
@@ -400,9 +408,15 @@ impl Host {
         of: KeptOf,
     ) -> Kept {
         let KeptOf { uid, gid, entry } = of;
-        let quarantined = homes::check(home)
-            .and_then(|()| self.quarantine(home, uid, entry))
-            .and_then(|it| it.map_or(Ok(None), |it| it.identify()));
+        let quarantine = homes::check(home).and_then(|()| self.quarantine(home, uid, entry));
+        let looked = quarantine.and_then(|it| match it {
+            Some(it) => Ok((it.identify()?, it.identify_begun()?)),
+            None => Ok((None, None)),
+        });
+        let (quarantined, purging) = match looked {
+            Ok((quarantined, purging)) => (Reading::Known(quarantined), purging),
+            Err(why) => (Reading::Unknown(why), None),
+        };
         let archive = self.store(Make::No).and_then(|store| match store {
             Some(store) => store
                 .kept(&archive_name(uid, entry))
@@ -416,9 +430,10 @@ impl Host {
             })
         });
         Kept {
-            quarantined: quarantined.map_or_else(Reading::Unknown, Reading::Known),
+            quarantined,
+            purging,
             archive: archive.map_or_else(Reading::Unknown, Reading::Known),
-            remnants: Reading::Known(databases.has_remnants(user, gid)),
+            remnants: Reading::Known(databases.has_remnants(user, gid, None)),
         }
     }
 

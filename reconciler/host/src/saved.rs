@@ -34,6 +34,8 @@ const VERSION: u32 = 1;
 /// The digest at the end of a save: 64 hex digits and a line end.
 const TAIL: u64 = 65;
 const CHUNK: usize = 64 * 1024;
+/// The longest file that is set aside.
+const SIZE_LIMIT: u64 = 16 * 1024 * 1024;
 /// Different versions of one thing that are kept beside the first.
 const BESIDE: usize = 99;
 /// The longest header that is read: what extended attributes can hold, in hex, and room for the rest.
@@ -72,6 +74,14 @@ pub enum SaveError {
     Damaged {
         /// The save.
         path: PathBuf,
+    },
+    /// More than a cut sets aside: it would take the room that everybody else's steps need (F12).
+    #[error("{} has {size} bytes, and a cut sets aside at most {SIZE_LIMIT}; it is left where it is, and the login is shut all the same; make it smaller or remove it", path.display())]
+    TooLarge {
+        /// Where.
+        path: PathBuf,
+        /// How long it is; a sparse file may take less on disk.
+        size: u64,
     },
     /// Too many versions.
     #[error("{} came back in more than {BESIDE} different versions since the cut; something on this host writes it", path.display())]
@@ -235,13 +245,17 @@ impl Shelf {
     ) -> Result<(), RootError> {
         self.dir.remove(name)?;
         let mut file = self.dir.create(name)?;
-        fill(&mut file)
-            .and_then(|()| file.sync_all())
-            .map_err(|source| RootError {
+        let filled = fill(&mut file).and_then(|()| file.sync_all());
+        drop(file);
+        filled.map_err(|source| {
+            // On a full disk half a save would be in the way of everybody else.
+            let _ = self.dir.remove(name);
+            RootError {
                 verb: "write",
                 path: self.dir.path_of(name),
                 source,
-            })
+            }
+        })
     }
 
     /// Saves `name` of `from`, then removes it there; nothing happens when it is not there. It must belong to `owner`
@@ -277,11 +291,18 @@ impl Shelf {
                 let Some((mut file, seen)) = from.open_file(name)? else {
                     return Ok(());
                 };
+                if seen.size > SIZE_LIMIT {
+                    return Err(SaveError::TooLarge {
+                        path,
+                        size: seen.size,
+                    });
+                }
                 let header = Header::of(&path, &seen, Some(seen.size), None, attributes(&file));
                 self.write(&temporary, |save| {
                     header.write(save, &mut (&mut file).take(seen.size))
                 })?;
                 if !stat_of(&file, &path)?.is_unchanged(&seen) {
+                    self.dir.remove(&temporary)?;
                     return Err(SaveError::Changing { path });
                 }
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::accounts::action::Incarnation;
-use muster_core::accounts::action::{Action, Direction, Trace, UnitChange};
+use muster_core::accounts::action::{Action, Direction, HomeSource, Trace, UnitChange};
 use muster_core::accounts::facts::{HomeId, IdRange, archive_name};
 use muster_core::accounts::observed::{
     Account, Accounts, ArchiveSeen, Defaults, Home, Kept, Manager, Observed, Password, Person,
@@ -13,6 +13,7 @@ use muster_core::accounts::policy::Aggregate;
 use muster_core::accounts::render::{self, FileWrite};
 use muster_core::accounts::root::Sources;
 use muster_core::accounts::sudoers::{self, Sudoers};
+use muster_core::accounts::verbs::Verb;
 use muster_core::gate::Intent;
 use muster_core::id::StepId;
 use muster_core::reading::Reading;
@@ -36,6 +37,10 @@ pub struct SimHost {
     pub sudoers: Option<String>,
     /// Homes, with the uid they belong to.
     pub homes: BTreeMap<String, u32>,
+    /// Homes of which a part is missing, by their path.
+    pub damaged: BTreeSet<String>,
+    /// Names that have lines in subuid, subgid and shadow, with the gid of their account. Accounts made by hand have none.
+    pub lines: BTreeMap<String, u32>,
     /// Shells that are installed.
     pub shells: BTreeSet<String>,
     /// Unit templates that are installed.
@@ -56,6 +61,10 @@ pub struct SimHost {
     pub name_service: BTreeMap<String, u32>,
     /// Homes in quarantine, by the uid and entry of their account: where each was, and whose.
     pub quarantine: BTreeMap<String, (String, u32)>,
+    /// Those of them whose removal for ever was begun.
+    pub purging: BTreeSet<String>,
+    /// Those of them of which a part is removed.
+    pub emptied: BTreeSet<String>,
     /// Archives of homes, by file name, and their digests.
     pub archives: BTreeMap<String, String>,
     /// What cannot be read, and why.
@@ -200,45 +209,45 @@ impl SimHost {
     }
 
     fn observe_accounts(&self, question: &Question<'_>) -> Accounts {
-        let by_name = self
-            .accounts
-            .iter()
-            .map(|(name, it)| {
-                let groups = self
-                    .groups
-                    .iter()
-                    .filter(|(_, (_, members))| members.contains(name))
-                    .map(|(group, _)| group.clone())
-                    .collect();
-                let twin = self
-                    .accounts
-                    .iter()
-                    .find(|(other, that)| that.uid == it.uid && *other != name);
-                let account = Account {
-                    uid: it.uid,
-                    gid: it.gid,
-                    home: it.home.clone(),
-                    shell: it.shell.clone(),
-                    password: if it.password.starts_with(['!', '*']) {
-                        Password::Locked
-                    } else {
-                        Password::Usable
-                    },
-                    expires: it.expires,
-                    groups,
-                    half_groups: self
-                        .half
+        let by_name =
+            self.accounts
+                .iter()
+                .map(|(name, it)| {
+                    let groups = self
+                        .groups
                         .iter()
-                        .filter(|(_, members)| members.contains(name))
+                        .filter(|(_, (_, members))| members.contains(name))
                         .map(|(group, _)| group.clone())
-                        .collect(),
-                    subuid: it.ranges.0,
-                    subgid: it.ranges.1,
-                    renaming_from: twin.map(|(other, _)| other.clone()),
-                };
-                (name.clone(), Box::new(account))
-            })
-            .collect();
+                        .collect();
+                    // A name beside it that has lines of the same account, and no account.
+                    let twin = self.lines.iter().find(|(other, gid)| {
+                        **gid == it.gid && !self.accounts.contains_key(*other)
+                    });
+                    let account = Account {
+                        uid: it.uid,
+                        gid: it.gid,
+                        home: it.home.clone(),
+                        shell: it.shell.clone(),
+                        password: if it.password.starts_with(['!', '*']) {
+                            Password::Locked
+                        } else {
+                            Password::Usable
+                        },
+                        expires: it.expires,
+                        groups,
+                        half_groups: self
+                            .half
+                            .iter()
+                            .filter(|(_, members)| members.contains(name))
+                            .map(|(group, _)| group.clone())
+                            .collect(),
+                        subuid: it.ranges.0,
+                        subgid: it.ranges.1,
+                        renaming_from: twin.map(|(other, _)| other.clone()),
+                    };
+                    (name.clone(), Box::new(account))
+                })
+                .collect();
         let asked = |name: &String| {
             question
                 .people
@@ -277,7 +286,22 @@ impl SimHost {
                 .collect(),
             root: self.observe_root(),
             hindrances: Default::default(),
+            remains: question
+                .remains
+                .iter()
+                .filter(|(name, it)| self.has_lines(name, it.gid))
+                .map(|(name, _)| (*name).to_owned())
+                .collect(),
         }
+    }
+
+    /// Whether there are lines of an account under a name that has none.
+    fn has_lines(&self, name: &str, gid: u32) -> bool {
+        let private = self.groups.get(name).is_some_and(|(it, _)| *it == gid);
+        !self.accounts.contains_key(name)
+            && (private
+                || self.lines.contains_key(name)
+                || self.groups.values().any(|(_, it)| it.contains(name)))
     }
 
     fn observe_root(&self) -> Sources {
@@ -329,8 +353,14 @@ impl SimHost {
             quarantined: Reading::Known(
                 self.quarantine
                     .get(&shelf(of.uid, of.entry))
+                    .filter(|_| !self.purging.contains(&shelf(of.uid, of.entry)))
                     .map(|(_, owner)| home_id(*owner)),
             ),
+            purging: self
+                .quarantine
+                .get(&shelf(of.uid, of.entry))
+                .filter(|_| self.purging.contains(&shelf(of.uid, of.entry)))
+                .map(|(_, owner)| home_id(*owner)),
             archive: Reading::Known(self.archives.get(&archive_name(of.uid, of.entry)).map(
                 |sha256| ArchiveSeen {
                     sha256: sha256.clone(),
@@ -379,6 +409,7 @@ impl SimHost {
             Turn::Accounts => {
                 for file in [
                     Database::Saved,
+                    Database::Lines,
                     Database::Group,
                     Database::Gshadow,
                     Database::Shadow,
@@ -418,6 +449,20 @@ impl SimHost {
                             Complaints::new()
                         }));
                     }
+                    for part in NamePart::of(&step.action) {
+                        let step = step.clone();
+                        effects.push(Box::new(move |host| {
+                            host.rename(part, &step.action);
+                            Complaints::new()
+                        }));
+                    }
+                    for part in PurgePart::of(&step.action) {
+                        let step = step.clone();
+                        effects.push(Box::new(move |host| {
+                            host.purge(part, &step);
+                            Complaints::new()
+                        }));
+                    }
                     effects.push(Box::new(move |host| {
                         host.act(&step.action);
                         Complaints::new()
@@ -430,6 +475,25 @@ impl SimHost {
 
     fn write_database(&mut self, file: Database, step: &Of) {
         match (&step.action, file) {
+            (
+                Action::CreateAccount { user, gid, .. } | Action::RestoreAccount { user, gid, .. },
+                Database::Lines,
+            ) => {
+                self.lines.insert(user.clone(), *gid);
+            }
+            (Action::ClearRemains { user, .. }, Database::Lines) => {
+                if !self.accounts.contains_key(user) {
+                    self.lines.remove(user);
+                }
+            }
+            (Action::ClearRemains { user, gid, .. }, Database::Group) => {
+                if !self.accounts.contains_key(user) {
+                    if self.groups.get(user).is_some_and(|(it, _)| it == gid) {
+                        self.groups.remove(user);
+                    }
+                    self.forget(user);
+                }
+            }
             (
                 Action::CreateAccount { user, gid, .. } | Action::RestoreAccount { user, gid, .. },
                 Database::Group,
@@ -586,8 +650,10 @@ impl SimHost {
                 | Action::RecordArchive { .. }
                 | Action::RestoreAccount { .. }
                 | Action::RestoreHome { .. }
+                | Action::ClearRemains { .. }
                 | Action::PurgeHome { .. },
                 Database::Saved
+                | Database::Lines
                 | Database::Group
                 | Database::Gshadow
                 | Database::Shadow
@@ -657,25 +723,131 @@ impl SimHost {
             }
             Part::Group => {
                 self.groups.remove(user);
-                for (_, members) in self.groups.values_mut() {
-                    members.remove(user);
+                self.lines.remove(user);
+                self.forget(user);
+            }
+        }
+    }
+
+    /// Takes a name out of every group.
+    fn forget(&mut self, user: &str) {
+        for (_, members) in self.groups.values_mut() {
+            members.remove(user);
+        }
+        for members in self.half.values_mut() {
+            members.remove(user);
+        }
+        self.half.retain(|_, members| !members.is_empty());
+    }
+
+    /// One part of a rename; each does nothing where it is done.
+    fn rename(&mut self, part: NamePart, action: &Action) {
+        let Action::RenameAccount { from, user, uid } = action else {
+            return;
+        };
+        if self
+            .accounts
+            .get(from)
+            .or_else(|| self.accounts.get(user))
+            .map(|it| it.uid)
+            != Some(*uid)
+        {
+            return;
+        }
+        match part {
+            NamePart::Lines => {
+                if let (true, Some(gid)) = (self.accounts.contains_key(from), self.lines.get(from))
+                {
+                    self.lines.insert(user.clone(), *gid);
                 }
+            }
+            NamePart::Group => {
+                if !self.accounts.contains_key(from) {
+                    return;
+                }
+                for (_, members) in self.groups.values_mut() {
+                    if members.contains(from) {
+                        members.insert(user.clone());
+                    }
+                }
+                if let Some((gid, members)) = self.groups.get(from).cloned() {
+                    self.groups.entry(user.clone()).or_insert((gid, members));
+                }
+            }
+            NamePart::Passwd => {
+                if let Some(account) = self.accounts.remove(from) {
+                    self.accounts.insert(user.clone(), account);
+                }
+            }
+            NamePart::Files => {
+                if let Some(traces) = self.traces.remove(from) {
+                    self.traces.insert(user.clone(), traces);
+                }
+                if let Some(saved) = self.saved.remove(from) {
+                    self.saved.insert(user.clone(), saved);
+                }
+                self.environments.remove(from);
+                self.units
+                    .retain(|unit, _| !unit.contains(&format!("@{from}.")));
+            }
+            NamePart::Former => {
+                self.groups.remove(from);
+                self.lines.remove(from);
+                self.forget(from);
+            }
+        }
+    }
+
+    /// One part of a removal for ever.
+    fn purge(&mut self, part: PurgePart, step: &Of) {
+        let (Action::PurgeHome { uid, .. }, Incarnation::Home { entry, .. }) =
+            (&step.action, &step.incarnation)
+        else {
+            return;
+        };
+        let shelf = shelf(*uid, *entry);
+        if !self.quarantine.contains_key(&shelf) {
+            return;
+        }
+        match part {
+            PurgePart::Mark => {
+                self.purging.insert(shelf);
+            }
+            PurgePart::Half => {
+                self.emptied.insert(shelf);
+            }
+            PurgePart::All => {
+                self.quarantine.remove(&shelf);
+                self.purging.remove(&shelf);
+                self.emptied.remove(&shelf);
             }
         }
     }
 
     fn act(&mut self, action: &Action) {
         match action {
-            Action::RestoreHome { user, home, of, .. } => {
+            Action::RestoreHome {
+                user,
+                home,
+                of,
+                from,
+                ..
+            } => {
                 let Some(account) = self.accounts.get(user) else {
                     return;
                 };
-                self.quarantine.remove(&shelf(account.uid, *of));
+                let shelf = shelf(account.uid, *of);
+                let was_there = self.quarantine.remove(&shelf).is_some();
+                self.purging.remove(&shelf);
+                let is_emptied = self.emptied.remove(&shelf);
+                match from {
+                    HomeSource::Quarantine { .. } if is_emptied && was_there => {
+                        self.damaged.insert(home.clone());
+                    }
+                    HomeSource::Quarantine { .. } | HomeSource::Archive { .. } => {}
+                }
                 self.homes.entry(home.clone()).or_insert(account.uid);
             }
-            Action::PurgeHome { uid, home, .. } => self
-                .quarantine
-                .retain(|_, (was, owner)| (&*was, &*owner) != (home, uid)),
             Action::CreateHome { user, home } => {
                 if let Some(account) = self.accounts.get(user) {
                     self.homes.entry(home.clone()).or_insert(account.uid);
@@ -699,24 +871,11 @@ impl SimHost {
                     UnitChange::Start => state.active = true,
                 }
             }
-            Action::RenameAccount { from, user, .. } => {
-                if let Some(account) = self.accounts.remove(from) {
-                    self.accounts.insert(user.clone(), account);
-                    for (_, members) in self.groups.values_mut() {
-                        if members.remove(from) {
-                            members.insert(user.clone());
-                        }
-                    }
-                }
-                if let Some(traces) = self.traces.remove(from) {
-                    self.traces.insert(user.clone(), traces);
-                }
-                self.environments.remove(from);
-                self.units
-                    .retain(|unit, _| !unit.contains(&format!("@{from}.")));
-            }
-            // Written to the databases or to files, removed part by part, or kept in the ledger alone.
+            // Written to the databases or to files, removed or renamed part by part, or kept in the ledger alone.
             Action::CreateAccount { .. }
+            | Action::RenameAccount { .. }
+            | Action::PurgeHome { .. }
+            | Action::ClearRemains { .. }
             | Action::AdoptAccount { .. }
             | Action::ChangeUid { .. }
             | Action::ChangeIdentity { .. }
@@ -859,7 +1018,51 @@ impl Part {
             | Action::RecordArchive { .. }
             | Action::RestoreAccount { .. }
             | Action::RestoreHome { .. }
+            | Action::ClearRemains { .. }
             | Action::PurgeHome { .. } => Vec::new(),
+        }
+    }
+}
+
+/// The parts of a rename, in the order in which they happen.
+#[derive(Clone, Copy)]
+enum NamePart {
+    Lines,
+    Group,
+    Passwd,
+    Files,
+    Former,
+}
+
+impl NamePart {
+    fn of(action: &Action) -> Vec<Self> {
+        match action.former_name() {
+            Some(_) => vec![
+                Self::Lines,
+                Self::Group,
+                Self::Passwd,
+                Self::Files,
+                Self::Former,
+            ],
+            None => Vec::new(),
+        }
+    }
+}
+
+/// The parts of a removal for ever, in the order in which they happen.
+#[derive(Clone, Copy)]
+enum PurgePart {
+    Mark,
+    Half,
+    All,
+}
+
+impl PurgePart {
+    fn of(action: &Action) -> Vec<Self> {
+        if action.verb() == Verb::UserPurge {
+            vec![Self::Mark, Self::Half, Self::All]
+        } else {
+            Vec::new()
         }
     }
 }
@@ -868,6 +1071,7 @@ impl Part {
 #[derive(Clone, Copy)]
 enum Database {
     Saved,
+    Lines,
     Group,
     Gshadow,
     Shadow,

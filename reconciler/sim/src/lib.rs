@@ -105,6 +105,8 @@ pub struct Universe {
     pub released: usize,
     /// Intents acted on, in order: the ids of their steps.
     pub acted: Vec<Vec<String>>,
+    /// The ids of steps that were carried out to the end, whether or not anybody was told.
+    pub carried_out: Vec<String>,
 }
 
 /// A handle on a universe; clones share it.
@@ -141,6 +143,7 @@ impl Sim {
             ledger_arrives: true,
             released: 0,
             acted: Vec::new(),
+            carried_out: Vec::new(),
         })))
     }
 
@@ -171,7 +174,7 @@ impl Sim {
         } else {
             let (facts, through) = ledger::facts(&universe.ledger).expect("a ledger we wrote");
             (
-                Replayed { facts, open: None },
+                Replayed::from_ledger(facts),
                 usize::try_from(through.sequence).expect("a short journal"),
             )
         };
@@ -340,13 +343,22 @@ impl World for Sim {
     ) -> Result<Complaints, SimError> {
         let ids = intent.steps().map(|step| step.id.to_string()).collect();
         self.with(|universe| universe.acted.push(ids));
+        let mut whole: Vec<String> = intent.steps().map(|step| step.id.to_string()).collect();
         let on_host = self.lock().host.effects_of(intent);
         let on_hypervisor = self.lock().hypervisor.effects_of(intent);
         let all = on_host.len() + on_hypervisor.len();
         let mut complaints = Complaints::new();
         let mut done = 0;
         for effect in on_host {
-            complaints.extend(self.effect(|universe| effect(&mut universe.host))?);
+            let said = self.effect(|universe| {
+                let said = effect(&mut universe.host);
+                whole.retain(|id| !said.keys().any(|step| step.to_string() == *id));
+                if done + 1 == all {
+                    universe.carried_out.append(&mut whole);
+                }
+                said
+            })?;
+            complaints.extend(said);
             done += 1;
             progress(done, all);
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{HomeId, IdRange};
+use super::observed::Remains;
 use super::policy::{Aggregate, Ports};
 use super::verbs::Verb;
 use crate::id::{Parameter, Spell, StepId};
@@ -302,6 +303,16 @@ pub enum Action {
         /// The entry under which the removal kept it.
         of: StepId,
     },
+    /// Takes out of the account databases what an interrupted step left under a name that has no account.
+    ClearRemains {
+        /// The name.
+        user: String,
+        /// The gid that the private group of the account was to have: another group of that name is somebody else's.
+        gid: u32,
+        /// The account that was to get the name, where the step was a rename: it has a group with that gid of its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        beside: Option<String>,
+    },
     /// Removes the home of an archived account from quarantine, for ever; the archive stays.
     PurgeHome {
         /// The person.
@@ -483,6 +494,7 @@ struct Aspects<'a> {
     former_name: Option<&'a str>,
     entry: Option<(Aggregate, &'a str, Option<&'a str>)>,
     taken_home: Option<TakenHome<'a>>,
+    remains: Option<Remains<'a>>,
     way_back: bool,
 }
 
@@ -519,6 +531,7 @@ impl Action {
         "record_archive",
         "restore_account",
         "restore_home",
+        "clear_remains",
         "purge_home",
     ];
 
@@ -579,6 +592,7 @@ impl Action {
             Self::RestoreAccount { .. } => Verb::UserRestore,
             Self::RestoreHome { .. } => Verb::HomeRestore,
             Self::PurgeHome { .. } => Verb::UserPurge,
+            Self::ClearRemains { .. } => Verb::UserClear,
         }
     }
 
@@ -615,6 +629,7 @@ impl Action {
             | Self::RestoreAccount { user, .. }
             | Self::RestoreHome { user, .. }
             | Self::PurgeHome { user, .. }
+            | Self::ClearRemains { user, .. }
             | Self::ArchiveDelete { user, .. } => user,
         }
     }
@@ -632,6 +647,11 @@ impl Action {
     /// The home that it takes away, if it takes one.
     pub fn taken_home(&self) -> Option<TakenHome<'_>> {
         self.aspects().taken_home
+    }
+
+    /// The remains that it clears away, if it clears any.
+    pub fn remains(&self) -> Option<Remains<'_>> {
+        self.aspects().remains
     }
 
     /// Whether it is a part of bringing somebody back who was cut or deleted.
@@ -657,6 +677,17 @@ impl Action {
                     user,
                     uid: *uid,
                     home,
+                }),
+                ..Aspects::default()
+            },
+            Self::ClearRemains {
+                user: _,
+                gid,
+                beside,
+            } => Aspects {
+                remains: Some(Remains {
+                    gid: *gid,
+                    beside: beside.as_deref(),
                 }),
                 ..Aspects::default()
             },
@@ -876,6 +907,16 @@ impl Spell for Action {
                 put("home", Text(home));
                 put("sha256", Text(sha256));
                 put("uid", number(uid));
+            }
+            Self::ClearRemains {
+                user: _,
+                gid,
+                beside,
+            } => {
+                if let Some(beside) = beside {
+                    put("beside", Text(beside));
+                }
+                put("gid", number(gid));
             }
             Self::RecordArchive {
                 user: _,

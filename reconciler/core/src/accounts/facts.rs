@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Direction, Leave, Trace};
+use super::observed::Remains;
 use super::policy::Ports;
 use super::verbs::Verb;
 use crate::id::StepId;
@@ -162,6 +163,9 @@ pub struct PersonFacts {
     /// What the cut set aside.
     #[serde(default, skip_serializing_if = "SetAside::is_empty")]
     pub aside: SetAside,
+    /// Names that a rename was begun to and not seen done: the account may have one of them by now, or lines of one beside its own.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub renaming: BTreeSet<String>,
     /// Names the account had before.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub formerly: BTreeSet<String>,
@@ -274,6 +278,37 @@ impl Known {
         everybody
     }
 
+    /// Where begun steps may have left lines of an account under a name that has none: creations, renames, and ways back of
+    /// accounts that were removed. What is there, the host is asked.
+    pub fn remains(&self) -> impl Iterator<Item = (&str, Remains<'_>)> {
+        let created = self
+            .begun
+            .iter()
+            .filter(|(name, _)| !self.people.contains_key(*name))
+            .map(|(name, ids)| (name, ids.gid));
+        let removed = self
+            .people
+            .iter()
+            .filter(|(_, it)| matches!(it.stage, Stage::Archived | Stage::Deleted))
+            .map(|(name, it)| (name, it.gid));
+        let of_accounts = created
+            .chain(removed)
+            .map(|(name, gid)| (name.as_str(), Remains { gid, beside: None }));
+        let of_names = self.people.iter().flat_map(|(old, person)| {
+            let names = person.renaming.iter();
+            names
+                .filter(|name| !self.people.contains_key(*name))
+                .map(|name| {
+                    let remains = Remains {
+                        gid: person.gid,
+                        beside: Some(old.as_str()),
+                    };
+                    (name.as_str(), remains)
+                })
+        });
+        of_accounts.chain(of_names)
+    }
+
     /// Takes in that a step came out otherwise than done: what of it may be there is remembered.
     pub(crate) fn not_done(&mut self, action: &Action) {
         match action {
@@ -296,9 +331,13 @@ impl Known {
             Action::JoinGroup { user, group, .. } => self.on(user, |person| {
                 person.joining.insert(group.clone());
             }),
+            Action::RenameAccount { from, user, .. } => self.on(from, |person| {
+                person.renaming.insert(user.clone());
+            }),
+            // Some of it may be shut, and the save there: a way back opens whatever of it is.
+            Action::LockLogin { user, .. } => self.on(user, |person| person.aside.login = true),
             // The world alone tells how far these have come.
             Action::AdoptAccount { .. }
-            | Action::RenameAccount { .. }
             | Action::ChangeUid { .. }
             | Action::ChangeIdentity { .. }
             | Action::SetShell { .. }
@@ -313,7 +352,6 @@ impl Known {
             | Action::RestorePassword { .. }
             | Action::Cut { .. }
             | Action::Return { .. }
-            | Action::LockLogin { .. }
             | Action::UnlockLogin { .. }
             | Action::Trace { .. }
             | Action::EndSessions { .. }
@@ -325,6 +363,7 @@ impl Known {
             | Action::RecordArchive { .. }
             | Action::RestoreAccount { .. }
             | Action::RestoreHome { .. }
+            | Action::ClearRemains { .. }
             | Action::PurgeHome { .. } => {}
         }
     }
@@ -380,6 +419,7 @@ impl Known {
                         given: BTreeSet::new(),
                         joining: BTreeSet::new(),
                         aside: SetAside::default(),
+                        renaming: BTreeSet::new(),
                         formerly,
                         archive,
                         home_owed,
@@ -416,6 +456,7 @@ impl Known {
                         given: BTreeSet::new(),
                         joining: BTreeSet::new(),
                         aside: SetAside::default(),
+                        renaming: BTreeSet::new(),
                         formerly: BTreeSet::new(),
                         archive: None,
                         home_owed: None,
@@ -433,6 +474,7 @@ impl Known {
                     if self.locked.remove(from) {
                         self.locked.insert(user.clone());
                     }
+                    person.renaming.remove(&user);
                     self.people.insert(user, person);
                 }
             }
@@ -528,6 +570,14 @@ impl Known {
                 });
             }
             Action::RestoreHome { .. } => self.on(&user, |person| person.home_owed = None),
+            // The ids of a creation that was begun stay reserved.
+            Action::ClearRemains { beside, .. } => {
+                if let Some(beside) = beside {
+                    self.on(beside, |person| {
+                        person.renaming.remove(&user);
+                    });
+                }
+            }
             // Read back from the world each cycle; the ledger keeps no second copy.
             Action::ChangeUid { .. }
             | Action::SetShell { .. }

@@ -30,6 +30,9 @@ struct Databases {
     foreign_uids: BTreeSet<u32>,
     defaults: Defaults,
     shells: BTreeSet<String>,
+    /// Only where there are any: a reader that does not know the key refuses the file, since it would not clear them away.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    remains: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -150,6 +153,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Read, serde_json::Error> {
             foreign_uids,
             defaults,
             shells,
+            remains,
         }) => Reading::Known(Accounts {
             by_name: accounts,
             groups,
@@ -161,6 +165,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Read, serde_json::Error> {
             shells,
             root: root.map(OfRoot::sources).unwrap_or_default(),
             hindrances: hindrances.unwrap_or_default(),
+            remains,
         }),
     };
     let observed = Observed {
@@ -200,6 +205,7 @@ pub(crate) fn push_observed(out: &mut Vec<u8>, observed: &Observed) {
                 shells,
                 root,
                 hindrances,
+                remains,
             } = accounts;
             let databases = Databases {
                 groups: groups.clone(),
@@ -209,6 +215,7 @@ pub(crate) fn push_observed(out: &mut Vec<u8>, observed: &Observed) {
                 foreign_uids: foreign_uids.clone(),
                 defaults: defaults.clone(),
                 shells: shells.clone(),
+                remains: remains.clone(),
             };
             let hindrances = hindrances.are_worth_writing().then_some(hindrances);
             (

@@ -175,6 +175,7 @@ fn cost(action: &Action) -> Option<Cost<'_>> {
         | Action::RecordArchive { .. }
         | Action::RestoreAccount { .. }
         | Action::RestoreHome { .. }
+        | Action::ClearRemains { .. }
         | Action::PurgeHome { .. } => None,
     }
 }

@@ -116,6 +116,7 @@ fn words(user: &str, person: &PersonFacts) -> Option<String> {
         given,
         joining,
         aside,
+        renaming,
         formerly,
         archive,
         home_owed,
@@ -123,6 +124,7 @@ fn words(user: &str, person: &PersonFacts) -> Option<String> {
     } = person;
     let rare = !joining.is_empty()
         || !aside.is_empty()
+        || !renaming.is_empty()
         || !formerly.is_empty()
         || archive.is_some()
         || home_owed.is_some();
@@ -227,6 +229,7 @@ fn of_words(line: &[u8]) -> Result<(String, Box<PersonFacts>), Odd> {
         given: BTreeSet::new(),
         joining: BTreeSet::new(),
         aside: SetAside::default(),
+        renaming: BTreeSet::new(),
         formerly: BTreeSet::new(),
         archive: None,
         home_owed: None,

@@ -27,6 +27,17 @@ pub struct Question<'q> {
     pub parts: Parts,
     /// Whose accounts to tell of.
     pub accounts_of: AccountsOf,
+    /// Names under which an interrupted step may have left lines in the account databases.
+    pub remains: BTreeMap<&'q str, Remains<'q>>,
+}
+
+/// What tells the lines that an interrupted step left under a name from somebody else's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Remains<'q> {
+    /// The gid that the private group was to have.
+    pub gid: u32,
+    /// The account that was to get the name, where the step was a rename: it has a group with that gid of its own.
+    pub beside: Option<&'q str>,
 }
 
 /// Whose accounts a host is asked for.
@@ -43,6 +54,7 @@ impl Question<'_> {
     /// Asks about those of `names` alone: enough to see how their steps came out.
     pub fn narrow(&mut self, names: &BTreeSet<String>) {
         self.people.retain(|user, _| names.contains(*user));
+        self.remains.retain(|user, _| names.contains(*user));
         self.accounts_of = AccountsOf::Asked;
         self.new = 0;
     }
@@ -55,7 +67,9 @@ impl Question<'_> {
             shells,
             parts: _,
             accounts_of: _,
+            remains,
         } = other;
+        self.remains.extend(remains);
         for (user, more) in people {
             let subject = self.people.entry(user).or_default();
             subject.traces |= more.traces;
@@ -183,6 +197,7 @@ impl Observed {
             person.kept.get_or_insert_with(|| {
                 Box::new(Kept {
                     quarantined: unknown(),
+                    purging: None,
                     archive: unknown(),
                     remnants: unknown(),
                 })
@@ -234,7 +249,12 @@ impl Observed {
                     root,
                     // A look at some does not see what is in the way of others.
                     hindrances: _,
+                    remains,
                 } = newer;
+                for user in asked.remains.keys().copied() {
+                    known.remains.remove(user);
+                }
+                known.remains.extend(remains);
                 (known.groups, known.subuids, known.subgids) = (groups, subuids, subgids);
                 (known.defaults, known.root) = (defaults, root);
             }
@@ -284,6 +304,8 @@ pub struct Accounts {
     pub root: Sources,
     /// What stands in the way beside all that.
     pub hindrances: Hindrances,
+    /// Names without an account under which there are lines of one, of those asked about.
+    pub remains: BTreeSet<String>,
 }
 
 /// One local account.
@@ -376,8 +398,11 @@ pub struct Person {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
-    /// The home in quarantine, if it is there.
+    /// The home in quarantine, if it is there, and whole.
     pub quarantined: Reading<Option<HomeId>>,
+    /// The home in quarantine whose removal for ever was begun: what is left of it is never put back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purging: Option<HomeId>,
     /// The archive of the home, if it is there and complete.
     pub archive: Reading<Option<ArchiveSeen>>,
     /// Whether any of the account databases still has something under the name although passwd has no such account.

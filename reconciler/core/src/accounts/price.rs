@@ -101,7 +101,8 @@ fn turn(action: &Action) -> Turn {
         | Action::JoinGroup { .. }
         | Action::LeaveGroup { .. }
         | Action::LockLogin { .. }
-        | Action::UnlockLogin { .. } => Turn::Accounts,
+        | Action::UnlockLogin { .. }
+        | Action::ClearRemains { .. } => Turn::Accounts,
         Action::CreateHome { .. } | Action::RestoreHome { .. } | Action::Trace { .. } => {
             Turn::Homes
         }
@@ -216,6 +217,7 @@ fn because(action: &Action, context: &Context<'_>) -> Because {
         | Action::RestoreHome { .. }
         | Action::RecordArchive { .. }
         | Action::WriteEnvironment { .. }
+        | Action::ClearRemains { .. }
         | Action::Unit { .. } => Because::Undoable,
     }
 }
@@ -274,6 +276,7 @@ pub(crate) fn takes(action: &Action, known: &Known) -> Takes {
         | Action::RecordArchive { .. }
         | Action::RestoreAccount { .. }
         | Action::RestoreHome { .. }
+        | Action::ClearRemains { .. }
         | Action::PurgeHome { .. } => Takes::Nothing,
     }
 }
@@ -285,6 +288,8 @@ fn afterwards(action: &Action) -> (Shows, Looks, Doubt) {
         Action::UnlockLogin { .. } => (Shows::More, Looks::AtTraces, Doubt::TryAgain),
         // Everything stands under a new name.
         Action::RenameAccount { .. } => (Shows::More, Looks::AsEver, Doubt::TryAgain),
+        // The name can be given again.
+        Action::ClearRemains { .. } => (Shows::More, Looks::AsEver, Doubt::TryAgain),
         Action::Trace {
             trace: Trace::Linger | Trace::AuthorizedKeys | Trace::Crontab,
             direction: Direction::SetAside | Direction::Restore,

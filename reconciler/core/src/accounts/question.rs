@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::action::Action;
 use super::desired::{Desired, Wanted};
 use super::facts::{KeptOf, Known, PersonFacts};
-use super::observed::{AccountsOf, Parts, Question, Subject};
+use super::observed::{AccountsOf, Parts, Question, Remains, Subject};
 use crate::merge_join::MergeJoin;
 use crate::people::Stage;
 use crate::price::{Looks, Price};
@@ -45,6 +45,7 @@ pub fn question<'q>(desired: &'q Desired, known: &'q Known) -> Question<'q> {
         ));
     }
     question.people = people.into_iter().collect();
+    question.remains = known.remains().collect();
     question.shells = grants.into_iter().map(|it| it.shell.clone()).collect();
     let renamed: BTreeMap<&str, &Wanted> = desired
         .people
@@ -103,8 +104,15 @@ pub(crate) fn about<'q>(
     for (action, price) in steps {
         if let Some(former) = action.former_name() {
             question.people.entry(former).or_default();
+            let gid = known.people.get(former).map(|it| it.gid);
+            let beside = Some(action.user());
+            let remains = gid.map(|gid| (former, Remains { gid, beside }));
+            question.remains.extend(remains);
         }
         let user = action.user();
+        question
+            .remains
+            .extend(action.remains().map(|it| (user, it)));
         let subject = question.people.entry(user).or_default();
         let at_traces = match price.looks {
             Looks::AtTraces => true,

@@ -320,6 +320,7 @@ impl<'a> Roots<'a> {
             | Action::ArchiveDelete { .. }
             | Action::RecordArchive { .. }
             | Action::RestoreHome { .. }
+            | Action::ClearRemains { .. }
             | Action::PurgeHome { .. } => touches(may(user)),
         }
     }

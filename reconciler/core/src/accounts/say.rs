@@ -317,6 +317,18 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
                 HomeSource::Archive { .. } => ", out of its archive",
             });
         }
+        Action::ClearRemains {
+            user,
+            gid: _,
+            beside,
+        } => {
+            ink.own("clear away what an interrupted ");
+            ink.own(match beside {
+                Some(_) => "rename",
+                None => "creation",
+            });
+            about(" left under the name ", user, "", ink);
+        }
         Action::PurgeHome {
             user, uid, home, ..
         } => {
@@ -450,6 +462,7 @@ fn given(action: &Action) -> Given<'_> {
         | Action::ArchiveDelete { .. }
         | Action::RecordArchive { .. }
         | Action::RestoreHome { .. }
+        | Action::ClearRemains { .. }
         | Action::PurgeHome { .. } => Given::Neither,
     }
 }

@@ -36,13 +36,20 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
             })
         }
         Action::RenameAccount { from, user, uid } => account(observed, user, |found| {
+            // Of the old name nothing is left; another one may be, which a rename was begun to before.
             let old_is_gone = observed
                 .accounts
                 .known()
-                .is_some_and(|it| !it.by_name.contains_key(from));
+                .is_some_and(|it| !it.by_name.contains_key(from) && !it.remains.contains(from));
             match found {
                 Some(account) if account.uid == *uid => {
-                    State::when(old_is_gone && account.renaming_from.is_none())
+                    if old_is_gone && account.renaming_from.as_ref() != Some(from) {
+                        State::Reached
+                    } else {
+                        State::Halfway(format!(
+                            "the account is {user} by now, and lines of {from} are left"
+                        ))
+                    }
                 }
                 Some(account) => State::Strange(format!(
                     "{user} was to get uid {uid} of {from} and has {}",
@@ -51,8 +58,11 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
                 None => State::NotReached,
             }
         }),
-        Action::SetShell { user, to, .. } => account(observed, user, |found| {
-            State::when(found.is_some_and(|it| it.shell == *to))
+        Action::SetShell { user, from, to } => account(observed, user, |found| match found {
+            Some(it) if it.shell != *to && it.shell != *from => {
+                State::Changed(format!("the shell is {} by now", it.shell))
+            }
+            found => State::when(found.is_some_and(|it| it.shell == *to)),
         }),
         Action::LockPassword { user } => account(observed, user, |found| {
             State::when(found.is_some_and(|it| it.password == Password::Locked))
@@ -76,8 +86,11 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
         Action::UnlockLogin { user, .. } => {
             match traces_of(observed, user).map(|it| &it.login_saved) {
                 Some(Reading::Known(true)) => State::NotReached,
-                Some(Reading::Known(false)) => account(observed, user, |found| {
-                    State::when(found.is_some_and(|it| !is_shut(it, nologin)))
+                Some(Reading::Known(false)) => account(observed, user, |found| match found {
+                    Some(it) if is_shut(it, nologin) => State::Changed(
+                        "what was saved is put back, and the login is shut again".to_owned(),
+                    ),
+                    found => State::when(found.is_some()),
                 }),
                 Some(Reading::Unknown(why)) => State::Unknown(why.clone()),
                 None => State::Unknown(format!("{user} was not looked at")),
@@ -125,8 +138,19 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
             }
             Reading::Unknown(why) => State::Unknown(why.clone()),
         },
-        Action::Entry { file, key, to, .. } => match observed.aggregates.get(file) {
-            Some(Reading::Known(entries)) => State::when(entries.get(key) == to.as_ref()),
+        Action::Entry {
+            file,
+            key,
+            from,
+            to,
+            ..
+        } => match observed.aggregates.get(file) {
+            Some(Reading::Known(entries)) => match entries.get(key) {
+                found if found == to.as_ref() => State::Reached,
+                found if found == from.as_ref() => State::NotReached,
+                Some(found) => State::Changed(format!("the entry is {found} by now")),
+                None => State::Changed("the entry is gone by now".to_owned()),
+            },
             Some(Reading::Unknown(why)) => State::Unknown(why.clone()),
             None => State::Unknown("the file was not looked at".to_owned()),
         },
@@ -164,10 +188,23 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
             (Some(Reading::Unknown(why)), _) => State::Unknown(why.clone()),
             (None, _) => State::Unknown(format!("{user} was not looked at")),
         },
-        Action::PurgeHome { user, .. } => match kept_of(observed, user).map(|it| &it.quarantined) {
-            Some(Reading::Known(found)) => State::when(found.is_none()),
-            Some(Reading::Unknown(why)) => State::Unknown(why.clone()),
+        Action::PurgeHome { user, .. } => match kept_of(observed, user) {
+            Some(Kept {
+                purging: Some(_), ..
+            }) => State::Halfway("a part of the home is removed".to_owned()),
+            Some(Kept {
+                quarantined: Reading::Known(found),
+                ..
+            }) => State::when(found.is_none()),
+            Some(Kept {
+                quarantined: Reading::Unknown(why),
+                ..
+            }) => State::Unknown(why.clone()),
             None => State::Unknown(format!("{user} was not looked at")),
+        },
+        Action::ClearRemains { user, .. } => match &observed.accounts {
+            Reading::Known(accounts) => State::when(!accounts.remains.contains(user)),
+            Reading::Unknown(why) => State::Unknown(why.clone()),
         },
     }
 }

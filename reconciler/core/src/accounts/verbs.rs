@@ -94,4 +94,6 @@ crate::verb::verbs! {
         "removing the row again";
     UserPurge = "user.purge", Floor, "remove for ever", "archived home", "archived homes",
         "nothing for the directory; the archive of the home stays";
+    UserClear = "user.clear", Fixed, "clear away", "remains of an interrupted step", "remains of interrupted steps",
+        "putting the row back: the step is begun anew";
 }

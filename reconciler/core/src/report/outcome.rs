@@ -71,6 +71,7 @@ pub fn outcome(outcome: &Outcome<'_>, limit: usize) -> Comment {
             }
             StepResult::Unfinished(why) => undone.push((step, "begun, and goes on", why)),
             StepResult::Failed(why) => undone.push((step, "failed", why)),
+            StepResult::Overtaken(why) => undone.push((step, "done, and changed since", why)),
             StepResult::NotBegun => {
                 undone.push((step, "not begun", "tried again in the next cycle"))
             }

@@ -384,6 +384,7 @@ fn undone_blocks(host: &HostRecord<'_>, alone: bool, blocks: &mut Vec<Block>) {
             }
             StepResult::Unfinished(why) => ("begun, and goes on: ", why.as_str()),
             StepResult::Failed(why) => ("failed: ", why.as_str()),
+            StepResult::Overtaken(why) => ("done, and changed since: ", why.as_str()),
             StepResult::NotBegun => ("not begun: ", "tried again in the next cycle"),
         };
         let mut text = "- ".to_owned();

@@ -191,6 +191,7 @@ impl World {
             given: BTreeSet::new(),
             joining: BTreeSet::new(),
             aside: SetAside::default(),
+            renaming: BTreeSet::new(),
             formerly: BTreeSet::new(),
             archive: None,
             home_owed: None,

@@ -8,7 +8,7 @@ use muster_core::ledger;
 use muster_core::world::{Journal as _, Ledger as _};
 
 use super::{CommandError, now, output};
-use crate::cycle::{Summary, chain};
+use crate::cycle::chain;
 use crate::executors::AssembleError;
 use crate::host_key;
 use crate::journal::Opened;
@@ -61,24 +61,24 @@ impl Console {
 ///
 /// # Errors
 /// When the journal does not take one. The journal is what counts: a ledger that cannot be written is said, and the next
-/// cycle brings it there, without the words.
+/// cycle brings it there.
 pub(super) fn write(
     entries: impl IntoIterator<Item = Entry>,
     opened: &mut Opened,
     state: &StateDir,
     identity: &Identity,
 ) -> Result<(), CommandError> {
-    let mut decided = Vec::new();
+    let mut any = false;
     for entry in entries {
         opened.journal.append(&entry).map_err(StateError::Journal)?;
-        decided.extend(tell::decision(&entry));
+        any |= tell::decision(&entry).is_some();
         opened
             .replayed
             .apply(&entry)
             .expect("BUG: a decision can stand anywhere");
     }
     // A ledger ends where nothing is in doubt: what a process left open is looked at by the next cycle.
-    if decided.is_empty() || opened.replayed.open.is_some() {
+    if !any || opened.replayed.open.is_some() {
         return Ok(());
     }
     let told = LedgerRepository::open(&state.ledger(), &identity.ledger_ref()).and_then(
@@ -90,7 +90,9 @@ pub(super) fn write(
             };
             let facts = &opened.replayed.facts;
             let after = ledger::files(facts, &opened.journal.through());
-            let message = tell::ledger_message(facts, &decided, &Summary::default());
+            let untold = &opened.replayed.untold;
+            let decided: Vec<String> = untold.others.iter().filter_map(tell::decision).collect();
+            let message = tell::ledger_message(facts, &decided, &untold.results, &[]);
             repository.commit(&ledger::changes(&files, &after), &message, now())
         },
     );

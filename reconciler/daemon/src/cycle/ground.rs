@@ -18,6 +18,8 @@ use muster_core::step::Step;
 use muster_core::time::{Date, Time};
 use muster_core::world::{Files, RawTag, TrustStore, World};
 
+use crate::tell;
+
 /// Everything outside this process that a cycle touches.
 #[derive(Debug)]
 pub struct Outside<S, W, J, L, R> {
@@ -65,6 +67,13 @@ impl Memory {
     /// Begins with what the ledger and the journal hold.
     pub fn new(replayed: Replayed, ledger_files: Files) -> Self {
         Self {
+            // What nobody told before the process died.
+            decided: replayed
+                .untold
+                .others
+                .iter()
+                .filter_map(tell::decision)
+                .collect(),
             replayed,
             // The others are never compared, so that nobody has to have read them.
             ledger_files: ledger_files
@@ -73,7 +82,6 @@ impl Memory {
                 .collect(),
             touched: None,
             dirty: true,
-            decided: Vec::new(),
             kept: None,
             desired: None,
             told: BTreeMap::new(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster_core::commit::CommitId;
 use muster_core::gate::Held;
 use muster_core::id::StepId;
-use muster_core::journal::Entry;
+use muster_core::journal::{Entry, Untold};
 use muster_core::ledger::held::{self, HeldSteps};
 use muster_core::ledger::{self, inventory, policy};
 use muster_core::plan::Plan;
@@ -129,7 +129,8 @@ pub(super) fn commit_ledger<S, W, J: Journal, L: Ledger, R>(
     let kept =
         standing.and_then(|standing| keep(memory, outside, run, standing, when, &mut changes));
     if !changes.is_empty() {
-        let message = tell::ledger_message(memory.facts(), &memory.decided, summary);
+        let results = &memory.replayed.untold.results;
+        let message = tell::ledger_message(memory.facts(), &memory.decided, results, &summary.held);
         outside
             .ledger
             .commit(&changes, &message, run.now)
@@ -138,6 +139,7 @@ pub(super) fn commit_ledger<S, W, J: Journal, L: Ledger, R>(
                 source: Box::new(error),
             })?;
         memory.decided.clear();
+        memory.replayed.untold = Untold::default();
         for (path, content) in changes {
             match content {
                 // The others are never compared, so that nobody has to have read them.

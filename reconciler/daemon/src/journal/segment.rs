@@ -62,6 +62,23 @@ pub(super) struct Segment {
     end: Chain,
 }
 
+/// The room that is kept behind a record, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// As a rule.
+    pub(super) usual: u64,
+    /// On a full disk: enough for the outcome of the record's steps.
+    pub(super) least: u64,
+}
+
+/// Whether there is no more room for this user on the file system.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 /// How an append came out.
 #[must_use = "an entry that is not durable permits nothing"]
 pub(super) enum Appended {
@@ -140,17 +157,15 @@ impl Segment {
         self.end.clone()
     }
 
-    /// Appends one record and makes it durable; afterwards at least `reserve` more bytes can be written on a full disk.
-    pub(super) fn append(&mut self, payload: &[u8], reserve: u64) -> Appended {
+    /// Appends one record and makes it durable; afterwards at least `room.least` more bytes can be written on a full disk.
+    pub(super) fn append(&mut self, payload: &[u8], room: Option<Room>) -> Appended {
         let (bytes, end) = record(&self.end, payload);
         let len = self.len + bytes.len() as u64;
-        if reserve > 0 && len + reserve > self.reserved {
-            // Twice as much at once, so that a run of small records asks seldom.
-            let wanted = len + 2 * reserve;
-            if let Err(error) = self.medium.reserve(wanted) {
-                return Appended::Undone(JournalError::io("keep room in", &self.path)(error));
-            }
-            self.reserved = wanted;
+        if let Some(room) = room
+            && len + room.usual > self.reserved
+            && let Err(error) = self.keep_room(len, room)
+        {
+            return Appended::Undone(JournalError::io("keep room in", &self.path)(error));
         }
         if let Err(error) = self.medium.append(&bytes) {
             let failed = JournalError::io("append to", &self.path)(error);
@@ -170,6 +185,26 @@ impl Segment {
         self.len = len;
         self.end = end;
         Appended::Durable
+    }
+
+    /// Reserves room behind `len`: four times the usual at once, so that a run of small records asks seldom; on a full disk what
+    /// there is. What was reserved before is not asked for again: so the records go on for as long as it lasts (F12).
+    fn keep_room(&mut self, len: u64, room: Room) -> io::Result<()> {
+        let mut refused = None;
+        for more in [4 * room.usual, room.usual, room.least] {
+            if len + more <= self.reserved {
+                return Ok(());
+            }
+            match self.medium.reserve(len + more) {
+                Ok(()) => {
+                    self.reserved = len + more;
+                    return Ok(());
+                }
+                Err(error) if is_full(&error) => refused = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(refused.expect("it was asked for three times"))
     }
 
     #[cfg(test)]

@@ -236,7 +236,7 @@ fn an_intact_record_of_the_future_is_not_called_damage() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = write(dir.path(), &story()[..1]);
     assert!(matches!(
-        journal.last.append(br#"{"suspended":{"at":5}}"#, 0),
+        journal.last.append(br#"{"suspended":{"at":5}}"#, None),
         Appended::Durable
     ));
     let error = Journal::open(dir.path(), None).unwrap_err();

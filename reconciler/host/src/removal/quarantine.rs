@@ -1,11 +1,14 @@
 //! The quarantine of a home: a directory for root alone beside the homes, so that moving a home there is one rename.
 
+use std::ffi::OsStr;
+
 use muster_core::accounts::facts::HomeId;
 use muster_core::id::StepId;
 use rustix::fs::{RenameFlags, renameat_with};
 
-use super::{HOME, Make};
-use crate::archive::Point;
+use super::checks::{not_mounted, real_path};
+use super::{HOME, Make, PURGED};
+use crate::archive::{Point, tree};
 use crate::dir::{Dir, FileKind, with_causes};
 use crate::homes::Filesystems;
 
@@ -60,17 +63,46 @@ impl Quarantine {
 
     /// The home that is in quarantine, if one is.
     pub(super) fn identify(&self) -> Result<Option<HomeId>, String> {
+        self.identify_as(HOME)
+    }
+
+    /// The home in quarantine whose removal for ever was begun, if there is one.
+    pub(super) fn identify_begun(&self) -> Result<Option<HomeId>, String> {
+        self.identify_as(PURGED)
+    }
+
+    fn identify_as(&self, name: &str) -> Result<Option<HomeId>, String> {
         let Some(shelf) = self.shelf()? else {
             return Ok(None);
         };
-        match shelf.see(HOME).map_err(|error| with_causes(&error))? {
+        match shelf.see(name).map_err(|error| with_causes(&error))? {
             None => Ok(None),
             Some(seen) if seen.kind == FileKind::Directory => Filesystems::default()
-                .identify(&shelf, HOME, &seen)
+                .identify(&shelf, name, &seen)
                 .map(Some)
                 .ok_or_else(|| "the file system of the quarantine cannot be told".to_owned()),
-            Some(_) => Err(format!("{} is no directory", shelf.path_of(HOME).display())),
+            Some(_) => Err(format!("{} is no directory", shelf.path_of(name).display())),
         }
+    }
+
+    /// Says durably, before the first file goes, that what is in there is being removed for ever (F10).
+    pub(super) fn begin_purge(&self, shelf: &Dir) -> Result<(), String> {
+        rename(shelf, HOME, shelf, PURGED)?;
+        shelf.sync().map_err(|error| with_causes(&error))
+    }
+
+    /// Removes what a purge that was begun left, which nobody puts back.
+    pub(super) fn finish_purge(&self) -> Result<(), String> {
+        let Some(shelf) = self.shelf()? else {
+            return Ok(());
+        };
+        if self.identify_begun()?.is_none() {
+            return Ok(());
+        }
+        not_mounted(&real_path(&shelf)?.join(PURGED))?;
+        tree::remove(&shelf, OsStr::new(PURGED), &mut |_| {})
+            .map_err(|error| with_causes(&error))?;
+        self.drop_shelf()
     }
 
     /// Moves the home in; what was moved must be what was planned.

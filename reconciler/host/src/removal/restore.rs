@@ -119,6 +119,13 @@ impl Host {
                         "Left out of the restored home, and still in the archive: {line}"
                     );
                 }
+                // Before the home is back, so that a restore that is done has left nothing; what cannot be removed keeps no home away.
+                if let Err(why) = quarantine.finish_purge() {
+                    tracing::warn!(
+                        "What a removal for ever left of the former home of {} stays in quarantine; remove it by hand: {why}",
+                        whose.user
+                    );
+                }
                 rename(&dir, HOME, &quarantine.parent, &quarantine.name)?;
                 quarantine.parent.sync().map_err(said)
             });

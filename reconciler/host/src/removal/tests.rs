@@ -248,7 +248,9 @@ fn a_kill_at_any_point_of_a_removal_ends_in_done_and_loses_nothing() {
                 assert!(aside && why.contains("interrupted"), "{killed}: {why}")
             }
             StepResult::Done => assert!(aside && !account && it.archive().exists(), "{killed}"),
-            StepResult::Failed(why) | StepResult::NeedsOperator(why) => panic!("{killed}: {why}"),
+            StepResult::Failed(why)
+            | StepResult::NeedsOperator(why)
+            | StepResult::Overtaken(why) => panic!("{killed}: {why}"),
         }
         // The account goes only when the archive is in place.
         assert!(
@@ -802,6 +804,7 @@ fn a_row_that_is_back_brings_the_account_back_by_way_of_the_gate() {
             ports: Default::default(),
             given: Default::default(),
             aside: SetAside::default(),
+            renaming: Default::default(),
             formerly: Default::default(),
             joining: Default::default(),
             archive: None,

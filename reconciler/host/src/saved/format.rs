@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::io::{self, BufRead as _, BufReader, Read, Seek as _, Write};
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -70,7 +70,7 @@ impl Header {
         if let Some(target) = &self.target {
             digest.update(target.as_bytes());
         }
-        let copied = copy(content, save, &mut digest)?;
+        let copied = copy_sparse(content, save, &mut digest)?;
         if copied != self.size.unwrap_or(0) {
             return Err(io::Error::other("it became shorter while it was read"));
         }
@@ -130,7 +130,7 @@ impl Header {
             source,
         };
         let copied =
-            copy(&mut reader.by_ref().take(size), &mut file, &mut digest).map_err(broken)?;
+            copy_sparse(&mut reader.by_ref().take(size), &mut file, &mut digest).map_err(broken)?;
         if copied != size || rest(reader).is_none_or(|it| it != tail_of(digest)) {
             return Ok(false);
         }
@@ -180,6 +180,31 @@ pub(super) fn copy(
     to: &mut impl Write,
     digest: &mut Sha256,
 ) -> io::Result<u64> {
+    copy_with(from, digest, |chunk| to.write_all(chunk))
+}
+
+/// The same into a file, in which a run of zeros takes no room: sparse stays sparse.
+fn copy_sparse(from: &mut impl Read, to: &mut File, digest: &mut Sha256) -> io::Result<u64> {
+    let copied = copy_with(from, digest, |chunk| {
+        if chunk.iter().all(|byte| *byte == 0) {
+            to.seek_relative(i64::try_from(chunk.len()).map_err(io::Error::other)?)
+        } else {
+            to.write_all(chunk)
+        }
+    })?;
+    // A hole at the end is no part of the file before this.
+    let end = to.stream_position()?;
+    if to.metadata()?.len() < end {
+        to.set_len(end)?;
+    }
+    Ok(copied)
+}
+
+fn copy_with(
+    from: &mut impl Read,
+    digest: &mut Sha256,
+    mut put: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<u64> {
     let mut buffer = vec![0; CHUNK];
     let mut copied = 0;
     loop {
@@ -190,7 +215,7 @@ pub(super) fn copy(
             Err(error) => return Err(error),
         };
         digest.update(&buffer[..read]);
-        to.write_all(&buffer[..read])?;
+        put(&buffer[..read])?;
         copied += read as u64;
     }
 }

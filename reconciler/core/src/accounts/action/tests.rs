@@ -235,6 +235,16 @@ pub(crate) fn actions() -> Vec<Action> {
             home_id: home_id(),
             sha256: text("aa"),
         },
+        Action::ClearRemains {
+            user: text("emo"),
+            gid: 5,
+            beside: None,
+        },
+        Action::ClearRemains {
+            user: text("emo"),
+            gid: 5,
+            beside: Some(text("emil")),
+        },
         Action::Return {
             user: text("emo"),
             root_equivalent: false,

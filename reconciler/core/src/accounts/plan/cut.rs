@@ -43,6 +43,17 @@ impl<'a> Draft<'a, '_> {
     }
 
     pub(super) fn cut(&mut self, user: &str, person: &PersonFacts) {
+        if let Some(other) = self.goes_by_another_name(user, person) {
+            // Nothing that is done to the old name would shut it.
+            return self.refuse(
+                user,
+                format!(
+                    "is to be cut, and the account with uid {} is called {other} by now, which muster did not do; rename it back \
+                     (usermod --login {user} {other}), and it is cut",
+                    person.uid
+                ),
+            );
+        }
         let mut anchor = Anchor {
             incarnation: Incarnation::Account {
                 uid: person.uid,

@@ -5,6 +5,7 @@ mod cut;
 mod disable;
 mod entries;
 mod instance;
+mod remains;
 mod restore;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,6 +68,8 @@ struct Draft<'a, 's> {
     /// By file and key; nothing of an entry that is there as it is wanted.
     entries: BTreeMap<Aggregate, BTreeMap<String, Option<WantedEntry>>>,
     missing_groups: BTreeMap<String, Vec<String>>,
+    /// For each name that somebody had before: under which they are kept now.
+    renamed: BTreeMap<&'a str, &'a str>,
     /// The steps that cut or disable somebody in this plan, by person.
     cuts: BTreeMap<String, StepId>,
     /// Whose account this plan takes over.
@@ -132,21 +135,30 @@ pub(crate) fn draft<'a>(
         first_ports: BTreeMap::new(),
         entries: BTreeMap::new(),
         missing_groups: BTreeMap::new(),
+        renamed: remains::renamed(&input.known.people),
         cuts: BTreeMap::new(),
         adopting: BTreeSet::new(),
         expired: BTreeSet::new(),
         not_made: Vec::new(),
     };
     draft.note_unread_parts();
+    let half = draft.finish_renames();
     let mut kept: Vec<&str> = Vec::with_capacity(input.desired.people.len());
+    kept.extend(half.keys());
     for (user, wanted) in &input.desired.people {
-        if let Some(under) = draft.keep(user, wanted) {
+        let names = std::iter::once(user.as_str()).chain(wanted.previously.as_deref());
+        let is_half = |name: &str| half.iter().any(|(old, new)| [*old, *new].contains(&name));
+        if !half.is_empty() && names.into_iter().any(is_half) {
+            continue;
+        }
+        if let Some(under) = draft.keep(user, wanted, &half) {
             kept.push(under);
         }
     }
     kept.sort_unstable();
     draft.cut_whoever_left(&kept);
     draft.attend_archived();
+    draft.clear_remains(&half);
     draft.plan_entries();
     let missing = std::mem::take(&mut draft.missing_groups);
     let missing = missing
@@ -271,8 +283,14 @@ impl<'a> Draft<'a, '_> {
         }
     }
 
-    /// Plans for somebody the roster asks for; returns the name under which they are kept here today.
-    fn keep(&mut self, user: &'a str, wanted: &'a Wanted) -> Option<&'a str> {
+    /// Plans for somebody the roster asks for; returns the name under which they are kept here today. Who is in `half`, the
+    /// renames that are brought to their end, has nothing else planned.
+    fn keep(
+        &mut self,
+        user: &'a str,
+        wanted: &'a Wanted,
+        half: &BTreeMap<&'a str, &'a str>,
+    ) -> Option<&'a str> {
         let people = &self.input.known.people;
         if let Some((days, contact)) = &wanted.expiring {
             self.notes.push(Note::Expiring {
@@ -301,9 +319,14 @@ impl<'a> Draft<'a, '_> {
             .previously
             .as_deref()
             .and_then(|old| people.get_key_value(old));
-        if let Some((old, person)) =
-            before.filter(|(_, it)| !matches!(it.stage, Stage::Archived | Stage::Deleted))
+        let before = before.map(|(old, person)| (old, &**person));
+        if let Some((old, person)) = before
+            .filter(|(_, it)| !matches!(it.stage, Stage::Archived | Stage::Deleted))
+            .or_else(|| self.renamed_since(user, wanted))
         {
+            if half.contains_key(old.as_str()) {
+                return Some(old);
+            }
             self.rename(old, user, wanted, person);
             return Some(old);
         }
@@ -560,6 +583,9 @@ impl<'a> Draft<'a, '_> {
             Ok(ids) => ids,
             Err(why) => return self.refuse(user, format!("no room on this host: {why}")),
         };
+        if self.clear_the_way(user, ids.gid) {
+            return;
+        }
         let home = before.map_or_else(
             || format!("{}/{user}", self.accounts.defaults.home_base),
             |person| person.home.clone(),

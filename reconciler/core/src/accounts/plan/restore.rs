@@ -241,7 +241,10 @@ impl<'a> Draft<'a, '_> {
         seen: &ArchiveSeen,
     ) {
         let grace = i64::from(self.input.policy.grace_days);
-        let Some(home_id) = self.quarantined(user) else {
+        let kept = self.input.observed.people.get(user);
+        // What is begun is the same step, and goes on.
+        let begun = kept.and_then(|it| it.kept.as_ref()?.purging.as_ref());
+        let Some(home_id) = begun.or_else(|| self.quarantined(user)) else {
             return;
         };
         if days_between(person.since.date(), self.input.today) < grace {

@@ -5,7 +5,7 @@ use super::{EditError, Primary, parsed};
 use crate::accounts::fields::{Group as GroupLine, Passwd, Shadow};
 use crate::accounts::names::{check_gecos, check_name, check_path};
 use crate::accounts::subordinate::{Order, Ranges};
-use crate::accounts::{Aging, Databases, File, Found, IdRange};
+use crate::accounts::{Aging, Databases, File, Found, IdRange, LineId};
 
 /// An account to be made. Its private group has its name.
 #[derive(Debug, Clone, Copy)]
@@ -187,11 +187,49 @@ impl Databases {
             });
         }
 
+        let users = usize::from(passwd.is_some());
+        let shared = self.ids().primary.get(&gid).copied().unwrap_or(0) > users;
+        let removed = self.strip(name, gid, shared, group);
+        if passwd.is_some() {
+            self.passwd.remove(name);
+            self.note_ids(None, gid, Primary::Lost);
+        }
+        self.departed.insert(name.to_owned());
+        Ok(removed)
+    }
+
+    /// Removes what an interrupted step left under a name that has no account; nothing happens where nothing is left. `gid` is
+    /// that of the private group it would have had, and `beside` the account that was to get the name.
+    ///
+    /// # Errors
+    /// When there is such an account, or a line cannot be read.
+    pub fn clear_remains(
+        &mut self,
+        name: &str,
+        gid: u32,
+        beside: Option<&str>,
+    ) -> Result<(), EditError> {
+        check_name(name)?;
+        self.check_new(File::Passwd, name)?;
+        let group = self.optional_line_of(File::Group, name)?;
+        self.check_readable(File::Shadow, name)?;
+        self.check_readable(File::Gshadow, name)?;
+        self.strip(name, gid, self.is_shared(gid, beside), group);
+        self.departed.insert(name.to_owned());
+        Ok(())
+    }
+
+    /// Whether a group with that gid is somebody's primary group. The account that was to be renamed has one of its own.
+    fn is_shared(&self, gid: u32, beside: Option<&str>) -> bool {
+        let used = self.ids().primary.get(&gid).copied().unwrap_or(0) > 0;
+        used && !beside.is_some_and(|beside| self.is_group(beside, gid))
+    }
+
+    /// Takes a name out of every database but passwd; a group that is `shared`, or not the private one, stays.
+    fn strip(&mut self, name: &str, gid: u32, shared: bool, group: Option<LineId>) -> Removed {
         for id in self.group.lines_naming(name) {
             self.drop_from_group(id, name);
         }
-        let users = usize::from(passwd.is_some());
-        let shared = self.ids().primary.get(&gid).copied().unwrap_or(0) > users;
         let private =
             |group: GroupLine<'_>| group.gid == gid && group.members.is_empty() && !shared;
         let removed = match group {
@@ -208,25 +246,20 @@ impl Databases {
         self.shadow.remove(name);
         self.subuid.remove(name);
         self.subgid.remove(name);
-        if passwd.is_some() {
-            self.passwd.remove(name);
-            self.note_ids(None, gid, Primary::Lost);
-        }
-        self.departed.insert(name.to_owned());
-        Ok(removed)
+        removed
     }
 
     /// Whether something of an account stands in any of the files although passwd has none of that name: what an
-    /// interrupted removal leaves. A group of that name that serves others is not the account's.
+    /// interrupted step leaves. A group of that name that serves others is not the account's. `beside` is the account that was to
+    /// get the name, where the step was a rename.
     #[must_use]
-    pub fn has_remnants(&self, name: &str, gid: u32) -> bool {
+    pub fn has_remnants(&self, name: &str, gid: u32, beside: Option<&str>) -> bool {
         if !matches!(self.passwd.find(name), Found::Nothing) {
             return false;
         }
         let private = self.group.entry(name).is_some_and(|id| {
             let group = parsed::<GroupLine<'_>>(self.group.line(id));
-            let shared = self.ids().primary.get(&gid).copied().unwrap_or(0) > 0;
-            group.gid == gid && group.members.is_empty() && !shared
+            group.gid == gid && group.members.is_empty() && !self.is_shared(gid, beside)
         });
         private
             || self.shadow.entry(name).is_some()

@@ -136,7 +136,7 @@ impl Databases {
         Ok(())
     }
 
-    fn is_group(&self, name: &str, gid: u32) -> bool {
+    pub(super) fn is_group(&self, name: &str, gid: u32) -> bool {
         self.group
             .entry(name)
             .is_some_and(|id| parsed::<GroupLine<'_>>(self.group.line(id)).gid == gid)
