@@ -93,6 +93,49 @@ fn an_older_journal_freezes_until_somebody_has_looked() {
     assert_eq!(site.status()["people"]["cut"], 1);
 }
 
+/// Journal and ledger of an older copy agree with each other, and the mark beside them says otherwise (F5).
+#[test]
+fn an_older_state_directory_gives_nobody_back_what_was_taken() {
+    needs(&["git"]);
+    let site = Site::new();
+    site.commit(ANN_AND_BOB, "ann and bob");
+    let _ = site.settles();
+    copied(&site.path("state"), &site.path("kept"));
+    let adopted = site.commit(ANN, "bob leaves");
+    let _ = site.settles();
+    let taken = |when: &str| {
+        let shadow = site.text_on_host("etc/shadow");
+        let line = shadow.lines().find(|it| it.starts_with("bob:"));
+        assert!(line.expect("bob").starts_with("bob:!"), "{when}: {shadow}");
+        let map = site.text_on_host("etc/ttyd-user-map");
+        assert!(!map.contains("bob"), "{when}: {map}");
+    };
+    taken("before");
+    copied(&site.path("kept"), &site.path("state"));
+    let (origin, away) = (site.path("origin"), site.path("origin.away"));
+    fs::rename(&origin, &away).unwrap();
+    for _ in 0..3 {
+        let ran = site.once();
+        assert!(ran.said().contains("older copy"), "{}", ran.said());
+        taken("without an origin");
+    }
+    fs::rename(&away, &origin).unwrap();
+    let _ = site.once();
+    taken("with an origin");
+    let looked = site.status();
+    assert!(
+        looked["frozen"].as_str().unwrap().contains("older copy"),
+        "{looked:#}"
+    );
+    let _ = site
+        .muster(&["adopt", &adopted, "--reason", "looked at it"])
+        .ok();
+    let _ = site.settles();
+    taken("in the end");
+    assert_eq!(site.status()["people"]["cut"], 1);
+    site.is_still().unwrap();
+}
+
 #[test]
 fn an_older_ledger_costs_nothing_while_the_journal_has_it_all() {
     needs(&["git"]);

@@ -543,6 +543,21 @@ const ROWS: &[Row] = rows! {
         it.push("opal", &twin);
         it.cycle()
     };
+    47, "a state directory that was put back knows the nonce by its mark alone", Came::Refused(Code::Replay), NOTHING, |it| {
+        let statement = it.removal();
+        let (at, commit) = (it.now, statement.commit.clone());
+        let (who, reason) = ("ann".into(), "it was put back".into());
+        let nonce = Some(statement.nonce);
+        it.sim.with(|u| u.journal.push(Entry::Reset { at, commit, who, reason, nonce }));
+        it.push("opal", &statement);
+        it.cycle()
+    };
+    47, "the state directory is an older copy", Came::Refused(Code::Frozen), NOTHING, |it| {
+        let at = it.now;
+        let why = Frozen::Older { journal: 7, mark: 9 };
+        it.sim.with(|u| u.journal.push(Entry::Frozen { at, why }));
+        it.changed(|_| {})
+    };
     47, "the journal is gone or an older copy", Came::Refused(Code::Frozen), NOTHING, |it| {
         let at = it.now;
         it.sim.with(|u| u.journal.push(Entry::Frozen { at, why: Frozen::Lost }));

@@ -84,6 +84,15 @@ pub enum Frozen {
         /// The last record that the ledger contains.
         ledger: u64,
     },
+    /// The state directory is an older copy: what happened after it is known by a mark beside it alone (F5).
+    Older {
+        /// The last record of the journal.
+        journal: u64,
+        /// The last record that the mark tells of.
+        mark: u64,
+    },
+    /// The mark that tells an older copy of the state directory from the newest is gone.
+    Unmarked,
     /// The ledger repository holds another ledger in this executor's name than the one that is kept here.
     Elsewhere {
         /// How it differs.
@@ -103,6 +112,21 @@ pub enum Misfit {
     Rewritten,
     /// It is another executor's.
     Another,
+}
+
+impl Frozen {
+    /// Whether nothing runs, not even what is benign: whoever knows only what was once true would give back what was taken since.
+    pub fn holds_everything(&self) -> bool {
+        match self {
+            Self::Older { .. } | Self::Unmarked => true,
+            Self::Rewritten { .. }
+            | Self::Renamed { .. }
+            | Self::Lost
+            | Self::Behind { .. }
+            | Self::Gap { .. }
+            | Self::Elsewhere { .. } => false,
+        }
+    }
 }
 
 impl fmt::Display for Frozen {
@@ -132,6 +156,15 @@ impl fmt::Display for Frozen {
                 f,
                 "the ledger is an older copy: it ends with record {ledger}, and the journal began with record {journal}, so what \
                  ran between them is not known; look at what runs here, then `muster adopt SHA --reason …`"
+            ),
+            Self::Older { journal, mark } => write!(
+                f,
+                "the state directory is an older copy: its journal ended with record {journal}, and there was a record {mark}, so what \
+                 ran last is not known, and nothing is changed here; look at what runs here, then `muster adopt SHA --reason …`"
+            ),
+            Self::Unmarked => f.write_str(
+                "the mark beside the state directory is gone, so the directory may be an older copy, and nothing is changed here; look at \
+                 what runs here, then `muster adopt SHA --reason …`",
             ),
             Self::Elsewhere { how, found } => {
                 match how {
@@ -246,8 +279,8 @@ pub struct Facts {
     pub trust: Option<TrustFacts>,
     /// Every release that was ever taken up here. Never removed (invariant 6).
     pub claims: BTreeMap<Nonce, Claim>,
-    /// Nonces of signed resets. Never removed.
-    pub resets: BTreeSet<Nonce>,
+    /// Nonces of signed resets, and of what was taken up here that no claim tells of any more (F5). Never removed.
+    pub spent: BTreeSet<Nonce>,
     /// Releases that operators signed and that were refused, oldest first; [`REFUSED_LIMIT`] of them.
     pub refused: Vec<RefusedRelease>,
 }
@@ -271,7 +304,7 @@ impl Facts {
             latest: at,
             trust: None,
             claims: BTreeMap::new(),
-            resets: BTreeSet::new(),
+            spent: BTreeSet::new(),
             refused: Vec::new(),
         }
     }
@@ -311,7 +344,7 @@ impl Facts {
             }
             Entry::Frozen { why, .. } => self.frozen = Some(why.clone()),
             Entry::Reset { commit, nonce, .. } => {
-                self.resets.extend(nonce);
+                self.spent.extend(nonce);
                 self.adopt(commit);
                 self.frozen = None;
                 // Whoever resets an executor has looked at what was stuck.
@@ -391,7 +424,7 @@ impl Facts {
             trust: _,
             // What was signed says until when it holds.
             claims,
-            resets: _,
+            spent: _,
             refused: _,
         } = self;
         let back = |moment: &mut Time| *moment = (*moment).min(at);

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::commit::CommitId;
-use crate::facts::{Facts, Suspended};
+use crate::facts::{Facts, Frozen, Suspended};
 use crate::id::StepId;
 use crate::journal::{Authority, Entry};
 use crate::limits::{Bound, Bounds, Over};
@@ -305,7 +305,9 @@ fn permits_all_removals(plan: &Plan, approvals: &Approvals) -> bool {
 
 /// Why a step that needs a release has none that counts.
 fn unapproved(step: StepId, class: Class, facts: &Facts, approvals: &Approvals) -> Option<Reason> {
-    if class == Class::Benign {
+    if facts.frozen.as_ref().is_some_and(Frozen::holds_everything) {
+        Some(Reason::Frozen)
+    } else if class == Class::Benign {
         None
     } else if facts.frozen.is_some() {
         Some(Reason::Frozen)

@@ -50,8 +50,8 @@ struct State {
     latest: Time,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     trust: Option<TrustFacts>,
-    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
-    resets: BTreeSet<Nonce>,
+    #[serde(rename = "resets", skip_serializing_if = "BTreeSet::is_empty", default)]
+    spent: BTreeSet<Nonce>,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     refused: Vec<RefusedRelease>,
     /// The last journal record that these facts contain, and the chain's value after it.
@@ -233,7 +233,7 @@ fn state(facts: &Facts, through: &Through) -> Vec<u8> {
         latest,
         trust,
         claims: _,
-        resets,
+        spent,
         refused,
     } = facts;
     let state = State {
@@ -252,7 +252,7 @@ fn state(facts: &Facts, through: &Through) -> Vec<u8> {
         record_more: *record_more,
         latest: *latest,
         trust: trust.clone(),
-        resets: resets.clone(),
+        spent: spent.clone(),
         refused: refused.clone(),
         through: through.clone(),
     };
@@ -345,7 +345,7 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         record_more,
         latest,
         trust,
-        resets,
+        spent,
         refused,
         through,
     } = state;
@@ -379,7 +379,7 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         latest,
         trust,
         claims,
-        resets,
+        spent,
         refused,
     };
     Ok((facts, through))

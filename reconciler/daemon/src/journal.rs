@@ -27,6 +27,7 @@ use muster_core::ledger::Through;
 use muster_core::time::Time;
 use muster_git::folder;
 
+use crate::state_dir::mark::Mark;
 pub use format::FORMAT;
 use format::{Chain, Header};
 use segment::{Appended, OnDisk, Room, Segment, Tail, is_full};
@@ -190,6 +191,10 @@ pub struct Journal {
     open_in: Option<u64>,
     segment_bytes: u64,
     poisoned: bool,
+    /// What tells an older copy of all this from the newest.
+    mark: Option<Mark>,
+    /// Whether a decision was recorded that the mark does not tell of yet.
+    unmarked: bool,
 }
 
 /// A journal, what it says, and what was dropped.
@@ -233,6 +238,8 @@ impl Journal {
             open_in: None,
             segment_bytes: SEGMENT_BYTES,
             poisoned: false,
+            mark: None,
+            unmarked: false,
         };
         journal.append_entry(first)?;
         Ok(journal)
@@ -277,6 +284,8 @@ impl Journal {
             open_in,
             segment_bytes: SEGMENT_BYTES,
             poisoned: false,
+            mark: None,
+            unmarked: false,
         };
         Ok(Opened {
             journal,
@@ -366,6 +375,9 @@ impl Journal {
             Entry::Outcome { .. } => None,
             _ => Some(room(0)),
         };
+        if matches!(entry, Entry::Intended { .. }) {
+            self.mark_durably()?;
+        }
         match self.last.append(&payload, room) {
             Appended::Durable => {}
             Appended::Undone(error) => return Err(error),
@@ -379,7 +391,58 @@ impl Journal {
             Entry::Outcome { .. } => self.open_in = None,
             _ => {}
         }
+        self.mark_decision(entry);
         Ok(())
+    }
+
+    /// Keeps a mark from here on, which reaches to the last record.
+    pub(crate) fn keep(&mut self, mark: Mark) {
+        self.mark = Some(mark);
+        self.unmarked = false;
+    }
+
+    /// Has the mark tell of every decision so far: before the first effect of one.
+    fn mark_durably(&mut self) -> Result<(), JournalError> {
+        if !self.unmarked {
+            return Ok(());
+        }
+        if let Some(mark) = &mut self.mark {
+            mark.write(&self.last.end().through())
+                .map_err(JournalError::io("write", mark.path()))?;
+        }
+        self.unmarked = false;
+        Ok(())
+    }
+
+    /// Notes that an entry is a decision, which the mark is to tell of. One of a person at the console is marked at once, as no
+    /// effect may follow; where that fails, it is marked before the next effect.
+    fn mark_decision(&mut self, entry: &Entry) {
+        let by_a_person = match entry {
+            Entry::Genesis { .. } | Entry::Adopted { .. } | Entry::Claimed { .. } => false,
+            Entry::Frozen { .. }
+            | Entry::Reset { .. }
+            | Entry::Trusted { .. }
+            | Entry::Suspended { .. }
+            | Entry::Resumed { .. }
+            | Entry::ClockAccepted { .. } => true,
+            Entry::Attempted { .. }
+            | Entry::Finished { .. }
+            | Entry::Refused { .. }
+            | Entry::Intended { .. }
+            | Entry::Outcome { .. } => return,
+        };
+        let nonce = match entry {
+            Entry::Claimed { claim, .. } => Some(claim.nonce),
+            Entry::Reset { nonce, .. } => *nonce,
+            _ => None,
+        };
+        if let (Some(mark), Some(nonce)) = (&mut self.mark, nonce) {
+            mark.add(nonce);
+        }
+        self.unmarked = true;
+        if by_a_person && let Err(error) = self.mark_durably() {
+            tracing::warn!(error = %error, "What was decided is not marked outside the state directory yet.");
+        }
     }
 }
 
@@ -409,7 +472,18 @@ impl muster_core::world::Journal for Journal {
 /// # Errors
 /// [`JournalError`], as for [`Journal::open`].
 pub fn read(dir: &Path, ledger: &mut Option<(Facts, Through)>) -> Result<Replayed, JournalError> {
-    read_all(dir, ledger).map(|it| it.replayed)
+    read_to_the_end(dir, ledger).map(|it| it.0)
+}
+
+/// The same, and how far the journal reaches.
+///
+/// # Errors
+/// As for [`read()`].
+pub fn read_to_the_end(
+    dir: &Path,
+    ledger: &mut Option<(Facts, Through)>,
+) -> Result<(Replayed, Through), JournalError> {
+    read_all(dir, ledger).map(|it| (it.replayed, it.tail.end.through()))
 }
 
 /// Whether the journal in `dir` says no more than that it was begun, if it says anything.

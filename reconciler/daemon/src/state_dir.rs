@@ -14,10 +14,13 @@
 //! requests/       what people at the console ask of a daemon at work; empty but for a moment
 //! archives/       archives of homes, unless the settings keep them elsewhere
 //! ```
+//!
+//! Beside it, in `/var/lib/muster-mark`, lies what an older copy of it is known by: [`mark`].
 
 mod error;
 mod identity;
 mod lock;
+pub(crate) mod mark;
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
@@ -37,6 +40,7 @@ use serde::Deserialize;
 pub use error::StateError;
 pub use identity::Identity;
 pub use lock::{Holder, Lock, Purpose, poke};
+use mark::{Mark, Marked};
 
 use crate::journal::{self, Journal, JournalError, Opened};
 
@@ -260,13 +264,19 @@ impl StateDir {
             adopt: adopt.clone(),
         };
         Journal::create(&path, &Through::default(), &genesis).map_err(StateError::Journal)?;
-        let text = format!(
-            "# Who this executor is. Made by `muster init`; do not edit, and do not copy to another host.\n\
-             format = {FORMAT}\nid = \"{}\"\nname = \"{}\"\n",
-            identity.id, identity.name
-        );
+        // Whoever begins anew on this machine takes up no release that ran here before.
+        let path = mark::path_of(&self.dir, identity);
+        let found = mark::read(&path).unwrap_or_default();
+        let mut mark = Mark::open(path, identity, found)?;
+        mark.write(&Through::default())
+            .map_err(StateError::io("write", mark.path()))?;
+        self.write_identity(identity)
+    }
+
+    fn write_identity(&self, identity: &Identity) -> Result<(), StateError> {
         let path = self.identity_file();
-        write_whole(&self.dir, &path, text.as_bytes()).map_err(StateError::io("write", &path))
+        write_whole(&self.dir, &path, identity.text().as_bytes())
+            .map_err(StateError::io("write", &path))
     }
 
     /// An `init` that was cut short left a journal of one genesis record, or less. More is a history, and stays.
@@ -295,6 +305,7 @@ impl StateDir {
         at: Time,
     ) -> Result<Opened, StateError> {
         let identity = self.identity_of(executor)?;
+        let marked = self.marked(&identity)?;
         self.same_executor(&identity, "ledger", ledger.as_ref().map(|(facts, _)| facts))?;
         let path = self.journal();
         let mut opened = if journal::exists(&path).map_err(StateError::Journal)? {
@@ -313,6 +324,7 @@ impl StateDir {
             self.begin_after_loss(ledger, at)?
         };
         self.same_executor(&identity, "journal", Some(&opened.replayed.facts))?;
+        self.go_on_from(marked, &identity, &mut opened, at)?;
         pin_name(&mut opened.replayed.facts, &executor.pinned());
         Ok(opened)
     }
@@ -349,27 +361,99 @@ impl StateDir {
         mut ledger: Option<LedgerFacts>,
     ) -> Result<Replayed, StateError> {
         let identity = self.identity_of(executor)?;
+        // Before the journal: a daemon at work goes on with that first.
+        let marked = self.marked(&identity)?;
         self.same_executor(&identity, "ledger", ledger.as_ref().map(|(facts, _)| facts))?;
         let path = self.journal();
-        let mut replayed = if journal::exists(&path).map_err(StateError::Journal)? {
-            match (journal::read(&path, &mut ledger), ledger) {
-                (Ok(replayed), _) => replayed,
-                (Err(error), Some((facts, _))) => match self.misfit(&error)? {
-                    Some(misfit) => misfit.frozen(facts, Time(0)).0,
+        let (mut replayed, reached) = if journal::exists(&path).map_err(StateError::Journal)? {
+            match (journal::read_to_the_end(&path, &mut ledger), ledger) {
+                (Ok(read), _) => read,
+                (Err(error), Some((facts, through))) => match self.misfit(&error)? {
+                    Some(misfit) => (misfit.frozen(facts, Time(0)).0, through),
                     None => return Err(StateError::Journal(error)),
                 },
                 (Err(error), None) => return Err(StateError::Journal(error)),
             }
         } else {
-            let (mut facts, _) = ledger.ok_or_else(|| StateError::Lost {
+            let (mut facts, through) = ledger.ok_or_else(|| StateError::Lost {
                 id: identity.id.clone(),
             })?;
             facts.frozen = Some(Frozen::Lost);
-            Replayed::from_ledger(facts)
+            (Replayed::from_ledger(facts), through)
         };
         self.same_executor(&identity, "journal", Some(&replayed.facts))?;
+        if let Some(why) = older(
+            marked.as_ref(),
+            &identity,
+            &reached,
+            replayed.facts.frozen.as_ref(),
+        ) {
+            replayed.facts.frozen = Some(why);
+        }
+        take_in(marked.as_ref(), &mut replayed.facts);
         pin_name(&mut replayed.facts, &executor.pinned());
         Ok(replayed)
+    }
+
+    /// What the mark of this executor says; one that was never finished says nothing.
+    fn marked(&self, identity: &Identity) -> Result<Option<Marked>, StateError> {
+        let path = mark::path_of(&self.dir, identity);
+        let marked = match mark::read(&path) {
+            Err(StateError::Mark { .. }) if !identity.marked => None,
+            read => read?,
+        };
+        match marked {
+            Some(Marked { executor_id, .. }) if executor_id != identity.id => {
+                Err(StateError::Copied {
+                    dir: self.dir.clone(),
+                    mark: path,
+                    ours: identity.id.clone(),
+                    theirs: executor_id,
+                })
+            }
+            marked => Ok(marked),
+        }
+    }
+
+    /// Compares what was opened with the mark, freezes where it is older, and has the journal keep the mark from here on.
+    fn go_on_from(
+        &self,
+        marked: Option<Marked>,
+        identity: &Identity,
+        opened: &mut Opened,
+        at: Time,
+    ) -> Result<(), StateError> {
+        let Opened {
+            journal, replayed, ..
+        } = opened;
+        let frozen = replayed.facts.frozen.as_ref();
+        if let Some(why) = older(marked.as_ref(), identity, &journal.through(), frozen)
+            && frozen != Some(&why)
+        {
+            let at = at.max(replayed.facts.latest);
+            let entry = Entry::Frozen { at, why };
+            journal.append(&entry).map_err(StateError::Journal)?;
+            replayed
+                .apply(&entry)
+                .expect("BUG: a freeze can stand anywhere");
+        }
+        take_in(marked.as_ref(), &mut replayed.facts);
+        let is_new = marked.is_none();
+        let mut mark = Mark::open(mark::path_of(&self.dir, identity), identity, marked)?;
+        if is_new {
+            let mut claims: Vec<_> = replayed.facts.claims.values().collect();
+            claims.sort_by_key(|it| it.at);
+            claims.iter().for_each(|it| mark.add(it.nonce));
+        }
+        mark.write(&journal.through())
+            .map_err(StateError::io("write", mark.path()))?;
+        journal.keep(mark);
+        if identity.marked {
+            return Ok(());
+        }
+        let mut identity = identity.clone();
+        identity.marked = true;
+        self.write_identity(&identity)
     }
 
     /// Whether the journal cannot be used because it, or the ledger, is an older copy. Damage is something else, and so is
@@ -546,6 +630,35 @@ fn make_private(dir: &Path) -> Result<(), StateError> {
         .mode(0o700)
         .create(dir)
         .map_err(StateError::io("create", dir))
+}
+
+/// Why an executor is frozen whose journal reaches to `through`, if its mark says that this is not all. An older ledger beside a
+/// newer journal tells what was enforced since, and is frozen for that already.
+fn older(
+    marked: Option<&Marked>,
+    identity: &Identity,
+    through: &Through,
+    frozen: Option<&Frozen>,
+) -> Option<Frozen> {
+    if matches!(frozen, Some(Frozen::Gap { .. })) {
+        return None;
+    }
+    let Some(Marked { through: mark, .. }) = marked else {
+        return identity.marked.then_some(Frozen::Unmarked);
+    };
+    let is_older = mark.sequence > through.sequence
+        || (mark.sequence == through.sequence && mark.sequence > 0 && mark.chain != through.chain);
+    is_older.then_some(Frozen::Older {
+        journal: through.sequence,
+        mark: mark.sequence,
+    })
+}
+
+/// What a mark says was taken up here, and nothing else tells, is not taken up again.
+fn take_in(marked: Option<&Marked>, facts: &mut Facts) {
+    let nonces = marked.into_iter().flat_map(|it| &it.nonces);
+    let untold = nonces.filter(|it| !facts.claims.contains_key(*it));
+    facts.spent.extend(untold.copied().collect::<Vec<_>>());
 }
 
 /// A changed name freezes for as long as it is changed: no record of it, since the settings say so at every start.

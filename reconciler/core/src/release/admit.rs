@@ -295,6 +295,11 @@ fn window((not_before, not_after): (Time, Time), moment: &Moment) -> Result<(), 
 /// The unfinished claim of this very release, if an earlier process made one.
 fn nonce_is_free<'f>(release: &Release, facts: &'f Facts) -> Result<Option<&'f Claim>, Refusal> {
     let Some(claim) = facts.claims.get(&release.nonce()) else {
+        if facts.spent.contains(&release.nonce()) {
+            return Err(Code::Replay.because(
+                "its nonce was used on this machine, and what is known here is older than that; propose it again",
+            ));
+        }
         return Ok(None);
     };
     if !claim.finished && claim.statement == release.digest() {
@@ -417,7 +422,7 @@ pub fn admit_reset(
                 facts.adopted.short()
             )));
         }
-        if facts.resets.contains(&reset.nonce) {
+        if facts.spent.contains(&reset.nonce) {
             return Err(Code::Replay.because("its nonce was used; propose it again"));
         }
         let (people, needed) = (

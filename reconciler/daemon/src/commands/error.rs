@@ -305,6 +305,8 @@ fn state_code(error: &StateError) -> u8 {
         | StateError::Newer { .. }
         | StateError::Orphaned(_)
         | StateError::Other { .. }
+        | StateError::Copied { .. }
+        | StateError::Mark { .. }
         | StateError::Mixed { .. }
         | StateError::Lost { .. }
         | StateError::Journal(_)

@@ -82,6 +82,24 @@ pub enum StateError {
         /// The id in that part.
         theirs: String,
     },
+    /// The mark outside the state directory is of another executor than the directory.
+    #[error("{} is executor {ours}, and the executor of that name that ran on this machine is {theirs}, by {}", dir.display(), mark.display())]
+    Copied {
+        /// The state directory.
+        dir: PathBuf,
+        /// The mark.
+        mark: PathBuf,
+        /// The id in `executor.toml`.
+        ours: String,
+        /// The id in the mark.
+        theirs: String,
+    },
+    /// The mark is not what was written.
+    #[error("{} is damaged: it says nothing that holds", path.display())]
+    Mark {
+        /// The mark.
+        path: PathBuf,
+    },
     /// Neither journal nor ledger: nothing is known.
     #[error("the executor {id} has neither journal nor ledger: what ran here before is not known")]
     Lost {
@@ -131,6 +149,16 @@ impl StateError {
             Self::Identity { .. } | Self::Orphaned(_) | Self::Mixed { .. } => {
                 "put the whole directory back from one backup; its parts cannot be mixed".into()
             }
+            Self::Copied { dir, mark, .. } => format!(
+                "was {} copied from another machine? Then move it away, and put this machine's own back or `muster init` anew. If the \
+                 machine itself is what was replaced, move {} away: muster then holds everything until somebody has looked",
+                dir.display(),
+                mark.display()
+            ),
+            Self::Mark { path } => format!(
+                "look at the disk, then move it away: muster makes another, and holds everything at {} until somebody has looked",
+                path.parent().unwrap_or(path).display()
+            ),
             Self::Other { executor, .. } => format!("give {executor} a directory of its own in the settings"),
             Self::Newer { .. } => "install the newer version; this one changes nothing here".into(),
             Self::Lost { .. } => "put the ledger or the journal back from a backup; or move the directory away and `muster init` anew".into(),

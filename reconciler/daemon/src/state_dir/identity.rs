@@ -17,6 +17,9 @@ pub struct Identity {
     pub id: String,
     /// The name it was initialised with: a host's alone, that of any other in full, such as `guests/pve1`.
     pub name: String,
+    /// Whether there is a mark outside the state directory (F5). Older versions made none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) marked: bool,
 }
 
 impl Identity {
@@ -31,6 +34,7 @@ impl Identity {
             format: FORMAT,
             id: hex(&bytes),
             name: executor.pinned(),
+            marked: true,
         })
     }
 
@@ -40,6 +44,21 @@ impl Identity {
     /// When it was neither made nor read by this module, which both look at the name.
     pub fn executor(&self) -> Executor {
         Executor::of_pinned(&self.name).expect("BUG: a pinned name is looked at when it is read")
+    }
+
+    /// The text of `executor.toml`.
+    pub(super) fn text(&self) -> String {
+        let Self {
+            format,
+            id,
+            name,
+            marked,
+        } = self;
+        let marked = if *marked { "marked = true\n" } else { "" };
+        format!(
+            "# Who this executor is. Made by `muster init`; do not edit, and do not copy to another host.\n\
+             format = {format}\nid = \"{id}\"\nname = \"{name}\"\n{marked}"
+        )
     }
 
     /// The ref of its ledger.

@@ -203,6 +203,8 @@ fn parts_of_two_executors_do_not_mix() {
         "{error}"
     );
     fs::copy(other.state.identity_file(), it.state.identity_file()).unwrap();
+    // As on a machine where neither of the two ran.
+    fs::remove_file(mark_of(&it)).unwrap();
     let error = it
         .state
         .open(&lock, &host("devvm"), None, Time(1))
@@ -417,4 +419,221 @@ fn a_pinned_name_that_no_executor_has_is_refused() {
     .unwrap();
     let error = it.state.identity().unwrap_err();
     assert!(matches!(error, StateError::Identity { .. }), "{error}");
+}
+
+/// A copy of a directory, as `cp -a` makes one.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), &to).unwrap();
+        }
+    }
+    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
+}
+
+fn put_back(it: &Fixture, copied: &Path) {
+    fs::remove_dir_all(it.state.path()).unwrap();
+    copy(copied, it.state.path());
+}
+
+fn open(it: &Fixture, lock: &Lock) -> Result<Opened, StateError> {
+    it.state.open(lock, &host("devvm"), None, Time(3_000))
+}
+
+fn adopted(digit: char) -> Entry {
+    Entry::Adopted {
+        at: Time(2_000),
+        commit: commit(digit),
+    }
+}
+
+/// What begins a batch, whatever is in it.
+fn begun() -> [Entry; 2] {
+    let authority = muster_core::journal::Authority::Benign {
+        commit: commit('b'),
+    };
+    let (at, steps, results) = (Time(2_001), Vec::new(), Vec::new());
+    [
+        Entry::Intended {
+            at,
+            steps,
+            authority,
+        },
+        Entry::Outcome { at, results },
+    ]
+}
+
+fn mark_of(it: &Fixture) -> PathBuf {
+    let dir = it.state.path().parent().unwrap();
+    dir.join("muster-mark/host/devvm")
+}
+
+#[test]
+fn an_older_copy_of_the_directory_does_nothing_until_somebody_has_looked() {
+    let (it, lock, _) = initialised();
+    let backup = it.state.path().with_file_name("backup");
+    drop(open(&it, &lock).unwrap());
+    copy(it.state.path(), &backup);
+    let mut opened = open(&it, &lock).unwrap();
+    opened.journal.append(&adopted('b')).unwrap();
+    for entry in begun() {
+        opened.journal.append(&entry).unwrap();
+    }
+    drop(opened);
+    assert_eq!(open(&it, &lock).unwrap().replayed.facts.frozen, None);
+
+    put_back(&it, &backup);
+    let looked = it.state.look(&host("devvm"), None).unwrap();
+    let why = Frozen::Older {
+        journal: 1,
+        mark: 4,
+    };
+    assert_eq!(looked.facts.frozen, Some(why.clone()));
+    let mut opened = open(&it, &lock).unwrap();
+    assert_eq!(opened.replayed.facts.frozen, Some(why.clone()));
+    assert!(why.holds_everything());
+    // It stays so, whatever is written by then, until a person says otherwise.
+    for entry in begun() {
+        opened.journal.append(&entry).unwrap();
+    }
+    drop(opened);
+    let mut opened = open(&it, &lock).unwrap();
+    assert_eq!(opened.replayed.facts.frozen, Some(why));
+    opened
+        .journal
+        .append(&Entry::Reset {
+            at: Time(3_000),
+            commit: commit('b'),
+            who: "ann".into(),
+            reason: "it was put back".into(),
+            nonce: None,
+        })
+        .unwrap();
+    drop(opened);
+    for _ in 0..2 {
+        assert_eq!(open(&it, &lock).unwrap().replayed.facts.frozen, None);
+    }
+}
+
+#[test]
+fn what_a_person_decided_is_marked_without_an_effect() {
+    let (it, lock, _) = initialised();
+    drop(open(&it, &lock).unwrap());
+    let backup = it.state.path().with_file_name("backup");
+    copy(it.state.path(), &backup);
+    let suspended = Entry::Suspended {
+        at: Time(2_000),
+        who: "ann".into(),
+        reason: "a disk is changed".into(),
+        until: None,
+    };
+    let mut opened = open(&it, &lock).unwrap();
+    opened.journal.append(&suspended).unwrap();
+    drop(opened);
+    put_back(&it, &backup);
+    let frozen = open(&it, &lock).unwrap().replayed.facts.frozen;
+    assert!(matches!(frozen, Some(Frozen::Older { .. })), "{frozen:?}");
+}
+
+#[test]
+fn a_mark_that_is_gone_is_noticed_and_only_an_upgrade_may_find_none() {
+    let (it, lock, _) = initialised();
+    drop(open(&it, &lock).unwrap());
+    fs::remove_dir_all(mark_of(&it).ancestors().nth(2).unwrap()).unwrap();
+    let frozen = open(&it, &lock).unwrap().replayed.facts.frozen;
+    assert_eq!(frozen, Some(Frozen::Unmarked));
+    assert!(mark_of(&it).exists());
+
+    let (it, lock, identity) = initialised();
+    fs::remove_dir_all(mark_of(&it).ancestors().nth(2).unwrap()).unwrap();
+    // As older versions wrote it.
+    let text = fs::read_to_string(it.state.identity_file()).unwrap();
+    fs::write(
+        it.state.identity_file(),
+        text.replace("marked = true\n", ""),
+    )
+    .unwrap();
+    assert_eq!(open(&it, &lock).unwrap().replayed.facts.frozen, None);
+    assert!(mark_of(&it).exists());
+    assert_eq!(it.state.identity().unwrap(), Some(identity));
+}
+
+#[test]
+fn a_directory_of_another_machine_of_that_name_is_refused() {
+    let (it, lock, identity) = initialised();
+    drop(open(&it, &lock).unwrap());
+    let (other, _lock, theirs) = initialised();
+    put_back(&it, other.state.path());
+    let error = open(&it, &lock).unwrap_err();
+    assert!(
+        matches!(&error, StateError::Copied { ours, theirs: by_mark, .. } if *ours == theirs.id && *by_mark == identity.id),
+        "{error}"
+    );
+    assert!(it.state.look(&host("devvm"), None).is_err());
+}
+
+#[test]
+fn whoever_begins_anew_takes_up_nothing_that_ran_before() {
+    let (it, lock, identity) = initialised();
+    drop(open(&it, &lock).unwrap());
+    let nonce = muster_core::release::Nonce([7; 16]);
+    let path = mark_of(&it);
+    let found = mark::read(&path).unwrap();
+    let mut mark = Mark::open(path, &identity, found).unwrap();
+    mark.add(nonce);
+    mark.write(&Through::default()).unwrap();
+    fs::remove_dir_all(it.state.path()).unwrap();
+    it.state.make().unwrap();
+    let anew = Identity::random(&host("devvm")).unwrap();
+    it.state
+        .create(&lock, &anew, &commit('a'), Time(5_000))
+        .unwrap();
+    let facts = open(&it, &lock).unwrap().replayed.facts;
+    assert_eq!((facts.frozen, facts.spent), (None, [nonce].into()));
+}
+
+#[test]
+fn a_mark_that_was_cut_short_is_the_one_before_it_and_a_damaged_one_stops() {
+    let (it, lock, identity) = initialised();
+    drop(open(&it, &lock).unwrap());
+    let path = mark_of(&it);
+    let through = |sequence| Through {
+        sequence,
+        chain: "00".repeat(32),
+    };
+    let whole = fs::read(&path).unwrap();
+    for number in 0..400_u64 {
+        let found = mark::read(&path).unwrap();
+        let mut mark = Mark::open(path.clone(), &identity, found.clone()).unwrap();
+        let mut nonce = [0; 16];
+        nonce[..8].copy_from_slice(&number.to_be_bytes());
+        mark.add(muster_core::release::Nonce(nonce));
+        mark.write(&through(number)).unwrap();
+        let now = mark::read(&path).unwrap().unwrap();
+        assert_eq!(now.through, through(number));
+        // The slot that was written last is cut short anywhere.
+        let bytes = fs::read(&path).unwrap();
+        assert_eq!(bytes.len(), whole.len());
+        if number % 50 == 0 {
+            for (place, slot) in bytes.chunks(bytes.len() / 2).enumerate() {
+                let mut torn = bytes.clone();
+                torn[place * slot.len() + 20] ^= 1;
+                fs::write(&path, &torn).unwrap();
+                let read = mark::read(&path).unwrap();
+                assert!(read == found || read.as_ref() == Some(&now), "{read:?}");
+            }
+            fs::write(&path, &bytes).unwrap();
+        }
+    }
+    assert_eq!(mark::read(&path).unwrap().unwrap().nonces.len(), 128);
+    for damage in [&b""[..], b"{}", &[0; 16_384]] {
+        fs::write(&path, damage).unwrap();
+        let error = open(&it, &lock).unwrap_err();
+        assert!(matches!(error, StateError::Mark { .. }), "{error}");
+    }
 }
