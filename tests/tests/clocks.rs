@@ -391,7 +391,7 @@ mod program {
 
     use std::process::Command;
 
-    use muster_tests::site::{ANN, ANN_AND_BOB, Ran, Site, hermetic, needs, program};
+    use muster_tests::site::{ANN, ANN_AND_BOB, Ran, Site, hermetic, needs, program, wait_until};
     use serde_json::Value;
 
     /// Runs it with its clock so far off; the seconds since boot are what they are.
@@ -487,6 +487,7 @@ mod program {
         let _ = at(&site, "+365d", &["run", "--once"]);
         assert_eq!(status(&site)["clock"]["matter"], "behind");
         let mut daemon = site.daemon();
+        wait_until("it is at work", || status(&site)["at_work"].is_object());
         let ran = site.muster(&accept);
         assert!(ran.is_ok(), "{}", ran.said());
         assert_eq!(

@@ -872,7 +872,8 @@ fn settings_that_cannot_be_read_keep_back_newcomers_alone() {
 #[test]
 fn whoever_leaves_with_a_broken_line_is_cut_and_told() {
     // What was done to the line, whether the cut can be finished, and what is told.
-    let changes: [(&str, fn(&Machine), bool, &str); 4] = [
+    type Change = (&'static str, fn(&Machine), bool, &'static str);
+    let changes: [Change; 4] = [
         (
             "a second line",
             |it| {
