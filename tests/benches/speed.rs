@@ -522,6 +522,7 @@ fn add_accounts(root: &Path, count: usize) -> Result<()> {
     for uid in uids {
         let name = format!("user{uid}");
         let account = NewAccount {
+            primary: muster_host::accounts::PrimaryGroup::Own,
             name: &name,
             uid,
             gid: uid,

@@ -427,6 +427,7 @@ mod tests {
 
     fn person(uid: u32) -> PersonFacts {
         PersonFacts {
+            more: Default::default(),
             entry: "0123456789abcdef0123456789abcdef".parse().unwrap(),
             how: How::Created,
             generation: 1,

@@ -51,6 +51,7 @@ fn observed(processes: usize) -> Observed {
         half_groups: BTreeSet::new(),
         subuid: Some(range),
         subgid: None,
+        more: Default::default(),
         renaming_from: None,
     };
     let traces = Traces {
@@ -320,6 +321,7 @@ fn a_held_step_keeps_its_time_and_cannot_be_made_to_look_like_another() {
         gid: 1004,
         subuid: None,
         subgid: None,
+        more: Default::default(),
     };
     let incarnation = Incarnation::Found { uid: 1004 };
     let policy = Policy::for_host("devvm");

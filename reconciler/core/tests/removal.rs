@@ -1,11 +1,11 @@
 //! The end of an account and the ways back, as they are planned: given what is known and what is seen, expect these steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use muster_core::accounts::action::Action;
 use muster_core::accounts::desired;
-use muster_core::accounts::facts::{HomeId, PersonFacts};
+use muster_core::accounts::facts::{HomeId, IdRange, PersonFacts};
 use muster_core::accounts::observed::{
     Account, Accounts, ArchiveSeen, Home, Kept, Observed, Password, Person, Traces, Units,
 };
@@ -67,6 +67,7 @@ fn account(uid: u32) -> Account {
         half_groups: Default::default(),
         subuid: None,
         subgid: None,
+        more: Default::default(),
         renaming_from: None,
     }
 }
@@ -447,7 +448,10 @@ fn a_way_back_is_refused_or_held_for_what_stands_against_it() {
         .insert("thief".into(), Box::new(account(uid)));
     assert!(world.refused(ROW).contains("thief has now"));
     world.accounts().by_name.remove("thief");
-    // A primary group that makes root-equivalent makes the way back a privileged one.
+    // A primary group that makes root-equivalent makes the way back a privileged one. Only an account that was taken over can
+    // have one that is not its own.
+    let known = world.past.facts.known.accounts_mut().unwrap();
+    known.people.get_mut("emo").unwrap().how = muster_core::accounts::facts::How::Adopted;
     let gid = world.person("emo").gid;
     world.accounts().groups.insert("docker".into(), gid);
     assert_eq!(
@@ -490,4 +494,155 @@ fn ranges_of_an_account_that_was_adopted_are_reserved_when_it_goes() {
     );
     world.done(GONE, |_| true);
     assert_eq!(world.person("emo").subuid, Some(range));
+}
+
+#[test]
+fn nobody_comes_back_to_a_name_or_a_uid_that_somebody_else_has_now() {
+    let kinds: [fn(&mut Accounts, u32); 5] = [
+        |it, _| it.hindrances.silent = Some("who knows".into()),
+        |it, _| {
+            it.foreign.insert("emo".into(), 70_000);
+        },
+        |it, _| {
+            let why = "a group has that name".into();
+            it.hindrances.names.insert("emo".into(), why);
+        },
+        |it, uid| {
+            it.foreign_uids.insert(uid);
+        },
+        |it, uid| {
+            it.hindrances
+                .uids
+                .insert(uid, ["a line of zed".into()].into());
+        },
+    ];
+    for (number, change) in kinds.into_iter().enumerate() {
+        let mut world = World::archived();
+        let comes_back = |world: &World| {
+            let planned = world.steps(ROW);
+            planned.iter().any(|(kind, _)| kind == "user.restore")
+        };
+        assert!(comes_back(&world));
+        let uid = world.person("emo").uid;
+        change(world.accounts(), uid);
+        assert!(!comes_back(&world), "{number}");
+    }
+}
+
+#[test]
+fn a_home_that_was_there_before_the_account_comes_back_too() {
+    let mut world = cut();
+    world
+        .past
+        .facts
+        .known
+        .accounts_mut()
+        .unwrap()
+        .people
+        .get_mut("emo")
+        .unwrap()
+        .home_made = false;
+    world.done(GONE, |kind| kind == Verb::UserArchiveDelete);
+    assert!(world.person("emo").home_made);
+    world.accounts().by_name.remove("emo");
+    world.kept(true, Some("aa"));
+    let comes_back = |world: &World| {
+        let planned = world.steps(ROW);
+        planned.iter().any(|(kind, _)| kind == "home.restore")
+    };
+    assert!(comes_back(&world));
+    // As an earlier version wrote it down: the archive tells.
+    world.done(GONE, |kind| kind == Verb::ArchiveRecord);
+    world
+        .past
+        .facts
+        .known
+        .accounts_mut()
+        .unwrap()
+        .people
+        .get_mut("emo")
+        .unwrap()
+        .home_made = false;
+    assert!(comes_back(&world));
+}
+
+#[test]
+fn a_shared_primary_group_is_no_obstacle_and_another_ones_is() {
+    let mut world = World::archived();
+    let gid = world.person("emo").gid;
+    let restored = |world: &World| {
+        world
+            .steps(ROW)
+            .iter()
+            .any(|(kind, _)| kind == "user.restore")
+    };
+    // An account that was made had a group of its own; who has that number by now is somebody else.
+    world.accounts().groups.insert("users".into(), gid);
+    assert!(!restored(&world));
+    assert!(world.refused(ROW).contains("which the group users has"));
+    let emo = world
+        .past
+        .facts
+        .known
+        .accounts_mut()
+        .unwrap()
+        .people
+        .get_mut("emo")
+        .unwrap();
+    emo.how = muster_core::accounts::facts::How::Adopted;
+    assert!(restored(&world));
+}
+
+#[test]
+fn every_range_of_somebody_who_was_removed_is_nobodys_for_ever() {
+    let range = |first| IdRange {
+        first,
+        count: 65_536,
+    };
+    let mut world = cut();
+    let emo = world.accounts().by_name.get_mut("emo").unwrap();
+    emo.subuid = Some(range(231_072));
+    emo.more.subuids = [range(100_000), range(4_000_000)].into();
+    emo.more.subgids = [range(100_000)].into();
+    let before = world.plan(GONE).steps()[0].step.id;
+    world.accounts().by_name.get_mut("emo").unwrap().more = Default::default();
+    assert_eq!(
+        world.plan(GONE).steps()[0].step.id,
+        before,
+        "what was signed stays"
+    );
+    let emo = world.accounts().by_name.get_mut("emo").unwrap();
+    emo.more.subuids = [range(100_000), range(4_000_000)].into();
+    emo.more.subgids = [range(100_000)].into();
+    world.done(GONE, |kind| kind == Verb::UserArchiveDelete);
+    world.accounts().by_name.remove("emo");
+    let kept = world.person("emo").clone();
+    let all = kept.subuid.into_iter().chain(kept.more.subuids.clone());
+    let all: BTreeSet<IdRange> = all.collect();
+    assert!(
+        all.is_superset(&[range(231_072), range(100_000), range(4_000_000)].into()),
+        "{all:?}"
+    );
+    // A newcomer gets none of them, and the ledger keeps them.
+    let newcomer =
+        format!("{GONE}  zoe: {{authentik_user: z.oe, k8s_user: zoe-k, tier: power-user}}\n");
+    let plan = world.plan(&newcomer);
+    let given = plan
+        .steps()
+        .iter()
+        .find_map(|it| match it.step.action.account() {
+            Some(Action::CreateAccount { subuid, .. }) => *subuid,
+            Some(_) | None => None,
+        });
+    let given = given.unwrap();
+    assert!(
+        all.iter()
+            .all(|it| it.end() <= u64::from(given.first) || given.end() <= u64::from(it.first)),
+        "{given:?}"
+    );
+    let text = serde_json::to_string(&kept).unwrap();
+    assert_eq!(
+        serde_json::from_str::<muster_core::accounts::facts::PersonFacts>(&text).unwrap(),
+        kept
+    );
 }

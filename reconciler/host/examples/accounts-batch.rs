@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use muster_host::accounts::{
-    Aging, Databases, EditError, File, Locked, NewAccount, free_ids, free_ranges,
+    Aging, Databases, EditError, File, Locked, NewAccount, PrimaryGroup, free_ids, free_ranges,
 };
 use muster_host::root::{Ownership, Root};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -117,6 +117,7 @@ fn apply(databases: &mut Databases, edit: &[&str]) -> Result<(), Box<dyn Error>>
                     shell: "/bin/sh",
                     subuids,
                     subgids,
+                    primary: PrimaryGroup::Own,
                 };
                 databases.create(&account, &AGING, TODAY)?;
             }
@@ -182,6 +183,7 @@ fn add(root: &Root, count: usize) -> Result<(), Box<dyn Error>> {
             shell: "/bin/zsh",
             subuids: subuids.next(),
             subgids: subgids.next(),
+            primary: PrimaryGroup::Own,
         };
         databases.create(&account, &AGING, TODAY)?;
         if uid % 100 == 0 {

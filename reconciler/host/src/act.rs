@@ -12,7 +12,7 @@ use muster_core::rooms::Material;
 use muster_core::turn::Turn;
 use muster_core::world::Complaints;
 
-use crate::accounts::{self, Databases, Locked, LoginDefs, NewAccount, SavedLogin};
+use crate::accounts::{self, Databases, Locked, LoginDefs, NewAccount, PrimaryGroup, SavedLogin};
 use crate::dir::with_causes;
 use crate::homes::{self, NewHome, Skeleton};
 use crate::saved::{LOGIN, Shelf};
@@ -151,6 +151,7 @@ impl Host {
                 root_equivalent: _,
             } => {
                 homes::check(home)?;
+                let comes_back = matches!(step.action, Action::RestoreAccount { .. });
                 let account = NewAccount {
                     name: user,
                     uid: *uid,
@@ -160,6 +161,11 @@ impl Host {
                     shell,
                     subuids: subuid.as_ref().map(widened),
                     subgids: subgid.as_ref().map(widened),
+                    primary: if comes_back {
+                        PrimaryGroup::AsFound
+                    } else {
+                        PrimaryGroup::Own
+                    },
                 };
                 databases.create(&account, aging, today).map_err(said)?;
             }

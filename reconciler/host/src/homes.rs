@@ -80,7 +80,7 @@ impl Parent {
 }
 
 /// Whether a listing of the directory is complete. An automounter lists a name only after it was asked for.
-fn lists_everything(dir: &Dir) -> bool {
+pub(crate) fn lists_everything(dir: &Dir) -> bool {
     nix::sys::statfs::fstatfs(dir).is_ok_and(|it| it.filesystem_type() != AUTOFS)
 }
 
@@ -167,7 +167,8 @@ pub(crate) fn check(home: &str) -> Result<(), String> {
     }
 }
 
-fn recorded(root: &Dir) -> HashMap<Vec<u8>, u32> {
+/// The owners that are written down instead of being set, by path without a slash before it.
+pub(crate) fn recorded(root: &Dir) -> HashMap<Vec<u8>, u32> {
     let Ok(Some((bytes, _))) = root.read(".muster-ownership", u64::MAX - 1) else {
         return HashMap::new();
     };

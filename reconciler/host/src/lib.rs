@@ -15,6 +15,7 @@ mod act;
 mod dir;
 mod files;
 mod homes;
+mod left_behind;
 mod mounts;
 mod name_services;
 mod observe;
@@ -129,6 +130,7 @@ pub struct Host {
     live: bool,
     environment: Option<files::Pattern>,
     digests: files::Digests,
+    name_services: name_services::NameServices,
 }
 
 impl Host {
@@ -192,6 +194,7 @@ impl Host {
             live,
             environment,
             digests: files::Digests::default(),
+            name_services: name_services::NameServices::default(),
         })
     }
 

@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use muster_core::accounts::action::Trace;
-use muster_core::accounts::facts::IdRange;
+use muster_core::accounts::facts::{IdRange, MoreRanges};
 use muster_core::accounts::hindrances::Hindrances;
 use muster_core::accounts::observed::{
     Account, Accounts, AccountsOf, Defaults, Home, Kept, Observed, Password, Person, Question,
@@ -22,7 +22,7 @@ use crate::homes::Homes;
 use crate::sessions::{Claims, Owner, Processes};
 use crate::traces::{self, Whose};
 use crate::units::{self, dbus::Bus};
-use crate::{Host, files, name_services, saved, sudoers};
+use crate::{Host, files, left_behind, name_services, saved, sudoers};
 
 const NOT_ASKED: &str = "it was not asked for";
 
@@ -135,7 +135,7 @@ impl Host {
     }
 
     fn look_at_accounts(
-        &self,
+        &mut self,
         question: &Question<'_>,
         databases: &Databases,
         listed: &[accounts::Account<'_>],
@@ -151,6 +151,27 @@ impl Host {
             .collect();
         let subuids: HashMap<&str, IdRange> = ranges(databases.subuids()).rev().collect();
         let subgids: HashMap<&str, IdRange> = ranges(databases.subgids()).rev().collect();
+        let by_number = |uid: u32| uid.to_string();
+        let lines_of = |lines: Vec<(&str, IdRange)>| {
+            let mut found: HashMap<String, BTreeSet<IdRange>> = HashMap::new();
+            for (owner, range) in lines {
+                found.entry(owner.to_owned()).or_default().insert(range);
+            }
+            // One line a person is what nearly everybody has, and is told of otherwise.
+            found.retain(|owner, it| it.len() > 1 || owner.parse::<u32>().is_ok());
+            found
+        };
+        let more_subuids = lines_of(ranges(databases.subuids()).collect());
+        let more_subgids = lines_of(ranges(databases.subgids()).collect());
+        let more_of = |lines: &HashMap<String, BTreeSet<IdRange>>, name: &str, uid, first| {
+            let theirs = lines
+                .get(name)
+                .into_iter()
+                .chain(lines.get(&by_number(uid)));
+            let mut more: BTreeSet<IdRange> = theirs.flatten().copied().collect();
+            more.retain(|it| Some(it) != first);
+            more
+        };
         let renaming = unfinished_renames(databases, &named);
         let accounts = listed.iter().map(|found| {
             let account = Account {
@@ -168,6 +189,20 @@ impl Host {
                 half_groups: BTreeSet::new(),
                 subuid: subuids.get(found.name).copied(),
                 subgid: subgids.get(found.name).copied(),
+                more: MoreRanges {
+                    subuids: more_of(
+                        &more_subuids,
+                        found.name,
+                        found.uid,
+                        subuids.get(found.name),
+                    ),
+                    subgids: more_of(
+                        &more_subgids,
+                        found.name,
+                        found.uid,
+                        subgids.get(found.name),
+                    ),
+                },
                 renaming_from: renaming.get(found.name).cloned(),
             };
             (found.broken, (found.name.to_owned(), Box::new(account)))
@@ -249,6 +284,8 @@ impl Host {
         };
         if question.accounts_of == AccountsOf::Everybody {
             accounts.hindrances.uids = uids_of_other_lines(databases, &accounts.by_name);
+            let left = self.look_at_what_was_left(databases, &accounts, &useradd.home);
+            accounts.hindrances.uids.extend(left);
             let known: HashSet<u32> = accounts.groups.values().copied().collect();
             let gids = databases.gids_in_use().iter().copied();
             accounts.hindrances.gids = gids.filter(|gid| !known.contains(gid)).collect();
@@ -259,19 +296,63 @@ impl Host {
                 account.renaming_from.get_or_insert(old);
             }
         }
-        if self.live && name_services::are_in_use(&self.dir) {
-            let unknown = question.people.iter().filter(|(user, it)| {
-                it.ask_name_services && !accounts.by_name.contains_key(**user)
-            });
-            // One that does not answer keeps back whoever would get a name or an id, and nobody else (F23).
-            let asked = name_services::ask_names(unknown.map(|(user, _)| *user))
-                .and_then(|names| Ok((names, name_services::ask_uids(&accounts, question.new)?)));
-            match asked {
-                Ok((names, uids)) => (accounts.foreign, accounts.foreign_uids) = (names, uids),
-                Err(why) => accounts.hindrances.newcomers = Some(why),
-            }
+        let sources = if self.live {
+            name_services::Sources::of(&self.dir)
+        } else {
+            name_services::Sources::default()
+        };
+        if !sources.are_none() {
+            self.ask_name_services(sources, question, &mut accounts);
         }
         Ok(accounts)
+    }
+
+    /// Uids that nobody has and that files where people keep things belong to.
+    fn look_at_what_was_left(
+        &self,
+        databases: &Databases,
+        accounts: &Accounts,
+        base: &str,
+    ) -> BTreeMap<u32, BTreeSet<String>> {
+        let homes = self.settings.home_roots.iter().map(String::as_str);
+        let homes: BTreeSet<&str> = homes.chain([base.trim_end_matches('/')]).collect();
+        let known: HashSet<&str> = accounts.by_name.values().map(|it| &*it.home).collect();
+        let uids: HashSet<u32> = databases.claimed_uids().map(|(_, uid)| uid).collect();
+        left_behind::look(&self.dir, &self.root, &homes, &known, &uids)
+    }
+
+    /// Asks who else knows names and ids. One that does not answer keeps back whoever would get a name or an id, and nobody else
+    /// (F23).
+    fn ask_name_services(
+        &mut self,
+        sources: name_services::Sources,
+        question: &Question<'_>,
+        accounts: &mut Accounts,
+    ) {
+        let unknown = question
+            .people
+            .iter()
+            .filter(|(user, it)| it.ask_name_services && !accounts.by_name.contains_key(**user));
+        let mut taken_uids: BTreeSet<u32> = accounts.by_name.values().map(|it| it.uid).collect();
+        taken_uids.extend(accounts.hindrances.uids.keys());
+        let asked = name_services::Asked {
+            names: unknown.map(|(user, _)| (*user).to_owned()).collect(),
+            // Whose account has it already is found without them.
+            ids: question.uids.difference(&taken_uids).copied().collect(),
+            new: question.new,
+            uids: accounts.defaults.uids,
+            gids: accounts.defaults.gids,
+            taken_uids,
+            taken_gids: accounts.groups.values().copied().collect(),
+        };
+        match self.name_services.ask(sources, &self.settings.root, asked) {
+            Ok(known) => {
+                (accounts.foreign, accounts.foreign_uids) = (known.names, known.uids);
+                accounts.hindrances.names = known.barred;
+                accounts.hindrances.gids.extend(known.gids);
+            }
+            Err(why) => accounts.hindrances.silent = Some(why),
+        }
     }
 
     /// What bears on root beside accounts and groups.

@@ -87,6 +87,7 @@ impl Host {
                         gid,
                         subuid,
                         subgid,
+                        more: _,
                     },
                     Incarnation::Home { entry, .. },
                 ) => {
@@ -319,6 +320,7 @@ impl Host {
             Err(EditError::NotFound { .. }) => return Ok(()),
             Err(error) => return Err(with_causes(&error)),
         }
+        databases.remove_ranges_of(it.uid);
         locked
             .commit(databases)
             .map(drop)

@@ -370,6 +370,20 @@ impl Directory<'_> {
         })
     }
 
+    /// The names in here that are UTF-8, sorted.
+    ///
+    /// # Errors
+    /// When the directory cannot be listed.
+    pub fn names(&self) -> Result<Vec<String>, RootError> {
+        let listed = rustix::fs::Dir::read_from(&self.directory)
+            .and_then(|entries| entries.collect::<Result<Vec<_>, _>>())
+            .map_err(|errno| self.failed("list", ".", Errno::from_raw(errno.raw_os_error())))?;
+        let names = listed.iter().filter_map(|it| it.file_name().to_str().ok());
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
+        names.sort();
+        Ok(names)
+    }
+
     /// Removes `name`; nothing happens when there is none.
     ///
     /// # Errors

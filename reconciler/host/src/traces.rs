@@ -15,8 +15,12 @@ use crate::saved::{PutBack, SaveError, Saved, key};
 
 /// Where logind keeps a file for each user whose services outlive the session.
 pub(crate) const LINGER: &str = "var/lib/systemd/linger";
-/// Where cron keeps a file for each user.
-pub(crate) const CRONTABS: &str = "var/spool/cron/crontabs";
+/// Where cron keeps a file for each user: Debian, SUSE, and Red Hat and Arch. Each is looked at, whichever cron runs (F26).
+pub(crate) const CRONTABS: [&str; 3] = [
+    "var/spool/cron/crontabs",
+    "var/spool/cron/tabs",
+    "var/spool/cron",
+];
 
 /// Whose traces.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +61,7 @@ fn places(trace: Trace, user: &str, keys: &[String]) -> Vec<Place> {
     };
     match trace {
         Trace::Linger => vec![system(LINGER, user)],
-        Trace::Crontab => vec![system(CRONTABS, user)],
+        Trace::Crontab => CRONTABS.iter().map(|dir| system(dir, user)).collect(),
         Trace::AuthorizedKeys => keys
             .iter()
             .map(|pattern| {
@@ -197,6 +201,8 @@ pub(crate) fn change(
         let what = match (trace, in_home) {
             (Trace::AuthorizedKeys, true) => format!("{parent}/{name}"),
             (Trace::AuthorizedKeys, false) => format!("/{parent}"),
+            // The first place has no path in its key, as saves of earlier versions have none.
+            (Trace::Crontab, _) if parent != CRONTABS[0] => format!("/{parent}"),
             (Trace::Linger | Trace::Crontab, _) => String::new(),
         };
         let key = key(trace.word(), &what);
@@ -232,7 +238,9 @@ pub(crate) fn change(
         };
         match (direction, holding) {
             (Direction::SetAside, _) => {
-                if dir.see(name)?.is_some() {
+                // A directory of that name is another thing: cron keeps its own among the files.
+                let seen = dir.see(name)?;
+                if seen.is_some_and(|it| in_home || it.kind != FileKind::Directory) {
                     let shelf = saved.shelf(whose.uid, cut)?;
                     shelf.set_aside(&key, &dir, name, whose.uid, owners.ownership())?;
                 }

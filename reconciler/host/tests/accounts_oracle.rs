@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use muster_host::accounts::{
-    Databases, File, IdRange, Locked, LoginDefs, NewAccount, SavedLogin, free_ranges,
+    Databases, File, IdRange, Locked, LoginDefs, NewAccount, PrimaryGroup, SavedLogin, free_ranges,
 };
 use muster_host::root::{Ownership, Root};
 use proptest::prelude::*;
@@ -257,6 +257,7 @@ impl Both<'_> {
             shell,
             subuids: subids.then_some(subuids),
             subgids: subids.then_some(subgids),
+            primary: PrimaryGroup::Own,
         };
         let (defs, _) = LoginDefs::read(self.ours.root).unwrap();
         // Only one leftover is taken over, and the tools do not do that: a group of that very gid.

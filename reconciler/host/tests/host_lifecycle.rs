@@ -952,3 +952,37 @@ fn whoever_leaves_with_a_broken_line_is_cut_and_told() {
         }
     }
 }
+
+#[test]
+fn every_line_of_somebodys_ranges_is_told_of() {
+    let mut it = machine();
+    it.cycle(EMO);
+    let uid = it.uid();
+    let subuid = it.text("etc/subuid");
+    let more = format!("emo:4000000:65536\n{uid}:5000000:10\n{uid}7:6000000:10\n");
+    it.put("etc/subuid", format!("{subuid}{more}").as_bytes(), 0o644);
+    let (_, observed) = it.plan(EMO);
+    let Observed::Accounts(observed) = observed else {
+        unreachable!()
+    };
+    let found = &observed.accounts.known().unwrap().by_name["emo"];
+    let firsts: Vec<u32> = found.more.subuids.iter().map(|it| it.first).collect();
+    assert_eq!(firsts, [4_000_000, 5_000_000]);
+    assert!(found.more.subgids.is_empty());
+    it.settles(EMO);
+}
+
+#[test]
+fn a_crontab_is_set_aside_where_other_systems_keep_it_and_comes_back_there() {
+    for place in ["var/spool/cron", "var/spool/cron/tabs"] {
+        let mut it = machine();
+        let both = format!("{EMO}{ADA}");
+        it.settles(&both);
+        let crontab = format!("{place}/emo");
+        it.put(&crontab, b"@daily true\n", 0o600);
+        it.settles(&format!("users:\n{ADA}"));
+        assert!(!it.path(&crontab).exists(), "{place}");
+        it.settles(&both);
+        assert_eq!(it.text(&crontab), "@daily true\n");
+    }
+}

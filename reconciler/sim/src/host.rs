@@ -224,6 +224,7 @@ impl SimHost {
                         **gid == it.gid && !self.accounts.contains_key(*other)
                     });
                     let account = Account {
+                        more: Default::default(),
                         uid: it.uid,
                         gid: it.gid,
                         home: it.home.clone(),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::{HomeId, IdRange};
+use super::facts::{HomeId, IdRange, MoreRanges};
 use super::observed::Remains;
 use super::policy::{Aggregate, Ports};
 use super::verbs::Verb;
@@ -263,6 +263,9 @@ pub enum Action {
         /// Its subordinate gids, as observed.
         #[serde(default)]
         subgid: Option<IdRange>,
+        /// Its further ranges, as observed.
+        #[serde(default, skip_serializing_if = "MoreRanges::is_empty")]
+        more: MoreRanges,
     },
     /// Records where the archive of a home is, and its digest.
     RecordArchive {
@@ -893,6 +896,7 @@ impl Spell for Action {
                 gid: _,
                 subuid: _,
                 subgid: _,
+                more: _,
             } => {
                 put("home", Text(home));
                 put("uid", number(uid));

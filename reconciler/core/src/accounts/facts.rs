@@ -37,6 +37,26 @@ impl fmt::Display for IdRange {
     }
 }
 
+/// Subordinate ranges of somebody beside the one that is kept as theirs: other lines of `subuid` and `subgid`, by name or by number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MoreRanges {
+    /// Subordinate uids.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub subuids: BTreeSet<IdRange>,
+    /// Subordinate gids.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub subgids: BTreeSet<IdRange>,
+}
+
+impl MoreRanges {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        let Self { subuids, subgids } = self;
+        subuids.is_empty() && subgids.is_empty()
+    }
+}
+
 /// The ids of one account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -141,6 +161,9 @@ pub struct PersonFacts {
     /// Subordinate gids, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subgid: Option<IdRange>,
+    /// Further ranges that the account had when it was removed: nobody's from then on (F22).
+    #[serde(default, skip_serializing_if = "MoreRanges::is_empty")]
+    pub more: MoreRanges,
     /// Identity login, as last released.
     pub authentik_user: String,
     /// Cluster identity, as last released.
@@ -181,6 +204,13 @@ pub struct PersonFacts {
 }
 
 impl PersonFacts {
+    /// Whether the account had a home that it is to have again when it comes back: one that was made for it, or that is
+    /// archived. Ledgers of earlier versions do not tell the first of a home that was there before the account.
+    pub fn had_home(&self) -> bool {
+        let archived = self.archive.as_ref();
+        self.home_made || archived.is_some_and(|it| it.entry == self.entry)
+    }
+
     /// The account whose home the quarantine and the store of archives would have.
     pub fn kept_of(&self) -> KeptOf {
         KeptOf {
@@ -386,8 +416,8 @@ impl Known {
                 self.begun.remove(&user);
                 let before = self.people.remove(&user);
                 let generation = before.as_ref().map_or(0, |it| it.generation) + 1;
-                let (ports, cuts, home_made, formerly, archive, home_owed) =
-                    before.map_or_else(Default::default, |it| {
+                let (ports, cuts, home_made, formerly, archive, home_owed, more) = before
+                    .map_or_else(Default::default, |it| {
                         // The account was deleted behind our back: its memberships went with it, its ports and home did not.
                         (
                             it.ports,
@@ -396,6 +426,7 @@ impl Known {
                             it.formerly,
                             it.archive,
                             it.home_owed,
+                            it.more,
                         )
                     });
                 self.people.insert(
@@ -410,6 +441,7 @@ impl Known {
                         home: home.clone(),
                         subuid: *subuid,
                         subgid: *subgid,
+                        more,
                         authentik_user: authentik_user.clone(),
                         k8s_user: k8s_user.clone(),
                         stage: Stage::Active,
@@ -447,6 +479,7 @@ impl Known {
                         home: home.clone(),
                         subuid: None,
                         subgid: None,
+                        more: MoreRanges::default(),
                         authentik_user: authentik_user.clone(),
                         k8s_user: k8s_user.clone(),
                         stage: Stage::Active,
@@ -536,14 +569,23 @@ impl Known {
                 home_id,
                 subuid,
                 subgid,
+                more,
                 ..
             } => {
                 self.stand(&user, Stage::Archived, at);
                 self.on(&user, |person| {
+                    person.more.subuids.extend(&more.subuids);
+                    person.more.subuids.extend(person.subuid.and(*subuid));
+                    person.more.subgids.extend(&more.subgids);
+                    person.more.subgids.extend(person.subgid.and(*subgid));
                     // Ranges of an account that was adopted are reserved from here on (invariant 10).
                     person.subuid = person.subuid.or(*subuid);
                     person.subgid = person.subgid.or(*subgid);
-                    person.home_made &= home_id.is_some();
+                    let (subuid, subgid) = (person.subuid, person.subgid);
+                    person.more.subuids.retain(|it| Some(*it) != subuid);
+                    person.more.subgids.retain(|it| Some(*it) != subgid);
+                    // Also one that was there before the account: it is kept as theirs, and comes back (F24).
+                    person.home_made = home_id.is_some();
                     // Memberships and the saved login went with the account; what came from the home can go back into it.
                     person.given.clear();
                     person.aside.login = false;
@@ -561,7 +603,7 @@ impl Known {
             Action::RestoreAccount { .. } => {
                 self.stand(&user, Stage::Active, at);
                 self.on(&user, |person| {
-                    person.home_owed = person.home_made.then_some(person.entry);
+                    person.home_owed = person.had_home().then_some(person.entry);
                     person.entry = id;
                     person.generation += 1;
                     person.given.clear();

@@ -11,18 +11,24 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Hindrances {
-    /// Why nobody gets an account now, if nobody does: settings of new accounts that cannot be read, or somebody who gives out
-    /// names and ids here and does not answer.
+    /// Why nobody gets an account now, if nobody does: settings of new accounts that cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newcomers: Option<String>,
+    /// Why nobody gets a name or an id now, if nobody does: somebody who gives them out here, too, does not answer (F23).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silent: Option<String>,
+    /// Names that nobody gets, and why: somebody else knows them (F23).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<String, String>,
     /// Accounts whose lines in the account databases cannot be edited: what is wrong with them, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub lines: BTreeMap<String, String>,
-    /// Uids that no account above has and that are taken all the same, each with the lines that have it: one that is broken, or
-    /// the second one of a name.
+    /// Uids that no account above has and that are taken all the same, each with what has it: a line that is broken, or the second
+    /// one of a name; or a home, mail or a crontab that a former account left (F24).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub uids: BTreeMap<u32, BTreeSet<String>>,
-    /// Gids that no group above has and that are taken all the same: by a line that is broken, or as a primary group that is none.
+    /// Gids that no group above has and that are taken all the same: by a line that is broken, as a primary group that is none,
+    /// or by a group that a name service knows, as far as asked.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub gids: BTreeSet<u32>,
     /// People some of whose processes are not ended because they are somebody else's, too: which, and whose (F21). What runs on a
@@ -36,11 +42,18 @@ impl Hindrances {
     pub(crate) fn are_worth_writing(&self) -> bool {
         let Self {
             newcomers,
+            silent,
+            names,
             lines,
             uids,
             gids,
             spared: _,
         } = self;
-        newcomers.is_some() || !lines.is_empty() || !uids.is_empty() || !gids.is_empty()
+        newcomers.is_some()
+            || silent.is_some()
+            || !names.is_empty()
+            || !lines.is_empty()
+            || !uids.is_empty()
+            || !gids.is_empty()
     }
 }

@@ -8,6 +8,34 @@ use crate::accounts::observed::{Accounts, Observed};
 use crate::accounts::policy::{Aggregate, Policy, PortFamily, Ports};
 use crate::accounts::render::dispatch_entry;
 
+/// Ids that are nobody's although no file has them: systemd gives those from 60001 on to homes that it manages and to services as
+/// they start (<https://systemd.io/UIDS-GIDS>); the others are `nobody`, and what stands for no id.
+const OF_THE_SYSTEM: [(u32, u32); 2] = [(60_001, 65_535), (u32::MAX, u32::MAX)];
+/// Below this there are no people, whatever login.defs says.
+const FIRST_OF_PEOPLE: u32 = 1_000;
+
+/// Why no account is made with a uid that a row asks for, although no account has it: what the uid is part of.
+pub(crate) fn not_for_accounts(uid: u32, accounts: &Accounts, known: &Known) -> Option<String> {
+    if OF_THE_SYSTEM
+        .iter()
+        .any(|(first, last)| (*first..=*last).contains(&uid))
+    {
+        return Some("which the system gives out".to_owned());
+    }
+    let within = |it: &IdRange| (u64::from(it.first)..it.end()).contains(&u64::from(uid));
+    if let Some(range) = accounts.subuids.iter().find(|it| within(it)) {
+        let (first, last) = (range.first, range.end() - 1);
+        return Some(format!(
+            "which lies in the subordinate range {first} to {last} of /etc/subuid: containers of its owner would be the new account"
+        ));
+    }
+    let people = known.people.iter();
+    let mut owners = people.filter(|(_, it)| it.subuid.iter().chain(&it.more.subuids).any(within));
+    owners
+        .next()
+        .map(|(name, _)| format!("which is or was in {name}'s subordinate range"))
+}
+
 /// Hands out ids and ranges. Cursors only move up, so a batch of N costs N.
 #[derive(Debug)]
 pub(crate) struct Ids {
@@ -39,6 +67,8 @@ impl Ids {
             gids.insert(person.gid);
             subuids.extend(person.subuid);
             subgids.extend(person.subgid);
+            subuids.extend(&person.more.subuids);
+            subgids.extend(&person.more.subgids);
         }
         for ids in known.begun.values() {
             uids.insert(ids.uid);
@@ -47,6 +77,18 @@ impl Ids {
             subgids.extend(ids.subgid);
         }
         let defaults = &accounts.defaults;
+        for set in [&mut uids, &mut gids] {
+            for (first, last) in OF_THE_SYSTEM {
+                (first..=last).for_each(|id| set.insert(id));
+            }
+        }
+        for (ranges, least) in [
+            (&mut subuids, defaults.uids.0),
+            (&mut subgids, defaults.gids.0),
+        ] {
+            let count = least.max(FIRST_OF_PEOPLE);
+            ranges.push(IdRange { first: 0, count });
+        }
         Self {
             uids,
             gids,
@@ -66,14 +108,15 @@ impl Ids {
         let ((uid_min, uid_max), (gid_min, gid_max)) = self.bounds;
         let uid = match asked {
             Some(uid) => uid,
-            None => lowest_free(&mut self.next_uid, uid_max, &self.uids).ok_or_else(|| {
-                format!(
-                    "every uid from UID_MIN {uid_min} to UID_MAX {uid_max} of login.defs is taken"
-                )
-            })?,
+            None => lowest_free(&mut self.next_uid, uid_max, &self.uids, &self.subuids)
+                .ok_or_else(|| {
+                    format!(
+                        "every uid from UID_MIN {uid_min} to UID_MAX {uid_max} of login.defs is taken"
+                    )
+                })?,
         };
-        let gid = if self.gids.contains(uid) {
-            lowest_free(&mut self.next_gid, gid_max, &self.gids).ok_or_else(|| {
+        let gid = if self.gids.contains(uid) || self.subgids.have(uid) {
+            lowest_free(&mut self.next_gid, gid_max, &self.gids, &self.subgids).ok_or_else(|| {
                 format!(
                     "every gid from GID_MIN {gid_min} to GID_MAX {gid_max} of login.defs is taken"
                 )
@@ -81,16 +124,16 @@ impl Ids {
         } else {
             uid
         };
+        self.uids.insert(uid);
+        self.gids.insert(gid);
         let subuid = self
             .subuids
-            .take()
+            .take(&self.uids)
             .map_err(|()| "SUB_UID_MIN to SUB_UID_MAX of login.defs is used up")?;
         let subgid = self
             .subgids
-            .take()
+            .take(&self.gids)
             .map_err(|()| "SUB_GID_MIN to SUB_GID_MAX of login.defs is used up")?;
-        self.uids.insert(uid);
-        self.gids.insert(gid);
         Ok(AccountIds {
             uid,
             gid,
@@ -100,10 +143,15 @@ impl Ids {
     }
 }
 
-fn lowest_free(cursor: &mut u32, last: u32, taken: &IdSet) -> Option<u32> {
+/// The lowest id that nobody has and that lies in nobody's range.
+fn lowest_free(cursor: &mut u32, last: u32, taken: &IdSet, ranges: &Ranges) -> Option<u32> {
     while *cursor <= last {
         let candidate = *cursor;
-        *cursor += 1;
+        if let Some(end) = ranges.end_of_cover(candidate) {
+            *cursor = u32::try_from(end).ok()?;
+            continue;
+        }
+        *cursor = candidate.checked_add(1)?;
         if !taken.contains(candidate) {
             return Some(candidate);
         }
@@ -131,6 +179,24 @@ impl IdSet {
         self.0.get(&block).is_some_and(|it| it[word] & bit != 0)
     }
 
+    /// The highest of the ids from `first` to `last` that is in it.
+    fn last_in(&self, first: u32, last: u32) -> Option<u32> {
+        let blocks = self.0.range(first >> 12..=last >> 12).rev();
+        let ids = blocks.flat_map(|(block, words)| {
+            let words = words.iter().enumerate().rev();
+            words
+                .filter(|(_, word)| **word != 0)
+                .flat_map(move |(at, word)| {
+                    let bits = (0..64_u32).rev().filter(move |bit| word >> bit & 1 == 1);
+                    bits.map(move |bit| block << 12 | (at as u32) << 6 | bit)
+                })
+        });
+        ids.into_iter()
+            .skip_while(|id| *id > last)
+            .next()
+            .filter(|id| *id >= first)
+    }
+
     fn extend<'i>(&mut self, ids: impl IntoIterator<Item = &'i u32>) {
         for id in ids {
             self.insert(*id);
@@ -138,48 +204,70 @@ impl IdSet {
     }
 }
 
-/// Runs of subordinate ids, the lowest gap first.
+/// Runs of subordinate ids, the lowest gap first: over no other run, and over nobody's id.
 #[derive(Debug)]
 struct Ranges {
     next: u64,
     last: u64,
     count: u32,
-    taken: Vec<IdRange>,
-    at: usize,
+    /// First id and one past the last of what is taken, joined where they touch or overlap.
+    taken: BTreeMap<u64, u64>,
 }
 
 impl Ranges {
     fn new((first, last, count): (u32, u32, u32), mut taken: Vec<IdRange>) -> Self {
         taken.sort_unstable();
-        taken.dedup();
+        let mut joined: Vec<(u64, u64)> = Vec::new();
+        for range in taken {
+            let (first, end) = (u64::from(range.first), range.end());
+            match joined.last_mut().filter(|(_, before)| first <= *before) {
+                Some((_, before)) => *before = end.max(*before),
+                None => joined.push((first, end)),
+            }
+        }
         Self {
             next: first.into(),
             last: last.into(),
             count,
-            taken,
-            at: 0,
+            taken: joined.into_iter().collect(),
         }
     }
 
-    fn take(&mut self) -> Result<Option<IdRange>, ()> {
+    /// One past the last id of the run that an id lies in, if it lies in one.
+    fn end_of_cover(&self, id: u32) -> Option<u64> {
+        let id = u64::from(id);
+        let (_, end) = self.taken.range(..=id).next_back()?;
+        Some(*end).filter(|end| id < *end)
+    }
+
+    fn have(&self, id: u32) -> bool {
+        self.end_of_cover(id).is_some()
+    }
+
+    fn take(&mut self, ids: &IdSet) -> Result<Option<IdRange>, ()> {
         if self.count == 0 {
             return Ok(None);
         }
-        while let Some(range) = self.taken.get(self.at) {
-            if u64::from(range.first) >= self.next + u64::from(self.count) {
-                break;
+        loop {
+            let end = self.next + u64::from(self.count);
+            let (Ok(first), Ok(last)) = (u32::try_from(self.next), u32::try_from(end - 1)) else {
+                return Err(());
+            };
+            if u64::from(last) > self.last {
+                return Err(());
             }
-            self.next = self.next.max(range.end());
-            self.at += 1;
+            let over = self.taken.range(..end).next_back();
+            if let Some((_, past)) = over.filter(|(_, past)| **past > self.next) {
+                self.next = *past;
+            } else if let Some(id) = ids.last_in(first, last) {
+                self.next = u64::from(id) + 1;
+            } else {
+                self.taken.insert(self.next, end);
+                self.next = end;
+                let count = self.count;
+                return Ok(Some(IdRange { first, count }));
+            }
         }
-        let first = self.next;
-        self.next += u64::from(self.count);
-        let fits = self.next - 1 <= self.last;
-        let first = u32::try_from(first).ok().filter(|_| fits).ok_or(())?;
-        Ok(Some(IdRange {
-            first,
-            count: self.count,
-        }))
     }
 }
 
@@ -287,27 +375,27 @@ mod tests {
         ];
         let mut ranges = Ranges::new((100_000, 400_000, 65_536), taken);
         assert_eq!(
-            ranges.take(),
+            ranges.take(&IdSet::default()),
             Ok(Some(IdRange {
                 first: 165_536,
                 count: 65_536
             }))
         );
         assert_eq!(
-            ranges.take(),
+            ranges.take(&IdSet::default()),
             Ok(Some(IdRange {
                 first: 231_072,
                 count: 65_536
             }))
         );
         assert_eq!(
-            ranges.take(),
+            ranges.take(&IdSet::default()),
             Ok(Some(IdRange {
                 first: 300_010,
                 count: 65_536
             }))
         );
-        assert_eq!(ranges.take(), Err(()));
+        assert_eq!(ranges.take(&IdSet::default()), Err(()));
     }
 
     #[test]
@@ -329,7 +417,59 @@ mod tests {
     }
 
     #[test]
+    fn no_range_lies_over_an_id_and_no_id_in_a_range() {
+        let mut host = Accounts::default();
+        host.defaults.uids = (1_000, 2_000_000);
+        host.defaults.gids = (1_000, 2_000_000);
+        host.defaults.subuids = (500, 600_100_000, 50_000);
+        host.defaults.subgids = (1_000, 600_100_000, 1_000);
+        // From uid 1000 on a service's containers, then those of somebody whose line lies within another.
+        let range = |first, count| IdRange { first, count };
+        host.subuids = vec![range(1_000, 60_000), range(70_000, 10), range(1_500, 5)];
+        host.foreign_uids = [66_000].into();
+        let asked = [180_000].into();
+        let mut ids = Ids::new(&host, &Known::new(), &asked);
+        // Past the range, past what systemd gives out; with gid and ranges of its own.
+        let first = ids.take(None).unwrap();
+        assert_eq!((first.uid, first.gid), (65_536, 65_536));
+        assert_eq!(first.subuid, Some(range(70_010, 50_000)));
+        assert_eq!(first.subgid, Some(range(1_000, 1_000)));
+        let second = ids.take(None).unwrap();
+        assert_eq!((second.uid, second.gid), (65_537, 65_537));
+        assert_eq!(second.subuid, Some(range(120_010, 50_000)));
+        // Its own uid, and what rows ask for, are in nobody's range either.
+        let third = ids.take(Some(180_000)).unwrap();
+        assert_eq!((third.uid, third.gid), (180_000, 180_000));
+        assert_eq!(third.subuid, Some(range(180_001, 50_000)));
+        // A gid that lies in a range is not the account's own group.
+        host.subgids = vec![range(65_536, 4)];
+        let first = Ids::new(&host, &Known::new(), &asked).take(None).unwrap();
+        assert_eq!((first.uid, first.gid), (65_536, 1_000));
+    }
+
+    #[test]
+    fn the_last_id_of_a_part_of_a_set_is_found() {
+        let mut set = IdSet::default();
+        set.extend(&[5, 4_095, 4_096, 70_000, u32::MAX]);
+        for (first, last, found) in [
+            (0, 4, None),
+            (0, 5, Some(5)),
+            (6, 4_094, None),
+            (6, 4_095, Some(4_095)),
+            (0, 69_999, Some(4_096)),
+            (4_097, 69_999, None),
+            (0, u32::MAX, Some(u32::MAX)),
+            (70_001, u32::MAX - 1, None),
+        ] {
+            assert_eq!(set.last_in(first, last), found, "{first} to {last}");
+        }
+    }
+
+    #[test]
     fn no_count_means_no_ranges() {
-        assert_eq!(Ranges::new((100_000, 600_000, 0), vec![]).take(), Ok(None));
+        assert_eq!(
+            Ranges::new((100_000, 600_000, 0), vec![]).take(&IdSet::default()),
+            Ok(None)
+        );
     }
 }

@@ -107,6 +107,7 @@ fn words(user: &str, person: &PersonFacts) -> Option<String> {
         home,
         subuid,
         subgid,
+        more,
         authentik_user,
         k8s_user,
         stage,
@@ -123,6 +124,7 @@ fn words(user: &str, person: &PersonFacts) -> Option<String> {
         told,
     } = person;
     let rare = !joining.is_empty()
+        || !more.is_empty()
         || !aside.is_empty()
         || !renaming.is_empty()
         || !formerly.is_empty()
@@ -220,6 +222,7 @@ fn of_words(line: &[u8]) -> Result<(String, Box<PersonFacts>), Odd> {
         home: String::new(),
         subuid: None,
         subgid: None,
+        more: Default::default(),
         authentik_user: authentik_user.to_owned(),
         k8s_user: String::new(),
         stage: Stage::Active,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::accounts::facts::{HomeId, IdRange, KeptOf};
+use crate::accounts::facts::{HomeId, IdRange, KeptOf, MoreRanges};
 use crate::accounts::hindrances::Hindrances;
 use crate::accounts::policy::Aggregate;
 use crate::accounts::root::Sources;
@@ -21,6 +21,8 @@ pub struct Question<'q> {
     pub people: BTreeMap<&'q str, Subject<'q>>,
     /// How many uids will be needed: so many free ones are checked with the name services.
     pub new: usize,
+    /// Uids that are asked for by number: whether a name service has them.
+    pub uids: BTreeSet<u32>,
     /// Shells that somebody is to have: whether each is installed.
     pub shells: BTreeSet<String>,
     /// Which parts to read.
@@ -57,6 +59,7 @@ impl Question<'_> {
         self.remains.retain(|user, _| names.contains(*user));
         self.accounts_of = AccountsOf::Asked;
         self.new = 0;
+        self.uids.clear();
     }
 
     /// Asks what `other` asks, too.
@@ -64,6 +67,7 @@ impl Question<'_> {
         let Self {
             people,
             new,
+            uids,
             shells,
             parts: _,
             accounts_of: _,
@@ -79,6 +83,7 @@ impl Question<'_> {
             subject.kept = subject.kept.take().or(more.kept);
         }
         self.new = self.new.max(new);
+        self.uids.extend(uids);
         self.shells.extend(shells);
     }
 }
@@ -88,7 +93,7 @@ impl Question<'_> {
 pub struct Subject<'q> {
     /// Whether login traces are wanted: linger, keys, crontab, processes.
     pub traces: bool,
-    /// Whether the name services have to be asked whether they know the name: it has no account of ours.
+    /// Whether the name services have to be asked whether they know the name: it has no account of ours, or no longer.
     pub ask_name_services: bool,
     /// The home to look at, when the account databases have none.
     pub home: Option<&'q str>,
@@ -337,6 +342,9 @@ pub struct Account {
     /// Its subordinate gids.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subgid: Option<IdRange>,
+    /// Its further subordinate ranges, by its name or by its uid.
+    #[serde(default, skip_serializing_if = "MoreRanges::is_empty")]
+    pub more: MoreRanges,
     /// Whether a rename of this account was begun and not finished: the name it still has beside this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renaming_from: Option<String>,
@@ -516,6 +524,7 @@ mod tests {
 
     fn account(uid: u32) -> Account {
         Account {
+            more: Default::default(),
             uid,
             gid: uid,
             home: String::new(),

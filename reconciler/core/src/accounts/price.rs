@@ -380,6 +380,7 @@ mod tests {
         let mut policy = Policy::for_host("devvm");
         policy.declared_benign = verbs_of(Reach::Floor);
         let deletion = Action::ArchiveDelete {
+            more: Default::default(),
             user: "emo".into(),
             uid: 1004,
             home: "/home/emo".into(),

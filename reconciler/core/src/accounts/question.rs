@@ -30,14 +30,21 @@ pub fn question<'q>(desired: &'q Desired, known: &'q Known) -> Question<'q> {
             grants.push(&wanted.grant);
         }
         let known = facts_of.get(user);
-        if known.is_none() && wanted.uid.is_none() && wanted.adopt.is_none() {
-            question.new += 1;
+        match (known, wanted.uid) {
+            (Some(person), _) if is_gone(person) => {
+                question.uids.insert(person.uid);
+            }
+            (None, Some(uid)) => {
+                question.uids.insert(uid);
+            }
+            (None, None) if wanted.adopt.is_none() => question.new += 1,
+            (Some(_) | None, _) => {}
         }
         people.push((
             user.as_str(),
             Subject {
                 traces: looks_at_traces(wanted, known.map(Box::as_ref)),
-                ask_name_services: known.is_none(),
+                ask_name_services: known.is_none_or(|it| is_gone(it)),
                 home: known.map(|it| it.home.as_str()),
                 cuts: known.map_or(0, |it| it.cuts),
                 kept: known.and_then(|it| kept(it)),
@@ -55,7 +62,7 @@ pub fn question<'q>(desired: &'q Desired, known: &'q Known) -> Question<'q> {
     let mut wanted = MergeJoin::new(&desired.people);
     for (user, person) in &known.people {
         if wanted.get(user).is_none() {
-            let gone = matches!(person.stage, Stage::Archived | Stage::Deleted);
+            let gone = is_gone(person);
             question.people.insert(
                 user.as_str(),
                 Subject {
@@ -79,6 +86,11 @@ fn looks_at_traces(wanted: &Wanted, person: Option<&PersonFacts>) -> bool {
     let shut = person
         .is_some_and(|it| matches!(it.stage, Stage::Cut | Stage::Disabled) || !it.aside.is_empty());
     shut || (wanted.disabled.is_some() && (person.is_some() || wanted.adopt.is_some()))
+}
+
+/// Whether somebody's account was removed.
+fn is_gone(person: &PersonFacts) -> bool {
+    matches!(person.stage, Stage::Archived | Stage::Deleted)
 }
 
 /// Whose removal is looked at: whoever is cut, since one may have been interrupted, and whoever is gone or just back.

@@ -539,6 +539,7 @@ pub(crate) fn reads_alike(a: &Action, b: &Action) -> bool {
                 gid: _,
                 subuid: _,
                 subgid: _,
+                more: _,
             },
             Action::ArchiveDelete {
                 user: other,

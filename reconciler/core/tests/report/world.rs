@@ -151,6 +151,7 @@ impl World {
     /// Lets muster have created an account some time ago.
     pub(crate) fn kept(&mut self, user: &str, uid: u32, stage: Stage) {
         let account = Account {
+            more: Default::default(),
             uid,
             gid: uid,
             home: format!("/home/{user}"),
@@ -173,6 +174,7 @@ impl World {
         )
         .id;
         let person = PersonFacts {
+            more: Default::default(),
             entry,
             how: How::Created,
             generation: 1,

@@ -86,6 +86,13 @@ fn watched(settings: &Settings) -> Vec<PathBuf> {
         .iter()
         .map(|name| inside(&Path::new("/etc").join(name)))
         .collect();
+    // Where a vendor's settings count, or parts of them do.
+    let others = [
+        "/usr/etc/login.defs",
+        "/etc/login.defs.d",
+        "/usr/etc/login.defs.d",
+    ];
+    watched.extend(others.iter().map(|path| inside(Path::new(path))));
     watched.push(settings.trust.clone());
     watched.extend(settings.files.aggregates.values().map(|path| inside(path)));
     watched.extend(

@@ -5,7 +5,7 @@ mod groups;
 mod login;
 mod rename;
 
-pub use account::{NewAccount, Removed};
+pub use account::{NewAccount, PrimaryGroup, Removed};
 
 use super::fields::{Group as GroupLine, Gshadow, Passwd, Shadow};
 use super::{Databases, File, Found, IdRange, LineId, Table};

@@ -78,6 +78,14 @@ pub struct Group<'a> {
     pub members: Vec<&'a str>,
 }
 
+/// A home without the slashes that some tools write behind it: the same directory, and one spelling for it (F26).
+fn without_slashes(home: &str) -> &str {
+    match home.trim_end_matches('/') {
+        "" => home,
+        home => home,
+    }
+}
+
 impl Databases {
     /// The local accounts whose line in passwd can be read, in the order of passwd.
     pub fn accounts(&self) -> impl Iterator<Item = Account<'_>> {
@@ -172,7 +180,7 @@ impl Databases {
             uid: passwd.uid,
             gid: passwd.gid,
             gecos: String::from_utf8_lossy(passwd.gecos),
-            home: passwd.home,
+            home: without_slashes(passwd.home),
             shell: passwd.shell,
             password,
             expires: shadow.and_then(|shadow| shadow.days[EXPIRE]),

@@ -1,5 +1,7 @@
-//! `/etc/login.defs` and `/etc/default/useradd`: what new accounts look like on this host.
+//! `/etc/login.defs` and `/etc/default/useradd`, or the vendor's in `/usr/etc`, and the parts in `login.defs.d`: what new accounts look like on this host.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -7,6 +9,11 @@ use crate::root::{Root, RootError};
 
 const LOGIN_DEFS: &str = "etc/login.defs";
 const USERADD: &str = "etc/default/useradd";
+/// Where a vendor's files are that those of `/etc` stand in for (SUSE, and others that keep `/etc` for the administrator).
+const VENDOR: &str = "usr/";
+/// Parts beside the file, read after it in the order of their names; one in `/etc` stands in for the vendor's of its name.
+const PARTS: &str = "etc/login.defs.d";
+const SUFFIX: &str = ".defs";
 
 /// The settings of `/etc/login.defs` that making accounts depends on. A missing file or key has the value that the
 /// shadow suite is built with.
@@ -79,7 +86,7 @@ pub enum LoginDefsError {
     #[error("/{file}:{line}:{column}: {key} is {value:?}, but it takes {takes}")]
     Value {
         /// Which file, relative to the root.
-        file: &'static str,
+        file: String,
         /// The line, counted from 1.
         line: usize,
         /// The column of the value in bytes, counted from 1.
@@ -95,7 +102,7 @@ pub enum LoginDefsError {
     #[error("/{file}: {min} is above {max}, so no id is left; swap or correct them")]
     Empty {
         /// Which file, relative to the root.
-        file: &'static str,
+        file: String,
         /// The key of the lower end.
         min: &'static str,
         /// The key of the upper end.
@@ -109,9 +116,8 @@ impl LoginDefs {
     /// # Errors
     /// When a file exists and cannot be read, or a value in it is not what its key takes.
     pub fn read(root: &Root) -> Result<(Self, UseraddDefaults), LoginDefsError> {
-        let text = |path| Ok::<_, RootError>(root.read(path)?.unwrap_or_default());
-        let mut defs = Self::parse(&String::from_utf8_lossy(&text(LOGIN_DEFS)?))?;
-        let useradd = UseraddDefaults::parse(&String::from_utf8_lossy(&text(USERADD)?))?;
+        let mut defs = Self::of(&login_defs_of(root)?)?;
+        let useradd = UseraddDefaults::of(&read_or_vendors(root, USERADD)?)?;
         defs.aging.inactive = useradd.inactive;
         defs.aging.expire = useradd.expire;
         Ok((defs, useradd))
@@ -124,14 +130,11 @@ impl LoginDefs {
         match Self::read(root) {
             Ok((defs, useradd)) => (defs, useradd, None),
             Err(error) => {
-                let text = |path| match root.read(path) {
-                    Ok(bytes) => String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned(),
-                    Err(_) => String::new(),
-                };
                 let built_in = "BUG: no settings at all are always understood";
-                let defs = Self::parse(&text(LOGIN_DEFS))
-                    .unwrap_or_else(|_| Self::parse("").expect(built_in));
-                let useradd = UseraddDefaults::parse(&text(USERADD))
+                let defs = login_defs_of(root).unwrap_or_default();
+                let defs = Self::of(&defs).unwrap_or_else(|_| Self::parse("").expect(built_in));
+                let useradd = read_or_vendors(root, USERADD).unwrap_or_default();
+                let useradd = UseraddDefaults::of(&useradd)
                     .unwrap_or_else(|_| UseraddDefaults::parse("").expect(built_in));
                 (defs, useradd, Some(crate::dir::with_causes(&error)))
             }
@@ -143,9 +146,16 @@ impl LoginDefs {
     /// # Errors
     /// When a value is not what its key takes.
     pub fn parse(text: &str) -> Result<Self, LoginDefsError> {
+        Self::of(&[(LOGIN_DEFS.to_owned(), text.to_owned())])
+    }
+
+    /// As [`Self::parse`], of the file and its parts, each with its name. Of a key that stands in several, the last one counts.
+    fn of(texts: &[(String, String)]) -> Result<Self, LoginDefsError> {
+        let entries = texts
+            .iter()
+            .flat_map(|(file, text)| login_defs_entries(file, text));
         let file = Settings {
-            file: LOGIN_DEFS,
-            entries: login_defs_entries(text),
+            entries: entries.collect(),
         };
         let uid_min = file.number("UID_MIN")?.unwrap_or(1000);
         let gid_min = file.number("GID_MIN")?.unwrap_or(1000);
@@ -194,9 +204,15 @@ impl UseraddDefaults {
     /// # Errors
     /// When a value is not what its key takes.
     pub fn parse(text: &str) -> Result<Self, LoginDefsError> {
+        Self::of(&[(USERADD.to_owned(), text.to_owned())])
+    }
+
+    fn of(texts: &[(String, String)]) -> Result<Self, LoginDefsError> {
+        let entries = texts
+            .iter()
+            .flat_map(|(file, text)| useradd_entries(file, text));
         let file = Settings {
-            file: USERADD,
-            entries: useradd_entries(text),
+            entries: entries.collect(),
         };
         let path = |key, default: &str| match file.get(key) {
             Some(entry) if entry.value.is_empty() => Ok(default.to_owned()),
@@ -221,12 +237,46 @@ impl UseraddDefaults {
     }
 }
 
+/// The texts of a file, with its path relative to the root: that of `/etc`, or the vendor's where there is none.
+fn read_or_vendors(root: &Root, path: &str) -> Result<Vec<(String, String)>, RootError> {
+    for path in [path.to_owned(), format!("{VENDOR}{path}")] {
+        if let Some(bytes) = root.read(&path)? {
+            return Ok(vec![(path, String::from_utf8_lossy(&bytes).into_owned())]);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// `login.defs` and its parts, in the order in which they count.
+fn login_defs_of(root: &Root) -> Result<Vec<(String, String)>, RootError> {
+    let mut texts = read_or_vendors(root, LOGIN_DEFS)?;
+    let mut names = BTreeSet::new();
+    for dir in [PARTS.to_owned(), format!("{VENDOR}{PARTS}")] {
+        match root.directory(&dir) {
+            Ok(dir) => names.extend(dir.names()?),
+            Err(error)
+                if matches!(
+                    error.source.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    for name in names
+        .iter()
+        .filter(|it| it.ends_with(SUFFIX) && !it.starts_with('.'))
+    {
+        texts.extend(read_or_vendors(root, &format!("{PARTS}/{name}"))?);
+    }
+    Ok(texts)
+}
+
 struct Settings<'a> {
-    file: &'static str,
     entries: Vec<Entry<'a>>,
 }
 
 struct Entry<'a> {
+    file: &'a str,
     line: usize,
     column: usize,
     key: &'a str,
@@ -240,13 +290,14 @@ impl Settings<'_> {
 
     fn wrong(&self, entry: &Entry<'_>, key: &'static str, takes: &'static str) -> LoginDefsError {
         let Entry {
+            file,
             line,
             column,
             key: _,
             value,
         } = *entry;
         LoginDefsError::Value {
-            file: self.file,
+            file: file.to_owned(),
             line,
             column,
             key,
@@ -298,8 +349,9 @@ impl Settings<'_> {
             self.number(max)?.unwrap_or(most),
         );
         if low > high {
+            let said = self.get(max).or(self.get(min));
             Err(LoginDefsError::Empty {
-                file: self.file,
+                file: said.map_or(LOGIN_DEFS, |it| it.file).to_owned(),
                 min,
                 max,
             })
@@ -310,7 +362,7 @@ impl Settings<'_> {
 }
 
 /// `KEY value`, blanks between them, `"` around the value, `#` at the beginning of a line.
-fn login_defs_entries(text: &str) -> Vec<Entry<'_>> {
+fn login_defs_entries<'a>(file: &'a str, text: &'a str) -> Vec<Entry<'a>> {
     let blank = |c: char| matches!(c, ' ' | '\t');
     let mut entries = Vec::new();
     for (at, whole) in text.lines().enumerate() {
@@ -326,6 +378,7 @@ fn login_defs_entries(text: &str) -> Vec<Entry<'_>> {
             None => value,
         };
         entries.push(Entry {
+            file,
             line: at + 1,
             column: column(whole, value),
             key,
@@ -336,12 +389,13 @@ fn login_defs_entries(text: &str) -> Vec<Entry<'_>> {
 }
 
 /// `KEY=value`, nothing else.
-fn useradd_entries(text: &str) -> Vec<Entry<'_>> {
+fn useradd_entries<'a>(file: &'a str, text: &'a str) -> Vec<Entry<'a>> {
     let lines = text.lines().enumerate();
     lines
         .filter_map(|(at, whole)| {
             let (key, value) = whole.split_once('=')?;
             Some(Entry {
+                file,
                 line: at + 1,
                 column: column(whole, value),
                 key,
@@ -452,6 +506,41 @@ mod tests {
         let (defs, useradd, wrong) = LoginDefs::read_what_can_be(&root);
         assert_eq!((*defs.uids.start(), &*useradd.home), (5_000, "/home"));
         assert!(wrong.unwrap().contains("/etc/default/useradd:1:6"));
+    }
+
+    #[test]
+    fn the_vendors_settings_count_where_the_administrator_has_none_and_parts_come_after_both() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = Root::open(scratch.path(), crate::root::Ownership::Recorded).unwrap();
+        let put = |path: &str, text: &str| {
+            let path = scratch.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let seen = || {
+            let (defs, useradd) = LoginDefs::read(&root).unwrap();
+            (*defs.uids.start(), *defs.uids.end(), useradd.home)
+        };
+        put("usr/etc/login.defs", "UID_MIN 5000\nUID_MAX 5999\n");
+        put("usr/etc/default/useradd", "HOME=/srv\n");
+        assert_eq!(seen(), (5_000, 5_999, "/srv".into()));
+        put("usr/etc/login.defs.d/50-site.defs", "UID_MAX 6000\n");
+        put("usr/etc/login.defs.d/60-site.defs", "UID_MAX 6001\n");
+        put("usr/etc/login.defs.d/README", "UID_MAX 1\n");
+        put("etc/login.defs.d/50-site.defs", "UID_MIN 5500\n");
+        assert_eq!(seen(), (5_500, 6_001, "/srv".into()));
+        // The administrator's file stands in for all of the vendor's.
+        put("etc/login.defs", "UID_MIN 2000\n");
+        put("etc/login.defs.d/50-site.defs", "");
+        put("etc/default/useradd", "");
+        assert_eq!(seen(), (2_000, 6_001, "/home".into()));
+        put("etc/login.defs.d/50-site.defs", "UID_MIN many\n");
+        let (.., wrong) = LoginDefs::read_what_can_be(&root);
+        assert!(
+            wrong
+                .unwrap()
+                .contains("/etc/login.defs.d/50-site.defs:1:9")
+        );
     }
 
     #[test]

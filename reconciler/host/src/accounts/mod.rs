@@ -56,7 +56,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 pub use commit::{CommitError, Committed, forget_cached};
-pub use edit::{EditError, NewAccount, Removed};
+pub use edit::{EditError, NewAccount, PrimaryGroup, Removed};
 pub use entries::{Account, Group, PasswordField};
 pub use free::{IdRange, free_ids, free_ranges, lowest_free_uid};
 pub use lock::{LockError, Locked};

@@ -157,6 +157,7 @@ fn never_gives_what_a_batch_frees() {
         shell: "/bin/sh",
         subuids: None,
         subgids: None,
+        primary: PrimaryGroup::Own,
     };
     let mut create = |name, uid, gid| {
         databases
@@ -317,4 +318,67 @@ fn every_line_of_a_name_is_shut_as_far_as_fields_can_be_told() {
             "many:!$y$h:1:::::1:",
         ]
     );
+}
+
+#[test]
+fn a_home_has_no_slash_behind_and_stays_as_it_is_written() {
+    let passwd = "kai:x:1010:1010::/home/kai//:/bin/sh\nroot:x:0:0::/:/bin/sh\n";
+    let mut databases = read(passwd.as_bytes(), SHADOW).unwrap();
+    assert_eq!(databases.account("kai").unwrap().home, "/home/kai");
+    assert_eq!(databases.account("root").unwrap().home, "/");
+    databases.set_shell("kai", "/bin/bash").unwrap();
+    let line = databases
+        .passwd
+        .line(databases.passwd.named("kai").unwrap());
+    assert_eq!(line, b"kai:x:1010:1010::/home/kai//:/bin/bash");
+}
+
+#[test]
+fn who_comes_back_has_the_shared_group_they_had() {
+    let mut databases = read(PASSWD.as_bytes(), SHADOW).unwrap();
+    let shared = databases.groups().next().unwrap().gid;
+    let groups = databases.groups().count();
+    let mut account = NewAccount {
+        name: "kai",
+        uid: 1_010,
+        gid: shared,
+        gecos: "",
+        home: "/home/kai",
+        shell: "/bin/sh",
+        subuids: None,
+        subgids: None,
+        primary: PrimaryGroup::Own,
+    };
+    let refused = databases.create(&account, &Aging::default(), 1);
+    assert!(
+        matches!(refused, Err(EditError::IdInUse { .. })),
+        "{refused:?}"
+    );
+    account.primary = PrimaryGroup::AsFound;
+    databases.create(&account, &Aging::default(), 1).unwrap();
+    assert_eq!(databases.account("kai").unwrap().gid, shared);
+    assert_eq!(databases.groups().count(), groups);
+    // Where there is none, it is their own again.
+    account = NewAccount {
+        name: "lou",
+        uid: 1_011,
+        gid: 1_011,
+        ..account
+    };
+    databases.create(&account, &Aging::default(), 1).unwrap();
+    assert_eq!(databases.group("lou").unwrap().gid, 1_011);
+}
+
+#[test]
+fn lines_by_number_go_with_the_account() {
+    let subuid = "amy:100000:9\n1001:200000:9\namy:300000:9\n10010:400000:9\n";
+    let mut databases = read(b"amy:x:1001:1001::/home/amy:/bin/sh\n", SHADOW).unwrap();
+    databases.subuid = Ranges::parse(File::Subuid, Some(subuid.into())).unwrap();
+    databases.delete("amy", 1_001).unwrap();
+    databases.remove_ranges_of(1_001);
+    let left: Vec<_> = databases
+        .subuids()
+        .map(|(owner, it)| (owner.to_owned(), it.first))
+        .collect();
+    assert_eq!(left, [("10010".to_owned(), 400_000)]);
 }

@@ -6,7 +6,7 @@ use muster_core::world::Complaints;
 
 use super::{Progress, misplaced, shown, unit_name};
 use crate::accounts::{Databases, Locked};
-use crate::dir::{Dir, with_causes};
+use crate::dir::{Dir, FileKind, with_causes};
 use crate::sessions::{Claims, Owner, Processes};
 use crate::step::Step;
 use crate::traces::{CRONTABS, LINGER};
@@ -140,16 +140,14 @@ impl Host {
 
     /// Renames what is named after the account: linger, crontab, environment file.
     fn rename_files(&self, from: &str, user: &str) -> Result<(), String> {
-        let mut places = vec![
-            (
-                (LINGER.to_owned(), from.to_owned()),
-                (LINGER.to_owned(), user.to_owned()),
-            ),
-            (
-                (CRONTABS.to_owned(), from.to_owned()),
-                (CRONTABS.to_owned(), user.to_owned()),
-            ),
-        ];
+        let mut places = vec![(
+            (LINGER.to_owned(), from.to_owned()),
+            (LINGER.to_owned(), user.to_owned()),
+        )];
+        places.extend(CRONTABS.iter().map(|dir| {
+            let in_it = |name: &str| ((*dir).to_owned(), name.to_owned());
+            (in_it(from), in_it(user))
+        }));
         places.extend(
             self.environment
                 .as_ref()
@@ -182,7 +180,10 @@ fn rename_one(
         Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         opened => opened?,
     };
-    if dir.see(old)?.is_some() && dir.see(new)?.is_none() {
+    let is_file = dir
+        .see(old)?
+        .is_some_and(|it| it.kind != FileKind::Directory);
+    if is_file && dir.see(new)?.is_none() {
         dir.place(old, new)?;
         dir.sync()?;
     }

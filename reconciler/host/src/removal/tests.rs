@@ -110,6 +110,7 @@ impl Machine {
 
     fn step(&self, home_id: &HomeId) -> Step {
         let action = Action::ArchiveDelete {
+            more: Default::default(),
             user: "emo".into(),
             uid: UID,
             home: "/home/emo".into(),
@@ -809,6 +810,7 @@ fn a_row_that_is_back_brings_the_account_back_by_way_of_the_gate() {
             joining: Default::default(),
             archive: None,
             home_owed: None,
+            more: Default::default(),
             told: None,
         };
         let known = replayed.facts.known.accounts_mut().unwrap();

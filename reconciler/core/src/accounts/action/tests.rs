@@ -211,6 +211,7 @@ pub(crate) fn actions() -> Vec<Action> {
         entry(Some("x"), Some("")),
         entry(Some("x"), Some("y")),
         Action::ArchiveDelete {
+            more: Default::default(),
             user: text("emo"),
             uid: 5,
             home: text("/home/emo"),

@@ -108,7 +108,8 @@ impl<'a> Draft<'a, '_> {
         }
         self.shut_login(user, account, nth, &anchor);
         let (home_id, mut blocked) = self.home_to_archive(user, person);
-        if account.home != person.home {
+        // An earlier version wrote down the slash that passwd may have behind it.
+        if account.home != person.home && account.home != person.home.trim_end_matches('/') {
             blocked = Some(Blocked::OtherHome {
                 found: account.home.clone(),
                 recorded: person.home.clone(),
@@ -127,6 +128,7 @@ impl<'a> Draft<'a, '_> {
             gid: account.gid,
             subuid: account.subuid,
             subgid: account.subgid,
+            more: account.more.clone(),
         };
         self.push_blocked(action, &anchor, blocked);
     }
@@ -224,6 +226,7 @@ impl<'a> Draft<'a, '_> {
             gid: person.gid,
             subuid: person.subuid,
             subgid: person.subgid,
+            more: person.more.clone(),
         };
         self.push_blocked(action, &anchor, blocked);
     }

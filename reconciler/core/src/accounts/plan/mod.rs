@@ -15,7 +15,7 @@ use super::action::{Action, Direction, HomeSource, Incarnation};
 use super::blocked::Blocked;
 use super::desired::{Desired, Wanted};
 use super::facts::{AccountIds, Known, PersonFacts};
-use super::ids::{Ids, PortTable};
+use super::ids::{Ids, PortTable, not_for_accounts};
 use super::note::{ACCOUNT_DATABASES, Note};
 use super::observed::{Account, Accounts, Observed, Password, Person};
 use super::own_groups::OwnGroups;
@@ -374,9 +374,12 @@ impl<'a> Draft<'a, '_> {
             uid: person.uid,
         };
         match self.by_name.get(user) {
-            None => {
-                self.push(action, &anchor);
-            }
+            None => match self.known_elsewhere(user) {
+                Some(why) => self.refuse(user, why),
+                None => {
+                    self.push(action, &anchor);
+                }
+            },
             // A rename that was cut short stands between the names: it is brought to its end before anything else.
             Some(account) if account.uid == person.uid => {
                 self.push(action, &anchor);
@@ -392,6 +395,49 @@ impl<'a> Draft<'a, '_> {
         }
         // Until the rename is done the person goes on under the old name: a rename is never remove and add.
         self.keep_known(old, wanted, person);
+    }
+
+    /// Why nobody gets a name that has no account here: somebody else knows it, or nobody can tell (F23).
+    fn known_elsewhere(&self, user: &str) -> Option<String> {
+        let hindrances = &self.accounts.hindrances;
+        if let Some(why) = &hindrances.silent {
+            return Some(format!("nobody gets a name or an id here now: {why}"));
+        }
+        match self.accounts.foreign.get(user) {
+            Some(uid) => Some(format!(
+                "a name service of this host knows that name, with uid {uid}; it is left alone"
+            )),
+            None => hindrances.names.get(user).cloned(),
+        }
+    }
+
+    /// What has a uid that no account has, if something does: what is called after the person may be theirs.
+    fn has_uid_beside(&self, uid: u32, user: &str) -> Option<&'a str> {
+        let places = self.accounts.hindrances.uids.get(&uid)?;
+        let mut places = places.iter().map(String::as_str);
+        places.find(|place| !place.starts_with('/') || place.rsplit('/').next() != Some(user))
+    }
+
+    /// Why a group keeps an account from being made with `gid` and a group of its own: one of that name has another gid, or one of
+    /// another name has that gid. Where the primary group may be `shared`, the latter is what the account had.
+    fn group_in_the_way(&self, user: &str, gid: u32, shared: bool) -> Option<String> {
+        let groups = &self.accounts.groups;
+        let of_the_gid = groups
+            .iter()
+            .find(|(name, it)| **it == gid && *name != user);
+        if let Some((name, _)) = of_the_gid {
+            return (!shared).then(|| {
+                format!(
+                    "the account's own group would have gid {gid}, which the group {name} has; ids are never given twice, so that \
+                     group has to get another gid first"
+                )
+            });
+        }
+        let found = groups.get(user).filter(|found| **found != gid)?;
+        Some(format!(
+            "there is a group of that name already, with gid {found}, and the account's own group would be a second one: rename that \
+             group (groupmod -n NEW {user}) or remove it (groupdel {user}); what its gid has access to is nobody's by then"
+        ))
     }
 
     /// Plans for somebody who was never here.
@@ -421,14 +467,8 @@ impl<'a> Draft<'a, '_> {
             self.refuse(user, format!("nobody gets an account here now: {why}"));
             return;
         }
-        if let Some(uid) = self.accounts.foreign.get(user) {
-            self.refuse(
-                user,
-                format!(
-                    "a name service of this host knows that name, with uid {uid}; it is left alone"
-                ),
-            );
-            return;
+        if let Some(why) = self.known_elsewhere(user) {
+            return self.refuse(user, why);
         }
         if let Some(uid) = wanted.adopt {
             self.refuse(
@@ -455,13 +495,26 @@ impl<'a> Draft<'a, '_> {
                 self.refuse(user, format!("the row asks for uid {uid}, which is or was {name}'s; ids are never given twice"));
                 return;
             }
-            if let Some(places) = self.accounts.hindrances.uids.get(&uid) {
-                let places = Vec::from_iter(places.iter().map(String::as_str)).join(" and ");
+            if self.accounts.foreign_uids.contains(&uid) {
+                self.refuse(
+                    user,
+                    format!("the row asks for uid {uid}, which a name service of this host knows as somebody's; ids are never given twice"),
+                );
+                return;
+            }
+            if let Some(place) = self.has_uid_beside(uid, user) {
                 self.refuse(
                     user,
                     format!(
-                        "the row asks for uid {uid}, which {places} has; ids are never given twice"
+                        "the row asks for uid {uid}, which {place} has; ids are never given twice"
                     ),
+                );
+                return;
+            }
+            if let Some(why) = not_for_accounts(uid, self.accounts, self.input.known) {
+                self.refuse(
+                    user,
+                    format!("the row asks for uid {uid}, {why}; ask for another one"),
                 );
                 return;
             }
@@ -586,6 +639,9 @@ impl<'a> Draft<'a, '_> {
         if self.clear_the_way(user, ids.gid) {
             return;
         }
+        if let Some(why) = self.group_in_the_way(user, ids.gid, false) {
+            return self.refuse(user, why);
+        }
         let home = before.map_or_else(
             || format!("{}/{user}", self.accounts.defaults.home_base),
             |person| person.home.clone(),
@@ -639,6 +695,7 @@ impl<'a> Draft<'a, '_> {
             half_groups: BTreeSet::new(),
             subuid: ids.subuid,
             subgid: ids.subgid,
+            more: Default::default(),
             renaming_from: None,
         };
         self.converge(user, wanted, &account, before, &anchor);

@@ -5,7 +5,7 @@ use crate::accounts::action::Incarnation;
 use crate::accounts::action::{Action, HomeSource};
 use crate::accounts::blocked::Blocked;
 use crate::accounts::desired::Wanted;
-use crate::accounts::facts::{ArchiveFacts, PersonFacts};
+use crate::accounts::facts::{ArchiveFacts, How, PersonFacts};
 use crate::accounts::observed::{Account, ArchiveSeen, Home, Password};
 use crate::id::StepId;
 use crate::people::Stage;
@@ -21,7 +21,7 @@ impl<'a> Draft<'a, '_> {
         }
         let mut blocked = (!self.accounts.shells.contains(&wanted.grant.shell))
             .then(|| Blocked::NoShell(wanted.grant.shell.clone()));
-        if person.home_made
+        if person.had_home()
             && let Err(why) = self.home_source(user, person, person.entry)
         {
             blocked = Some(why);
@@ -67,10 +67,11 @@ impl<'a> Draft<'a, '_> {
             half_groups: Default::default(),
             subuid: person.subuid,
             subgid: person.subgid,
+            more: Default::default(),
             renaming_from: None,
         };
         let mut person = person.clone();
-        person.home_owed = person.home_made.then_some(person.entry);
+        person.home_owed = person.had_home().then_some(person.entry);
         person.aside.login = false;
         person.aside.groups.clear();
         self.converge(user, wanted, &account, Some(&person), &anchor);
@@ -87,10 +88,24 @@ impl<'a> Draft<'a, '_> {
                     .to_owned(),
             );
         }
-        if let Some(uid) = self.accounts.foreign.get(user) {
+        if let Some(why) = self.known_elsewhere(user) {
+            return Some(format!("was deleted here, and cannot come back now: {why}"));
+        }
+        // What a path is told of is what the person left.
+        let lines = self.accounts.hindrances.uids.get(&person.uid);
+        let mut lines = lines.into_iter().flatten().map(String::as_str);
+        let place = lines.find(|it| !it.starts_with('/')).or_else(|| {
+            let known = self.accounts.foreign_uids.contains(&person.uid);
+            known.then_some("a name service of this host")
+        });
+        if let Some(place) = place {
             return Some(format!(
-                "was deleted here, and a name service of this host knows that name now, with uid {uid}; it is left alone"
+                "was deleted here with uid {}, which {place} has now; ids are never given twice",
+                person.uid
             ));
+        }
+        if let Some(why) = self.group_in_the_way(user, person.gid, person.how == How::Adopted) {
+            return Some(format!("was deleted here, and cannot come back now: {why}"));
         }
         let (taken, _) = self
             .accounts

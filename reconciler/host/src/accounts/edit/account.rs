@@ -26,6 +26,17 @@ pub struct NewAccount<'a> {
     pub subuids: Option<IdRange>,
     /// The range of subordinate gids.
     pub subgids: Option<IdRange>,
+    /// Which primary group it gets.
+    pub primary: PrimaryGroup,
+}
+
+/// The primary group of an account to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrimaryGroup {
+    /// One of its own, with its name, made with it.
+    Own,
+    /// A group of another name that has the gid; where there is none, one of its own.
+    AsFound,
 }
 
 /// What became of the private group of a deleted account.
@@ -58,14 +69,17 @@ impl Databases {
             shell,
             subuids,
             subgids,
+            primary: _,
         } = *account;
         let group_is_left_over = self.check_account(account)?;
 
-        if !group_is_left_over {
-            let password = if self.has(File::Gshadow) { "x" } else { "!" };
-            self.add_group(name, password, gid);
+        if !self.shares_primary(account) {
+            if !group_is_left_over {
+                let password = if self.has(File::Gshadow) { "x" } else { "!" };
+                self.add_group(name, password, gid);
+            }
+            self.add_gshadow(name);
         }
-        self.add_gshadow(name);
         if let Some(range) = subuids {
             self.subuid.append(name, range, Order::AsUseradd);
         }
@@ -110,6 +124,13 @@ impl Databases {
         Ok(())
     }
 
+    /// Whether the account's primary group is one that is there under another name.
+    fn shares_primary(&self, account: &NewAccount<'_>) -> bool {
+        let of_the_gid =
+            |group: super::super::Group<'_>| group.gid == account.gid && group.name != account.name;
+        account.primary == PrimaryGroup::AsFound && self.groups().any(of_the_gid)
+    }
+
     /// Whether a new account can be made as it is asked for; tells whether an interrupted batch left its private group.
     fn check_account(&self, account: &NewAccount<'_>) -> Result<bool, EditError> {
         let NewAccount {
@@ -121,6 +142,7 @@ impl Databases {
             shell,
             subuids,
             subgids,
+            primary: _,
         } = *account;
         check_name(name)?;
         check_gecos(gecos)?;
@@ -139,7 +161,7 @@ impl Databases {
             });
         }
         let group_is_left_over = self.is_left_over(name, gid);
-        if !group_is_left_over {
+        if !group_is_left_over && !self.shares_primary(account) {
             self.check_new(File::Group, name)?;
             self.check_gid(gid)?;
         }
@@ -196,6 +218,13 @@ impl Databases {
         }
         self.departed.insert(name.to_owned());
         Ok(removed)
+    }
+
+    /// Removes the subordinate ranges that stand under a uid in digits (subuid(5)), which is the uid of no account any more.
+    pub fn remove_ranges_of(&mut self, uid: u32) {
+        let owner = uid.to_string();
+        self.subuid.remove(&owner);
+        self.subgid.remove(&owner);
     }
 
     /// Removes what an interrupted step left under a name that has no account; nothing happens where nothing is left. `gid` is

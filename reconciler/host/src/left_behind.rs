@@ -1,0 +1,111 @@
+//! Uids that no account has and that something of a former account still has: a home, mail, a crontab. Whoever gets such a uid gets
+//! that, too (F24).
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::dir::{Dir, FileKind};
+use crate::homes;
+use crate::root::{Ownership, Root};
+use crate::traces::CRONTABS;
+
+/// Where mail is kept, a file or a directory for each account.
+const MAIL: [&str; 2] = ["var/mail", "var/spool/mail"];
+
+/// By uid, the paths that have it, of everything that stands where accounts keep things and belongs to no uid of `accounts`.
+/// `homes` are the directories that homes stand in, and `known` the homes of accounts, which are looked at otherwise. What cannot
+/// be listed is nobody's here.
+pub(crate) fn look(
+    dir: &Dir,
+    root: &Root,
+    homes: &BTreeSet<&str>,
+    known: &HashSet<&str>,
+    accounts: &HashSet<u32>,
+) -> BTreeMap<u32, BTreeSet<String>> {
+    let recorded = (root.ownership() == Ownership::Recorded).then(|| homes::recorded(dir));
+    let places = homes
+        .iter()
+        .map(|it| it.trim_matches('/'))
+        .chain(MAIL)
+        .chain(CRONTABS);
+    let mut found: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
+    // Some are one directory under two names.
+    let mut looked_at = BTreeSet::new();
+    for place in places {
+        let Ok(parent) = dir.below_trusted(place) else {
+            continue;
+        };
+        let itself = parent.itself().map(|it| (it.device, it.inode));
+        let new = itself.is_ok_and(|it| looked_at.insert(it));
+        if !new || !homes::lists_everything(&parent) {
+            continue;
+        }
+        for name in parent.names().unwrap_or_default() {
+            let path = format!("/{place}/{}", name.to_string_lossy());
+            if known.contains(path.as_str()) {
+                continue;
+            }
+            let Ok(Some(seen)) = parent.see(&name) else {
+                continue;
+            };
+            let owner = match &recorded {
+                Some(owners) => owners.get(&path.as_bytes()[1..]).copied(),
+                None => Some(seen.uid),
+            };
+            let abandoned = owner.filter(|it| *it != 0 && !accounts.contains(it));
+            if let Some(uid) = abandoned.filter(|_| seen.kind != FileKind::Link) {
+                found.entry(uid).or_default().insert(path);
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_former_account_left_keeps_its_uid() {
+        let scratch = tempfile::tempdir().unwrap();
+        let put = |path: &str| {
+            let path = scratch.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        };
+        for path in [
+            "home/zed/diary",
+            "home/amy/thesis",
+            "srv/people/old/x",
+            "var/mail/bob",
+            "var/spool/cron/tabs/cid",
+            "var/spool/cron/dee",
+            "home/note",
+        ] {
+            put(path);
+        }
+        std::os::unix::fs::symlink("mail", scratch.path().join("var/spool/mail")).unwrap();
+        put(".muster-ownership");
+        let owners = "1001:1001 home/zed\n1002:1002 home/amy\n1003:1003 srv/people/old\n1004:8 var/mail/bob\n\
+                      1005:1005 var/spool/cron/tabs/cid\n1006:0 var/spool/cron/dee\n0:0 home/note\n";
+        std::fs::write(scratch.path().join(".muster-ownership"), owners).unwrap();
+        let dir = Dir::open(scratch.path()).unwrap();
+        let root = Root::open(scratch.path(), Ownership::Recorded).unwrap();
+        let homes = ["/home", "/srv/people/", "/nowhere"].into();
+        // Amy's is an account's, and dee's uid somebody else's.
+        let known = ["/home/amy"].into();
+        let found = look(&dir, &root, &homes, &known, &[1_002, 1_006].into());
+        let told: Vec<(u32, &str)> = found
+            .iter()
+            .flat_map(|(uid, paths)| paths.iter().map(|it| (*uid, it.as_str())))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (1_001, "/home/zed"),
+                (1_003, "/srv/people/old"),
+                (1_004, "/var/mail/bob"),
+                (1_005, "/var/spool/cron/tabs/cid"),
+            ]
+        );
+    }
+}
