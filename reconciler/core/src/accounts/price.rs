@@ -297,9 +297,9 @@ fn afterwards(action: &Action) -> (Shows, Looks, Doubt) {
         }
         | Action::EndSessions { .. }
         | Action::LockLogin { .. } => (Shows::Nothing, Looks::AtTraces, Doubt::TryAgain),
-        Action::ArchiveDelete { .. } | Action::PurgeHome { .. } => {
-            (Shows::Nothing, Looks::AsEver, Doubt::BringToEnd)
-        }
+        // The archive is there, and is recorded within the cycle: the one after it changes nothing (F14).
+        Action::ArchiveDelete { .. } => (Shows::More, Looks::AsEver, Doubt::BringToEnd),
+        Action::PurgeHome { .. } => (Shows::Nothing, Looks::AsEver, Doubt::BringToEnd),
         Action::CreateAccount { .. }
         | Action::AdoptAccount { .. }
         | Action::ChangeUid { .. }
