@@ -191,10 +191,8 @@ impl IdSet {
                     bits.map(move |bit| block << 12 | (at as u32) << 6 | bit)
                 })
         });
-        ids.into_iter()
-            .skip_while(|id| *id > last)
-            .next()
-            .filter(|id| *id >= first)
+        let mut ids = ids.filter(|id| (first..=last).contains(id));
+        ids.next()
     }
 
     fn extend<'i>(&mut self, ids: impl IntoIterator<Item = &'i u32>) {
