@@ -719,8 +719,8 @@ const ROWS: &[Row] = rows! {
         it.cycle()
     };
     63, "the key is dropped between claim and start", Came::Runs(1), NOTHING, |it| {
-        // The root is read when the cycle begins, and again before the batch.
-        it.sim.with(|u| u.trust_later = Some((1, Some(opal_dropped()))));
+        // The root is read when the cycle begins, for which tags to ask and for whom to trust, and again before the batch.
+        it.sim.with(|u| u.trust_later = Some((2, Some(opal_dropped()))));
         let summary = it.changed(|_| {});
         let said = summary.warnings.join("\n");
         assert!(said.contains("revoked"), "{said}");

@@ -55,6 +55,14 @@ pub trait Source {
     /// When it could not be read, or is larger.
     fn tag(&mut self, id: &TagId) -> Result<RawTag, Self::Error>;
 
+    /// The same for the first of several: as many as are given at once, and at least one of them.
+    ///
+    /// # Errors
+    /// When nobody answered, so that nothing is known of any of them.
+    fn tags(&mut self, ids: &[TagId]) -> Result<Vec<Result<RawTag, Self::Error>>, Self::Error> {
+        Ok(ids.first().map(|id| self.tag(id)).into_iter().collect())
+    }
+
     /// How `new` relates to `old`.
     ///
     /// # Errors

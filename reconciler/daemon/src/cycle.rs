@@ -65,7 +65,7 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
     // Read.
     end_suspension(memory, outside, &run)?;
     recover(memory, outside, &run, &mut summary)?;
-    let heads = heads(memory, outside, &run, &mut summary);
+    let heads = heads(memory, outside, &mut run, &mut summary);
     let trusted = trust::look(memory, outside, &mut run, heads.as_ref(), &mut summary)?;
     if let Some(heads) = &heads {
         adopt(memory, outside, &run, heads, &mut summary)?;

@@ -23,6 +23,7 @@ pub mod executors;
 pub mod fleet;
 pub mod outside;
 pub mod push;
+pub mod reader;
 
 pub mod daemon;
 

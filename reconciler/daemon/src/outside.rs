@@ -18,9 +18,13 @@ use muster_core::world::{
     Ancestry, Files, Heads, Ledger, Merge, Pulls, RawTag, ReportSink, Source, Topic,
 };
 use muster_git::files::ReadError;
-use muster_git::{MergeError, Merged, Mirror, Notes, Origin, Proposals, Signature, WantedTags};
+use muster_git::reader::Way;
+use muster_git::{
+    MergeError, Merged, Mirror, Notes, Origin, Proposals, Signature, TagObject, WantedTags,
+};
 
 use crate::cycle::chain;
+use crate::reader;
 
 /// What went wrong outside, with its causes.
 #[derive(Debug)]
@@ -55,17 +59,20 @@ pub struct StateSource {
 }
 
 impl StateSource {
-    /// Reads `origin`, whose protected branch has the full name `protected`, through the mirror in `dir`.
+    /// Reads `origin`, whose protected branch has the full name `protected`, through the mirror in `dir`. Who reads it is found
+    /// at `way`; this process, when there is none.
     ///
     /// # Errors
     /// When the mirror can be neither opened nor made.
     pub fn open(
         dir: &Path,
         origin: Origin,
+        way: Option<Way>,
         protected: &str,
         proposals: Proposals,
     ) -> Result<Self, OutsideError> {
         let mirror = Mirror::open_or_create(dir).map_err(OutsideError::new)?;
+        let mirror = reader::through(mirror, &origin, way).map_err(OutsideError::new)?;
         Ok(Self::through(mirror, origin, protected, proposals))
     }
 
@@ -76,10 +83,12 @@ impl StateSource {
     pub fn for_one_look(
         dir: &Path,
         origin: Origin,
+        way: Option<Way>,
         protected: &str,
         proposals: Proposals,
     ) -> Result<Self, OutsideError> {
         let mirror = Mirror::for_one_look(dir).map_err(OutsideError::new)?;
+        let mirror = reader::through(mirror, &origin, way).map_err(OutsideError::new)?;
         Ok(Self::through(mirror, origin, protected, proposals))
     }
 
@@ -107,7 +116,7 @@ impl StateSource {
 
     /// The directories in which something changes when a branch moves.
     pub fn watch_paths(&self) -> Vec<std::path::PathBuf> {
-        self.origin.watch_paths()
+        self.mirror.watch_paths(&self.origin)
     }
 
     /// The origin.
@@ -115,10 +124,18 @@ impl StateSource {
         &self.origin
     }
 
+    /// Lets go of whoever reads, until something moves: a process that nobody asks needs no memory.
+    pub fn rest(&mut self) {
+        self.mirror.rest();
+    }
+
     /// Packs the mirror when it has grown.
     pub fn maintain(&mut self) {
         if let Err(error) = self.mirror.maintain() {
             tracing::warn!("The mirror could not be packed: {}.", chain(&error));
+        }
+        if let Err(error) = self.mirror.tidy_reader() {
+            tracing::warn!("The reader's copy could not be packed: {}.", chain(&error));
         }
     }
 }
@@ -138,12 +155,6 @@ impl Source for StateSource {
             wanted: TagHorizon::wants,
             horizon: horizon.clone(),
         });
-        // Taken before the branches are read: what moves afterwards changes it.
-        let signature = self
-            .origin
-            .signature(&self.protected)
-            .transpose()
-            .map_err(OutsideError::new)?;
         let found = self
             .mirror
             .fetch(&self.origin, &self.protected, self.proposals)
@@ -156,30 +167,22 @@ impl Source for StateSource {
             proposals: found.branches,
             tags: found.tags,
         };
-        self.last = signature.map(|signature| (signature, heads.clone()));
+        // Taken before the branches were read: what moved afterwards changed it.
+        self.last = self
+            .mirror
+            .last_signature()
+            .map(|signature| (signature, heads.clone()));
         Ok(heads)
     }
 
     fn tag(&mut self, id: &TagId) -> Result<RawTag, OutsideError> {
-        let found = match self.mirror.tag(id, MAX_TAG_BYTES as u64) {
-            // Too long is something about the tag, and no reason to doubt the repository: it is taken for one that is no tag (F15).
-            Err(ReadError::TooLarge { .. }) => {
-                return Ok(RawTag {
-                    kind: ObjectKind::Tag,
-                    bytes: vec![0; MAX_TAG_BYTES + 1],
-                });
-            }
-            found => found.map_err(OutsideError::new)?,
-        };
-        Ok(RawTag {
-            kind: match found.kind {
-                "tag" => ObjectKind::Tag,
-                "commit" => ObjectKind::Commit,
-                "tree" => ObjectKind::Tree,
-                _ => ObjectKind::Blob,
-            },
-            bytes: found.bytes,
-        })
+        raw_tag(self.mirror.tag(id, MAX_TAG_BYTES as u64))
+    }
+
+    fn tags(&mut self, ids: &[TagId]) -> Result<Vec<Result<RawTag, OutsideError>>, OutsideError> {
+        let found = self.mirror.tags(ids, MAX_TAG_BYTES as u64);
+        let found = found.map_err(OutsideError::new)?;
+        Ok(found.into_iter().map(raw_tag).collect())
     }
 
     fn ancestry(&mut self, old: &CommitId, new: &CommitId) -> Result<Ancestry, OutsideError> {
@@ -198,6 +201,8 @@ impl Source for StateSource {
     fn files(&mut self, commit: &CommitId) -> Result<Result<Files, Diagnostics>, OutsideError> {
         match self.mirror.files(commit) {
             Ok(files) => Ok(Ok(bytes_of(files))),
+            // That nobody could read it says nothing of the commit: what is in force stays, and it is read again.
+            Err(error @ ReadError::Reader { .. }) => Err(OutsideError::new(error)),
             Err(error) => refused(error).map(Err).map_err(OutsideError::new),
         }
     }
@@ -242,6 +247,28 @@ impl Pulls for StateSource {
     }
 }
 
+fn raw_tag(found: Result<TagObject, ReadError>) -> Result<RawTag, OutsideError> {
+    let found = match found {
+        // Too long is something about the tag, and no reason to doubt the repository: it is taken for one that is no tag (F15).
+        Err(ReadError::TooLarge { .. }) => {
+            return Ok(RawTag {
+                kind: ObjectKind::Tag,
+                bytes: vec![0; MAX_TAG_BYTES + 1],
+            });
+        }
+        found => found.map_err(OutsideError::new)?,
+    };
+    Ok(RawTag {
+        kind: match found.kind {
+            "tag" => ObjectKind::Tag,
+            "commit" => ObjectKind::Commit,
+            "tree" => ObjectKind::Tree,
+            _ => ObjectKind::Blob,
+        },
+        bytes: found.bytes,
+    })
+}
+
 /// The content of each file.
 pub(crate) fn bytes_of(files: muster_git::Files) -> Files {
     files
@@ -268,7 +295,7 @@ pub(crate) fn refused(error: ReadError) -> Result<Diagnostics, ReadError> {
                 .collect();
             Ok(Diagnostics::new(list, 0))
         }
-        ReadError::TooMuch { .. } | ReadError::TooLarge { .. } => Ok(Diagnostics::new(
+        error if error.is_of_size() => Ok(Diagnostics::new(
             vec![about("roster.yaml".to_owned(), error.to_string())],
             0,
         )),

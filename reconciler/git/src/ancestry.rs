@@ -4,7 +4,11 @@ use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
 use gix::hash::ObjectId;
 
-use crate::objects::{Objects, Source};
+use crate::objects::Source;
+
+/// The most commits that are looked at to find out how two stand to each other: more than the longest histories there are,
+/// and some 200 MiB of memory.
+const MOST_COMMITS: usize = 2_000_000;
 
 /// How two commits stand to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +19,7 @@ pub enum Ancestry {
     Descends,
     /// The old commit is not among the new commit's ancestors.
     Diverged,
-    /// A part of the new commit's history is missing, and the old one is not in the rest.
+    /// A part of the new commit's history is missing or not looked at, and the old one is not in the rest.
     Unknown,
 }
 
@@ -31,7 +35,7 @@ impl Ancestry {
     /// Walks the history of both commits at once, newest first, until the queue holds no commit that only `new` reaches.
     /// An ancestor of `old` cannot have `old` among its own ancestors, so history that both share is not walked. Wrong
     /// commit times only make the walk longer.
-    pub(crate) fn between(objects: &Objects, old: ObjectId, new: ObjectId) -> Ancestry {
+    pub(crate) fn between(objects: &impl Source, old: ObjectId, new: ObjectId) -> Ancestry {
         let mut reached: HashMap<ObjectId, Reached> =
             HashMap::from([(old, Reached::Old), (new, Reached::New)]);
         let mut queue = BinaryHeap::new();
@@ -74,6 +78,9 @@ impl Ancestry {
             }
             if undecided.is_empty() {
                 break;
+            }
+            if reached.len() > MOST_COMMITS {
+                return Ancestry::Unknown;
             }
         }
         if incomplete {

@@ -8,7 +8,6 @@ use gix::hash::ObjectId;
 use muster_core::commit::CommitId;
 
 use crate::fetch_error::FetchError;
-use crate::layout::Layout;
 use crate::local;
 use crate::mirror::Mirror;
 use crate::objects::{Source, commit_id, object_id};
@@ -36,6 +35,9 @@ impl Mirror {
         origin: &Origin,
         heads: &BTreeMap<u64, CommitId>,
     ) -> Result<BTreeMap<u64, String>, FetchError> {
+        if let Some(reader) = &self.far {
+            return reader.borrow_mut().bring(heads, self.limits.bytes);
+        }
         match origin {
             Origin::Local(path) => self.bring_local(path, heads),
             Origin::Remote(url) => self.bring_remote(url, heads),
@@ -50,7 +52,7 @@ impl Mirror {
         if heads.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let layout = Layout::of(path).map_err(FetchError::Origin)?;
+        let layout = self.layout_of(path)?;
         self.be_of(layout.kind)?;
         let listed = local::references(&layout, PULLS, self.limits)?.found;
         let mut reasons = BTreeMap::new();
@@ -76,7 +78,7 @@ impl Mirror {
             }
         } else if wanted.values().any(|id| !self.is_here(id)) {
             // An open object database does not see packs that were added since.
-            self.look_into(&layout.objects()).map_err(self.failed())?;
+            self.look_into(&layout)?;
         }
         for (number, head) in heads {
             if !reasons.contains_key(number) && !self.is_here(&object_id(head)) {

@@ -4,6 +4,7 @@ use crate::fetch_error::FetchError;
 use crate::heads::{Heads, Proposals};
 use crate::mirror::{LastFetch, Mirror};
 use crate::origin::Origin;
+use crate::reader::far_fetch;
 use crate::{local, remote};
 
 impl Mirror {
@@ -27,7 +28,16 @@ impl Mirror {
                     return Ok(last.heads.clone());
                 }
                 self.last_fetch = None;
-                let (signature, heads) = local::fetch(self, path, protected, proposals)?;
+                let (signature, heads) = match self.far {
+                    Some(_) => {
+                        let (heads, signature) = far_fetch(self, protected, proposals)?;
+                        let Some(signature) = signature else {
+                            return Ok(heads);
+                        };
+                        (signature, heads)
+                    }
+                    None => local::fetch(self, path, protected, proposals)?,
+                };
                 let (path, protected) = (path.clone(), protected.to_owned());
                 self.last_fetch = Some(LastFetch {
                     path,
@@ -41,6 +51,9 @@ impl Mirror {
             Origin::Remote(url) => {
                 self.last_fetch = None;
                 self.view = None;
+                if self.far.is_some() {
+                    return far_fetch(self, protected, proposals).map(|(heads, _)| heads);
+                }
                 remote::fetch(self, url, protected, proposals)
             }
         }

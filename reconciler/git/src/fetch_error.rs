@@ -8,6 +8,7 @@ use muster_core::commit::CommitId;
 use crate::layout::LayoutError;
 use crate::owner::NotOurs;
 use crate::read_error::ReadError;
+use crate::reader::{Lost, Told};
 use crate::refs::RefError;
 use crate::run::RunError;
 
@@ -52,6 +53,12 @@ pub enum FetchError {
         /// What is wrong with it.
         source: ReadError,
     },
+    /// The reader could not: with its words.
+    #[error(transparent)]
+    Told(Told),
+    /// There is no answer from the reader.
+    #[error(transparent)]
+    Reader(Lost),
     /// git printed something that is no list of references.
     #[error("git printed a list of branches that cannot be read: {0:?}")]
     Unexpected(String),

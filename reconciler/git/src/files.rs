@@ -156,9 +156,10 @@ pub(crate) fn is_plain_name(name: &[u8]) -> bool {
         && name.iter().all(plain)
 }
 
-/// The content of every file of a listing.
+/// The content of every file of a listing, of at most `limit` bytes together.
 pub(crate) fn load(
     files: BTreeMap<String, ObjectId>,
+    limit: u64,
     mut read: impl FnMut(&ObjectId) -> Result<Vec<u8>, ReadError>,
 ) -> Result<Files, ReadError> {
     let mut total = 0;
@@ -166,10 +167,10 @@ pub(crate) fn load(
     for (path, id) in files {
         let bytes = read(&id)?;
         total += bytes.len() as u64;
-        if total > TOTAL_LIMIT {
+        if total > limit {
             return Err(ReadError::TooMuch {
                 what: "bytes",
-                limit: TOTAL_LIMIT,
+                limit,
             });
         }
         loaded.insert(
@@ -186,7 +187,7 @@ pub(crate) fn load(
 /// Every file of `tree` in the places that muster reads.
 pub(crate) fn files_of(objects: &impl Source, tree: ObjectId) -> Result<Files, ReadError> {
     let listing = Listing::read(objects, tree)?;
-    load(listing.into_files()?, |id| {
+    load(listing.into_files()?, objects.most_bytes(), |id| {
         objects.read(id, objs::Kind::Blob, FILE_LIMIT)
     })
 }

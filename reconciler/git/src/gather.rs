@@ -12,10 +12,9 @@ use muster_core::commit::CommitId;
 use crate::commits;
 use crate::fetch_error::FetchError;
 use crate::heads::Gathered;
-use crate::layout::Layout;
 use crate::local;
 use crate::mirror::Mirror;
-use crate::objects::{Source, commit_id, object_id};
+use crate::objects::{commit_id, object_id};
 use crate::origin::{Origin, RemoteUrl};
 use crate::pack::Keep;
 use crate::read_error::ReadError;
@@ -68,7 +67,7 @@ impl Mirror {
         path: &Path,
         dirs: &[&str],
     ) -> Result<(Signature, Gathered), FetchError> {
-        let layout = Layout::of(path).map_err(FetchError::Origin)?;
+        let layout = self.layout_of(path)?;
         self.be_of(layout.kind)?;
         let signature = Signature::of_dirs(&layout, dirs);
         let mut found = BTreeMap::new();
@@ -83,7 +82,7 @@ impl Mirror {
             self.view = None;
             local::transfer(self, &layout, &found)?;
         } else {
-            self.look_into(&layout.objects()).map_err(self.failed())?;
+            self.look_into(&layout)?;
         }
         let found = found
             .into_iter()
@@ -150,7 +149,7 @@ impl Mirror {
         wanted: &dyn Fn(&str) -> bool,
     ) -> Result<BTreeMap<String, Vec<u8>>, ReadError> {
         let id = object_id(commit);
-        self.own_or_view(|objects| commits::files_where(objects, &id, wanted))
+        self.own_or_view(|objects| commits::files_where(&objects, &id, wanted))
     }
 
     /// The first commit that is `wanted` by its message, from `commit` back along the first parents, of `limit` at most.
@@ -164,7 +163,7 @@ impl Mirror {
         wanted: &dyn Fn(&[u8]) -> bool,
     ) -> Result<Option<CommitId>, ReadError> {
         let id = object_id(commit);
-        self.own_or_view(|objects| commits::look_back(objects, &id, limit, wanted))
+        self.own_or_view(|objects| commits::look_back(&objects, &id, limit, wanted))
     }
 }
 

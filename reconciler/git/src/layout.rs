@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use gix::hash::Kind;
 
+use crate::folder;
 use crate::owner::Owner;
 use crate::refs;
 
@@ -114,6 +115,14 @@ impl Layout {
         })
     }
 
+    /// The same for its owner, who may follow whatever leads elsewhere.
+    pub(crate) fn followed(self, follows: bool) -> Layout {
+        Layout {
+            elsewhere: self.elsewhere && !(follows && self.owner.is_us()),
+            ..self
+        }
+    }
+
     pub(crate) fn objects(&self) -> PathBuf {
         self.common.join("objects")
     }
@@ -137,6 +146,29 @@ pub(crate) fn tag_dirs(common: &Path) -> impl Iterator<Item = PathBuf> {
     let tags = common.join("refs/tags");
     let below = ["release", "root", "reset"].map(|dir| tags.join(dir));
     std::iter::once(tags).chain(below)
+}
+
+/// That what is opened in an object directory is files: opening a pipe would wait for ever.
+pub(crate) fn check_plain(objects: &Path) -> io::Result<()> {
+    for dir in ["info", "pack"] {
+        let dir = objects.join(dir);
+        let entries = match folder::entries(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let path = entry.path;
+            if let Ok(meta) = path.metadata()
+                && !meta.is_file()
+                && !meta.is_dir()
+            {
+                let why = format!("{} is no regular file; remove it", path.display());
+                return Err(io::Error::other(why));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> LayoutError {

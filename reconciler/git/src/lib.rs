@@ -17,6 +17,7 @@ pub mod mirror;
 pub mod notes;
 pub mod origin;
 pub mod owner;
+pub mod reader;
 pub mod run;
 pub mod short;
 
@@ -41,6 +42,7 @@ mod remote;
 mod shared;
 mod signature;
 mod sync;
+mod tags;
 mod wire;
 
 pub use about::About;

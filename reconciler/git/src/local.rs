@@ -13,8 +13,9 @@ use crate::files::Listing;
 use crate::heads::{FETCHED, Heads, Proposals, WantedTags, fetched_name, heads_of};
 use crate::layout::{Layout, RefStorage};
 use crate::mirror::{Copies, Mirror};
-use crate::objects::{SMALL, Source, commit_id};
-use crate::read_error::{FILE_LIMIT, ReadError};
+use crate::objects::{LARGEST_TREE, SMALL, Source, commit_id};
+use crate::read_error::FILE_LIMIT;
+use crate::reader::Far;
 use crate::refs::{self, Listed};
 use crate::run::{self, Limits, RunError};
 use crate::signature::Signature;
@@ -27,7 +28,7 @@ pub(crate) fn fetch(
     protected: &str,
     proposals: Proposals,
 ) -> Result<(Signature, Heads), FetchError> {
-    let layout = Layout::of(path).map_err(FetchError::Origin)?;
+    let layout = mirror.layout_of(path)?;
     mirror.be_of(layout.kind)?;
     let signature = Signature::take(&layout, protected);
     let mut listed = references(&layout, "refs/heads/", mirror.limits)?;
@@ -57,9 +58,7 @@ pub(crate) fn fetch(
         mirror.view = None;
         transfer(mirror, &layout, &listed.found)?;
     } else {
-        mirror
-            .look_into(&layout.objects())
-            .map_err(mirror.failed())?;
+        mirror.look_into(&layout)?;
         if let Some(tip) = listed.found.get(protected)
             && mirror.copies == Copies::Make
         {
@@ -175,20 +174,36 @@ pub(crate) fn git_failed(layout: &Layout) -> impl Fn(RunError) -> FetchError {
 
 /// Copies one commit, its trees and its files in the places that muster reads. Files come first and the commit last, so
 /// that a commit that is there is complete.
-fn copy(mirror: &mut Mirror, tip: &ObjectId) -> Result<(), FetchError> {
+pub(crate) fn copy(mirror: &mut Mirror, tip: &ObjectId) -> Result<(), FetchError> {
     let read_failed = |source| FetchError::Read {
         commit: commit_id(tip),
         source,
     };
     let write_failed = mirror.failed();
-    let Some(view) = &mirror.view else {
-        return Ok(());
+    let far;
+    let view: &dyn Source = match (&mirror.far, &mirror.view) {
+        (Some(reader), _) => {
+            far = Far {
+                own: &mirror.own,
+                reader,
+            };
+            &far
+        }
+        (None, Some(view)) => view,
+        (None, None) => return Ok(()),
     };
     if mirror.copied.contains(tip) {
         return Ok(());
     }
-    let root = view.commit(tip).map_err(read_failed)?.tree;
-    let listing = Listing::read(view, root).map_err(read_failed)?;
+    let listing = view
+        .commit(tip)
+        .and_then(|commit| Listing::read(&view, commit.tree));
+    let listing = match listing {
+        Ok(listing) => listing,
+        // For whoever reads the files to say.
+        Err(error) if error.is_of_size() => return Ok(()),
+        Err(error) => return Err(read_failed(error)),
+    };
     let blobs = listing
         .files
         .values()
@@ -197,7 +212,7 @@ fn copy(mirror: &mut Mirror, tip: &ObjectId) -> Result<(), FetchError> {
         .trees
         .iter()
         .rev()
-        .map(|id| (objs::Kind::Tree, *id, SMALL));
+        .map(|id| (objs::Kind::Tree, *id, LARGEST_TREE));
     let mut writer = ObjectWriter::new(&mirror.own, Durability::Cache).map_err(&write_failed)?;
     let mut whole = BTreeSet::new();
     for (kind, id, limit) in blobs
@@ -209,7 +224,7 @@ fn copy(mirror: &mut Mirror, tip: &ObjectId) -> Result<(), FetchError> {
             match view.read(&id, kind, limit) {
                 Ok(bytes) => drop(writer.write(kind, &bytes).map_err(&write_failed)?),
                 // Too large is for whoever reads the files to say; the commit is there, with everything else.
-                Err(ReadError::TooLarge { .. }) => continue,
+                Err(error) if error.is_of_size() => continue,
                 Err(source) => return Err(read_failed(source)),
             }
         }
@@ -263,7 +278,10 @@ pub(crate) fn transfer(
 }
 
 /// Makes the mirror's references those of `heads`, and no others.
-fn keep_refs(mirror: &Mirror, heads: &BTreeMap<String, ObjectId>) -> Result<(), FetchError> {
+pub(crate) fn keep_refs(
+    mirror: &Mirror,
+    heads: &BTreeMap<String, ObjectId>,
+) -> Result<(), FetchError> {
     let wanted: BTreeMap<_, _> = heads
         .iter()
         .map(|(name, id)| (fetched_name(name), *id))

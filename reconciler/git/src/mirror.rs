@@ -23,12 +23,17 @@ use crate::bare;
 use crate::fetch_error::FetchError;
 use crate::files::{self, BlobId, Files, Listing};
 use crate::heads::{Gathered, Heads, Proposals, WantedTags};
+use crate::layout::{self, Layout, LayoutError};
+use crate::local;
 use crate::objects::{Objects, Source, object_id};
+use crate::origin::Origin;
 use crate::pack::{self, Keep, PackError, PackFormat, Packed};
 use crate::read_error::{FILE_LIMIT, ReadError};
+use crate::reader::{Far, Reader};
 use crate::run::Limits;
 use crate::signature::Signature;
 use crate::sync;
+use crate::tags;
 
 /// A tag's object as it is stored, whose hash is the id that it was asked for by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +74,12 @@ pub struct Mirror {
     /// The result of the last [`Mirror::gather`] from a local origin, with the signature that says whether it is still true.
     pub(crate) gathered: Option<(PathBuf, Signature, Gathered)>,
     pub(crate) last_fetch: Option<LastFetch>,
+    /// Who reads the origin; this process, when there is none.
+    pub(crate) far: Option<RefCell<Reader>>,
+    /// Whether this process has no rights in a local origin but its owner's, and so may follow what leads elsewhere there.
+    follows: bool,
+    /// The object directory of a local origin that is read as its owner.
+    borrowed: Option<PathBuf>,
     known: RefCell<BTreeMap<(CommitId, CommitId), Ancestry>>,
 }
 
@@ -111,8 +122,61 @@ impl Mirror {
             brought: 0,
             gathered: None,
             last_fetch: None,
+            far: None,
+            follows: false,
+            borrowed: None,
             known,
         })
+    }
+
+    /// Reads the origin through `reader` from here on. What is needed of the protected branch is copied here, and hashed.
+    #[must_use]
+    pub fn reading_through(mut self, reader: Reader) -> Mirror {
+        self.far = Some(RefCell::new(reader));
+        self
+    }
+
+    /// The mirror of a reader that runs as the owner of the local origin at `path`: nothing is copied into `dir`, which is
+    /// thrown away afterwards.
+    pub(crate) fn as_owner(dir: &Path, path: &Path, limits: Limits) -> Result<Mirror, FetchError> {
+        let mut mirror = Mirror::for_one_look(dir)?;
+        mirror.limits = limits;
+        mirror.follows = true;
+        let layout = mirror.layout_of(path)?;
+        mirror.be_of(layout.kind)?;
+        if !layout.elsewhere {
+            mirror.look_into(&layout)?;
+        }
+        Ok(mirror)
+    }
+
+    /// Where the parts of a local origin are.
+    pub(crate) fn layout_of(&self, path: &Path) -> Result<Layout, FetchError> {
+        let layout = Layout::of(path).map_err(FetchError::Origin)?;
+        Ok(layout.followed(self.follows))
+    }
+
+    /// By what it can be seen that nothing moved in a local origin since the last fetch.
+    pub fn last_signature(&self) -> Option<Signature> {
+        self.last_fetch.as_ref().map(|it| it.signature.clone())
+    }
+
+    /// The directories in which something changes when a branch of the origin moves.
+    pub fn watch_paths(&self, origin: &Origin) -> Vec<PathBuf> {
+        match &self.far {
+            Some(reader) => reader.borrow().watched().to_vec(),
+            None => origin.watch_paths(),
+        }
+    }
+
+    /// Copies what is needed of the protected branch, and keeps it.
+    pub(crate) fn keep_tip(&mut self, protected: &str, tip: &ObjectId) -> Result<(), FetchError> {
+        if self.copies == Copies::Omit || self.copied.contains(tip) {
+            return Ok(());
+        }
+        local::copy(self, tip)?;
+        let kept = BTreeMap::from([(protected.to_owned(), *tip)]);
+        local::keep_refs(self, &kept)
     }
 
     /// Opens the mirror for a single read: nothing is copied from a local origin, whose objects are read through the view.
@@ -123,10 +187,14 @@ impl Mirror {
         Ok(mirror)
     }
 
-    /// Sets what a fetch may use.
-    pub fn with_limits(mut self, limits: Limits) -> Mirror {
+    /// Sets what a fetch may use, and the largest object that is decoded.
+    ///
+    /// # Errors
+    /// When the mirror cannot be opened once more.
+    pub fn with_limits(mut self, limits: Limits) -> Result<Mirror, FetchError> {
         self.limits = limits;
-        self
+        self.reopen()?;
+        Ok(self)
     }
 
     /// Looks at these tags from the next fetch on. What was found and has not moved stays found: a horizon only ever
@@ -135,11 +203,39 @@ impl Mirror {
         self.wanted_tags = Some(wanted);
     }
 
+    /// The objects that the first of these tags point to, each of at most `limit` bytes, hashed again, and read once: as many
+    /// as are given at once, and at least one of them.
+    ///
+    /// # Errors
+    /// When there was nobody to give an answer, so that nothing is known of any of them.
+    pub fn tags(
+        &self,
+        ids: &[TagId],
+        limit: u64,
+    ) -> Result<Vec<Result<TagObject, ReadError>>, ReadError> {
+        match &self.far {
+            Some(reader) => reader.borrow_mut().tags(ids, limit, self.limits.bytes),
+            None => Ok(ids
+                .first()
+                .map(|id| self.tag(id, limit))
+                .into_iter()
+                .collect()),
+        }
+    }
+
     /// The object that a tag points to, of at most `limit` bytes; hashed again, and read once.
+    ///
+    /// # Errors
+    /// When it cannot be read.
     pub fn tag(&self, id: &TagId, limit: u64) -> Result<TagObject, ReadError> {
+        if self.far.is_some() {
+            let missing = ReadError::Missing { id: id.to_string() };
+            let first = self.tags(std::slice::from_ref(id), limit)?;
+            return first.into_iter().next().unwrap_or(Err(missing));
+        }
         let id = ObjectId::from_hex(id.as_str().as_bytes())
             .expect("invariant: a TagId is 40 or 64 hex digits");
-        self.own_or_view(|objects| {
+        self.in_own_or_view(|objects| {
             let kind = objects.kind_of(&id)?;
             let bytes = match kind {
                 objs::Kind::Tag => objects.read(&id, kind, limit)?,
@@ -166,7 +262,7 @@ impl Mirror {
             dir: dir.clone(),
             source,
         };
-        for below in ["objects", "refs", "view"] {
+        for below in ["objects", "refs", "view", tags::KEPT] {
             match fs::remove_dir_all(dir.join(below)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
                 _ => {}
@@ -174,7 +270,7 @@ impl Mirror {
         }
         bare::remove_refs(&dir).map_err(failed)?;
         bare::create(&dir, kind, MIRROR_SETTINGS).map_err(failed)?;
-        self.own = Objects::open_plain(&dir.join("objects"), kind).map_err(failed)?;
+        self.own = self.open_own(kind).map_err(failed)?;
         self.view = None;
         self.last_fetch = None;
         self.gathered = None;
@@ -223,9 +319,27 @@ impl Mirror {
         Ok(Packed::Done)
     }
 
+    /// Lets go of a reader that is needed no more for now.
+    pub fn rest(&mut self) {
+        if let Some(reader) = &self.far {
+            reader.borrow_mut().rest();
+        }
+    }
+
+    /// Has the reader pack what it keeps, where there is one and that has grown.
+    ///
+    /// # Errors
+    /// When it could not.
+    pub fn tidy_reader(&mut self) -> Result<(), FetchError> {
+        match &self.far {
+            Some(reader) => reader.borrow_mut().tidy(self.limits.bytes),
+            None => Ok(()),
+        }
+    }
+
     /// Looks at the packs that are there now: an open object database has room for a limited number of new ones.
     pub(crate) fn reopen(&mut self) -> Result<(), FetchError> {
-        self.own = Objects::open_plain(self.own.dir(), self.own.kind()).map_err(self.failed())?;
+        self.own = self.open_own(self.own.kind()).map_err(self.failed())?;
         if let Some(view) = &self.view {
             let dir = view.dir().to_owned();
             self.view = Some(self.open_view(&dir).map_err(self.failed())?);
@@ -233,12 +347,16 @@ impl Mirror {
         Ok(())
     }
 
+    fn open_own(&self, kind: Kind) -> io::Result<Objects> {
+        Objects::open_plain_within(&self.dir.join("objects"), kind, self.limits.bytes)
+    }
+
     /// Opens the view. A mirror for one look skips the check for SHA-1 collisions: what it reads is shown and never acted
     /// on, and hosts and servers do check.
     fn open_view(&self, objects: &Path) -> io::Result<Objects> {
         match self.copies {
-            Copies::Omit => Objects::open_plain(objects, self.own.kind()),
-            _ => Objects::open(objects, self.own.kind()),
+            Copies::Omit => Objects::open_plain_within(objects, self.own.kind(), self.limits.bytes),
+            Copies::Make => Objects::open_within(objects, self.own.kind(), self.limits.bytes),
         }
     }
 
@@ -252,8 +370,17 @@ impl Mirror {
         if let Some(known) = self.known.borrow().get(&key) {
             return *known;
         }
-        let objects = self.view.as_ref().unwrap_or(&self.own);
-        let found = Ancestry::between(objects, object_id(old), object_id(new));
+        let (old_id, new_id) = (object_id(old), object_id(new));
+        let found = match (&self.far, &self.view) {
+            (Some(reader), _) => {
+                let own = &self.own;
+                let found = Ancestry::between(&Far { own, reader }, old_id, new_id);
+                reader.borrow_mut().forget_history();
+                found
+            }
+            (None, Some(view)) => Ancestry::between(view, old_id, new_id),
+            (None, None) => Ancestry::between(&self.own, old_id, new_id),
+        };
         // What was found out of verified objects holds for ever; what is missing may arrive.
         if found != Ancestry::Unknown {
             let mut known = self.known.borrow_mut();
@@ -267,8 +394,8 @@ impl Mirror {
 
     /// The ids of the files of a commit in the places that muster reads: what to compare before parsing again.
     pub fn listing(&self, commit: &CommitId) -> Result<BTreeMap<String, BlobId>, ReadError> {
-        let read = |objects: &Objects| {
-            Listing::read(objects, objects.commit(&object_id(commit))?.tree)?.into_files()
+        let read = |objects: &dyn Source| {
+            Listing::read(&objects, objects.commit(&object_id(commit))?.tree)?.into_files()
         };
         let files = self.own_or_view(read)?;
         Ok(files
@@ -285,17 +412,35 @@ impl Mirror {
     /// The files of a commit in the places that muster reads.
     pub fn files(&self, commit: &CommitId) -> Result<Files, ReadError> {
         self.own_or_view(|objects| {
-            files::files_of(objects, objects.commit(&object_id(commit))?.tree)
+            files::files_of(&objects, objects.commit(&object_id(commit))?.tree)
         })
     }
 
     /// Who made a commit, when, and what it is called.
     pub fn about(&self, commit: &CommitId) -> Result<About, ReadError> {
-        self.own_or_view(|objects| About::read(objects, &object_id(commit)))
+        self.own_or_view(|objects| About::read(&objects, &object_id(commit)))
     }
 
     /// Reads in the mirror, so that an adopted commit stays readable when the origin is gone; else in the origin.
     pub(crate) fn own_or_view<T>(
+        &self,
+        read: impl Fn(&dyn Source) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        match (read(&self.own), &self.far) {
+            (Err(ReadError::Missing { .. } | ReadError::Damaged { .. }), Some(reader)) => {
+                read(&Far {
+                    own: &self.own,
+                    reader,
+                })
+            }
+            (Err(ReadError::Missing { .. } | ReadError::Damaged { .. }), None) => {
+                self.in_own_or_view(|objects| read(objects))
+            }
+            (read, _) => read,
+        }
+    }
+
+    fn in_own_or_view<T>(
         &self,
         read: impl Fn(&Objects) -> Result<T, ReadError>,
     ) -> Result<T, ReadError> {
@@ -306,16 +451,39 @@ impl Mirror {
     }
 
     /// The repository in which proposals can be merged.
-    pub(crate) fn merge_dir(&self) -> PathBuf {
-        if self.view.is_some() {
+    pub(crate) fn merge_dir(&self) -> io::Result<PathBuf> {
+        if let Some(objects) = &self.borrowed {
+            self.make_view(objects)?;
+        }
+        Ok(if self.view.is_some() {
             self.dir.join("view")
         } else {
             self.dir.clone()
-        }
+        })
     }
 
     /// Lets proposals and history be read in the origin's object directory.
-    pub(crate) fn look_into(&mut self, origin_objects: &Path) -> io::Result<()> {
+    pub(crate) fn look_into(&mut self, origin: &Layout) -> Result<(), FetchError> {
+        let objects = origin.objects();
+        layout::check_plain(&objects).map_err(|source| {
+            let path = objects.clone();
+            FetchError::Origin(LayoutError::Unreadable { path, source })
+        })?;
+        // Opened each time something moved: an open object database has room for a limited number of new packs.
+        let view = if self.follows {
+            // The rest is only made for a merge.
+            self.borrowed = Some(objects.clone());
+            self.open_view(&objects)
+        } else {
+            self.make_view(&objects)
+                .and_then(|dir| self.open_view(&dir.join("objects")))
+        };
+        self.view = Some(view.map_err(self.failed())?);
+        Ok(())
+    }
+
+    /// Makes the repository that borrows the mirror's objects and these.
+    fn make_view(&self, origin_objects: &Path) -> io::Result<PathBuf> {
         let dir = self.dir.join("view");
         bare::create(&dir, self.own.kind(), MIRROR_SETTINGS)?;
         let mut alternates = Vec::new();
@@ -327,15 +495,13 @@ impl Mirror {
         if fs::read(&list).ok().as_ref() != Some(&alternates) {
             fs::write(&list, alternates)?;
         }
-        // Opened each time something moved: an open object database has room for a limited number of new packs.
-        self.view = Some(self.open_view(&dir.join("objects"))?);
-        Ok(())
+        Ok(dir)
     }
 }
 
 /// Settings of a repository that git may be run in: it runs nothing, fetches nothing by itself, and believes no
 /// shortcut around the objects.
-const MIRROR_SETTINGS: &str = "\
+pub(crate) const MIRROR_SETTINGS: &str = "\
 [core]
 \tbare = true
 \thooksPath = /dev/null

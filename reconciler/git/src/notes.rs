@@ -17,9 +17,10 @@ use gix::objs::tree::{Entry, EntryKind, EntryMode};
 use muster_core::commit::CommitId;
 
 use crate::commits::{new_commit, serialize};
-use crate::layout::{Layout, RefStorage};
+use crate::layout::{self, Layout, RefStorage};
 use crate::objects::{Objects, SMALL, Source};
 use crate::origin::Origin;
+use crate::owner::Owner;
 use crate::read_error::ReadError;
 use crate::refs::{self, RefError};
 use crate::run::{self, Limits, RunError};
@@ -28,6 +29,9 @@ use crate::wire;
 
 /// How often a write begins again when somebody else was faster.
 const ATTEMPTS: u32 = 8;
+
+/// The largest note, and the largest list of notes, in bytes.
+const LARGEST: u64 = 16 << 20;
 
 const PROTOCOL: &[u8] = b"muster-notes/1";
 
@@ -195,15 +199,18 @@ impl Notes {
     }
 
     fn ask(&self, reference: &str, request: &Request) -> Result<Reply, NotesError> {
-        let layout = layout(&self.origin)?;
+        // Nothing of somebody else's repository is read here, not even its settings.
+        let unreadable = |error: &dyn std::error::Error| NotesError::Unreadable(error.to_string());
+        let (_, common) = layout::dirs(&self.origin).map_err(|error| unreadable(&error))?;
+        let owner = Owner::of(&common).map_err(|error| unreadable(&error))?;
         match &self.writer {
-            Writer::Child { exe, args } if !layout.owner.is_us() => {
+            Writer::Child { exe, args } if !owner.is_us() => {
                 let mut command = run::bare_environment(exe.clone());
                 command.args(args);
                 let not_ours =
                     |error: crate::owner::NotOurs| NotesError::NotWritable(error.to_string());
-                layout.owner.put_on(&mut command).map_err(not_ours)?;
-                let asked = encode_request(&layout.common, reference, request);
+                owner.put_on(&mut command).map_err(not_ours)?;
+                let asked = encode_request(&common, reference, request);
                 let limits = Limits {
                     wall: Duration::from_secs(60),
                     ..Limits::default()
@@ -212,7 +219,7 @@ impl Notes {
                     .map_err(NotesError::Child)?;
                 decode_reply(&answer)?
             }
-            _ => perform(&layout, reference, request),
+            _ => perform(&layout(&self.origin)?, reference, request),
         }
     }
 }
@@ -238,7 +245,9 @@ fn perform(layout: &Layout, reference: &str, request: &Request) -> Result<Reply,
     if !reference.starts_with("refs/notes/") || !refs::is_legal(reference) {
         return Err(NotesError::Reference(reference.to_owned()));
     }
-    let objects = Objects::open(&layout.objects(), layout.kind).map_err(unreadable)?;
+    layout::check_plain(&layout.objects()).map_err(unreadable)?;
+    let objects =
+        Objects::open_within(&layout.objects(), layout.kind, LARGEST).map_err(unreadable)?;
     if let Request::Read { commit } = request {
         let tree = tip(layout, reference)?
             .map(|tip| NotesTree::read(&objects, &tip))

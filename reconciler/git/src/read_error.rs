@@ -5,7 +5,7 @@ use std::fmt;
 /// The largest file that is read, in bytes.
 pub const FILE_LIMIT: u64 = 256 << 20;
 /// The most that the files of one commit may be together, in bytes.
-pub const TOTAL_LIMIT: u64 = 1 << 30;
+pub const TOTAL_LIMIT: u64 = 256 << 20;
 /// The most files that are read of one commit.
 pub const COUNT_LIMIT: usize = 100_000;
 /// The deepest directory below `services/`.
@@ -48,6 +48,20 @@ pub enum ReadError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// The object is stored as a change of something that is too large to be read.
+    #[error(
+        "the object {id} is stored as a change of something too large to be read; `git repack -adF` in the origin stores it anew"
+    )]
+    TooCostly {
+        /// Its id.
+        id: String,
+    },
+    /// The process that reads died of it, or took too long, each time.
+    #[error("{why}")]
+    Reader {
+        /// What became of it.
+        why: String,
+    },
     /// Something other than a plain file stands where muster reads one.
     #[error("{}", display_problems(.0))]
     Paths(Vec<PathProblem>),
@@ -62,6 +76,23 @@ pub enum ReadError {
     /// The repository itself cannot be opened.
     #[error("cannot open the objects")]
     Store(#[source] std::io::Error),
+}
+
+impl ReadError {
+    /// Whether it is too large to be read, or costs too much.
+    pub fn is_of_size(&self) -> bool {
+        match self {
+            ReadError::TooLarge { .. }
+            | ReadError::TooCostly { .. }
+            | ReadError::TooMuch { .. }
+            | ReadError::Reader { .. } => true,
+            ReadError::Missing { .. }
+            | ReadError::Damaged { .. }
+            | ReadError::WrongKind { .. }
+            | ReadError::Paths(_)
+            | ReadError::Store(_) => false,
+        }
+    }
 }
 
 /// One path that cannot be read as a plain file.

@@ -13,7 +13,7 @@ use nix::unistd::{User, geteuid};
 
 use crate::ancestry::Ancestry;
 use crate::fetch_error::FetchError;
-use crate::heads::{FETCHED, FETCHED_TAGS, Heads, Proposals, fetched_name, heads_of};
+use crate::heads::{FETCHED, Heads, Proposals, fetched_name, heads_of};
 use crate::mirror::Mirror;
 use crate::objects::{Source, commit_id};
 use crate::origin::RemoteUrl;
@@ -21,6 +21,7 @@ use crate::pack;
 use crate::refs;
 use crate::run::{self, RunError};
 use crate::sync::Durability;
+use crate::tags;
 
 const OVERRIDES: [&str; 15] = [
     "core.hooksPath=/dev/null",
@@ -66,15 +67,10 @@ pub(crate) fn fetch(
     if proposals == Proposals::Include {
         unread.extend(fetch_proposals(mirror, url, &there.found)?);
     }
-    unread.extend(fetch_tags(mirror, url, &there.found)?);
+    unread.extend(tags::fetch(mirror, url, &there.found)?);
     // What arrived, not what was announced: a branch can move in between.
     let mut arrived = BTreeMap::new();
-    for (name, id) in refs::list(&mirror.dir, FETCHED_TAGS, mirror.own.kind())?.found {
-        let name = format!("refs/tags/{}", &name[FETCHED_TAGS.len()..]);
-        if there.found.contains_key(&name) {
-            arrived.insert(name, id);
-        }
-    }
+    arrived.extend(tags::kept(mirror)?);
     for (name, id) in refs::list(&mirror.dir, FETCHED, mirror.own.kind())?.found {
         let name = format!("refs/heads/{}", &name[FETCHED.len()..]);
         if name == protected || proposals == Proposals::Include && there.found.contains_key(&name) {
@@ -111,7 +107,7 @@ fn list(
         mirror
             .wanted_tags
             .as_ref()
-            .is_some_and(|wanted| wanted.has(name))
+            .is_some_and(|wanted| wanted.has(name) && wanted.horizon.is_worth_asking(name))
     };
     let mut listed = refs::Listed::default();
     for line in printed
@@ -245,48 +241,6 @@ fn fetch_proposals(
     Ok(unread)
 }
 
-/// Fetches the tags that are wanted and new, and forgets those that are gone. One that cannot be fetched does not keep
-/// the others from arriving, and none of them keeps a branch from arriving.
-fn fetch_tags(
-    mirror: &mut Mirror,
-    url: &RemoteUrl,
-    there: &BTreeMap<String, ObjectId>,
-) -> Result<Vec<String>, FetchError> {
-    let here = refs::list(&mirror.dir, FETCHED_TAGS, mirror.own.kind())?.found;
-    let wanted: BTreeMap<_, _> = there
-        .iter()
-        .filter(|(name, _)| name.starts_with("refs/tags/"))
-        .map(|(name, id)| (fetched_name(name), (name, *id)))
-        .collect();
-    for name in here.keys().filter(|name| !wanted.contains_key(*name)) {
-        refs::forget(&mirror.dir, name).map_err(mirror.failed())?;
-    }
-    // A few at a time, and none again that git refused: however many tags somebody pushes, a poll makes a bounded number
-    // of connections, and each tag is tried once.
-    let due: Vec<_> = wanted
-        .iter()
-        .filter(|(kept, (_, id))| here.get(*kept) != Some(id))
-        .filter(|(_, (name, id))| !mirror.given_up.contains(&((*name).clone(), *id)))
-        .take(ONE_BY_ONE)
-        .map(|(kept, (name, id))| ((*name).clone(), *id, format!("+{name}:{kept}")))
-        .collect();
-    let refspecs: Vec<_> = due.iter().map(|(.., refspec)| refspec.clone()).collect();
-    if due.is_empty() || run_fetch_all(mirror, url, &[], &refspecs).is_ok() {
-        return Ok(Vec::new());
-    }
-    let mut unread = Vec::new();
-    for (name, id, refspec) in due {
-        if let Err(error) = run_fetch_all(mirror, url, &[], &[refspec]) {
-            unread.push(reason(&name, &error));
-            // Only what git refuses is given up; a server that does not answer is asked again.
-            if error.is_refusal() {
-                mirror.give_up(name, id);
-            }
-        }
-    }
-    Ok(unread)
-}
-
 impl Mirror {
     /// Remembers that git refused what this reference points to.
     pub(crate) fn give_up(&mut self, name: String, id: ObjectId) {
@@ -368,7 +322,7 @@ pub(crate) fn list_below(
 }
 
 /// Whether the server answers at all.
-fn answers(mirror: &Mirror, url: &RemoteUrl) -> Result<(), FetchError> {
+pub(crate) fn answers(mirror: &Mirror, url: &RemoteUrl) -> Result<(), FetchError> {
     let mut command = git(mirror, url)?;
     command.args([
         "ls-remote",
@@ -390,7 +344,7 @@ pub(crate) fn detail(error: &FetchError) -> String {
     }
 }
 
-fn reason(name: &str, error: &FetchError) -> String {
+pub(crate) fn reason(name: &str, error: &FetchError) -> String {
     format!("{}: {}", name.escape_default(), detail(error))
 }
 
@@ -432,7 +386,7 @@ pub(crate) fn run_fetch_all(
     fetched.map(drop)
 }
 
-fn failed(url: &RemoteUrl) -> impl Fn(RunError) -> FetchError {
+pub(crate) fn failed(url: &RemoteUrl) -> impl Fn(RunError) -> FetchError {
     let origin = url.as_str().to_owned();
     move |source| FetchError::Git {
         origin: origin.clone(),

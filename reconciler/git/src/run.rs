@@ -15,6 +15,8 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
+use crate::read_error::TOTAL_LIMIT;
+
 /// Where git is looked for, in this order.
 const PROGRAMS: [&str; 3] = ["/usr/local/bin/git", "/usr/bin/git", "/bin/git"];
 
@@ -27,6 +29,8 @@ pub struct Limits {
     pub output: usize,
     /// The bytes that it may put into the repository it fetches into.
     pub pack: u64,
+    /// The bytes of the largest object that is decoded, and of all files of one commit together.
+    pub bytes: u64,
 }
 
 impl Default for Limits {
@@ -35,6 +39,7 @@ impl Default for Limits {
             wall: Duration::from_secs(600),
             output: 64 << 20,
             pack: 4 << 30,
+            bytes: TOTAL_LIMIT,
         }
     }
 }

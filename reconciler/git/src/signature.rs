@@ -1,6 +1,8 @@
 //! Whether anything has moved in a local origin since it was last read, told from a few `stat`s.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -122,6 +124,45 @@ impl Signature {
                 .stamps
                 .iter()
                 .all(|(path, stamp)| Stamp::of(path) == *stamp)
+    }
+
+    /// As bytes, for another process on this machine.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![u8::from(self.settled)];
+        for (path, Stamp(numbers)) in &self.stamps {
+            let path = path.as_os_str().as_encoded_bytes();
+            bytes.extend_from_slice(&(path.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(path);
+            bytes.extend(numbers.iter().flat_map(|it| it.to_le_bytes()));
+        }
+        bytes
+    }
+
+    /// The signature that these bytes are; `None` when they are none. Its files are only ever looked at from outside, and
+    /// never opened.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Option<Signature> {
+        let (settled, mut rest) = bytes.split_first()?;
+        let mut stamps = Vec::new();
+        while !rest.is_empty() {
+            let (len, after) = rest.split_first_chunk::<4>()?;
+            let len = usize::try_from(u32::from_le_bytes(*len)).ok()?;
+            let (path, after) = after.split_at_checked(len)?;
+            let path = PathBuf::from(OsStr::from_bytes(path));
+            let (numbers, after) = after.split_first_chunk::<56>()?;
+            let mut stamp = [0; 7];
+            for (number, bytes) in stamp.iter_mut().zip(numbers.as_chunks::<8>().0) {
+                *number = i64::from_le_bytes(*bytes);
+            }
+            if !path.is_absolute() {
+                return None;
+            }
+            stamps.push((path, Stamp(stamp)));
+            rest = after;
+        }
+        Some(Signature {
+            stamps,
+            settled: *settled == 1,
+        })
     }
 
     /// How many files it is made of.

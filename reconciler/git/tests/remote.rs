@@ -182,6 +182,7 @@ fn a_server_that_says_nothing_is_given_up() {
     let error = scene
         .mirror()
         .with_limits(limits)
+        .unwrap()
         .fetch(&origin, MAIN, Proposals::Ignore)
         .unwrap_err();
     assert!(
@@ -238,7 +239,7 @@ fn a_fetch_that_is_killed_half_way_leaves_a_mirror_that_can_be_used() {
             wall: Duration::from_millis(milliseconds),
             ..Limits::default()
         };
-        mirror = mirror.with_limits(limits);
+        mirror = mirror.with_limits(limits).unwrap();
         // Whether it gets through depends on the machine; either way what was there stays readable.
         let _ = mirror.fetch(&daemon.origin(), MAIN, Proposals::Ignore);
         assert!(mirror.files(&first).is_ok());
@@ -361,4 +362,128 @@ fn wanted_tags_arrive_and_vanish_and_a_bad_one_keeps_nothing_else_away() {
         fetch(&mut mirror).tags.keys().collect::<Vec<_>>(),
         ["refs/tags/release/b"]
     );
+}
+
+#[test]
+fn nothing_is_kept_for_a_tag_that_cannot_be_a_release() {
+    let scene = Scene::with_roster();
+    let daemon = Daemon::start(&scene);
+    let mut state = 1_u64;
+    let mut noise = |bytes: usize| -> String {
+        let letters = std::iter::repeat_with(|| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            char::from(b'a' + u8::try_from((state >> 33) % 26).unwrap_or_default())
+        });
+        letters.take(bytes).collect()
+    };
+    let point = |name: &str, id: &str| {
+        scene.git("origin", &["update-ref", &format!("refs/tags/{name}"), id]);
+    };
+    let blob = scene.blob(&noise(3 << 20));
+    let main = scene.git("origin", &["rev-parse", MAIN]);
+    let make = |object: &str, kind: &str, words: &str| {
+        let text =
+            format!("object {object}\ntype {kind}\ntag x\ntagger a <a@x> 1 +0000\n\n{words}\n");
+        scene.git_with_input("origin", &["mktag", "--no-strict"], text.as_bytes())
+    };
+    // Anything at all; a tag of a blob; a tag of a commit that nobody reads; and a tag that is too long.
+    point("release/2-blob-known", &blob);
+    let elsewhere = scene.commit("side", None, &[("large", &noise(3 << 20))]);
+    scene.git("origin", &["update-ref", "-d", "refs/heads/side"]);
+    point("release/3-tag-known", &make(&blob, "blob", "words"));
+    point(
+        "release/4-tag-known",
+        &make(elsewhere.as_str(), "commit", "words"),
+    );
+    point(
+        "release/5-long-known",
+        &make(&main, "commit", &noise(3 << 20)),
+    );
+    point("release/6-good-known", &make(&main, "commit", "words"));
+    point(
+        "release/7-good-stranger",
+        &make(&main, "commit", "more words"),
+    );
+    point(
+        "root/2-good-stranger",
+        &make(&main, "commit", "other words"),
+    );
+
+    let wanted = || muster_git::WantedTags {
+        below: ["refs/tags/release/", "refs/tags/root/"]
+            .map(str::to_owned)
+            .into(),
+        wanted: |_, _| true,
+        horizon: muster_core::release::TagHorizon {
+            signers: Some(["known".to_owned()].into()),
+            ..muster_core::release::TagHorizon::ALL
+        },
+    };
+    let mut mirror = scene.mirror();
+    mirror.want_tags(wanted());
+    let mut fetch = || {
+        mirror
+            .fetch(&daemon.origin(), MAIN, Proposals::Ignore)
+            .unwrap()
+    };
+    let found = |heads: &muster_git::Heads| -> Vec<String> {
+        let names = heads
+            .tags
+            .keys()
+            .map(|name| name["refs/tags/".len()..].to_owned());
+        names.collect()
+    };
+    let heads = fetch();
+    let good = [
+        "release/3-tag-known",
+        "release/4-tag-known",
+        "release/6-good-known",
+        "root/2-good-stranger",
+    ];
+    assert_eq!(found(&heads), good);
+    assert_eq!(heads.unread.len(), 2, "{:?}", heads.unread);
+    let again = fetch();
+    assert_eq!(found(&again), good);
+    assert!(again.unread.is_empty(), "told once: {:?}", again.unread);
+    // Tag objects are here, and not what they are about.
+    for id in heads.tags.values() {
+        assert_eq!(mirror.tag(id, 1 << 20).unwrap().kind, "tag");
+    }
+    assert!(size_of(&scene.path("mirror")) < 1 << 20);
+    // Nor does another process fetch again what was given up, until it points elsewhere.
+    let mut mirror = scene.mirror();
+    mirror.want_tags(wanted());
+    let origin = daemon.origin();
+    let after = mirror.fetch(&origin, MAIN, Proposals::Ignore).unwrap();
+    assert!(after.unread.is_empty(), "{:?}", after.unread);
+    point("release/2-blob-known", &scene.blob("another blob"));
+    let after = mirror.fetch(&origin, MAIN, Proposals::Ignore).unwrap();
+    assert_eq!(after.unread.len(), 1, "{:?}", after.unread);
+    mirror.maintain_above(0, 0).unwrap();
+    for id in heads.tags.values() {
+        assert_eq!(
+            mirror.tag(id, 1 << 20).unwrap().kind,
+            "tag",
+            "packing keeps it"
+        );
+    }
+    // git is not troubled by tags of what is not here.
+    let next = scene.commit(
+        "main",
+        Some(heads.protected.as_ref().unwrap()),
+        &[("roster.yaml", "b: {}\n")],
+    );
+    let moved = mirror
+        .fetch(&daemon.origin(), MAIN, Proposals::Ignore)
+        .unwrap();
+    assert_eq!(moved.protected, Some(next));
+}
+
+fn size_of(path: &std::path::Path) -> u64 {
+    match std::fs::read_dir(path) {
+        Ok(entries) => entries.map(|it| size_of(&it.unwrap().path())).sum(),
+        Err(_) => path.metadata().unwrap().len(),
+    }
 }

@@ -26,6 +26,7 @@ fn wanted() -> WantedTags {
         horizon: TagHorizon {
             since: Time(2026),
             version: 0,
+            signers: None,
         },
     }
 }

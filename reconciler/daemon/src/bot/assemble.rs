@@ -29,6 +29,7 @@ use crate::cycle::chain;
 use crate::daemon::{Cycle, Health, Summary, Why};
 use crate::fleet::{GitFleet, OwnFleet};
 use crate::outside::{OutsideError, StateSource};
+use crate::reader;
 use crate::settings::{DriftIssue, ForgePlace, Role, Settings};
 use crate::state_dir::StateDir;
 
@@ -77,9 +78,11 @@ pub fn assemble(
     let forge = settings.forge.as_ref().ok_or(AssembleError::NoForge)?;
     let origin = settings.state.url.clone().ok_or(AssembleError::NoOrigin)?;
     let dir = state.bot();
+    let way = reader::way(&origin, &settings.state.reader, Some(&dir.join("reader")));
     let source = StateSource::open(
         &dir.join("state.git"),
         origin,
+        way,
         &settings.state.branch,
         Proposals::Ignore,
     )

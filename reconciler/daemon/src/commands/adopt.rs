@@ -10,6 +10,7 @@ use super::{CommandError, Common, Output, init, now, output, who};
 use crate::clock;
 use crate::cycle::chain;
 use crate::exit;
+use crate::reader;
 use crate::settings::Settings;
 use crate::state_dir::StateDir;
 
@@ -65,6 +66,8 @@ fn look_at(
     let mut mirror = Mirror::open_or_create(&state.mirror()).map_err(CommandError::Mirror)?;
     let branch = &settings.state.branch;
     if let Some(origin) = &settings.state.url {
+        let way = reader::way_of_console(origin, &settings.state.reader);
+        mirror = reader::through(mirror, origin, way).map_err(CommandError::Mirror)?;
         match mirror.fetch(origin, branch, Proposals::Ignore) {
             Ok(heads) => {
                 let follows = |head| mirror.ancestry(commit, head);

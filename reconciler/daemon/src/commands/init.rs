@@ -15,6 +15,7 @@ use crate::clock;
 use crate::exit;
 use crate::host_key;
 use crate::outside::{bytes_of, refused};
+use crate::reader;
 use crate::settings::Settings;
 use crate::state_dir::{Identity, Lock, Purpose, StateError};
 
@@ -140,6 +141,8 @@ fn choose(
     let scratch = tempfile::tempdir().map_err(CommandError::Runtime)?;
     let mut mirror =
         Mirror::open_or_create(&scratch.path().join("state.git")).map_err(unreachable)?;
+    let way = reader::way_of_console(origin, &settings.state.reader);
+    mirror = reader::through(mirror, origin, way).map_err(unreachable)?;
     let heads = mirror
         .fetch(origin, branch, Proposals::Ignore)
         .map_err(unreachable)?;

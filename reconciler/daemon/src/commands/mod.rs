@@ -20,6 +20,7 @@ mod output;
 mod paint;
 mod pending;
 mod plan;
+mod reader;
 mod reconcile;
 mod release;
 mod restore;
@@ -142,12 +143,16 @@ enum Command {
     /// Writes notes into an origin as its owner; muster starts this itself.
     #[command(hide = true)]
     NotesAsOwner,
+    /// Reads git for a muster that asks; muster and systemd start this.
+    #[command(hide = true)]
+    Reader(reader::Args),
 }
 
 /// Runs the command line `args`, and gives the exit code.
 pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
     // The one cryptography of this process, whatever is linked to it.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    crate::reader::this_process_is_muster();
     let args: Vec<OsString> = args.collect();
     let Cli { common, command } = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
@@ -180,6 +185,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
         Command::Services(args) => services::run(&args, &mut out),
         Command::Demo(args) => demo::run(&args, &mut out),
         Command::NotesAsOwner => notes::run(),
+        Command::Reader(args) => reader::run(&args),
         Command::Reconcile(args) => reconcile::run(&args, &common, &mut out),
         Command::Status(args) => status::run(&args, &common, &mut out),
         Command::Pending(args) => pending::run(&args, &common, &mut out),

@@ -40,6 +40,7 @@ use crate::executors::AssembleError;
 use crate::executors::host::{open_host, pinned_policy};
 use crate::exit;
 use crate::outside::StateSource;
+use crate::reader;
 use crate::settings::{self, ExecutorSettings, Settings};
 use crate::state_dir::StateDir;
 
@@ -185,6 +186,7 @@ fn for_one(
         &context.facts,
         settings.state.url.as_ref(),
         &settings.state.branch,
+        &settings.state.reader,
     )?;
     planned(args, &context, &subject, &mut world, out)
 }
@@ -246,11 +248,15 @@ fn for_a_recorded_host(
         "note: planned for {host} as it was recorded at {}, by {from}\n",
         world.at
     ));
-    let (url, branch) = match &settings {
-        Some(settings) => (settings.state.url.as_ref(), settings.state.branch.as_str()),
-        None => (None, "refs/heads/main"),
+    let (url, branch, listens) = match &settings {
+        Some(Settings { state, .. }) => (
+            state.url.as_ref(),
+            state.branch.as_str(),
+            state.reader.as_path(),
+        ),
+        None => (None, "refs/heads/main", Path::new(reader::LISTENS)),
     };
-    let subject = find(args, &context.facts, url, branch)?;
+    let subject = find(args, &context.facts, url, branch, listens)?;
     planned(args, &context, &subject, &mut world, out)
 }
 
@@ -307,6 +313,7 @@ pub(super) fn plan_now(
         &facts,
         settings.state.url.as_ref(),
         &settings.state.branch,
+        &settings.state.reader,
     )?;
     // What cannot be planned has no steps.
     let Ok(files) = files else {
@@ -352,6 +359,7 @@ fn find(
     facts: &Facts,
     url: Option<&Origin>,
     protected_branch: &str,
+    listens: &Path,
 ) -> Result<PlannedCommit, CommandError> {
     let failed = |error| CommandError::from(AssembleError::Repositories(error));
     let origin = match &args.repo {
@@ -371,7 +379,8 @@ fn find(
         Proposals::Ignore
     };
     let dir = scratch.path().join("mirror.git");
-    let mut source = StateSource::for_one_look(&dir, origin.clone(), protected_branch, wanted)
+    let way = reader::way_of_console(&origin, listens);
+    let mut source = StateSource::for_one_look(&dir, origin.clone(), way, protected_branch, wanted)
         .map_err(failed)?;
     let heads = source.heads(&TagHorizon::NONE).map_err(failed)?;
     let no_branch = |name: &str| {

@@ -22,6 +22,7 @@ use crate::cycle::trust_is_wrong;
 use crate::executors::AssembleError;
 use crate::exit;
 use crate::outside::StateSource;
+use crate::reader;
 use crate::settings::{ExecutorSettings, Settings};
 use crate::trust::TrustFile;
 
@@ -167,11 +168,12 @@ struct Look {
 }
 
 impl Look {
-    fn at(origin: &Origin, branch: &str) -> Result<Self, CommandError> {
+    fn at(origin: &Origin, branch: &str, listens: &Path) -> Result<Self, CommandError> {
         let failed = |error| CommandError::from(AssembleError::Repositories(error));
         let scratch = tempfile::tempdir().map_err(CommandError::Runtime)?;
         let dir = scratch.path().join("mirror.git");
-        let mut source = StateSource::for_one_look(&dir, origin.clone(), branch, Proposals::Ignore)
+        let (way, ours) = (reader::way_of_console(origin, listens), origin.clone());
+        let mut source = StateSource::for_one_look(&dir, ours, way, branch, Proposals::Ignore)
             .map_err(failed)?;
         let heads = source.heads(&TagHorizon::ALL).map_err(failed)?;
         Ok(Self {

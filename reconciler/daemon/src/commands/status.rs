@@ -23,6 +23,7 @@ use crate::daemon::trouble::{self, Trouble};
 use crate::exit;
 use crate::host_key;
 use crate::push;
+use crate::reader;
 use crate::refused_tags::RefusedTags;
 use crate::settings::{ExecutorSettings, Settings};
 use crate::state_dir::{Holder, Lock, StateDir};
@@ -100,6 +101,7 @@ struct ExecutorStatus {
     /// Its key, or why there is none.
     key: Result<String, String>,
     pushed: Option<Pushed>,
+    reads: Option<reader::Standing>,
 }
 
 impl ExecutorStatus {
@@ -120,7 +122,11 @@ impl ExecutorStatus {
             has: push::last_seen(&state, there),
             head: head(&state, &replayed.facts.executor),
         });
+        let kept = [state.mirror(), state.path().join("reader")];
+        let origin = settings.state.url.as_ref();
+        let reads = origin.map(|it| reader::standing(it, &settings.state.reader, &kept));
         Ok(Self {
+            reads,
             facts: replayed.facts,
             moment,
             holder,
@@ -153,6 +159,10 @@ impl ExecutorStatus {
         if let Some(pushed) = &self.pushed {
             out.line(format_args!("pushed    {pushed}"))?;
         }
+        if let Some(reader::Standing { says, bytes, .. }) = &self.reads {
+            out.line(format_args!("reads     {says}"))?;
+            out.line(format_args!("mirror    {} MiB", bytes.div_ceil(1 << 20)))?;
+        }
         if self.refused_tags > 0 {
             out.line(format_args!(
                 "tags      {} that nobody who may signed; `muster release list` shows them",
@@ -180,6 +190,10 @@ impl ExecutorStatus {
                 "ledger": it.head.as_ref().map(CommitId::as_str),
             })
         });
+        all["reads"] = self.reads.as_ref().map_or(
+            Value::Null,
+            |it| json!({ "who": it.who, "mirror_bytes": it.bytes }),
+        );
         if let Some(Trouble { since, why }) = &self.trouble {
             all["trouble"] = json!({ "since": since.to_string(), "why": why });
         }

@@ -15,10 +15,10 @@ use crate::tell;
 pub(super) fn heads<S: Source, W, J, L, R>(
     memory: &Memory,
     outside: &mut Outside<S, W, J, L, R>,
-    run: &Run<'_>,
+    run: &mut Run<'_>,
     summary: &mut Summary,
 ) -> Option<Heads> {
-    match outside.source.heads(&trust::horizon(memory, run.now)) {
+    match outside.source.heads(&trust::horizon(memory, run)) {
         Ok(heads) => Some(heads),
         Err(error) => {
             summary.warnings.push(format!(

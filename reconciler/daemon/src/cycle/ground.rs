@@ -124,9 +124,16 @@ pub(super) struct TagCache {
     pub(super) raw: BTreeMap<String, (TagId, RawTag)>,
     /// Tags that will not become good, with the version of the root by which that was found.
     pub(super) refused: BTreeMap<String, (TagId, u64)>,
+    /// Tags that nobody gave an answer about; they are asked for last, and one by one.
+    pub(super) lost: BTreeSet<TagId>,
 }
 
 impl TagCache {
+    /// Remembers that a tag will not become good under this version of the root.
+    pub(super) fn refuse(&mut self, name: &str, id: &TagId, version: u64) {
+        self.refused.insert(name.to_owned(), (id.clone(), version));
+    }
+
     /// How many tags were refused before their signature was good, of those that are there now.
     pub(super) fn refused(&self) -> usize {
         self.refused.len()
@@ -243,6 +250,8 @@ pub struct Summary {
     /// How many tags were refused before their signature was good, of those that are there; `None` when the origin did not
     /// answer.
     pub refused_tags: Option<usize>,
+    /// In how many seconds tags that nobody read yet are to be read on; `None` where there are none.
+    pub read_tags_in: Option<u32>,
     /// What people should know beside.
     pub notes: Vec<Note>,
     /// What did not work without stopping the cycle: the origin did not answer, a report was not taken.

@@ -2,7 +2,8 @@
 //!
 //! What cannot be authenticated costs a bounded number of reads and one line of the log.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
@@ -25,8 +26,24 @@ use super::ground::{
 };
 use super::records::record;
 
-/// How many tags that were not looked at before are read in one cycle. However many somebody pushes, each has its turn.
+/// How many tags that were not looked at before are read in one cycle, where all of them are needed at once. However many somebody
+/// pushes, each has its turn.
 const READS: usize = 1_000;
+
+/// What reading releases that were not looked at before may cost in one cycle: their bytes, and so much more for each.
+const MOST_BYTES: usize = 4 << 20;
+const FOR_EACH: usize = 128;
+
+/// How many are asked for at once.
+const TOGETHER: usize = 500;
+
+/// How many seconds other things have their turn before releases are read on that nobody read yet; and how many where nobody
+/// gave an answer.
+const READ_ON: u32 = 2;
+const ASK_AGAIN: u32 = 60;
+
+/// How many refusals have a line of their own in the log of one cycle.
+const LINES: usize = 20;
 
 /// What counts in this cycle.
 #[derive(Debug, Default)]
@@ -172,7 +189,7 @@ fn rotate<S: Source, W, J: Journal, L, R: ReportSink>(
 ) -> Result<Arc<Root>, CycleError> {
     loop {
         let next = format!("{ROTATIONS}{}-", root.version + 1);
-        let tags = read_all(outside, heads, &next);
+        let tags = read_all(outside, heads, &next, run.now);
         let candidates: Vec<_> = tags
             .iter()
             .map(|(name, raw)| (name.as_str(), raw.bytes.as_slice()))
@@ -224,9 +241,19 @@ fn read_all<S: Source, W, J, L, R>(
     outside: &mut Outside<S, W, J, L, R>,
     heads: &Heads,
     prefix: &str,
+    now: Time,
 ) -> Vec<(String, RawTag)> {
-    below(&heads.tags, prefix)
-        .take(READS)
+    let mut all: Vec<_> = below(&heads.tags, prefix).collect();
+    if all.len() > READS {
+        // Anybody can push more than that: each has its turn.
+        all.sort_by_cached_key(|(name, _)| {
+            let mut hasher = DefaultHasher::new();
+            (name, now).hash(&mut hasher);
+            hasher.finish()
+        });
+        all.truncate(READS);
+    }
+    all.into_iter()
         .filter_map(|(name, id)| Some((name.clone(), outside.source.tag(id).ok()?)))
         .filter(|(_, raw)| raw.kind == ObjectKind::Tag)
         .collect()
@@ -249,7 +276,7 @@ fn leave_freeze<S: Source, W, J: Journal, L, R>(
         return Ok(());
     }
     let mut resets: BTreeMap<[u8; 32], Vec<SignedReset>> = BTreeMap::new();
-    for (name, raw) in read_all(outside, heads, RESETS) {
+    for (name, raw) in read_all(outside, heads, RESETS, run.now) {
         match reset::authenticate(&name, raw.kind, &raw.bytes, Some(root), run.now) {
             Ok(signed) => resets.entry(signed.digest).or_default().push(signed),
             Err(refusal) => {
@@ -339,27 +366,113 @@ fn gather<S: Source, W, J, L, R>(
         .seen
         .refused
         .retain(|name, (id, version)| *version == root.version && there(name) == Some(&*id));
-    let mut signed: Vec<Signed> = Vec::new();
-    for (name, id) in in_turn(&heads.tags, &memory.seen, root, run.now) {
-        let refused = |memory: &mut Memory| {
-            let how = (id.clone(), root.version);
-            memory.seen.refused.insert(name.clone(), how);
-        };
-        let raw = match memory.seen.raw.remove(name) {
-            Some((_, raw)) => raw,
-            None => match outside.source.tag(id) {
-                Ok(raw) => raw,
+    if !memory.seen.lost.is_empty() {
+        let there: BTreeSet<&TagId> = heads.tags.values().collect();
+        memory.seen.lost.retain(|id| there.contains(id));
+    }
+    let known: Vec<(String, TagId, RawTag)> = std::mem::take(&mut memory.seen.raw)
+        .into_iter()
+        .map(|(name, (id, raw))| (name, id, raw))
+        .collect();
+    let mut judge = Judge {
+        root,
+        now: run.now,
+        signed: Vec::new(),
+        lines: 0,
+    };
+    for (name, id, raw) in known {
+        judge.look(&mut memory.seen, summary, &name, &id, raw);
+    }
+    let ours = release::key_suffixes(root);
+    let mut due = in_turn(&heads.tags, &memory.seen, &ours, run.now).into_iter();
+    // Many names may stand for one object, which is read once; one that is no tag says nothing more.
+    let mut no_tags: BTreeMap<TagId, RawTag> = BTreeMap::new();
+    let mut spent = 0;
+    while spent < MOST_BYTES && due.len() > 0 {
+        let mut ids: Vec<TagId> = Vec::new();
+        let mut listed = BTreeSet::new();
+        for (_, id) in due.as_slice().iter().take(TOGETHER) {
+            let alone = memory.seen.lost.contains(*id);
+            if alone && !ids.is_empty() {
+                break;
+            }
+            if !no_tags.contains_key(*id) && listed.insert(*id) {
+                ids.push((*id).clone());
+            }
+            if alone {
+                break;
+            }
+        }
+        let answers = if ids.is_empty() {
+            Vec::new()
+        } else {
+            match outside.source.tags(&ids) {
+                Ok(answers) => answers,
                 Err(error) => {
-                    tracing::warn!(tag = %id, "A release could not be read: {}.", chain(&error));
-                    refused(memory);
+                    tracing::warn!("Releases could not be read: {}.", chain(&error));
+                    memory.seen.lost.extend(ids);
+                    summary.read_tags_in = Some(ASK_AGAIN);
+                    return judge.end(summary);
+                }
+            }
+        };
+        let mut answers: BTreeMap<TagId, Result<RawTag, S::Error>> =
+            ids.into_iter().zip(answers).collect();
+        let mut read = false;
+        while let Some((name, id)) = due.as_slice().first().copied() {
+            let raw = match (answers.get(id), no_tags.get(id)) {
+                (Some(Ok(raw)), _) | (None, Some(raw)) => raw.clone(),
+                (Some(Err(error)), _) => {
+                    if judge.has_a_line() {
+                        tracing::warn!(tag = %id, "A release could not be read: {}.", chain(error));
+                    }
+                    memory.seen.refuse(name, id, root.version);
+                    due.next();
+                    read = true;
                     continue;
                 }
-            },
-        };
-        match authenticate(name, raw.kind, &raw.bytes, Some(root), run.now) {
+                (None, None) => break,
+            };
+            spent += FOR_EACH + raw.bytes.len();
+            memory.seen.lost.remove(id);
+            judge.look(&mut memory.seen, summary, name, id, raw);
+            due.next();
+            read = true;
+        }
+        if !read {
+            break;
+        }
+        let others = std::mem::take(&mut answers).into_iter();
+        no_tags.extend(others.filter_map(|(id, raw)| {
+            let raw = raw.ok().filter(|raw| raw.kind != ObjectKind::Tag)?;
+            Some((id, raw))
+        }));
+    }
+    summary.read_tags_in = (due.len() > 0).then_some(READ_ON);
+    judge.end(summary)
+}
+
+/// What comes of releases that are looked at.
+struct Judge<'r> {
+    root: &'r Root,
+    now: Time,
+    signed: Vec<Signed>,
+    lines: usize,
+}
+
+impl Judge<'_> {
+    fn look(
+        &mut self,
+        seen: &mut TagCache,
+        summary: &mut Summary,
+        name: &str,
+        id: &TagId,
+        raw: RawTag,
+    ) {
+        match authenticate(name, raw.kind, &raw.bytes, Some(self.root), self.now) {
             Ok(it) => {
-                signed.push(it);
-                memory.seen.raw.insert(name.clone(), (id.clone(), raw));
+                self.signed.push(it);
+                seen.raw.insert(name.to_owned(), (id.clone(), raw));
             }
             // A key's validity is a matter of time; all else stays as it is.
             Err(refusal) if refusal.code == Code::KeyExpired => {
@@ -368,15 +481,32 @@ fn gather<S: Source, W, J, L, R>(
                     .push(unauthenticated(name, id, refusal));
             }
             Err(refusal) => {
-                tracing::warn!(tag = %id, "A release is refused: {refusal}.");
+                if self.has_a_line() {
+                    tracing::warn!(tag = %id, "A release is refused: {refusal}.");
+                }
                 summary
                     .unauthenticated
                     .push(unauthenticated(name, id, refusal));
-                refused(memory);
+                seen.refuse(name, id, self.root.version);
             }
         }
     }
-    Release::group(signed)
+
+    fn has_a_line(&mut self) -> bool {
+        self.lines += 1;
+        self.lines <= LINES
+    }
+
+    /// The releases that are good, in the order of their names, whatever the order in which they were read.
+    fn end(mut self, summary: &mut Summary) -> Vec<Release> {
+        if self.lines > LINES {
+            let more = self.lines - LINES;
+            tracing::warn!("{more} more releases are refused; `muster release list` shows them.");
+        }
+        self.signed.sort_by(|a, b| a.ref_name.cmp(&b.ref_name));
+        summary.unauthenticated.sort_by(|a, b| a.name.cmp(&b.name));
+        Release::group(self.signed)
+    }
 }
 
 fn unauthenticated(name: &str, id: &TagId, refusal: Refusal) -> Unauthenticated {
@@ -387,39 +517,122 @@ fn unauthenticated(name: &str, id: &TagId, refusal: Refusal) -> Unauthenticated 
     }
 }
 
-/// The releases to look at: all that were good before, and some of those that were never read. First the ones that are
-/// named after a key of the root, as every good one is; and which of them changes with time, so that none waits behind
-/// the same others for ever, not even where each cycle is a process of its own.
+/// The releases that nobody looked at yet, in the order in which they are read. First the ones that are named after a key of the
+/// root, as every good one is; and by turns the newest by their names and any, which changes with time, so that none waits behind
+/// the same others for ever, not even where each cycle is a process of its own. Last the ones that nobody gave an answer about.
 fn in_turn<'h>(
     tags: &'h BTreeMap<String, TagId>,
     seen: &TagCache,
-    root: &Root,
+    ours: &BTreeSet<String>,
     now: Time,
 ) -> Vec<(&'h String, &'h TagId)> {
-    let ours = release::key_suffixes(root);
     let names_ours = |name: &str| name.rsplit('-').next().is_some_and(|it| ours.contains(it));
     let mut refused = in_order(&seen.refused);
     let mut good = in_order(&seen.raw);
     // What is remembered is of tags that have not moved: `gather` saw to it.
-    let (mut due, mut new): (Vec<_>, Vec<_>) = below(tags, RELEASES)
-        .filter(|(name, _)| refused(name).is_none())
-        .partition(|(name, _)| good(name).is_some());
-    if new.len() > READS {
-        new.sort_by_cached_key(|(name, _)| {
-            let mut hasher = DefaultHasher::new();
-            (name, now).hash(&mut hasher);
-            (!names_ours(name), hasher.finish())
-        });
-        new.truncate(READS);
-    }
-    due.append(&mut new);
-    due
+    let mut newest: Vec<_> = below(tags, RELEASES)
+        .filter(|(name, _)| refused(name).is_none() && good(name).is_none())
+        .collect();
+    let group = |name: &str, id: &TagId| (seen.lost.contains(id), !names_ours(name));
+    newest.sort_by_cached_key(|(name, id)| (group(name, id), Reverse((*name).clone())));
+    let mut any = newest.clone();
+    any.sort_by_cached_key(|(name, id)| {
+        let mut hasher = DefaultHasher::new();
+        (name, now).hash(&mut hasher);
+        (group(name, id), hasher.finish())
+    });
+    let mut taken = BTreeSet::new();
+    let by_turns = newest
+        .iter()
+        .zip(&any)
+        .flat_map(|(one, other)| [*one, *other]);
+    by_turns
+        .filter(|(name, _)| taken.insert(name.as_str()))
+        .collect()
 }
 
 /// From which names on tags matter: a window is 72 hours at most, and an older root is never taken.
-pub(super) fn horizon(memory: &Memory, now: Time) -> release::TagHorizon {
+pub(super) fn horizon(memory: &Memory, run: &mut Run<'_>) -> release::TagHorizon {
+    // A root that cannot be used is told of where it is to be used.
+    let root = run.trust.read().ok().flatten();
     release::TagHorizon {
-        since: now.plus(-release::statement::LONGEST_WINDOW),
+        signers: Some(root.map_or_else(Default::default, |it| release::key_suffixes(&it))),
+        since: run.now.plus(-release::statement::LONGEST_WINDOW),
         version: memory.facts().trust.as_ref().map_or(0, |it| it.version),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tags of these names, each of an object of its own.
+    fn tags(names: impl Iterator<Item = String>) -> BTreeMap<String, TagId> {
+        let id = |number: usize| format!("{number:040x}").parse().unwrap();
+        let named = names.enumerate().map(|(at, name)| (name, id(at)));
+        named.collect()
+    }
+
+    /// As many as a cycle reads of tags that are as long as a release is.
+    const IN_A_CYCLE: usize = 1_000;
+
+    /// In which cycle each tag is read, when nobody signed any; a cycle in which nothing is left ends it.
+    fn read_in(tags: &BTreeMap<String, TagId>, ours: &BTreeSet<String>) -> BTreeMap<String, usize> {
+        let mut seen = TagCache::default();
+        let mut read = BTreeMap::new();
+        for cycle in 1.. {
+            let now = Time(i64::try_from(cycle).unwrap());
+            let due = in_turn(tags, &seen, ours, now);
+            let left = due.len().saturating_sub(IN_A_CYCLE);
+            for (name, id) in due.into_iter().take(IN_A_CYCLE) {
+                assert_eq!(
+                    read.insert(name.clone(), cycle),
+                    None,
+                    "{name} is read once"
+                );
+                seen.refuse(name, id, 1);
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        read
+    }
+
+    #[test]
+    fn what_is_unread_is_read_on_and_the_newest_and_those_of_known_keys_come_first() {
+        let ours = BTreeSet::from(["0000000a".to_owned()]);
+        let name = |day: usize, number: usize, key: &str| {
+            format!("{RELEASES}202611{day:02}T000000Z-{number:016x}-{key}")
+        };
+        let strangers = (0..6_000).map(|it| name(29, it, "0000000b"));
+        let junk = (0..3_500).map(|it| name(25, it, "0000000a"));
+        let (newest, oldest) = (name(28, 1, "0000000a"), name(20, 1, "0000000a"));
+        let all = tags(
+            strangers
+                .chain(junk)
+                .chain([newest.clone(), oldest.clone()]),
+        );
+        let read = read_in(&all, &ours);
+        assert_eq!(read.len(), all.len());
+        assert_eq!(read[&newest], 1);
+        assert!(
+            read[&oldest] <= 4,
+            "those of known keys first: {}",
+            read[&oldest]
+        );
+        assert_eq!(read.values().max(), Some(&10), "a thousand in each");
+        // What somebody made to stand before all others only takes half of the turns.
+        let mut first = in_turn(&all, &TagCache::default(), &ours, Time(1));
+        let mut other = in_turn(&all, &TagCache::default(), &ours, Time(2));
+        first.truncate(IN_A_CYCLE);
+        other.truncate(IN_A_CYCLE);
+        let both = first.iter().filter(|it| other.contains(it)).count();
+        assert!(both < IN_A_CYCLE * 3 / 4, "each has its turn: {both}");
+        // One that nobody gave an answer about waits for all others.
+        let mut seen = TagCache::default();
+        seen.lost.insert(all[&newest].clone());
+        let due = in_turn(&all, &seen, &ours, Time(1));
+        assert_eq!(due.last().unwrap().0, &newest);
     }
 }

@@ -29,6 +29,7 @@ use crate::daemon::{Cycle, Health, Look, Summary, Tells, Why};
 use crate::journal::{Journal, Opened};
 use crate::outside::{LedgerRepository, NotesSink, OutsideError, StateSource};
 use crate::push::{News, Pusher};
+use crate::reader;
 use crate::refused_tags::RefusedTags;
 use crate::settings::{self, Settings};
 use crate::state_dir::{Lock, StateDir};
@@ -170,7 +171,10 @@ impl<W: World> Worker<W> {
         } else {
             Proposals::Ignore
         };
-        let source = StateSource::open(&state.mirror(), origin, &settings.state.branch, proposals)
+        let keeps = state.path().join("reader");
+        let way = reader::way(&origin, &settings.state.reader, Some(&keeps));
+        let branch = &settings.state.branch;
+        let source = StateSource::open(&state.mirror(), origin, way, branch, proposals)
             .map_err(AssembleError::Repositories)?;
         let pusher = settings.fleet.ledger.clone().map(|there| {
             Pusher::open(
@@ -509,6 +513,7 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
             },
         );
         bar.clear();
+        self.outside.source.rest();
         match result {
             Ok(summary) => {
                 self.tell(&summary);
@@ -622,6 +627,7 @@ fn due_in(summary: &cycle::Summary, now: Time) -> Duration {
         || summary.stopped;
     let next = retry
         .chain(clock)
+        .chain(summary.read_tags_in.map(|wait| now.0 + i64::from(wait)))
         .chain(failed.then_some(now.0 + 60))
         .chain(again.then_some(now.0))
         .min()

@@ -9,6 +9,7 @@ use super::executors;
 use super::place::{At, Problem};
 use super::section::{Check, Checks, section};
 use super::values::{duration, origin, path};
+use crate::reader;
 
 section! {
     /// Where the state repository is: an absolute path on this host, or a URL of ssh, https or git. No default.
@@ -19,6 +20,9 @@ section! {
     poll: String, default "30s";
     /// How often to look for what somebody changed by hand on this host.
     drift: String, default "5m";
+    /// Where `muster-reader.socket` listens. It reads a state repository that is elsewhere; where this file is not, a child of muster
+    /// with muster's own rights and keys does.
+    reader: String, default reader::LISTENS;
     /// Identity, journal, ledger, mirror, and what a cut put aside. Root only.
     dir: String, default executors::HOST_DIR;
 }
@@ -34,6 +38,8 @@ pub struct StateSettings {
     pub poll: Duration,
     /// How often to look at the host although nothing is known to have moved.
     pub drift: Duration,
+    /// Where the reader of a remote state repository listens.
+    pub reader: PathBuf,
     /// Where this executor keeps identity, lock, journal, ledger and mirror.
     pub dir: PathBuf,
 }
@@ -54,12 +60,14 @@ impl Check for Given {
         let branch = full_branch(&self.branch, problems);
         let poll = duration(&self.poll, "poll", 1..=3_600, problems);
         let drift = duration(&self.drift, "drift", 10..=86_400, problems);
+        let reader = path(&self.reader, problems);
         let dir = path(&self.dir, problems);
         Some(StateSettings {
             url,
             branch: branch?,
             poll: poll?,
             drift: drift?,
+            reader: reader?,
             dir: dir?,
         })
     }

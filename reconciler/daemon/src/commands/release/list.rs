@@ -87,7 +87,11 @@ fn list(
         output::note("warning: no trust root is in force, so none of these counts\n");
     }
     let mut tags = BTreeMap::new();
-    match Look::at(&origin_of(settings, None)?, &settings.state.branch) {
+    match Look::at(
+        &origin_of(settings, None)?,
+        &settings.state.branch,
+        &settings.state.reader,
+    ) {
         Ok(mut look) => {
             let names: Vec<String> = look.heads.tags.keys().cloned().collect();
             for name in names.into_iter().filter(|it| it.starts_with(RELEASES)) {

@@ -153,6 +153,7 @@ pub(super) fn run(
         Some(settings) => Some(Look::at(
             &origin_of(settings, args.repo.as_deref())?,
             &settings.state.branch,
+            &settings.state.reader,
         )?),
         None => None,
     };
