@@ -817,6 +817,7 @@ fn give_sign_of_life(ledger: &Ledger, host: usize, head: &CommitId, main: &Commi
         adopted: main.clone(),
         version: "0".to_owned(),
         line: "nothing to do".to_owned(),
+        unread: Vec::new(),
     };
     let files = BTreeMap::from([(alive::FILE.to_owned(), alive.to_bytes())]);
     ledger

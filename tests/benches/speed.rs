@@ -36,7 +36,7 @@ use muster_core::reading::Reading;
 use muster_core::release::root::{Quorums, Role, Root as TrustRoot, TrustedKey};
 use muster_core::release::statement::{Line, Statement};
 use muster_core::release::{Nonce, ObjectKind, RepoId, authenticate};
-use muster_core::report::{self, About, Audience, FORGE_LIMIT, Host, Proposal};
+use muster_core::report::{self, About, Audience, FORGE_LIMIT, Host, Paper, Proposal};
 use muster_core::rooms::{self, Desired, Observed, Policy};
 use muster_core::time::{Date, Time};
 use muster_core::world::{Files, Journal as _};
@@ -160,6 +160,7 @@ impl Bench {
                         today: NOW.date(),
                         audience: Audience::Team,
                         full: None,
+                        operator: None,
                     };
                     let proposal = Proposal::Planned {
                         hosts: &hosts,
@@ -167,7 +168,7 @@ impl Bench {
                         warnings: &[],
                     };
                     let comment = report::comment(&about, &proposal, FORGE_LIMIT);
-                    Ok(report::text(&hosts).len() + comment.pages.len())
+                    Ok(report::text(&hosts, Paper::PLAIN).len() + comment.pages.len())
                 },
             )?;
         }

@@ -19,6 +19,8 @@ pub struct Shown {
     pub findings: Vec<String>,
     /// `details` that were not closed.
     open: usize,
+    /// What stands above the columns of a table, while that is read.
+    headings: Option<Vec<String>>,
 }
 
 /// Makes HTML of a comment.
@@ -45,12 +47,33 @@ pub fn show(markdown: &str) -> Shown {
     shown
 }
 
+/// What stands above the columns of our own tables.
+const HEADINGS: [&str; 10] = [
+    "Host",
+    "Hypervisor",
+    "Cluster",
+    "Executor",
+    "Runs at once",
+    "Waits",
+    "Not by this change",
+    "State",
+    "Done",
+    "Not done",
+];
+
 impl Shown {
     fn take(&mut self, event: Event<'_>, fenced: bool) {
         match event {
+            Event::Start(Tag::TableHead) => {
+                self.headings = Some(Vec::new());
+                self.start(&Tag::TableHead);
+            }
             Event::Start(tag) => self.start(&tag),
             Event::End(tag) => self.end(tag),
             Event::Text(text) => {
+                self.headings
+                    .iter_mut()
+                    .for_each(|it| it.push(text.to_string()));
                 if !fenced {
                     self.look_at(&text);
                 }
@@ -84,6 +107,10 @@ impl Shown {
             Tag::Item => "<li>".to_owned(),
             Tag::Emphasis => "<em>".to_owned(),
             Tag::Strong => "<strong>".to_owned(),
+            Tag::Table(_) => "<table>".to_owned(),
+            Tag::TableHead => "<thead><tr>".to_owned(),
+            Tag::TableRow => "<tr>".to_owned(),
+            Tag::TableCell => "<td>".to_owned(),
             Tag::HtmlBlock => String::new(),
             other => {
                 self.findings.push(format!("{other:?}"));
@@ -104,6 +131,18 @@ impl Shown {
             TagEnd::Item => "</li>\n".to_owned(),
             TagEnd::Emphasis => "</em>".to_owned(),
             TagEnd::Strong => "</strong>".to_owned(),
+            TagEnd::Table => "</table>\n".to_owned(),
+            TagEnd::TableHead => {
+                let headings = self.headings.take().unwrap_or_default();
+                let is_ours = |it: &String| HEADINGS.contains(&it.as_str());
+                if !headings.iter().all(is_ours) {
+                    self.findings
+                        .push(format!("a table of somebody else's: {headings:?}"));
+                }
+                "</tr></thead>\n".to_owned()
+            }
+            TagEnd::TableRow => "</tr>\n".to_owned(),
+            TagEnd::TableCell => "</td>".to_owned(),
             _ => String::new(),
         };
         self.html.push_str(&html);
@@ -252,6 +291,10 @@ h1 { font-size: 22px; font-weight: 400; border-bottom: 1px solid #d1d9e0; paddin
 code { font: 85%/1.45 'DejaVu Sans Mono', monospace; background: #818b981f; border-radius: 6px; padding: .2em .4em; overflow-wrap: anywhere }
 pre { background: #f6f8fa; border-radius: 6px; padding: 16px; overflow: auto }
 pre code { background: none; padding: 0; overflow-wrap: normal }
+table { border-collapse: collapse; margin: 0 0 16px }
+td { border: 1px solid #d1d9e0; padding: 6px 13px }
+thead td { font-weight: 600; text-align: center }
+tr:nth-child(even) { background: #f6f8fa }
 summary { cursor: pointer }
 .checks { padding: 4px 0 }
 .check { padding: 6px 16px }

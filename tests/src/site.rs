@@ -478,6 +478,8 @@ impl Site {
             .arg("--config")
             .arg(self.path("muster.toml"))
             .args(args)
+            // What is looked for in an output stands in one line.
+            .env("COLUMNS", "1000")
             .stdin(Stdio::null());
         muster
     }
@@ -598,8 +600,15 @@ impl Site {
     /// When it does not answer.
     #[track_caller]
     pub fn status(&self) -> serde_json::Value {
-        let ran = self.muster(&["status", "--format", "json"]).ok();
-        serde_json::from_str(&ran.out).expect("JSON")
+        let ran = self.muster(&["status", "--format", "json"]);
+        let status: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+        let in_order = status["in_order"] == true;
+        assert_eq!(
+            ran.code,
+            Some(i32::from(!in_order)),
+            "the exit code tells it: {status:#}"
+        );
+        status
     }
 
     /// The host as it is: kind, owner, mode and content of everything, by path. The day of a password's last change is

@@ -201,6 +201,7 @@ impl Town {
             protected: "main",
             context: "muster",
             stale: STALE,
+            ledger: None,
             drift: self.drift,
             mark: RepoId([0x6f; 16]),
             clock: &|| now,

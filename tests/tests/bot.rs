@@ -163,7 +163,7 @@ fn what_waits_of_a_merge_is_on_its_comment_until_it_is_released_and_done() {
     let commit = town.origin.with(|it| it.head().unwrap());
     town.turn();
     let comment = town.comment(9);
-    assert!(comment.contains("1 destructive step is held"), "{comment}");
+    assert!(comment.contains("1 destructive step waits"), "{comment}");
     assert!(
         comment.contains("muster release propose --host devvm "),
         "{comment}"
@@ -186,7 +186,7 @@ fn what_waits_of_a_merge_is_on_its_comment_until_it_is_released_and_done() {
     town.pass(30);
     town.hosts();
     town.turn();
-    assert!(town.comment(9).contains("1 destructive step is held"));
+    assert!(town.comment(9).contains("1 destructive step waits"));
 
     let house = &town.houses["devvm"];
     let waiting = house.sim.with(|it| it.ledger["held.json"].clone());
@@ -313,7 +313,7 @@ fn the_comment_follows_whatever_becomes_of_a_pull_request() {
         .with(|it| it.change(6, |it| it.base = "main".into()));
     town.pass(10);
     town.turn();
-    assert!(town.comment(6).contains("create account **emo**"));
+    assert!(town.comment(6).contains("**emo**: create account"));
 
     // A draft is planned like any other, and renaming its branch changes the name.
     town.forge.with(|it| {
@@ -324,6 +324,7 @@ fn the_comment_follows_whatever_becomes_of_a_pull_request() {
     });
     town.pass(10);
     town.turn();
+    assert!(town.comment(6).contains("`emo-joins`"));
 
     // Closed, and opened again.
     town.forge
@@ -336,7 +337,7 @@ fn the_comment_follows_whatever_becomes_of_a_pull_request() {
         .with(|it| it.change(6, |it| it.state = ProposalState::Open));
     town.pass(10);
     town.turn();
-    assert!(town.comment(6).contains("create account **emo**"));
+    assert!(town.comment(6).contains("**emo**: create account"));
 
     // Rewritten.
     let head = town.force(6, "onboard-emo", with_emo());
@@ -361,7 +362,11 @@ fn the_comment_follows_whatever_becomes_of_a_pull_request() {
         forge.change(6, |_| {});
     });
     town.pass(10);
-    town.turn();
+    let summary = town.turn_of(0, &[]).unwrap();
+    assert_eq!(
+        summary.warnings,
+        ["#6: somebody else changed what is told there; it is put back"]
+    );
     assert_eq!(town.comment(6), before);
     town.is_quiet();
 }
@@ -442,7 +447,7 @@ fn a_merge_that_the_forge_lists_late_is_no_drift() {
     town.pass(30);
     town.hosts();
     town.turn();
-    assert!(town.comment(9).contains("1 destructive step is held"));
+    assert!(town.comment(9).contains("1 destructive step waits"));
     assert_eq!(town.forge.with(|it| it.issues.clone()), issues);
 }
 
@@ -472,7 +477,7 @@ fn whoever_restarts_tells_nothing_twice_and_catches_up_with_the_rest() {
         "{}",
         town.comment(7)
     );
-    assert!(town.comment(8).contains("cut **bea** off"));
+    assert!(town.comment(8).contains("**bea**: cut off"));
     town.is_quiet();
 
     // A comment that somebody deletes while nobody looks is put again; one that is there is left alone, however old it is by then.
@@ -608,7 +613,7 @@ fn a_forge_that_does_not_answer_is_told_of_everything_later() {
     town.hosts();
     town.forge.with(|it| it.down = None);
     town.turn();
-    assert!(town.comment(7).contains("create account **emo**"));
+    assert!(town.comment(7).contains("**emo**: create account"));
     town.is_quiet();
 }
 
@@ -645,12 +650,12 @@ fn one_that_cannot_be_fetched_says_so_and_stops_nobody_else() {
     let summary = town.turn_of(0, &[]).unwrap();
     assert_eq!(summary.warnings, ["#7 could not be fetched: it is gone"]);
     check("broken.md", &town.comment(7));
-    assert!(town.comment(8).contains("cut **bea** off"));
+    assert!(town.comment(8).contains("**bea**: cut off"));
     // It is fetched at last.
     town.propose(7, "onboard-emo", with_emo());
     town.pass(10);
     town.turn();
-    assert!(town.comment(7).contains("create account **emo**"));
+    assert!(town.comment(7).contains("**emo**: create account"));
     town.is_quiet();
 }
 
@@ -672,7 +677,7 @@ fn a_plan_too_long_for_a_comment_is_whole_in_the_ledger() {
     let files = town.bots[0].outside.store.with(|it| it.files.clone());
     let report = String::from_utf8(files["reports/7.md"].clone()).unwrap();
     for i in [0, 250, 499] {
-        assert!(report.contains(&format!("create account **u{i}**")));
+        assert!(report.contains(&format!("**u{i}**: create account")));
         let held = format!("group.join u{i} gid=27 group=sudo");
         assert!(pages.iter().any(|it| it.contains(&held)), "{held}");
     }
@@ -684,7 +689,7 @@ fn a_plan_too_long_for_a_comment_is_whole_in_the_ledger() {
     town.turn();
     town.forge.with(|it| {
         let pages = it.ours(7);
-        assert!(pages[0].contains("create account **emo**"));
+        assert!(pages[0].contains("**emo**: create account"));
         assert!(
             pages[1..]
                 .iter()
@@ -720,10 +725,68 @@ fn what_somebody_waits_for_comes_first() {
     }
     let pause = town.forge.with(|it| it.fuse.effects);
     town.forge
-        .with(|it| it.fuse.blow = Some((pause + 1, Timing::Before)));
+        .with(|it| it.fuse.blow = Some((pause + 3, Timing::Before)));
     let _ = town.turn_of(0, &[4]).unwrap();
     let commented: Vec<u64> = town
         .forge
         .with(|it| it.comments.values().map(|it| it.proposal).collect());
     assert_eq!(commented, [4]);
+}
+
+#[test]
+fn the_commits_of_a_merge_queue_get_their_status() {
+    let mut town = settled(&["devvm"]);
+    let head = town.propose(6, "onboard-emo", with_emo());
+    town.turn();
+    let shown = town.forge.with(|it| it.statuses[&head].clone());
+
+    // The queue makes a commit of its own, and waits.
+    let base = town.origin.with(|it| it.head().unwrap());
+    let branch = format!("gh-readonly-queue/main/pr-6-{base}");
+    let queued = town.origin.with(|it| it.commit(&branch, with_emo()));
+    let status = |town: &Town| town.forge.with(|it| it.statuses.get(&queued).cloned());
+    town.pass(1);
+    town.turn();
+    assert_eq!(status(&town), Some(shown));
+    assert!(town.forge.with(|it| it.checks.contains_key(&queued)));
+    assert!(
+        town.comment(6).contains(head.as_str()),
+        "the comment is about its head"
+    );
+    town.is_quiet();
+
+    // One that breaks the roster does not pass, another branch's queue is none of ours, and nor is what is only named like one.
+    let bad = town.origin.with(|it| {
+        it.commit(
+            &format!("gh-readonly-queue/main/pr-7-{base}"),
+            roster("users:\n  emo: {tier: none}\n"),
+        )
+    });
+    let others = [
+        "gh-readonly-queue/stable/pr-6-1",
+        "gh-readonly-queue/main/mine",
+        "gh-readonly-queue/main/pr-6",
+    ];
+    let others = others.map(|branch| town.origin.with(|it| it.commit(branch, with_emo())));
+    town.pass(1);
+    town.turn();
+    let state = town.forge.with(|it| it.statuses[&bad].state);
+    assert_eq!(state, StatusState::Failure);
+    for other in others {
+        assert!(town.forge.with(|it| !it.statuses.contains_key(&other)));
+    }
+
+    // Somebody sets another status in place of ours: it is put back. Nothing is told twice after a restart.
+    town.forge.with(|it| it.statuses.remove(&queued));
+    town.pass(60);
+    town.turn();
+    assert!(status(&town).is_some());
+    town.restart();
+    town.is_quiet();
+
+    // Merged, the branch is gone.
+    town.merge(6, &branch);
+    town.pass(1);
+    town.turn();
+    town.is_quiet();
 }

@@ -1,5 +1,6 @@
 //! The commands that look at a host and its ledger, and those that suspend it: the real program on a scratch workstation.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -40,7 +41,7 @@ fn bob_has_gone() -> Site {
 fn a_plan_says_by_its_exit_code_whether_there_is_anything_to_do() {
     needs(&["git"]);
     let site = Site::new();
-    says(&site.muster(&["plan"]), 0, "nothing to change");
+    says(&site.muster(&["plan"]), 0, "Nothing to change");
     let first = site.git(&["rev-parse", "main"]);
     let head = site.commit(ANN_AND_BOB, "ann and bob");
     for args in [
@@ -248,7 +249,11 @@ fn history_tells_what_was_done_for_whom_and_a_done_step_is_explained() {
     let create = steps[0]["id"].as_str().unwrap();
     let told = site.muster(&["explain", create]).ok();
     assert!(told.out.contains("asked for by commit"), "{}", told.out);
-    says(&site.muster(&["history", "-n", "1"]), 0, "user.cut bob");
+    says(
+        &site.muster(&["history", "-n", "1"]),
+        0,
+        "done     bob  cut off",
+    );
     says(
         &site.muster(&["history", "--since", "2099-01-01"]),
         0,
@@ -503,4 +508,113 @@ fn a_fleet_is_looked_at_from_anywhere_out_of_a_copy_of_the_ledgers() {
         66,
         "/nowhere",
     );
+}
+
+/// The numbers of the README's paragraph on exit codes, in their order.
+fn codes_of_the_readme() -> BTreeSet<i32> {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let (_, from) = readme
+        .split_once("**Exit codes.**")
+        .expect("a paragraph on exit codes");
+    let (paragraph, _) = from.split_once("\n\n").expect("its end");
+    let numbers = paragraph.split(|it: char| !it.is_ascii_digit());
+    numbers.filter_map(|it| it.parse().ok()).collect()
+}
+
+#[test]
+fn every_exit_code_of_the_readme_is_given_and_no_other() {
+    needs(&["git"]);
+    let site = Site::new();
+    let full = || fs::File::create("/dev/full").expect("/dev/full");
+    let mut given: BTreeSet<i32> = BTreeSet::new();
+    let mut ends = |ran: Ran, code: i32, words: &str| {
+        says(&ran, code, words);
+        given.insert(code);
+    };
+    // A plan.
+    ends(site.muster(&["plan"]), 0, "Nothing to change");
+    site.commit(ANN, "ann");
+    ends(site.muster(&["plan"]), 2, "ann");
+    ends(site.muster(&["plan", "--rev", "nobody"]), 1, "nobody");
+    ends(site.muster(&["plan", "--frobnicate"]), 64, "--frobnicate");
+    // Everything else.
+    ends(site.muster(&["run", "--once"]), 0, "done at");
+    ends(site.muster(&["status"]), 0, "in order");
+    ends(site.muster(&["frobnicate"]), 64, "frobnicate");
+    for compatible in ["validate", "derive"] {
+        ends(
+            site.muster(&[compatible, "--frobnicate"]),
+            2,
+            "--frobnicate",
+        );
+    }
+    ends(site.muster(&["check", "/nowhere"]), 66, "/nowhere");
+    ends(
+        site.muster(&["reconcile"]),
+        69,
+        "no muster daemon is running",
+    );
+    let elsewhere = Site::bare("");
+    let origin = elsewhere.path("origin");
+    fs::rename(&origin, elsewhere.path("gone")).unwrap();
+    ends(elsewhere.muster(&["init", "--yes"]), 69, "did not answer");
+    fs::rename(elsewhere.path("gone"), &origin).unwrap();
+    ends(elsewhere.muster(&["status"]), 78, "muster init");
+    let mut nowhere = hermetic(program());
+    let nowhere = nowhere.args(["--config", "/nowhere.toml", "status"]);
+    ends(
+        nowhere.output().expect("muster").into(),
+        78,
+        "/nowhere.toml",
+    );
+    let mut schema = site.command(&["schema", "roster"]);
+    let unwritten = schema.stdout(full()).output().expect("muster");
+    ends(unwritten.into(), 74, "cannot write the output");
+    let mut nobody = site.command(&["run", "--once"]);
+    let refused = nobody.uid(65_534).gid(65_534).output().expect("muster");
+    ends(refused.into(), 77, "ermission denied");
+
+    // Something is not in order.
+    let well = site.git(&["rev-parse", "HEAD"]);
+    site.commit("users: [", "nonsense");
+    ends(site.muster(&["check", "origin"]), 66, "origin");
+    let checked = site.path("origin").display().to_string();
+    ends(site.muster(&["check", &checked]), 1, "roster.yaml");
+    ends(
+        site.muster(&["run", "--once"]),
+        0,
+        "a newer commit was refused",
+    );
+    ends(site.muster(&["status"]), 1, "NOT IN ORDER: commit");
+
+    // Two at once.
+    let daemon = site.daemon();
+    wait_until("it is at work", || site.muster(&["reconcile"]).code == OK);
+    ends(site.muster(&["run", "--once"]), 75, "is at work here");
+    let adopt = site.muster(&["adopt", &well, "--reason", "try"]);
+    ends(
+        adopt,
+        75,
+        "`systemctl stop muster`, the same command again, `systemctl start muster`",
+    );
+    drop(daemon);
+
+    // Nothing can be known any more.
+    wait_until("it is gone", || {
+        site.muster(&["reconcile"]).code == Some(69)
+    });
+    let segment = fs::read_dir(site.path("state/journal"))
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .find(|it| it.extension().is_some_and(|it| it == "log"))
+        .expect("a segment of the journal");
+    let mut bytes = fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    ends(site.muster(&["status"]), 70, "damaged");
+
+    // The demo that is interrupted has a test of its own.
+    given.insert(130);
+    assert_eq!(given, codes_of_the_readme());
 }

@@ -146,15 +146,30 @@ fn a_statement_is_signed_by_two_and_a_stranger_cannot() {
     );
 
     // Whoever makes an admin takes two people, when there are two.
-    let tag = emo.releases_all();
+    emo.git(&["pull", "--quiet"]);
+    let signed = emo
+        .muster(&["release", "propose", "--all", "--sign"], &["--push"])
+        .ok();
+    let tag = signed_as(&signed);
+    assert!(
+        signed
+            .err
+            .contains(&format!("muster release cosign {tag} --push")),
+        "{}",
+        signed.said()
+    );
     says(
         &site.muster(&["release", "verify", &tag]),
         1,
         "quorum_pending",
     );
     let _ = site.settles();
-    assert_eq!(place.the("refused")["code"], "quorum_pending");
-    says(&site.muster(&["status"]), 0, "quorum_pending");
+    assert_eq!(place.the("waiting")["code"], "quorum_pending");
+    says(
+        &site.muster(&["status"]),
+        0,
+        &format!("release   {tag} waits: 1 of 2 people signed (emo)"),
+    );
     ivo.git(&["fetch", "--quiet", "--tags"]);
     let cosigned = ivo.muster(&["release", "cosign", &tag], &["--push"]).ok();
     assert!(
@@ -260,6 +275,13 @@ fn a_dropped_key_voids_what_it_signed_and_was_not_used() {
         )
         .ok();
     assert!(rotated.out.contains("version = 2"), "{}", rotated.out);
+    assert!(
+        rotated
+            .err
+            .contains("of 1 person of version 1 and of 1 person of version 2"),
+        "{}",
+        rotated.said()
+    );
     assert!(
         rotated.err.contains("not complete yet"),
         "{}",

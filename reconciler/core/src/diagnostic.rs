@@ -3,7 +3,7 @@
 //! A reader collects [`Faults`] by byte offset, which costs nothing while all is well. Only at the end are they turned
 //! into [`Diagnostics`] with line and column, in one walk over the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
 use serde::Serialize;
@@ -81,6 +81,13 @@ pub struct Diagnostic {
     pub help: Option<String>,
 }
 
+impl Diagnostic {
+    /// What it says, wherever in the file it stands.
+    fn said(&self) -> (&str, &str, &str) {
+        (&self.file, self.rule, &self.problem)
+    }
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -144,6 +151,24 @@ impl Diagnostics {
             *self.left_out.entry(sort).or_default() += number;
         }
         Self::of(self.list, self.left_out)
+    }
+
+    /// Those that `others` has not, and those that it has too, wherever in the file they stand. Of what is only counted, `others` has
+    /// as many as it counted.
+    pub fn beside(self, others: &Self) -> (Self, Self) {
+        let said: BTreeSet<(&str, &str, &str)> = others.list.iter().map(Diagnostic::said).collect();
+        let is_known = |it: &Diagnostic| said.contains(&it.said());
+        let (known, new) = self.list.into_iter().partition(is_known);
+        let (mut more_known, mut more_new) = (BTreeMap::new(), BTreeMap::new());
+        for (sort, count) in self.left_out {
+            let both = others.left_out.get(&sort).map_or(0, |it| count.min(*it));
+            for (more, count) in [(&mut more_known, both), (&mut more_new, count - both)] {
+                if count > 0 {
+                    more.insert(sort.clone(), count);
+                }
+            }
+        }
+        (Self::of(new, more_new), Self::of(known, more_known))
     }
 
     /// Whether there is an error in a file of this kind, be it kept or only counted.

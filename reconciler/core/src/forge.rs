@@ -55,6 +55,24 @@ pub enum ProposalState {
     },
 }
 
+/// Below which GitHub's merge queue makes a branch for each proposal whose turn has come, full names both: it becomes `protected`
+/// once the statuses that are required stand on its head (F36).
+pub fn queue_of(protected: &str) -> String {
+    const HEADS: &str = "refs/heads/";
+    let branch = protected.strip_prefix(HEADS).unwrap_or(protected);
+    format!("{HEADS}gh-readonly-queue/{branch}/")
+}
+
+/// The number of the proposal for which a merge queue made the branch of this full name, such as
+/// `refs/heads/gh-readonly-queue/main/pr-7-<commit>`; `None` for a branch that is not of `protected`'s queue.
+pub fn queued_for(branch: &str, protected: &str) -> Option<u64> {
+    let (number, _) = branch
+        .strip_prefix(&queue_of(protected))?
+        .strip_prefix("pr-")?
+        .split_once('-')?;
+    number.parse().ok()
+}
+
 /// Which proposals to list.
 #[derive(Clone, Copy, Debug)]
 pub enum Which<'a> {

@@ -27,6 +27,9 @@ pub const PENDING_SIGNATURE: &str = "pending_signature";
 /// The code of what the limit on removals holds: a release permits all of it, or none.
 pub const LIMIT: &str = "limit";
 
+/// The code of a step that follows one that is held.
+pub const NEEDS: &str = "needs";
+
 /// Why a step does not run now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -81,7 +84,7 @@ impl Reason {
             Self::PendingSignature => PENDING_SIGNATURE,
             Self::Limit(_) => LIMIT,
             Self::Guardrail(_) => "guardrail",
-            Self::Needs(_) => "needs",
+            Self::Needs(_) => NEEDS,
             Self::Precondition(_) => "precondition",
             Self::Until { .. } => "until",
             Self::Retry { .. } => "retry",

@@ -15,7 +15,7 @@ use crate::diagnostic::{Diagnostics, Faults};
 use crate::executor::{Executor, Kind};
 use crate::flat::flat_sum;
 use crate::id::{Spell, StepId};
-use crate::ink::Ink;
+use crate::ink::{Ink, Replaced};
 use crate::limits::{Bounds, Limits, Over};
 use crate::price::{Because, Price, Takes};
 use crate::reading::{RecordedFacts, State};
@@ -109,6 +109,14 @@ impl Resource {
             Self::Guest => ("guest", "guests"),
         };
         format!("{number} {}", if number == 1 { one } else { many })
+    }
+
+    /// What stands before the name of one; of a person, nothing.
+    pub(crate) fn before_a_name(self) -> &'static str {
+        match self {
+            Self::Person => "",
+            Self::Guest => "guest ",
+        }
     }
 }
 
@@ -482,6 +490,30 @@ pub enum Desired {
 }
 
 impl Desired {
+    /// Whom `self` and `other` do not ask the same of, by name, with the names that somebody had before.
+    pub fn differences(&self, other: &Self) -> BTreeSet<String> {
+        fn between<'m, W: PartialEq>(
+            a: &'m BTreeMap<String, W>,
+            b: &'m BTreeMap<String, W>,
+        ) -> impl Iterator<Item = &'m String> {
+            let gone = a.keys().filter(|it| !b.contains_key(*it));
+            b.iter()
+                .filter(|(name, wanted)| a.get(*name) != Some(wanted))
+                .map(|(name, _)| name)
+                .chain(gone)
+        }
+        match (self, other) {
+            (Self::Accounts(a), Self::Accounts(b)) => {
+                between(&a.people, &b.people).cloned().collect()
+            }
+            (Self::Guests(a), Self::Guests(b)) => between(&a.guests, &b.guests).cloned().collect(),
+            // One executor keeps one subject.
+            (Self::Accounts(_), Self::Guests(_)) | (Self::Guests(_), Self::Accounts(_)) => {
+                BTreeSet::new()
+            }
+        }
+    }
+
     /// The accounts asked for, of whoever keeps some.
     pub fn accounts(&self) -> Option<&accounts::desired::Desired> {
         match self {
@@ -761,6 +793,14 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
     match action {
         Action::Account(action) => accounts::say::say(action, ink),
         Action::Guest(action) => guests::say::say(action, ink),
+    }
+}
+
+/// The value that `action` puts in the place of another, if it does no more than that.
+pub(crate) fn replaced(action: &Action) -> Option<Replaced<'_>> {
+    match action {
+        Action::Account(action) => accounts::say::replaced(action),
+        Action::Guest(action) => guests::say::replaced(action),
     }
 }
 

@@ -1,5 +1,5 @@
 //! What versions before this one wrote is read, and written again byte for byte: steps with their ids, words and prices,
-//! records, ledgers, statements, comments. Their files are in `tests/golden/before/<version>`; the README there says how
+//! records, ledgers, statements, plans for programs. Their files are in `tests/golden/before/<version>`; the README there says how
 //! each was made.
 //!
 //! `UPDATE=1` writes a text that is not there yet. It never rewrites one that is: hosts in the field hold it.
@@ -23,8 +23,7 @@ use muster_core::plan::{Input, Plan, plan};
 use muster_core::release::statement::{Line, Statement};
 use muster_core::release::{Nonce, RepoId};
 use muster_core::report::{
-    About, Audience, Basis, FORGE_LIMIT, Host, PolicyFrom, Proposal, Recorded, comment, json,
-    sentence, text, undone_by, why_class,
+    Basis, Host, PolicyFrom, Recorded, json, sentence, undone_by, why_class,
 };
 use muster_core::rooms::{self, Known as Kept, Observed, Policy};
 use muster_core::step::Step;
@@ -416,7 +415,7 @@ impl Known {
     }
 }
 
-/// What is told of proposals to a host out of its ledger: to the team, to anybody, in a terminal, to programs.
+/// What programs are told of proposals to a host out of its ledger. What people read may be said better.
 #[test]
 fn a_proposal_is_told_as_it_was() {
     for version in versions("proposals") {
@@ -437,25 +436,6 @@ fn a_proposal_is_told_as_it_was() {
                 read: Recorded::At(facts.latest),
             };
             let commit = "d".repeat(40).parse().expect("a commit");
-            for (audience, ending) in [(Audience::Team, "md"), (Audience::Public, "public.md")] {
-                let about = About {
-                    head: &commit,
-                    protected: &facts.adopted,
-                    branch: Some(&name),
-                    today: known.now.date(),
-                    audience,
-                    full: None,
-                };
-                let proposal = Proposal::Planned {
-                    hosts: &[host],
-                    unknown: &[],
-                    warnings: &[],
-                };
-                let comment = comment(&about, &proposal, FORGE_LIMIT);
-                let told = format!("{}\n{}\n", comment.line, comment.pages.concat());
-                same(&version.join(format!("{name}.{ending}")), &told);
-            }
-            same(&version.join(format!("{name}.txt")), &text(&[host]));
             let basis = Basis {
                 commit: &commit,
                 today: known.now.date(),

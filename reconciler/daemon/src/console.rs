@@ -4,72 +4,72 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Instant;
 
-use muster_core::diagnostic::visible;
+use muster_core::gate::Held;
 use muster_core::journal::StepResult;
-use muster_core::report::sentence;
+use muster_core::price::Class;
+use muster_core::report::{Paper, Tint, sentence};
 
 use crate::cycle::Summary;
 
-/// The whole cycle, a line for each step.
-pub fn text(summary: &Summary) -> String {
+/// The whole cycle: what was done, what waits, what people should know; the last line sums it up.
+pub fn text(summary: &Summary, paper: Paper) -> String {
+    /// Where what is said begins, behind the word for it.
+    const HANG: usize = 11;
     let mut out = String::new();
-    let mut put = |line: std::fmt::Arguments<'_>| {
-        out.write_fmt(line)
-            .and_then(|()| out.write_char('\n'))
-            .expect("a String takes everything");
+    let mut put = |word: &str, tint: Option<Tint>, text: &str| {
+        paper.tinted(&mut out, &format!("{word:<HANG$}"), HANG, tint, text);
     };
     for (step, result) in &summary.recovered {
-        put(format_args!(
-            "recovered  {} ({})",
-            sentence(&step.action),
-            visible(&word(result))
-        ));
+        let text = format!("{} ({})", sentence(&step.action), word(result));
+        put("recovered", None, &text);
     }
     for (step, result) in &summary.ran {
+        let said = sentence(&step.action);
         match result {
-            StepResult::Done => put(format_args!("done       {}", sentence(&step.action))),
-            other => put(format_args!(
-                "failed     {}: {}",
-                sentence(&step.action),
-                visible(&word(other))
-            )),
+            StepResult::Done => put("done", None, &said),
+            other => put(
+                "failed",
+                Some(Tint::Alarm),
+                &format!("{said}: {}", word(other)),
+            ),
         }
     }
     for release in &summary.releases {
-        put(format_args!("release    {}", visible(release)));
+        put("release", None, release);
     }
     for held in &summary.held {
-        put(format_args!(
-            "held       {} {} [{}: {}]",
-            held.step.id,
-            held.step.words(),
-            held.price.class,
-            visible(&held.reason.to_string())
-        ));
+        let Held {
+            step,
+            price,
+            reason,
+        } = held;
+        let text = format!("{} ({}: {reason})", sentence(&step.action), price.class);
+        let tint = (price.class != Class::Benign).then_some(Tint::Warn);
+        put("held", tint, &text);
+        put(
+            "",
+            Some(Tint::Faint),
+            &format!("{} {}", step.id, step.words()),
+        );
     }
     for note in &summary.notes {
-        put(format_args!("note       {}", visible(&note.to_string())));
+        put("note", None, &note.to_string());
     }
     if let Some(attempted) = &summary.attempted {
-        put(format_args!(
-            "refused    commit {}: {}",
-            attempted.commit.short(),
-            visible(&attempted.problem)
-        ));
+        let text = format!("commit {}: {}", attempted.commit.short(), attempted.problem);
+        put("refused", Some(Tint::Alarm), &text);
     }
     if let Some(frozen) = &summary.frozen {
-        put(format_args!("frozen     {frozen}"));
+        put("frozen", Some(Tint::Alarm), &frozen.to_string());
     }
     if let Some(matter) = &summary.clock {
-        put(format_args!("clock      {matter}"));
+        put("clock", Some(Tint::Warn), &matter.to_string());
     }
     if let Some(suspended) = &summary.suspended {
-        put(format_args!(
-            "suspended  {}",
-            visible(&suspended.to_string())
-        ));
+        put("suspended", Some(Tint::Warn), &suspended.to_string());
     }
-    put(format_args!("{}", line(summary)));
+    out.push_str(&line(summary));
+    out.push('\n');
     out
 }
 

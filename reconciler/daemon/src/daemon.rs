@@ -63,6 +63,11 @@ pub trait Cycle: Send + 'static {
         let _ = (tells, every);
         None
     }
+
+    /// Whether the last one that ran left something that it should have done, for whoever ran just one of them.
+    fn left_something(&self) -> bool {
+        false
+    }
 }
 
 /// Why a cycle runs now. For the log alone.

@@ -9,6 +9,7 @@ pub mod settings;
 pub mod clock;
 pub mod host_key;
 pub mod journal;
+pub mod last_cycle;
 pub mod state_dir;
 pub mod suspension;
 
@@ -22,6 +23,7 @@ pub mod console;
 pub mod executors;
 pub mod fleet;
 pub mod outside;
+pub mod paint;
 pub mod push;
 pub mod reader;
 

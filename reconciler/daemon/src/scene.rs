@@ -220,6 +220,7 @@ impl Host {
             adopted: self.facts.adopted.clone(),
             version: "1".to_owned(),
             line: "all is well".to_owned(),
+            unread: Vec::new(),
         };
         let files = BTreeMap::from([(alive::FILE.to_owned(), alive.to_bytes())]);
         ledger

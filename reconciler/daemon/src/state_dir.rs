@@ -10,6 +10,7 @@
 //! pushed.json     how far the ledger has arrived in the ledger repository, where there is one
 //! saved/          what a cut set aside
 //! clock.json      what is known of this machine's clock; can be lost
+//! last-cycle.json how the last cycle went, where no journal and no ledger say it
 //! trouble.json    why the daemon cannot keep this executor at all, while it keeps others
 //! requests/       what people at the console ask of a daemon at work; empty but for a moment
 //! archives/       archives of homes, unless the settings keep them elsewhere
@@ -97,6 +98,11 @@ impl StateDir {
     /// Which tags were refused before their signature was good.
     pub fn refused_tags(&self) -> PathBuf {
         self.dir.join("refused.json")
+    }
+
+    /// How the last cycle went.
+    pub fn last_cycle(&self) -> PathBuf {
+        self.dir.join("last-cycle.json")
     }
 
     /// Why the daemon cannot keep this executor, while it cannot.

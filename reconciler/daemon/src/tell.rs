@@ -161,6 +161,7 @@ pub(crate) fn proposal<S, W, J, L, R: ReportSink>(
         today: run.now.date(),
         audience: Audience::Team,
         full: None,
+        operator: None,
     };
     let comment = match looked {
         Looked::Contained => report::comment(&header, &report::Proposal::Contained, FORGE_LIMIT),

@@ -165,7 +165,26 @@ fn check_names_the_place_and_ends_with_1() {
     says(&bench.muster(&["check"]), exit::FAILED, "roster.yaml");
     bench.write("repo/roster.yaml", ROSTER);
     bench.write("repo/notes.txt", "not ours");
-    says(&bench.muster(&["check", "repo"]), exit::OK, "");
+    says(
+        &bench.muster(&["check", "repo"]),
+        exit::OK,
+        "valid, 3 people",
+    );
+    bench.write("repo/roster.yaml", "users: {}\n");
+    says(
+        &bench.muster(&["check", "repo"]),
+        exit::OK,
+        "valid, nobody in the roster; an empty one removes no account",
+    );
+    bench.write(
+        "repo/roster.yaml",
+        "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n",
+    );
+    says(
+        &bench.muster(&["check", "repo"]),
+        exit::FAILED,
+        "roster.yaml: error: a pointer of git LFS stands here",
+    );
     bench.write(
         "repo/roster.yaml",
         &ROSTER.replace("power-user", "poweruser"),
@@ -361,8 +380,8 @@ fn an_executor_is_made_once_and_tells_how_it_stands() {
     bench.write("muster.toml.d/10.toml", "[host]\nname = \"renamed\"\n");
     says(
         &bench.muster(&["status"]),
-        exit::OK,
-        "pinned to the name devvm, and the settings say renamed",
+        exit::FAILED,
+        "this executor is pinned to the name devvm",
     );
 }
 

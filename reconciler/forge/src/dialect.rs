@@ -76,13 +76,19 @@ impl fmt::Debug for Repository {
 }
 
 impl Dialect {
-    /// Proposals in one of the states, the one that changed last first.
-    pub(crate) fn pulls(self, state: &str) -> String {
+    /// All proposals that are open.
+    pub(crate) fn open_pulls(self) -> &'static str {
         match self {
-            Self::GitHub => {
-                format!("/pulls?state={state}&sort=updated&direction=desc&per_page=100")
-            }
-            Self::Forgejo => format!("/pulls?state={state}&sort=recentupdate&page=1&limit=50"),
+            Self::GitHub => "/pulls?state=open&sort=updated&direction=desc&per_page=100",
+            Self::Forgejo => "/pulls?state=open&sort=recentupdate&page=1&limit=50",
+        }
+    }
+
+    /// Proposals, the one that changed last first, a few at a time: mostly none has changed, and a description can be long (F39).
+    pub(crate) fn changed_pulls(self) -> &'static str {
+        match self {
+            Self::GitHub => "/pulls?state=all&sort=updated&direction=desc&per_page=10",
+            Self::Forgejo => "/pulls?state=all&sort=recentupdate&page=1&limit=10",
         }
     }
 

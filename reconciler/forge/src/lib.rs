@@ -24,6 +24,7 @@ mod connect;
 mod conversation;
 mod dialect;
 mod jwt;
+mod protection;
 mod read;
 mod request;
 mod status;
@@ -35,5 +36,6 @@ pub mod github;
 pub mod webhook;
 
 pub use dialect::{NotARepository, Repository};
+pub use protection::Protection;
 pub use read::Reader;
 pub use write::Writer;

@@ -11,7 +11,7 @@ use crate::dialect::Dialect;
 
 /// Reads a forge, and can do nothing else there.
 pub struct Reader {
-    conversation: SharedConversation,
+    pub(crate) conversation: SharedConversation,
 }
 
 impl Reader {
@@ -35,11 +35,10 @@ impl ForgeReader for Reader {
     fn proposals(&mut self, which: Which<'_>) -> Result<Listing, ForgeError> {
         let mut conversation = self.conversation.lock();
         let dialect = conversation.dialect();
-        let state = match which {
-            Which::Open => "open",
-            Which::ChangedSince(_) => "all",
-        };
-        let route = conversation.repository.route(&dialect.pulls(state));
+        let route = conversation.repository.route(match which {
+            Which::Open => dialect.open_pulls(),
+            Which::ChangedSince(_) => dialect.changed_pulls(),
+        });
         let since = match which {
             Which::Open => None,
             Which::ChangedSince(cursor) => Some(cursor.from()),

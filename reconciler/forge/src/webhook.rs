@@ -3,6 +3,7 @@
 //! [`hear`] is a function of the headers and the bytes. A delivery without a valid signature is not parsed; a valid one
 //! gives a [`Poke`], a hint where to look first. What it says about heads, people or files is not used (threats G12 to G15).
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 
 use http::HeaderMap;
@@ -103,7 +104,7 @@ pub enum Refused {
     Unsigned,
     /// A signature is not ours, or not written as one.
     BadSignature,
-    /// It is no JSON: the forge's settings should say `application/json`.
+    /// It is neither JSON nor a form with JSON in it: the forge's settings should say `application/json`.
     NotJson,
 }
 
@@ -168,9 +169,15 @@ pub fn hear(
         Ok(tag) => tag,
         Err(refused) => return Heard::Refused(refused),
     };
-    if !is_json(headers) {
-        return Heard::Refused(Refused::NotJson);
-    }
+    let body = match media(headers) {
+        Some(Media::Json) => Cow::Borrowed(body),
+        // What GitHub's page for a new webhook is set to.
+        Some(Media::Form) => match of_form(body) {
+            Some(payload) => Cow::Owned(payload),
+            None => return Heard::Ignored(Ignored::Unreadable),
+        },
+        None => return Heard::Refused(Refused::NotJson),
+    };
     let names: &[&str] = match from {
         Sender::GitHub => &["x-github-event"],
         Sender::Forgejo => &["x-forgejo-event", "x-gitea-event"],
@@ -179,7 +186,7 @@ pub fn hear(
     if event == "ping" {
         return Heard::Ignored(Ignored::Ping);
     }
-    let Ok(payload) = serde_json::from_slice::<Payload>(body) else {
+    let Ok(payload) = serde_json::from_slice::<Payload>(&body) else {
         return Heard::Ignored(Ignored::Unreadable);
     };
     let named = payload
@@ -253,11 +260,46 @@ fn tag_of(hex: &str) -> Option<[u8; 32]> {
     Some(tag)
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let media = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
-    media
-        .and_then(|it| it.split(';').next())
-        .is_some_and(|it| it.trim().eq_ignore_ascii_case("application/json"))
+/// How a delivery is written down.
+enum Media {
+    Json,
+    Form,
+}
+
+fn media(headers: &HeaderMap) -> Option<Media> {
+    let media = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok())?;
+    let is = |name: &str| {
+        let before = media.split(';').next().unwrap_or_default();
+        before.trim().eq_ignore_ascii_case(name)
+    };
+    if is("application/json") {
+        Some(Media::Json)
+    } else if is("application/x-www-form-urlencoded") {
+        Some(Media::Form)
+    } else {
+        None
+    }
+}
+
+/// The one field `payload` of a form, decoded; never longer than the form.
+fn of_form(body: &[u8]) -> Option<Vec<u8>> {
+    let value = body.strip_prefix(b"payload=")?;
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|it| u8::try_from(it).ok())
+    };
+    let mut decoded = Vec::with_capacity(value.len());
+    let mut bytes = value.iter().copied();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'&' => return None,
+            b'+' => b' ',
+            b'%' => digit(bytes.next()?)? << 4 | digit(bytes.next()?)?,
+            plain => plain,
+        });
+    }
+    Some(decoded)
 }
 
 fn first<'h>(headers: &'h HeaderMap, names: &[&str]) -> Option<&'h str> {
@@ -310,12 +352,16 @@ fn poke(event: &str, payload: &Payload) -> Option<Poke> {
         }),
         // Only of a branch or tag that comes or goes without a push of its own.
         "create" | "delete" => payload.ref_type.as_ref().map(|_| Poke::Anywhere),
-        // Somebody took one of our comments away: it is put back. What anybody writes is not read.
-        "issue_comment" if payload.action.as_deref() == Some("deleted") => {
+        // Somebody took one of our comments away, or wrote another text into it: it is put back. What anybody writes is not read.
+        "issue_comment" if matches!(payload.action.as_deref(), Some("deleted" | "edited")) => {
             let issue = payload.issue.as_ref()?;
             issue.pull_request.as_ref()?;
             issue.number.map(Poke::Proposal)
         }
+        // Somebody else set a status: if it stands in the place of ours, ours is set again.
+        "status" => Some(Poke::Anywhere),
+        // A merge queue waits for the status of a commit that it made.
+        "merge_group" => Some(Poke::Anywhere),
         // Somebody pressed the button beside a check.
         "check_run" | "check_suite" => {
             (payload.action.as_deref() == Some("rerequested")).then_some(Poke::Anywhere)
@@ -381,6 +427,39 @@ mod tests {
             EmptySecret
         );
         assert_eq!(format!("{:?}", key()), "[secret]");
+    }
+
+    #[test]
+    fn a_form_is_taken_as_github_writes_it_by_default() {
+        let form = |body: &[u8]| {
+            let headers = headers(&[
+                ("content-type", "application/x-www-form-urlencoded"),
+                ("x-github-event", "pull_request"),
+                ("x-github-delivery", "d-1"),
+                ("x-hub-signature-256", &format!("sha256={}", hex(body))),
+            ]);
+            hear(Sender::GitHub, &key(), &repository(), &headers, body)
+        };
+        let json = body(json!({"number": 7, "title": "a+b & c%20d"}));
+        let mut written = b"payload=".to_vec();
+        for byte in json {
+            match byte {
+                b' ' => written.push(b'+'),
+                it if it.is_ascii_alphanumeric() => written.push(it),
+                it => written.extend(format!("%{it:02X}").bytes()),
+            }
+        }
+        assert!(matches!(form(&written), Heard::Poke(Poke::Proposal(7), _)));
+        for bad in [
+            "payload=%7",
+            "payload=%zz",
+            "payload={}&payload={}",
+            "other={}",
+            "",
+        ] {
+            let heard = form(bad.as_bytes());
+            assert_eq!(heard, Heard::Ignored(Ignored::Unreadable), "{bad}");
+        }
     }
 
     #[test]
@@ -532,8 +611,14 @@ mod tests {
             event,
             (name, &signed),
         ]);
+        // A form is taken, and this is none; any other type is refused.
         assert_eq!(
             hear(Sender::GitHub, &key(), &repository(), &form, &body),
+            Heard::Ignored(Ignored::Unreadable)
+        );
+        let text = headers(&[("content-type", "text/plain"), event, (name, &signed)]);
+        assert_eq!(
+            hear(Sender::GitHub, &key(), &repository(), &text, &body),
             Heard::Refused(Refused::NotJson)
         );
     }

@@ -45,7 +45,7 @@ impl ForgeWriter for Writer {
         let me = conversation.me()?;
         let body = marker.above(text);
         if let Some(known) = known
-            && let Some(found) = known_comment(&mut conversation, &me, proposal, known, marker)?
+            && let Some(found) = known_comment(&mut conversation, &me, proposal, known)?
         {
             return settle(&mut conversation, proposal, &found, &body);
         }
@@ -69,7 +69,8 @@ impl ForgeWriter for Writer {
     ) -> Result<bool, ForgeError> {
         let mut conversation = self.conversation.lock();
         let me = conversation.me()?;
-        Ok(known_comment(&mut conversation, &me, proposal, known, marker)?.is_some())
+        let found = known_comment(&mut conversation, &me, proposal, known)?;
+        Ok(found.is_some_and(|it| is_ours(&it, &me, marker)))
     }
 
     fn set_status(&mut self, commit: &CommitId, status: &Status) -> Result<Put<()>, ForgeError> {
@@ -246,13 +247,13 @@ fn same(shown: &str, body: &str) -> bool {
     plain(shown) == plain(body)
 }
 
-/// The comment of that number, if it is still ours, of this marker, and under this proposal.
+/// The comment of that number, if it is ours and under this proposal. What it says does not matter: somebody else may have written
+/// over it, the marker too, and then it is put right and no second one made (F37).
 fn known_comment(
     conversation: &mut Conversation,
     me: &Author,
     proposal: u64,
     known: CommentId,
-    marker: &Marker,
 ) -> Result<Option<answers::Comment>, ForgeError> {
     let route = conversation
         .repository
@@ -265,7 +266,7 @@ fn known_comment(
         Err(error) => return Err(error),
     };
     let comment: answers::Comment = conversation.read(&page)?;
-    let ours = is_ours(&comment, me, marker) && comment.under() == Some(proposal);
+    let ours = me.is(comment.user.as_ref()) && comment.under() == Some(proposal);
     Ok(Some(comment).filter(|_| ours))
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use gix::hash::ObjectId;
 use muster_core::commit::{CommitId, TagId};
+use muster_core::forge::queue_of;
 use muster_core::release::TagHorizon;
 
 use crate::objects::commit_id;
@@ -43,8 +44,21 @@ impl WantedTags {
 pub enum Proposals {
     /// All branches.
     Include,
+    /// Those that a merge queue made for the protected branch (F36).
+    Queued,
     /// The protected branch alone.
     Ignore,
+}
+
+impl Proposals {
+    /// Whether the branch of this full name is wanted beside `protected`.
+    pub(crate) fn has(self, name: &str, protected: &str) -> bool {
+        match self {
+            Self::Include => true,
+            Self::Queued => name.starts_with(&queue_of(protected)),
+            Self::Ignore => false,
+        }
+    }
 }
 
 /// What the branches of the origin point to.
@@ -52,7 +66,7 @@ pub enum Proposals {
 pub struct Heads {
     /// The protected branch; `None` when the origin has no such branch.
     pub protected: Option<CommitId>,
-    /// Every other branch by its full name (`refs/heads/x`); empty with [`Proposals::Ignore`]. A name is whatever git
+    /// Every other branch that was asked for, by its full name (`refs/heads/x`). A name is whatever git
     /// allows, including quotes, `$(…)` and text that runs right to left.
     pub branches: BTreeMap<String, CommitId>,
     /// The tags that were asked for, by full name, and what each points to.

@@ -47,9 +47,10 @@ pub(crate) fn fetch(
             name: protected.to_owned(),
         });
     }
-    if proposals == Proposals::Ignore {
-        listed.found.retain(|name, _| name == protected);
-        listed.unread.clear();
+    if proposals != Proposals::Include {
+        let is_wanted = |name: &str| name == protected || proposals.has(name, protected);
+        listed.found.retain(|name, _| is_wanted(name));
+        listed.unread.retain(|name| is_wanted(name));
     }
     if let Some(wanted) = &mirror.wanted_tags {
         listed.found.extend(tags(&layout, wanted, mirror.limits)?);

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use gix::hash::{Kind, ObjectId};
+use muster_core::forge::queue_of;
 use nix::unistd::{User, geteuid};
 
 use crate::ancestry::Ancestry;
@@ -64,8 +65,12 @@ pub(crate) fn fetch(
         refs::forget(&mirror.dir, &fetched_name(protected)).map_err(mirror.failed())?;
     }
     let mut unread = there.unread;
-    if proposals == Proposals::Include {
-        unread.extend(fetch_proposals(mirror, url, &there.found)?);
+    if proposals != Proposals::Ignore {
+        let below = match proposals {
+            Proposals::Queued => queue_of(protected),
+            Proposals::Include | Proposals::Ignore => "refs/heads/".to_owned(),
+        };
+        unread.extend(fetch_proposals(mirror, url, &below, &there.found)?);
     }
     unread.extend(tags::fetch(mirror, url, &there.found)?);
     // What arrived, not what was announced: a branch can move in between.
@@ -73,7 +78,8 @@ pub(crate) fn fetch(
     arrived.extend(tags::kept(mirror)?);
     for (name, id) in refs::list(&mirror.dir, FETCHED, mirror.own.kind())?.found {
         let name = format!("refs/heads/{}", &name[FETCHED.len()..]);
-        if name == protected || proposals == Proposals::Include && there.found.contains_key(&name) {
+        let is_wanted = proposals.has(&name, protected) && there.found.contains_key(&name);
+        if name == protected || is_wanted {
             arrived.insert(name, id);
         }
     }
@@ -95,10 +101,11 @@ fn list(
         "--end-of-options",
         url.as_str(),
     ]);
-    command.arg(match proposals {
-        Proposals::Include => "refs/heads/*",
-        Proposals::Ignore => protected,
-    });
+    match proposals {
+        Proposals::Include => drop(command.arg("refs/heads/*")),
+        Proposals::Queued => drop(command.args([protected, &format!("{}*", queue_of(protected))])),
+        Proposals::Ignore => drop(command.arg(protected)),
+    }
     if let Some(wanted) = &mirror.wanted_tags {
         command.args(wanted.below.iter().map(|dir| format!("{dir}*")));
     }
@@ -124,7 +131,7 @@ fn list(
                 listed.found.insert(name.to_owned(), id);
             }
             (Some((_, name)), Some(_)) if !name.starts_with("refs/heads/") => {}
-            (Some((_, name)), Some(_)) if proposals == Proposals::Ignore && name != protected => {}
+            (Some((_, name)), Some(_)) if name != protected && !proposals.has(name, protected) => {}
             (Some((_, name)), Some(id)) if refs::is_legal(name) => {
                 listed.found.insert(name.to_owned(), id);
             }
@@ -201,17 +208,19 @@ fn keep_rewritten(mirror: &Mirror, name: &str, before: ObjectId) -> Result<(), F
     Ok(())
 }
 
-/// Fetches all branches, and removes those that are gone. One that cannot be fetched does not keep the others from
+/// Fetches all branches below a prefix, and removes those that are gone. One that cannot be fetched does not keep the others from
 /// arriving: the reasons are given back.
 fn fetch_proposals(
     mirror: &mut Mirror,
     url: &RemoteUrl,
+    below: &str,
     there: &BTreeMap<String, ObjectId>,
 ) -> Result<Vec<String>, FetchError> {
-    let here = refs::list(&mirror.dir, FETCHED, mirror.own.kind())?.found;
+    let kept_below = fetched_name(below);
+    let here = refs::list(&mirror.dir, &kept_below, mirror.own.kind())?.found;
     let wanted: BTreeMap<_, _> = there
         .iter()
-        .filter(|(name, _)| name.starts_with("refs/heads/"))
+        .filter(|(name, _)| name.starts_with(below))
         .map(|(name, id)| (fetched_name(name), (name, *id)))
         .collect();
     let gone = here.keys().any(|name| !wanted.contains_key(name));
@@ -222,7 +231,7 @@ fn fetch_proposals(
     if !gone && changed.is_empty() {
         return Ok(Vec::new());
     }
-    let all = format!("+refs/heads/*:{FETCHED}*");
+    let all = format!("+{below}*:{kept_below}*");
     let Err(together) = run_fetch(mirror, url, &["--prune", &all]) else {
         return Ok(Vec::new());
     };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use muster_core::commit::CommitId;
 use muster_git::run::{Limits, RunError};
-use muster_git::{Ancestry, FetchError, Merged, Origin, Packed, Proposals};
+use muster_git::{Ancestry, FetchError, Merged, Mirror, Origin, Packed, Proposals};
 use support::daemon::Daemon;
 use support::{MAIN, Scene, texts};
 
@@ -89,6 +89,41 @@ fn branches_arrive_move_merge_and_vanish() {
         mirror.files(&second).is_ok(),
         "what was adopted stays readable"
     );
+}
+
+#[test]
+fn a_merge_queue_is_fetched_without_the_other_branches() {
+    let scene = Scene::with_roster();
+    let daemon = Daemon::start(&scene);
+    let first: CommitId = scene.git("origin", &["rev-parse", MAIN]).parse().unwrap();
+    let commit = |branch: &str| {
+        let file = format!("hosts/{}.yaml", branch.len());
+        scene.commit(branch, Some(&first), &[(&file, "h\n")])
+    };
+    let side = commit("side");
+    let stable = commit("gh-readonly-queue/stable/pr-7-1");
+    let queued = commit("gh-readonly-queue/main/pr-7-1");
+    for (dir, origin) in [("mirror", daemon.origin()), ("other", scene.origin())] {
+        let mut mirror = scene.mirror_at(dir);
+        let branches = |mirror: &mut Mirror| {
+            let heads = mirror.fetch(&origin, MAIN, Proposals::Queued).unwrap();
+            assert_eq!(heads.protected.as_ref(), Some(&first));
+            heads.branches.into_iter().collect::<Vec<_>>()
+        };
+        let queue = "refs/heads/gh-readonly-queue/main/pr-7-1".to_owned();
+        for _ in 0..2 {
+            assert_eq!(branches(&mut mirror), [(queue.clone(), queued.clone())]);
+        }
+        assert!(mirror.merge(&first, &queued).is_ok());
+        if dir == "mirror" {
+            for other in [&side, &stable] {
+                assert!(mirror.merge(&first, other).is_err(), "nobody asked for it");
+            }
+        }
+        scene.git("origin", &["update-ref", "-d", &queue]);
+        assert_eq!(branches(&mut mirror), []);
+        scene.git("origin", &["update-ref", &queue, queued.as_str()]);
+    }
 }
 
 #[test]

@@ -383,7 +383,7 @@ fn with_many_people_and_guests_the_comment_counts_both() {
     let people: String = (0..20)
         .map(|i| format!("  u{i}: {{authentik_user: u.{i}, k8s_user: u{i}-k, tier: power-user}}\n"))
         .collect();
-    let guests: Vec<String> = (1000..2500).map(|it| it.to_string()).collect();
+    let guests: Vec<String> = (1000..4500).map(|it| it.to_string()).collect();
     town.houses[PVE1].sim.with(|it| {
         for name in &guests {
             it.hypervisor.add_guest(name, false, &format!("m-{name}"));
@@ -403,9 +403,9 @@ fn with_many_people_and_guests_the_comment_counts_both() {
     let comment = town.comment(7);
     let line = comment.lines().find(|it| it.contains("create 20 accounts"));
     let line = line.unwrap_or_else(|| panic!("{comment}"));
-    assert!(line.contains("start 1500 guests"), "{line}");
+    assert!(line.contains("start 3500 guests"), "{line}");
     assert!(
-        line.ends_with(" steps for 20 people and 1500 guests)"),
+        line.ends_with(" steps for 20 people and 3500 guests)"),
         "{line}"
     );
     assert!(

@@ -2,7 +2,7 @@
 
 use super::action::{Action, Direction, HomeSource, Leave, Trace, UnitChange};
 use super::policy::Aggregate;
-use crate::ink::Ink;
+use crate::ink::{Ink, Replaced};
 use crate::limits::Limits;
 use crate::people::{Identity, Parking};
 use crate::price::Because;
@@ -38,14 +38,14 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
         }
         Action::RenameAccount { from, user, uid } => {
             ink.own("rename account ");
-            ink.name(from);
+            ink.other(from);
             ink.own(" to ");
-            ink.name(user);
+            ink.other(user);
             uid_of(*uid, ink, |_| {});
         }
         Action::ChangeUid { user, from, to } => {
-            ink.own("change the uid of ");
-            ink.name(user);
+            ink.own("change the uid");
+            ink.of(user);
             ink.own(" from ");
             ink.number(u64::from(*from));
             ink.own(" to ");
@@ -57,11 +57,10 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
             from,
             to,
         } => {
-            ink.own(match identity {
-                Identity::AuthentikUser => "hand account ",
-                Identity::K8sUser => "hand the cluster identity of ",
-            });
-            ink.name(user);
+            match identity {
+                Identity::AuthentikUser => about("hand account ", user, "", ink),
+                Identity::K8sUser => of("hand the cluster identity", user, "", ink),
+            }
             ink.own(match identity {
                 Identity::AuthentikUser => " from the identity login ",
                 Identity::K8sUser => " from ",
@@ -71,14 +70,13 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
             ink.value(to);
         }
         Action::SetShell { user, from, to } => {
-            ink.own("change the login shell of ");
-            ink.name(user);
+            of("change the login shell", user, "", ink);
             ink.own(" from ");
             ink.value(from);
             ink.own(" to ");
             ink.value(to);
         }
-        Action::LockPassword { user } => about("lock the password of ", user, "", ink),
+        Action::LockPassword { user } => of("lock the password", user, "", ink),
         Action::JoinGroup { user, group, gid } => {
             about("add ", user, " to group ", ink);
             ink.value(group);
@@ -206,14 +204,14 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
             },
             ink,
         ),
-        Action::LockLogin { user, cut: _ } => about(
-            "shut the login of ",
+        Action::LockLogin { user, cut: _ } => of(
+            "shut the login",
             user,
             ": password locked, account expired, no shell; what was there is saved",
             ink,
         ),
         Action::UnlockLogin { user, cut: _ } => {
-            about("open the login of ", user, " again, as it was", ink)
+            of("open the login", user, " again, as it was", ink)
         }
         Action::Trace {
             user,
@@ -230,20 +228,15 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
                 Trace::AuthorizedKeys => "authorized keys",
                 Trace::Crontab => "crontab",
             });
-            about(" of ", user, "", ink);
+            ink.of(user);
         }
-        Action::EndSessions { user } => about("end the sessions and processes of ", user, "", ink),
+        Action::EndSessions { user } => of("end the sessions and processes", user, "", ink),
         Action::CreateHome { user, home } => {
-            about("make the home of ", user, ", ", ink);
+            of("make the home", user, ", ", ink);
             ink.value(home);
         }
         Action::WriteEnvironment { user, digest: _ } => {
-            about(
-                "write the environment file of the instance of ",
-                user,
-                "",
-                ink,
-            );
+            of("write the environment file of the instance", user, "", ink);
         }
         Action::Unit { user, unit, change } => {
             ink.own(match change {
@@ -253,7 +246,7 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
                 UnitChange::Start => "start ",
             });
             ink.value(unit);
-            about(" of ", user, "", ink);
+            ink.of(user);
         }
         Action::Entry {
             user,
@@ -262,12 +255,11 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
             from,
             to,
         } => {
-            let (verb, preposition) = match (from, to) {
-                (_, None) => ("remove ", " from "),
-                (Some(_), Some(_)) => ("change the entry of ", " in "),
-                (None, Some(_)) => ("add ", " to "),
-            };
-            about(verb, user, preposition, ink);
+            match (from, to) {
+                (_, None) => about("remove ", user, " from ", ink),
+                (Some(_), Some(_)) => of("change the entry", user, " in ", ink),
+                (None, Some(_)) => about("add ", user, " to ", ink),
+            }
             ink.own(match file {
                 Aggregate::LoginMap => "the login map",
                 Aggregate::Dispatch => "the dispatch table",
@@ -283,7 +275,7 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
             sha256,
             bytes: _,
         } => {
-            about("record the archive of the home of ", user, ", sha256 ", ink);
+            of("record the archive of the home", user, ", sha256 ", ink);
             ink.value(sha256);
         }
         Action::RestoreAccount {
@@ -310,7 +302,7 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
             from,
             of: _,
         } => {
-            about("put back the home of ", user, ", ", ink);
+            of("put back the home", user, ", ", ink);
             ink.value(home);
             ink.own(match from {
                 HomeSource::Quarantine { .. } => ", from quarantine",
@@ -332,8 +324,8 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
         Action::PurgeHome {
             user, uid, home, ..
         } => {
-            about(
-                "remove for ever the home of ",
+            of(
+                "remove for ever the home",
                 user,
                 ", which is in its archive",
                 ink,
@@ -346,12 +338,7 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
         Action::ArchiveDelete {
             user, uid, home, ..
         } => {
-            about(
-                "archive, then delete, the home and account of ",
-                user,
-                "",
-                ink,
-            );
+            of("archive, then delete, the home and account", user, "", ink);
             uid_of(*uid, ink, |ink| {
                 ink.own(", ");
                 ink.value(home);
@@ -360,9 +347,77 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
     }
 }
 
+/// The value that `action` puts in the place of another, and what both are.
+pub(crate) fn replaced(action: &Action) -> Option<Replaced<'_>> {
+    let (what, from, to) = match action {
+        Action::RenameAccount { from, user, .. } => ("name", from.as_str(), user.as_str()),
+        Action::ChangeIdentity {
+            identity, from, to, ..
+        } => {
+            let what = match identity {
+                Identity::AuthentikUser => "identity login",
+                Identity::K8sUser => "cluster identity",
+            };
+            (what, from.as_str(), to.as_str())
+        }
+        Action::SetShell { from, to, .. } => ("login shell", from.as_str(), to.as_str()),
+        Action::Entry {
+            file,
+            from: Some(from),
+            to: Some(to),
+            ..
+        } => {
+            let what = match file {
+                Aggregate::LoginMap => "entry in the login map",
+                Aggregate::Dispatch => "entry in the dispatch table",
+                Aggregate::Admins => "entry in the list of admins",
+            };
+            (what, from.as_str(), to.as_str())
+        }
+        // The sentence has both numbers.
+        Action::ChangeUid { .. }
+        | Action::Entry { .. }
+        | Action::CreateAccount { .. }
+        | Action::AdoptAccount { .. }
+        | Action::LockPassword { .. }
+        | Action::JoinGroup { .. }
+        | Action::LeaveGroup { .. }
+        | Action::AssignPorts { .. }
+        | Action::Park { .. }
+        | Action::Unpark { .. }
+        | Action::Disable { .. }
+        | Action::Enable { .. }
+        | Action::GiveNotice { .. }
+        | Action::RestorePassword { .. }
+        | Action::ClearRemains { .. }
+        | Action::Cut { .. }
+        | Action::Return { .. }
+        | Action::LockLogin { .. }
+        | Action::UnlockLogin { .. }
+        | Action::Trace { .. }
+        | Action::EndSessions { .. }
+        | Action::CreateHome { .. }
+        | Action::WriteEnvironment { .. }
+        | Action::Unit { .. }
+        | Action::ArchiveDelete { .. }
+        | Action::RecordArchive { .. }
+        | Action::RestoreAccount { .. }
+        | Action::RestoreHome { .. }
+        | Action::PurgeHome { .. } => return None,
+    };
+    Some(Replaced { what, from, to })
+}
+
 fn about(before: &str, user: &str, after: &str, ink: &mut dyn Ink) {
     ink.own(before);
     ink.name(user);
+    ink.own(after);
+}
+
+/// `about`, where the name follows an `of`.
+fn of(before: &str, user: &str, after: &str, ink: &mut dyn Ink) {
+    ink.own(before);
+    ink.of(user);
     ink.own(after);
 }
 

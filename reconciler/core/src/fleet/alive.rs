@@ -24,6 +24,8 @@ pub struct Alive {
     pub version: String,
     /// How the last cycle went.
     pub line: String,
+    /// What could not be read, so that nothing is enforced there; versions before 0.3.0 do not say it.
+    pub unread: Vec<String>,
 }
 
 /// The file, with moments as people read them.
@@ -37,6 +39,8 @@ struct Wire {
     adopted: CommitId,
     version: String,
     line: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unread: Vec<String>,
 }
 
 impl Alive {
@@ -49,6 +53,7 @@ impl Alive {
             adopted,
             version,
             line,
+            unread,
         } = self.clone();
         let wire = Wire {
             at: at.to_string(),
@@ -57,6 +62,7 @@ impl Alive {
             adopted,
             version,
             line,
+            unread,
         };
         let mut text = serde_json::to_vec_pretty(&wire).expect("plain records always serialise");
         text.push(b'\n');
@@ -72,6 +78,7 @@ impl Alive {
             adopted,
             version,
             line,
+            unread,
         } = serde_json::from_slice(bytes).ok()?;
         let moment = |text: &str| {
             let moment = text.parse::<jiff::Timestamp>().ok()?;
@@ -84,6 +91,7 @@ impl Alive {
             adopted,
             version,
             line,
+            unread,
         })
     }
 
@@ -114,6 +122,7 @@ mod tests {
             adopted: id('c'),
             version: "1.2.3".to_owned(),
             line: "all is well".to_owned(),
+            unread: Vec::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::action::Action;
-use crate::ink::Ink;
+use crate::ink::{Ink, Replaced};
 use crate::limits::Limits;
 use crate::price::Because;
 
@@ -17,6 +17,15 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
     ink.own(before);
     ink.name(action.guest());
     ink.own(after);
+}
+
+/// The value that `action` puts in the place of another.
+pub(crate) fn replaced(action: &Action) -> Option<Replaced<'_>> {
+    match action {
+        Action::StartGuest { .. } | Action::ShutdownGuest { .. } | Action::DestroyGuest { .. } => {
+            None
+        }
+    }
 }
 
 /// Why an action is of its class.

@@ -71,6 +71,11 @@ codes! {
 }
 
 impl Code {
+    /// Whether nothing is wrong with a release that has it: it waits for somebody else to sign (F31).
+    pub fn waits(self) -> bool {
+        self == Self::QuorumPending
+    }
+
     /// A refusal with this word and this sentence, before the signature was verified.
     pub fn because(self, why: impl Into<String>) -> Refusal {
         Refusal {

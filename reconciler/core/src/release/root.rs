@@ -43,7 +43,7 @@ pub const MAX_KEYS: usize = 1_000;
 const FORMAT: &str = "muster-root/1";
 
 /// More steps than this need the quorum for many.
-const FEW: usize = 5;
+pub const FEW: usize = 5;
 
 /// Who may sign what.
 #[derive(Clone, Debug, PartialEq, Eq)]

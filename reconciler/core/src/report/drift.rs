@@ -6,11 +6,10 @@ use super::group::{self, Group};
 use super::markdown::{ages, counted_blocks, full_report, whole_blocks};
 use super::noun::Noun;
 use super::page::{self, Block};
-use super::view::{Counts, View};
-use super::{Audience, Comment, FullReport, Host, State, public};
+use super::view::{Sum, View};
+use super::{Audience, Comment, FullReport, Host, Operator, State, public};
 use crate::commit::CommitId;
 use crate::id::StepId;
-use crate::ink::count;
 
 /// What was found.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +24,8 @@ pub struct Drift<'a> {
     pub audience: Audience,
     /// Where the whole report is.
     pub full: Option<FullReport<'a>>,
+    /// How an operator elsewhere releases what waits.
+    pub operator: Option<Operator<'a>>,
 }
 
 /// The issue: its line is the title, its pages are the body and what does not fit there. `None` when there is no drift,
@@ -38,27 +39,27 @@ pub fn drift(drift: &Drift<'_>, limit: usize) -> Option<Comment> {
         told,
         audience,
         full,
+        operator,
     } = drift;
     let limit = limit.max(page::MIN_LIMIT);
     let mut views: Vec<View<'_>> = hosts.iter().map(View::of).collect();
-    views.iter_mut().for_each(|it| it.keep_drift(told));
+    for view in &mut views {
+        view.keep_drift(told);
+        view.operator = *operator;
+    }
     views.retain(|it| !it.steps.is_empty());
     views.sort_by(|a, b| a.executor.cmp(b.executor));
     if views.is_empty() {
         return None;
     }
-    let counts = Counts::of(&views);
-    let mut title = format!(
-        "Drift on {}: {} ({})",
+    let sum = Sum::of(views.iter().flat_map(|it| &it.steps));
+    let title = format!(
+        "Drift on {}: {}",
         Noun::of(views.iter().map(|it| it.executor)).counted(views.len()),
-        count(counts.steps(), "step"),
-        counts.classes()
+        sum.outlook(("is repaired", "are repaired"))
     );
-    if counts.held > 0 {
-        title.push_str(&format!(", {} held", counts.held));
-    }
     let head = format!(
-        "**{title}**.\n\nWhat is there is not what the protected branch asks for, and no proposal made it so.\n"
+        "**{title}.**\n\nWhat is there is not what the protected branch asks for, and no proposal made it so.\n"
     );
     let mut foot = String::new();
     if let Some(full) = full {

@@ -84,6 +84,11 @@ fn longest_run(text: &str) -> usize {
     longest
 }
 
+/// Markdown as a cell of a table has it: there a pipe ends the cell, in a code span too, unless a backslash stands before it.
+pub(crate) fn in_cell(markdown: &str) -> String {
+    markdown.replace('|', "\\|")
+}
+
 /// A code span around a value that may be long.
 pub(crate) fn value(out: &mut String, text: &str) {
     let (shown, left) = cut(text, VALUE);

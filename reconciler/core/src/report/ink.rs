@@ -16,6 +16,9 @@ impl Ink for Markdown<'_> {
     fn name(&mut self, text: &str) {
         escape::name(self.0, text);
     }
+    fn other(&mut self, text: &str) {
+        escape::name(self.0, text);
+    }
     fn value(&mut self, text: &str) {
         escape::value(self.0, text);
     }
@@ -34,12 +37,66 @@ impl Ink for Plain<'_> {
     fn name(&mut self, text: &str) {
         escape::visible(self.0, text);
     }
+    fn other(&mut self, text: &str) {
+        escape::visible(self.0, text);
+    }
     fn value(&mut self, text: &str) {
         escape::visible(self.0, text);
     }
     fn number(&mut self, number: u64) {
         let _ = write!(self.0, "{number}");
     }
+}
+
+/// Writes sentences below a heading that names whom they are about: the name is left out.
+struct Below<'a> {
+    ink: &'a mut dyn Ink,
+    /// A space is due before whatever comes next, unless that begins with one, or ends what came before.
+    space: bool,
+}
+
+impl Below<'_> {
+    fn space(&mut self) {
+        if std::mem::take(&mut self.space) {
+            self.ink.own(" ");
+        }
+    }
+}
+
+impl Ink for Below<'_> {
+    fn own(&mut self, text: &str) {
+        if text.starts_with([' ', ':', ',']) {
+            self.space = false;
+        } else if !text.is_empty() {
+            self.space();
+        }
+        match text.strip_suffix(' ') {
+            Some(before) => {
+                self.ink.own(before);
+                self.space = true;
+            }
+            None => self.ink.own(text),
+        }
+    }
+    fn name(&mut self, _: &str) {}
+    fn of(&mut self, _: &str) {}
+    fn other(&mut self, text: &str) {
+        self.space();
+        self.ink.other(text);
+    }
+    fn value(&mut self, text: &str) {
+        self.space();
+        self.ink.value(text);
+    }
+    fn number(&mut self, number: u64) {
+        self.space();
+        self.ink.number(number);
+    }
+}
+
+/// What `action` does, without whom it is about.
+pub(super) fn say_below(action: &Action, ink: &mut dyn Ink) {
+    rooms::say(action, &mut Below { ink, space: false });
 }
 
 /// What `action` does, as a sentence for a terminal.
@@ -49,10 +106,64 @@ pub fn sentence(action: &Action) -> String {
     out
 }
 
+/// The same below a line that names whom it is about.
+pub fn sentence_below(action: &Action) -> String {
+    let mut out = String::new();
+    say_below(action, &mut Plain(&mut out));
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::accounts;
+    use crate::accounts::action::Action as OfAccount;
+    use crate::people::Parking;
+
+    #[test]
+    fn below_a_name_a_sentence_does_without_it() {
+        let (user, text) = ("emo".to_owned(), |text: &str| text.to_owned());
+        for (action, expected) in [
+            (
+                OfAccount::JoinGroup {
+                    user: user.clone(),
+                    group: text("code"),
+                    gid: 7,
+                },
+                "add to group `code` (gid 7)",
+            ),
+            (
+                OfAccount::Park {
+                    user: user.clone(),
+                    because: Parking::Asked,
+                },
+                "park: the instance stands still, all else stays",
+            ),
+            (
+                OfAccount::RenameAccount {
+                    from: text("moe"),
+                    user: user.clone(),
+                    uid: 1004,
+                },
+                "rename account **moe** to **emo** (uid 1004)",
+            ),
+            (
+                OfAccount::LockPassword { user: user.clone() },
+                "lock the password",
+            ),
+            (
+                OfAccount::CreateHome {
+                    user,
+                    home: text("/home/emo"),
+                },
+                "make the home, `/home/emo`",
+            ),
+        ] {
+            let mut said = String::new();
+            say_below(&action.into(), &mut Markdown(&mut said));
+            assert_eq!(said, expected);
+        }
+    }
 
     #[test]
     fn a_sentence_reads_the_same_in_markdown_and_on_a_terminal() {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-use super::view::{Counts, View};
+use super::view::{Sum, View};
 use super::{Host, Problem};
 use crate::commit::CommitId;
 use crate::executor::Executor;
@@ -127,7 +127,8 @@ impl From<&Note> for JsonNote {
 /// One host's plan: every step with its verdict, and every note.
 pub fn plan(basis: &Basis<'_>, host: &Host<'_>, facts: &Facts) -> String {
     let view = View::of(host);
-    let counts = Counts::of(std::slice::from_ref(&view));
+    let sum = Sum::of(&view.steps);
+    let of = |class: Class| view.steps.iter().filter(|it| it.class == class).count();
     let needs: BTreeMap<StepId, &[StepId]> = host
         .plan
         .steps()
@@ -154,12 +155,12 @@ pub fn plan(basis: &Basis<'_>, host: &Host<'_>, facts: &Facts) -> String {
     document.frozen = facts.frozen.as_ref().map(ToString::to_string);
     document.suspended = facts.suspension_at(basis.now).map(ToString::to_string);
     document.counts = Numbers {
-        steps: counts.steps(),
-        admitted: counts.runs(),
-        held: counts.held,
-        benign: counts.benign,
-        privileged: counts.privileged,
-        destructive: counts.destructive,
+        steps: sum.steps(),
+        admitted: sum.runs,
+        held: sum.held(),
+        benign: of(Class::Benign),
+        privileged: of(Class::Privileged),
+        destructive: of(Class::Destructive),
     };
     document.steps = steps.collect();
     document.notes = view.notes.iter().map(JsonNote::from).collect();

@@ -6,24 +6,26 @@ use super::group::{self, Group, HOSTS_NAMED};
 use super::noun::Noun;
 use super::page::{self, Block};
 use super::section::{
-    about_origin, benign_runs, folded_notes, folded_steps, never_cut_blocks, tallies,
+    self, WriteName, already_blocks, change_text, drift_text, first_blocks, folded_notes, tallies,
+    unneeded_text,
 };
-use super::view::{self, Counts, Origin, View};
+use super::view::{self, AT_ONCE, Counts, Origin, View};
 use super::{
     About, Audience, Comment, FullReport, Host, Problem, Proposal, State, UnknownHost, escape,
-    public,
+    public, table,
 };
 use crate::executor::Executor;
 use crate::ink::count;
 use crate::price::Class;
-use crate::step::Step;
 use crate::time::Time;
 
 /// Says what merging `proposal` would do, in pages of at most `limit` bytes.
 ///
-/// The first line tells verdict, classes and hosts, and the next one of which hosts nothing is known. Hosts with equal
-/// plans share a section. Held and destructive steps come first and whole; benign steps are folded, and become counts
-/// when they do not fit. Only held steps and what needs attention ever take a further page.
+/// The first line is the verdict on this change alone: whom it is about, what runs at once, what waits for a release. The
+/// next one counts what is there without it, and says of which hosts nothing is known (F32). Of several hosts a table
+/// follows; those with equal plans share a row and a section. Steps that wait by this change come first and whole, then a
+/// sentence for each person; what waited before, and drift, is folded. Benign steps become counts when they do not fit. Only
+/// held steps and what needs attention ever take a further page.
 /// A `limit` below 16 KiB is taken as 16 KiB: less does not hold one step with its surroundings.
 pub fn comment(about: &About<'_>, proposal: &Proposal<'_>, limit: usize) -> Comment {
     let limit = limit.max(page::MIN_LIMIT);
@@ -34,6 +36,8 @@ pub fn comment(about: &About<'_>, proposal: &Proposal<'_>, limit: usize) -> Comm
             warnings,
         } => planned(about, hosts, unknown, warnings, limit),
         Proposal::Invalid(problems) => invalid(about, problems, limit),
+        Proposal::OnInvalid { new, already } => on_invalid(about, new, already, limit),
+        Proposal::HeadMissing(why) => head_missing(about, why),
         Proposal::Conflict(paths) => conflict(about, paths, limit),
         Proposal::Contained => {
             let line = "Nothing to merge: the protected branch already contains this commit";
@@ -67,18 +71,14 @@ fn planned(
     limit: usize,
 ) -> Comment {
     let mut views: Vec<View<'_>> = hosts.iter().map(View::of).collect();
+    views.iter_mut().for_each(|it| it.operator = about.operator);
     views.sort_by(|a, b| a.executor.cmp(b.executor));
     let mut unknown = unknown.to_vec();
     unknown.sort_by(|a, b| a.executor.cmp(b.executor));
     let digest = view::digest(&views);
     let looked = Looked::of(&views, &unknown);
-    let verdict = looked.verdict();
-    let mut line = verdict.clone();
-    if looked.counts.steps() > 0 {
-        let _ = write!(line, ": {}", looked.counts.classes());
-    }
-    let mut head = format!("**{verdict}**");
-    head_details(&mut head, about, &looked);
+    let line = looked.verdict(named(about.audience, escape::visible));
+    let head = head(about, &looked);
 
     let foot = foot(about, Some(&digest));
     let mut after = warning_blocks(warnings);
@@ -86,16 +86,25 @@ fn planned(
         Audience::Team => ages(&views),
         Audience::Public => String::new(),
     };
-    let mut blocks = unknown_blocks(&unknown, about.audience);
+    let mut blocks = Vec::new();
     match about.audience {
-        Audience::Public => blocks.extend(public::blocks(&views, about.full.is_some())),
+        Audience::Public => {
+            blocks.extend(unknown_blocks(&unknown, about.audience));
+            blocks.extend(public::blocks(&views, about.full.is_some()));
+        }
         Audience::Team => {
+            let mut groups = group::fold(views.iter().filter(|it| !is_in_table(it, &views)));
+            // The worst first.
+            let worst = |it: &Group<'_, '_>| {
+                let mut waits = it.first().held().filter(|it| it.with_change);
+                let worst = waits.by_ref().map(|it| it.class).max();
+                (worst, it.first().held().map(|it| it.class).max())
+            };
+            groups.sort_by_key(|it| std::cmp::Reverse(worst(it)));
+            blocks.extend(table::executors(&groups, &calm(&views), &unknown));
+            blocks.extend(unknown_blocks(&unknown, about.audience));
             let used = head.len() + page::length(&blocks) + page::length(&after);
             let room = limit.saturating_sub(used + foot.len() + ages.len());
-            let mut groups = group::fold(views.iter().filter(|it| !is_in_line(it, &views)));
-            // The worst first.
-            let worst = |it: &Group<'_, '_>| it.first().held().map(|it| it.class).max();
-            groups.sort_by_key(|it| std::cmp::Reverse(worst(it)));
             let whole = calm_blocks(&views, room).and_then(|it| whole_blocks(&groups, it, room));
             blocks.extend(whole.unwrap_or_else(|| counted_blocks(&groups, &views)));
         }
@@ -142,12 +151,12 @@ impl<'v, 'a> Looked<'v, 'a> {
         Noun::of(seen.chain(self.unknown.iter().map(|it| it.executor)))
     }
 
-    fn verdict(&self) -> String {
+    fn verdict(&self, name: Option<WriteName>) -> String {
         let hosts = self.views.len() + self.unknown.len();
         let blind = self.unread + self.unknown.len();
         match (blind, hosts) {
             (_, 0) => "No host was planned for, so what merging would do is not known".to_owned(),
-            (0, _) => self.counts.verdict("Merging"),
+            (0, _) => self.change("Merging", name, ""),
             (blind, hosts) if blind == hosts && self.unknown.is_empty() => format!(
                 "{} could not be read, so what merging would do is not known",
                 self.noun().counted(hosts)
@@ -159,47 +168,73 @@ impl<'v, 'a> Looked<'v, 'a> {
                 )
             }
             (blind, hosts) => {
-                let rest = match self.counts.steps() {
-                    0 => "nothing to change".to_owned(),
-                    _ => self.counts.verdict("merging"),
-                };
                 let all = self.noun().counted(hosts);
+                let rest = self.change("merging", name, "");
                 format!("Not known on {blind} of {all}; elsewhere {rest}")
             }
         }
     }
+
+    /// What the change does, in a sentence that `when` begins; `on` follows whom it is about. Names are written by `name`,
+    /// if that may be known.
+    fn change(&self, when: &str, name: Option<WriteName>, on: &str) -> String {
+        let steps = self.views.iter().flat_map(|it| &it.steps);
+        let steps = steps.filter(|it| it.origin != Origin::Drift);
+        match self.counts.change.steps() {
+            0 => format!("{when} changes nothing"),
+            _ => format!(
+                "{when} changes {}{on}: {}",
+                section::whom(steps.map(|it| it.step), name),
+                self.counts.change.outlook(AT_ONCE)
+            ),
+        }
+    }
+
+    /// Where the change does something.
+    fn touched(&self, audience: Audience) -> String {
+        let of_change = |it: &&View<'_>| it.steps.iter().any(|it| it.origin != Origin::Drift);
+        let touched: Vec<&View<'_>> = self.views.iter().filter(of_change).collect();
+        let mut on = " on ".to_owned();
+        match touched.as_slice() {
+            [] => return String::new(),
+            // A table follows.
+            [_, _, ..] => on.push_str(&noun_of(&touched).counted(touched.len())),
+            [_] if audience == Audience::Public => on.push_str(&noun_of(&touched).counted(1)),
+            [one] => escape::value(&mut on, &one.executor.to_string()),
+        }
+        on
+    }
 }
 
-fn head_details(head: &mut String, about: &About<'_>, looked: &Looked<'_, '_>) {
+/// How a name is written, or `None` where it may not be: anybody reads along.
+fn named(audience: Audience, write: WriteName) -> Option<WriteName> {
+    match audience {
+        Audience::Team => Some(write),
+        Audience::Public => None,
+    }
+}
+
+fn noun_of(views: &[&View<'_>]) -> Noun {
+    Noun::of(views.iter().map(|it| it.executor))
+}
+
+/// What stands on top of each page: the verdict, what is there without the change, and of whom nothing is known.
+fn head(about: &About<'_>, looked: &Looked<'_, '_>) -> String {
     let Looked {
         views,
         counts,
         unread: _,
         unknown,
     } = looked;
-    if counts.steps() > 0 {
-        let _ = write!(head, ": {}", counts.classes());
-        if views
-            .iter()
-            .any(|it| it.steps.iter().any(|it| it.origin != Origin::Unknown))
-        {
-            let change = counts.steps() - counts.drift;
-            let _ = write!(
-                head,
-                "; {change} by this change, {} drift already there",
-                counts.drift
-            );
-        }
-    }
-    let touched: Vec<&View<'_>> = views.iter().filter(|it| !it.steps.is_empty()).collect();
-    if touched.len() > HOSTS_NAMED || (about.audience == Audience::Public && !touched.is_empty()) {
-        let noun = Noun::of(touched.iter().map(|it| it.executor));
-        let _ = write!(head, "; on {}", noun.counted(touched.len()));
-    } else {
-        for (i, view) in touched.iter().enumerate() {
-            head.push_str(if i == 0 { "; on " } else { ", " });
-            escape::value(head, &view.executor.to_string());
-        }
+    let name = named(about.audience, escape::value);
+    let verdict = match looked.unread + unknown.len() {
+        0 if !views.is_empty() => looked.change("Merging", name, &looked.touched(about.audience)),
+        _ => looked.verdict(name),
+    };
+    let mut head = format!("**{verdict}.**\n");
+    let already = counts.already();
+    if !already.is_empty() {
+        let _ = write!(head, "\nNot by this change: {already}.\n");
     }
     if counts.attention > 0 {
         let need = if counts.attention == 1 {
@@ -209,11 +244,10 @@ fn head_details(head: &mut String, about: &About<'_>, looked: &Looked<'_, '_>) {
         };
         let _ = write!(
             head,
-            "; {} {need} attention",
+            "\n{} {need} attention.\n",
             count(counts.attention, "note")
         );
     }
-    head.push_str(".\n");
     let unread = views.iter().filter(|it| it.is_unread());
     let blind: Vec<(&Executor, &str)> = unread
         .map(|it| (it.executor, "unreadable"))
@@ -223,7 +257,7 @@ fn head_details(head: &mut String, about: &About<'_>, looked: &Looked<'_, '_>) {
         head.push_str("\nNot known: ");
         for (i, (executor, why)) in blind.iter().take(HOSTS_NAMED).enumerate() {
             head.push_str(if i == 0 { "" } else { ", " });
-            escape::value(head, &executor.to_string());
+            escape::value(&mut head, &executor.to_string());
             let _ = write!(head, " ({why})");
         }
         if blind.len() > HOSTS_NAMED {
@@ -231,6 +265,7 @@ fn head_details(head: &mut String, about: &About<'_>, looked: &Looked<'_, '_>) {
         }
         head.push_str(".\n");
     }
+    head
 }
 
 /// Why nothing is known of some hosts; never cut.
@@ -257,23 +292,23 @@ fn unknown_blocks(unknown: &[UnknownHost<'_>], audience: Audience) -> Vec<Block>
     [Block::host(title)].into_iter().chain(items).collect()
 }
 
-/// Whether a host has its place in the one line of hosts with nothing to change.
-fn is_in_line(view: &View<'_>, all: &[View<'_>]) -> bool {
+/// Whether a host has its place in the row of hosts with nothing to change.
+fn is_in_table(view: &View<'_>, all: &[View<'_>]) -> bool {
     all.len() > 1 && view.is_calm()
 }
 
-/// The hosts with nothing to change, in one line, and what there is to note about them.
+fn calm<'v, 'a>(views: &'v [View<'a>]) -> Vec<&'v View<'a>> {
+    views.iter().filter(|it| is_in_table(it, views)).collect()
+}
+
+/// The names of the hosts with nothing to change, where a row has not room for all, and what there is to note about them.
 ///
 /// `None` when that is more than `room` bytes.
 fn calm_blocks(views: &[View<'_>], room: usize) -> Option<Vec<Block>> {
-    let calm: Vec<&View<'_>> = views.iter().filter(|it| is_in_line(it, views)).collect();
-    if calm.is_empty() {
-        return Some(Vec::new());
-    }
-    let mut blocks = vec![calm_line(&calm)];
+    let calm = calm(views);
+    let mut blocks = Vec::new();
     if calm.len() > HOSTS_NAMED {
-        let noun = Noun::of(calm.iter().map(|it| it.executor));
-        let all = noun.counted(calm.len());
+        let all = noun_of(&calm).counted(calm.len());
         let title = format!("All {all} with nothing to change");
         blocks.extend(group::folded_names(
             &title,
@@ -286,13 +321,6 @@ fn calm_blocks(views: &[View<'_>], room: usize) -> Option<Vec<Block>> {
         blocks.push(Block::body(folded_notes(group.first().notes, left)?));
     }
     Some(blocks)
-}
-
-fn calm_line(calm: &[&View<'_>]) -> Block {
-    let mut line = "\nNothing to change on ".to_owned();
-    group::names(calm.iter().map(|it| it.executor), &mut line);
-    line.push_str(".\n");
-    Block::body(line)
 }
 
 /// Everything, step by step; `None` when that is more than `room` bytes.
@@ -310,27 +338,20 @@ pub(super) fn whole_blocks(
         }
         blocks.push(group.heading());
         blocks.extend(group.members());
-        never_cut_blocks(group, &mut blocks);
-        used += page::length(&blocks[from..]);
-        let each = match group.only() {
-            Some(_) => String::new(),
-            None => format!(", on each {}", group.noun().one),
-        };
-        let mut folded = |title: &str, steps: &[&Step]| -> Option<()> {
-            let title = format!("{title}{each}");
-            let text = folded_steps(&title, steps, room.checked_sub(used)?)?;
+        first_blocks(group, &mut blocks);
+        let first = blocks.len();
+        already_blocks(group, &mut blocks);
+        let already = blocks.split_off(first);
+        used += page::length(&blocks[from..]) + page::length(&already);
+        let text = change_text(group, room.checked_sub(used)?)?;
+        used += text.len();
+        blocks.push(Block::body(text));
+        blocks.extend(already);
+        for folded in [drift_text, unneeded_text] {
+            let text = folded(group, room.checked_sub(used)?)?;
             used += text.len();
             blocks.push(Block::body(text));
-            Some(())
-        };
-        for origin in Origin::ALL {
-            let steps: Vec<&Step> = benign_runs(view)
-                .filter(|it| it.origin == origin)
-                .map(|it| it.step)
-                .collect();
-            folded(about_origin(origin), &steps)?;
         }
-        folded("No longer needed after this change", &view.unneeded)?;
         let notes = folded_notes(view.notes, room.checked_sub(used)?)?;
         used += notes.len();
         blocks.push(Block::body(notes));
@@ -355,8 +376,9 @@ pub(super) fn counted_blocks(groups: &[Group<'_, '_>], all: &[View<'_>]) -> Vec<
         if group.first().steps.is_empty() {
             blocks.extend(group.members());
         }
-        never_cut_blocks(group, &mut blocks);
+        first_blocks(group, &mut blocks);
         blocks.extend(tallies(&group.views));
+        already_blocks(group, &mut blocks);
     }
     let other: Vec<&View<'_>> = other
         .iter()
@@ -373,11 +395,7 @@ pub(super) fn counted_blocks(groups: &[Group<'_, '_>], all: &[View<'_>]) -> Vec<
         )));
     }
     blocks.extend(tallies(&other));
-    let calm: Vec<&View<'_>> = all.iter().filter(|it| is_in_line(it, all)).collect();
-    if !calm.is_empty() {
-        blocks.push(calm_line(&calm));
-    }
-    let notes: usize = calm.iter().map(|it| it.notes.len()).sum();
+    let notes: usize = calm(all).iter().map(|it| it.notes.len()).sum();
     if notes > 0 {
         let text = format!("\n{} there, asking for nothing.\n", count(notes, "note"));
         blocks.push(Block::body(text));
@@ -453,6 +471,52 @@ fn invalid(about: &About<'_>, problems: &[Problem], limit: usize) -> Comment {
     Comment::new(vec![page], State::Failure, &line)
 }
 
+/// The protected branch is wrong by itself: whoever proposes something else is not blamed for that.
+fn on_invalid(about: &About<'_>, new: &[Problem], already: &[Problem], limit: usize) -> Comment {
+    let there = count(already.len(), "error");
+    let line = match new.len() {
+        0 => format!("Not planned: the protected branch has {there}, none of them by this change"),
+        _ => format!(
+            "Not valid: {} by this change, beside {there} that the protected branch has already",
+            count(new.len(), "error")
+        ),
+    };
+    let mut items: Vec<String> = new.iter().map(problem_item).collect();
+    items.push(match new.is_empty() {
+        true => "In the protected branch:\n\n".to_owned(),
+        false => "\nAlready in the protected branch:\n\n".to_owned(),
+    });
+    items.extend(already.iter().map(problem_item));
+    items.push(
+        "\nUntil somebody mends it there, hosts go on with what they adopted before.\n".to_owned(),
+    );
+    let rest = |more: usize| format!("- and {more} more; `muster check` shows all\n");
+    let page = page::one_page(
+        &format!("**{line}.**\n\n"),
+        &items,
+        rest,
+        &foot(about, None),
+        limit,
+    );
+    Comment::new(vec![page], State::Failure, &line)
+}
+
+/// The forge names a commit that it does not hand out, as after a push to a proposal that was closed.
+fn head_missing(about: &About<'_>, why: &str) -> Comment {
+    let line = "Not planned: the newest commit of this proposal cannot be fetched";
+    let mut page = format!("**{line}.**\n\n");
+    if about.audience == Audience::Team {
+        page.push_str("git said: ");
+        escape::prose(&mut page, why);
+        page.push_str(".\n\n");
+    }
+    page.push_str(
+        "It is tried again by itself. Where it stays so, push to the branch once more, or open a new proposal from it.\n",
+    );
+    page.push_str(&foot(about, None));
+    Comment::new(vec![page], State::Failure, line)
+}
+
 pub(super) fn problem_item(problem: &Problem) -> String {
     let Problem {
         place,
@@ -515,7 +579,8 @@ fn elsewhere(about: &About<'_>, base: &str) -> Comment {
     escape::value(&mut page, base);
     page.push_str(". When it is to go into the protected branch, it is planned again.\n");
     page.push_str(&foot(about, None));
-    Comment::new(vec![page], State::Success, line)
+    // Never a success: it would stand on the same commit when the proposal is turned to the protected branch again (F37).
+    Comment::new(vec![page], State::Failure, line)
 }
 
 /// Muster's own failure. It says nothing about the proposal.
@@ -547,6 +612,7 @@ fn foot(about: &About<'_>, digest: Option<&str>) -> String {
         today,
         audience,
         full,
+        operator: _,
     } = about;
     let mut out = format!("\nCommit `{head}`");
     if let Some(branch) = branch {

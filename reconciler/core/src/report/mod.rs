@@ -21,6 +21,7 @@ mod page;
 mod public;
 mod record;
 mod section;
+mod table;
 mod terminal;
 mod view;
 
@@ -40,13 +41,13 @@ pub use annotation::annotations;
 pub use drift::{Drift, drift};
 pub use explain::{released_by, undone_by, why_class};
 pub use freshness::{Unknown, UnknownHost, freshness};
-pub use ink::sentence;
+pub use ink::{sentence, sentence_below};
 pub use json::{Basis, PolicyFrom, Recorded, invalid_plan as invalid_json, plan as json};
 pub use markdown::comment;
 pub use marker::{Mark, Recognised, Sticky, marker, recognise};
 pub use outcome::{Outcome, Refused, outcome, refusal, release_claimed, release_refused};
 pub use record::{HostRecord, Reached, Record, ReleaseRecord, ReleaseState, record};
-pub use terminal::{pending, summary, text};
+pub use terminal::{Paper, Tint, pending, summary, text, to_release};
 
 /// Which commit a text is about.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +64,17 @@ pub struct About<'a> {
     pub audience: Audience,
     /// Where the whole report is, when there is a ledger repository that holds it.
     pub full: Option<FullReport<'a>>,
+    /// How an operator elsewhere releases what waits, when there is a ledger repository to read it from.
+    pub operator: Option<Operator<'a>>,
+}
+
+/// How an operator releases from a machine of their own: with this, a command runs as it is pasted (F39).
+#[derive(Clone, Copy, Debug)]
+pub struct Operator<'a> {
+    /// The ledger repository, as git takes it.
+    pub ledger: &'a str,
+    /// What the release is for, until somebody writes more.
+    pub reason: &'a str,
 }
 
 /// Where the report stands in full, whatever the forge's limit and whoever reads the forge.
@@ -165,6 +177,15 @@ pub enum Proposal<'a> {
     },
     /// The merged result does not validate.
     Invalid(&'a [Problem]),
+    /// The merged result does not validate, and the protected branch by itself does not either.
+    OnInvalid {
+        /// What is wrong by this proposal.
+        new: &'a [Problem],
+        /// What is wrong without it.
+        already: &'a [Problem],
+    },
+    /// Its newest commit could not be fetched; why.
+    HeadMissing(&'a str),
     /// It cannot be merged: these paths conflict.
     Conflict(&'a [String]),
     /// The protected branch contains it already.

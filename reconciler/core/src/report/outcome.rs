@@ -7,7 +7,7 @@ use super::group::Group;
 use super::ink::Markdown;
 use super::markdown::{how_many, problem_item};
 use super::page::{self, Block};
-use super::section::{counted_steps, folded_steps, never_cut_blocks, note_item};
+use super::section::{Fold, counted_steps, first_blocks, note_item, steps_text};
 use super::view::View;
 use super::{Comment, Problem, State, attention_first, escape};
 use crate::commit::CommitId;
@@ -90,7 +90,7 @@ pub fn outcome(outcome: &Outcome<'_>, limit: usize) -> Comment {
     }
     let mut head = "**".to_owned();
     escape::value(&mut head, &executor.to_string());
-    let _ = writeln!(head, " adopted `{}`**: {line}.", adopted.short());
+    let _ = writeln!(head, " adopted `{}`: {line}.**", adopted.short());
 
     let mut blocks = Vec::new();
     if !undone.is_empty() {
@@ -104,11 +104,11 @@ pub fn outcome(outcome: &Outcome<'_>, limit: usize) -> Comment {
         let _ = writeln!(text, " (step `{}`)", step.id);
         blocks.push(Block::body(text));
     }
-    let waiting = View::waiting(executor, held);
+    let waiting = View::waiting(executor, held, |_| true);
     let alone = Group {
         views: vec![&waiting],
     };
-    never_cut_blocks(&alone, &mut blocks);
+    first_blocks(&alone, &mut blocks);
     let attention: Vec<Block> = attention_first(notes)
         .filter(|it| it.needs_attention())
         .map(|it| Block::body(note_item(it)))
@@ -119,7 +119,7 @@ pub fn outcome(outcome: &Outcome<'_>, limit: usize) -> Comment {
     }
     let foot = format!("\nCommit `{adopted}`, cycle of {at}.\n");
     let room = limit.saturating_sub(head.len() + page::length(&blocks) + foot.len());
-    let told = folded_steps("Done", &done, room);
+    let told = steps_text("Done", &done, Fold::IfLong, room);
     blocks.push(Block::body(
         told.unwrap_or_else(|| format!("\n{}", counted_steps("Done", &done))),
     ));
@@ -192,7 +192,11 @@ pub fn release_refused(executor: &Executor, refused: &RefusedRelease) -> String 
     } = refused;
     let mut out = "**".to_owned();
     escape::value(&mut out, &executor.to_string());
-    let _ = write!(out, " refuses the release `{tag}`**: `{code}`.\n\n");
+    let how = match code.waits() {
+        true => "waits for another signature on",
+        false => "refuses",
+    };
+    let _ = write!(out, " {how} the release `{tag}`**: `{code}`.\n\n");
     escape::prose(&mut out, why);
     out.push_str(".\n\nSigned by ");
     escape::prose(&mut out, &principals.join(", "));

@@ -18,13 +18,14 @@ use crate::rooms::Verb;
 /// Held steps that read the same to the public, and where they are.
 type Alike<'a> = BTreeMap<Key<'a>, BTreeMap<&'a Executor, usize>>;
 
-/// Class, person, verb, why it waits, whose doing.
+/// Whether it is told with the change, class, person, verb, why it waits, whether it is there without the change.
 type Key<'a> = (
+    std::cmp::Reverse<bool>,
     std::cmp::Reverse<Class>,
     &'a str,
     Verb,
     Cow<'static, str>,
-    Origin,
+    bool,
 );
 
 /// The held steps, never cut, and why there is no more.
@@ -56,18 +57,20 @@ pub(super) fn blocks<'v, 'a: 'v>(
         Noun::of(executors).many
     ))];
     let mut last = None;
-    for ((class, user, verb, why, origin), hosts) in alike {
-        if last.replace(class) != Some(class) {
-            blocks.push(Block::host(format!("\n### Held: {}\n\n", class.0)));
+    for ((with_change, class, user, verb, why, drift), hosts) in alike {
+        if last.replace((with_change, class)) != Some((with_change, class)) {
+            let title = match with_change.0 {
+                true => format!("\n### Held: {}\n\n", class.0),
+                false => format!("\n### Held already, not by this change: {}\n\n", class.0),
+            };
+            blocks.push(Block::host(title));
         }
         let mut sentence = "- ".to_owned();
         let _ = write!(sentence, "`{}` of ", verb.row().word);
         escape::name(&mut sentence, user);
         let mut because = format!(": {why}");
-        match origin {
-            Origin::Change => because.push_str(", by this change"),
-            Origin::Drift => because.push_str(", already there without this change"),
-            Origin::Unknown | Origin::Found => {}
+        if drift && with_change.0 {
+            because.push_str(", already there without this change");
         }
         let steps: usize = hosts.values().sum();
         if steps > hosts.len() {
@@ -83,11 +86,12 @@ pub(super) fn blocks<'v, 'a: 'v>(
 fn key<'a>(executor: &Executor, shown: &Shown<'a>) -> Key<'a> {
     let action = &shown.step.action;
     (
+        std::cmp::Reverse(shown.with_change),
         std::cmp::Reverse(shown.class),
         action.spelled().resource(),
         action.verb(),
         shown.held.map_or_else(Cow::default, |it| why(it, executor)),
-        shown.origin,
+        shown.origin == Origin::Drift,
     )
 }
 

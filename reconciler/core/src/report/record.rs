@@ -3,7 +3,7 @@
 //! It is made anew from what every host tells now. So nothing stale stays in it, and a host that comes late is in it as
 //! soon as it tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -12,9 +12,10 @@ use super::ink::Markdown;
 use super::markdown::{ages, full_report};
 use super::noun::Noun;
 use super::page::{self, Block};
-use super::section::{counted_steps, folded_steps, never_cut_blocks};
-use super::view::View;
-use super::{Audience, Comment, FullReport, State, Unknown, escape, public};
+use super::section::{Fold, already_blocks, counted_steps, first_blocks, on_each, steps_text};
+use super::table::Table;
+use super::view::{Sum, View};
+use super::{Audience, Comment, FullReport, Operator, State, Unknown, escape, public};
 use crate::commit::CommitId;
 use crate::executor::Executor;
 use crate::facts::{Attempted, Frozen};
@@ -33,10 +34,15 @@ pub struct Record<'a> {
     pub commit: &'a CommitId,
     /// Every executor that the commit concerns.
     pub hosts: &'a [HostRecord<'a>],
+    /// Whom the merge was about, by name: steps about nobody of them came along, and are counted apart (F38). `None` where
+    /// that is not known, and all is told as the merge's.
+    pub about: Option<&'a BTreeSet<String>>,
     /// Who can read the text.
     pub audience: Audience,
     /// Where the whole report is.
     pub full: Option<FullReport<'a>>,
+    /// How an operator elsewhere releases what waits.
+    pub operator: Option<Operator<'a>>,
 }
 
 /// What one executor tells of it.
@@ -107,14 +113,18 @@ pub fn record(record: &Record<'_>, limit: usize) -> Comment {
     let Record {
         commit,
         hosts,
+        about,
         audience,
         full,
+        operator,
     } = record;
     let limit = limit.max(page::MIN_LIMIT);
-    let mut hosts: Vec<HostView<'_>> = hosts.iter().map(HostView::of).collect();
+    let mut hosts: Vec<HostView<'_>> = hosts.iter().map(|it| HostView::of(it, *about)).collect();
+    hosts.iter_mut().for_each(|it| it.view.operator = *operator);
     hosts.sort_by(|a, b| a.host.executor.cmp(b.host.executor));
     let (line, state) = verdict(&hosts);
-    let head = format!("**{line}**.\n");
+    let mut head = format!("**{line}.**\n");
+    head.push_str(&along(&hosts));
     let mut foot = format!("\nCommit `{commit}`.\n");
     if let Some(full) = full {
         full_report(full, &mut foot);
@@ -125,9 +135,12 @@ pub fn record(record: &Record<'_>, limit: usize) -> Comment {
             let ages = ages(hosts.iter().map(|it| &it.view));
             let room = limit.saturating_sub(head.len() + foot.len() + ages.len());
             let groups = fold(&hosts);
+            let table = table(&groups, hosts.len());
+            let room = room.saturating_sub(table.as_ref().map_or(0, |it| it.text.len()));
             let whole = blocks(&groups, commit, Done::Listed, room);
             let told = whole.or_else(|| blocks(&groups, commit, Done::Counted, usize::MAX));
-            (told.unwrap_or_default(), ages)
+            let told = table.into_iter().chain(told.unwrap_or_default());
+            (told.collect(), ages)
         }
     };
     blocks.push(Block::body(foot));
@@ -141,13 +154,40 @@ pub fn record(record: &Record<'_>, limit: usize) -> Comment {
 struct HostView<'a> {
     host: &'a HostRecord<'a>,
     view: View<'a>,
+    /// What it did of this merge.
+    done: Vec<&'a Step>,
+    /// What it did beside it since.
+    along: Vec<&'a Step>,
 }
 
 impl<'a> HostView<'a> {
-    fn of(host: &'a HostRecord<'a>) -> Self {
-        let mut view = View::waiting(host.executor, host.held);
+    fn of(host: &'a HostRecord<'a>, about: Option<&BTreeSet<String>>) -> Self {
+        let own = |step: &Step| {
+            let touches = |names: &BTreeSet<String>| {
+                let mut touched = step.action.touched();
+                touched.any(|it| names.contains(it))
+            };
+            about.is_none_or(touches)
+        };
+        let mut view = View::waiting(host.executor, host.held, own);
         view.read = host.seen.ok();
-        Self { host, view }
+        let (done, along) = host.done.iter().map(|it| &**it).partition(|it| own(it));
+        Self {
+            host,
+            view,
+            done,
+            along,
+        }
+    }
+
+    /// What waits of this merge.
+    fn waits(&self) -> usize {
+        self.view.held().filter(|it| it.with_change).count()
+    }
+
+    /// What waits beside it.
+    fn waits_along(&self) -> usize {
+        self.view.held().filter(|it| !it.with_change).count()
     }
 
     fn is_done(&self) -> bool {
@@ -158,10 +198,10 @@ impl<'a> HostView<'a> {
             reached,
             done: _,
             undone,
-            held,
+            held: _,
             releases: _,
         } = self.host;
-        seen.is_ok() && *reached == Reached::At && undone.is_empty() && held.is_empty()
+        seen.is_ok() && *reached == Reached::At && undone.is_empty() && self.waits() == 0
     }
 
     /// Whether the same is to be said of both.
@@ -194,7 +234,7 @@ impl<'a> HostView<'a> {
 fn verdict(hosts: &[HostView<'_>]) -> (String, State) {
     let number =
         |wanted: fn(&HostRecord<'_>) -> bool| hosts.iter().filter(|it| wanted(it.host)).count();
-    let sum = |of: fn(&HostRecord<'_>) -> usize| hosts.iter().map(|it| of(it.host)).sum::<usize>();
+    let sum = |of: fn(&HostView<'_>) -> usize| hosts.iter().map(of).sum::<usize>();
     let done = sum(|it| it.done.len());
     if hosts.is_empty() {
         let line = "No host is known that this concerns, so what became of it is not known";
@@ -203,7 +243,7 @@ fn verdict(hosts: &[HostView<'_>]) -> (String, State) {
     let noun = Noun::of(hosts.iter().map(|it| it.host.executor));
     if hosts.iter().all(HostView::is_done) {
         let line = format!(
-            "Done on {}: {} done, nothing is held",
+            "Done on {}: {} done, nothing waits",
             all(hosts.len(), noun),
             count(done, "step")
         );
@@ -215,14 +255,14 @@ fn verdict(hosts: &[HostView<'_>]) -> (String, State) {
         noun.counted(hosts.len()),
         count(done, "step")
     );
-    let (undone, held) = (sum(|it| it.undone.len()), sum(|it| it.held.len()));
+    let (undone, held) = (sum(|it| it.host.undone.len()), sum(|it| it.waits()));
     let unknown = number(|it| it.seen.is_err());
     let behind = number(|it| it.seen.is_ok() && it.reached == Reached::Behind);
     let refused = number(|it| matches!(it.reached, Reached::Refused(_)));
     let frozen = number(|it| matches!(it.reached, Reached::Frozen(_)));
     for (number, what) in [
         (undone, "not done"),
-        (held, "held"),
+        (held, if held == 1 { "waits" } else { "wait" }),
         (behind, "behind"),
         (refused, "refused it"),
         (frozen, "frozen"),
@@ -245,6 +285,58 @@ fn verdict(hosts: &[HostView<'_>]) -> (String, State) {
         State::Success
     };
     (line, state)
+}
+
+/// What hosts did and hold beside what the merge was about; empty if that is nothing.
+fn along(hosts: &[HostView<'_>]) -> String {
+    let done: usize = hosts.iter().map(|it| it.along.len()).sum();
+    let mut parts: Vec<String> = Vec::new();
+    if done > 0 {
+        parts.push(format!("{} done", count(done, "step")));
+    }
+    match hosts.iter().map(HostView::waits_along).sum() {
+        0 => {}
+        1_usize => parts.push("1 step waits".to_owned()),
+        many => parts.push(format!("{many} steps wait")),
+    }
+    match parts.is_empty() {
+        true => String::new(),
+        false => format!("\nNot of this change: {}.\n", parts.join(", ")),
+    }
+}
+
+/// A row for hosts that read the same, where there are several.
+fn table(groups: &[Same<'_, '_>], hosts: usize) -> Option<Block> {
+    if hosts < 2 {
+        return None;
+    }
+    let all = groups.iter().flatten().map(|it| it.host.executor);
+    let columns = ["State", "Done", "Not done", "Waits"];
+    let mut table = Table::of(Noun::of(all), &columns);
+    for same in groups {
+        let first = same[0];
+        let how = match (first.host.seen, first.host.reached) {
+            (Err(unknown), _) => unknown.word(),
+            (Ok(_), Reached::At) => "adopted",
+            (Ok(_), Reached::Behind) => "behind",
+            (Ok(_), Reached::Refused(_)) => "refused it",
+            (Ok(_), Reached::Frozen(_)) => "frozen",
+        };
+        let number = |number: usize| match number {
+            0 => String::new(),
+            some => some.to_string(),
+        };
+        let waits = Sum::of(first.view.steps.iter().filter(|it| it.with_change)).classes();
+        let cells = [
+            how.to_owned(),
+            number(first.done.len()),
+            number(first.host.undone.len()),
+            waits,
+        ];
+        let executors = same.iter().map(|it| it.host.executor);
+        table.row(executors, &cells);
+    }
+    Some(table.into_block())
 }
 
 fn all(hosts: usize, noun: Noun) -> String {
@@ -310,21 +402,27 @@ fn blocks(
         }
         blocks.push(Block::body(reached(host, commit)));
         undone_blocks(host, group.only().is_some(), &mut blocks);
-        never_cut_blocks(&group, &mut blocks);
+        first_blocks(&group, &mut blocks);
         release_blocks(host.releases, &mut blocks);
-        let done: Vec<&Step> = host.done.iter().map(|it| &**it).collect();
-        let each = match group.only() {
-            Some(_) => "Done".to_owned(),
-            None => format!("Done, on each {}", group.noun().one),
-        };
         used += page::length(&blocks[from..]);
-        let text = match how {
-            Done::Listed => folded_steps(&each, &done, room.checked_sub(used)?)?,
-            Done::Counted if done.is_empty() => String::new(),
-            Done::Counted => format!("\n{}", counted_steps(&each, &done)),
-        };
-        used += text.len();
-        blocks.push(Block::body(text));
+        let first = blocks.len();
+        already_blocks(&group, &mut blocks);
+        let already = blocks.split_off(first);
+        used += page::length(&already);
+        for (title, done, fold) in [
+            ("Done", &same[0].done, Fold::IfLong),
+            ("Done, not of this change", &same[0].along, Fold::Always),
+        ] {
+            let title = title.to_owned() + &on_each(&group);
+            let text = match how {
+                Done::Listed => steps_text(&title, done, fold, room.checked_sub(used)?)?,
+                Done::Counted if done.is_empty() => String::new(),
+                Done::Counted => format!("\n{}", counted_steps(&title, done)),
+            };
+            used += text.len();
+            blocks.push(Block::body(text));
+        }
+        blocks.extend(already);
     }
     (used <= room).then_some(blocks)
 }
@@ -415,7 +513,7 @@ fn release_blocks(releases: &[ReleaseRecord<'_>], blocks: &mut Vec<Block>) {
         match state {
             ReleaseState::Claimed => text.push_str(": claimed, and runs"),
             ReleaseState::Refused { code, why } => {
-                let _ = write!(text, ": refused, `{code}`: ");
+                let _ = write!(text, ": {}, `{code}`: ", refused(*code));
                 escape::prose(&mut text, why);
             }
             ReleaseState::Finished(None) => text.push_str(": finished"),
@@ -428,6 +526,14 @@ fn release_blocks(releases: &[ReleaseRecord<'_>], blocks: &mut Vec<Block>) {
         escape::prose(&mut text, &principals.join(", "));
         text.push('\n');
         blocks.push(Block::body(text));
+    }
+}
+
+/// How a release stands that does not run.
+fn refused(code: Code) -> &'static str {
+    match code.waits() {
+        true => "waits for another signature",
+        false => "refused",
     }
 }
 
@@ -467,7 +573,9 @@ fn public_releases(hosts: &[HostView<'_>]) -> Vec<Block> {
         for release in told.host.releases {
             let state = match release.state {
                 ReleaseState::Claimed => "claimed".to_owned(),
-                ReleaseState::Refused { code, why: _ } => format!("refused, `{code}`"),
+                ReleaseState::Refused { code, why: _ } => {
+                    format!("{}, `{code}`", refused(code))
+                }
                 ReleaseState::Finished(None) => "finished".to_owned(),
                 ReleaseState::Finished(Some(_)) => "at its end, not all is done".to_owned(),
             };

@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 
 use super::escape;
 use super::group::Group;
-use super::ink::Markdown;
+use super::ink::{Markdown, say_below};
 use super::page::Block;
 use super::view::{Command, Origin, Shown, View};
 use crate::gate::Reason;
-use crate::ink::count;
+use crate::ink::{Replaced, count};
 use crate::plan::Note;
 use crate::price::Class;
 use crate::rooms::{self, Resource, Verb, say};
@@ -25,11 +25,22 @@ const IDS_IN_ITEM: usize = 4_000;
 /// Bytes of commands in one fenced block; a command is taken apart only when it is longer than the second number.
 const COMMANDS_IN_BLOCK: (usize, usize) = (4_000, 9_000);
 
-/// Held steps, steps that are not benign, and notes that need attention.
-pub(super) fn never_cut_blocks(group: &Group<'_, '_>, blocks: &mut Vec<Block>) {
+/// People whose sentences stand open; of more, they are folded.
+const OPEN_PEOPLE: usize = 10;
+
+/// Bytes of steps under one fold. More continue in the next.
+const STEPS_IN_FOLD: usize = 8_000;
+
+/// What must be read first, and is never cut: what the change makes wait and how to release it, its steps that are not
+/// benign and run all the same, and notes that need attention.
+pub(super) fn first_blocks(group: &Group<'_, '_>, blocks: &mut Vec<Block>) {
     let view = group.first();
     held_blocks(group, blocks);
-    let commands: Vec<Command> = group.views.iter().flat_map(|it| it.commands()).collect();
+    let commands: Vec<Command> = group
+        .views
+        .iter()
+        .flat_map(|it| it.commands(true))
+        .collect();
     command_blocks(&commands, blocks);
     for class in [Class::Destructive, Class::Privileged] {
         let runs: Vec<usize> = places(view, |it| it.held.is_none() && it.class == class);
@@ -41,7 +52,7 @@ pub(super) fn never_cut_blocks(group: &Group<'_, '_>, blocks: &mut Vec<Block>) {
             let when = if found {
                 "without a release"
             } else {
-                "on merge"
+                "on merge, without a release"
             };
             blocks.push(Block::section(format!(
                 "\n#### {} {verb} {when}\n\n",
@@ -63,6 +74,60 @@ pub(super) fn never_cut_blocks(group: &Group<'_, '_>, blocks: &mut Vec<Block>) {
     blocks.extend(attention.map(|note| Block::body(note_item(note))));
 }
 
+/// What waits already and the change has nothing to do with: folded, and never cut.
+pub(super) fn already_blocks(group: &Group<'_, '_>, blocks: &mut Vec<Block>) {
+    let view = group.first();
+    let mut inside = Vec::new();
+    let held = held_places(view, false);
+    for place in &held {
+        let with_class = |out: &mut String| {
+            let before = out.len();
+            why(group, *place, out);
+            let colon = if out.len() > before { "; " } else { "" };
+            out.insert_str(before, &format!("{}{colon}", view.steps[*place].class));
+        };
+        items(group, *place, with_class, &mut inside);
+    }
+    let commands: Vec<Command> = group
+        .views
+        .iter()
+        .flat_map(|it| it.commands(false))
+        .collect();
+    command_blocks(&commands, &mut inside);
+    let title = match held.len() {
+        1 => "1 step waits already, not by this change".to_owned(),
+        many => format!("{many} steps wait already, not by this change"),
+    };
+    let mut title = title + &on_each(group);
+    let mut text = String::new();
+    let mut inside = inside.into_iter().peekable();
+    while let Some(block) = inside.next() {
+        text.push_str(&block.text);
+        let next = inside.peek().map(|it| it.text.len());
+        if next.is_none_or(|it| text.len() + it > STEPS_IN_FOLD) {
+            blocks.push(Block::body(fold(&title, &std::mem::take(&mut text))));
+            title.push_str(if title.ends_with(", continued") {
+                ""
+            } else {
+                ", continued"
+            });
+        }
+    }
+}
+
+/// `text` under a line that it folds away behind.
+fn fold(title: &str, text: &str) -> String {
+    format!("\n<details>\n<summary>{title}</summary>\n\n{text}\n</details>\n")
+}
+
+/// What a title says where it speaks for each of several executors.
+pub(super) fn on_each(group: &Group<'_, '_>) -> String {
+    match group.only() {
+        Some(_) => String::new(),
+        None => format!(", on each {}", group.noun().one),
+    }
+}
+
 fn places(view: &View<'_>, wanted: impl Fn(&Shown<'_>) -> bool) -> Vec<usize> {
     let steps = view.steps.iter().enumerate();
     steps
@@ -71,35 +136,56 @@ fn places(view: &View<'_>, wanted: impl Fn(&Shown<'_>) -> bool) -> Vec<usize> {
         .collect()
 }
 
-/// Sections of held steps, the worst first, each step whole.
-pub(super) fn held_blocks(group: &Group<'_, '_>, blocks: &mut Vec<Block>) {
+/// The held steps that are told with the change, or all other ones; the worst first.
+fn held_places(view: &View<'_>, with_change: bool) -> Vec<usize> {
+    let mut held = places(view, |it| {
+        it.held.is_some() && it.with_change == with_change
+    });
+    held.sort_by_key(|it| std::cmp::Reverse(view.steps[*it].class));
+    held
+}
+
+/// Sections of the held steps that are told with the change, the worst first, each step whole.
+fn held_blocks(group: &Group<'_, '_>, blocks: &mut Vec<Block>) {
     let view = group.first();
-    for class in [Class::Destructive, Class::Privileged, Class::Benign] {
-        let held = places(view, |it| it.held.is_some() && it.class == class);
-        if held.is_empty() {
-            continue;
-        }
-        let verb = if held.len() == 1 { "is" } else { "are" };
-        blocks.push(Block::section(format!(
-            "\n#### {} {verb} held\n\n",
-            count(held.len(), &format!("{class} step"))
-        )));
-        // A limit speaks for many steps, and is told once.
-        let reasons = held.iter().filter_map(|place| view.steps[*place].held);
-        let limits: BTreeSet<&str> = reasons
-            .filter_map(|reason| match reason {
-                Reason::Limit(why) => Some(why.as_str()),
-                _ => None,
-            })
-            .collect();
-        for why in limits {
-            let mut text = String::new();
-            escape::prose(&mut text, why);
-            text.push_str(".\n\n");
-            blocks.push(Block::body(text));
-        }
-        for place in held {
-            items(group, place, |out| why(group, place, out), blocks);
+    let held = held_places(view, true);
+    // A limit speaks for many steps, and is told once.
+    let mut limits: BTreeSet<&str> = BTreeSet::new();
+    for same in held.chunk_by(|a, b| view.steps[*a].class == view.steps[*b].class) {
+        let class = view.steps[same[0]].class;
+        for waits in [true, false] {
+            let of: Vec<usize> = same
+                .iter()
+                .copied()
+                .filter(|it| view.steps[*it].waits_for_release() == waits)
+                .collect();
+            if of.is_empty() {
+                continue;
+            }
+            let how = match (of.len(), waits) {
+                (1, true) => "waits for a signed release",
+                (_, true) => "wait for a signed release",
+                (1, false) => "is held",
+                (_, false) => "are held",
+            };
+            blocks.push(Block::section(format!(
+                "\n#### {} {how}\n\n",
+                count(of.len(), &format!("{class} step"))
+            )));
+            let reasons = of.iter().filter_map(|place| view.steps[*place].held);
+            for reason in reasons {
+                if let Reason::Limit(why) = reason
+                    && limits.insert(why)
+                {
+                    let mut text = String::new();
+                    escape::prose(&mut text, why);
+                    text.push_str(".\n\n");
+                    blocks.push(Block::body(text));
+                }
+            }
+            for place in of {
+                items(group, place, |out| why(group, place, out), blocks);
+            }
         }
     }
 }
@@ -111,6 +197,8 @@ fn why(group: &Group<'_, '_>, place: usize, out: &mut String) {
         return;
     };
     match (reason, view.steps[place].after) {
+        // The heading says it.
+        (Reason::PendingSignature, _) => {}
         (Reason::Limit(_), _) => out.push_str("all removals of this plan wait together"),
         // The id of that step is another one on each host.
         (Reason::Needs(_), Some(after)) if group.only().is_none() => {
@@ -122,10 +210,19 @@ fn why(group: &Group<'_, '_>, place: usize, out: &mut String) {
     }
 }
 
-/// One step: the sentence, its words and id on each host, whose doing it is and why it waits.
+/// One step: the sentence, its words and id on each host, and what is special about it: that it is there without the
+/// change although it is told with it, and why it waits if not for a signature alone.
 fn items(group: &Group<'_, '_>, place: usize, why: impl Fn(&mut String), blocks: &mut Vec<Block>) {
-    let Shown { step, origin, .. } = &group.first().steps[place];
-    let origin = about_step(*origin);
+    let Shown {
+        step,
+        origin,
+        with_change,
+        ..
+    } = &group.first().steps[place];
+    let origin = match (origin, with_change) {
+        (Origin::Drift, true) => "already there without this change",
+        (Origin::Drift, false) | (Origin::Change | Origin::Unknown | Origin::Found, _) => "",
+    };
     let words = step.words();
     let (first, rest) = words.split_at(words.len().min(WORDS_IN_ITEM));
     let mut sentence = "- ".to_owned();
@@ -203,20 +300,12 @@ pub(super) fn command_blocks(commands: &[Command], blocks: &mut Vec<Block>) {
     }
 }
 
-pub(super) fn about_origin(origin: Origin) -> &'static str {
+/// What is said of steps that run, by whose doing they are.
+fn about_origin(origin: Origin) -> &'static str {
     match origin {
-        Origin::Change => "Applied on merge, by this change",
-        Origin::Drift => "Drift already there, repaired with or without this change",
-        Origin::Unknown => "Applied on merge",
+        Origin::Change | Origin::Unknown => "Runs at once",
+        Origin::Drift => "Drift, repaired with or without this change",
         Origin::Found => "Repaired by the host itself",
-    }
-}
-
-pub(super) fn about_step(origin: Origin) -> &'static str {
-    match origin {
-        Origin::Change => "by this change",
-        Origin::Drift => "already there without this change",
-        Origin::Unknown | Origin::Found => "",
     }
 }
 
@@ -226,13 +315,61 @@ pub(super) fn benign_runs<'v, 'a>(view: &'v View<'a>) -> impl Iterator<Item = &'
         .filter(|it| it.held.is_none() && it.class == Class::Benign)
 }
 
-/// Steps folded away under a line that counts them, person by person; `None` when that is more than `room` bytes.
-pub(super) fn folded_steps(title: &str, steps: &[&Step], room: usize) -> Option<String> {
+/// The benign steps of a group that run by this change: a sentence for each person, and the values that change. `None`
+/// when that is more than `room` bytes.
+pub(super) fn change_text(group: &Group<'_, '_>, room: usize) -> Option<String> {
+    let view = group.first();
+    let by_change = |it: &&Shown<'_>| it.origin != Origin::Drift;
+    let origin = view.steps.iter().find(by_change).map(|it| it.origin);
+    let steps: Vec<&Step> = benign_runs(view)
+        .filter(by_change)
+        .map(|it| it.step)
+        .collect();
+    let title = about_origin(origin.unwrap_or(Origin::Change)).to_owned() + &on_each(group);
+    let mut out = steps_text(&title, &steps, Fold::IfLong, room)?;
+    let changed: Vec<&Step> = view
+        .steps
+        .iter()
+        .filter(by_change)
+        .map(|it| it.step)
+        .collect();
+    out.push_str(&replaced_values(&changed, room.checked_sub(out.len())?)?);
+    Some(out)
+}
+
+/// The benign steps of a group that run with or without the change, folded.
+pub(super) fn drift_text(group: &Group<'_, '_>, room: usize) -> Option<String> {
+    let steps: Vec<&Step> = benign_runs(group.first())
+        .filter(|it| it.origin == Origin::Drift)
+        .map(|it| it.step)
+        .collect();
+    let title = about_origin(Origin::Drift).to_owned() + &on_each(group);
+    steps_text(&title, &steps, Fold::Always, room)
+}
+
+/// What the protected branch's plan does and this one does not, folded.
+pub(super) fn unneeded_text(group: &Group<'_, '_>, room: usize) -> Option<String> {
+    let title = "No longer needed after this change".to_owned() + &on_each(group);
+    steps_text(&title, &group.first().unneeded, Fold::Always, room)
+}
+
+/// Whether steps are folded away under their title.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fold {
+    /// They are.
+    Always,
+    /// Where they are about more than a few people.
+    IfLong,
+}
+
+/// Steps in a sentence for each person, under a line that counts them; `None` when that is more than `room` bytes. The
+/// words that are signed have no place here: none of this waits for a signature.
+pub(super) fn steps_text(title: &str, steps: &[&Step], how: Fold, room: usize) -> Option<String> {
     if steps.is_empty() {
         return Some(String::new());
     }
     // No step takes less: what cannot fit is not written first.
-    const LEAST: usize = 30;
+    const LEAST: usize = 10;
     if steps.len() > room / LEAST {
         return None;
     }
@@ -240,44 +377,116 @@ pub(super) fn folded_steps(title: &str, steps: &[&Step], room: usize) -> Option<
     for step in steps {
         people.entry(step.resource()).or_default().push(step);
     }
-    let mut out = format!(
-        "\n<details>\n<summary>{title}: {} for {}</summary>\n\n",
+    let many = people.len() > OPEN_PEOPLE;
+    let mut list = String::new();
+    for (user, steps) in people {
+        list.push_str("- ");
+        escape::name(&mut list, user);
+        for (i, step) in steps.into_iter().enumerate() {
+            list.push_str(if i == 0 { ": " } else { "; " });
+            say_below(&step.action, &mut Markdown(&mut list));
+        }
+        list.push('\n');
+        if list.len() > room {
+            return None;
+        }
+    }
+    let title = format!(
+        "{title}: {} for {}",
         count(steps.len(), "step"),
         resources(steps.iter().copied())
     );
-    for (user, steps) in people {
-        out.push_str("- ");
-        escape::name(&mut out, user);
-        out.push('\n');
-        for step in steps {
-            out.push_str("  - ");
-            say(&step.action, &mut Markdown(&mut out));
-            out.push_str(": ");
-            escape::code(&mut out, &step.words());
-            out.push('\n');
-        }
+    let out = match (how, many) {
+        (Fold::Always, _) | (Fold::IfLong, true) => fold(&title, &list),
+        (Fold::IfLong, false) => format!("\n#### {title}\n\n{list}"),
+    };
+    (out.len() <= room).then_some(out)
+}
+
+/// Values that are put in the place of others, as a diff; `None` when that is more than `room` bytes.
+fn replaced_values(steps: &[&Step], room: usize) -> Option<String> {
+    /// Characters of a value; the sentence or the words of its step have more of it.
+    const VALUE: usize = 200;
+    let mut out = String::new();
+    for step in steps {
+        let Some(Replaced { what, from, to }) = rooms::replaced(&step.action) else {
+            continue;
+        };
+        let mut line = |start: char, text: &str| {
+            out.push(start);
+            out.push(' ');
+            let shown: String = text.chars().take(VALUE).collect();
+            escape::visible(&mut out, &shown);
+            out.push_str(if shown.len() < text.len() {
+                "…\n"
+            } else {
+                "\n"
+            });
+        };
+        line(' ', &format!("{what} of {}", step.resource()));
+        line('-', from);
+        line('+', to);
         if out.len() > room {
             return None;
         }
     }
-    out.push_str("\n</details>\n");
+    if out.is_empty() {
+        return Some(out);
+    }
+    let out = format!("\n```diff\n{out}```\n");
     (out.len() <= room).then_some(out)
 }
 
 /// What steps are about, in numbers: `1 person and 2 guests`.
-fn resources<'a>(steps: impl Iterator<Item = &'a Step>) -> String {
+pub(super) fn resources<'a>(steps: impl Iterator<Item = &'a Step>) -> String {
     let mut kinds: BTreeMap<Resource, BTreeSet<Cow<'a, str>>> = BTreeMap::new();
     for step in steps {
         let (kind, name) = rooms::counted(&step.action, &step.incarnation);
         kinds.entry(kind).or_default().insert(name);
     }
-    let counted: Vec<String> = kinds
+    let counted = kinds
         .into_iter()
-        .map(|(kind, names)| kind.counted(names.len()))
-        .collect();
-    match counted.as_slice() {
+        .map(|(kind, names)| kind.counted(names.len()));
+    list(counted.collect())
+}
+
+/// Writes a name that is not ours.
+pub(super) type WriteName = fn(&mut String, &str);
+
+/// Whom steps are about: by name where they are few and `write` is told how a name is written, otherwise in numbers.
+pub(super) fn whom<'a>(
+    steps: impl Iterator<Item = &'a Step> + Clone,
+    write: Option<WriteName>,
+) -> String {
+    /// So many names, and so many characters of them, read faster than a number.
+    const FEW: (usize, usize) = (3, 60);
+    let Some(write) = write else {
+        return resources(steps);
+    };
+    let mut named: BTreeSet<(Resource, &str)> = BTreeSet::new();
+    for step in steps.clone() {
+        let (kind, _) = rooms::counted(&step.action, &step.incarnation);
+        named.insert((kind, step.resource()));
+        if named.len() > FEW.0 {
+            return resources(steps);
+        }
+    }
+    if named.iter().map(|(_, it)| it.len()).sum::<usize>() > FEW.1 {
+        return resources(steps);
+    }
+    let name = |(kind, name): (Resource, &str)| {
+        let mut out = kind.before_a_name().to_owned();
+        write(&mut out, name);
+        out
+    };
+    list(named.into_iter().map(name).collect())
+}
+
+/// `a, b and c`.
+fn list(parts: Vec<String>) -> String {
+    match parts.as_slice() {
         [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
-        _ => counted.concat(),
+        _ => parts.concat(),
     }
 }
 
@@ -287,18 +496,15 @@ pub(super) fn folded_notes(notes: &[Note], room: usize) -> Option<String> {
     if calm.is_empty() {
         return Some(String::new());
     }
-    let mut out = format!(
-        "\n<details>\n<summary>{}</summary>\n\n",
-        count(calm.len(), "note")
-    );
-    for note in calm {
-        out.push_str(&note_item(note));
+    let mut list = String::new();
+    for note in &calm {
+        list.push_str(&note_item(note));
         // What cannot fit is not written to its end.
-        if out.len() > room {
+        if list.len() > room {
             return None;
         }
     }
-    out.push_str("\n</details>\n");
+    let out = fold(&count(calm.len(), "note"), &list);
     (out.len() <= room).then_some(out)
 }
 

@@ -1,29 +1,153 @@
-//! The same for a terminal: a line for each step, and no markup.
+//! The same for a terminal: the words of the comment, person by person, in lines that fit, and no markup.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::ink::Plain;
+use super::ink::{Plain, say_below};
 use super::noun::Noun;
-use super::view::{self, Counts, View};
-use super::{Host, attention_first, escape};
+use super::view::{self, AT_ONCE, Command, Counts, Origin, Release, Shown, View};
+use super::{Host, attention_first, escape, section};
 use crate::commit::CommitId;
-use crate::rooms::say;
+use crate::executor::Executor;
+use crate::gate::Reason;
+use crate::ink::count;
+use crate::ledger::held::Waiting;
+use crate::price::Class;
+use crate::step::Step;
 
-/// Everything about some hosts' plans, line by line; the first line is [`summary`].
-pub fn text(hosts: &[Host<'_>]) -> String {
+/// What a text is shown on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paper {
+    /// Characters in a line; below 40 it is taken as 40.
+    pub width: usize,
+    /// Whether colours are understood, and wanted.
+    pub colour: bool,
+}
+
+/// What a colour says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tint {
+    /// It cannot be undone, or it went wrong.
+    Alarm,
+    /// Somebody has to decide about it.
+    Warn,
+    /// It stands above what follows.
+    Strong,
+    /// It is there for programs and for the record.
+    Faint,
+}
+
+impl Paper {
+    /// As a file or a pipe takes it: plain, and as wide as a terminal was for a long time.
+    pub const PLAIN: Self = Self {
+        width: 80,
+        colour: false,
+    };
+
+    /// `text` in a colour, where there are any.
+    pub fn tint(self, tint: Tint, text: &str) -> String {
+        let code = match tint {
+            Tint::Alarm => "31",
+            Tint::Warn => "33",
+            Tint::Strong => "1",
+            Tint::Faint => "2",
+        };
+        match self.colour {
+            true => format!("\x1b[{code}m{text}\x1b[0m"),
+            false => text.to_owned(),
+        }
+    }
+
+    /// Writes `text` behind `lead`, in lines that fit; those after the first begin `hang` characters in. A word that is
+    /// longer than a line is broken.
+    pub fn wrapped(self, out: &mut String, lead: &str, hang: usize, text: &str) {
+        self.tinted(out, lead, hang, None, text);
+    }
+
+    /// The same in a colour, which each line has to itself.
+    pub fn tinted(self, out: &mut String, lead: &str, hang: usize, tint: Option<Tint>, text: &str) {
+        const LEAST: usize = 40;
+        let width = self.width.max(LEAST);
+        // Names can be as long as a line: what hangs below them still has room.
+        let hang = hang.min(width / 2);
+        let mut shown = String::with_capacity(text.len());
+        escape::visible(&mut shown, text);
+        let put = |out: &mut String, line: &str| match tint {
+            Some(tint) => out.push_str(&self.tint(tint, line)),
+            None => out.push_str(line),
+        };
+        out.push_str(lead);
+        let mut column = lead.chars().count();
+        let mut line = String::new();
+        for word in shown.split(' ') {
+            let mut word = word;
+            loop {
+                let length = word.chars().count();
+                let space = usize::from(!line.is_empty());
+                if column + space + length <= width {
+                    if space == 1 {
+                        line.push(' ');
+                    }
+                    line.push_str(word);
+                    column += space + length;
+                    break;
+                }
+                let room = width - hang;
+                if line.is_empty() && column <= hang || length > room {
+                    // Nothing is gained by a new line: the word itself is broken.
+                    let fits = width.saturating_sub(column + space);
+                    if fits > 0 {
+                        let end = word
+                            .char_indices()
+                            .nth(fits)
+                            .map_or(word.len(), |(at, _)| at);
+                        if space == 1 {
+                            line.push(' ');
+                        }
+                        line.push_str(&word[..end]);
+                        word = &word[end..];
+                    }
+                }
+                put(out, &line);
+                line.clear();
+                out.push('\n');
+                out.extend(std::iter::repeat_n(' ', hang));
+                column = hang;
+                if word.is_empty() {
+                    break;
+                }
+            }
+        }
+        put(out, &line);
+        out.push('\n');
+    }
+}
+
+/// Everything about some hosts' plans; the first line is [`summary`].
+pub fn text(hosts: &[Host<'_>], paper: Paper) -> String {
     let views: Vec<View<'_>> = hosts.iter().map(View::of).collect();
-    let mut out = line(&views);
-    out.push('\n');
+    let mut out = String::new();
     // About a line for each step; what is not used is never touched.
     let steps: usize = views.iter().map(|it| it.steps.len()).sum();
-    out.reserve(steps.saturating_mul(192));
+    out.reserve(steps.saturating_mul(96));
+    paper.tinted(
+        &mut out,
+        "",
+        2,
+        Some(Tint::Strong),
+        &format!("{}.", line(&views)),
+    );
+    let already = Counts::of(&views).already();
+    if !already.is_empty() {
+        paper.wrapped(&mut out, "", 2, &format!("Not by this change: {already}."));
+    }
     for view in &views {
-        host(view, &mut out);
+        host(view, paper, &mut out);
     }
     out
 }
 
-/// One line about some hosts' plans: `applies 12 steps; 1 step is held: 1 destructive, 12 benign`.
+/// One line about some hosts' plans: `This plan changes 2 people: 12 steps run at once`.
 pub fn summary(hosts: &[Host<'_>]) -> String {
     let views: Vec<View<'_>> = hosts.iter().map(View::of).collect();
     line(&views)
@@ -38,15 +162,21 @@ fn line(views: &[View<'_>]) -> String {
     let counts = Counts::of(views);
     let unread = views.iter().filter(|it| it.is_unread()).count();
     let mut out = match (unread, views.len()) {
-        (_, 0) => "no host was planned for".to_owned(),
+        (_, 0) => "No host was planned for".to_owned(),
         (unread, hosts) if unread == hosts => {
             let noun = Noun::of(views.iter().map(|it| it.executor)).one;
-            format!("the {noun} could not be read, so nothing is planned")
+            format!("The {noun} could not be read, so nothing is planned")
         }
-        _ => match counts.steps() {
-            0 => "nothing to change".to_owned(),
-            _ => format!("{}: {}", counts.verdict("this plan"), counts.classes()),
-        },
+        _ if counts.change.steps() == 0 => "Nothing to change".to_owned(),
+        _ => {
+            let steps = views.iter().flat_map(|it| &it.steps);
+            let steps = steps.filter(|it| it.origin != Origin::Drift);
+            format!(
+                "This plan changes {}: {}",
+                section::whom(steps.map(|it| it.step), Some(escape::visible)),
+                counts.change.outlook(AT_ONCE)
+            )
+        }
     };
     if counts.attention > 0 {
         let need = if counts.attention == 1 {
@@ -59,55 +189,228 @@ fn line(views: &[View<'_>]) -> String {
     out
 }
 
-fn host(view: &View<'_>, out: &mut String) {
-    if view.steps.is_empty() && view.notes.is_empty() {
+fn host(view: &View<'_>, paper: Paper, out: &mut String) {
+    if view.steps.is_empty() && view.notes.is_empty() && view.unneeded.is_empty() {
         return;
     }
-    escape::visible(out, &view.executor.to_string());
     out.push('\n');
-    let mut held: Vec<_> = view
+    let name = view.executor.to_string();
+    paper.tinted(out, "", 2, Some(Tint::Strong), &name);
+    held(view, true, paper, out);
+    commands(&view.commands(true), paper, out);
+    let runs = |wanted: &dyn Fn(&Shown<'_>) -> bool| -> Vec<&Step> {
+        let steps = view.steps.iter().filter(|it| it.held.is_none());
+        steps.filter(|it| wanted(it)).map(|it| it.step).collect()
+    };
+    for class in [Class::Destructive, Class::Privileged] {
+        let steps = runs(&|it| it.class == class);
+        let verb = if steps.len() == 1 { "runs" } else { "run" };
+        let title = format!(
+            "{} {verb} without a release",
+            count(steps.len(), &format!("{class} step"))
+        );
+        people(&title, Some(Tint::Warn), &steps, paper, out);
+    }
+    let benign = |drift: bool| {
+        runs(&|it| it.class == Class::Benign && (it.origin == Origin::Drift) == drift)
+    };
+    let change = benign(false);
+    people(&counted("Runs at once", &change), None, &change, paper, out);
+    held(view, false, paper, out);
+    commands(&view.commands(false), paper, out);
+    for (title, steps) in [
+        ("Drift, repaired with or without this change", benign(true)),
+        ("No longer needed after this change", view.unneeded.clone()),
+    ] {
+        people(&counted(title, &steps), None, &steps, paper, out);
+    }
+    notes(view, paper, out);
+}
+
+fn counted(title: &str, steps: &[&Step]) -> String {
+    format!(
+        "{title}: {} for {}",
+        count(steps.len(), "step"),
+        section::resources(steps.iter().copied())
+    )
+}
+
+/// The steps that wait, by class and by what they wait for, each with its words and its id.
+fn held(view: &View<'_>, with_change: bool, paper: Paper, out: &mut String) {
+    let mut held: Vec<(&Shown<'_>, &Reason)> = view
         .steps
         .iter()
+        .filter(|it| it.with_change == with_change)
         .filter_map(|it| Some((it, it.held?)))
         .collect();
-    held.sort_by_key(|(shown, _)| std::cmp::Reverse(shown.class));
-    for (shown, reason) in held {
-        let _ = write!(
-            out,
-            "  held    {} {}  ({}: ",
-            shown.step.id,
-            shown.step.words(),
-            shown.class
-        );
-        escape::visible(out, &reason.to_string());
-        out.push_str(")\n");
-    }
-    let held = view
-        .held()
-        .filter_map(|it| Some((it.step, it.class, it.held?)));
-    for command in view::commands(view.executor, held) {
-        for (i, line) in command.lines().iter().enumerate() {
-            let _ = writeln!(
-                out,
-                "  {} {line}",
-                if i == 0 { "release" } else { "       " }
-            );
+    held.sort_by_key(|(it, _)| (std::cmp::Reverse(it.class), !it.waits_for_release()));
+    let alike = |a: &(&Shown<'_>, _), b: &(&Shown<'_>, _)| {
+        (a.0.class, a.0.waits_for_release()) == (b.0.class, b.0.waits_for_release())
+    };
+    // A limit speaks for many steps, and is told once.
+    let mut limits: BTreeSet<&str> = BTreeSet::new();
+    for same in held.chunk_by(alike) {
+        let (first, _) = same[0];
+        let how = match (same.len(), first.waits_for_release(), with_change) {
+            (1, true, true) => "waits for a signed release",
+            (_, true, true) => "wait for a signed release",
+            (1, _, false) => "waits already, not by this change",
+            (_, _, false) => "wait already, not by this change",
+            (1, false, true) => "is held",
+            (_, false, true) => "are held",
+        };
+        let class = first.class;
+        let title = format!("{} {how}", count(same.len(), &format!("{class} step")));
+        let tint = match class {
+            Class::Destructive => Some(Tint::Alarm),
+            Class::Privileged => Some(Tint::Warn),
+            Class::Benign => None,
+        };
+        out.push('\n');
+        paper.tinted(out, "  ", 4, tint, &title);
+        for (_, reason) in same {
+            if let Reason::Limit(why) = reason
+                && limits.insert(why)
+            {
+                paper.wrapped(out, "    ", 4, why);
+            }
+        }
+        for (shown, reason) in same {
+            let mut said = String::new();
+            say_below(&shown.step.action, &mut Plain(&mut said));
+            match reason {
+                Reason::PendingSignature | Reason::Limit(_) => {}
+                Reason::Needs(before) => {
+                    // As many digits as tell steps apart, and as `muster explain` takes.
+                    let _ = write!(said, " (after {})", &before.to_string()[..8]);
+                }
+                other => {
+                    let _ = write!(said, " ({other})");
+                }
+            }
+            let mut who = String::new();
+            escape::visible(&mut who, shown.step.resource());
+            let lead = format!("    {who}  ");
+            paper.wrapped(out, &lead, 6, &said);
+            let words = format!("{} {}", shown.step.id, shown.step.words());
+            paper.tinted(out, "      ", 8, Some(Tint::Faint), &words);
         }
     }
-    let mut runs: Vec<_> = view.steps.iter().filter(|it| it.held.is_none()).collect();
-    runs.sort_by_key(|it| (std::cmp::Reverse(it.class), it.step.resource()));
-    for shown in runs {
-        out.push_str("  apply   ");
-        say(&shown.step.action, &mut Plain(out));
-        out.push('\n');
+}
+
+/// The commands, in lines that a shell takes as they are.
+fn commands(commands: &[Command], paper: Paper, out: &mut String) {
+    if commands.is_empty() {
+        return;
     }
+    out.push_str("\n  To release\n");
+    // An id and the space before it.
+    let fit = |taken: usize| (paper.width.saturating_sub(taken) / 33).min(3);
+    for command in commands {
+        let indent = "    ".len();
+        let in_line = fit(indent + "  \\".len()).max(1);
+        for line in command.lines_of(in_line, fit(indent + command.start.len())) {
+            let _ = writeln!(out, "    {line}");
+        }
+    }
+}
+
+/// The commands that release what a ledger says waits; empty when no release helps.
+pub fn to_release(executor: &Executor, waiting: &[Waiting], paper: Paper) -> String {
+    let held = waiting
+        .iter()
+        .map(|it| (&*it.step, it.class, Release::of_waiting(it)));
+    let mut out = String::new();
+    commands(&view::commands(executor, None, held), paper, &mut out);
+    out
+}
+
+/// Steps that need no id, person by person: what of them is to be done, in one sentence.
+fn people(title: &str, tint: Option<Tint>, steps: &[&Step], paper: Paper, out: &mut String) {
+    if steps.is_empty() {
+        return;
+    }
+    let mut people: BTreeMap<&str, Vec<&Step>> = BTreeMap::new();
+    for step in steps {
+        people.entry(step.resource()).or_default().push(step);
+    }
+    out.push('\n');
+    paper.tinted(out, "  ", 4, tint, title);
+    for (user, steps) in people {
+        let mut said = String::new();
+        for (i, step) in steps.into_iter().enumerate() {
+            said.push_str(if i == 0 { "" } else { "; " });
+            say_below(&step.action, &mut Plain(&mut said));
+        }
+        let mut who = String::new();
+        escape::visible(&mut who, user);
+        paper.wrapped(out, &format!("    {who}  "), 6, &said);
+    }
+}
+
+fn notes(view: &View<'_>, paper: Paper, out: &mut String) {
+    let mut before = None;
     for note in attention_first(view.notes) {
-        out.push_str(if note.needs_attention() {
-            "  look    "
-        } else {
-            "  note    "
-        });
-        escape::visible(out, &note.to_string());
-        out.push('\n');
+        let attention = note.needs_attention();
+        if before.replace(attention) != Some(attention) {
+            out.push('\n');
+            match attention {
+                true => paper.tinted(out, "  ", 4, Some(Tint::Warn), "Needs attention"),
+                false => paper.wrapped(out, "  ", 4, "Notes"),
+            }
+        }
+        paper.wrapped(out, "    ", 6, &note.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_fit_and_lose_nothing() {
+        let long = "x".repeat(150);
+        for text in [
+            "",
+            "a",
+            "one two three",
+            &long,
+            &format!("a {long} b {long}"),
+            "\u{1b}[2J",
+        ] {
+            for width in [40, 41, 80, 200] {
+                for (lead, hang) in [("", 0), ("  emo  ", 6), (&*" ".repeat(60), 8)] {
+                    let mut out = String::new();
+                    let paper = Paper {
+                        width,
+                        colour: false,
+                    };
+                    paper.wrapped(&mut out, lead, hang, text);
+                    let longest = out.lines().map(|it| it.chars().count()).max().unwrap_or(0);
+                    assert!(longest <= width.max(lead.len()), "{width} {lead:?}: {out}");
+                    let kept = |text: &str| text.replace([' ', '\n'], "");
+                    let mut shown = String::new();
+                    escape::visible(&mut shown, text);
+                    assert_eq!(kept(&out), kept(&format!("{lead}{shown}")));
+                    assert!(out.ends_with('\n') && !out.contains('\u{1b}'));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_colour_ends_where_its_line_ends() {
+        let paper = Paper {
+            width: 40,
+            colour: true,
+        };
+        let mut out = String::new();
+        paper.tinted(&mut out, "  ", 4, Some(Tint::Alarm), &"word ".repeat(20));
+        for line in out.lines() {
+            assert_eq!(
+                line.matches("\x1b[31m").count(),
+                line.matches("\x1b[0m").count()
+            );
+        }
     }
 }

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Host, Recorded};
+use super::{Host, Operator, Recorded, escape};
 use crate::executor::Executor;
-use crate::gate::{Held, Reason};
+use crate::gate::{self, Held, Reason};
 use crate::id::{StepId, percent_encode};
-use crate::ink::count;
+use crate::ledger::held::Waiting;
 use crate::plan::Note;
 use crate::price::Class;
 use crate::step::Step;
@@ -28,11 +28,6 @@ pub(super) enum Origin {
     Found,
 }
 
-impl Origin {
-    /// All of them, in the order in which they are told.
-    pub(super) const ALL: [Self; 4] = [Self::Change, Self::Drift, Self::Unknown, Self::Found];
-}
-
 /// One step, as it is shown.
 pub(super) struct Shown<'a> {
     pub(super) step: &'a Step,
@@ -41,6 +36,28 @@ pub(super) struct Shown<'a> {
     pub(super) origin: Origin,
     /// The place in the view of the held step that this one follows.
     pub(super) after: Option<usize>,
+    /// Whether it is told with what the change does: the change asks for it, or it waits together with a step that the
+    /// change asks for, so that one release names both.
+    pub(super) with_change: bool,
+}
+
+impl Shown<'_> {
+    /// Whether a signed release lets it run, now or after the step that it follows.
+    pub(super) fn waits_for_release(&self) -> bool {
+        match self.held {
+            Some(Reason::PendingSignature | Reason::Limit(_) | Reason::Needs(_)) => true,
+            Some(
+                Reason::Guardrail(_)
+                | Reason::Precondition(_)
+                | Reason::Until { .. }
+                | Reason::Retry { .. }
+                | Reason::NeedsOperator(_)
+                | Reason::Frozen
+                | Reason::Suspended(_),
+            )
+            | None => false,
+        }
+    }
 }
 
 /// One executor, as it is shown.
@@ -52,6 +69,8 @@ pub(super) struct View<'a> {
     pub(super) notes: &'a [Note],
     /// When the host was read, if not just now.
     pub(super) read: Option<Time>,
+    /// How an operator elsewhere releases, if that is known.
+    pub(super) operator: Option<Operator<'a>>,
 }
 
 impl<'a> View<'a> {
@@ -75,6 +94,7 @@ impl<'a> View<'a> {
                 Some(_) => Origin::Change,
             },
             after: None,
+            with_change: true,
         };
         // Both are in the plan's order, so one walk joins them.
         let mut held = verdict.held.iter().peekable();
@@ -103,17 +123,26 @@ impl<'a> View<'a> {
                 Recorded::Live => None,
                 Recorded::At(at) => Some(at),
             },
+            operator: None,
         }
     }
 
-    /// What waits on an executor, and nothing else of it.
-    pub(super) fn waiting(executor: &'a Executor, held: &'a [Held]) -> Self {
+    /// What waits on an executor, and nothing else of it; `own` says which of it is of the change that is told of.
+    pub(super) fn waiting(
+        executor: &'a Executor,
+        held: &'a [Held],
+        own: impl Fn(&Step) -> bool,
+    ) -> Self {
         let shown = |held: &'a Held| Shown {
             step: &held.step,
             class: held.price.class,
             held: Some(&held.reason),
-            origin: Origin::Unknown,
+            origin: match own(&held.step) {
+                true => Origin::Unknown,
+                false => Origin::Drift,
+            },
             after: None,
+            with_change: true,
         };
         let mut steps: Vec<Shown<'a>> = held.iter().map(shown).collect();
         follow(&mut steps);
@@ -123,6 +152,7 @@ impl<'a> View<'a> {
             unneeded: Vec::new(),
             notes: &[],
             read: None,
+            operator: None,
         }
     }
 
@@ -162,11 +192,11 @@ impl<'a> View<'a> {
         self.steps.is_empty() && self.unneeded.is_empty() && self.attention() == 0
     }
 
-    /// The commands that release what can be released here.
-    pub(super) fn commands(&self) -> Vec<Command> {
-        let held = self.held();
-        let held = held.filter_map(|it| Some((it.step, it.class, it.held?)));
-        commands(self.executor, held)
+    /// The commands that release what can be released here: of what is told with the change, or of all else.
+    pub(super) fn commands(&self, with_change: bool) -> Vec<Command> {
+        let held = self.held().filter(|it| it.with_change == with_change);
+        let held = held.filter_map(|it| Some((it.step, it.class, Release::of(it.held?))));
+        commands(self.executor, self.operator, held)
     }
 
     /// Whether the host is so little known that no steps means nothing.
@@ -179,7 +209,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// Finds for each step that waits for another one the place of that one.
+/// Finds for each step that waits for another one the place of that one, and what is told together.
 fn follow(steps: &mut [Shown<'_>]) {
     let mut places: Option<BTreeMap<StepId, usize>> = None;
     for place in 0..steps.len() {
@@ -190,46 +220,81 @@ fn follow(steps: &mut [Shown<'_>]) {
             steps[place].after = after.copied();
         }
     }
+    tell_together(steps);
 }
 
-/// How many there are of everything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) benign: usize,
-    pub(super) privileged: usize,
-    pub(super) destructive: usize,
-    pub(super) held: usize,
-    pub(super) drift: usize,
-    pub(super) attention: usize,
-}
-
-impl Counts {
-    pub(super) fn of(views: &[View<'_>]) -> Self {
-        let mut counts = Self::default();
-        for view in views {
-            counts.attention += view.attention();
-            for step in &view.steps {
-                match step.class {
-                    Class::Benign => counts.benign += 1,
-                    Class::Privileged => counts.privileged += 1,
-                    Class::Destructive => counts.destructive += 1,
-                }
-                counts.held += usize::from(step.held.is_some());
-                counts.drift += usize::from(step.origin == Origin::Drift);
+/// One release names a step, what that follows and what follows it, and all removals that a limit holds: where one of
+/// them is of the change, all are told with it.
+fn tell_together(steps: &mut [Shown<'_>]) {
+    for shown in &mut *steps {
+        shown.with_change = shown.origin != Origin::Drift;
+    }
+    let limited = |it: &Shown<'_>| matches!(it.held, Some(Reason::Limit(_)));
+    loop {
+        let before = steps.iter().filter(|it| it.with_change).count();
+        for place in 0..steps.len() {
+            if let Some(after) = steps[place].after {
+                let either = steps[place].with_change || steps[after].with_change;
+                steps[place].with_change = either;
+                steps[after].with_change = either;
             }
         }
-        counts
+        if steps.iter().any(|it| limited(it) && it.with_change) {
+            steps
+                .iter_mut()
+                .filter(|it| limited(it))
+                .for_each(|it| it.with_change = true);
+        }
+        if steps.iter().filter(|it| it.with_change).count() == before {
+            return;
+        }
+    }
+}
+
+/// What is said of steps that are not held.
+pub(super) const AT_ONCE: (&str, &str) = ("runs at once", "run at once");
+
+/// How many steps run, wait for a release, and are held for another reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sum {
+    pub(super) runs: usize,
+    pub(super) waits: usize,
+    pub(super) stopped: usize,
+    destructive: usize,
+    privileged: usize,
+    benign: usize,
+}
+
+impl Sum {
+    pub(super) fn of<'v, 'a: 'v>(steps: impl IntoIterator<Item = &'v Shown<'a>>) -> Self {
+        let mut sum = Self::default();
+        for step in steps {
+            if step.held.is_none() {
+                sum.runs += 1;
+                continue;
+            }
+            match step.waits_for_release() {
+                true => sum.waits += 1,
+                false => sum.stopped += 1,
+            }
+            match step.class {
+                Class::Benign => sum.benign += 1,
+                Class::Privileged => sum.privileged += 1,
+                Class::Destructive => sum.destructive += 1,
+            }
+        }
+        sum
+    }
+
+    pub(super) fn held(self) -> usize {
+        self.waits + self.stopped
     }
 
     pub(super) fn steps(self) -> usize {
-        self.benign + self.privileged + self.destructive
+        self.runs + self.held()
     }
 
-    pub(super) fn runs(self) -> usize {
-        self.steps() - self.held
-    }
-
-    /// `1 destructive, 2 privileged, 12 benign`; the worst first.
+    /// What is held, by class, the worst first: `1 destructive, 2 privileged`.
     pub(super) fn classes(self) -> String {
         let mut out = String::new();
         for (number, class) in [
@@ -245,23 +310,74 @@ impl Counts {
         out
     }
 
-    /// What happens, in a few words; `when` begins the sentence.
-    pub(super) fn verdict(self, when: &str) -> String {
-        match (self.runs(), self.held) {
-            (0, 0) => "Nothing to change".to_owned(),
-            (runs, 0) => format!("{when} applies {}", count(runs, "step")),
-            (0, held) => format!("{when} applies nothing; {} held", are(held)),
-            (runs, held) => format!("{when} applies {}; {} held", count(runs, "step"), are(held)),
+    /// `15 steps run at once, 3 wait for a signed release (3 privileged), 1 is held`; `run` is what is said of one step that
+    /// is not held, and of several.
+    pub(super) fn outlook(self, run: (&str, &str)) -> String {
+        let mut parts: Vec<String> = Vec::new();
+        let mut part = |number: usize, one: &str, many: &str| {
+            if number > 0 {
+                let noun = match (parts.is_empty(), number) {
+                    (true, 1) => " step",
+                    (true, _) => " steps",
+                    (false, _) => "",
+                };
+                let verb = if number == 1 { one } else { many };
+                parts.push(format!("{number}{noun} {verb}"));
+            }
+        };
+        part(self.runs, run.0, run.1);
+        part(
+            self.waits,
+            "waits for a signed release",
+            "wait for a signed release",
+        );
+        part(self.stopped, "is held", "are held");
+        let mut out = parts.join(", ");
+        if self.held() > 0 {
+            let _ = write!(out, " ({})", self.classes());
         }
+        out
     }
 }
 
-fn are(number: usize) -> String {
-    format!(
-        "{} {}",
-        count(number, "step"),
-        if number == 1 { "is" } else { "are" }
-    )
+/// How many there are of everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Steps that the change asks for, or of which nobody knows whose doing they are.
+    pub(super) change: Sum,
+    /// Steps that are there without it.
+    pub(super) other: Sum,
+    pub(super) attention: usize,
+}
+
+impl Counts {
+    pub(super) fn of(views: &[View<'_>]) -> Self {
+        let of = |drift: bool| {
+            let steps = views.iter().flat_map(|it| &it.steps);
+            Sum::of(steps.filter(move |it| (it.origin == Origin::Drift) == drift))
+        };
+        Self {
+            change: of(false),
+            other: of(true),
+            attention: views.iter().map(View::attention).sum(),
+        }
+    }
+
+    /// What is there without the change: `7 steps of drift are repaired, 3 wait already`; empty if there is nothing.
+    pub(super) fn already(self) -> String {
+        let mut parts: Vec<String> = Vec::new();
+        match self.other.runs {
+            0 => {}
+            1 => parts.push("1 step of drift is repaired".to_owned()),
+            runs => parts.push(format!("{runs} steps of drift are repaired")),
+        }
+        match self.other.held() {
+            0 => {}
+            1 => parts.push("1 step waits already".to_owned()),
+            held => parts.push(format!("{held} steps wait already")),
+        }
+        parts.join(", ")
+    }
 }
 
 /// Names all that was decided: SHA-256 over executor, step ids and reasons, in the plan's order. An id is itself a hash
@@ -295,36 +411,71 @@ pub(super) struct Command {
     /// What stands before the step ids.
     pub(super) start: String,
     pub(super) steps: Vec<StepId>,
+    /// What stands behind them: nothing, or a space and more.
+    pub(super) end: String,
+}
+
+/// How a step that waits comes to run.
+pub(super) enum Release<'a> {
+    /// A release names it.
+    Named,
+    /// A release names it with all others that the limit holds.
+    Together,
+    /// It follows one of these.
+    After(&'a [StepId]),
+    /// No release helps: a protected name, a missing precondition, a failure, a freeze.
+    Never,
+}
+
+impl<'a> Release<'a> {
+    fn of(reason: &'a Reason) -> Self {
+        match reason {
+            Reason::PendingSignature => Self::Named,
+            Reason::Limit(_) => Self::Together,
+            Reason::Needs(before) => Self::After(std::slice::from_ref(before)),
+            Reason::Guardrail(_)
+            | Reason::Precondition(_)
+            | Reason::Until { .. }
+            | Reason::Retry { .. }
+            | Reason::NeedsOperator(_)
+            | Reason::Frozen
+            | Reason::Suspended(_) => Self::Never,
+        }
+    }
+
+    /// Of a step that a ledger tells of, which has the code of its reason.
+    pub(super) fn of_waiting(waiting: &'a Waiting) -> Self {
+        match waiting.reason.as_str() {
+            gate::PENDING_SIGNATURE => Self::Named,
+            gate::LIMIT => Self::Together,
+            gate::NEEDS => Self::After(&waiting.needs),
+            _ => Self::Never,
+        }
+    }
 }
 
 /// The commands that release what can be released: one for each person and class, and one for all removals that a
 /// limit holds together, because a release permits exactly that set or nothing of it.
 ///
 /// A step that only follows a held one is left out when it is benign: it runs by itself once that one has run.
-/// No release helps against a protected name, a missing precondition, a failure or a freeze.
 pub(super) fn commands<'a>(
     executor: &Executor,
-    held: impl Iterator<Item = (&'a Step, Class, &'a Reason)>,
+    operator: Option<Operator<'_>>,
+    held: impl Iterator<Item = (&'a Step, Class, Release<'a>)>,
 ) -> Vec<Command> {
     let mut releasable: BTreeSet<StepId> = BTreeSet::new();
     let mut together: Vec<StepId> = Vec::new();
     let mut alone: BTreeMap<(std::cmp::Reverse<Class>, &str), Vec<StepId>> = BTreeMap::new();
-    for (step, class, reason) in held {
-        match reason {
-            Reason::PendingSignature => {}
-            Reason::Needs(before) if class != Class::Benign && releasable.contains(before) => {}
-            Reason::Limit(_) => {
+    for (step, class, release) in held {
+        match release {
+            Release::Named => {}
+            Release::After(before)
+                if class != Class::Benign && before.iter().any(|it| releasable.contains(it)) => {}
+            Release::Together => {
                 together.push(step.id);
                 continue;
             }
-            Reason::Needs(_)
-            | Reason::Guardrail(_)
-            | Reason::Precondition(_)
-            | Reason::Until { .. }
-            | Reason::Retry { .. }
-            | Reason::NeedsOperator(_)
-            | Reason::Frozen
-            | Reason::Suspended(_) => continue,
+            Release::After(_) | Release::Never => continue,
         }
         releasable.insert(step.id);
         let key = (std::cmp::Reverse(class), step.resource());
@@ -338,31 +489,62 @@ pub(super) fn commands<'a>(
     let all = alone
         .into_values()
         .chain((!together.is_empty()).then_some(together));
+    let end = operator.map_or_else(String::new, |it| {
+        let Operator { ledger, reason } = it;
+        let [ledger, reason] = [ledger, reason].map(shell_word);
+        format!(" --ledger {ledger} --reason {reason} --sign --push")
+    });
     all.map(|steps| Command {
         start: start.clone(),
         steps,
+        end: end.clone(),
     })
     .collect()
 }
 
+/// `text` as one word of a shell, in characters that are seen.
+fn shell_word(text: &str) -> String {
+    let plain = |it: char| it.is_ascii_alphanumeric() || "-_./:=@+~%".contains(it);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    let mut shown = String::new();
+    escape::visible(&mut shown, text);
+    format!("'{}'", shown.replace('\'', "'\\''"))
+}
+
 impl Command {
-    /// The command as lines of which all but the last end in a backslash; one line when it has few steps.
+    /// The command as lines of which all but the last end in a backslash; one line when it is short.
     pub(super) fn lines(&self) -> Vec<String> {
-        const IN_LINE: usize = 3;
-        if self.steps.len() <= IN_LINE {
+        // So that nothing has to be scrolled to in a comment.
+        match self.end.is_empty() {
+            true => self.lines_of(3, 3),
+            false => self.lines_of(2, 1),
+        }
+    }
+
+    /// The same with so many ids in a line, and all behind the command itself if they are at most `beside`.
+    pub(super) fn lines_of(&self, in_line: usize, beside: usize) -> Vec<String> {
+        if self.steps.len() <= beside {
             let mut line = self.start.clone();
             self.steps.iter().for_each(|id| {
                 let _ = write!(line, " {id}");
             });
-            return vec![line];
+            return match self.end.is_empty() {
+                true => vec![line],
+                false => vec![format!("{line} \\"), format!(" {}", self.end)],
+            };
         }
         let mut lines = vec![self.start.clone()];
-        for ids in self.steps.chunks(IN_LINE) {
+        for ids in self.steps.chunks(in_line) {
             let mut line = " ".to_owned();
             ids.iter().for_each(|id| {
                 let _ = write!(line, " {id}");
             });
             lines.push(line);
+        }
+        if !self.end.is_empty() {
+            lines.push(format!(" {}", self.end));
         }
         let last = lines.len() - 1;
         for line in &mut lines[..last] {

@@ -29,6 +29,10 @@ pub mod rules {
     pub const SIZE: &str = "yaml-size";
     /// Bytes that are not UTF-8.
     pub const UTF8: &str = "yaml-utf8";
+    /// A pointer to a file that is kept elsewhere.
+    pub const POINTER: &str = "lfs-pointer";
+    /// What a merge leaves where two sides differ.
+    pub const CONFLICT: &str = "conflict-marker";
     /// A byte-order mark.
     pub const BOM: &str = "yaml-bom";
     /// Control characters, and others that hide or reorder text.
@@ -64,6 +68,14 @@ pub mod rules {
     pub const ALL: &[(&str, &str)] = &[
         (SIZE, "A file holds at most 256 MiB."),
         (UTF8, "A file is UTF-8."),
+        (
+            POINTER,
+            "A file stands in the repository itself; git LFS leaves a pointer in its place.",
+        ),
+        (
+            CONFLICT,
+            "There are no conflict markers (`<<<<<<<`) of a merge.",
+        ),
         (BOM, "There is no byte-order mark."),
         (
             CONTROL,
@@ -114,7 +126,8 @@ pub fn read<'a, T>(
     match value {
         Ok(value) => Some(value),
         Err(Stop::Refused(fault)) => {
-            faults.add_last(*fault);
+            // What a merge left is no YAML wherever it stands, and is said as what it is.
+            faults.add_last(conflict(text).unwrap_or(*fault));
             None
         }
         Err(Stop::Declined) => {
@@ -148,6 +161,16 @@ pub fn inspect<'a>(bytes: &'a [u8], faults: &mut Faults) -> Option<&'a str> {
             return None;
         }
     };
+    if text.starts_with(LFS) {
+        faults.add(
+            Fault::of_file(
+                rules::POINTER,
+                "a pointer of git LFS stands here, and not the file itself",
+            )
+            .help("take the file out of git LFS (`git lfs untrack`, see .gitattributes), and commit it as it is"),
+        );
+        return None;
+    }
     for (start, block) in (0..).step_by(BLOCK).zip(bytes.chunks(BLOCK)) {
         // Nearly all blocks are printable ASCII, and this loop is all they cost.
         let unusual = block.iter().fold(false, |found, &b| {
@@ -162,6 +185,20 @@ pub fn inspect<'a>(bytes: &'a [u8], faults: &mut Faults) -> Option<&'a str> {
         }
     }
     (!faults.has_errors()).then_some(text)
+}
+
+/// How a pointer of git LFS begins, whatever its version.
+const LFS: &str = "version https://git-lfs.github.com/spec/";
+
+/// That a merge left its markers, at the first of them.
+fn conflict(text: &str) -> Option<Fault> {
+    const MARKER: &str = "<<<<<<< ";
+    let at = text.match_indices(MARKER).find_map(|(at, _)| {
+        let begins_a_line = at == 0 || text.as_bytes()[at - 1] == b'\n';
+        begins_a_line.then_some(at)
+    })?;
+    let fault = Fault::error(rules::CONFLICT, offset(at), "a merge left its markers here");
+    Some(fault.help("decide what is to stand here, and take out the lines that begin with <<<<<<<, ======= and >>>>>>>"))
 }
 
 /// That a file has more errors than anybody reads.

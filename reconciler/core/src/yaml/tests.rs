@@ -457,6 +457,18 @@ fn what_reviewers_cannot_see_through_is_refused_with_its_place() {
         (b"a: [b\n", "1:4", rules::SYNTAX),
         (b"a: b\n c: d\n", "2:3", rules::SYNTAX),
         (b"a: \"b\n", "1:4", rules::SYNTAX),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n",
+            "-",
+            rules::POINTER,
+        ),
+        (
+            b"a: b\n<<<<<<< ours\nc: d\n=======\nc: e\n>>>>>>> theirs\n",
+            "2:1",
+            rules::CONFLICT,
+        ),
+        (b"<<<<<<< ours\na: b\n=======\n", "1:1", rules::CONFLICT),
+        (b"a: <<<<<<< b\n c: d\n", "2:3", rules::SYNTAX),
     ] {
         assert_eq!(
             refusal(text),

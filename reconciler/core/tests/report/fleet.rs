@@ -254,11 +254,15 @@ impl Done {
 
 fn recorded(audience: Audience, hosts: &[HostRecord<'_>]) -> Comment {
     let commit = commit('b');
+    // Ann's steps came along.
+    let about = ["bob", "emo"].map(str::to_owned).into();
     let of = Record {
         commit: &commit,
         hosts,
+        about: Some(&about),
         audience,
         full: Some(FULL),
+        operator: None,
     };
     record(&of, FORGE_LIMIT)
 }
@@ -357,6 +361,7 @@ fn drifted(hosts: &[Host<'_>], told: &BTreeSet<StepId>, audience: Audience) -> O
         told,
         audience,
         full: Some(FULL),
+        operator: None,
     };
     drift(&of, FORGE_LIMIT)
 }
@@ -445,4 +450,63 @@ fn annotations_stand_in_file_order_and_hide_nothing() {
         annotations([&long])[0].message.chars().count(),
         4_001 + " [tier]".len()
     );
+}
+
+#[test]
+fn errors_of_the_protected_branch_are_not_blamed_on_a_proposal() {
+    let problem = |place: &str| muster_core::report::Problem {
+        place: place.to_owned(),
+        rule: "tier".to_owned(),
+        text: "unknown tier 'root'".to_owned(),
+        help: Some("write one of the three tiers".to_owned()),
+        more: 0,
+    };
+    let (already, new) = ([problem("roster.yaml:3:11")], [problem("roster.yaml:9:11")]);
+    let of = |new, already: &[_]| {
+        let comment = told(Audience::Team, &Proposal::OnInvalid { new, already });
+        assert_eq!(comment.state, State::Failure);
+        comment
+    };
+    let innocent = of(&[], &already);
+    assert_eq!(
+        innocent.line,
+        "Not planned: the protected branch has 1 error, none of them by this change"
+    );
+    check("on-invalid.md", &innocent.pages.concat());
+    let both = of(&new, &already);
+    assert_eq!(
+        both.line,
+        "Not valid: 1 error by this change, beside 1 error that the protected branch has already"
+    );
+    check("on-invalid-too.md", &both.pages.concat());
+    let missing = told(Audience::Team, &Proposal::HeadMissing("no such object"));
+    check("head-missing.md", &missing.pages.concat());
+}
+
+#[test]
+fn an_operator_elsewhere_pastes_the_command() {
+    let (planned_, base) = host("web1");
+    let operator = Some(muster_core::report::Operator {
+        ledger: "ssh://git@forge.example/team/ledger.git",
+        reason: "it's pull request 12",
+    });
+    let hosts = [planned_.host(Some(&base.plan))];
+    let proposal = Proposal::Planned {
+        hosts: &hosts,
+        unknown: &[],
+        warnings: &[],
+    };
+    let comment = about(None, Audience::Team, |it| {
+        comment(&About { operator, ..*it }, &proposal, FORGE_LIMIT)
+    });
+    let commands = crate::reader::commands(&comment.pages);
+    for command in &commands {
+        assert!(
+            command.ends_with(
+                " --ledger ssh://git@forge.example/team/ledger.git --reason 'it'\\''s pull request 12' --sign --push"
+            ),
+            "{command}"
+        );
+    }
+    assert_eq!(commands.len(), 2, "{commands:?}");
 }

@@ -10,8 +10,8 @@ use muster_core::people::Stage;
 use muster_core::reading::Reading;
 use muster_core::repo::Tier;
 use muster_core::report::{
-    Audience, Comment, FORGE_LIMIT, Host, Outcome, Problem, Proposal, Refused, State, comment,
-    outcome, pending, refusal, summary, text,
+    Audience, Comment, FORGE_LIMIT, Host, Outcome, Paper, Problem, Proposal, Refused, State,
+    comment, outcome, pending, refusal, summary, text,
 };
 use muster_core::step::Step;
 
@@ -105,7 +105,10 @@ fn an_onboarding_tells_what_waits_and_what_runs() {
     assert_eq!(comment.pages.len(), 1);
     check("onboarding.md", &comment.pages[0]);
     check("onboarding.line", &format!("{}\n", comment.line));
-    check("onboarding.txt", &text(&[planned_.host(Some(&base.plan))]));
+    check(
+        "onboarding.txt",
+        &text(&[planned_.host(Some(&base.plan))], Paper::PLAIN),
+    );
 }
 
 #[test]
@@ -113,7 +116,42 @@ fn an_offboarding_over_the_limit_is_released_as_a_whole() {
     let (planned_, base) = offboarding();
     let comment = planned(&[planned_.host(Some(&base.plan))]);
     check("offboarding.md", &comment.pages.concat());
-    check("offboarding.txt", &text(&[planned_.host(Some(&base.plan))]));
+    check(
+        "offboarding.txt",
+        &text(&[planned_.host(Some(&base.plan))], Paper::PLAIN),
+    );
+}
+
+/// Two admins wait for their release, and somebody gets another shell: none of what waits is of this change.
+fn new_shell() -> (Planned, Planned) {
+    let mut world = World::bare("devvm");
+    world.kept("ann", 1001, Stage::Active);
+    world.want("ann", Tier::PowerUser);
+    world.kept("bob", 1002, Stage::Active);
+    world.want("bob", Tier::Admin);
+    world.want("cid", Tier::Admin);
+    let base = world.plan();
+    world.want_granted("ann", Tier::PowerUser).shell = "/bin/bash".into();
+    world.accounts().shells.insert("/bin/bash".into());
+    world.policy.shells.insert("/bin/bash".into());
+    (world.plan(), base)
+}
+
+#[test]
+fn what_waits_already_is_folded_and_what_changes_is_a_diff() {
+    let (planned_, base) = new_shell();
+    let comment = planned(&[planned_.host(Some(&base.plan))]);
+    assert_eq!(comment.line, "Merging changes ann: 1 step runs at once");
+    check("already.md", &comment.pages.concat());
+    check(
+        "already.txt",
+        &text(&[planned_.host(Some(&base.plan))], Paper::PLAIN),
+    );
+    // Nothing of it is hidden: each step that waits stands there with its words and its id.
+    for held in &planned_.verdict.held {
+        let whole = format!("{} {}", held.step.id, held.step.words());
+        assert!(crate::reader::spans(&comment.pages.concat()).contains(&whole));
+    }
 }
 
 #[test]
@@ -136,10 +174,10 @@ fn nothing_to_change_is_said_and_is_not_the_same_as_nothing_known() {
     let comment = planned(&[calm.host(Some(&calm.plan))]);
     assert_eq!(
         (comment.state, comment.line.as_str()),
-        (State::Success, "Nothing to change")
+        (State::Success, "Merging changes nothing")
     );
     check("nothing.md", &comment.pages[0]);
-    assert_eq!(summary(&[calm.host(None)]), "nothing to change");
+    assert_eq!(summary(&[calm.host(None)]), "Nothing to change");
 
     let mut blind = World::bare("blind");
     blind.observed.accounts = Reading::Unknown("passwd: permission denied".into());
@@ -188,7 +226,7 @@ fn what_cannot_be_merged_says_why() {
         (
             "elsewhere.md",
             Proposal::Elsewhere("release/`1`"),
-            State::Success,
+            State::Failure,
         ),
     ] {
         let comment = of(&proposal);
@@ -266,15 +304,15 @@ fn no_command_is_offered_for_what_no_release_can_permit() {
     world.policy.protected.insert("emo".into());
     let refused = world.plan();
     assert!(!refused.verdict.held.is_empty());
-    assert!(!text(&[refused.host(None)]).contains("muster release"));
+    assert!(!text(&[refused.host(None)], Paper::PLAIN).contains("muster release"));
 
     world.policy.protected.clear();
     world.want_granted("emo", Tier::Admin).shell = "/not/there".into();
     let blocked = world.plan();
     assert!(
-        !text(&[blocked.host(None)]).contains("muster release"),
+        !text(&[blocked.host(None)], Paper::PLAIN).contains("muster release"),
         "{}",
-        text(&[blocked.host(None)])
+        text(&[blocked.host(None)], Paper::PLAIN)
     );
 
     world.want("emo", Tier::PowerUser);
@@ -286,9 +324,9 @@ fn no_command_is_offered_for_what_no_release_can_permit() {
     };
     world.facts.failures.insert(creation, failure);
     let failed = world.plan();
-    assert!(
-        text(&[failed.host(None)])
-            .contains("benign: failed: disk full; next try at 2026-11-22T15:29:59Z)")
-    );
-    assert!(!text(&[failed.host(None)]).contains("muster release"));
+    let told = text(&[failed.host(None)], Paper::PLAIN);
+    let told: Vec<&str> = told.split_whitespace().collect();
+    let why = "(failed: disk full; next try at 2026-11-22T15:29:59Z)";
+    assert!(told.join(" ").contains(why));
+    assert!(!text(&[failed.host(None)], Paper::PLAIN).contains("muster release"));
 }

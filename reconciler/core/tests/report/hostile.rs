@@ -12,9 +12,9 @@ use muster_core::reading::Reading;
 use muster_core::release::RepoId;
 use muster_core::repo::Tier;
 use muster_core::report::{
-    About, Audience, Comment, Drift, FORGE_LIMIT, FullReport, HostRecord, Mark, Problem, Proposal,
-    Reached, Recognised, Record, ReleaseRecord, ReleaseState, Sticky, Unknown, UnknownHost,
-    comment, drift, marker, recognise, record, text,
+    About, Audience, Comment, Drift, FORGE_LIMIT, FullReport, Host, HostRecord, Mark, Paper,
+    Problem, Proposal, Reached, Recognised, Record, ReleaseRecord, ReleaseState, Sticky, Unknown,
+    UnknownHost, comment, drift, marker, recognise, record, text,
 };
 use muster_core::step::Step;
 use proptest::prelude::*;
@@ -26,6 +26,12 @@ const MARK: Mark = Mark {
     sticky: Sticky::Proposal,
     repo: RepoId([0xab; 16]),
     page: 1,
+};
+
+/// On which each text is one line.
+const WIDE: Paper = Paper {
+    width: 1 << 20,
+    colour: false,
 };
 
 const CORPUS: [&str; 37] = [
@@ -202,8 +208,10 @@ fn records(data: &str, planned: &[Planned; 2], full: Option<FullReport<'_>>) -> 
         let of = |hosts| Record {
             commit: &new,
             hosts,
+            about: None,
             audience,
             full,
+            operator: None,
         };
         let drifted = Drift {
             commit: &new,
@@ -211,6 +219,7 @@ fn records(data: &str, planned: &[Planned; 2], full: Option<FullReport<'_>>) -> 
             told: &told,
             audience,
             full,
+            operator: None,
         };
         [
             record(&of(&alike), FORGE_LIMIT),
@@ -232,11 +241,11 @@ fn assert_harmless(data: &str) {
         assert_eq!(recognise(&marked), Recognised::Marked(MARK));
     }
     let planned = world(data);
-    let shown = text(&[planned.host(None)]);
+    let shown = text(&[planned.host(None)], WIDE);
     assert!(all_visible(&shown), "{shown}");
     assert_eq!(
         shown.lines().count(),
-        text(&[world("emo").host(None)]).lines().count(),
+        text(&[world("emo").host(None)], WIDE).lines().count(),
         "{shown}"
     );
 }
@@ -248,7 +257,16 @@ fn hostile_text_changes_nothing_but_the_text() {
 
 /// Every held step stands there whole, with its id for its host, and every host has exactly its commands.
 fn assert_nothing_lost(planned: &[Planned], limit: usize) -> usize {
-    let hosts: Vec<_> = planned.iter().map(|it| it.host(None)).collect();
+    assert_nothing_lost_beside(planned, &[], limit)
+}
+
+/// The same where a part of it is there without the change: the plan in `base` of the same host.
+fn assert_nothing_lost_beside(planned: &[Planned], base: &[Planned], limit: usize) -> usize {
+    let hosts: Vec<_> = planned
+        .iter()
+        .enumerate()
+        .map(|(i, it)| it.host(base.get(i).map(|it| &it.plan)))
+        .collect();
     let proposal = Proposal::Planned {
         hosts: &hosts,
         unknown: &[],
@@ -257,11 +275,11 @@ fn assert_nothing_lost(planned: &[Planned], limit: usize) -> usize {
     let comment = about(None, Audience::Team, |about| {
         comment(about, &proposal, limit)
     });
-    assert_shown(planned, &comment.pages, limit);
+    assert_shown(planned, &hosts, &comment.pages, limit);
     comment.pages.len()
 }
 
-fn assert_shown(planned: &[Planned], pages: &[String], limit: usize) {
+fn assert_shown(planned: &[Planned], hosts: &[Host<'_>], pages: &[String], limit: usize) {
     let first = pages[0].lines().next().unwrap();
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let mut on_host: BTreeMap<(String, String), usize> = BTreeMap::new();
@@ -292,7 +310,7 @@ fn assert_shown(planned: &[Planned], pages: &[String], limit: usize) {
         let (host, _) = rest.and_then(|it| it.split_once(' ')).expect("a command");
         given.entry(host.to_owned()).or_default().push(command);
     }
-    for host in planned {
+    for (host, shown) in planned.iter().zip(hosts) {
         let name = visible(&host.executor.to_string());
         for held in &host.verdict.held {
             let (id, words) = (held.step.id.to_string(), held.step.words());
@@ -302,12 +320,17 @@ fn assert_shown(planned: &[Planned], pages: &[String], limit: usize) {
             assert_eq!(alone + folded, 1, "{name}: {id} {words}");
             assert!(alone == 1 || seen.contains_key(&words), "{words}");
         }
-        let alone = text(&[host.host(None)]);
-        let lines = alone.lines().filter_map(|line| {
-            let more = line.strip_prefix("          ");
-            line.strip_prefix("  release ").or(more)
-        });
-        let lines: Vec<&str> = lines.collect();
+        let alone = text(&[*shown], Paper::PLAIN);
+        let mut lines: Vec<&str> = Vec::new();
+        for line in alone.lines() {
+            let goes_on = lines.last().is_some_and(|it| it.ends_with('\\'));
+            let command = line.trim_start();
+            if goes_on {
+                lines.push(line);
+            } else if command.starts_with("muster release propose ") {
+                lines.push(command);
+            }
+        }
         let meant = joined(&lines.join("\n"));
         let host = muster_core::id::percent_encode(host.executor.name());
         let told = given.remove(&host).unwrap_or_default();
@@ -427,6 +450,15 @@ proptest! {
     #[test]
     fn any_text_changes_nothing_but_the_text(data in hostile()) {
         assert_harmless(&data);
+    }
+
+    #[test]
+    fn what_waits_already_is_shown_as_whole(
+        hosts in 1_usize..4, held in 0_usize..60, cuts in 0_usize..60, of_them in 0_usize..120,
+        limit in 16_384_usize..70_000,
+    ) {
+        let base = fleet(hosts, held.min(of_them), cuts.min(of_them / 2), 3);
+        assert_nothing_lost_beside(&fleet(hosts, held, cuts, 5), &base, limit);
     }
 
     #[test]

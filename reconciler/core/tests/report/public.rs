@@ -111,6 +111,7 @@ fn nothing_observed_reaches_the_public() {
         told: &Default::default(),
         audience: Audience::Public,
         full: Some(FULL),
+        operator: None,
     };
     assert_silent(&planned, &drift(&of, FORGE_LIMIT).unwrap().pages);
 }

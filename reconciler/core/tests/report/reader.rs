@@ -31,6 +31,10 @@ pub(crate) fn structure(markdown: &str) -> Vec<String> {
                 | Tag::List(None)
                 | Tag::Item
                 | Tag::CodeBlock(_)
+                | Tag::Table(_)
+                | Tag::TableHead
+                | Tag::TableRow
+                | Tag::TableCell
                 | Tag::HtmlBlock),
             ) => blocks.push(format!("{tag:?}")),
             Event::End(tag) => blocks.push(format!("/{tag:?}")),

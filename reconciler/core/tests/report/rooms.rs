@@ -13,8 +13,8 @@ use muster_core::people::Stage;
 use muster_core::reading::Reading;
 use muster_core::repo::Tier;
 use muster_core::report::{
-    Audience, Comment, FORGE_LIMIT, Host, HostRecord, Outcome, Proposal, Reached, Record, State,
-    comment, outcome, record, text,
+    Audience, Comment, FORGE_LIMIT, Host, HostRecord, Outcome, Paper, Proposal, Reached, Record,
+    State, comment, outcome, record, text,
 };
 use muster_core::rooms;
 use muster_core::time::Time;
@@ -107,7 +107,7 @@ fn one_comment_tells_of_a_host_and_of_a_hypervisor() {
     assert_eq!(comment.pages.len(), 1);
     check("rooms.md", &comment.pages[0]);
     check("rooms.line", &format!("{}\n", comment.line));
-    check("rooms.txt", &text(&hosts));
+    check("rooms.txt", &text(&hosts, Paper::PLAIN));
     let turned = [hosts[1], hosts[0]];
     assert_eq!(commented(Audience::Team, &turned), comment, "in any order");
     check(
@@ -162,7 +162,7 @@ fn what_is_counted_says_of_what_it_is() {
     assert!(page.contains("for 2000 people and 1 guest)"), "{page}");
     let alone = commented(Audience::Team, &[two.host(None)]).pages.concat();
     assert!(
-        alone.contains("Applied on merge: 2 steps for 2 guests"),
+        alone.contains("Runs at once: 2 steps for 2 guests"),
         "{alone}"
     );
 }
@@ -183,10 +183,10 @@ fn equal_plans_are_folded_within_a_room_and_not_across_rooms() {
     );
     assert!(page.contains("\n### `host/devvm`\n"), "{page}");
     assert!(
-        page.contains("on each hypervisor: 1 step for 1 guest<"),
+        page.contains("on each hypervisor: 1 step for 1 guest\n"),
         "{page}"
     );
-    assert!(page.contains(": 2 steps for 1 person<"), "{page}");
+    assert!(page.contains(": 2 steps for 1 person\n"), "{page}");
 }
 
 #[test]
@@ -229,8 +229,10 @@ fn what_became_of_guests_is_told_after_the_merge() {
     let of = Record {
         commit: &adopted,
         hosts: &[host],
+        about: None,
         audience: Audience::Team,
         full: None,
+        operator: None,
     };
     let page = record(&of, FORGE_LIMIT).pages.concat();
     assert!(page.contains("Done: 3 steps for 3 guests"), "{page}");

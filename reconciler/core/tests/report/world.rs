@@ -266,5 +266,6 @@ pub(crate) fn about<T>(
         today: NOW.date(),
         audience,
         full: None,
+        operator: None,
     })
 }

@@ -84,7 +84,7 @@ pub fn assemble(
         origin,
         way,
         &settings.state.branch,
-        Proposals::Ignore,
+        Proposals::Queued,
     )
     .map_err(AssembleError::Repositories)?;
     let fleet = match &settings.fleet.ledger {
@@ -133,6 +133,7 @@ pub fn assemble(
         context: forge.context.clone(),
         stale: u32::try_from(settings.fleet.stale.as_secs()).unwrap_or(u32::MAX),
         drift: forge.drift,
+        ledger: settings.fleet.ledger.as_ref().map(ToString::to_string),
         mark: mark(&format!("{place} {}", forge.place.repository())),
         now,
         between: |outside, now| {
@@ -148,6 +149,7 @@ pub fn assemble(
             fleet.maintain();
         },
         cut_short: 0,
+        untold: false,
         warned: BTreeSet::new(),
     }))
 }
@@ -169,12 +171,16 @@ struct Bot<S, F, B: BotStore> {
     context: String,
     stale: u32,
     drift: DriftIssue,
+    /// The ledger repository, where hosts push their ledgers.
+    ledger: Option<String>,
     mark: RepoId,
     now: fn() -> Time,
     /// What is done between two turns, where nobody waits for it.
     between: fn(&mut Outside<S, F, B>, Time),
     /// Turns in a row that were cut short.
     cut_short: u32,
+    /// Whether the last turn left something untold.
+    untold: bool,
     /// What did not work in the last turn, and was said.
     warned: BTreeSet<String>,
 }
@@ -210,6 +216,7 @@ where
         let run = Run {
             protected: &self.protected,
             context: &self.context,
+            ledger: self.ledger.as_deref(),
             stale: self.stale,
             drift,
             mark: self.mark,
@@ -226,6 +233,7 @@ where
         match turned {
             Ok(turned) => self.tell(&turned),
             Err(TurnError::Forge(ForgeError::Pause { until, why })) => {
+                self.untold = true;
                 let line = format!("the forge wants to be left alone until {until} ({why})");
                 self.warn(BTreeSet::from([line.clone()]));
                 Summary {
@@ -249,6 +257,10 @@ where
     fn watch_paths(&self) -> Vec<PathBuf> {
         Vec::new()
     }
+
+    fn left_something(&self) -> bool {
+        self.untold
+    }
 }
 
 impl<S, F, B: BotStore> Bot<S, F, B> {
@@ -261,11 +273,13 @@ impl<S, F, B: BotStore> Bot<S, F, B> {
             warnings,
             due,
             unfinished,
+            untold,
         } = turned;
+        self.untold = *untold;
         self.warn(warnings.iter().cloned().collect());
         self.cut_short = if *unfinished { self.cut_short + 1 } else { 0 };
         let line = match other {
-            Some((who, until)) => format!("{who} tells, until {until} at least"),
+            Some((who, until)) => format!("stands by: {who} tells, until {until} at least"),
             None => format!("{open} open pull requests, {hosts} hosts, {sent} changes told"),
         };
         if *sent > 0 {

@@ -30,6 +30,7 @@ pub(super) fn tell<S: Pulls, F: Fleet, B: BotStore>(
     let commit = turn.protected.clone();
     let outlook = turn.memory.survey.as_it_is(&commit, turn.at);
     let hosts = outlook.hosts();
+    let run = turn.run;
     let of = |audience: Audience, full: Option<FullReport<'_>>, limit: usize| {
         let drift = Drift {
             commit: &commit,
@@ -37,6 +38,7 @@ pub(super) fn tell<S: Pulls, F: Fleet, B: BotStore>(
             told: &elsewhere,
             audience,
             full,
+            operator: run.operator("drift"),
         };
         report::drift(&drift, limit)
     };

@@ -69,6 +69,7 @@ pub(super) fn tell<S: Pulls, F: Fleet, B: BotStore>(
         .flat_map(|(_, it)| [it.commit.clone(), it.onto.clone()])
         .collect();
     turn.memory.pasts.keep(&wanted);
+    turn.memory.abouts.retain(|it, _| wanted.contains(it));
     let mut relations = Relations::default();
     for (number, merged) in due {
         if turn.has_to_end() {
@@ -92,6 +93,7 @@ fn tell_one<S: Pulls, F: Fleet, B: BotStore>(
         .iter()
         .map(|executor| part(turn, executor, merged, relations))
         .collect();
+    let about = about(turn, merged);
     let releases: Vec<Vec<ReleaseRecord<'_>>> = parts.iter().map(Part::releases).collect();
     let hosts: Vec<HostRecord<'_>> = parts
         .iter()
@@ -99,6 +101,7 @@ fn tell_one<S: Pulls, F: Fleet, B: BotStore>(
         .map(|(part, releases)| part.record(releases))
         .collect();
     let path = told::report_file(number);
+    let (run, reason) = (turn.run, format!("pull request {number}"));
     let (comment, reports) = whole_or_with_report(
         turn.audience,
         room(turn.mark()),
@@ -107,8 +110,10 @@ fn tell_one<S: Pulls, F: Fleet, B: BotStore>(
             let record = Record {
                 commit: &merged.commit,
                 hosts: &hosts,
+                about: about.as_ref(),
                 audience,
                 full,
+                operator: run.operator(&reason),
             };
             report::record(&record, limit)
         },
@@ -152,6 +157,28 @@ fn tell_one<S: Pulls, F: Fleet, B: BotStore>(
         }
         put => put,
     }
+}
+
+/// Whom the merge was about, worked out once; `None` where either side of it cannot be read any more.
+fn about<S: Pulls, F: Fleet, B: BotStore>(
+    turn: &mut Turn<'_, S, F, B>,
+    merged: &Merged,
+) -> Option<BTreeSet<String>> {
+    if let Some(known) = turn.memory.abouts.get(&merged.commit) {
+        return Some(known.clone());
+    }
+    let Merged { commit, onto } = merged;
+    let (before, after) = (
+        turn.outside.source.files(onto).ok()?.ok()?,
+        turn.outside.source.files(commit).ok()?.ok()?,
+    );
+    let kept: Vec<Executor> = turn.memory.survey.executors().cloned().collect();
+    let kept: Vec<&Executor> = kept.iter().collect();
+    let (before, _) = rooms::read_whole(&before, &kept).ok()?;
+    let (after, _) = rooms::read_whole(&after, &kept).ok()?;
+    let names = turn.memory.survey.differences(&before, &after, turn.at);
+    turn.memory.abouts.insert(commit.clone(), names.clone());
+    Some(names)
 }
 
 fn part<S: Pulls, F: Fleet, B: BotStore>(

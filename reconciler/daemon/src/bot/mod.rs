@@ -13,6 +13,7 @@ mod merged;
 mod packed;
 mod post;
 mod proposals;
+mod queue;
 mod record;
 mod survey;
 mod turn;

@@ -10,6 +10,7 @@ use muster_core::ledger::told::{self, Stage};
 use muster_core::report::{self, About, Audience, Comment, FullReport, Problem};
 use muster_core::rooms::{self, StateRepo};
 use muster_core::services::say::Told;
+use muster_core::time::Time;
 use muster_core::world::{Files, Merge, Pulls};
 
 use super::answers;
@@ -27,6 +28,40 @@ enum Looked {
     Invalid(Diagnostics),
     Conflict(Vec<String>),
     Contained,
+}
+
+/// What is shown of a proposal: the comment, and what stands on its commit.
+#[derive(Clone)]
+pub(super) struct Shown {
+    comment: Comment,
+    summary: String,
+    annotations: Vec<Annotation>,
+}
+
+impl Shown {
+    pub(super) fn new(comment: Comment, annotations: &[Annotation]) -> Self {
+        let summary = match annotations {
+            [] => format!(
+                "{}.\n\nThe comment on the pull request tells all of it.",
+                comment.line
+            ),
+            _ => comment.pages.first().cloned().unwrap_or_default(),
+        };
+        Self {
+            comment,
+            summary,
+            annotations: annotations.to_vec(),
+        }
+    }
+
+    pub(super) fn verdict(&self) -> Verdict<'_> {
+        Verdict {
+            state: self.comment.state,
+            line: &self.comment.line,
+            summary: &self.summary,
+            annotations: &self.annotations,
+        }
+    }
 }
 
 impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
@@ -60,6 +95,13 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
             }
         }
         self.find_merge()?;
+        let hosts = self.memory.survey.fingerprint(self.at);
+        let recorded = self.memory.recorded == Some(hosts);
+        // Who merged waits for what became of it; the other proposals were told before.
+        if !recorded {
+            merged::tell(self)?;
+        }
+        self.tell_queue()?;
         let mut first = Ok(());
         for number in self.order() {
             if self.has_to_end() {
@@ -81,13 +123,27 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
             }
             self.save_now_and_then();
         }
-        let hosts = self.memory.survey.fingerprint(self.at);
-        if !self.has_to_end() && self.memory.recorded != Some(hosts) {
-            merged::tell(self)?;
+        if !self.has_to_end() && !recorded {
             if self.run.drift {
-                drift::tell(self)?;
+                match drift::tell(self) {
+                    Ok(()) => {}
+                    // The issue is a convenience: where the forge takes none, everything else is told all the same (F36).
+                    Err(
+                        error @ (ForgeError::NotThere { .. }
+                        | ForgeError::Denied { .. }
+                        | ForgeError::Refused { .. }),
+                    ) => self.summary.warnings.push(format!(
+                        "drift cannot be told in an issue ({}): issues may be disabled in the state repository; enable them, or set \
+                         `drift_issue = false` in [forge]",
+                        chain(&error)
+                    )),
+                    Err(error) => return Err(error),
+                }
             }
             self.memory.recorded = Some(hosts);
+        }
+        if !self.has_to_end() {
+            self.verify()?;
         }
         self.forget_old();
         first
@@ -133,6 +189,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         };
         let premises = Premises {
             head: proposal.head.clone(),
+            label: proposal.head_label.clone(),
             base: proposal.base.clone(),
             protected: self.protected.clone(),
             hosts: self.memory.survey.fingerprint(self.at),
@@ -191,6 +248,15 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
 
     /// Plans a proposal for every host.
     fn plan(&mut self, proposal: &Proposal) -> (Comment, Vec<Annotation>) {
+        if let Some(why) = self.missing.get(&proposal.number).cloned() {
+            let told = report::Proposal::HeadMissing(&why);
+            return (self.comment(proposal, &told), Vec::new());
+        }
+        self.plan_head(proposal)
+    }
+
+    /// Plans a proposal whose head is here.
+    pub(super) fn plan_head(&mut self, proposal: &Proposal) -> (Comment, Vec<Annotation>) {
         let looked = match self.merge(proposal) {
             Ok(looked) => looked,
             Err(why) => {
@@ -209,19 +275,12 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
                 self.comment(proposal, &report::Proposal::Conflict(&paths)),
                 Vec::new(),
             ),
-            Looked::Invalid(problems) => {
-                let annotations = report::annotations(problems.iter());
-                let problems = Problem::folded(&problems);
-                (
-                    self.comment(proposal, &report::Proposal::Invalid(&problems)),
-                    annotations,
-                )
-            }
+            Looked::Invalid(problems) => self.invalid(proposal, problems, 0),
             Looked::Files(files) => {
                 let (repo, problems) = self.read(&files);
                 let told = self.answers(proposal, &files, repo.as_ref());
                 let (comment, annotations) =
-                    self.plan_files(proposal, &files, repo, &problems, told.as_ref());
+                    self.plan_files(proposal, &files, repo, problems, told.as_ref());
                 match &told {
                     Some(told) => (comment.with(&answers::section(told)), annotations),
                     None => (comment, annotations),
@@ -236,16 +295,13 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         proposal: &Proposal,
         files: &Files,
         repo: Option<StateRepo<'_>>,
-        problems: &Diagnostics,
+        problems: Diagnostics,
         told: Option<&Told>,
     ) -> (Comment, Vec<Annotation>) {
         let room = told.map_or(0, |it| Comment::room_for(&answers::section(it)));
-        let annotations = report::annotations(problems.iter());
         let wrong = problems.has_error(|_| true);
         let Some(repo) = repo.filter(|_| !wrong) else {
-            let problems = Problem::folded(problems);
-            let invalid = report::Proposal::Invalid(&problems);
-            return (self.comment_in(proposal, &invalid, room), annotations);
+            return self.invalid(proposal, problems, room);
         };
         let versions = self.memory.survey.versions();
         let unread = versions::unread(&versions, files, self.audience);
@@ -255,7 +311,8 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         }
         let (survey, fleet) = (&mut self.memory.survey, &self.outside.fleet);
         let outlook = survey.outlook(&repo, &proposal.head, self.at, fleet);
-        let warnings: Vec<Problem> = Problem::folded(problems);
+        let annotations = report::annotations(problems.iter());
+        let warnings = Problem::folded(&problems);
         let (hosts, unknown) = (outlook.hosts(), outlook.unknown());
         let planned = report::Proposal::Planned {
             hosts: &hosts,
@@ -265,10 +322,37 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         (self.comment_in(proposal, &planned, room), annotations)
     }
 
-    fn merge(&mut self, proposal: &Proposal) -> Result<Looked, String> {
-        if let Some(why) = self.missing.get(&proposal.number) {
-            return Err(format!("its commit could not be fetched: {why}"));
+    /// What merging gives is not valid: what of that is not of this proposal, as the protected branch has it already, is told apart
+    /// (F38).
+    fn invalid(
+        &mut self,
+        proposal: &Proposal,
+        problems: Diagnostics,
+        room: usize,
+    ) -> (Comment, Vec<Annotation>) {
+        let (new, old) = problems.beside(&self.already_wrong());
+        let annotations = report::annotations(new.iter());
+        let (new, old) = (Problem::folded(&new), Problem::folded(&old));
+        let told = match old.is_empty() {
+            true => report::Proposal::Invalid(&new),
+            false => report::Proposal::OnInvalid {
+                new: &new,
+                already: &old,
+            },
+        };
+        (self.comment_in(proposal, &told, room), annotations)
+    }
+
+    /// What is wrong in the protected branch itself.
+    fn already_wrong(&mut self) -> Diagnostics {
+        match self.outside.source.files(&self.protected) {
+            Ok(Ok(files)) => self.read(&files).1,
+            Ok(Err(problems)) => problems,
+            Err(_) => Diagnostics::default(),
         }
+    }
+
+    fn merge(&mut self, proposal: &Proposal) -> Result<Looked, String> {
         let merged = self
             .outside
             .source
@@ -303,9 +387,12 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
     ) -> Comment {
         let (comment, report) = {
             let path = told::report_file(proposal.number);
+            let reason = format!("pull request {}", proposal.number);
+            let operator = self.run.operator(&reason);
             let render = |audience: Audience, full: Option<FullReport<'_>>, limit: usize| {
                 let about = About {
                     audience,
+                    operator,
                     ..self.about(proposal, full)
                 };
                 report::comment(&about, what, limit)
@@ -324,10 +411,12 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
             today: self.at.now.date(),
             audience: self.audience,
             full,
+            operator: None,
         }
     }
 
-    /// Puts a comment, and then status and check: who reads the comment sees what the colour means.
+    /// Puts status and check, which a merge waits for, and then the comment. Where the forge takes no comment, as in a conversation
+    /// that is locked, the status stands all the same (F36).
     fn put(
         &mut self,
         proposal: &Proposal,
@@ -339,32 +428,19 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         let mut told = self.told_of(proposal);
         let before = self.memory.texts.get(&number);
         let look = match (again, before) {
-            (true, Some(before)) if before.content == comment.content => Look::Again,
+            (true, Some(before)) if before.comment.content == comment.content => Look::Again,
             (true, None) => Look::IfGone,
             _ => Look::IfNew,
         };
         // The same text, though hosts were read again since.
         let shown = match (look, before) {
             (Look::Again, Some(before)) => before.clone(),
-            (Look::Again | Look::IfGone | Look::IfNew, _) => comment.clone(),
-        };
-        let summary = match annotations {
-            [] => format!(
-                "{}.\n\nThe comment on the pull request tells all of it.",
-                comment.line
-            ),
-            _ => comment.pages.first().cloned().unwrap_or_default(),
-        };
-        let verdict = Verdict {
-            state: comment.state,
-            line: &comment.line,
-            summary: &summary,
-            annotations,
+            (Look::Again | Look::IfGone | Look::IfNew, _) => Shown::new(comment, annotations),
         };
         let mut post = self.post();
         let put = post
-            .comment(number, &shown, &mut told, look)
-            .and_then(|()| post.status(&proposal.head, &verdict, &mut told, look));
+            .status(&proposal.head, &shown.verdict(), &mut told, look)
+            .and_then(|()| post.comment(number, &shown.comment, &mut told, look));
         let sent = post.sent;
         self.summary.sent += sent;
         told.head.clone_from(&proposal.head);
@@ -375,20 +451,71 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         self.keep(number, told);
         put?;
         self.memory.texts.insert(number, shown);
+        self.memory.verified.insert(number, self.at.now);
         Ok(())
     }
 
-    /// Something happened to a proposal and nothing to its plan: somebody may have deleted the comment.
+    /// Something happened to a proposal and nothing to its plan: somebody may have deleted the comment or written another text
+    /// into it, or set another status in the place of ours. What was told is put back, and said (F37).
     fn look_again(&mut self, proposal: &Proposal) -> Result<(), ForgeError> {
-        let Some(text) = self.memory.texts.get(&proposal.number).cloned() else {
+        let Some(shown) = self.memory.texts.get(&proposal.number).cloned() else {
             return Ok(());
         };
         let mut told = self.told_of(proposal);
         let mut post = self.post();
-        let put = post.comment(proposal.number, &text, &mut told, Look::Again);
-        self.summary.sent += post.sent;
+        let verdict = shown.verdict();
+        let put = post
+            .status(&proposal.head, &verdict, &mut told, Look::Again)
+            .and_then(|()| post.comment(proposal.number, &shown.comment, &mut told, Look::Again));
+        let sent = post.sent;
+        self.summary.sent += sent;
+        if sent > 0 {
+            self.summary.warnings.push(format!(
+                "#{}: somebody else changed what is told there; it is put back",
+                proposal.number
+            ));
+        }
         self.keep(proposal.number, told);
         put
+    }
+
+    /// Looks whether what was told is still what is shown, at some proposals in each turn: those that were not looked at for
+    /// longest. Not every forge says that somebody wrote over a comment or set another status, and what gates a merge must not
+    /// stay set aside (F37).
+    fn verify(&mut self) -> Result<(), ForgeError> {
+        /// Proposals in one turn, and the seconds for which a look lasts: what a forge allows in an hour is left for others.
+        const AT_ONCE: (usize, i64) = (10, 60);
+        let (many, lasts) = AT_ONCE;
+        let memory = &mut self.memory;
+        memory
+            .verified
+            .retain(|number, _| memory.open.contains_key(number));
+        let mut due: Vec<(Option<Time>, u64)> = memory
+            .open
+            .keys()
+            .filter(|it| memory.texts.contains_key(it))
+            .map(|it| (memory.verified.get(it).copied(), *it))
+            .filter(|(last, _)| last.is_none_or(|it| it.plus(lasts) <= self.at.now))
+            .collect();
+        due.sort_unstable();
+        for (_, number) in due.into_iter().take(many) {
+            if self.has_to_end() {
+                break;
+            }
+            let Some(proposal) = self.memory.open.get(&number).cloned() else {
+                continue;
+            };
+            self.memory.verified.insert(number, self.at.now);
+            match self.look_again(&proposal) {
+                Ok(()) => {}
+                Err(error @ (ForgeError::Pause { .. } | ForgeError::NoAnswer { .. })) => {
+                    return Err(error);
+                }
+                // It was told when it was put, and is told again with the next change.
+                Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Where there is a comment of ours on a proposal that is for no branch of ours, it says so.

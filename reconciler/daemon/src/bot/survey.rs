@@ -1,7 +1,7 @@
 //! What is known of every host, and what would happen there. Nothing of it is decided twice: what a host told is read once, and
 //! what the protected branch asks of it is planned once, until one of the two changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use muster_core::commit::CommitId;
@@ -265,6 +265,33 @@ impl Survey {
     pub(super) fn grounded(&self, executor: &Executor) -> Option<&Arc<Planned>> {
         let based = self.hosts.get(executor)?.base.as_ref()?;
         Some(&based.planned)
+    }
+
+    /// Whom two state repositories do not ask the same of, on whatever host whose policy is known.
+    pub(super) fn differences(
+        &self,
+        before: &StateRepo<'_>,
+        after: &StateRepo<'_>,
+        at: Moment,
+    ) -> BTreeSet<String> {
+        let (before, after) = (
+            Shares::new(before, at.today()),
+            Shares::new(after, at.today()),
+        );
+        let mut compared: Vec<[Arc<Desired>; 2]> = Vec::new();
+        let mut names = BTreeSet::new();
+        for known in self.hosts.values() {
+            let Some(base) = &known.base else { continue };
+            let pair = [&before, &after].map(|it| it.of(&base.planned.policy));
+            let is_pair = |it: &&[Arc<Desired>; 2]| {
+                Arc::ptr_eq(&it[0], &pair[0]) && Arc::ptr_eq(&it[1], &pair[1])
+            };
+            if compared.iter().find(is_pair).is_none() {
+                names.extend(pair[0].differences(&pair[1]));
+                compared.push(pair);
+            }
+        }
+        names
     }
 
     /// What a host's own commit asks of it; `repo` is that commit's.

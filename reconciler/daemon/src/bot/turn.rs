@@ -9,15 +9,17 @@ use muster_core::executor::Executor;
 use muster_core::fleet::{BotStore, Fleet, Lead, Standing};
 use muster_core::forge::{
     Cursor, ForgeError, ForgeReader, ForgeWriter, Listing, Proposal, ProposalState, Visibility,
-    Which,
+    Which, queued_for,
 };
 use muster_core::ledger::told::{Stage, Told, ToldProposal};
 use muster_core::release::{RepoId, TagHorizon};
-use muster_core::report::{Audience, Comment, FullReport};
+use muster_core::report::{Audience, Comment, FullReport, Operator};
 use muster_core::time::Time;
 use muster_core::world::{Files, Pulls};
 
 use super::answers::Answers;
+use super::proposals::Shown;
+use super::queue::Queued;
 use super::record::Pasts;
 use super::survey::{Moment, Survey};
 use crate::cycle::chain;
@@ -55,6 +57,8 @@ pub struct Run<'a> {
     pub protected: &'a str,
     /// The name of status and check run.
     pub context: &'a str,
+    /// Where operators read the ledgers, if hosts push them: as git takes it.
+    pub ledger: Option<&'a str>,
     /// How old what a host told may be, in seconds.
     pub stale: u32,
     /// Whether drift is told in an issue.
@@ -69,6 +73,14 @@ pub struct Run<'a> {
     pub stop: &'a dyn Fn() -> bool,
 }
 
+impl Run<'_> {
+    /// How an operator releases what waits from a machine of their own.
+    pub(super) fn operator<'r>(&'r self, reason: &'r str) -> Option<Operator<'r>> {
+        let ledger = self.ledger?;
+        Some(Operator { ledger, reason })
+    }
+}
+
 /// What this process remembers. Another one does without.
 #[derive(Default)]
 pub struct Memory {
@@ -81,10 +93,14 @@ pub struct Memory {
     pub(super) again: BTreeSet<u64>,
     /// From what each proposal's comment was made.
     pub(super) premises: BTreeMap<u64, Premises>,
-    /// What each comment says, word for word.
-    pub(super) texts: BTreeMap<u64, Comment>,
+    /// What is shown of each, word for word.
+    pub(super) texts: BTreeMap<u64, Shown>,
     pub(super) survey: Survey,
     pub(super) pasts: Pasts,
+    /// Whom each merge was about, of those whose record is still made.
+    pub(super) abouts: BTreeMap<CommitId, BTreeSet<String>>,
+    /// When it was last looked whether what was told of a proposal is still what is shown.
+    pub(super) verified: BTreeMap<u64, Time>,
     pub(super) visibility: Option<(Visibility, Time)>,
     pub(super) planning_took: Duration,
     /// The head of the protected branch that was asked about: whether it is the merge of a proposal.
@@ -93,12 +109,15 @@ pub struct Memory {
     pub(super) recorded: Option<u64>,
     /// Where the surfaces of host services stand.
     pub(super) answers: Answers,
+    /// What was told on the commits of a merge queue.
+    pub(super) queue: BTreeMap<CommitId, Queued>,
 }
 
 /// What a comment is made from: as long as it stays, so does the comment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Premises {
     pub(super) head: CommitId,
+    pub(super) label: String,
     pub(super) base: String,
     pub(super) protected: CommitId,
     pub(super) hosts: u64,
@@ -123,6 +142,8 @@ pub struct Summary {
     pub due: Option<Time>,
     /// Whether there is more to do at once.
     pub unfinished: bool,
+    /// Whether something was to be told and could not be.
+    pub untold: bool,
 }
 
 /// Why a turn ended before its time.
@@ -168,6 +189,8 @@ pub(super) struct Turn<'t, S, F, B> {
     pub(super) reports: BTreeMap<String, Option<Vec<u8>>>,
     /// Heads that could not be brought here, and why.
     pub(super) missing: BTreeMap<u64, String>,
+    /// Branches of a merge queue, and the proposal that each was made for.
+    pub(super) queued: BTreeMap<String, (u64, CommitId)>,
     /// When the lead ends.
     pub(super) until: Time,
     pub(super) saved_at: usize,
@@ -228,6 +251,7 @@ where
         protected,
         audience,
         missing,
+        queued,
     } = seen;
     summary.hosts = ledgers.len();
     memory.survey.renew(ledgers);
@@ -245,6 +269,7 @@ where
         summary,
         reports: BTreeMap::new(),
         missing,
+        queued,
         until,
         saved_at: 0,
     };
@@ -255,15 +280,19 @@ where
     match told {
         Ok(()) => {}
         Err(ForgeError::Pause { until, why }) => {
+            summary.untold = true;
             summary.warnings.push(format!(
                 "the forge wants to be left alone until {until} ({why}); the rest is told then"
             ));
             summary.due = Some(summary.due.map_or(until, |due| due.min(until)));
         }
-        Err(error) => summary.warnings.push(format!(
-            "not all could be told ({}); the rest is told in the next turn",
-            chain(&error)
-        )),
+        Err(error) => {
+            summary.untold = true;
+            summary.warnings.push(format!(
+                "not all could be told ({}); the rest is told in the next turn",
+                chain(&error)
+            ));
+        }
     }
     saved?;
     Ok(summary)
@@ -275,6 +304,7 @@ struct ForgeState {
     audience: Audience,
     /// Heads that could not be brought here, and why.
     missing: BTreeMap<u64, String>,
+    queued: BTreeMap<String, (u64, CommitId)>,
 }
 
 /// Where each ledger stands, or why that does not count.
@@ -315,10 +345,15 @@ where
         listed?;
         let missing = bring(memory, source, run, summary);
         let ledgers = joined(ledgers).map_err(outside("the ledgers could not be looked at"))?;
+        let queued = heads.proposals.into_iter().filter_map(|(branch, head)| {
+            let number = queued_for(&branch, run.protected)?;
+            Some((branch, (number, head)))
+        });
         let seen = ForgeState {
             protected,
             audience,
             missing,
+            queued: queued.collect(),
         };
         Ok(Some((seen, ledgers)))
     })

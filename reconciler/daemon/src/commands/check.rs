@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use clap::builder::ArgPredicate;
 use muster_core::diagnostic::{self, Diagnostics};
+use muster_core::ink::count;
 use muster_core::repo::{HOSTS, ROSTER, TIERS};
 use muster_core::rooms;
 use muster_core::services::records::{RESPONSES, REVIEWS, SERVICES};
@@ -64,13 +65,34 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8, CommandError> {
         },
         _ => files_below(&args.path)?,
     };
-    let (problems, code) = match rooms::read_whole(&files, &[]) {
-        Ok((_, warnings)) => (warnings, exit::OK),
-        Err(problems) => (problems, exit::FAILED),
+    let (problems, people) = match rooms::read_whole(&files, &[]) {
+        Ok((repo, warnings)) => (warnings, Some(repo.documents.roster.people.len())),
+        Err(problems) => (problems, None),
     };
     let shown = services::without_answers(&files);
     out.text(&render(args.format, &problems, &shown))?;
-    Ok(code)
+    let Some(people) = people else {
+        return Ok(exit::FAILED);
+    };
+    if matches!(args.format, Format::Human) {
+        out.line(summary(people, problems.counts().values().sum()))?;
+    }
+    Ok(exit::OK)
+}
+
+/// `valid, 7 people`.
+fn summary(people: usize, warnings: usize) -> String {
+    let people = match people {
+        0 => "nobody in the roster; an empty one removes no account".to_owned(),
+        1 => "1 person".to_owned(),
+        many => format!("{many} people"),
+    };
+    let mut line = format!("valid, {people}");
+    if warnings > 0 {
+        line.push_str("; ");
+        line.push_str(&count(warnings, "warning"));
+    }
+    line
 }
 
 /// Renders what is wrong; `files` are those of which lines may be shown.

@@ -11,7 +11,7 @@ use muster_core::executor::{Executor, Kind};
 use muster_core::id::StepId;
 use muster_core::ledger::held::Waiting;
 use muster_core::price::Class;
-use muster_core::report::{released_by, sentence, why_class};
+use muster_core::report::{Paper, released_by, sentence, why_class};
 use muster_core::rooms::{self, Known, Policy};
 use muster_core::step::Step;
 use muster_core::time::Time;
@@ -25,6 +25,7 @@ use super::pending::{Loss, loss};
 use super::status::Format;
 use super::{CommandError, Common, Output, ledgers, plan};
 use crate::exit;
+use crate::paint::paper;
 
 /// Which step.
 #[derive(Debug, clap::Args)]
@@ -110,7 +111,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         Some(_) | None => Policy::built_in(&only.executor),
     };
     match args.format {
-        Format::Human => out.text(&text(id, &only, &policy))?,
+        Format::Human => out.text(&text(id, &only, &policy, paper()))?,
         Format::Json => out.line(format_args!("{:#}", as_json(id, &only, &policy)))?,
     }
     Ok(exit::OK)
@@ -203,10 +204,10 @@ impl Found {
     }
 }
 
-fn text(id: StepId, found: &Found, policy: &Policy) -> String {
+fn text(id: StepId, found: &Found, policy: &Policy, paper: Paper) -> String {
     let mut out = String::new();
     let mut line = |name: &str, value: &str| {
-        let _ = writeln!(out, "{name:<9} {value}");
+        paper.wrapped(&mut out, &format!("{name:<9} "), 10, value);
     };
     line("step", &id.to_string());
     line("executor", &found.executor.to_string());

@@ -9,16 +9,16 @@ use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::fleet::alive::{self, Alive};
 use muster_core::ledger::held::HeldSteps;
-use muster_core::report::{Unknown, freshness};
+use muster_core::report::{Paper, Tint, Unknown, freshness};
 use muster_core::time::Time;
 use serde_json::{Value, json};
 
 use super::here::Those;
 use super::ledgers::{self, Shelf};
-use super::paint::Paint;
 use super::status::Format;
 use super::{CommandError, Common, Output, now};
 use crate::exit;
+use crate::paint::paper;
 
 /// What is unheard of for so long is said to be, where no settings say how long, in seconds.
 const STALE: u32 = 900;
@@ -56,7 +56,7 @@ pub(super) fn status(
         })
         .collect();
     match format {
-        Format::Human => out.text(&text(&rows, now, stale, Paint::out()))?,
+        Format::Human => out.text(&text(&rows, now, stale, paper()))?,
         Format::Json => {
             let rows: Vec<Value> = rows.iter().map(|it| as_json(it, now, stale)).collect();
             let all = json!({ "format": 1, "executors": rows });
@@ -94,6 +94,7 @@ enum State<'a> {
     Silent(Time),
     Ahead(Time),
     NeedsOperator(usize),
+    Unread(&'a str),
     Refused(String),
     Suspended(String),
     Failing(usize),
@@ -105,7 +106,7 @@ fn state(row: &Row, now: Time, stale: u32) -> State<'_> {
         facts,
         read,
         held: _,
-        alive: _,
+        alive,
     } = match &row.told {
         Ok(heard) => heard,
         Err(why) => return State::Unreadable(why),
@@ -120,6 +121,9 @@ fn state(row: &Row, now: Time, stale: u32) -> State<'_> {
     }
     if !facts.needs_operator.is_empty() {
         return State::NeedsOperator(facts.needs_operator.len());
+    }
+    if let Some(first) = alive.as_ref().and_then(|it| it.unread.first()) {
+        return State::Unread(first);
     }
     if let Some(attempted) = &facts.attempted {
         return State::Refused(format!(
@@ -146,6 +150,7 @@ impl State<'_> {
             | Self::Silent(_)
             | Self::Ahead(_)
             | Self::NeedsOperator(_)
+            | Self::Unread(_)
             | Self::Refused(_)
             | Self::Failing(_) => false,
         }
@@ -158,6 +163,7 @@ impl State<'_> {
             Self::Silent(_) => "silent",
             Self::Ahead(_) => "clock ahead",
             Self::NeedsOperator(_) => "needs operator",
+            Self::Unread(_) => "not read",
             Self::Refused(_) => "refused",
             Self::Suspended(_) => "suspended",
             Self::Failing(_) => "failing",
@@ -168,7 +174,7 @@ impl State<'_> {
     fn why(&self) -> Option<String> {
         match self {
             Self::Well => None,
-            Self::Unreadable(why) => Some(visible(why)),
+            Self::Unreadable(why) | Self::Unread(why) => Some(visible(why)),
             Self::Frozen(why) | Self::Refused(why) | Self::Suspended(why) => Some(visible(why)),
             Self::Silent(read) => Some(format!("last heard of at {read}")),
             Self::Ahead(read) => Some(format!(
@@ -182,7 +188,7 @@ impl State<'_> {
     }
 }
 
-fn text(rows: &[Row], now: Time, stale: u32, paint: Paint) -> String {
+fn text(rows: &[Row], now: Time, stale: u32, paper: Paper) -> String {
     let mut out = String::new();
     let width = rows
         .iter()
@@ -205,11 +211,11 @@ fn text(rows: &[Row], now: Time, stale: u32, paint: Paint) -> String {
         let word = format!("{:<14}", state.word());
         let word = match state.is_well() {
             true => word,
-            false => paint.alarm(&word),
+            false => paper.tint(Tint::Alarm, &word),
         };
         let held = match held {
             0 => String::new(),
-            held => paint.warn(&format!("  {held} held")),
+            held => paper.tint(Tint::Warn, &format!("  {held} held")),
         };
         let why = state.why().map_or_else(String::new, |it| format!("  {it}"));
         let _ = writeln!(

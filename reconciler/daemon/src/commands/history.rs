@@ -1,20 +1,25 @@
 //! `muster history`: what was done, out of the ledger's own history, which nobody can rewrite unseen.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use muster_core::diagnostic::visible;
 use muster_core::executor::Executor;
 use muster_core::id::StepId;
+use muster_core::report::{Paper, Tint, sentence_below};
+use muster_core::step::Step;
 use muster_core::time::{Counted, Time};
 use muster_git::ledger::LogEntry;
 use serde_json::{Value, json};
 
 use super::here::Those;
 use super::ledgers::Shelf;
-use super::paint::Paint;
 use super::status::Format;
 use super::{CommandError, Common, Output, ledgers, now};
 use crate::exit;
+use crate::paint::paper;
 
 /// What is told of.
 #[derive(Debug, clap::Args)]
@@ -47,8 +52,15 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         .map_err(|error| CommandError::Usage(format!("--since: {error}")))?;
     let shelves = ledgers::open(args.ledger.as_deref(), &args.here, common)?;
     let mut told: Vec<(&Executor, Event)> = Vec::new();
+    // Of steps that the ledger still keeps whole, more can be said than their words.
+    let mut kept: BTreeMap<StepId, Arc<Step>> = BTreeMap::new();
     for shelf in &shelves.all {
         let events = newest(shelf, args, since)?;
+        if matches!(args.format, Format::Human)
+            && let Some(facts) = shelf.facts()?
+        {
+            kept.extend(facts.record.into_iter().map(|it| (it.step.id, it.step)));
+        }
         told.extend(events.into_iter().map(|it| (&shelf.executor, it)));
     }
     // Several hosts' in one; of one moment, in the order of the hosts.
@@ -58,7 +70,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         Format::Human if told.is_empty() => out.line("Nothing was done.")?,
         Format::Human => {
             for (executor, event) in &told {
-                out.text(&text(executor, event, Paint::out()))?;
+                out.text(&text(executor, event, &kept, paper()))?;
             }
         }
         Format::Json => {
@@ -121,6 +133,17 @@ impl StepEvent {
 
     fn user(&self) -> &str {
         self.words.split(' ').nth(1).unwrap_or_default()
+    }
+
+    /// The words without whom they are about.
+    fn words_below(&self) -> String {
+        let mut words = self.words.split(' ');
+        let verb = words.next().unwrap_or_default();
+        let rest = words.skip(1);
+        std::iter::once(verb)
+            .chain(rest)
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     /// `<id> <words> (<result>: <why>)`; words have neither brackets nor more spaces than there are parameters.
@@ -214,12 +237,18 @@ fn as_json(executor: &Executor, event: &Event) -> Value {
     })
 }
 
-fn text(executor: &Executor, event: &Event, paint: Paint) -> String {
+/// An event for people: person by person, what was done in one sentence, and what was not, with the reason.
+fn text(
+    executor: &Executor,
+    event: &Event,
+    kept: &BTreeMap<StepId, Arc<Step>>,
+    paper: Paper,
+) -> String {
     let mut out = String::new();
     let failed = event.count(|it| it != "done");
     let mut counts = format!("{} done", event.count(|it| it == "done"));
     if failed > 0 {
-        let words = paint.alarm(&format!("{failed} failed"));
+        let words = paper.tint(Tint::Alarm, &format!("{failed} failed"));
         let _ = write!(counts, ", {words}");
     }
     if event.held > 0 {
@@ -227,25 +256,38 @@ fn text(executor: &Executor, event: &Event, paint: Paint) -> String {
     }
     let _ = writeln!(out, "{}  {executor}  {counts}", event.at);
     for decision in &event.decisions {
-        let _ = writeln!(out, "  decided  {decision}");
+        paper.wrapped(&mut out, "  decided  ", 11, decision);
     }
     if !event.steps.is_empty() {
-        let _ = writeln!(out, "  by       {}", event.authority());
+        paper.wrapped(&mut out, "  by       ", 11, &event.authority());
     }
-    for step in &event.steps {
-        let StepEvent {
-            id,
-            words,
-            result,
-            why,
-        } = step;
-        let id = &id.to_string()[..8];
-        let _ = match (result.as_str(), why) {
-            ("done", None) => writeln!(out, "  done     {id} {words}"),
-            ("done", Some(by)) => writeln!(out, "  done     {id} {words}, {by}"),
-            (_, Some(why)) => writeln!(out, "  {}   {id} {words}: {why}", paint.alarm("failed")),
-            (other, None) => writeln!(out, "  {}   {id} {words}: {other}", paint.alarm("failed")),
-        };
+    let said = |step: &StepEvent| match kept.get(&step.id) {
+        Some(step) => sentence_below(&step.action),
+        None => step.words_below(),
+    };
+    // By whose right, person by person; each in the order of what was done first.
+    let mut done: Vec<(&str, Option<&str>, Vec<String>)> = Vec::new();
+    for step in event.steps.iter().filter(|it| it.result == "done") {
+        let (user, by) = (step.user(), step.why.as_deref());
+        match done.iter_mut().find(|it| (it.0, it.1) == (user, by)) {
+            Some((_, _, all)) => all.push(said(step)),
+            None => done.push((user, by, vec![said(step)])),
+        }
+    }
+    for (user, by, all) in done {
+        let mut text = all.join("; ");
+        if let Some(by) = by {
+            let _ = write!(text, " ({by})");
+        }
+        let lead = format!("  done     {}  ", visible(user));
+        paper.wrapped(&mut out, &lead, 11, &text);
+    }
+    for step in event.steps.iter().filter(|it| it.result != "done") {
+        let why = step.why.as_deref().unwrap_or(&step.result);
+        let id = &step.id.to_string()[..8];
+        let text = format!("{}: {why} (step {id})", said(step));
+        let lead = format!("  failed   {}  ", visible(step.user()));
+        paper.tinted(&mut out, &lead, 11, Some(Tint::Alarm), &text);
     }
     out
 }
@@ -272,11 +314,16 @@ mod tests {
         assert_eq!(event.steps.len(), 2);
         assert_eq!(event.steps[1].why.as_deref(), Some("no (more) room: none"));
         assert_eq!(
-            text(&Executor::Host("devvm".to_owned()), &event, Paint::Plain),
+            text(
+                &Executor::Host("devvm".to_owned()),
+                &event,
+                &BTreeMap::new(),
+                Paper::PLAIN
+            ),
             format!(
                 "2026-11-22T15:25:59Z  host/devvm  1 done, 1 failed, 1 held\n  decided  adopted {}\n  \
-                 by       asked for by commit aaaaaaaaaaaa\n  done     01234567 user.create ann uid=1000\n  \
-                 failed   01234567 home.create ann home=/home/ann: no (more) room: none\n",
+                 by       asked for by commit aaaaaaaaaaaa\n  done     ann  user.create uid=1000\n  \
+                 failed   ann  home.create home=/home/ann: no (more) room: none (step 01234567)\n",
                 "a".repeat(40)
             )
         );

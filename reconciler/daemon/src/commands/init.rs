@@ -172,16 +172,38 @@ fn choose(
             "nobody is there to confirm it; when it is the right one, run: muster init --adopt {commit}"
         )));
     }
-    out.text("Adopt it? Write yes: ")?;
+    out.text("Adopt it? [y/N] ")?;
     out.finish()?;
     let mut answer = String::new();
     io::stdin()
         .read_line(&mut answer)
         .map_err(CommandError::Runtime)?;
-    if answer.trim() == "yes" {
+    if is_yes(&answer) {
         return Ok(commit);
     }
     Err(CommandError::NotConfirmed(
         "not confirmed; nothing was made".into(),
     ))
+}
+
+/// Whether a person says so.
+fn is_yes(answer: &str) -> bool {
+    ["y", "yes"]
+        .iter()
+        .any(|it| answer.trim().eq_ignore_ascii_case(it))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_yes;
+
+    #[test]
+    fn y_is_yes_and_nothing_else_is() {
+        assert!(["y\n", "Y", "yes\r\n", " Yes "].iter().all(|it| is_yes(it)));
+        assert!(
+            ["", "\n", "n", "no", "yy", "ja"]
+                .iter()
+                .all(|it| !is_yes(it))
+        );
+    }
 }

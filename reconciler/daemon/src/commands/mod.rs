@@ -6,6 +6,7 @@ mod check;
 mod clock;
 mod decide;
 mod derive;
+mod doctor;
 mod error;
 mod explain;
 mod fleet;
@@ -17,7 +18,6 @@ mod ledgers;
 mod log;
 mod notes;
 mod output;
-mod paint;
 mod pending;
 mod plan;
 mod reader;
@@ -114,6 +114,8 @@ enum Command {
     Reconcile(reconcile::Args),
     /// Says how this executor stands.
     Status(status::Args),
+    /// Looks at everything that a set-up needs, and says how what is wrong is put right.
+    Doctor(doctor::Args),
     /// Lists what waits, and for what.
     Pending(pending::Args),
     /// Tells what was done, when, and by what right.
@@ -188,6 +190,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
         Command::Reader(args) => reader::run(&args),
         Command::Reconcile(args) => reconcile::run(&args, &common, &mut out),
         Command::Status(args) => status::run(&args, &common, &mut out),
+        Command::Doctor(args) => doctor::run(&args, &common, &mut out),
         Command::Pending(args) => pending::run(&args, &common, &mut out),
         Command::History(args) => history::run(&args, &common, &mut out),
         Command::Explain(args) => explain::run(&args, &common, &mut out),
@@ -219,11 +222,18 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
 
 /// `validate`, `derive` and `services report` keep the numbers of the programs they replace.
 fn usage_code(args: &[OsString]) -> u8 {
+    let mut takes_a_value = false;
     let mut words = args
         .iter()
         .skip(1)
         .map(|arg| OsStr::to_str(arg).unwrap_or_default())
-        .filter(|arg| !arg.starts_with('-'));
+        .filter(|arg| {
+            let is_value = std::mem::replace(
+                &mut takes_a_value,
+                ["--config", "--log-format"].contains(arg),
+            );
+            !is_value && !arg.starts_with('-')
+        });
     match (words.next(), words.next()) {
         (Some("validate" | "derive"), _) | (Some("services"), Some("report")) => exit::USAGE_COMPAT,
         _ => exit::USAGE,

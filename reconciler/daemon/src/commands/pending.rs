@@ -6,18 +6,19 @@ use std::path::Path;
 use muster_core::accounts::action::TakenHome;
 use muster_core::diagnostic::visible;
 use muster_core::executor::Executor;
+use muster_core::ink::count;
 use muster_core::ledger::held::{HeldSteps, Waiting};
 use muster_core::price::Class;
-use muster_core::report::sentence;
+use muster_core::report::{Paper, Tint, sentence_below, to_release};
 use muster_core::time::Time;
 use muster_host::survey;
 use serde_json::{Value, json};
 
 use super::here::Those;
-use super::paint::Paint;
 use super::status::Format;
 use super::{CommandError, Common, Output, ledgers};
 use crate::exit;
+use crate::paint::paper;
 
 /// Entries of a home that are counted before it is called "at least".
 const WALK_AT_MOST: u64 = 200_000;
@@ -54,7 +55,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         let steps = held.as_ref().map_or(&[][..], |it| &it.held);
         let losses = steps.iter().map(|it| loss(it, root)).collect::<Vec<_>>();
         match args.format {
-            Format::Human => out.text(&text(&shelf.executor, held.as_ref(), &losses, Paint::out()))?,
+            Format::Human => out.text(&text(&shelf.executor, held.as_ref(), &losses, paper()))?,
             Format::Json => executors.push(json!({
                 "executor": shelf.executor,
                 "commit": held.as_ref().map(|it| it.commit.as_str()),
@@ -168,7 +169,7 @@ fn text(
     executor: &Executor,
     held: Option<&HeldSteps>,
     losses: &[Option<Loss>],
-    paint: Paint,
+    paper: Paper,
 ) -> String {
     let mut out = String::new();
     let Some(held) = held else {
@@ -187,28 +188,31 @@ fn text(
     // The worst first; otherwise in the order of the plan.
     let mut order: Vec<(&Waiting, &Option<Loss>)> = held.held.iter().zip(losses).collect();
     order.sort_by_key(|(it, _)| std::cmp::Reverse(it.class));
-    for (waiting, loss) in order {
-        let class = waiting.class.to_string();
-        let class = match waiting.class {
-            Class::Destructive => paint.alarm(&class),
-            Class::Privileged => paint.warn(&class),
-            Class::Benign => class,
+    for same in order.chunk_by(|(a, _), (b, _)| a.class == b.class) {
+        let class = same[0].0.class;
+        let tint = match class {
+            Class::Destructive => Some(Tint::Alarm),
+            Class::Privileged => Some(Tint::Warn),
+            Class::Benign => None,
         };
-        let _ = writeln!(
-            out,
-            "\n  {}  {class}, since {}",
-            waiting.step.id, waiting.since
-        );
-        let mut line = |name: &str, value: &str| {
-            let _ = writeln!(out, "    {name:<9} {value}");
-        };
-        line("would", &sentence(&waiting.step.action));
-        line("step", &waiting.words);
-        line("waits", &visible(&waiting.text));
-        if let Some(loss) = loss {
-            line("destroys", &loss.words());
+        out.push('\n');
+        let title = count(same.len(), &format!("{class} step"));
+        paper.tinted(&mut out, "  ", 4, tint, &title);
+        for (waiting, loss) in same {
+            let lead = format!("    {}  ", visible(waiting.step.resource()));
+            let would = sentence_below(&waiting.step.action);
+            paper.wrapped(&mut out, &lead, 6, &would);
+            let words = format!("{} {}", waiting.step.id, waiting.words);
+            paper.tinted(&mut out, "      ", 8, Some(Tint::Faint), &words);
+            let why = format!("since {}: {}", waiting.since, waiting.text);
+            paper.wrapped(&mut out, "      ", 8, &why);
+            if let Some(loss) = loss {
+                let destroys = format!("destroys {}", loss.words());
+                paper.tinted(&mut out, "      ", 8, Some(Tint::Alarm), &destroys);
+            }
         }
     }
+    out.push_str(&to_release(executor, &held.held, paper));
     out
 }
 

@@ -40,6 +40,7 @@ use crate::executors::AssembleError;
 use crate::executors::host::{open_host, pinned_policy};
 use crate::exit;
 use crate::outside::StateSource;
+use crate::paint::paper;
 use crate::reader;
 use crate::settings::{self, ExecutorSettings, Settings};
 use crate::state_dir::StateDir;
@@ -495,6 +496,7 @@ fn planned<W: World>(
         today: now.date(),
         audience: Audience::Team,
         full: None,
+        operator: None,
     };
     let comment = |proposal: &report::Proposal<'_>, out: &mut Output| {
         report::comment(&about, proposal, FORGE_LIMIT)
@@ -557,7 +559,7 @@ fn planned<W: World>(
         read: *recorded,
     }];
     match args.format {
-        Format::Human => out.text(&report::text(&hosts))?,
+        Format::Human => out.text(&report::text(&hosts, paper()))?,
         Format::Json => out.text(&report::json(&basis, &hosts[0], facts))?,
         Format::Markdown => {
             let proposal = report::Proposal::Planned {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Subcommand;
-use muster_core::release::root::Root;
+use muster_core::release::root::{FEW, Root, Weight};
 use muster_core::release::statement::Statement;
 use muster_core::release::tag::Tag;
 use muster_core::release::{Code, ObjectKind, Refusal, TagHorizon, authenticate};
@@ -17,7 +17,7 @@ use muster_git::{Origin, Proposals};
 
 use super::here::Those;
 use super::signing::{SignArgs, Signer, confirm, deliver, full_tag, raw_tag};
-use super::{CommandError, Common, Output, now};
+use super::{CommandError, Common, Output, now, output};
 use crate::cycle::trust_is_wrong;
 use crate::executors::AssembleError;
 use crate::exit;
@@ -55,7 +55,7 @@ enum What {
     },
     /// Says, check by check, what this host would make of a release now.
     Verify(verify::Args),
-    /// Lists releases: open, claimed, used, refused, expired, cancelled.
+    /// Lists releases: open, waiting for another signature, claimed, used, refused, expired, cancelled.
     List(list::Args),
 }
 
@@ -138,7 +138,66 @@ fn sign(
         },
     )?;
     deliver(&name, args)?;
+    output::note(&still_takes(statement, &name, root.as_deref(), args)?);
     Ok(exit::OK)
+}
+
+/// Whether somebody else has to sign as well, as far as can be told where it was signed (F31); empty when nobody has to.
+fn still_takes(
+    statement: &Statement,
+    name: &str,
+    root: Option<&Root>,
+    args: &SignArgs,
+) -> Result<String, CommandError> {
+    let other = format!("another one signs with: muster release cosign {name} --push");
+    let beyond_doubt = Weight {
+        privileged: statement.steps(),
+        destructive: 0,
+        admin: 0,
+    };
+    let at_most = Weight {
+        destructive: statement.steps(),
+        admin: statement.steps(),
+        ..beyond_doubt
+    };
+    let Some(root) = root else {
+        return Ok(match statement.steps() > FEW {
+            true => format!(
+                "It waits where releases take two people, since it names more than {FEW} steps: {other}\n"
+            ),
+            false => format!("Should it take two people, as what touches an admin does, {other}\n"),
+        });
+    };
+    let signed = signatures(&args.repo, name)?;
+    let people = |number: usize| match number {
+        1 => "1 person has signed".to_owned(),
+        many => format!("{many} people have signed"),
+    };
+    let (least, most) = (root.quorum(beyond_doubt), root.quorum(at_most));
+    Ok(if signed < least {
+        format!(
+            "It waits: {}, and it takes {least}; {other}\n",
+            people(signed)
+        )
+    } else if signed < most {
+        format!(
+            "{}; it takes {most} if a step of it touches an admin or loses data: then {other}\n",
+            people(signed)
+        )
+    } else {
+        String::new()
+    })
+}
+
+/// How many tags of this statement there are in `repo`.
+fn signatures(repo: &Path, name: &str) -> Result<usize, CommandError> {
+    let of_statement = name.rsplit_once('-').map_or(name, |(before, _)| before);
+    let listed = super::signing::read(super::signing::git(repo).args([
+        "for-each-ref",
+        "--format=%(refname)",
+        &format!("{}-*", full_tag(of_statement)),
+    ]))?;
+    Ok(String::from_utf8_lossy(&listed).lines().count())
 }
 
 /// The trust root in force for these executors of this machine.

@@ -239,6 +239,9 @@ fn once(agents: Agents, executors: &[ExecutorSettings], bot: Option<Bot>) -> u8 
         let Summary { health, line, .. } = cycle.run(Why::Started, &|| false);
         tracing::info!("{line}");
         worst = worst.max(health);
+        if cycle.left_something() {
+            worst = worst.max(Health::Failed);
+        }
     };
     let mut broken = false;
     let begun: Vec<Locked> = match agents.first {

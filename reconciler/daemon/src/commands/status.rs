@@ -2,17 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use muster_core::clock::Moment;
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::visible;
 use muster_core::executor::Executor;
-use muster_core::facts::Facts;
+use muster_core::facts::{Attempted, Facts};
+use muster_core::gate;
+use muster_core::id::StepId;
+use muster_core::ink::count;
+use muster_core::ledger::held::{self, HeldSteps, Waiting};
 use muster_core::limits::Limits;
 use muster_core::people::Stage;
+use muster_core::price::Class;
 use muster_core::release::claim::Progress;
+use muster_core::release::root::Root;
+use muster_core::report::{Tint, sentence_below};
+use muster_core::step::Step;
 use muster_core::time::Time;
+use muster_core::world::TrustStore as _;
 use serde_json::{Value, json};
 
 use super::here::{self, Those};
@@ -22,11 +32,14 @@ use crate::cycle::chain;
 use crate::daemon::trouble::{self, Trouble};
 use crate::exit;
 use crate::host_key;
+use crate::last_cycle::{Keeper, LastCycle};
+use crate::paint::paper;
 use crate::push;
 use crate::reader;
 use crate::refused_tags::RefusedTags;
 use crate::settings::{ExecutorSettings, Settings};
 use crate::state_dir::{Holder, Lock, StateDir};
+use crate::trust::TrustFile;
 
 /// How many refused releases are told one by one, the newest.
 const REFUSALS: usize = 5;
@@ -34,6 +47,9 @@ const REFUSALS: usize = 5;
 /// How to say it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// Only this person: how far they are, what waits for them, what was done last.
+    #[arg(value_name = "USER", conflicts_with = "fleet")]
+    user: Option<String>,
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -69,7 +85,12 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         let executors: Vec<Value> = all
             .iter()
             .map(|here| match ExecutorStatus::of(here, &settings) {
-                Ok(standing) => standing.json(&settings),
+                Ok(standing) => {
+                    if !standing.matters.is_empty() {
+                        code = exit::FAILED;
+                    }
+                    standing.json(&settings)
+                }
                 Err(error) => {
                     code = exit::FAILED;
                     json!({ "executor": here.executor, "error": chain(&error) })
@@ -82,11 +103,15 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     }
     here::for_each(&all, out, |here, out| {
         let standing = ExecutorStatus::of(here, &settings)?;
-        match args.format {
-            Format::Human => standing.tell(&settings, out)?,
-            Format::Json => out.line(format_args!("{:#}", standing.json(&settings)))?,
+        match (args.format, &args.user) {
+            (Format::Human, Some(user)) => standing.tell_of(user, out)?,
+            (Format::Human, None) => standing.tell(&settings, out)?,
+            (Format::Json, _) => out.line(format_args!("{:#}", standing.json(&settings)))?,
         }
-        Ok(exit::OK)
+        Ok(match standing.matters.is_empty() {
+            true => exit::OK,
+            false => exit::FAILED,
+        })
     })
 }
 
@@ -98,6 +123,14 @@ struct ExecutorStatus {
     in_doubt: usize,
     refused_tags: usize,
     trouble: Option<Trouble>,
+    /// How the last cycle went.
+    last: Option<LastCycle>,
+    /// What waits, as the ledger says; `None` where no cycle has said it yet.
+    held: Option<HeldSteps>,
+    /// The root of trust as it is in its file, which the next cycle takes up.
+    trust: Result<Option<Arc<Root>>, String>,
+    /// What is not in order, each in a sentence (O4). Empty means that all is well.
+    matters: Vec<String>,
     /// Its key, or why there is none.
     key: Result<String, String>,
     pushed: Option<Pushed>,
@@ -125,24 +158,162 @@ impl ExecutorStatus {
         let kept = [state.mirror(), state.path().join("reader")];
         let origin = settings.state.url.as_ref();
         let reads = origin.map(|it| reader::standing(it, &settings.state.reader, &kept));
-        Ok(Self {
+        let mut status = Self {
             reads,
+            held: held(&state, &replayed.facts.executor),
             facts: replayed.facts,
             moment,
             holder,
             in_doubt,
             refused_tags,
             trouble: trouble::read(&state),
+            last: LastCycle::read(&state),
+            trust: TrustFile::at(&settings.trust).read(),
+            matters: Vec::new(),
             key,
             pushed,
-        })
+        };
+        status.matters = status.look_for_matters(&state);
+        Ok(status)
+    }
+
+    /// What is not in order, the worst first (F30, O4).
+    fn look_for_matters(&self, state: &StateDir) -> Vec<String> {
+        let facts = &self.facts;
+        let mut matters = Vec::new();
+        if let Some(frozen) = &facts.frozen {
+            matters.push(format!("frozen: {frozen}"));
+        }
+        if let Some(Trouble { since, why }) = &self.trouble {
+            matters.push(format!("it cannot be kept since {since}: {why}"));
+        }
+        if let (Some(last), None) = (&self.last, &self.holder)
+            && last.by == Keeper::Daemon
+            && unit_is_wanted()
+        {
+            matters.push(
+                "a daemon kept it, and none is at work now: systemctl start muster".to_owned(),
+            );
+        }
+        match facts.needs_operator.len() {
+            0 => {}
+            1 => matters.push("1 step stopped halfway and needs an operator".to_owned()),
+            many => matters.push(format!("{many} steps stopped halfway and need an operator")),
+        }
+        if let Some(last) = &self.last {
+            let since = last.since;
+            if let Some(problem) = &last.problem {
+                matters.push(format!("no cycle came to its end since {since}: {problem}"));
+            }
+            let unread = last.unread.iter();
+            matters.extend(unread.map(|it| format!("since {since}: {it}")));
+        }
+        if let Some(attempted) = &facts.attempted {
+            let Attempted { commit, problem } = attempted;
+            matters.push(format!("commit {} was refused: {problem}", commit.short()));
+        }
+        // Whose release is used up waits as before it was signed, and is among what waits.
+        let asks = |id: &StepId| {
+            let held = self.held.iter().flat_map(|it| &it.held);
+            held.into_iter()
+                .any(|it| it.step.id == *id && it.reason == gate::PENDING_SIGNATURE)
+        };
+        match facts.failures.keys().filter(|id| !asks(id)).count() {
+            0 => {}
+            1 => matters.push("1 step fails, and is tried again".to_owned()),
+            many => matters.push(format!("{many} steps fail, and are tried again")),
+        }
+        match &self.trust {
+            Err(why) => matters.push(format!(
+                "no release can be verified: {why}; `muster trust show` says more"
+            )),
+            Ok(None) if facts.trust.is_some() => matters.push(
+                "no release can be verified: the file of the root of trust is gone; `muster trust install` puts it back".to_owned(),
+            ),
+            Ok(_) => {}
+        }
+        if let Some(full) = nearly_full(state) {
+            matters.push(full);
+        }
+        matters
+    }
+
+    /// One person: how far they are, what waits for them, what was done last.
+    fn tell_of(&self, user: &str, out: &mut Output) -> Result<(), CommandError> {
+        /// Steps that are told, the last ones.
+        const LAST: usize = 5;
+        let facts = &self.facts;
+        let paper = paper();
+        let known = &facts.known.accounts().people;
+        let mut text = format!("{}\n", visible(&facts.executor.to_string()));
+        let mut line = |name: &str, value: &str| {
+            paper.wrapped(&mut text, &format!("{name:<9} "), 10, value);
+        };
+        match known.get(user) {
+            None => line("person", &format!("{user} is not kept here")),
+            Some(person) => {
+                line("person", &format!("{user}: {}", word(person.stage)));
+            }
+        }
+        let about = |step: &Step| step.action.touched().any(|it| it == user);
+        let held = self.held.iter().flat_map(|it| &it.held);
+        for waiting in held.filter(|it| about(&it.step)) {
+            let Waiting { step, text, .. } = waiting;
+            let id = &step.id.to_string()[..8];
+            let would = sentence_below(&step.action);
+            line("waits", &format!("{would}: {text} (step {id})"));
+        }
+        let of_them = |id: &StepId| {
+            let record = facts.record.iter();
+            record
+                .into_iter()
+                .any(|it| it.step.id == *id && about(&it.step))
+        };
+        for (id, why) in facts.needs_operator.iter().filter(|(id, _)| of_them(id)) {
+            line("look at", &format!("{id}: {why}"));
+        }
+        let done: Vec<_> = facts.record.iter().filter(|it| about(&it.step)).collect();
+        for recorded in &done[done.len().saturating_sub(LAST)..] {
+            line("done", &sentence_below(&recorded.step.action));
+        }
+        line("history", &format!("muster history --user {user}"));
+        out.text(&text)
     }
 
     fn tell(&self, settings: &Settings, out: &mut Output) -> Result<(), CommandError> {
         let limits = &settings.policy.limits;
         let holder = self.holder.as_ref();
+        let paper = paper();
+        let mut state = String::new();
+        match self.matters.as_slice() {
+            [] => state.push_str("state     in order\n"),
+            matters => {
+                for (i, matter) in matters.iter().enumerate() {
+                    let lead = match i {
+                        0 => "state     ".to_owned(),
+                        _ => " ".repeat(10),
+                    };
+                    let text = match i {
+                        0 => format!("NOT IN ORDER: {matter}"),
+                        _ => matter.clone(),
+                    };
+                    paper.tinted(&mut state, &lead, 10, Some(Tint::Alarm), &text);
+                }
+            }
+        }
+        match &self.held {
+            None => state.push_str("waits     no cycle has said it yet\n"),
+            Some(held) if held.held.is_empty() => state.push_str("waits     nothing\n"),
+            Some(held) => {
+                let steps = count(held.held.len(), "step");
+                let text = format!("{steps}, {}; `muster pending` shows them", classes(held));
+                paper.tinted(&mut state, "waits     ", 10, Some(Tint::Warn), &text);
+            }
+        }
+        out.text(&state)?;
         out.text(&text(
             &self.facts,
+            &self.trust,
             limits,
             self.moment.now,
             holder,
@@ -176,6 +347,14 @@ impl ExecutorStatus {
         let limits = &settings.policy.limits;
         let holder = self.holder.as_ref();
         let mut all = as_json(&self.facts, limits, self.moment.now, holder, self.in_doubt);
+        all["in_order"] = self.matters.is_empty().into();
+        all["matters"] = self.matters.clone().into();
+        all["waits"] = self.held.as_ref().map(|it| it.held.len()).into();
+        all["unread"] = self
+            .last
+            .as_ref()
+            .map_or_else(Vec::new, |it| it.unread.clone())
+            .into();
         all["clock"] = json!({
             "now": self.moment.now.to_string(),
             "matter": self.moment.matter.map(|it| it.word()),
@@ -229,6 +408,45 @@ fn head(state: &StateDir, executor: &Executor) -> Option<CommitId> {
     ledger.head().ok().flatten()
 }
 
+/// What waits, by the ledger; nothing where it cannot be read, which is told elsewhere.
+fn held(state: &StateDir, executor: &Executor) -> Option<HeldSteps> {
+    let ledger = muster_git::Ledger::open(&state.ledger(), &executor.ledger_ref()).ok()?;
+    HeldSteps::read(&ledger.file(held::FILE).ok()??).ok()
+}
+
+/// `1 destructive, 2 privileged`, the worst first.
+fn classes(held: &HeldSteps) -> String {
+    let of = |class: Class| held.held.iter().filter(|it| it.class == class).count();
+    let all = [Class::Destructive, Class::Privileged, Class::Benign].map(|it| (of(it), it));
+    let some = all.iter().filter(|(number, _)| *number > 0);
+    let words: Vec<String> = some
+        .map(|(number, class)| format!("{number} {class}"))
+        .collect();
+    words.join(", ")
+}
+
+/// Whether systemd starts muster here. Where there is no systemd, whoever started a daemon wants it.
+pub(super) fn unit_is_wanted() -> bool {
+    let exists = |path: &str| std::fs::symlink_metadata(path).is_ok();
+    !exists("/run/systemd/system")
+        || exists("/etc/systemd/system/multi-user.target.wants/muster.service")
+}
+
+/// That little is left where the journal is written, if so: without it nothing can be done safely.
+pub(super) fn nearly_full(state: &StateDir) -> Option<String> {
+    /// Bytes below which a batch may not find room for its records.
+    const LITTLE: u64 = 16 << 20;
+    let there = rustix::fs::statvfs(state.path()).ok()?;
+    let free = there.f_bavail.saturating_mul(there.f_frsize);
+    (free < LITTLE).then(|| {
+        format!(
+            "only {} KiB are free where {} is: make room, before records cannot be written",
+            free >> 10,
+            state.path().display()
+        )
+    })
+}
+
 fn by_stage(facts: &Facts) -> BTreeMap<&'static str, usize> {
     let mut counts = BTreeMap::new();
     for person in facts.known.accounts().people.values() {
@@ -237,6 +455,7 @@ fn by_stage(facts: &Facts) -> BTreeMap<&'static str, usize> {
     counts
 }
 
+/// A word for how far somebody is.
 fn word(stage: Stage) -> &'static str {
     match stage {
         Stage::Active => "active",
@@ -250,6 +469,7 @@ fn word(stage: Stage) -> &'static str {
 
 fn text(
     facts: &Facts,
+    trust: &Result<Option<Arc<Root>>, String>,
     limits: &Limits,
     now: Time,
     holder: Option<&Holder>,
@@ -292,12 +512,23 @@ fn text(
             people.join(", ")
         }
     ));
-    lines.push(match &facts.trust {
-        Some(it) => format!(
-            "trust     version {} for repository {}",
+    lines.push(match (trust, &facts.trust) {
+        (Ok(Some(root)), taken) => {
+            let (version, repo) = (root.version, &root.repo);
+            let ahead = match taken {
+                Some(it) if it.version == version => "",
+                Some(_) | None => ", which the next cycle takes up",
+            };
+            format!("trust     version {version} for repository {repo}{ahead}")
+        }
+        (Err(why), _) => format!("trust     cannot be used: {}", visible(why)),
+        (Ok(None), Some(it)) => format!(
+            "trust     version {} for repository {} is remembered, and its file is gone",
             it.version, it.repo
         ),
-        None => "trust     nobody yet: `muster trust init`; what is not benign waits".to_owned(),
+        (Ok(None), None) => {
+            "trust     nobody yet: `muster trust init`; what is not benign waits".to_owned()
+        }
     });
     for claim in facts.claims.values().filter(|it| !it.finished) {
         lines.push(format!(
@@ -313,12 +544,11 @@ fn text(
         ));
     }
     for refused in facts.refused.iter().rev().take(REFUSALS) {
-        lines.push(format!(
-            "refused   {}: {}: {}",
-            visible(&refused.tag),
-            refused.code,
-            visible(&refused.why)
-        ));
+        let (tag, why) = (visible(&refused.tag), visible(&refused.why));
+        lines.push(match refused.code.waits() {
+            true => format!("release   {tag} waits: {why}"),
+            false => format!("refused   {tag}: {}: {why}", refused.code),
+        });
     }
     if let Some(more) = facts
         .refused

@@ -148,9 +148,10 @@ fn refuse<S, W, J: Journal, L, R: ReportSink>(
     }
     let text = report::release_refused(run.policy.executor(), &refused);
     let commit = refused.commit.clone();
-    summary
-        .releases
-        .push(format!("{} is refused: {refusal}", refused.tag));
+    summary.releases.push(match refusal.code.waits() {
+        true => format!("{} waits: {}", refused.tag, refusal.why),
+        false => format!("{} is refused: {refusal}", refused.tag),
+    });
     let entry = Entry::Refused {
         at: run.now,
         release: refused,

@@ -48,7 +48,8 @@ impl<'o> Play<'o> {
         } else {
             ("", "")
         };
-        let heading = format!("\n{on}{}. {title}{off}\n", self.act.0);
+        // What was shown before ends with an empty line.
+        let heading = format!("{on}{}. {title}{off}\n", self.act.0);
         self.out.line(heading)?;
         self.out.finish()
     }
@@ -130,6 +131,40 @@ impl<'o> Play<'o> {
         Ok(output)
     }
 
+    /// The same, of which the reader learns nothing.
+    pub(super) fn muster_silently(
+        &mut self,
+        args: &[&str],
+        code: u8,
+    ) -> Result<String, CommandError> {
+        let mut all = vec!["--config", "muster.toml"];
+        all.extend(args);
+        let exe = self.stage.exe.clone();
+        self.run(exe.as_os_str(), &all, code)
+    }
+
+    /// `muster` in the checkout, where an operator signs.
+    pub(super) fn muster_in_checkout(
+        &mut self,
+        args: &[&str],
+        keep: Keep<'_>,
+    ) -> Result<String, CommandError> {
+        self.typed("muster", args)?;
+        let mut all = vec!["--config", "../muster.toml"];
+        all.extend(args);
+        let exe = self.stage.exe.clone();
+        let ended = self.stage.run_in("checkout", exe.as_os_str(), &all);
+        let output = self.ended(exe.as_os_str(), &all, exit::OK, ended)?;
+        self.show(&output, keep)?;
+        Ok(output)
+    }
+
+    /// Another program, beside the checkout.
+    pub(super) fn outside(&mut self, program: &str, args: &[&str]) -> Result<String, CommandError> {
+        self.typed(program, args)?;
+        self.run(OsStr::new(program), args, exit::OK)
+    }
+
     fn typed(&mut self, program: &str, args: &[&str]) -> Result<(), CommandError> {
         let words: Vec<String> = args.iter().map(|word| quoted(word)).collect();
         let line = format!("{program} {}", words.join(" "));
@@ -138,7 +173,18 @@ impl<'o> Play<'o> {
     }
 
     fn run(&mut self, program: &OsStr, args: &[&str], code: u8) -> Result<String, CommandError> {
-        let ended = self.stage.run(program, args);
+        let ended = self.stage.run_in(".", program, args);
+        self.ended(program, args, code, ended)
+    }
+
+    /// What a program gave that must end with `code`.
+    fn ended(
+        &mut self,
+        program: &OsStr,
+        args: &[&str],
+        code: u8,
+        ended: Result<std::process::Output, DemoError>,
+    ) -> Result<String, CommandError> {
         // A signal to the whole group ends the child as well; its failure says nothing then.
         if self.interrupted.load(Ordering::SeqCst) {
             return Err(DemoError::Interrupted.into());
@@ -214,8 +260,9 @@ impl<'o> Play<'o> {
     /// The step id of the held step whose words begin with `words`.
     pub(super) fn held(&self, output: &str, words: &str) -> Result<String, CommandError> {
         let id = output.lines().find_map(|line| {
-            let (id, rest) = line.strip_prefix("held")?.trim_start().split_once(' ')?;
-            rest.starts_with(words).then(|| id.to_owned())
+            let (id, rest) = line.trim_start().split_once(' ')?;
+            let is_id = id.len() == 32 && id.bytes().all(|it| it.is_ascii_hexdigit());
+            (is_id && rest.starts_with(words)).then(|| id.to_owned())
         });
         id.ok_or_else(|| self.unexpected(&format!("the step `{words}` should be held")))
     }
@@ -247,8 +294,14 @@ impl<'o> Play<'o> {
     /// Shows the change of the roster, commits it and pushes it.
     pub(super) fn push(&mut self, message: &str, branch: &str) -> Result<(), CommandError> {
         self.diff()?;
-        self.git(&["commit", "--quiet", "-am", message])?;
+        self.commit(message)?;
         self.git(&["push", "--quiet", "origin", branch])?;
+        Ok(())
+    }
+
+    /// Commits what was changed, without a word.
+    pub(super) fn commit(&mut self, message: &str) -> Result<(), CommandError> {
+        self.git_silently(&["commit", "--quiet", "-am", message])?;
         Ok(())
     }
 

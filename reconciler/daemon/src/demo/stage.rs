@@ -28,7 +28,7 @@ const EXAMPLE: [(&str, &str); 3] = [
 
 /// What a freshly installed machine has, as far as muster looks: path, mode, text. birk has an account that muster did not
 /// make, and is the one who can become root.
-const HOST: [(&str, u32, &str); 14] = [
+const HOST: [(&str, u32, &str); 13] = [
     (
         "etc/passwd",
         0o644,
@@ -42,13 +42,9 @@ const HOST: [(&str, u32, &str); 14] = [
     (
         "etc/group",
         0o644,
-        "root:x:0:\nsudo:x:27:birk\ndocker:x:995:\nt3:x:996:\ncode-shared:x:997:\nbirk:x:1000:\n",
+        "root:x:0:\nsudo:x:27:birk\nbirk:x:1000:\n",
     ),
-    (
-        "etc/gshadow",
-        0o640,
-        "root:*::\nsudo:!::birk\ndocker:!::\nt3:!::\ncode-shared:!::\nbirk:!::\n",
-    ),
+    ("etc/gshadow", 0o640, "root:*::\nsudo:!::birk\nbirk:!::\n"),
     ("etc/subuid", 0o644, "birk:100000:65536\n"),
     ("etc/subgid", 0o644, "birk:100000:65536\n"),
     (
@@ -57,16 +53,15 @@ const HOST: [(&str, u32, &str); 14] = [
         "UID_MIN 1000\nUID_MAX 60000\nGID_MIN 1000\nGID_MAX 60000\nSUB_UID_MIN 100000\nSUB_UID_MAX 600100000\n\
          SUB_UID_COUNT 65536\nSUB_GID_MIN 100000\nSUB_GID_MAX 600100000\nSUB_GID_COUNT 65536\nHOME_MODE 0700\n",
     ),
-    ("etc/shells", 0o644, "/bin/sh\n/bin/bash\n/bin/zsh\n"),
+    ("etc/shells", 0o644, "/bin/sh\n/bin/bash\n"),
     ("etc/skel/.profile", 0o644, "umask 022\n"),
     ("bin/bash", 0o755, ""),
-    ("bin/zsh", 0o755, ""),
     ("usr/sbin/nologin", 0o755, ""),
     ("home/birk/notes.txt", 0o600, "not for muster\n"),
     (
-        "usr/lib/systemd/system/t3-serve@.service",
+        "usr/lib/systemd/system/desk@.service",
         0o644,
-        "[Service]\nUser=%i\nEnvironmentFile=/etc/muster/instances/%i.env\nExecStart=/usr/bin/t3 serve\n\n\
+        "[Service]\nUser=%i\nExecStart=/usr/bin/desk\n\n\
          [Install]\nWantedBy=multi-user.target\n",
     ),
 ];
@@ -116,22 +111,7 @@ impl Stage {
              \n\
              [host]\n\
              name = \"devvm\"\n\
-             root = {}\n\
-             \n\
-             [accounts]\n\
-             service_group = \"t3\"\n\
-             \n\
-             [instance]\n\
-             units = [\"t3-serve@.service\"]\n\
-             environment = \"/etc/muster/instances/{{user}}.env\"\n\
-             \n\
-             [files]\n\
-             login_map = \"/etc/ttyd-user-map\"\n\
-             dispatch = \"/etc/t3-dispatch/dispatch.json\"\n\
-             admins = \"/etc/ttyd-admins\"\n\
-             \n\
-             [ports]\n\
-             t3 = [3773, 8930]\n",
+             root = {}\n",
             at("origin.git"),
             at("state"),
             at("root"),
@@ -172,8 +152,9 @@ impl Stage {
     }
 
     /// Runs `program` on the stage: nothing of the caller's environment but where programs are, and of git's settings none.
-    pub(super) fn run(
+    pub(super) fn run_in(
         &self,
+        dir: &str,
         program: &OsStr,
         args: &[impl AsRef<OsStr>],
     ) -> Result<Output, DemoError> {
@@ -182,11 +163,13 @@ impl Stage {
         let mut command = Command::new(program);
         command
             .args(args)
-            .current_dir(&self.path)
+            .current_dir(self.path.join(dir))
             .stdin(std::process::Stdio::null())
             .env_clear()
             .env("PATH", path)
             .env("LC_ALL", "C")
+            // Whole lines are picked out of what it says, and folded where they are shown.
+            .env("COLUMNS", "1000")
             .env("HOME", self.path.join("tmp"))
             .env("TMPDIR", self.path.join("tmp"))
             .env("GIT_CONFIG_GLOBAL", "/dev/null")

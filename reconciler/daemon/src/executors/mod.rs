@@ -27,7 +27,9 @@ use crate::console;
 use crate::cycle::{self, CycleError, Memory, Outside, Run, chain};
 use crate::daemon::{Cycle, Health, Look, Summary, Tells, Why};
 use crate::journal::{Journal, Opened};
+use crate::last_cycle::{Keeper, LastCycle};
 use crate::outside::{LedgerRepository, NotesSink, OutsideError, StateSource};
+use crate::paint::paper;
 use crate::push::{News, Pusher};
 use crate::reader;
 use crate::refused_tags::RefusedTags;
@@ -115,6 +117,8 @@ pub struct Worker<W> {
     stamped: Option<Stamped>,
     console: Console,
     now: fn() -> Time,
+    /// How the last cycle went, in this process or in one before it.
+    last: Option<LastCycle>,
     alive: Option<Time>,
     /// When the world was last read.
     read: Option<Time>,
@@ -187,6 +191,7 @@ impl<W: World> Worker<W> {
         if let Some(pusher) = &pusher {
             ledger.has_arrived(pusher.arrived());
         }
+        let last = LastCycle::read(&state);
         let remembered = clock::remembered(&state);
         let mut memory = Memory::new(replayed, files);
         memory.clock = remembered.clone();
@@ -207,6 +212,7 @@ impl<W: World> Worker<W> {
             console,
             now,
             alive: None,
+            last,
             read: None,
             pusher,
             asked: false,
@@ -225,7 +231,7 @@ impl<W: World> Worker<W> {
         match self.console {
             Console::Person => {
                 // Whoever stopped reading has seen enough.
-                let _ = std::io::stdout().write_all(console::text(summary).as_bytes());
+                let _ = std::io::stdout().write_all(console::text(summary, paper()).as_bytes());
             }
             Console::Log => {
                 for (step, result) in summary.recovered.iter().chain(&summary.ran) {
@@ -406,14 +412,30 @@ impl<W: World> Worker<W> {
         cycle::take_decision(&mut self.memory, &mut self.outside.journal, &entry)
     }
 
-    fn give_sign_of_life(&mut self, now: Time, line: &str) {
-        // By a clock that was set back, the last one may be of later.
-        if self
-            .alive
-            .is_some_and(|last| last <= now && last.plus(ALIVE_EVERY) > now)
-        {
-            return;
+    /// Leaves word of how a cycle went. A part that cannot be read is told to the fleet at once.
+    fn leave_word(&mut self, last: LastCycle, line: &str, now: Time) {
+        let before = self.last.take();
+        let unread = |it: Option<&LastCycle>| it.map_or(0, |it| it.unread.len());
+        let news = unread(before.as_ref()) != last.unread.len();
+        self.last = match last.clone().leave(before, &self.state) {
+            Ok(last) => Some(last),
+            Err(error) => {
+                let path = self.state.last_cycle();
+                tracing::warn!("{} cannot be written: {error}.", path.display());
+                Some(last)
+            }
+        };
+        let due = self.console == Console::Log
+            // By a clock that was set back, the last one may be of later.
+            && self
+                .alive
+                .is_none_or(|last| last > now || last.plus(ALIVE_EVERY) <= now);
+        if news || due {
+            self.give_sign_of_life(now, line);
         }
+    }
+
+    fn give_sign_of_life(&mut self, now: Time, line: &str) {
         let alive = Alive {
             at: now,
             read: self.read,
@@ -421,6 +443,10 @@ impl<W: World> Worker<W> {
             adopted: self.memory.facts().adopted.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             line: line.to_owned(),
+            unread: self
+                .last
+                .as_ref()
+                .map_or_else(Vec::new, |it| it.unread.clone()),
         };
         let files = Files::from([(alive::FILE.to_owned(), alive.to_bytes())]);
         match self
@@ -491,6 +517,10 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
         let state = self.state.clone();
         let stop = || stop() || suspension::is_asked(&state);
         let console = self.console;
+        let keeper = match console {
+            Console::Log => Keeper::Daemon,
+            Console::Person => Keeper::Once,
+        };
         let mut bar = console::Bar::new(console == Console::Person);
         let result = cycle::cycle(
             &mut self.memory,
@@ -520,21 +550,24 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
                 self.keep_refused_tags(&summary, now);
                 let line = console::line(&summary);
                 self.read = Some(wall);
+                let unread = summary.notes.iter().filter(|it| it.is_unread());
+                let unread = unread.map(ToString::to_string);
+                self.leave_word(LastCycle::ended(keeper, now, unread), &line, wall);
                 match console {
-                    Console::Log => {
-                        self.give_sign_of_life(wall, &line);
-                        self.start_push(wall);
-                    }
+                    Console::Log => self.start_push(wall),
                     Console::Person => self.push_now(wall),
                 }
                 if !summary.is_quiet() {
                     self.outside.source.maintain();
                 }
                 let due_in = Some(due_in(&summary, now));
+                // One that failed before and waits for its next try is not done either (F30). Whose release is used up waits as
+                // before it was signed.
                 let failed = summary
                     .ran
                     .iter()
-                    .any(|(_, result)| *result != StepResult::Done);
+                    .any(|(_, result)| *result != StepResult::Done)
+                    || (summary.held.iter()).any(|it| matches!(it.reason, Reason::Retry { .. }));
                 let health = if (failed || summary.unread() > 0) && console == Console::Person {
                     Health::Failed
                 } else {
@@ -554,8 +587,8 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
                         .iter()
                         .for_each(|problem| tracing::error!("{problem}"));
                 }
+                self.leave_word(LastCycle::failed(keeper, now, line.clone()), &line, wall);
                 if console == Console::Log {
-                    self.give_sign_of_life(wall, &line);
                     self.start_push(wall);
                 }
                 let health = match error {

@@ -9,7 +9,7 @@ use super::section::{Check, Checks, section};
 use super::values::{one_of, parsed, secret};
 
 section! {
-    /// Where people propose changes: github (Enterprise too) or forgejo (Gitea too). No default: nothing is said on a forge.
+    /// Where people propose changes: github (Enterprise too), forgejo or gitea. No default: nothing is said on a forge.
     kind: String, example "github";
     /// Its API: https://HOST/api/v3 of an Enterprise server, https://HOST/api/v1 of Forgejo and Gitea, where it has no default.
     url: String, usual GITHUB;
@@ -74,15 +74,18 @@ impl ForgePlace {
 pub(super) enum ForgeKind {
     GitHub,
     Forgejo,
+    /// Forgejo's elder, with the same API.
+    Gitea,
 }
 
 impl ForgeKind {
-    pub(super) const ALL: [Self; 2] = [Self::GitHub, Self::Forgejo];
+    pub(super) const ALL: [Self; 3] = [Self::GitHub, Self::Forgejo, Self::Gitea];
 
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::GitHub => "github",
             Self::Forgejo => "forgejo",
+            Self::Gitea => "gitea",
         }
     }
 }
@@ -157,7 +160,10 @@ impl Given {
                 problems,
             ),
             None => {
-                problems.push(missing("kind", "it is \"github\" or \"forgejo\""));
+                problems.push(missing(
+                    "kind",
+                    "it is \"github\", \"forgejo\" or \"gitea\"",
+                ));
                 None
             }
         };
@@ -176,7 +182,7 @@ impl Given {
                     limits,
                 })
             }
-            ForgeKind::Forgejo => {
+            ForgeKind::Forgejo | ForgeKind::Gitea => {
                 let token = who.on_forgejo(section, problems);
                 if base.is_none() {
                     problems.push(missing("url", "it is like \"https://HOST/api/v1\""));

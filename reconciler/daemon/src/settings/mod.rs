@@ -110,7 +110,9 @@ pub fn load(path: &Path, ambient: &Ambient) -> Result<Settings, SettingsError> {
     }
     // What was not understood is not checked: the second kind of complaint would often be a shadow of the first.
     let settings = if problems.is_empty() {
-        let trust = path.with_file_name("trust").join("root.toml");
+        // Who may write the directories above it is asked, so they are named, whatever the settings were named by.
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let trust = absolute.with_file_name("trust").join("root.toml");
         fragments.complete().check(ambient, trust, &mut problems)
     } else {
         None

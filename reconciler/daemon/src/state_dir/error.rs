@@ -162,7 +162,9 @@ impl StateError {
             Self::Other { executor, .. } => format!("give {executor} a directory of its own in the settings"),
             Self::Newer { .. } => "install the newer version; this one changes nothing here".into(),
             Self::Lost { .. } => "put the ledger or the journal back from a backup; or move the directory away and `muster init` anew".into(),
-            Self::Held { .. } => "wait for it, or stop it: `systemctl stop muster`".into(),
+            Self::Held { .. } => "wait for it; or stop the daemon, which writes the records now: `systemctl stop muster`, the same command \
+                                  again, `systemctl start muster`"
+                .into(),
             Self::NotRunning(_) => "start it: `systemctl start muster`; or once: `muster run --once`".into(),
             Self::Journal(error) => error.help(),
             Self::Ledger(_) | Self::Key(_) => return None,

@@ -85,7 +85,7 @@ fn a_thousand_proposals_cost_as_many_calls_as_changed() {
             "the credentials; the rest is not modified"
         );
         assert!(!String::from_utf8_lossy(&kept).contains("canary"));
-        // Looking again costs nothing, and one that changed costs one page.
+        // Looking again costs nothing, and one that changed costs two pages, as twelve changed in the last two minutes before.
         let first = again.proposals(Which::ChangedSince(&open.cursor)).unwrap();
         let before = forge.state(|it| it.counted);
         let second = again.proposals(Which::ChangedSince(&first.cursor)).unwrap();
@@ -97,7 +97,14 @@ fn a_thousand_proposals_cost_as_many_calls_as_changed() {
             .proposals(Which::ChangedSince(&second.cursor))
             .unwrap();
         assert_eq!(third.proposals.len(), 1);
-        assert_eq!(forge.state(|it| it.counted) - before, 1);
+        assert_eq!(forge.state(|it| it.counted) - before, 2);
+        // They come ten to a page, and no more pages are asked for than have one that changed.
+        forge.clock.wait(Duration::from_secs(300));
+        (1..=25).for_each(|n| forge.pull(n, json!({"head": {"sha": sha(6_000 + n)}})));
+        let before = forge.state(|it| it.counted);
+        let many = again.proposals(Which::ChangedSince(&third.cursor)).unwrap();
+        assert_eq!(many.proposals.len(), 25);
+        assert_eq!(forge.state(|it| it.counted) - before, 3);
     });
 }
 

@@ -384,6 +384,7 @@ impl Reader {
         let mut asked = vec![b"heads".to_vec(), protected.into()];
         asked.push(match proposals {
             Proposals::Include => b"include".to_vec(),
+            Proposals::Queued => b"queued".to_vec(),
             Proposals::Ignore => b"ignore".to_vec(),
         });
         if let Some(WantedTags { below, horizon, .. }) = tags {

@@ -200,6 +200,7 @@ fn heads(
     let protected = message::text(protected).ok_or_else(unknown)?;
     let proposals = match proposals {
         b"include" => Proposals::Include,
+        b"queued" => Proposals::Queued,
         b"ignore" => Proposals::Ignore,
         _ => return Err(unknown()),
     };

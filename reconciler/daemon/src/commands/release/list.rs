@@ -9,15 +9,16 @@ use muster_core::release::claim::{Claim, Progress};
 use muster_core::release::root::Root;
 use muster_core::release::tag::Tag;
 use muster_core::release::{Code, ObjectKind, RELEASES, Signed, authenticate};
+use muster_core::report::{Paper, Tint};
 use muster_core::time::Time;
 use serde_json::{Value, json};
 
 use super::super::here::{self, Those};
-use super::super::paint::Paint;
 use super::super::status::Format;
 use super::super::{CommandError, Common, Output, now, output, trust};
 use super::{Look, origin_of, root_here};
 use crate::exit;
+use crate::paint::paper;
 use crate::settings::{ExecutorSettings, Settings};
 use crate::state_dir::StateError;
 
@@ -115,7 +116,7 @@ fn list(
         Format::Human if rows.is_empty() => out.line("No releases.")?,
         Format::Human => {
             for row in &rows {
-                out.text(&text(row, now, Paint::out()))?;
+                out.text(&text(row, now, paper()))?;
             }
         }
         Format::Json => {
@@ -201,6 +202,8 @@ fn rows(facts: &Facts, seen: Vec<PresentTag>, executor: &str, now: Time) -> Vec<
         let (state, code, why) = match refused {
             _ if now > statement.not_after => ("expired", Some(Code::Expired), None),
             _ if replayed => ("refused", Some(Code::Replay), None),
+            // Nothing is wrong with it: somebody else has to sign, too (F31).
+            Some(it) if it.code.waits() => ("waiting", Some(it.code), Some(it.why.clone())),
             Some(it) => ("refused", Some(it.code), Some(it.why.clone())),
             None => ("open", None, None),
         };
@@ -301,10 +304,10 @@ fn as_json(row: &Row) -> Value {
     })
 }
 
-fn text(row: &Row, now: Time, paint: Paint) -> String {
+fn text(row: &Row, now: Time, paper: Paper) -> String {
     let state = match row.state {
-        "refused" => paint.alarm("refused"),
-        "open" | "claimed" => paint.warn(row.state),
+        "refused" => paper.tint(Tint::Alarm, "refused"),
+        "open" | "waiting" | "claimed" => paper.tint(Tint::Warn, row.state),
         other => other.to_owned(),
     };
     let mut out = format!("{state}  {}\n", visible(&row.tag));
@@ -325,7 +328,7 @@ fn text(row: &Row, now: Time, paint: Paint) -> String {
         ));
     }
     match row.state {
-        "open" | "refused" => {
+        "open" | "waiting" | "refused" => {
             if let Some(left) = row.not_after.map(|it| it.0 - now.0).filter(|it| *it > 0) {
                 line(format!("{} h {} min left", left / 3_600, left / 60 % 60));
             }

@@ -191,19 +191,28 @@ fn show(current: &Root, root: &Root) {
         .context_radius(2)
         .header(&names[0], &names[1])
         .to_string();
-    let who = if planned(current, root) {
-        format!(
-            "{} people with operational keys, of version {} and of this one",
-            current.threshold(Role::Operational),
-            current.version
-        )
-    } else {
-        format!(
-            "{} people with recovery keys, since more changes than operational keys",
-            current.threshold(Role::Recovery)
-        )
+    output::note(&format!("\n{diff}\n{}\n", takes(current, root)));
+}
+
+/// How many people have to sign: of those that the old root names, and of those that the new one names (F31).
+fn takes(current: &Root, root: &Root) -> String {
+    let (role, why) = match planned(current, root) {
+        true => (Role::Operational, ""),
+        false => (Role::Recovery, ", since more changes than operational keys"),
     };
-    output::note(&format!("\n{diff}\nIt takes the signatures of {who}.\n"));
+    let of = |it: &Root| {
+        let people = match it.threshold(role) {
+            1 => "1 person".to_owned(),
+            many => format!("{many} people"),
+        };
+        format!("{people} of version {}", it.version)
+    };
+    format!(
+        "It takes {} keys{why}: of {} and of {}; whoever is in both counts for both.",
+        role.word(),
+        of(current),
+        of(root)
+    )
 }
 
 fn planned(current: &Root, root: &Root) -> bool {

@@ -1,0 +1,114 @@
+//! How the last cycle of an executor went, left in its state directory for whoever asks `muster status`: what a journal and a
+//! ledger do not say, as nothing was done.
+
+use std::io::{self, Write as _};
+
+use muster_core::time::Time;
+use serde::{Deserialize, Serialize};
+
+use crate::state_dir::StateDir;
+
+/// What is told of a part that cannot be read; of many parts, the first ones.
+const UNREAD: usize = 8;
+
+/// Who keeps an executor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keeper {
+    /// The daemon, which goes on. It stays the keeper where somebody runs a cycle by hand while it is not at work.
+    Daemon,
+    /// Whoever runs `muster run --once`.
+    Once,
+}
+
+/// How the last cycle went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastCycle {
+    /// Who keeps the executor.
+    pub by: Keeper,
+    /// Since when it has been so, cycle after cycle, by this machine's clock.
+    pub since: Time,
+    /// Why the cycle came to no end, if it did not: the origin does not answer, a disk is full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// What could not be read, so that nothing was planned on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
+}
+
+impl LastCycle {
+    /// One that ended at `now` and could not read some parts.
+    pub fn ended(by: Keeper, now: Time, unread: impl Iterator<Item = String>) -> Self {
+        Self {
+            by,
+            since: now,
+            problem: None,
+            unread: unread.take(UNREAD).collect(),
+        }
+    }
+
+    /// One that came to no end.
+    pub fn failed(by: Keeper, now: Time, problem: String) -> Self {
+        Self {
+            by,
+            since: now,
+            problem: Some(problem),
+            unread: Vec::new(),
+        }
+    }
+
+    /// What was left of the last one. What cannot be read was not left.
+    pub fn read(state: &StateDir) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(state.last_cycle()).ok()?).ok()
+    }
+
+    /// Leaves it in place of the one before. What is as it was keeps its moment, and is not written again.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn leave(mut self, before: Option<Self>, state: &StateDir) -> io::Result<Self> {
+        if let Some(before) = before {
+            if before.by == Keeper::Daemon {
+                self.by = Keeper::Daemon;
+            }
+            // The words for one reason may differ from cycle to cycle; since when it has been so does not.
+            let kind = |it: &Self| (it.by, it.problem.is_some(), it.unread.is_empty());
+            if kind(&before) == kind(&self) {
+                self.since = before.since;
+            }
+            if self == before {
+                return Ok(self);
+            }
+        }
+        let mut file = tempfile::NamedTempFile::new_in(state.path())?;
+        file.write_all(&serde_json::to_vec(&self).expect("plain records always serialise"))?;
+        file.persist(state.last_cycle())
+            .map_err(|error| error.error)?;
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stays_as_it_is_keeps_its_moment() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        assert_eq!(LastCycle::read(&state), None);
+        let gone = |now, why: &str| LastCycle::failed(Keeper::Daemon, Time(now), why.to_owned());
+        let first = gone(10, "no answer").leave(None, &state).unwrap();
+        let second = gone(20, "no route").leave(Some(first), &state).unwrap();
+        assert_eq!(second.since, Time(10), "it has been gone since then");
+        assert_eq!(LastCycle::read(&state), Some(second.clone()));
+        let well = LastCycle::ended(Keeper::Daemon, Time(30), std::iter::empty());
+        let well = well.leave(Some(second), &state).unwrap();
+        assert_eq!(well.since, Time(30));
+        let again = LastCycle::ended(Keeper::Daemon, Time(40), std::iter::empty());
+        std::fs::remove_file(state.last_cycle()).unwrap();
+        let again = again.leave(Some(well), &state).unwrap();
+        assert_eq!(again.since, Time(30));
+        assert_eq!(LastCycle::read(&state), None, "nothing new is not written");
+    }
+}
