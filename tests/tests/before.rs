@@ -203,8 +203,8 @@ fn what_is_another_matter_now_is_told_before_it_is_done() {
         assert!(ran.out.contains(told), "{}", ran.said());
         let again = site.once();
         for held in [
-            "user.disable fay because=expired [benign: the last valid day was 2025-01-10",
-            "password.restore keeper root_equivalent=yes [privileged: waits for a signed release]",
+            "disable fay, whose last valid day has passed: nobody gets in, all else stays (benign: the last valid day was 2025-01-10",
+            "who has it can become root (privileged: waits for a signed release)",
         ] {
             assert!(again.out.contains(held), "no {held}: {}", again.said());
         }

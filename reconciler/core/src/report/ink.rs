@@ -137,7 +137,7 @@ mod tests {
                     user: user.clone(),
                     because: Parking::Asked,
                 },
-                "park: the instance stands still, all else stays",
+                "park: the instance stands still, all else stays, and signing in still works",
             ),
             (
                 OfAccount::RenameAccount {

@@ -232,6 +232,9 @@ impl ExecutorStatus {
             ),
             Ok(_) => {}
         }
+        if let Some(matter) = &self.moment.matter {
+            matters.push(format!("the clock is {}", matter.in_a_word()));
+        }
         if let Some(full) = nearly_full(state) {
             matters.push(full);
         }
