@@ -203,24 +203,24 @@ impl<'o> Play<'o> {
         )))
     }
 
-    /// Shows the lines of `text` that `keep` names, and where others were.
+    /// Shows the lines of `text` that `keep` names; `…` stands behind one that others followed.
     pub(super) fn show(&mut self, text: &str, keep: Keep<'_>) -> Result<(), CommandError> {
         self.open = false;
-        let mut hidden = 0;
-        for line in text.lines().map(Some).chain([None]) {
-            let shown = line.filter(|it| keep(it));
-            if shown.is_none() && line.is_some() {
-                hidden += usize::from(line.is_some_and(|it| !it.trim().is_empty()));
+        let mut lines = text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .peekable();
+        while let Some(line) = lines.next() {
+            if !keep(line) {
                 continue;
             }
-            if hidden > 0 {
-                let lines = if hidden == 1 { "line" } else { "lines" };
-                self.out.line(format_args!("    [{hidden} more {lines}]"))?;
-                hidden = 0;
-            }
-            if let Some(line) = shown {
-                self.out.line(folded(line, "    ", "        "))?;
-            }
+            let more = if lines.peek().is_some_and(|it| !keep(it)) {
+                " …"
+            } else {
+                ""
+            };
+            self.out
+                .line(folded(&format!("{line}{more}"), "    ", "        "))?;
         }
         self.out.line("")
     }
@@ -291,11 +291,11 @@ impl<'o> Play<'o> {
         self.show(&lines.join("\n"), &|_| true)
     }
 
-    /// Shows the change of the roster, commits it and pushes it.
+    /// Shows the change of the roster, and commits and pushes it without a word.
     pub(super) fn push(&mut self, message: &str, branch: &str) -> Result<(), CommandError> {
         self.diff()?;
         self.commit(message)?;
-        self.git(&["push", "--quiet", "origin", branch])?;
+        self.git_silently(&["push", "--quiet", "origin", branch])?;
         Ok(())
     }
 
