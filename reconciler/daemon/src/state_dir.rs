@@ -16,7 +16,7 @@
 //! archives/       archives of homes, unless the settings keep them elsewhere
 //! ```
 //!
-//! Beside it, in `/var/lib/muster-mark`, lies what an older copy of it is known by: [`mark`].
+//! Beside it, in `/var/lib/muster-mark`, lies what an older copy of it is known by, the mark.
 
 mod error;
 mod identity;
