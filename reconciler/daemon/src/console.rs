@@ -109,6 +109,9 @@ pub fn line(summary: &Summary) -> String {
     if summary.attempted.is_some() {
         out.push_str(", a newer commit was refused");
     }
+    if summary.unanswered {
+        out.push_str(", the state repository did not answer");
+    }
     if summary.frozen.is_some() {
         out.push_str(", frozen");
     }

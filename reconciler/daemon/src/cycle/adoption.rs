@@ -21,6 +21,7 @@ pub(super) fn heads<S: Source, W, J, L, R>(
     match outside.source.heads(&trust::horizon(memory, run)) {
         Ok(heads) => Some(heads),
         Err(error) => {
+            summary.unanswered = true;
             summary.warnings.push(format!(
                 "the state repository did not answer ({}); the adopted commit stays in force",
                 chain(&error)
