@@ -139,6 +139,24 @@ impl Fleet {
         fs::rename(beside, there).expect("a time");
     }
 
+    /// Somebody on each host says that its clock is right: it has moved, and nothing but that clock says that time has passed.
+    fn clocks_are_right(&self) {
+        for (index, site) in self.hosts.iter().enumerate() {
+            let muster = |args: &[&str]| {
+                let mut muster = self.within(&format!("h{}", index + 1));
+                muster.arg("--config").arg(site.path("muster.toml"));
+                Ran::from(muster.args(args).output().expect("muster"))
+            };
+            // A daemon may not have seen yet that the time is another.
+            wait_until("its clock is gone by", || {
+                let _ = muster(&["clock", "accept", "--reason", "twenty minutes have passed"]).ok();
+                let status = muster(&["status", "--format", "json"]);
+                let status: Value = serde_json::from_str(&status.out).expect("a status");
+                status["clock"]["matter"].is_null()
+            });
+        }
+    }
+
     /// A program in one of the networks, with that time.
     fn within(&self, place: &str) -> Command {
         let network = format!("{}-{place}", self.net);
@@ -436,6 +454,7 @@ fn play(fleet: &mut Fleet) {
     let silent = fleet.cut.clone();
     println!("twenty minutes later, without {silent:?}");
     fleet.time_is("+20m");
+    fleet.clocks_are_right();
     let number = fleet.propose(PROPOSALS);
     all.push(number);
     open.push(number);
