@@ -1,7 +1,7 @@
 //! The reader: a process of its own that fetches from origins and decodes what strangers pushed there.
 //!
 //! The one who acts, who may be root, asks it and believes little. It is given bytes and ids; every object that counts is
-//! hashed again ([`Far`]), and so is each commit on the way from the adopted one to the next, so that a reader which somebody
+//! hashed again (`Far`), and so is each commit on the way from the adopted one to the next, so that a reader which somebody
 //! took over can withhold and not invent. It has bounded memory, and bounded time for each answer; one that dies or takes too
 //! long is started again, later and later.
 //!
