@@ -504,7 +504,12 @@ fn nobody_gets_a_name_that_others_know_or_while_they_are_silent() {
         for rows in [&newcomer, &renamed] {
             let plan = make_where(rows, change);
             assert_eq!(words(&plan), Vec::<String>::new(), "{rows}");
-            assert_eq!(refusals(&plan).len(), 1, "{rows}");
+            // Who does not answer is told of beside, and is not in order.
+            let unread = plan.notes().iter().filter(|it| it.is_unread()).count();
+            assert_eq!(refusals(&plan).len() - unread, 1, "{rows}");
+            let mut accounts = accounts_of(&mut host.clone()).clone();
+            change(&mut accounts);
+            assert_eq!(unread == 1, accounts.hindrances.silent.is_some(), "{rows}");
         }
         // Whoever goes, goes.
         let plan = make_where(ANN, change);
@@ -668,9 +673,13 @@ fn what_only_newcomers_need_keeps_back_newcomers_alone() {
     let plan = make(&roster(&newcomer), &host, &past.facts);
     assert_eq!(words(&plan)[0], "user.cut emo");
     assert_eq!(kinds_of(&plan, "bob"), []);
+    // It is told, and not in order, whoever waits for it.
     assert_eq!(
         refusals(&plan),
-        ["bob: nobody gets an account here now: login.defs is odd"]
+        [
+            "bob: nobody gets an account here now: login.defs is odd",
+            "what new accounts need could not be read (login.defs is odd); nothing is planned on it"
+        ]
     );
 }
 

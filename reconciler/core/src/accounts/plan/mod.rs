@@ -15,6 +15,7 @@ use super::action::{Action, Direction, HomeSource, Incarnation};
 use super::blocked::Blocked;
 use super::desired::{Desired, Wanted};
 use super::facts::{AccountIds, Known, PersonFacts};
+use super::hindrances::Hindrances;
 use super::ids::{Ids, PortTable, not_for_accounts};
 use super::note::{ACCOUNT_DATABASES, Note};
 use super::observed::{Account, Accounts, Observed, Password, Person};
@@ -272,6 +273,20 @@ impl<'a> Draft<'a, '_> {
                 part: part.to_owned(),
                 why: why.to_owned(),
             });
+        }
+        let Hindrances {
+            newcomers, silent, ..
+        } = &self.accounts.hindrances;
+        for (part, why) in [
+            ("what new accounts need", newcomers),
+            ("who else knows names and ids", silent),
+        ] {
+            if let Some(why) = why {
+                self.notes.push(Note::Unread {
+                    part: part.to_owned(),
+                    why: why.clone(),
+                });
+            }
         }
         for file in &self.input.policy.aggregates {
             if let Some(why) = observed.aggregates.get(file).and_then(unread) {
