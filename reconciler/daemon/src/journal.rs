@@ -414,10 +414,10 @@ impl Journal {
         Ok(())
     }
 
-    /// Notes that an entry is a decision, which the mark is to tell of. One of a person at the console is marked at once, as no
-    /// effect may follow; where that fails, it is marked before the next effect.
+    /// Notes that an entry is a decision, which the mark is to tell of. One that no effect may follow is marked at once; where that
+    /// fails, it is marked before the next effect.
     fn mark_decision(&mut self, entry: &Entry) {
-        let by_a_person = match entry {
+        let at_once = match entry {
             Entry::Genesis { .. } | Entry::Adopted { .. } | Entry::Claimed { .. } => false,
             Entry::Frozen { .. }
             | Entry::Reset { .. }
@@ -440,7 +440,7 @@ impl Journal {
             mark.add(nonce);
         }
         self.unmarked = true;
-        if by_a_person && let Err(error) = self.mark_durably() {
+        if at_once && let Err(error) = self.mark_durably() {
             tracing::warn!(error = %error, "What was decided is not marked outside the state directory yet.");
         }
     }

@@ -61,11 +61,18 @@ pub(crate) struct Mark {
     marked: Marked,
 }
 
-/// Where the mark of an executor is whose state directory is `dir`.
+/// Where the mark of an executor is whose state directory is `dir`: `/var/lib/muster-mark/host/NAME` for `/var/lib/muster`, and
+/// `/var/lib/muster-mark/guests/pve` for `/var/lib/muster-guests/pve`.
 pub(super) fn path_of(dir: &Path, identity: &Identity) -> PathBuf {
-    let mut beside = dir.as_os_str().to_owned();
-    beside.push("-mark");
     let executor = identity.executor();
+    let of_kind = format!("-{}", executor.kind().word());
+    let stem = dir
+        .parent()
+        .filter(|_| dir.ends_with(executor.name()))
+        .and_then(|parent| parent.to_str()?.strip_suffix(&of_kind))
+        .map_or_else(|| dir.as_os_str().to_owned(), Into::into);
+    let mut beside = stem;
+    beside.push("-mark");
     PathBuf::from(beside)
         .join(executor.kind().word())
         .join(executor.name())

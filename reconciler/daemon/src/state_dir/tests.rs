@@ -9,6 +9,10 @@ fn commit(digit: char) -> CommitId {
     digit.to_string().repeat(40).parse().unwrap()
 }
 
+fn guests(name: &str) -> Executor {
+    Executor::Guests(name.to_owned())
+}
+
 fn host(name: &str) -> Executor {
     Executor::Host(name.to_owned())
 }
@@ -368,7 +372,6 @@ fn an_older_copy_of_the_ledger_freezes_on_the_commit_that_the_journal_says() {
 
 #[test]
 fn a_directory_of_another_kind_or_name_is_refused() {
-    let guests = |name: &str| Executor::Guests(name.to_owned());
     let it = fixture();
     let lock = Lock::take(&it.state, Purpose::Run).unwrap();
     let identity = Identity::random(&guests("pve1")).unwrap();
@@ -517,6 +520,32 @@ fn an_older_copy_of_the_directory_does_nothing_until_somebody_has_looked() {
     drop(opened);
     for _ in 0..2 {
         assert_eq!(open(&it, &lock).unwrap().replayed.facts.frozen, None);
+    }
+}
+
+#[test]
+fn marks_lie_beside_the_state_of_all_kinds() {
+    for (dir, executor, mark) in [
+        (
+            "/var/lib/muster",
+            host("devvm"),
+            "/var/lib/muster-mark/host/devvm",
+        ),
+        ("/srv/state", host("devvm"), "/srv/state-mark/host/devvm"),
+        ("/srv/x-host/devvm", host("devvm"), "/srv/x-mark/host/devvm"),
+        (
+            "/var/lib/muster-guests/pve1",
+            guests("pve1"),
+            "/var/lib/muster-mark/guests/pve1",
+        ),
+        ("/srv/pve1", guests("pve1"), "/srv/pve1-mark/guests/pve1"),
+    ] {
+        let identity = Identity::random(&executor).unwrap();
+        assert_eq!(
+            mark::path_of(Path::new(dir), &identity),
+            Path::new(mark),
+            "{dir}"
+        );
     }
 }
 
