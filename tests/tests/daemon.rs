@@ -200,6 +200,29 @@ fn the_origin_may_be_packed_owned_by_another_and_away() {
     std::fs::remove_file(site.on_host("etc/ttyd-user-map")).unwrap();
     let ran = site.once();
     assert!(ran.said().contains("did not answer"), "{}", ran.said());
+    let status = site.status();
+    assert!(status["unanswered"]["since"].is_string(), "{status:#}");
+    // For a moment that may be; for long it is not in order.
+    let said = site.muster(&["status"]);
+    assert!(
+        said.is_ok() && said.out.contains("origin    has not answered since"),
+        "{}",
+        said.said()
+    );
+    let kept = site.path("state/last-cycle.json");
+    let text = std::fs::read_to_string(&kept).expect("how the last cycle went");
+    let mut last: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    last["since"] = (last["since"].as_i64().expect("a moment") - 300).into();
+    std::fs::write(&kept, last.to_string()).unwrap();
+    let said = site.muster(&["status"]);
+    assert!(
+        !said.is_ok()
+            && said
+                .out
+                .contains("the state repository has not answered since"),
+        "{}",
+        said.said()
+    );
     assert!(
         site.text_on_host("etc/ttyd-user-map").contains("bob.x=bob"),
         "{}",

@@ -109,7 +109,7 @@ pub fn line(summary: &Summary) -> String {
     if summary.attempted.is_some() {
         out.push_str(", a newer commit was refused");
     }
-    if summary.unanswered {
+    if summary.unanswered.is_some() {
         out.push_str(", the state repository did not answer");
     }
     if summary.frozen.is_some() {

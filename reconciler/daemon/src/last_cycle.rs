@@ -28,22 +28,31 @@ pub struct LastCycle {
     pub by: Keeper,
     /// Since when it has been so, cycle after cycle, by this machine's clock.
     pub since: Time,
-    /// Why the cycle came to no end, if it did not: the origin does not answer, a disk is full.
+    /// Why the cycle came to no end, if it did not: the journal cannot be written, the host does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     /// What could not be read, so that nothing was planned on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<String>,
+    /// Why the origin did not answer, if it did not: the cycle went on with what was adopted before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<String>,
 }
 
 impl LastCycle {
-    /// One that ended at `now` and could not read some parts.
-    pub fn ended(by: Keeper, now: Time, unread: impl Iterator<Item = String>) -> Self {
+    /// One that ended at `now`, and could not read some parts or the origin.
+    pub fn ended(
+        by: Keeper,
+        now: Time,
+        unread: impl Iterator<Item = String>,
+        unanswered: Option<String>,
+    ) -> Self {
         Self {
             by,
             since: now,
             problem: None,
             unread: unread.take(UNREAD).collect(),
+            unanswered,
         }
     }
 
@@ -54,6 +63,7 @@ impl LastCycle {
             since: now,
             problem: Some(problem),
             unread: Vec::new(),
+            unanswered: None,
         }
     }
 
@@ -72,7 +82,10 @@ impl LastCycle {
                 self.by = Keeper::Daemon;
             }
             // The words for one reason may differ from cycle to cycle; since when it has been so does not.
-            let kind = |it: &Self| (it.by, it.problem.is_some(), it.unread.is_empty());
+            let kind = |it: &Self| {
+                let (problem, unanswered) = (it.problem.is_some(), it.unanswered.is_some());
+                (it.by, problem, it.unread.is_empty(), unanswered)
+            };
             if kind(&before) == kind(&self) {
                 self.since = before.since;
             }
@@ -102,10 +115,10 @@ mod tests {
         let second = gone(20, "no route").leave(Some(first), &state).unwrap();
         assert_eq!(second.since, Time(10), "it has been gone since then");
         assert_eq!(LastCycle::read(&state), Some(second.clone()));
-        let well = LastCycle::ended(Keeper::Daemon, Time(30), std::iter::empty());
+        let well = LastCycle::ended(Keeper::Daemon, Time(30), std::iter::empty(), None);
         let well = well.leave(Some(second), &state).unwrap();
         assert_eq!(well.since, Time(30));
-        let again = LastCycle::ended(Keeper::Daemon, Time(40), std::iter::empty());
+        let again = LastCycle::ended(Keeper::Daemon, Time(40), std::iter::empty(), None);
         std::fs::remove_file(state.last_cycle()).unwrap();
         let again = again.leave(Some(well), &state).unwrap();
         assert_eq!(again.since, Time(30));

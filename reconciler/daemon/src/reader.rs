@@ -64,11 +64,14 @@ pub struct Standing {
 pub fn standing(origin: &Origin, listens: &Path, kept: &[PathBuf]) -> Standing {
     let (who, says, beside) = match origin {
         Origin::Local(path) => {
-            let owner = Owner::of(path).map_or_else(|it| it.to_string(), |it| it.uid.to_string());
-            let says = format!(
-                "a child that runs as the owner of {}, uid {owner}",
-                path.display()
-            );
+            let shown = path.display();
+            let says = match Owner::of(path) {
+                Ok(owner) => format!(
+                    "a child that runs as the owner of {shown}, uid {}",
+                    owner.uid
+                ),
+                Err(error) => format!("nobody: {shown}: {error}"),
+            };
             ("owner", says, None)
         }
         Origin::Remote(_) if listens.symlink_metadata().is_ok() => {

@@ -137,6 +137,9 @@ struct ExecutorStatus {
     reads: Option<reader::Standing>,
 }
 
+/// So many seconds a state repository may be away, as when its machine is started anew, before that is not in order (F30).
+const GONE_FOR_LONG: i64 = 300;
+
 impl ExecutorStatus {
     fn of(here: &ExecutorSettings, settings: &Settings) -> Result<Self, CommandError> {
         let state = here.state();
@@ -207,6 +210,13 @@ impl ExecutorStatus {
             }
             let unread = last.unread.iter();
             matters.extend(unread.map(|it| format!("since {since}: {it}")));
+        }
+        if let Some((since, why)) = self.unanswered()
+            && since.plus(GONE_FOR_LONG) <= self.moment.now
+        {
+            matters.push(format!(
+                "the state repository has not answered since {since}: {why}"
+            ));
         }
         if let Some(attempted) = &facts.attempted {
             let Attempted { commit, problem } = attempted;
@@ -333,6 +343,12 @@ impl ExecutorStatus {
         if let Some(pushed) = &self.pushed {
             out.line(format_args!("pushed    {pushed}"))?;
         }
+        if let Some((since, why)) = self.unanswered() {
+            out.line(format_args!(
+                "origin    has not answered since {since}: {}",
+                visible(why)
+            ))?;
+        }
         if let Some(reader::Standing { says, bytes, .. }) = &self.reads {
             out.line(format_args!("reads     {says}"))?;
             out.line(format_args!("mirror    {} MiB", bytes.div_ceil(1 << 20)))?;
@@ -344,6 +360,12 @@ impl ExecutorStatus {
             ))?;
         }
         Ok(())
+    }
+
+    /// Since when the state repository has not answered, and why, if it did not in the last cycle.
+    fn unanswered(&self) -> Option<(Time, &str)> {
+        let last = self.last.as_ref()?;
+        Some((last.since, last.unanswered.as_deref()?))
     }
 
     fn json(&self, settings: &Settings) -> Value {
@@ -358,6 +380,10 @@ impl ExecutorStatus {
             .as_ref()
             .map_or_else(Vec::new, |it| it.unread.clone())
             .into();
+        all["unanswered"] = self.unanswered().map_or(
+            Value::Null,
+            |(since, why)| json!({ "since": since.to_string(), "why": why }),
+        );
         all["clock"] = json!({
             "now": self.moment.now.to_string(),
             "matter": self.moment.matter.map(|it| it.word()),

@@ -21,11 +21,11 @@ pub(super) fn heads<S: Source, W, J, L, R>(
     match outside.source.heads(&trust::horizon(memory, run)) {
         Ok(heads) => Some(heads),
         Err(error) => {
-            summary.unanswered = true;
+            let why = chain(&error);
             summary.warnings.push(format!(
-                "the state repository did not answer ({}); the adopted commit stays in force",
-                chain(&error)
+                "the state repository did not answer ({why}); the adopted commit stays in force"
             ));
+            summary.unanswered = Some(why);
             None
         }
     }

@@ -254,8 +254,8 @@ pub struct Summary {
     pub read_tags_in: Option<u32>,
     /// What people should know beside.
     pub notes: Vec<Note>,
-    /// Whether the origin did not answer.
-    pub unanswered: bool,
+    /// Why the origin did not answer, if it did not.
+    pub unanswered: Option<String>,
     /// What did not work without stopping the cycle: the origin did not answer, a report was not taken.
     pub warnings: Vec<String>,
     /// How many reports were written.

@@ -552,7 +552,8 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
                 self.read = Some(wall);
                 let unread = summary.notes.iter().filter(|it| it.is_unread());
                 let unread = unread.map(ToString::to_string);
-                self.leave_word(LastCycle::ended(keeper, now, unread), &line, wall);
+                let ended = LastCycle::ended(keeper, now, unread, summary.unanswered.clone());
+                self.leave_word(ended, &line, wall);
                 match console {
                     Console::Log => self.start_push(wall),
                     Console::Person => self.push_now(wall),
