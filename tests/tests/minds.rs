@@ -1,8 +1,8 @@
 //! Crashes that change their mind: the power goes out somewhere in a cycle, and before the next one people want something else, or
 //! somebody was at the machine. Whatever that is, the host comes to rest whole, and journal and ledger tell what was done.
 //!
-//! Each round is made of its number alone. `ROUNDS=100000 cargo nextest run --release -p muster-tests --test minds` runs more of
-//! them, and `ROUND=17 …` one.
+//! Each round is made of its number alone, and who fails says by which command it is played again.
+//! `ROUNDS=100000 cargo nextest run --release -p muster-tests --test minds` plays more of them.
 
 use std::sync::Arc;
 
@@ -18,8 +18,10 @@ use muster_tests::signer::{self, Signer};
 use muster_tests::story::{self, noon, roster};
 use muster_tests::{of_host, oracle};
 
-/// How many rounds each turning point gets: 20,000 in all where the build is optimised, and there they take a minute.
-const ROUNDS: u64 = if cfg!(debug_assertions) { 150 } else { 2_500 };
+/// How many rounds there are in all, in any build: `tests/run` counts them.
+const ROUNDS: u64 = 20_000;
+/// From how many turning points they begin.
+const TURNING_POINTS: u64 = 8;
 /// Every name that anybody has in a roster.
 const NAMES: [&str; 4] = ["bob", "cho", "rob", "robin"];
 
@@ -262,14 +264,15 @@ fn rounds(name: &str) {
     assert!(effects > 4, "{name} has {effects} effects");
     let all = match number("ROUND") {
         Some(one) => one..one + 1,
-        None => 0..number("ROUNDS").map_or(ROUNDS, |it| it.div_ceil(8)),
+        None => 0..number("ROUNDS").unwrap_or(ROUNDS).div_ceil(TURNING_POINTS),
     };
+    let again = "cargo test -p muster-tests --test minds -- --exact";
     let mut wrong = Vec::new();
     let mut ran = 0;
     for seed in all {
         ran += 1;
         if let Err(why) = round(&fresh, effects, seed) {
-            wrong.push(format!("{name}, ROUND={seed}: {why}"));
+            wrong.push(format!("{why}\n    again: ROUND={seed} {again} {name}"));
         }
     }
     let some = wrong.len().min(12);
@@ -279,6 +282,7 @@ fn rounds(name: &str) {
         wrong.len(),
         wrong[..some].join("\n")
     );
+    println!("{ran} seeded rounds of {name}");
 }
 
 macro_rules! turning_points {
