@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use muster_core::commit::{CommitId, TagId};
 use muster_core::diagnostic::{Diagnostic, Diagnostics, Severity};
@@ -56,7 +57,14 @@ pub struct StateSource {
     proposals: Proposals,
     /// What was found when the branches were last read, and by what it can be seen that it still holds.
     last: Option<(Signature, Heads)>,
+    /// Which branches could not be read, and why, as it was said last.
+    unread: Vec<String>,
+    /// When the mirror was last looked after, or this was opened.
+    tidied: Instant,
 }
+
+/// How long the mirror is not looked after while nothing is done: strangers push all the same.
+const UNTIDY: Duration = Duration::from_secs(3_600);
 
 impl StateSource {
     /// Reads `origin`, whose protected branch has the full name `protected`, through the mirror in `dir`. Who reads it is found
@@ -99,6 +107,8 @@ impl StateSource {
             protected: protected.to_owned(),
             proposals,
             last: None,
+            unread: Vec::new(),
+            tidied: Instant::now(),
         }
     }
 
@@ -129,9 +139,18 @@ impl StateSource {
         self.mirror.rest();
     }
 
-    /// Packs the mirror when it has grown.
-    pub fn maintain(&mut self) {
-        if let Err(error) = self.mirror.maintain() {
+    /// After each cycle: [`StateSource::maintain`] when it did something, and now and then when it did not.
+    pub fn maintain_after(&mut self, acted: bool, adopted: &CommitId) {
+        if acted || self.tidied.elapsed() >= UNTIDY {
+            self.maintain(Some(adopted));
+        }
+    }
+
+    /// Packs the mirror when it has grown, or holds much that branches left behind. What is in force stays.
+    pub fn maintain(&mut self, adopted: Option<&CommitId>) {
+        self.tidied = Instant::now();
+        let held = adopted.map_or(Ok(()), |adopted| self.mirror.hold(adopted));
+        if let Err(error) = held.and_then(|()| self.mirror.maintain()) {
             tracing::warn!("The mirror could not be packed: {}.", chain(&error));
         }
         if let Err(error) = self.mirror.tidy_reader() {
@@ -159,9 +178,10 @@ impl Source for StateSource {
             .mirror
             .fetch(&self.origin, &self.protected, self.proposals)
             .map_err(OutsideError::new)?;
-        for unread in &found.unread {
+        for unread in found.unread.iter().filter(|it| !self.unread.contains(it)) {
             tracing::warn!("A branch could not be read: {unread}.");
         }
+        self.unread = found.unread;
         let heads = Heads {
             protected: found.protected,
             proposals: found.branches,

@@ -14,15 +14,12 @@ use crate::objects::{Source, commit_id, object_id};
 use crate::origin::{Origin, RemoteUrl};
 use crate::pack::Keep;
 use crate::refs;
-use crate::remote;
+use crate::remote::{self, Wanted};
 
 /// Where forges keep the heads of pull requests.
 const PULLS: &str = "refs/pull/";
 /// Where the mirror keeps those it fetched: `refs/pull/7/head` becomes `refs/muster/fetched/pull/7`.
 const FETCHED_PULLS: &str = "refs/muster/fetched/pull/";
-
-/// What git refused to fetch is asked for again in every so many calls.
-const ASK_AGAIN: u32 = 20;
 
 impl Mirror {
     /// Fetches the head of each of these pull requests from `refs/pull/<number>/head`, so that it can be merged, and forgets
@@ -100,38 +97,28 @@ impl Mirror {
             .iter()
             .map(|(number, head)| (format!("{FETCHED_PULLS}{number}"), object_id(head)))
             .collect();
-        for name in here.found.keys().filter(|name| !kept.contains_key(*name)) {
-            refs::forget(&self.dir, name).map_err(self.failed())?;
+        let gone = here.found.keys().filter(|name| !kept.contains_key(*name));
+        self.forget_all(gone.chain(&here.unread))?;
+        if (here.found.iter()).any(|(name, id)| kept.get(name).is_some_and(|it| it != id)) {
+            self.has_dropped()?;
         }
-        for name in &here.unread {
-            refs::forget(&self.dir, name).map_err(self.failed())?;
-        }
-        let (mut due, mut again) = (Vec::new(), Vec::new());
-        let mut reasons = BTreeMap::new();
-        self.brought += 1;
-        let ask_again = self.brought.is_multiple_of(ASK_AGAIN);
+        let mut due = Vec::new();
         for (number, head) in heads {
             let (name, id) = (format!("{FETCHED_PULLS}{number}"), object_id(head));
-            if here.found.get(&name) == Some(&id) && self.is_here(&id) {
-                continue;
-            }
-            let refspec = format!("+{}:{name}", head_of(*number));
-            if !self.given_up.contains(&(head_of(*number), id)) {
-                due.push((*number, refspec));
-            } else if ask_again {
-                again.push((*number, refspec));
-            } else {
-                let why = "git refused to fetch it; it is tried again now and then";
-                reasons.insert(*number, why.to_owned());
+            if here.found.get(&name) != Some(&id) || !self.is_here(&id) {
+                due.push(Wanted::new(&head_of(*number), id, &name));
             }
         }
-        // What was refused before is fetched apart, so that one connection is enough for the others.
-        reasons.extend(remote::fetch_each(self, url, due)?);
-        reasons.extend(remote::fetch_each(self, url, again)?);
+        let known = |name: &str| number_of(name).is_some_and(|it| heads.contains_key(&it));
+        self.refused.retain(PULLS, known);
+        let unfetched = remote::fetch_wanted(self, url, due)?;
+        let mut reasons: BTreeMap<u64, String> = unfetched
+            .into_iter()
+            .filter_map(|(name, why)| Some((number_of(&name)?, why)))
+            .collect();
         for (number, head) in heads {
             let (name, id) = (format!("{FETCHED_PULLS}{number}"), object_id(head));
             if reasons.contains_key(number) {
-                self.give_up(head_of(*number), id);
                 continue;
             }
             let arrived = refs::read(&self.dir, &name, id.kind()).ok().flatten();

@@ -53,6 +53,14 @@ pub enum FetchError {
         /// What is wrong with it.
         source: ReadError,
     },
+    /// The protected branch is too large, or takes too long, and was not asked for again.
+    #[error("{name} is not fetched: {why}")]
+    Refused {
+        /// Its full name.
+        name: String,
+        /// Why, and until when.
+        why: String,
+    },
     /// The reader could not: with its words.
     #[error(transparent)]
     Told(Told),
@@ -73,12 +81,15 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// Whether git answered and refused; a server that does not answer may do so the next time.
-    pub(crate) fn is_refusal(&self) -> bool {
+    /// Whether it may be about what was fetched, and not about the server: git refused it, or it was too much, or took too long.
+    pub(crate) fn is_of_what_is_fetched(&self) -> bool {
         let FetchError::Git { source, .. } = self else {
             return false;
         };
-        matches!(source, RunError::Failed { .. })
+        match source {
+            RunError::Failed { .. } | RunError::TooMuch { .. } | RunError::TimedOut { .. } => true,
+            RunError::NoGit | RunError::Start { .. } | RunError::Pipe { .. } => false,
+        }
     }
 }
 

@@ -19,8 +19,7 @@ use crate::origin::{Origin, RemoteUrl};
 use crate::pack::Keep;
 use crate::read_error::ReadError;
 use crate::refs;
-use crate::remote;
-use crate::run::RunError;
+use crate::remote::{self, Wanted};
 use crate::signature::Signature;
 
 /// Where the mirror keeps what it gathered: `refs/x` becomes `refs/muster/fetched/below/x`.
@@ -99,28 +98,33 @@ impl Mirror {
             .map(|dir| format!("+{dir}*:{}*", gathered_name(dir)))
             .collect();
         let mut unread = BTreeMap::new();
-        match remote::run_fetch_all(self, url, &["--prune"], &refspecs) {
-            Ok(()) => {}
-            Err(FetchError::Git {
-                source: RunError::Failed { .. } | RunError::TooMuch { .. },
-                ..
-            }) => {
+        let refused = dirs.iter().any(|dir| self.refused.has_any_below(dir));
+        let all = match refused {
+            true => None,
+            false => Some(remote::run_fetch_all(self, url, &["--prune"], &refspecs)),
+        };
+        match all {
+            Some(Ok(())) => {}
+            Some(Err(error)) if !error.is_of_what_is_fetched() => return Err(error),
+            Some(Err(_)) | None => {
                 let there = remote::list_below(self, url, dirs)?;
                 let here = refs::list(&self.dir, GATHERED, self.own.kind())?.found;
-                for name in here.keys() {
-                    if original_name(name).is_none_or(|it| !there.contains_key(&it)) {
-                        refs::forget(&self.dir, name).map_err(self.failed())?;
-                    }
+                let is_gone =
+                    |name: &&String| original_name(name).is_none_or(|it| !there.contains_key(&it));
+                self.forget_all(here.keys().filter(is_gone))?;
+                for dir in dirs {
+                    self.refused.retain(dir, |name| there.contains_key(name));
                 }
                 let due = there
                     .iter()
                     .filter(|(name, id)| here.get(&gathered_name(name)) != Some(id))
-                    .map(|(name, _)| (name.clone(), format!("+{name}:{}", gathered_name(name))))
+                    .map(|(name, id)| Wanted::new(name, *id, &gathered_name(name)))
                     .collect();
-                unread = remote::fetch_each(self, url, due)?;
+                unread = remote::fetch_wanted(self, url, due)?;
             }
-            Err(error) => return Err(error),
         }
+        // Each sign of life takes the place of another.
+        self.has_dropped()?;
         let listed = refs::list(&self.dir, GATHERED, self.own.kind())?;
         let found = listed
             .found

@@ -394,12 +394,12 @@ impl Ledger {
     fn pack(&mut self) -> Result<Packed, LedgerError> {
         let failed = self.failed();
         // Unreferenced objects are left by crashes and by liveness commits that were replaced.
-        pack::pack(&self.dir, Keep::Referenced, PackFormat::Uncompressed).map_err(|error| {
-            match error {
+        pack::pack(&self.dir, Keep::Referenced, PackFormat::Uncompressed, &[]).map_err(
+            |error| match error {
                 PackError::Io(source) => failed(source),
                 PackError::Git(source) => LedgerError::Pack(source),
-            }
-        })?;
+            },
+        )?;
         self.objects = Objects::open_plain(self.objects.dir(), Kind::Sha1).map_err(failed)?;
         Ok(Packed::Done)
     }

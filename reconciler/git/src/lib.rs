@@ -38,11 +38,13 @@ mod objects;
 mod pack;
 mod read_error;
 mod refs;
+mod refused;
 mod remote;
 mod shared;
 mod signature;
 mod sync;
 mod tags;
+mod tidy;
 mod wire;
 
 pub use about::About;
@@ -60,3 +62,4 @@ pub use origin::{Origin, OriginError};
 pub use pack::Packed;
 pub use shared::{Shared, SharedError};
 pub use signature::Signature;
+pub use tidy::Untidy;

@@ -27,9 +27,10 @@ use crate::layout::{self, Layout, LayoutError};
 use crate::local;
 use crate::objects::{Objects, Source, object_id};
 use crate::origin::Origin;
-use crate::pack::{self, Keep, PackError, PackFormat, Packed};
+use crate::pack::Keep;
 use crate::read_error::{FILE_LIMIT, ReadError};
 use crate::reader::{Far, Reader};
+use crate::refused::Refused;
 use crate::run::Limits;
 use crate::signature::Signature;
 use crate::sync;
@@ -69,8 +70,8 @@ pub struct Mirror {
     pub(crate) copies: Copies,
     /// What stays when the mirror is packed.
     pub(crate) keep: Keep,
-    /// How many times pull requests were fetched from a remote origin.
-    pub(crate) brought: u32,
+    /// What git refused to fetch from a remote origin.
+    pub(crate) refused: Refused,
     /// The result of the last [`Mirror::gather`] from a local origin, with the signature that says whether it is still true.
     pub(crate) gathered: Option<(PathBuf, Signature, Gathered)>,
     pub(crate) last_fetch: Option<LastFetch>,
@@ -119,7 +120,7 @@ impl Mirror {
             given_up: BTreeSet::new(),
             copies: Copies::Make,
             keep: Keep::Everything,
-            brought: 0,
+            refused: Refused::recall(dir),
             gathered: None,
             last_fetch: None,
             far: None,
@@ -293,30 +294,6 @@ impl Mirror {
             dir: dir.clone(),
             source,
         }
-    }
-
-    /// Puts the mirror's objects into one pack when there are more than 5,000 loose ones or more than 50 packs; tells
-    /// whether it did. Everything that was fetched stays, save what pull requests left behind that are gone.
-    pub fn maintain(&mut self) -> Result<Packed, FetchError> {
-        self.maintain_above(pack::LOOSE_LIMIT, pack::PACK_LIMIT)
-    }
-
-    /// Like [`Mirror::maintain`], with other limits.
-    pub fn maintain_above(&mut self, loose: usize, packs: usize) -> Result<Packed, FetchError> {
-        let failed = self.failed();
-        let few_loose = pack::count_loose(self.own.dir()).map_err(&failed)? <= loose;
-        if few_loose && pack::packs(self.own.dir()).map_err(&failed)?.len() <= packs {
-            return Ok(Packed::NotNeeded);
-        }
-        pack::pack(&self.dir, self.keep, PackFormat::Compressed).map_err(|error| match error {
-            PackError::Io(source) => failed(source),
-            PackError::Git(source) => FetchError::Git {
-                origin: self.dir.display().to_string(),
-                source,
-            },
-        })?;
-        self.reopen()?;
-        Ok(Packed::Done)
     }
 
     /// Lets go of a reader that is needed no more for now.

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use gix::hash::ObjectId;
+
 use crate::folder;
 use crate::run::{self, Limits, RunError};
 use crate::sync::sync_dir;
@@ -59,8 +61,13 @@ pub(crate) enum PackFormat {
     Uncompressed,
 }
 
-/// Packs the bare repository in `dir`, of which we are the only writer.
-pub(crate) fn pack(dir: &Path, keep: Keep, format: PackFormat) -> Result<(), PackError> {
+/// Packs the bare repository in `dir`, of which we are the only writer. What no reference leads to and stays all the same is `apart`.
+pub(crate) fn pack(
+    dir: &Path,
+    keep: Keep,
+    format: PackFormat,
+    apart: &[ObjectId],
+) -> Result<(), PackError> {
     let git = |arguments: &[&str], stdin: &[u8]| {
         let mut command = run::git(dir)?;
         command.args(["-c", "core.fsync=all", "-c", "pack.threads=1"]);
@@ -77,8 +84,25 @@ pub(crate) fn pack(dir: &Path, keep: Keep, format: PackFormat) -> Result<(), Pac
     };
     let objects = dir.join("objects");
     let before = packs(&objects)?;
-    match keep {
-        Keep::Referenced => drop(git(&["repack", "-a", "-q"], b"")?),
+    let stem = objects.join("pack/pack");
+    let stem = stem.to_string_lossy();
+    let one = |options: &[&str], ids: &[u8]| {
+        let arguments = [&["pack-objects", "-q", "--non-empty"], options, &[&stem]].concat();
+        let printed = git(&arguments, ids)?;
+        let names = String::from_utf8_lossy(&printed).into_owned();
+        // By name: one with the same content as one that is there takes its place.
+        let made = names.lines().map(|it| format!("{stem}-{it}.pack").into());
+        Ok::<Vec<PathBuf>, PackError>(made.collect())
+    };
+    let made = match keep {
+        Keep::Referenced => {
+            let mut made = one(&["--all", "--delta-base-offset"], b"")?;
+            if !apart.is_empty() {
+                let ids: String = apart.iter().map(|id| format!("{id}\n")).collect();
+                made.extend(one(&[], ids.as_bytes())?);
+            }
+            made
+        }
         Keep::Everything => {
             let all = git(
                 &[
@@ -88,14 +112,9 @@ pub(crate) fn pack(dir: &Path, keep: Keep, format: PackFormat) -> Result<(), Pac
                 ],
                 b"",
             )?;
-            let stem = objects.join("pack/pack");
-            git(&["pack-objects", "-q", &stem.to_string_lossy()], &all)?;
+            one(&[], &all)?
         }
-    }
-    let made: Vec<_> = packs(&objects)?
-        .into_iter()
-        .filter(|pack| !before.contains(pack))
-        .collect();
+    };
     for file in made
         .iter()
         .flat_map(|pack| ["pack", "idx"].map(|extension| pack.with_extension(extension)))
@@ -103,9 +122,9 @@ pub(crate) fn pack(dir: &Path, keep: Keep, format: PackFormat) -> Result<(), Pac
         fs::File::open(file)?.sync_all()?;
     }
     sync_dir(&objects.join("pack"))?;
-    // Without a new pack the one that is there has everything already: it has the same name.
+    // A repository that nothing leads into is none to clean up.
     if !made.is_empty() {
-        for pack in &before {
+        for pack in before.iter().filter(|pack| !made.contains(pack)) {
             remove_pack(pack)?;
         }
     }
@@ -151,6 +170,14 @@ pub(crate) fn packs(objects: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(packs)
+}
+
+/// The bytes of these packs.
+pub(crate) fn bytes(packs: &[PathBuf]) -> u64 {
+    let sizes = packs
+        .iter()
+        .filter_map(|pack| fs::symlink_metadata(pack).ok());
+    sizes.map(|meta| meta.len()).sum()
 }
 
 /// The bytes of the packs in this directory that git is still writing.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
 
 use gix::hash::{Kind, ObjectId};
 use muster_core::forge::queue_of;
@@ -18,10 +19,11 @@ use crate::heads::{FETCHED, Heads, Proposals, fetched_name, heads_of};
 use crate::mirror::Mirror;
 use crate::objects::{Source, commit_id};
 use crate::origin::RemoteUrl;
-use crate::pack;
+use crate::pack::{self, Keep};
 use crate::refs;
+use crate::refused::{Refusal, Turn};
 use crate::run::{self, RunError};
-use crate::sync::Durability;
+use crate::sync::{self, Durability, EmptyRefs};
 use crate::tags;
 
 const OVERRIDES: [&str; 15] = [
@@ -42,9 +44,6 @@ const OVERRIDES: [&str; 15] = [
     "http.lowSpeedTime=60",
 ];
 
-/// How many branches are fetched one by one when they cannot be fetched together.
-const ONE_BY_ONE: usize = 50;
-
 /// How many tags that cannot be fetched are remembered.
 const GIVEN_UP: usize = 10_000;
 
@@ -55,14 +54,16 @@ pub(crate) fn fetch(
     protected: &str,
     proposals: Proposals,
 ) -> Result<Heads, FetchError> {
+    // The next packing lets go of branches that are gone.
+    mirror.keep = Keep::Referenced;
     let there = list(mirror, url, protected, proposals)?;
     if let Some(id) = there.found.values().next() {
         mirror.be_of(id.kind())?;
     }
     if let Some(tip) = there.found.get(protected) {
-        fetch_protected(mirror, url, protected, tip)?;
+        fetch_what_is_in_force(mirror, url, protected, tip)?;
     } else {
-        refs::forget(&mirror.dir, &fetched_name(protected)).map_err(mirror.failed())?;
+        forget_protected(mirror, protected)?;
     }
     let mut unread = there.unread;
     if proposals != Proposals::Ignore {
@@ -144,6 +145,33 @@ fn list(
     Ok(listed)
 }
 
+/// Fetches the protected branch unless it is known to be too large. Where something else stands in the way, it is asked for with
+/// every poll.
+fn fetch_what_is_in_force(
+    mirror: &mut Mirror,
+    url: &RemoteUrl,
+    protected: &str,
+    tip: &ObjectId,
+) -> Result<(), FetchError> {
+    let now = SystemTime::now();
+    if let Turn::Later(why) = mirror.refused.turn(protected, tip, now) {
+        let name = protected.to_owned();
+        return Err(FetchError::Refused { name, why });
+    }
+    let fetched = fetch_protected(mirror, url, protected, tip);
+    // However often: one that everybody waits for is asked for each hour.
+    mirror.refused.arrived(protected);
+    if let Err(error) = &fetched {
+        let refusal = Refusal::of(error);
+        if refusal.costly {
+            mirror.refused.refuse(protected, *tip, &refusal, now);
+        }
+    }
+    let dir = mirror.dir.clone();
+    mirror.refused.note(&dir).map_err(mirror.failed())?;
+    fetched
+}
+
 /// Fetches the protected branch by itself, so that no proposal can keep it from arriving. A mirror in which something
 /// is missing or damaged is emptied, and filled once more.
 fn fetch_protected(
@@ -199,16 +227,33 @@ fn keep_rewritten(mirror: &Mirror, name: &str, before: ObjectId) -> Result<(), F
     let Some(now) = refs::read(&mirror.dir, name, before.kind()).ok().flatten() else {
         return Ok(());
     };
-    let kept = format!("refs/muster/kept/{before}");
-    if mirror.ancestry(&commit_id(&before), &commit_id(&now)) == Ancestry::Diverged
-        && refs::read(&mirror.dir, &kept, before.kind())?.is_none()
+    match mirror.ancestry(&commit_id(&before), &commit_id(&now)) {
+        Ancestry::Same | Ancestry::Descends => Ok(()),
+        Ancestry::Diverged | Ancestry::Unknown => keep(mirror, before),
+    }
+}
+
+/// The same when it is taken away.
+fn forget_protected(mirror: &Mirror, protected: &str) -> Result<(), FetchError> {
+    let name = fetched_name(protected);
+    if let Some(before) = refs::read(&mirror.dir, &name, mirror.own.kind())
+        .ok()
+        .flatten()
     {
-        refs::replace(&mirror.dir, &kept, None, before, Durability::Cache)?;
+        keep(mirror, before)?;
+    }
+    refs::forget(&mirror.dir, &name).map_err(mirror.failed())
+}
+
+fn keep(mirror: &Mirror, id: ObjectId) -> Result<(), FetchError> {
+    let kept = format!("refs/muster/kept/{id}");
+    if refs::read(&mirror.dir, &kept, id.kind())?.is_none() {
+        refs::replace(&mirror.dir, &kept, None, id, Durability::Cache)?;
     }
     Ok(())
 }
 
-/// Fetches all branches below a prefix, and removes those that are gone. One that cannot be fetched does not keep the others from
+/// Fetches all branches below a prefix, and forgets those that are gone. One that cannot be fetched does not keep the others from
 /// arriving: the reasons are given back.
 fn fetch_proposals(
     mirror: &mut Mirror,
@@ -223,86 +268,174 @@ fn fetch_proposals(
         .filter(|(name, _)| name.starts_with(below))
         .map(|(name, id)| (fetched_name(name), (name, *id)))
         .collect();
-    let gone = here.keys().any(|name| !wanted.contains_key(name));
-    let changed: Vec<_> = wanted
+    let gone = here.keys().filter(|name| !wanted.contains_key(*name));
+    mirror.forget_all(gone)?;
+    mirror
+        .refused
+        .retain(below, |name| there.contains_key(name));
+    let changed: Vec<Wanted> = wanted
         .iter()
-        .filter(|(name, (_, id))| here.get(*name) != Some(id))
+        .filter(|(kept, (_, id))| here.get(*kept) != Some(id))
+        .map(|(kept, (name, id))| Wanted::new(name, *id, kept))
         .collect();
-    if !gone && changed.is_empty() {
-        return Ok(Vec::new());
+    if changed.iter().any(|it| here.contains_key(&it.kept)) {
+        mirror.has_dropped()?;
     }
-    let all = format!("+{below}*:{kept_below}*");
-    let Err(together) = run_fetch(mirror, url, &["--prune", &all]) else {
-        return Ok(Vec::new());
-    };
-    if !together.is_refusal() {
-        return Ok(vec![reason("all branches", &together)]);
-    }
-    let mut unread = Vec::new();
-    for (kept, (name, _)) in changed.iter().take(ONE_BY_ONE) {
-        if let Err(error) = run_fetch(mirror, url, &[&format!("+{name}:{kept}")]) {
-            unread.push(reason(name, &error));
+    // As many as there are at first are named by a pattern, as long as none of them is a doubtful one.
+    if changed.len() > TOGETHER && !mirror.refused.has_any_below(below) {
+        let all = format!("+{below}*:{kept_below}*");
+        match run_fetch(mirror, url, &[&all]) {
+            Ok(()) => return Ok(Vec::new()),
+            Err(error) if error.is_of_what_is_fetched() => {}
+            Err(error) => return Ok(vec![reason("all branches", &error)]),
         }
     }
-    if changed.len() > ONE_BY_ONE {
-        unread.push(reason("further branches", &together));
-    }
-    Ok(unread)
+    Ok(match fetch_wanted(mirror, url, changed) {
+        Ok(reasons) => {
+            let said = |(name, why): (String, String)| format!("{}: {why}", name.escape_default());
+            reasons.into_iter().map(said).collect()
+        }
+        Err(error) => vec![reason("all branches", &error)],
+    })
 }
 
 impl Mirror {
-    /// Remembers that git refused what this reference points to.
+    /// Remembers that git refused what this tag points to.
     pub(crate) fn give_up(&mut self, name: String, id: ObjectId) {
         if self.given_up.len() >= GIVEN_UP {
             self.given_up.clear();
         }
         self.given_up.insert((name, id));
     }
+
+    /// Forgets these references of the mirror: the next packing lets go of what only they led to.
+    pub(crate) fn forget_all<'a>(
+        &self,
+        names: impl Iterator<Item = &'a String>,
+    ) -> Result<(), FetchError> {
+        let mut any = false;
+        for name in names {
+            refs::forget(&self.dir, name).map_err(self.failed())?;
+            any = true;
+        }
+        if any {
+            self.has_dropped()?;
+        }
+        Ok(())
+    }
+}
+
+/// A reference that is to be fetched.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// Its full name in the origin.
+    name: String,
+    /// What it points to there.
+    id: ObjectId,
+    /// By which full name the mirror keeps it.
+    kept: String,
+}
+
+impl Wanted {
+    pub(crate) fn new(name: &str, id: ObjectId, kept: &str) -> Wanted {
+        let (name, kept) = (name.to_owned(), kept.to_owned());
+        Wanted { name, id, kept }
+    }
 }
 
 /// How many refspecs stand on one command line.
 const TOGETHER: usize = 500;
 
-/// Fetches each of these refspecs that can be fetched, and returns the reasons for the others by their key. A group that
-/// is refused as a whole is bisected, so that a bad one costs a few connections and does not hold up the others.
+/// What a call spends on finding out which references are refused; whatever is left is fetched by the next call.
+const SEARCH: Duration = Duration::from_secs(60);
+/// A refused fetch that took longer is not divided, but made one by one.
+const SLOW: Duration = Duration::from_secs(10);
+
+/// Why something is not here yet that nobody refused.
+const LATER: &str =
+    "not fetched yet: others that were refused took too long; it is fetched with the next poll";
+
+/// Fetches each of these references that can be fetched, and returns the reasons for the others by name. What was refused is
+/// remembered: it is left alone for a while, and apart from the others when it moves or its time has come, so that one connection
+/// is enough for those.
 ///
 /// # Errors
 /// When the server does not answer.
-pub(crate) fn fetch_each<K: Ord>(
+pub(crate) fn fetch_wanted(
     mirror: &mut Mirror,
     url: &RemoteUrl,
-    mut due: Vec<(K, String)>,
-) -> Result<BTreeMap<K, String>, FetchError> {
+    wanted: Vec<Wanted>,
+) -> Result<BTreeMap<String, String>, FetchError> {
+    let now = SystemTime::now();
     let mut reasons = BTreeMap::new();
-    let mut groups = Vec::new();
-    while !due.is_empty() {
-        let rest = due.split_off(due.len().min(TOGETHER));
-        groups.push(std::mem::replace(&mut due, rest));
+    let (mut due, mut apart) = (Vec::new(), Vec::new());
+    for it in wanted {
+        match mirror.refused.turn(&it.name, &it.id, now) {
+            Turn::Together => due.push(it),
+            Turn::Apart => apart.push(it),
+            Turn::Later(why) => drop(reasons.insert(it.name, why)),
+        }
     }
+    let groups = |mut all: Vec<Wanted>| {
+        let mut groups = Vec::new();
+        while !all.is_empty() {
+            let rest = all.split_off(all.len().min(TOGETHER));
+            groups.push(std::mem::replace(&mut all, rest));
+        }
+        groups
+    };
+    let groups = groups(due).into_iter().chain(groups(apart)).collect();
+    let fetched = fetch_groups(mirror, url, groups, &mut reasons);
+    let dir = mirror.dir.clone();
+    mirror.refused.note(&dir).map_err(mirror.failed())?;
+    fetched.map(|()| reasons)
+}
+
+/// A group that is refused as a whole is divided, so that a bad one costs a few connections and does not hold up the others. It is
+/// gone on with until something is found out, however long that takes: so each call gets on.
+fn fetch_groups(
+    mirror: &mut Mirror,
+    url: &RemoteUrl,
+    mut groups: Vec<Vec<Wanted>>,
+    reasons: &mut BTreeMap<String, String>,
+) -> Result<(), FetchError> {
     groups.reverse();
+    let (mut searches, mut found) = (None::<Instant>, false);
     while let Some(mut group) = groups.pop() {
-        let refspecs: Vec<_> = group.iter().map(|(_, refspec)| refspec.clone()).collect();
+        if found && searches.is_some_and(|since| since.elapsed() > SEARCH) {
+            reasons.extend(group.into_iter().map(|it| (it.name, LATER.to_owned())));
+            continue;
+        }
+        let refspec = |it: &Wanted| format!("+{}:{}", it.name, it.kept);
+        let refspecs: Vec<_> = group.iter().map(refspec).collect();
+        let began = Instant::now();
         let Err(error) = run_fetch_all(mirror, url, &[], &refspecs) else {
+            group.iter().for_each(|it| mirror.refused.arrived(&it.name));
+            found = true;
             continue;
         };
-        match &error {
-            FetchError::Git {
-                source: RunError::Failed { .. } | RunError::TooMuch { .. },
-                ..
-            } => {}
-            _ => return Err(error),
+        if !error.is_of_what_is_fetched() {
+            return Err(error);
         }
         // Something in the group was refused, unless the server does not answer at all.
         answers(mirror, url)?;
-        if group.len() == 1 {
-            reasons.extend(group.into_iter().map(|(key, _)| (key, detail(&error))));
-            continue;
+        searches.get_or_insert(began);
+        if let [it] = group.as_slice() {
+            let refusal = Refusal::of(&error);
+            mirror
+                .refused
+                .refuse(&it.name, it.id, &refusal, SystemTime::now());
+            reasons.insert(it.name.clone(), refusal.why);
+            found = true;
+        } else if began.elapsed() > SLOW {
+            groups.extend(group.into_iter().rev().map(|it| vec![it]));
+        } else {
+            let half = group.split_off(group.len() / 2);
+            groups.push(half);
+            groups.push(group);
         }
-        let half = group.split_off(group.len() / 2);
-        groups.push(half);
-        groups.push(group);
     }
-    Ok(reasons)
+    Ok(())
 }
 
 /// What the server announces below `dirs`.
@@ -347,10 +480,7 @@ pub(crate) fn answers(mirror: &Mirror, url: &RemoteUrl) -> Result<(), FetchError
 
 /// The cause of an error, without the name of the origin.
 pub(crate) fn detail(error: &FetchError) -> String {
-    match error {
-        FetchError::Git { source, .. } => source.to_string(),
-        other => other.to_string(),
-    }
+    Refusal::of(error).why
 }
 
 pub(crate) fn reason(name: &str, error: &FetchError) -> String {
@@ -391,6 +521,10 @@ pub(crate) fn run_fetch_all(
     let mut used = || pack::unfinished_bytes(&packs);
     let fetched =
         run::run_watched(command, "git fetch", b"", mirror.limits, &mut used).map_err(failed(url));
+    if fetched.is_err() {
+        // What a git that was stopped had of a pack would be there for ever, and be counted as the next one's.
+        sync::sweep(&mirror.dir, EmptyRefs::Keep).map_err(mirror.failed())?;
+    }
     mirror.reopen()?;
     fetched.map(drop)
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use muster_core::commit::CommitId;
-use muster_git::{FetchError, Merged, Mirror, Origin, Packed, Proposals};
+use muster_git::{FetchError, Merged, Mirror, Origin, Packed, Proposals, Untidy};
 use support::daemon::Daemon;
 use support::{MAIN, Scene, texts};
 
@@ -181,7 +181,16 @@ fn what_pull_requests_leave_behind_goes_and_what_was_enforced_stays() {
         .fetch(&daemon.origin(), MAIN, Proposals::Ignore)
         .unwrap();
     assert_eq!(heads.protected.as_ref(), Some(&second));
-    assert_eq!(mirror.maintain_above(0, 0).unwrap(), Packed::Done);
+    assert_eq!(
+        mirror
+            .maintain_when(Untidy {
+                loose: 0,
+                packs: 0,
+                ..Untidy::default()
+            })
+            .unwrap(),
+        Packed::Done
+    );
     assert!(mirror.files(&one).is_err(), "nobody wants it any more");
     assert_eq!(
         texts(&mirror.files(&first).unwrap())["roster.yaml"],

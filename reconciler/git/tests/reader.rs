@@ -541,3 +541,38 @@ fn make_pipe(path: &Path) {
     let mode = nix::sys::stat::Mode::from_bits_truncate(0o644);
     nix::unistd::mkfifo(path, mode).unwrap();
 }
+
+/// One that sits there no longer is started to tidy, and has fetched nothing before.
+#[test]
+fn a_reader_that_is_started_to_tidy_lets_go_of_branches_that_are_gone() {
+    let scene = Scene::with_roster();
+    let daemon = Daemon::start(&scene);
+    let origin = daemon.origin();
+    let mut mirror = through(&scene, &origin, &listening(&scene, Reads::Remote));
+    let first = fetch(&mut mirror, &origin).protected.unwrap();
+    let noise = scene.path("noise");
+    let random = std::fs::File::open("/dev/urandom").unwrap();
+    let mut random = std::io::Read::take(random, 66 << 20);
+    std::io::copy(&mut random, &mut std::fs::File::create(&noise).unwrap()).unwrap();
+    let blob = scene.git("origin", &["hash-object", "-w", noise.to_str().unwrap()]);
+    scene.commit_entries("large", Some(&first), &[("100644", "large", blob)]);
+    assert!(fetch(&mut mirror, &origin).unread.is_empty());
+    scene.git("origin", &["update-ref", "-d", "refs/heads/large"]);
+    let side = scene.commit("side", Some(&first), &[("roster.yaml", "side")]);
+    assert!(fetch(&mut mirror, &origin).unread.is_empty());
+    assert!(size_of(&scene.path("desk")) > 66 << 20);
+
+    std::fs::remove_file(scene.path("reader.socket")).unwrap();
+    let mut mirror = through(&scene, &origin, &listening(&scene, Reads::Remote));
+    mirror.tidy_reader().unwrap();
+    assert!(size_of(&scene.path("desk")) < 1 << 20);
+    fetch(&mut mirror, &origin);
+    assert!(mirror.merge(&first, &side).is_ok());
+}
+
+fn size_of(path: &Path) -> u64 {
+    match std::fs::read_dir(path) {
+        Ok(entries) => entries.map(|it| size_of(&it.unwrap().path())).sum(),
+        Err(_) => path.symlink_metadata().unwrap().len(),
+    }
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use muster_core::commit::CommitId;
 use muster_git::run::{Limits, RunError};
-use muster_git::{Ancestry, FetchError, Merged, Mirror, Origin, Packed, Proposals};
+use muster_git::{Ancestry, FetchError, Merged, Mirror, Origin, Packed, Proposals, Untidy};
 use support::daemon::Daemon;
 use support::{MAIN, Scene, texts};
 
@@ -314,9 +314,13 @@ fn many_fetches_become_one_pack_and_lose_nothing() {
             &[("roster.yaml", &format!("p{n}: {{}}\n"))],
         );
     }
+    let few = Untidy {
+        packs: 3,
+        ..Untidy::default()
+    };
     assert_eq!(mirror.maintain().unwrap(), Packed::NotNeeded);
-    assert_eq!(mirror.maintain_above(5_000, 3).unwrap(), Packed::Done);
-    assert_eq!(mirror.maintain_above(5_000, 3).unwrap(), Packed::NotNeeded);
+    assert_eq!(mirror.maintain_when(few).unwrap(), Packed::Done);
+    assert_eq!(mirror.maintain_when(few).unwrap(), Packed::NotNeeded);
     assert_eq!(
         fs::read_dir(scene.path("mirror/objects/pack"))
             .unwrap()
@@ -496,7 +500,13 @@ fn nothing_is_kept_for_a_tag_that_cannot_be_a_release() {
     point("release/2-blob-known", &scene.blob("another blob"));
     let after = mirror.fetch(&origin, MAIN, Proposals::Ignore).unwrap();
     assert_eq!(after.unread.len(), 1, "{:?}", after.unread);
-    mirror.maintain_above(0, 0).unwrap();
+    mirror
+        .maintain_when(Untidy {
+            loose: 0,
+            packs: 0,
+            ..Untidy::default()
+        })
+        .unwrap();
     for id in heads.tags.values() {
         assert_eq!(
             mirror.tag(id, 1 << 20).unwrap().kind,

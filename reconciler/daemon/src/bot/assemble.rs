@@ -145,7 +145,7 @@ pub fn assemble(
                 writer: _,
             } = outside;
             store.renew(now);
-            source.maintain();
+            source.maintain(None);
             fleet.maintain();
         },
         cut_short: 0,

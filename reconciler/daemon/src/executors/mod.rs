@@ -558,9 +558,9 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
                     Console::Log => self.start_push(wall),
                     Console::Person => self.push_now(wall),
                 }
-                if !summary.is_quiet() {
-                    self.outside.source.maintain();
-                }
+                let adopted = &self.memory.facts().adopted;
+                let source = &mut self.outside.source;
+                source.maintain_after(!summary.is_quiet(), adopted);
                 let due_in = Some(due_in(&summary, now));
                 // One that failed before and waits for its next try is not done either (F30). Whose release is used up waits as
                 // before it was signed.

@@ -139,7 +139,7 @@ impl Desk {
                 let mirror = match &origin {
                     Origin::Local(path) => Mirror::as_owner(&self.dir, path, limits),
                     Origin::Remote(_) => Mirror::open_or_create(&self.dir.join(name_of(text)))
-                        .and_then(|mirror| mirror.with_limits(limits)),
+                        .and_then(|mirror| mirror.of_a_server().with_limits(limits)),
                 };
                 let opened = Arc::new(Mutex::new(mirror.map_err(failed)?));
                 open.insert(text.to_owned(), opened.clone());
