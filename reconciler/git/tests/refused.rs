@@ -274,11 +274,12 @@ fn what_branches_leave_behind_goes_and_what_is_in_force_stays() {
     let stays = scene.commit("stays", Some(&first), &[("roster.yaml", "stays")]);
     let held = scene.commit("held", Some(&first), &[("roster.yaml", "held")]);
     scene.git("origin", &["tag", "-a", "-m", "words", "release/a", MAIN]);
-    mirror.want_tags(muster_git::WantedTags {
+    let tags = || muster_git::WantedTags {
         below: vec!["refs/tags/release/".to_owned()],
         wanted: |_, _| true,
         horizon: muster_core::release::TagHorizon::ALL,
-    });
+    };
+    mirror.want_tags(tags());
     let heads = fetch(&mut mirror, &origin);
     let tag = &heads.tags["refs/tags/release/a"];
     mirror.hold(&held).unwrap();
@@ -307,6 +308,7 @@ fn what_branches_leave_behind_goes_and_what_is_in_force_stays() {
     assert_eq!(fetch(&mut mirror, &origin).protected, None);
     assert!(mirror.files(&gone).is_ok() && mirror.files(&moves).is_ok());
     let mut mirror = scene.mirror();
+    mirror.want_tags(tags());
     // A process that has fetched nothing yet knows of no server, and lets go of nothing.
     assert_eq!(mirror.maintain_when(soon).unwrap(), Packed::NotNeeded);
     fetch(&mut mirror, &origin);
