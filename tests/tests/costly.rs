@@ -56,7 +56,7 @@ fn stored(bytes: &[u8]) -> Vec<u8> {
     zlib.extend(size.to_le_bytes());
     zlib.extend((!size).to_le_bytes());
     zlib.extend(bytes);
-    zlib.extend((two << 16 | one).to_be_bytes());
+    zlib.extend(((two << 16) | one).to_be_bytes());
     zlib
 }
 
@@ -78,7 +78,7 @@ fn bomb(site: &Site, roster: &str) -> String {
     let mut pack = b"PACK\0\0\0\x02\0\0\0\x01".to_vec();
     // An object of kind 7, a change of the one that is named; four bits of its size, then seven at a time.
     let low = u8::try_from(delta.len() & 15).unwrap();
-    pack.push(128 | 7 << 4 | low);
+    pack.push(128 | (7 << 4) | low);
     pack.extend(delta_size(delta.len() >> 4));
     let byte = |at: usize| u8::from_str_radix(&base[at..at + 2], 16).unwrap();
     pack.extend((0..base.len()).step_by(2).map(byte));
