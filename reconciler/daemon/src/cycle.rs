@@ -32,8 +32,10 @@ use self::records::{EndState, commit_ledger, end_suspension, touch};
 use self::trust::Trusted;
 use crate::tell;
 
+pub use adoption::adopt_as_decided;
 pub use ground::{CycleError, Inventory, Memory, Outside, Run, Summary, Unauthenticated, chain};
 pub use records::take_decision;
+pub use trust::horizon as tags_wanted;
 pub(crate) use trust::{facts_of as trust_facts, is_wrong as trust_is_wrong};
 
 /// Runs one cycle.

@@ -1,14 +1,17 @@
-//! Suspending and resuming, from the console into the journal.
+//! What is decided at the console while a daemon is at work, from there into the journal.
 //!
 //! Whoever holds the lock writes the journal. Where that is a daemon at work, the console leaves a *request*, a file that
 //! appears whole or not at all, and wakes the daemon, which takes it in before its next batch. A request that nobody has
-//! taken in yet is not lost: whoever opens the journal next finds it.
+//! taken in yet is not lost: whoever opens the journal next finds it. One that is not followed is replaced by the words that
+//! say why, for whoever asked.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use muster_core::commit::CommitId;
 use muster_core::journal::Entry;
 use muster_core::time::Time;
 use muster_git::folder;
@@ -42,6 +45,11 @@ pub enum Decision {
     Resume,
     /// The clock is right; whether that can be is looked at by whoever takes it in.
     AcceptClock,
+    /// This commit counts from here on; whether anything can be kept by it is looked at by whoever takes it in.
+    Adopt {
+        /// Which.
+        commit: CommitId,
+    },
 }
 
 impl Request {
@@ -60,14 +68,18 @@ impl Request {
                 until,
             }),
             Decision::Resume => Some(Entry::Resumed { at, who, reason }),
-            Decision::AcceptClock => None,
+            Decision::AcceptClock | Decision::Adopt { .. } => None,
         }
     }
 }
 
 const ENDING: &str = "json";
+const ANSWER: &str = "refused";
+/// Nobody waits longer for an answer.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// Leaves a request for the process that holds the lock; gives the file, which is gone once the request is in the journal.
+/// Leaves a request for the process that holds the lock; gives the file, which is gone once the request is in the journal or
+/// was refused: [`answer_to`] has the words then.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -85,16 +97,18 @@ pub fn ask(state: &StateDir, request: &Request, now: Time) -> Result<PathBuf, St
     let text = serde_json::to_vec(request).expect("plain records always serialise");
     // Taken in by the order of the names.
     let path = dir.join(format!("{:020}-{}.{ENDING}", now.0, std::process::id()));
-    let mut file = tempfile::NamedTempFile::new_in(&dir).map_err(failed("write", &path))?;
-    file.write_all(&text)
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(failed("write", &path))?;
-    file.persist(&path)
-        .map_err(|error| failed("write", &path)(error.error))?;
-    fs::File::open(&dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(failed("write", &path))?;
+    put(&path, &text).map_err(failed("write", &path))?;
     Ok(path)
+}
+
+/// Writes a file that appears whole or not at all.
+fn put(path: &Path, text: &[u8]) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(path);
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(text)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    fs::File::open(dir)?.sync_all()
 }
 
 /// Whether a request waits.
@@ -132,6 +146,34 @@ pub fn forget(path: &Path) {
     {
         tracing::warn!("{} cannot be removed: {error}.", path.display());
     }
+}
+
+/// Says to whoever left a request why it is not followed, and removes it.
+pub fn refuse(path: &Path, why: &str) {
+    // Who asked long before has read the answer, or gave up waiting.
+    let dir = path.parent().unwrap_or(path);
+    for entry in folder::entries(dir).unwrap_or_default() {
+        let written = entry.path.metadata().and_then(|it| it.modified());
+        let age = written.ok().and_then(|it| it.elapsed().ok());
+        if entry.path.extension().is_some_and(|it| it == ANSWER)
+            && age.is_some_and(|it| it > LONGEST_WAIT)
+        {
+            forget(&entry.path);
+        }
+    }
+    let answer = path.with_extension(ANSWER);
+    if let Err(error) = put(&answer, why.as_bytes()) {
+        tracing::warn!("{} cannot be written: {error}.", answer.display());
+    }
+    forget(path);
+}
+
+/// Why a request that is gone was not followed, if it was not. Whoever asked asks once.
+pub fn answer_to(path: &Path) -> Option<String> {
+    let answer = path.with_extension(ANSWER);
+    let why = fs::read_to_string(&answer).ok()?;
+    forget(&answer);
+    Some(why)
 }
 
 fn paths(state: &StateDir) -> Vec<PathBuf> {
@@ -182,7 +224,10 @@ mod tests {
         assert!(state.requests().join("1.bad").exists());
         forget(&first);
         forget(&first);
-        forget(&second);
+        refuse(&second, "it does not suit");
         assert!(!is_asked(&state));
+        assert_eq!(answer_to(&first), None);
+        assert_eq!(answer_to(&second).as_deref(), Some("it does not suit"));
+        assert_eq!(answer_to(&second), None, "it is told once");
     }
 }

@@ -1,18 +1,20 @@
-//! `muster adopt`: the way out of a freeze, for root at the console.
+//! `muster adopt`: the way out of a freeze, for root at the console; also while the daemon runs.
 
 use muster_core::commit::CommitId;
+use muster_core::facts::{Facts, Frozen};
 use muster_core::journal::Entry;
 use muster_git::{Ancestry, Mirror, Proposals};
 
-use super::decide::Console;
+use super::decide::{self, Asked, Console};
 use super::here::TheOne;
 use super::{CommandError, Common, Output, init, now, output, who};
 use crate::clock;
 use crate::cycle::chain;
 use crate::exit;
 use crate::reader;
-use crate::settings::Settings;
+use crate::settings::{ExecutorSettings, Settings};
 use crate::state_dir::StateDir;
+use crate::suspension::{self, Decision, Request};
 
 /// What is decided.
 #[derive(Debug, clap::Args)]
@@ -35,19 +37,20 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     super::check_reason(reason)?;
     let settings = common.settings()?;
     let here = here.of(&settings)?;
-    let mut console = Console::open(&here, "adopt")?;
-    look_at(commit, &settings, &console.state, out)?;
-    let facts = &console.opened.replayed.facts;
-    let at = clock::moment(&console.state, facts, now).now;
-    let before = facts.adopted.clone();
-    let entry = Entry::Reset {
-        at,
-        commit: commit.clone(),
-        who: who(),
-        reason: reason.clone(),
-        nonce: None,
+    let before = match Console::open(&here, "adopt") {
+        Ok(console) => {
+            look_at(commit, &settings, &Mirrored::Ours(&console.state), out)?;
+            decide_here(console, commit, reason)?
+        }
+        Err(error) if decide::is_daemon(&error) => match ask(args, &settings, &here, out)? {
+            Some(before) => before,
+            None => {
+                out.line(decide::not_yet(&here.executor))?;
+                return Ok(exit::OK);
+            }
+        },
+        Err(error) => return Err(error),
     };
-    console.write(entry)?;
     out.line(format_args!(
         "{} adopts {commit}, in place of {before}.",
         here.executor
@@ -55,15 +58,89 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     Ok(exit::OK)
 }
 
+/// Decides about an executor at rest; gives what was adopted before. An earlier decision that nobody took in is replaced.
+fn decide_here(
+    mut console: Console,
+    commit: &CommitId,
+    reason: &str,
+) -> Result<CommitId, CommandError> {
+    let facts = &console.opened.replayed.facts;
+    refuse_renamed(facts)?;
+    let at = clock::moment(&console.state, facts, now).now;
+    let before = facts.adopted.clone();
+    console.write(Entry::Reset {
+        at,
+        commit: commit.clone(),
+        who: who(),
+        reason: reason.to_owned(),
+        nonce: None,
+    })?;
+    for (path, request) in suspension::asked(&console.state) {
+        if matches!(request.decision, Decision::Adopt { .. }) {
+            suspension::forget(&path);
+        }
+    }
+    Ok(before)
+}
+
+/// Has a daemon at work decide, and waits until it has; gives what was adopted before, and nothing when that takes long.
+fn ask(
+    args: &Args,
+    settings: &Settings,
+    here: &ExecutorSettings,
+    out: &mut Output,
+) -> Result<Option<CommitId>, CommandError> {
+    let Args { commit, reason, .. } = args;
+    let state = here.state();
+    let facts = state.look_now(&here.executor)?.facts;
+    // The daemon would say the same.
+    refuse_renamed(&facts)?;
+    look_at(commit, settings, &Mirrored::OfDaemon(&state), out)?;
+    let request = Request {
+        who: who(),
+        reason: reason.clone(),
+        decision: Decision::Adopt {
+            commit: commit.clone(),
+        },
+    };
+    match decide::ask(&state, &request, "adopt")? {
+        Asked::Taken => Ok(Some(facts.adopted)),
+        Asked::Refused(why) => Err(CommandError::Refused(why)),
+        Asked::NotYet => Ok(None),
+        Asked::Idle(lock, _) => decide_here(Console::with(lock, here)?, commit, reason).map(Some),
+    }
+}
+
+/// No commit gives a host its name back.
+fn refuse_renamed(facts: &Facts) -> Result<(), CommandError> {
+    match &facts.frozen {
+        Some(why @ Frozen::Renamed { .. }) => Err(CommandError::Refused(why.to_string())),
+        _ => Ok(()),
+    }
+}
+
+/// Whose mirror of the state repository there is.
+enum Mirrored<'s> {
+    /// Ours: nobody else has the lock.
+    Ours(&'s StateDir),
+    /// That of a daemon at work, which is not disturbed.
+    OfDaemon(&'s StateDir),
+}
+
 /// Shows the commit, which must be one that a host can be kept by: a mistyped or invalid one would only freeze it again.
 /// An origin that does not answer is no obstacle as long as the mirror has the commit.
 fn look_at(
     commit: &CommitId,
     settings: &Settings,
-    state: &StateDir,
+    mirrored: &Mirrored<'_>,
     out: &mut Output,
 ) -> Result<(), CommandError> {
-    let mut mirror = Mirror::open_or_create(&state.mirror()).map_err(CommandError::Mirror)?;
+    let scratch = tempfile::tempdir().map_err(CommandError::Runtime)?;
+    let opened = match mirrored {
+        Mirrored::Ours(state) => Mirror::open_or_create(&state.mirror()),
+        Mirrored::OfDaemon(_) => Mirror::for_one_look(&scratch.path().join("mirror.git")),
+    };
+    let mut mirror = opened.map_err(CommandError::Mirror)?;
     let branch = &settings.state.branch;
     if let Some(origin) = &settings.state.url {
         let way = reader::way_of_console(origin, &settings.state.reader);
@@ -80,10 +157,16 @@ fn look_at(
                     ));
                 }
             }
-            Err(error) => output::note(&format!(
-                "warning: {origin} did not answer, so this looks at what was fetched before: {}\n",
-                chain(&error)
-            )),
+            Err(error) => {
+                output::note(&format!(
+                    "warning: {origin} did not answer, so this looks at what was fetched before: {}\n",
+                    chain(&error)
+                ));
+                if let Mirrored::OfDaemon(state) = mirrored {
+                    mirror =
+                        Mirror::open_or_create(&state.mirror()).map_err(CommandError::Mirror)?;
+                }
+            }
         }
     }
     init::present(&mirror, commit, out)

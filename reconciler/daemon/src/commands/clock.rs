@@ -1,21 +1,16 @@
 //! `muster clock accept`: says, at the console, that this machine's clock is right; also while the daemon runs.
 
-use std::time::{Duration, Instant};
-
 use muster_core::clock::{Accepted, NotAccepted};
 use muster_core::journal::Entry;
 
-use super::decide::Console;
+use super::decide::{self, Asked, Console};
 use super::here::TheOne;
 use super::{CommandError, Common, Output, now, who};
 use crate::clock;
 use crate::exit;
 use crate::settings::ExecutorSettings;
-use crate::state_dir::{Holder, Purpose, StateDir, StateError, poke};
+use crate::state_dir::StateDir;
 use crate::suspension::{self, Decision, Request};
-
-/// How long a daemon at work is waited for: it answers between two batches.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is decided about the clock.
 #[derive(Debug, clap::Args)]
@@ -48,10 +43,8 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let settings = common.settings()?;
     let here = here.of(&settings)?;
     let accepted = match Console::open(&here, "clock") {
-        Ok(console) => decide(console, reason),
-        Err(CommandError::State(StateError::Held {
-            holder: Holder { command, .. },
-        })) if command == Purpose::Run.word() => ask(&here, reason),
+        Ok(console) => decide_here(console, reason),
+        Err(error) if decide::is_daemon(&error) => ask(&here, reason),
         Err(error) => return Err(error),
     };
     match accepted? {
@@ -60,10 +53,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             here.executor
         ))?,
         Told::Well(well) => out.line(format_args!("{}: {well}.", here.executor))?,
-        Told::Asked => out.line(format_args!(
-            "The daemon of {} was told, and has not answered yet: it will before its next batch. `muster status` shows when.",
-            here.executor
-        ))?,
+        Told::Asked => out.line(decide::not_yet(&here.executor))?,
     }
     Ok(exit::OK)
 }
@@ -87,7 +77,7 @@ fn refused(why: NotAccepted) -> Result<Told, CommandError> {
 }
 
 /// Decides about an executor at rest.
-fn decide(mut console: Console, reason: &str) -> Result<Told, CommandError> {
+fn decide_here(mut console: Console, reason: &str) -> Result<Told, CommandError> {
     let facts = &console.opened.replayed.facts;
     let (latest, reading) = (facts.latest, clock::read(now));
     let mut known = clock::remembered(&console.state);
@@ -123,15 +113,14 @@ fn ask(here: &ExecutorSettings, reason: &str) -> Result<Told, CommandError> {
         reason: reason.to_owned(),
         decision: Decision::AcceptClock,
     };
-    let left = suspension::ask(&state, &request, now())?;
-    // Whoever ended in this moment takes it in when it starts again.
-    let _ = poke(&state);
-    let began = Instant::now();
-    while left.exists() {
-        if began.elapsed() > PATIENCE {
-            return Ok(Told::Asked);
+    match decide::ask(&state, &request, "clock")? {
+        Asked::Taken => Ok(Told::Accepted(accepted)),
+        Asked::Refused(why) => Err(CommandError::Refused(why)),
+        Asked::NotYet => Ok(Told::Asked),
+        Asked::Idle(lock, left) => {
+            let told = decide_here(Console::with(lock, here)?, reason);
+            suspension::forget(&left);
+            told
         }
-        std::thread::sleep(Duration::from_millis(20));
     }
-    Ok(Told::Accepted(accepted))
 }

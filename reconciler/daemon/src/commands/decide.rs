@@ -1,8 +1,11 @@
-//! What a person decides at the console of a host whose lock this process has: into the journal, and into the history of
-//! the ledger, with the words.
+//! What a person decides at the console of a host: into the journal, and into the history of the ledger, with the words. Where
+//! a daemon at work has the lock, it is asked to.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use muster_core::executor::Executor;
 use muster_core::journal::Entry;
 use muster_core::ledger;
 use muster_core::world::{Journal as _, Ledger as _};
@@ -14,8 +17,14 @@ use crate::host_key;
 use crate::journal::Opened;
 use crate::outside::LedgerRepository;
 use crate::settings::ExecutorSettings;
-use crate::state_dir::{Identity, Lock, Purpose, StateDir, StateError};
+use crate::state_dir::{Holder, Identity, Lock, Purpose, StateDir, StateError, poke};
+use crate::suspension::{self, Request};
 use crate::tell;
+
+/// How long a daemon at work is waited for: it answers between two batches.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait before looking again whether it answered.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// An executor at rest, for as long as somebody decides about it: nobody else has its lock.
 pub(super) struct Console {
@@ -35,10 +44,22 @@ impl Console {
         command: &'static str,
     ) -> Result<Self, CommandError> {
         let state = here.state();
+        if state.identity()?.is_none() {
+            return Err(StateError::NotInitialised(here.dir.clone()).into());
+        }
+        let lock = Lock::take(&state, Purpose::Other(command))?;
+        Self::with(lock, here)
+    }
+
+    /// The same, with the lock taken already.
+    ///
+    /// # Errors
+    /// When there is no executor here, or its records cannot be read.
+    pub(super) fn with(lock: Lock, here: &ExecutorSettings) -> Result<Self, CommandError> {
+        let state = here.state();
         let identity = state
             .identity()?
             .ok_or_else(|| StateError::NotInitialised(here.dir.clone()))?;
-        let lock = Lock::take(&state, Purpose::Other(command))?;
         let opened = state.open(&lock, &here.executor, state.read_ledger()?, now())?;
         Ok(Self {
             state,
@@ -55,6 +76,62 @@ impl Console {
     pub(super) fn write(&mut self, entry: Entry) -> Result<(), CommandError> {
         write([entry], &mut self.opened, &self.state, &self.identity)
     }
+}
+
+/// Whether a command found a daemon at work, which can be asked.
+pub(super) fn is_daemon(error: &CommandError) -> bool {
+    matches!(
+        error,
+        CommandError::State(StateError::Held {
+            holder: Holder { command, .. },
+        }) if command == Purpose::Run.word()
+    )
+}
+
+/// What became of a request to a daemon at work.
+pub(super) enum Asked {
+    /// It is in the journal.
+    Taken,
+    /// It is not followed, and why.
+    Refused(String),
+    /// The daemon has not answered yet: it will before its next batch.
+    NotYet,
+    /// The daemon ended; the request lies in this file still, and whoever has this lock decides.
+    Idle(Lock, PathBuf),
+}
+
+/// Leaves a request with the daemon at work, and waits for its answer. `command` is who waits.
+///
+/// # Errors
+/// When it cannot be left.
+pub(super) fn ask(
+    state: &StateDir,
+    request: &Request,
+    command: &'static str,
+) -> Result<Asked, CommandError> {
+    let left = suspension::ask(state, request, now())?;
+    // Whoever ended in this moment is found out below.
+    let _ = poke(state);
+    let began = Instant::now();
+    while left.exists() {
+        match Lock::take(state, Purpose::Other(command)) {
+            Ok(lock) => return Ok(Asked::Idle(lock, left)),
+            Err(StateError::Held { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if began.elapsed() > PATIENCE {
+            return Ok(Asked::NotYet);
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(suspension::answer_to(&left).map_or(Asked::Taken, Asked::Refused))
+}
+
+/// What is said of a daemon that has not answered yet.
+pub(super) fn not_yet(executor: &Executor) -> String {
+    format!(
+        "The daemon of {executor} was told, and has not answered yet: it will before its next batch. `muster status` shows when."
+    )
 }
 
 /// Writes decisions down, in their order.

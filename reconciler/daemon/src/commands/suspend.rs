@@ -1,21 +1,17 @@
 //! `muster suspend` and `muster resume`: for root at the console, also while the daemon runs.
 
-use std::time::{Duration, Instant};
-
 use muster_core::facts::Suspended;
 use muster_core::journal::Entry;
 use muster_core::time::{Counted, Time};
 
+use super::decide::{self, Asked};
 use super::here::TheOne;
-use super::{CommandError, Common, Output, decide, now, who};
+use super::{CommandError, Common, Output, now, who};
 use crate::clock;
 use crate::exit;
 use crate::settings::ExecutorSettings;
-use crate::state_dir::{Holder, Identity, Lock, Purpose, StateDir, StateError, poke};
+use crate::state_dir::{Holder, Identity, Lock, Purpose, StateDir, StateError};
 use crate::suspension::{self, Decision, Request};
-
-/// How long a daemon at work is waited for: it answers between two batches.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// For how long, and why.
 #[derive(Debug, clap::Args)]
@@ -67,7 +63,7 @@ pub(super) fn suspend(
             "--until: {until} is over already"
         )));
     }
-    decide(reason, Decision::Suspend { until }, here, common, out)
+    take(reason, Decision::Suspend { until }, here, common, out)
 }
 
 pub(super) fn resume(
@@ -75,10 +71,10 @@ pub(super) fn resume(
     common: &Common,
     out: &mut Output,
 ) -> Result<u8, CommandError> {
-    decide(&args.reason, Decision::Resume, &args.here, common, out)
+    take(&args.reason, Decision::Resume, &args.here, common, out)
 }
 
-fn decide(
+fn take(
     reason: &str,
     decision: Decision,
     here: &TheOne,
@@ -114,10 +110,7 @@ fn decide(
             holder: Holder { command, .. },
         }) if command == Purpose::Run.word() => {
             if !ask(&here, &state, &identity, &request)? {
-                out.line(format_args!(
-                    "The daemon of {name} was told, and has not answered yet: it will before its next batch. \
-                     `muster status` shows when."
-                ))?;
+                out.line(decide::not_yet(&name))?;
                 return Ok(exit::OK);
             }
         }
@@ -159,32 +152,21 @@ fn ask(
     identity: &Identity,
     request: &Request,
 ) -> Result<bool, CommandError> {
-    let left = suspension::ask(state, request, now())?;
-    // Whoever ended in this moment is found out below.
-    let _ = poke(state);
-    let began = Instant::now();
-    while left.exists() {
-        match Lock::take(state, Purpose::Other("suspend")) {
-            Ok(lock) => {
-                let waiting = suspension::asked(state);
-                let at = clock::moment(state, &state.look_now(&here.executor)?.facts, now).now;
-                // What is about the clock is for whoever runs next.
-                let taken = waiting
-                    .iter()
-                    .filter_map(|(path, it)| Some((path, it.entry(at)?)));
-                let (paths, entries): (Vec<_>, Vec<_>) = taken.unzip();
-                record(here, state, identity, &lock, entries)?;
-                paths.into_iter().for_each(|path| suspension::forget(path));
-                return Ok(true);
-            }
-            Err(StateError::Held { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-        if began.elapsed() > PATIENCE {
-            return Ok(false);
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let lock = match decide::ask(state, request, "suspend")? {
+        Asked::Taken => return Ok(true),
+        Asked::Refused(why) => return Err(CommandError::Refused(why)),
+        Asked::NotYet => return Ok(false),
+        Asked::Idle(lock, _) => lock,
+    };
+    let waiting = suspension::asked(state);
+    let at = clock::moment(state, &state.look_now(&here.executor)?.facts, now).now;
+    // What follows from more than the moment is for whoever runs next.
+    let taken = waiting
+        .iter()
+        .filter_map(|(path, it)| Some((path, it.entry(at)?)));
+    let (paths, entries): (Vec<_>, Vec<_>) = taken.unzip();
+    record(here, state, identity, &lock, entries)?;
+    paths.into_iter().for_each(|path| suspension::forget(path));
     Ok(true)
 }
 

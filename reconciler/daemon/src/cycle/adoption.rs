@@ -3,7 +3,9 @@
 use muster_core::commit::CommitId;
 use muster_core::facts::Frozen;
 use muster_core::journal::Entry;
-use muster_core::rooms::Desired;
+use muster_core::release::TagHorizon;
+use muster_core::rooms::{Desired, Policy};
+use muster_core::time::Time;
 use muster_core::world::{Ancestry, Heads, Journal, ReportSink, Source};
 
 use super::ground::{CycleError, Memory, Outside, Run, Summary, chain, read_host, world_error};
@@ -18,7 +20,10 @@ pub(super) fn heads<S: Source, W, J, L, R>(
     run: &mut Run<'_>,
     summary: &mut Summary,
 ) -> Option<Heads> {
-    match outside.source.heads(&trust::horizon(memory, run)) {
+    match outside
+        .source
+        .heads(&trust::horizon(memory, run.trust, run.now))
+    {
         Ok(heads) => Some(heads),
         Err(error) => {
             let why = chain(&error);
@@ -129,6 +134,47 @@ pub(super) fn consider<S: Source, W, J: Journal, L, R: ReportSink>(
         },
     };
     record(memory, &mut outside.journal, &entry)
+}
+
+/// Whether an executor can be kept by a commit that somebody decided for; otherwise why not. One by which nothing can be kept
+/// would only freeze it again.
+pub(super) fn can_be_kept_by<S: Source>(
+    source: &mut S,
+    policy: &Policy,
+    commit: &CommitId,
+    now: Time,
+) -> Result<(), String> {
+    let files = source.files(commit).map_err(|error| chain(&error))?;
+    files
+        .and_then(|files| read_host(&files, policy, now.date()))
+        .map(drop)
+        .map_err(|problems| format!("it has {} errors", problems.len()))
+}
+
+/// Writes down for which commit a person decided at the console of a daemon at work: `decision`, a reset. Gives why not where
+/// the executor could not be kept by it, or stayed frozen all the same (F33).
+///
+/// # Errors
+/// [`CycleError::Records`] when the journal did not take it; nothing has changed then.
+pub fn adopt_as_decided<S: Source, W, J: Journal, L, R>(
+    memory: &mut Memory,
+    outside: &mut Outside<S, W, J, L, R>,
+    policy: &Policy,
+    horizon: &TagHorizon,
+    decision: &Entry,
+) -> Result<Result<(), String>, CycleError> {
+    if let Some(why @ Frozen::Renamed { .. }) = &memory.facts().frozen {
+        return Ok(Err(why.to_string()));
+    }
+    if let Entry::Reset { commit, at, .. } = decision {
+        // It may have been pushed since; an origin that is silent is no obstacle where the mirror has the commit.
+        let _ = outside.source.heads(horizon);
+        if let Err(why) = can_be_kept_by(&mut outside.source, policy, commit, *at) {
+            return Ok(Err(format!("nothing can be kept by {commit}: {why}")));
+        }
+    }
+    record(memory, &mut outside.journal, decision)?;
+    Ok(Ok(()))
 }
 
 pub(super) fn desired_of_adopted<S: Source, W, J, L, R>(

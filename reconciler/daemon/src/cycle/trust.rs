@@ -19,11 +19,10 @@ use muster_core::release::{
     self, Code, ObjectKind, RELEASES, RESETS, ROTATIONS, Refusal, Signed, authenticate, rotation,
 };
 use muster_core::time::Time;
-use muster_core::world::{Heads, Journal, RawTag, ReportSink, Source};
+use muster_core::world::{Heads, Journal, RawTag, ReportSink, Source, TrustStore};
 
-use super::ground::{
-    CycleError, Memory, Outside, Run, Summary, TagCache, Unauthenticated, chain, read_host,
-};
+use super::adoption::can_be_kept_by;
+use super::ground::{CycleError, Memory, Outside, Run, Summary, TagCache, Unauthenticated, chain};
 use super::records::record;
 
 /// How many tags that were not looked at before are read in one cycle, where all of them are needed at once. However many somebody
@@ -294,13 +293,7 @@ fn leave_freeze<S: Source, W, J: Journal, L, R>(
                 .push(format!("{} is refused: {refusal}", signed[0].ref_name));
             continue;
         }
-        // A commit by which nothing can be kept would only freeze the host again.
-        let files = outside.source.files(&it.new).map_err(|error| chain(&error));
-        let valid = files.and_then(|files| {
-            files
-                .and_then(|files| read_host(&files, run.policy, run.now.date()))
-                .map_err(|problems| format!("it has {} errors", problems.len()))
-        });
+        let valid = can_be_kept_by(&mut outside.source, run.policy, &it.new, run.now);
         if let Err(why) = valid {
             summary.warnings.push(format!(
                 "{} is not followed: commit {} cannot be adopted: {why}",
@@ -552,12 +545,12 @@ fn in_turn<'h>(
 }
 
 /// From which names on tags matter: a window is 72 hours at most, and an older root is never taken.
-pub(super) fn horizon(memory: &Memory, run: &mut Run<'_>) -> release::TagHorizon {
+pub fn horizon(memory: &Memory, trust: &mut dyn TrustStore, now: Time) -> release::TagHorizon {
     // A root that cannot be used is told of where it is to be used.
-    let root = run.trust.read().ok().flatten();
+    let root = trust.read().ok().flatten();
     release::TagHorizon {
         signers: Some(root.map_or_else(Default::default, |it| release::key_suffixes(&it))),
-        since: run.now.plus(-release::statement::LONGEST_WINDOW),
+        since: now.plus(-release::statement::LONGEST_WINDOW),
         version: memory.facts().trust.as_ref().map_or(0, |it| it.version),
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod host;
 mod opened;
+mod requests;
 mod watched;
 
 use std::collections::BTreeSet;
@@ -10,7 +11,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use muster_core::clock::{Accepted, Clock, Matter, Moment};
+use muster_core::clock::{Clock, Matter, Moment};
 use muster_core::executor::Executor;
 use muster_core::facts::{Frozen, Suspended};
 use muster_core::fleet::alive::{self, Alive};
@@ -35,7 +36,7 @@ use crate::reader;
 use crate::refused_tags::RefusedTags;
 use crate::settings::{self, Settings};
 use crate::state_dir::{Lock, StateDir};
-use crate::suspension::{self, Request};
+use crate::suspension;
 use crate::trust::TrustFile;
 use watched::{Stamped, share};
 
@@ -259,48 +260,6 @@ impl<W: World> Worker<W> {
         if let Some(frozen) = &summary.frozen {
             tracing::error!("Frozen: {frozen}.");
         }
-    }
-
-    /// Takes in what somebody asked at the console since: first the journal, then the request goes.
-    fn take_requests(&mut self, now: Time) -> Result<(), CycleError> {
-        for (path, request) in suspension::asked(&self.state) {
-            let Some(entry) = request.entry(now.max(self.memory.facts().latest)) else {
-                self.accept_clock(&request)?;
-                suspension::forget(&path);
-                continue;
-            };
-            cycle::take_decision(&mut self.memory, &mut self.outside.journal, &entry)?;
-            suspension::forget(&path);
-            match &self.memory.facts().suspended {
-                Some(suspended) => tracing::warn!("From here on, nothing is done: {suspended}."),
-                None => tracing::info!("Resumed."),
-            }
-        }
-        Ok(())
-    }
-
-    /// Goes by the clock from here on, because somebody at the console said that it is right.
-    fn accept_clock(&mut self, request: &Request) -> Result<(), CycleError> {
-        let reading = clock::read(self.now);
-        let facts = &self.memory.replayed.facts;
-        let latest = facts.latest;
-        let look = || clock::jump_in_records(&self.state, facts, reading.wall);
-        let mut known = self.memory.clock.clone();
-        match known.accept(latest, &reading, clock::BUILT, look) {
-            Ok(Accepted { at }) => {
-                let entry = Entry::ClockAccepted {
-                    at,
-                    who: request.who.clone(),
-                    reason: request.reason.clone(),
-                    latest,
-                };
-                cycle::take_decision(&mut self.memory, &mut self.outside.journal, &entry)?;
-                self.memory.clock = known;
-                tracing::warn!("The clock is right, says {}: it is {at}.", request.who);
-            }
-            Err(why) => tracing::warn!("The clock is not taken as right: {why}."),
-        }
-        Ok(())
     }
 
     /// The moment to go by. What is the matter with the clock is said once.
