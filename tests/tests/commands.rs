@@ -254,6 +254,22 @@ fn history_tells_what_was_done_for_whom_and_a_done_step_is_explained() {
         0,
         "done     bob  cut off",
     );
+    // What was done before the adopted commit reads in the same words.
+    let told = site.muster(&["history"]).ok().out;
+    let flowing = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    for words in [
+        "done ann create account (uid 1000, ",
+        "make the home, /home/ann",
+    ] {
+        assert!(flowing.contains(words), "no {words:?}: {told}");
+    }
+    for machine in ["user.create", "group.join", "login.lock", "gid="] {
+        assert!(!told.contains(machine), "{machine}: {told}");
+    }
+    let mut narrow = site.command(&["history"]);
+    let narrow = Ran::from(narrow.env("COLUMNS", "50").output().expect("muster")).ok();
+    let longest = narrow.out.lines().map(|it| it.chars().count()).max();
+    assert!(longest <= Some(50), "{}", narrow.out);
     says(
         &site.muster(&["history", "--since", "2099-01-01"]),
         0,
@@ -575,7 +591,6 @@ fn every_exit_code_of_the_readme_is_given_and_no_other() {
     ends(refused.into(), 77, "ermission denied");
 
     // Something is not in order.
-    let well = site.git(&["rev-parse", "HEAD"]);
     site.commit("users: [", "nonsense");
     ends(site.muster(&["check", "origin"]), 66, "origin");
     let checked = site.path("origin").display().to_string();
@@ -591,9 +606,8 @@ fn every_exit_code_of_the_readme_is_given_and_no_other() {
     let daemon = site.daemon();
     wait_until("it is at work", || site.muster(&["reconcile"]).code == OK);
     ends(site.muster(&["run", "--once"]), 75, "is at work here");
-    let adopt = site.muster(&["adopt", &well, "--reason", "try"]);
     ends(
-        adopt,
+        site.muster(&["run", "--once"]),
         75,
         "`systemctl stop muster`, the same command again, `systemctl start muster`",
     );

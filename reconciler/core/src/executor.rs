@@ -150,6 +150,12 @@ impl Executor {
         format!("{ALIVE}{self}")
     }
 
+    /// The branch that follows its ledger in a ledger repository: forges tell of branches and tags alone, and show no other
+    /// reference.
+    pub fn ledger_branch(&self) -> String {
+        format!("refs/heads/muster/{self}")
+    }
+
     /// Whose ledger a reference is, if it is one.
     pub fn of_ledger_ref(reference: &str) -> Option<Self> {
         reference.strip_prefix(LEDGERS)?.parse().ok()

@@ -9,6 +9,7 @@ pub mod policy;
 pub mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,7 @@ use crate::id::StepId;
 use crate::release::Nonce;
 use crate::release::claim::{Claim, RefusedRelease, TrustFacts};
 use crate::rooms::{self, Begun, Known};
+use crate::step::Step;
 use crate::time::Time;
 
 /// The format this version writes. A newer one is readable by people, not writable by us.
@@ -383,6 +385,26 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         refused,
     };
     Ok((facts, through))
+}
+
+/// The steps that one commit of a ledger has word for word, out of [`STATE`] and [`held::FILE`]: those done since its commit was
+/// adopted, and those that waited. For people who look back: what cannot be read is left out.
+pub fn steps_in(files: &BTreeMap<String, Vec<u8>>) -> Vec<Arc<Step>> {
+    #[derive(Deserialize)]
+    struct Done {
+        record: Vec<Recorded>,
+    }
+    let done = files
+        .get(STATE)
+        .and_then(|text| serde_json::from_slice::<Done>(text).ok());
+    let held = files
+        .get(held::FILE)
+        .and_then(|text| held::HeldSteps::read(text).ok());
+    let done = done.into_iter().flat_map(|it| it.record);
+    let held = held.into_iter().flat_map(|it| it.held);
+    done.map(|it| it.step)
+        .chain(held.map(|it| it.step))
+        .collect()
 }
 
 /// Refuses what is of another room than the executor's: it is not overlooked (invariant 11).

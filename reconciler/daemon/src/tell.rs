@@ -6,6 +6,7 @@ use muster_core::commit::CommitId;
 use muster_core::diagnostic::{Diagnostics, visible};
 use muster_core::facts::{Facts, Suspended};
 use muster_core::gate::{Approvals, Held, judge};
+use muster_core::ink::count;
 use muster_core::journal::{Entry, StepResult};
 use muster_core::plan::{self, Input, Note, Plan};
 use muster_core::release::claim::{Claim, Progress};
@@ -281,9 +282,9 @@ pub(crate) fn decision(entry: &Entry) -> Option<String> {
             by.join(", ")
         ),
         Entry::Claimed { claim, .. } => format!(
-            "release {} claimed: {} steps, signed by {}: {}",
+            "release {} claimed: {}, signed by {}: {}",
             claim.nonce,
-            claim.steps.len(),
+            count(claim.steps.len(), "step"),
             claim.principals.join(", "),
             claim.reason
         ),

@@ -14,7 +14,7 @@ use muster_core::forge::{
 use muster_forge::clock::SystemClock;
 use muster_forge::github::{Identity, Settings, connect};
 use muster_forge::secret::{Secret, SecretFile};
-use muster_forge::webhook::{self, Heard, Ignored, Poke, Sender};
+use muster_forge::webhook::{self, Heard, Ignored, Poke, Repositories, Sender};
 use muster_forge::wire::Limits;
 use serde_json::{Value, json};
 
@@ -325,8 +325,11 @@ fn payloads(examples: &Path, score: &mut Score) {
                 .as_str()
                 .and_then(|it| it.parse().ok());
             let known = repository.is_some();
-            let repository =
-                repository.unwrap_or_else(|| "acme/state".parse().expect("a repository"));
+            let state = repository.unwrap_or_else(|| "acme/state".parse().expect("a repository"));
+            let repositories = Repositories {
+                state,
+                ledger: None,
+            };
             let hear = |body: &[u8]| {
                 let tag = ring::hmac::sign(&signing, body);
                 let hex: String = tag.as_ref().iter().map(|it| format!("{it:02x}")).collect();
@@ -340,7 +343,7 @@ fn payloads(examples: &Path, score: &mut Score) {
                     let value = HeaderValue::from_str(value).expect("a value");
                     headers.insert(HeaderName::from_static(name), value);
                 }
-                webhook::hear(Sender::GitHub, &key, &repository, &headers, body)
+                webhook::hear(Sender::GitHub, &key, &repositories, &headers, body)
             };
             match hear(&body) {
                 Heard::Poke(poke, _) => {

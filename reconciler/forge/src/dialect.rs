@@ -47,6 +47,17 @@ impl FromStr for Repository {
 }
 
 impl Repository {
+    /// The repository that a URL or path ends with, if it ends as those of a forge do: `ssh://git@code.example/team/ledger.git`.
+    pub fn at_end_of(url: &str) -> Option<Self> {
+        let path = url.trim_end_matches('/');
+        let path = path.strip_suffix(".git").unwrap_or(path);
+        let (before, name) = path.rsplit_once('/')?;
+        let (before, owner) = before.rsplit_once('/')?;
+        // An address with one name behind the host has no owner.
+        (!before.ends_with('/')).then_some(())?;
+        format!("{owner}/{name}").parse().ok()
+    }
+
     /// Its name within its owner's.
     pub(crate) fn name(&self) -> &str {
         &self.name

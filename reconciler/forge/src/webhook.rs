@@ -154,11 +154,20 @@ impl Deliveries {
     }
 }
 
+/// Whose deliveries are reasons to look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repositories {
+    /// Where people propose.
+    pub state: Repository,
+    /// Where hosts push what they tell, if that is on a forge: of it, a push is a reason to look, and nothing else is.
+    pub ledger: Option<Repository>,
+}
+
 /// Listens to a delivery. The signature is checked over the bytes as they came, before any of them is looked at.
 pub fn hear(
     from: Sender,
     key: &Key,
-    repository: &Repository,
+    repositories: &Repositories,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Heard {
@@ -193,10 +202,16 @@ pub fn hear(
         .repository
         .as_ref()
         .and_then(|it| it.full_name.as_deref());
-    if !named.is_some_and(|it| repository.is(it)) {
+    let Repositories { state, ledger } = repositories;
+    let is = |it: &Repository| named.is_some_and(|named| it.is(named));
+    let poke = if is(state) {
+        poke(event, &payload)
+    } else if ledger.as_ref().is_some_and(is) {
+        poke_of_ledger(event, &payload)
+    } else {
         return Heard::Ignored(Ignored::AnotherRepository);
-    }
-    let Some(poke) = poke(event, &payload) else {
+    };
+    let Some(poke) = poke else {
         return Heard::Ignored(Ignored::NotOurs);
     };
     let names: &[&str] = match from {
@@ -372,6 +387,16 @@ fn poke(event: &str, payload: &Payload) -> Option<Poke> {
     }
 }
 
+/// A host that pushed its ledger has something to tell (F39). What a bot keeps there itself is no news to it.
+fn poke_of_ledger(event: &str, payload: &Payload) -> Option<Poke> {
+    let is_a_bots = |name: &String| name.starts_with(OF_BOTS);
+    let moved = event == "push" && !payload.r#ref.as_ref().is_some_and(is_a_bots);
+    moved.then_some(Poke::Anywhere)
+}
+
+/// Where bots keep what they told, and who of them leads.
+const OF_BOTS: &str = "refs/muster/bot/";
+
 fn is_ref(name: &str) -> bool {
     name.starts_with("refs/") && name.len() <= 1_024 && name.bytes().all(|b| b.is_ascii_graphic())
 }
@@ -387,8 +412,11 @@ mod tests {
         Key::new(&Secret::new(b"canary".to_vec())).unwrap()
     }
 
-    fn repository() -> Repository {
-        "acme/state".parse().unwrap()
+    fn repositories() -> Repositories {
+        Repositories {
+            state: "acme/state".parse().unwrap(),
+            ledger: Some("acme/ledger".parse().unwrap()),
+        }
     }
 
     fn hex(body: &[u8]) -> String {
@@ -412,7 +440,7 @@ mod tests {
             ("x-github-delivery", "d-1"),
             ("x-hub-signature-256", &format!("sha256={}", hex(body))),
         ]);
-        hear(Sender::GitHub, &key(), &repository(), &headers, body)
+        hear(Sender::GitHub, &key(), &repositories(), &headers, body)
     }
 
     fn body(mut payload: serde_json::Value) -> Vec<u8> {
@@ -438,7 +466,7 @@ mod tests {
                 ("x-github-delivery", "d-1"),
                 ("x-hub-signature-256", &format!("sha256={}", hex(body))),
             ]);
-            hear(Sender::GitHub, &key(), &repository(), &headers, body)
+            hear(Sender::GitHub, &key(), &repositories(), &headers, body)
         };
         let json = body(json!({"number": 7, "title": "a+b & c%20d"}));
         let mut written = b"payload=".to_vec();
@@ -542,6 +570,34 @@ mod tests {
     }
 
     #[test]
+    fn a_push_of_a_host_to_the_ledger_repository_is_a_reason_to_look_and_nothing_else_there_is() {
+        let heard = |event: &str, name: &str| {
+            let payload =
+                json!({"ref": name, "number": 7, "repository": {"full_name": "Acme/Ledger"}});
+            github(event, payload.to_string().as_bytes())
+        };
+        for name in ["refs/heads/muster/host/web1", "refs/muster/host/web1"] {
+            let heard = heard("push", name);
+            assert!(
+                matches!(heard, Heard::Poke(Poke::Anywhere, _)),
+                "{name}: {heard:?}"
+            );
+        }
+        // A bot that heard of its own pushes would never come to rest.
+        for (event, name) in [
+            ("push", "refs/muster/bot/lease"),
+            ("pull_request", "refs/heads/main"),
+            ("repository", "refs/heads/main"),
+        ] {
+            assert_eq!(
+                heard(event, name),
+                Heard::Ignored(Ignored::NotOurs),
+                "{event} {name}"
+            );
+        }
+    }
+
+    #[test]
     fn whoever_does_not_know_the_secret_is_not_listened_to() {
         let body = body(json!({"number": 7}));
         let good = hex(&body);
@@ -557,7 +613,13 @@ mod tests {
                 .chain(signatures)
                 .copied()
                 .collect();
-            match hear(Sender::GitHub, &key(), &repository(), &headers(&all), body) {
+            match hear(
+                Sender::GitHub,
+                &key(),
+                &repositories(),
+                &headers(&all),
+                body,
+            ) {
                 Heard::Refused(why) => why,
                 other => panic!("{signatures:?}: {other:?}"),
             }
@@ -613,12 +675,12 @@ mod tests {
         ]);
         // A form is taken, and this is none; any other type is refused.
         assert_eq!(
-            hear(Sender::GitHub, &key(), &repository(), &form, &body),
+            hear(Sender::GitHub, &key(), &repositories(), &form, &body),
             Heard::Ignored(Ignored::Unreadable)
         );
         let text = headers(&[("content-type", "text/plain"), event, (name, &signed)]);
         assert_eq!(
-            hear(Sender::GitHub, &key(), &repository(), &text, &body),
+            hear(Sender::GitHub, &key(), &repositories(), &text, &body),
             Heard::Refused(Refused::NotJson)
         );
     }
@@ -640,7 +702,7 @@ mod tests {
             hear(
                 Sender::Forgejo,
                 &key(),
-                &repository(),
+                &repositories(),
                 &headers(&all),
                 &body,
             )

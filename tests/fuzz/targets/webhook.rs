@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use muster_forge::secret::Secret;
-use muster_forge::webhook::{Deliveries, Heard, Heed, Key, Poke, Sender, hear};
+use muster_forge::webhook::{Deliveries, Heard, Heed, Key, Poke, Repositories, Sender, hear};
 use ring::hmac;
 
 // The first byte says who sends it and what it says it is; the rest is the body.
@@ -12,7 +12,10 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     let key = Key::new(&Secret::new(b"secret".to_vec())).unwrap();
-    let repository = "acme/state".parse().unwrap();
+    let repositories = Repositories {
+        state: "acme/state".parse().unwrap(),
+        ledger: Some("acme/ledger".parse().unwrap()),
+    };
     let (sender, event, signature, before) = match choice & 1 {
         0 => (
             Sender::GitHub,
@@ -50,7 +53,7 @@ fuzz_target!(|input: &[u8]| {
             HeaderValue::from_str(value).unwrap(),
         );
     }
-    match hear(sender, &key, &repository, &headers, body) {
+    match hear(sender, &key, &repositories, &headers, body) {
         Heard::Poke(poke, delivery) => {
             if let Poke::Ref(name) = poke {
                 assert!(name.starts_with("refs/") && name.bytes().all(|it| it.is_ascii_graphic()));
@@ -66,7 +69,7 @@ fuzz_target!(|input: &[u8]| {
     let mut changed = body.to_vec();
     if let Some(byte) = changed.get_mut(usize::from(*choice) % body.len().max(1)) {
         *byte ^= 1;
-        let heard = hear(sender, &key, &repository, &headers, &changed);
+        let heard = hear(sender, &key, &repositories, &headers, &changed);
         assert!(matches!(heard, Heard::Refused(_)));
     }
 });

@@ -150,6 +150,7 @@ pub fn assemble(
         },
         cut_short: 0,
         untold: false,
+        leader: None,
         warned: BTreeSet::new(),
     }))
 }
@@ -181,6 +182,8 @@ struct Bot<S, F, B: BotStore> {
     cut_short: u32,
     /// Whether the last turn left something untold.
     untold: bool,
+    /// Who led when it was last said, where it was another one.
+    leader: Option<String>,
     /// What did not work in the last turn, and was said.
     warned: BTreeSet<String>,
 }
@@ -278,6 +281,7 @@ impl<S, F, B: BotStore> Bot<S, F, B> {
         self.untold = *untold;
         self.warn(warnings.iter().cloned().collect());
         self.cut_short = if *unfinished { self.cut_short + 1 } else { 0 };
+        self.say_who_leads(other.as_ref().map(|(who, _)| who));
         let line = match other {
             Some((who, until)) => format!("stands by: {who} tells, until {until} at least"),
             None => format!("{open} open pull requests, {hosts} hosts, {sent} changes told"),
@@ -294,6 +298,18 @@ impl<S, F, B: BotStore> Bot<S, F, B> {
             line,
             due_in,
         }
+    }
+
+    /// Says that another bot leads, and that it does no longer: each once.
+    fn say_who_leads(&mut self, other: Option<&String>) {
+        if self.leader.as_ref() == other {
+            return;
+        }
+        match other {
+            Some(who) => tracing::info!("This bot stands by: {who} tells the forge."),
+            None => tracing::info!("This bot tells the forge from here on."),
+        }
+        self.leader = other.cloned();
     }
 
     /// Says what did not work: once, not in every turn, and again when it comes back.

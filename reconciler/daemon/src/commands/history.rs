@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use muster_core::commit::CommitId;
 use muster_core::diagnostic::visible;
 use muster_core::executor::Executor;
 use muster_core::id::StepId;
 use muster_core::report::{Paper, Tint, sentence_below};
+use muster_core::rooms;
 use muster_core::step::Step;
 use muster_core::time::{Counted, Time};
 use muster_git::ledger::LogEntry;
@@ -51,17 +53,10 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         .transpose()
         .map_err(|error| CommandError::Usage(format!("--since: {error}")))?;
     let shelves = ledgers::open(args.ledger.as_deref(), &args.here, common)?;
-    let mut told: Vec<(&Executor, Event)> = Vec::new();
-    // Of steps that the ledger still keeps whole, more can be said than their words.
-    let mut kept: BTreeMap<StepId, Arc<Step>> = BTreeMap::new();
+    let mut told: Vec<(&Shelf, Event)> = Vec::new();
     for shelf in &shelves.all {
         let events = newest(shelf, args, since)?;
-        if matches!(args.format, Format::Human)
-            && let Some(facts) = shelf.facts()?
-        {
-            kept.extend(facts.record.into_iter().map(|it| (it.step.id, it.step)));
-        }
-        told.extend(events.into_iter().map(|it| (&shelf.executor, it)));
+        told.extend(events.into_iter().map(|it| (shelf, it)));
     }
     // Several hosts' in one; of one moment, in the order of the hosts.
     told.sort_by_key(|(_, event)| std::cmp::Reverse(event.at));
@@ -69,12 +64,15 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     match args.format {
         Format::Human if told.is_empty() => out.line("Nothing was done.")?,
         Format::Human => {
-            for (executor, event) in &told {
-                out.text(&text(executor, event, &kept, paper()))?;
+            for (shelf, event) in &told {
+                out.text(&text(&shelf.executor, event, &kept(shelf, event), paper()))?;
             }
         }
         Format::Json => {
-            let events: Vec<Value> = told.iter().map(|(who, it)| as_json(who, it)).collect();
+            let events: Vec<Value> = told
+                .iter()
+                .map(|(shelf, it)| as_json(&shelf.executor, it))
+                .collect();
             out.line(format_args!(
                 "{:#}",
                 json!({ "format": 1, "events": events })
@@ -82,6 +80,15 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         }
     }
     Ok(exit::OK)
+}
+
+/// The steps of an event as the ledger had them word for word when it told of it: of those, more can be said than their words.
+fn kept(shelf: &Shelf, event: &Event) -> BTreeMap<StepId, Arc<Step>> {
+    if event.steps.is_empty() {
+        return BTreeMap::new();
+    }
+    let all = shelf.steps_at(&event.ledger_commit).into_iter();
+    all.map(|it| (it.id, it)).collect()
 }
 
 /// The events of one ledger that are asked for, newest first. More of the log is read until there are enough.
@@ -109,7 +116,7 @@ fn newest(shelf: &Shelf, args: &Args, since: Option<Time>) -> Result<Vec<Event>,
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Event {
     pub(super) at: Time,
-    pub(super) ledger_commit: String,
+    pub(super) ledger_commit: CommitId,
     /// The adopted commit.
     pub(super) commit: String,
     pub(super) decisions: Vec<String>,
@@ -135,15 +142,20 @@ impl StepEvent {
         self.words.split(' ').nth(1).unwrap_or_default()
     }
 
-    /// The words without whom they are about.
-    fn words_below(&self) -> String {
-        let mut words = self.words.split(' ');
-        let verb = words.next().unwrap_or_default();
-        let rest = words.skip(1);
-        std::iter::once(verb)
-            .chain(rest)
-            .collect::<Vec<_>>()
-            .join(" ")
+    /// What it did, by its words alone: what its verb does and to what, and with which parameters.
+    fn by_its_words(&self) -> String {
+        let verb = rooms::verbs().find(|it| it.word == self.verb());
+        let mut said = match verb {
+            Some(verb) => format!("{} {}", verb.does, verb.one),
+            None => self.verb().to_owned(),
+        };
+        let parameters: Vec<String> = (self.words.split(' ').skip(2))
+            .map(|it| it.replacen('=', " ", 1))
+            .collect();
+        if !parameters.is_empty() {
+            let _ = write!(said, " ({})", parameters.join(", "));
+        }
+        said
     }
 
     /// `<id> <words> (<result>: <why>)`; words have neither brackets nor more spaces than there are parameters.
@@ -168,7 +180,7 @@ impl Event {
     pub(super) fn read(entry: &LogEntry) -> Self {
         let mut event = Self {
             at: Time(entry.time),
-            ledger_commit: entry.commit.as_str().to_owned(),
+            ledger_commit: entry.commit.clone(),
             commit: String::new(),
             decisions: Vec::new(),
             steps: Vec::new(),
@@ -226,7 +238,7 @@ fn as_json(executor: &Executor, event: &Event) -> Value {
     json!({
         "at": event.at.to_string(),
         "executor": executor,
-        "ledger_commit": event.ledger_commit,
+        "ledger_commit": event.ledger_commit.as_str(),
         "commit": event.commit,
         "authority": event.authority(),
         "decisions": event.decisions,
@@ -248,13 +260,19 @@ fn text(
     let failed = event.count(|it| it != "done");
     let mut counts = format!("{} done", event.count(|it| it == "done"));
     if failed > 0 {
-        let words = paper.tint(Tint::Alarm, &format!("{failed} failed"));
-        let _ = write!(counts, ", {words}");
+        let _ = write!(counts, ", {failed} failed");
     }
     if event.held > 0 {
         let _ = write!(counts, ", {} held", event.held);
     }
-    let _ = writeln!(out, "{}  {executor}  {counts}", event.at);
+    let tint = if failed > 0 {
+        Tint::Alarm
+    } else {
+        Tint::Strong
+    };
+    let when = format!("{}  ", event.at);
+    let text = format!("{executor}  {counts}");
+    paper.tinted(&mut out, &when, 2, Some(tint), &text);
     for decision in &event.decisions {
         paper.wrapped(&mut out, "  decided  ", 11, decision);
     }
@@ -263,7 +281,7 @@ fn text(
     }
     let said = |step: &StepEvent| match kept.get(&step.id) {
         Some(step) => sentence_below(&step.action),
-        None => step.words_below(),
+        None => step.by_its_words(),
     };
     // By whose right, person by person; each in the order of what was done first.
     let mut done: Vec<(&str, Option<&str>, Vec<String>)> = Vec::new();
@@ -322,8 +340,8 @@ mod tests {
             ),
             format!(
                 "2026-11-22T15:25:59Z  host/devvm  1 done, 1 failed, 1 held\n  decided  adopted {}\n  \
-                 by       asked for by commit aaaaaaaaaaaa\n  done     ann  user.create uid=1000\n  \
-                 failed   ann  home.create home=/home/ann: no (more) room: none (step 01234567)\n",
+                 by       asked for by commit aaaaaaaaaaaa\n  done     ann  create account (uid 1000)\n  \
+                 failed   ann  make home (home /home/ann): no (more) room: none (step 01234567)\n",
                 "a".repeat(40)
             )
         );

@@ -1,12 +1,15 @@
 //! The ledgers that a command looks into: this host's, or all of a repository that was named. Read only.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use muster_core::commit::CommitId;
 use muster_core::diagnostic::visible;
 use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::ledger::held::{self, HeldSteps};
 use muster_core::ledger::{self, LedgerError};
+use muster_core::step::Step;
 use muster_core::world::Files;
 use muster_git::Ledger;
 use muster_git::ledger::LogEntry;
@@ -155,6 +158,13 @@ impl Shelf {
             .map(|it| ledger::facts(&it.files).map(|(facts, _)| facts))
             .transpose()
             .map_err(self.unusable())
+    }
+
+    /// The steps that one of its commits has word for word; none where that commit cannot be read any more.
+    pub(super) fn steps_at(&self, commit: &CommitId) -> Vec<Arc<Step>> {
+        let wanted = |path: &str| path == ledger::STATE || path == held::FILE;
+        let files = self.ledger.files_at(commit, &wanted).unwrap_or_default();
+        ledger::steps_in(&files)
     }
 
     /// Its newest commit; `None` before the first.

@@ -112,8 +112,11 @@ fn sign(
     let signer = Signer::find(args)?;
     confirm(
         &format!(
-            "Sign these {} steps with {}?",
-            statement.steps(),
+            "Sign {} with {}?",
+            match statement.steps() {
+                1 => "this step".to_owned(),
+                many => format!("these {many} steps"),
+            },
             signer.key.fingerprint()
         ),
         args,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_core::executor::Kind;
+use muster_forge::Repository;
 use tokio::runtime::Runtime;
 
 use super::{CommandError, Common, now};
@@ -303,6 +304,8 @@ fn at_work(
         let doors = Doors {
             agent: door.map(|knock| (knock, settings.state.branch.clone())),
             bot: bot.as_ref().map(|it| (bot_knock.clone(), it.hints.clone())),
+            ledger: (settings.fleet.ledger.as_ref())
+                .and_then(|it| Repository::at_end_of(&it.to_string())),
         };
         let mut pulses: Vec<Pulse> = rhythms.iter().map(|it| it.1.clone()).collect();
         pulses.extend(bot.is_some().then(|| bot_pulse.clone()));

@@ -19,7 +19,7 @@ use muster_core::people::Stage;
 use muster_core::price::Class;
 use muster_core::release::claim::Progress;
 use muster_core::release::root::Root;
-use muster_core::report::{Tint, sentence_below};
+use muster_core::report::{Paper, Tint, sentence_below};
 use muster_core::step::Step;
 use muster_core::time::Time;
 use muster_core::world::TrustStore as _;
@@ -324,42 +324,47 @@ impl ExecutorStatus {
             }
         }
         out.text(&state)?;
-        out.text(&text(
+        let told = text(
             &self.facts,
             &self.trust,
             limits,
             self.moment.now,
             holder,
             self.in_doubt,
-        ))?;
+        );
+        out.text(&fitted(told.iter().map(String::as_str), paper))?;
+        out.text(&fitted(self.around().iter().map(String::as_str), paper))?;
+        // Copied from here into a file, so it is never broken.
+        let (Ok(key) | Err(key)) = &self.key;
+        out.line(format_args!("key       {key}"))
+    }
+
+    /// What is around it: clock, ledger repository, origin.
+    fn around(&self) -> Vec<String> {
+        let mut lines = Vec::new();
         if let Some(matter) = &self.moment.matter {
-            out.line(format_args!("clock     {matter}"))?;
+            lines.push(format!("clock     {matter}"));
         }
         if let Some(Trouble { since, why }) = &self.trouble {
-            out.line(format_args!("trouble   since {since}: {}", visible(why)))?;
+            lines.push(format!("trouble   since {since}: {why}"));
         }
-        let (Ok(key) | Err(key)) = &self.key;
-        out.line(format_args!("key       {key}"))?;
         if let Some(pushed) = &self.pushed {
-            out.line(format_args!("pushed    {pushed}"))?;
+            lines.push(format!("pushed    {pushed}"));
         }
         if let Some((since, why)) = self.unanswered() {
-            out.line(format_args!(
-                "origin    has not answered since {since}: {}",
-                visible(why)
-            ))?;
+            lines.push(format!("origin    has not answered since {since}: {why}"));
         }
         if let Some(reader::Standing { says, bytes, .. }) = &self.reads {
-            out.line(format_args!("reads     {says}"))?;
-            out.line(format_args!("mirror    {} MiB", bytes.div_ceil(1 << 20)))?;
+            lines.push(format!("reads     {says}"));
+            lines.push(format!("mirror    {} MiB", bytes.div_ceil(1 << 20)));
         }
         if self.refused_tags > 0 {
-            out.line(format_args!(
+            lines.push(format!(
                 "tags      {} that nobody who may signed; `muster release list` shows them",
                 self.refused_tags
-            ))?;
+            ));
         }
-        Ok(())
+        lines
     }
 
     /// Since when the state repository has not answered, and why, if it did not in the last cycle.
@@ -503,7 +508,7 @@ fn text(
     now: Time,
     holder: Option<&Holder>,
     in_doubt: usize,
-) -> String {
+) -> Vec<String> {
     let mut lines = vec![
         format!(
             "executor  {} ({})",
@@ -608,7 +613,18 @@ fn text(
         None => "at work   nobody: systemctl start muster".to_owned(),
     });
     lines.push(format!("latest    {}", facts.latest));
-    lines.join("\n") + "\n"
+    lines
+}
+
+/// Lines of a name and what is said of it, as wide as the paper; what does not fit goes on below what is said.
+fn fitted<'l>(lines: impl Iterator<Item = &'l str>, paper: Paper) -> String {
+    const NAME: usize = 10;
+    let mut out = String::new();
+    for line in lines {
+        let (name, said) = line.split_at_checked(NAME).unwrap_or(("", line));
+        paper.wrapped(&mut out, name, NAME, said);
+    }
+    out
 }
 
 fn as_json(

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use muster_core::clock::TimeService;
 use muster_core::gate::{Approvals, Batch};
 use muster_core::id::StepId;
+use muster_core::ink::count;
 use muster_core::journal::Entry;
 use muster_core::plan::Plan;
 use muster_core::release::admit::{CommitStanding, Release, Standing, admit, in_window};
@@ -88,8 +89,9 @@ pub(super) fn approve<S: Source, W, J: Journal, L, R: ReportSink>(
                     admission.claim(at, |entry| record(memory, &mut outside.journal, entry))?;
                 approvals.add(&claimed);
                 summary.releases.push(format!(
-                    "{} is claimed: {steps} steps, signed by {}",
+                    "{} is claimed: {}, signed by {}",
                     release.tags()[0],
+                    count(steps, "step"),
                     release.principals().join(", ")
                 ));
                 if was_refused {

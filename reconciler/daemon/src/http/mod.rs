@@ -27,7 +27,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use muster_forge::Repository;
 use muster_forge::secret::SecretError;
 use muster_forge::webhook::{
-    Deliveries, EmptySecret, Heard, Heed, Key, LARGEST, Poke, Refused, Sender, hear,
+    Deliveries, EmptySecret, Heard, Heed, Key, LARGEST, Poke, Refused, Repositories, Sender, hear,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
@@ -77,11 +77,17 @@ pub struct Doors {
     pub bot: Option<(Knock, Hints)>,
     /// The agent: of the branch that it follows, which is named here, and of tags.
     pub agent: Option<(Knock, String)>,
+    /// Where hosts push their ledgers, where that is on a forge: the bot hears of it.
+    pub ledger: Option<Repository>,
 }
 
 impl Doors {
     fn pass_on(&self, poke: Poke) {
-        let Self { bot, agent } = self;
+        let Self {
+            bot,
+            agent,
+            ledger: _,
+        } = self;
         if let (Some((knock, branch)), Poke::Ref(name)) = (agent, &poke)
             && (name == branch || name.starts_with("refs/tags/"))
         {
@@ -139,7 +145,10 @@ impl Server {
                 let read = move || Ok(Key::new(&file.read().map_err(HttpError::Secret)?)?);
                 Some(Ear {
                     sender: forge.place.sender(),
-                    repository: forge.place.repository().clone(),
+                    repositories: Repositories {
+                        state: forge.place.repository().clone(),
+                        ledger: doors.ledger.clone(),
+                    },
                     key: Fresh::read(paths, read)?,
                     deliveries: Mutex::default(),
                     doors,
@@ -209,7 +218,7 @@ fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, HttpError> {
 /// What listens to a forge.
 struct Ear {
     sender: Sender,
-    repository: Repository,
+    repositories: Repositories,
     key: Fresh<Key>,
     deliveries: Mutex<Deliveries>,
     doors: Doors,
@@ -229,7 +238,7 @@ const SAID_AT_MOST: Duration = Duration::from_secs(60);
 impl Ear {
     fn listen(&self, headers: &http::HeaderMap, body: &[u8]) -> StatusCode {
         let key = self.key.current();
-        match hear(self.sender, &key, &self.repository, headers, body) {
+        match hear(self.sender, &key, &self.repositories, headers, body) {
             Heard::Poke(poke, delivery) => {
                 let mut deliveries = self
                     .deliveries

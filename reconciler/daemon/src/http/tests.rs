@@ -88,6 +88,7 @@ fn stage_with(
     let doors = Doors {
         bot: Some((stage.bot.clone(), stage.hints.clone())),
         agent: Some((stage.agent.clone(), "refs/heads/main".into())),
+        ledger: Repository::at_end_of("ssh://git@ledger/team/ledger.git"),
     };
     let pulses = vec![stage.pulse.clone()];
     let server = Server::prepare_within(limits, &http, forge, doors, pulses).unwrap();
@@ -194,6 +195,13 @@ async fn a_signed_delivery_is_a_hint_and_a_knock_and_nothing_more() {
     assert_eq!(stage.hints.take(), [Poke::Proposal(7)]);
     assert!(was_knocked(&stage.bot).await);
     // A proposal is no reason for a host to fetch.
+    assert!(!was_knocked(&stage.agent).await);
+
+    // A host that pushed its ledger has something to tell, to the bot alone.
+    let told = push("refs/heads/muster/host/web1").replace("team/state", "team/ledger");
+    assert_eq!(stage.status(&delivery("push", "2", &told)).await, 204);
+    assert_eq!(stage.hints.take(), [Poke::Anywhere]);
+    assert!(was_knocked(&stage.bot).await);
     assert!(!was_knocked(&stage.agent).await);
 
     for (name, agent) in [

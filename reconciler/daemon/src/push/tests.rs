@@ -70,6 +70,40 @@ fn the_first_push_brings_everything_and_the_next_what_is_new() {
 }
 
 #[test]
+fn a_branch_follows_the_ledger_for_a_forge_to_tell_of() {
+    let scene = Scene::new();
+    let (mut host, state) = host(&scene);
+    let branch = host.executor().ledger_branch();
+    assert_eq!(branch, "refs/heads/muster/host/a");
+    let mut pusher = open(&scene, &host, &state);
+    assert_eq!(push(&mut pusher, None), Some(News::Arrived));
+    assert_eq!(scene.at(&branch), Some(head(&host)));
+    // Whoever moved or removed it meanwhile changes nothing.
+    let first = head(&host);
+    for gone in [false, true] {
+        match gone {
+            false => scene.set(&branch, &first),
+            true => {
+                scene.git("there.git", &["update-ref", "-d", &branch]);
+            }
+        }
+        host.commit(if gone { 'e' } else { 'd' }, if gone { 400 } else { 300 });
+        assert_eq!(push(&mut pusher, None), Some(News::Arrived));
+        assert_eq!(scene.at(&branch), Some(head(&host)));
+    }
+    // Where a rule refuses it, the ledger arrives all the same.
+    let hook = scene.path("there.git/hooks/update");
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    fs::write(&hook, "#!/bin/sh\ncase $1 in refs/heads/*) exit 1;; esac\n").unwrap();
+    fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let before = scene.at(&branch);
+    host.commit('f', 500);
+    assert_eq!(push(&mut pusher, None), Some(News::Arrived));
+    assert_eq!(scene.at(&host.reference()), Some(head(&host)));
+    assert_eq!(scene.at(&branch), before);
+}
+
+#[test]
 fn what_was_pushed_is_found_out_where_nobody_remembers() {
     let scene = Scene::new();
     let (mut host, state) = host(&scene);
