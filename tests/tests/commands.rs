@@ -583,6 +583,25 @@ fn every_exit_code_of_the_readme_is_given_and_no_other() {
         78,
         "/nowhere.toml",
     );
+    // Nobody else may write a state directory.
+    let open = elsewhere.path("state");
+    fs::create_dir_all(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    ends(
+        elsewhere.muster(&["init", "--yes"]),
+        70,
+        "is open to others",
+    );
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o700)).unwrap();
+    ends(
+        elsewhere.muster(&["init", "--yes"]),
+        0,
+        "begins with commit",
+    );
+    ends(elsewhere.muster(&["init", "--yes"]), 1, "already holds");
+    // A plan that cannot be said is 1, whatever the reason.
+    let unwritten = "/nowhere/record.json";
+    ends(site.muster(&["plan", "--record", unwritten]), 1, unwritten);
     let mut schema = site.command(&["schema", "roster"]);
     let unwritten = schema.stdout(full()).output().expect("muster");
     ends(unwritten.into(), 74, "cannot write the output");
@@ -612,6 +631,18 @@ fn every_exit_code_of_the_readme_is_given_and_no_other() {
         "`systemctl stop muster`, the same command again, `systemctl start muster`",
     );
     drop(daemon);
+
+    // A step that fails is work that is done and not in order, in the cycle in which it fails and while it waits for its next try.
+    let full = Site::new();
+    fs::create_dir_all(full.on_host("etc/muster/instances/bob.env/in-the-way")).unwrap();
+    full.commit(ANN_AND_BOB, "ann and bob");
+    ends(full.muster(&["run", "--once"]), 1, "failed");
+    ends(full.muster(&["run", "--once"]), 1, "bob");
+    ends(full.muster(&["status"]), 1, "is tried again");
+    // A ledger that is damaged, beside a journal that is not.
+    let head = full.path("state/ledger.git/refs/muster/host/devvm");
+    fs::write(&head, format!("{}\n", "b".repeat(40))).unwrap();
+    ends(full.muster(&["status"]), 70, "the ledger cannot be read");
 
     // Nothing can be known any more.
     wait_until("it is gone", || {

@@ -3,6 +3,9 @@
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
+use muster::state_dir::StateDir;
+use muster::suspension::{self, Decision, Request};
+use muster_core::time::Time;
 use muster_tests::site::{
     ANN, ANN_AND_BOB, Fault, Point, Site, differences, for_each_in_parallel, needs, wait_until,
 };
@@ -160,6 +163,82 @@ fn a_rewritten_branch_freezes_it_and_a_tag_of_the_same_name_is_nothing() {
         shell()
     );
     site.is_still().unwrap();
+}
+
+#[test]
+fn a_daemon_at_work_adopts_the_commit_that_a_person_decides_for() {
+    needs(&["git"]);
+    let site = Site::new();
+    let first = site.git(&["rev-parse", "HEAD"]);
+    site.commit(ANN_AND_BOB, "ann and bob");
+    let mut daemon = site.daemon();
+    wait_for_bob(&site);
+    let rewritten = |roster: &str, message: &str| {
+        site.git(&["reset", "--hard", "--quiet", &first]);
+        site.commit(roster, message)
+    };
+    let broken = rewritten("users: [", "nonsense");
+    let other = rewritten(ANN, "another history");
+    wait_until("it is frozen", || site.status()["frozen"].is_string());
+    let adopt = |commit: &str| site.muster(&["adopt", commit, "--reason", "rewritten on purpose"]);
+    let ran = adopt(&broken);
+    assert_eq!(ran.code, Some(1), "{}", ran.said());
+    assert!(ran.said().contains("is not valid"), "{}", ran.said());
+    assert!(site.status()["frozen"].is_string());
+
+    // It is the daemon that writes; whoever asks it past the console is told why not.
+    let state = StateDir::at(&site.path("state"));
+    let request = |commit: &str| Request {
+        who: "nobody".to_owned(),
+        reason: "past the console".to_owned(),
+        decision: Decision::Adopt {
+            commit: commit.parse().unwrap(),
+        },
+    };
+    for commit in [&broken, &"b".repeat(40)] {
+        let left = suspension::ask(&state, &request(commit), Time(1)).unwrap();
+        let _ = site.muster(&["reconcile"]).ok();
+        wait_until("it has answered", || !left.exists());
+        let why = suspension::answer_to(&left).expect("an answer");
+        assert!(why.contains("nothing can be kept by"), "{why}");
+    }
+    assert!(site.status()["frozen"].is_string(), "{:#}", site.status());
+
+    let ran = adopt(&other).ok();
+    assert!(
+        ran.out
+            .contains(&format!("host/devvm adopts {other}, in place of")),
+        "{}",
+        ran.said()
+    );
+    wait_until("bob is cut", || {
+        let passwd = site.text_on_host("etc/passwd");
+        let bob = passwd.lines().find(|it| it.starts_with("bob:")).unwrap();
+        bob.ends_with("nologin")
+    });
+    let status = site.status();
+    assert!(status["frozen"].is_null(), "{status:#}");
+    assert_eq!(status["adopted"], other.as_str());
+    assert!(daemon.is_running());
+    let told = site.muster(&["history"]).ok().out;
+    assert!(told.contains("rewritten on purpose"), "{told}");
+    assert_eq!(daemon.stop(), Some(0), "{}", daemon.log());
+    let left = std::fs::read_dir(site.path("state/requests")).unwrap();
+    assert_eq!(left.count(), 0);
+    site.is_still().unwrap();
+
+    // No commit gives a host its name back.
+    site.change_settings("name = \"devvm\"", "name = \"renamed\"");
+    for at_work in [false, true] {
+        let daemon = at_work.then(|| site.daemon());
+        if at_work {
+            wait_until("it is at work", || site.status()["at_work"].is_object());
+        }
+        let ran = adopt(&other);
+        assert_eq!(ran.code, Some(1), "{}", ran.said());
+        assert!(ran.said().contains("put the name back"), "{}", ran.said());
+        drop(daemon);
+    }
 }
 
 #[test]

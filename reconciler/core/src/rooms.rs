@@ -796,6 +796,15 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
     }
 }
 
+/// What the whole change of somebody is called where this is a part of it, before their name: `add`. Nothing where this part
+/// says little of the whole.
+pub(crate) fn deed(action: &Action) -> Option<&'static str> {
+    match action {
+        Action::Account(action) => accounts::say::deed(action),
+        Action::Guest(action) => Some(guests::say::deed(action)),
+    }
+}
+
 /// The value that `action` puts in the place of another, if it does no more than that.
 pub(crate) fn replaced(action: &Action) -> Option<Replaced<'_>> {
     match action {

@@ -347,6 +347,43 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
     }
 }
 
+/// What the whole change of a person is called by the step that decides it, before their name.
+pub(crate) fn deed(action: &Action) -> Option<&'static str> {
+    match action {
+        Action::CreateAccount { .. } => Some("add"),
+        Action::AdoptAccount { .. } => Some("take over"),
+        Action::RenameAccount { .. } => Some("rename"),
+        Action::Cut { .. } => Some("cut off"),
+        Action::Return { .. } | Action::RestoreAccount { .. } => Some("bring back"),
+        Action::Disable { .. } => Some("shut out"),
+        Action::Enable { .. } => Some("let in again"),
+        Action::Park { .. } => Some("park"),
+        Action::Unpark { .. } => Some("unpark"),
+        Action::ArchiveDelete { .. } => Some("delete"),
+        Action::PurgeHome { .. } => Some("remove for ever the home of"),
+        Action::ChangeUid { .. }
+        | Action::ChangeIdentity { .. }
+        | Action::SetShell { .. }
+        | Action::LockPassword { .. }
+        | Action::JoinGroup { .. }
+        | Action::LeaveGroup { .. }
+        | Action::AssignPorts { .. }
+        | Action::GiveNotice { .. }
+        | Action::RestorePassword { .. }
+        | Action::ClearRemains { .. }
+        | Action::LockLogin { .. }
+        | Action::UnlockLogin { .. }
+        | Action::Trace { .. }
+        | Action::EndSessions { .. }
+        | Action::CreateHome { .. }
+        | Action::WriteEnvironment { .. }
+        | Action::Unit { .. }
+        | Action::Entry { .. }
+        | Action::RecordArchive { .. }
+        | Action::RestoreHome { .. } => None,
+    }
+}
+
 /// The value that `action` puts in the place of another, and what both are.
 pub(crate) fn replaced(action: &Action) -> Option<Replaced<'_>> {
     let (what, from, to) = match action {

@@ -19,6 +19,15 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
     ink.own(after);
 }
 
+/// What the change of a guest is called, before its name.
+pub(crate) fn deed(action: &Action) -> &'static str {
+    match action {
+        Action::StartGuest { .. } => "start",
+        Action::ShutdownGuest { .. } => "shut down",
+        Action::DestroyGuest { .. } => "destroy",
+    }
+}
+
 /// The value that `action` puts in the place of another.
 pub(crate) fn replaced(action: &Action) -> Option<Replaced<'_>> {
     match action {

@@ -183,8 +183,8 @@ impl<'v, 'a> Looked<'v, 'a> {
         match self.counts.change.steps() {
             0 => format!("{when} changes nothing"),
             _ => format!(
-                "{when} changes {}{on}: {}",
-                section::whom(steps.map(|it| it.step), name),
+                "{when} {}{on}: {}",
+                section::deed(steps, name),
                 self.counts.change.outlook(AT_ONCE)
             ),
         }

@@ -453,6 +453,62 @@ pub(super) fn resources<'a>(steps: impl Iterator<Item = &'a Step>) -> String {
 /// Writes a name that is not ours.
 pub(super) type WriteName = fn(&mut String, &str);
 
+/// What steps do to whom, in as many words as a line on top has room for: `adds ann and asks to cut off 2 people`, where what it
+/// does to those two is held. Names as for [`whom`].
+pub(super) fn deed<'a>(
+    steps: impl Iterator<Item = &'a Shown<'a>> + Clone,
+    write: Option<WriteName>,
+) -> String {
+    /// More kinds of change than this are no longer read in one line.
+    const FEW: usize = 2;
+    // What is done to each, by the first step that has a word for all of it, and whether that is held.
+    let mut deeds: BTreeMap<&str, (Option<&'static str>, bool)> = BTreeMap::new();
+    for it in steps.clone() {
+        let waits = it.held.is_some();
+        let (word, held) = deeds.entry(it.step.resource()).or_insert((None, true));
+        if word.is_none() {
+            *word = rooms::deed(&it.step.action);
+            // What has no word for it waits where all of it waits.
+            *held = if word.is_some() {
+                waits
+            } else {
+                *held && waits
+            };
+        }
+    }
+    let deed_of = |it: &Shown<'_>| {
+        let (word, held) = deeds.get(it.step.resource()).copied().unwrap_or_default();
+        (word.unwrap_or("change"), held)
+    };
+    let mut kinds: Vec<(&str, bool)> = Vec::new();
+    for it in steps.clone() {
+        let deed = deed_of(it);
+        if !kinds.contains(&deed) {
+            kinds.push(deed);
+        }
+    }
+    let of = |(word, held): (&str, bool), those: &mut dyn Iterator<Item = &'a Step>| {
+        let those: Vec<&Step> = those.collect();
+        let whom = whom(those.into_iter(), write);
+        match held {
+            true => format!("asks to {word} {whom}"),
+            false => {
+                let (first, rest) = word.split_at(word.find(' ').unwrap_or(word.len()));
+                format!("{first}s{rest} {whom}")
+            }
+        }
+    };
+    if kinds.len() > FEW {
+        let held = kinds.iter().all(|(_, held)| *held);
+        return of(("change", held), &mut steps.map(|it| it.step));
+    }
+    let said = kinds.iter().map(|kind| {
+        let those = steps.clone().filter(|it| deed_of(it) == *kind);
+        of(*kind, &mut those.map(|it| it.step))
+    });
+    list(said.collect())
+}
+
 /// Whom steps are about: by name where they are few and `write` is told how a name is written, otherwise in numbers.
 pub(super) fn whom<'a>(
     steps: impl Iterator<Item = &'a Step> + Clone,

@@ -147,7 +147,7 @@ pub fn text(hosts: &[Host<'_>], paper: Paper) -> String {
     out
 }
 
-/// One line about some hosts' plans: `This plan changes 2 people: 12 steps run at once`.
+/// One line about some hosts' plans: `This plan adds 2 people: 12 steps run at once`.
 pub fn summary(hosts: &[Host<'_>]) -> String {
     let views: Vec<View<'_>> = hosts.iter().map(View::of).collect();
     line(&views)
@@ -172,8 +172,8 @@ fn line(views: &[View<'_>]) -> String {
             let steps = views.iter().flat_map(|it| &it.steps);
             let steps = steps.filter(|it| it.origin != Origin::Drift);
             format!(
-                "This plan changes {}: {}",
-                section::whom(steps.map(|it| it.step), Some(escape::visible)),
+                "This plan {}: {}",
+                section::deed(steps, Some(escape::visible)),
                 counts.change.outlook(AT_ONCE)
             )
         }

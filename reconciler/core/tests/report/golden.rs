@@ -155,6 +155,45 @@ fn what_waits_already_is_folded_and_what_changes_is_a_diff() {
 }
 
 #[test]
+fn the_verdict_says_what_becomes_of_whom() {
+    let mut world = World::bare("devvm");
+    world.kept("ann", 1001, Stage::Active);
+    world.want("emo", Tier::PowerUser);
+    let both = world.plan();
+    let line = |planned_: &Planned| planned(&[planned_.host(None)]).line;
+    assert!(
+        line(&both).starts_with("Merging cuts off ann and adds emo: "),
+        "{}",
+        line(&both)
+    );
+    assert!(
+        summary(&[both.host(None)]).starts_with("This plan cuts off ann and adds emo: "),
+        "{}",
+        summary(&[both.host(None)])
+    );
+    // Of more kinds, it says whom it changes, and of many people, how many.
+    world.kept("bob", 1002, Stage::Active);
+    world.want_granted("bob", Tier::PowerUser).shell = "/bin/bash".into();
+    world.accounts().shells.insert("/bin/bash".into());
+    world.policy.shells.insert("/bin/bash".into());
+    assert!(
+        line(&world.plan()).starts_with("Merging changes ann, bob and emo: "),
+        "{}",
+        line(&world.plan())
+    );
+    // What is held is only asked for: a person who reads one line must not take it for done.
+    world.desired.people.clear();
+    for (at, name) in ["bob", "cid", "dan", "emo"].into_iter().enumerate() {
+        world.kept(name, 1002 + u32::try_from(at).unwrap(), Stage::Active);
+    }
+    assert!(
+        line(&world.plan()).starts_with("Merging asks to cut off 5 people: "),
+        "{}",
+        line(&world.plan())
+    );
+}
+
+#[test]
 fn a_step_that_the_proposal_makes_unnecessary_is_told() {
     let mut world = World::bare("devvm");
     world.want("emo", Tier::Admin);

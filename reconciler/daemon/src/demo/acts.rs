@@ -124,7 +124,7 @@ fn a_branch_is_answered(play: &mut Play<'_>) -> Act {
         },
     )?;
     play.expect(
-        note.starts_with("**Merging changes `noor` on `host/devvm`: 2 steps run at once.**"),
+        note.starts_with("**Merging adds `noor` on `host/devvm`: 2 steps run at once.**"),
         "the note should announce what merging does",
     )?;
     play.expect(
