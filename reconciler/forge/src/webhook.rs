@@ -534,6 +534,11 @@ mod tests {
                 json!({"action": "rerequested"}),
                 Some(Poke::Anywhere),
             ),
+            (
+                "merge_group",
+                json!({"action": "checks_requested", "merge_group": {"head_sha": "x"}}),
+                Some(Poke::Anywhere),
+            ),
             ("check_run", json!({"action": "completed"}), None),
             ("star", json!({}), None),
             ("", json!({}), None),

@@ -108,6 +108,16 @@ fn play(stage: &mut Stage) {
         .score
         .check("an approval changes something", stage.changes() == before);
 
+    // A merge queue makes a commit of its own, and merges it once the status stands there.
+    let queued = stage.hub.queue(number);
+    stage
+        .hub
+        .wait_for("a status on the merge queue's commit", |hub| {
+            let status = hub.status(&queued)?;
+            (status["state"] == "success").then_some(())
+        });
+    stage.hub.leave_queue(number);
+
     // Killed in the middle of nothing, and of something.
     stage.bot_is_killed();
     let merged = stage.hub.merge(&stage.jonas, number);

@@ -153,10 +153,13 @@ impl Stage {
         }
     }
 
-    /// One of them does so. Nobody tells the bot that a ledger moved; it would look within half a minute.
+    /// One of them does so, and the forge tells the bot that its branch has moved in the ledger repository.
     pub(crate) fn host_runs(&self, which: usize) {
-        let _ = self.hosts[which].once().ok();
-        self.hub.poke();
+        let host = &self.hosts[which];
+        let _ = host.once().ok();
+        let name = host.status()["executor"].clone();
+        let name = name.as_str().expect("a name");
+        self.hub.tell_of_push(LEDGER, &format!("muster/{name}"));
     }
 
     /// Everybody who may sign, by a root of trust on every host.

@@ -61,6 +61,69 @@ impl super::Hub {
         let payload = json!({"ref": "refs/heads/main", "before": tip, "after": tip});
         self.inner.deliver("push", payload);
     }
+
+    /// Sends what a forge tells of a branch that was pushed to another repository.
+    ///
+    /// # Panics
+    /// When it has no such branch.
+    pub fn tell_of_push(&self, repository: &str, branch: &str) {
+        let tip = self.inner.code.tip(repository, branch);
+        let name = format!("refs/heads/{branch}");
+        let payload = json!({
+            "ref": name,
+            "after": tip,
+            "repository": {"full_name": repository, "owner": {"login": "acme"}},
+        });
+        self.inner.deliver("push", payload);
+    }
+
+    /// Puts a proposal into the merge queue, which makes a commit of its own on a branch of its own and says so; gives the commit.
+    ///
+    /// # Panics
+    /// When git fails.
+    pub fn queue(&self, number: u64) -> String {
+        let code = &self.inner.code;
+        let (base, head) = (code.tip(REPOSITORY, "main"), self.head(number));
+        let tree = format!("{head}^{{tree}}");
+        let commit = code.git(
+            REPOSITORY,
+            &[
+                "-c",
+                "user.name=queue",
+                "-c",
+                "user.email=queue@example.org",
+                "commit-tree",
+                &tree,
+                "-p",
+                &base,
+                "-p",
+                &head,
+                "-m",
+                "Merge pull request",
+            ],
+        );
+        let branch = queue_of(number, &base);
+        code.git(REPOSITORY, &["update-ref", &branch, &commit]);
+        let group = json!({"head_sha": commit, "head_ref": branch, "base_sha": base, "base_ref": "refs/heads/main"});
+        let payload = json!({"action": "checks_requested", "merge_group": group});
+        self.inner.deliver("merge_group", payload);
+        commit
+    }
+
+    /// Takes a proposal out of the merge queue again.
+    ///
+    /// # Panics
+    /// When git fails.
+    pub fn leave_queue(&self, number: u64) {
+        let base = self.inner.code.tip(REPOSITORY, "main");
+        let branch = queue_of(number, &base);
+        (self.inner.code).git(REPOSITORY, &["update-ref", "-d", &branch]);
+    }
+}
+
+/// The branch of a merge queue for a proposal.
+fn queue_of(number: u64, base: &str) -> String {
+    format!("refs/heads/gh-readonly-queue/main/pr-{number}-{base}")
 }
 
 impl Inner {
@@ -87,8 +150,10 @@ impl Inner {
 
     /// Sends one of our own, signed as GitHub signs.
     pub(super) fn deliver(&self, event: &str, mut payload: Value) {
-        payload["repository"] =
-            json!({"full_name": REPOSITORY, "name": "state", "owner": {"login": "acme"}});
+        if payload["repository"].is_null() {
+            payload["repository"] =
+                json!({"full_name": REPOSITORY, "name": "state", "owner": {"login": "acme"}});
+        }
         payload["installation"] = json!({"id": 5});
         let count = {
             let mut hooks = self.hooks();

@@ -145,6 +145,15 @@ fn held_places(view: &View<'_>, with_change: bool) -> Vec<usize> {
     held
 }
 
+/// A reason where it begins a sentence.
+pub(super) fn sentence(why: &str) -> String {
+    let mut letters = why.chars();
+    match letters.next() {
+        Some(first) => first.to_uppercase().chain(letters).collect(),
+        None => String::new(),
+    }
+}
+
 /// Sections of the held steps that are told with the change, the worst first, each step whole.
 fn held_blocks(group: &Group<'_, '_>, blocks: &mut Vec<Block>) {
     let view = group.first();
@@ -178,7 +187,7 @@ fn held_blocks(group: &Group<'_, '_>, blocks: &mut Vec<Block>) {
                     && limits.insert(why)
                 {
                     let mut text = String::new();
-                    escape::prose(&mut text, why);
+                    escape::prose(&mut text, &sentence(why));
                     text.push_str(".\n\n");
                     blocks.push(Block::body(text));
                 }

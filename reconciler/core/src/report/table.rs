@@ -17,27 +17,22 @@ const ROWS: usize = 40;
 
 /// A table that is written row by row; its first column has the names.
 pub(super) struct Table {
-    text: String,
-    columns: usize,
-    rows: usize,
+    noun: Noun,
+    columns: Vec<&'static str>,
+    /// The names of each row, and its cells; of too many rows, the first.
+    rows: Vec<(String, Vec<String>)>,
+    /// How many rows there would be.
+    all: usize,
 }
 
 impl Table {
     /// Of what `noun` stands for; `columns` are the headings of the others.
-    pub(super) fn of(noun: Noun, columns: &[&str]) -> Self {
-        let mut head = noun.one.to_owned();
-        head[..1].make_ascii_uppercase();
-        let mut text = format!("\n| {head} |");
-        for column in columns {
-            let _ = write!(text, " {column} |");
-        }
-        text.push_str("\n|");
-        text.push_str(&" --- |".repeat(columns.len() + 1));
-        text.push('\n');
+    pub(super) fn of(noun: Noun, columns: &[&'static str]) -> Self {
         Self {
-            text,
-            columns: columns.len(),
-            rows: 0,
+            noun,
+            columns: columns.to_vec(),
+            rows: Vec::new(),
+            all: 0,
         }
     }
 
@@ -47,27 +42,50 @@ impl Table {
         executors: impl ExactSizeIterator<Item = &'a Executor>,
         cells: &[String],
     ) {
-        self.rows += 1;
-        if self.rows > ROWS {
+        self.all += 1;
+        if self.all > ROWS {
             return;
         }
         let mut names = String::new();
         group::names(executors, &mut names);
-        let _ = write!(self.text, "| {} |", escape::in_cell(&names));
-        for cell in cells {
-            let _ = write!(self.text, " {cell} |");
-        }
-        self.text.push('\n');
+        self.rows.push((escape::in_cell(&names), cells.to_vec()));
     }
 
-    /// The table, with a last row that counts those that it has no room for.
-    pub(super) fn into_block(mut self) -> Block {
-        if self.rows > ROWS {
-            let _ = write!(self.text, "| {} more, each below |", self.rows - ROWS);
-            self.text.push_str(&"  |".repeat(self.columns));
-            self.text.push('\n');
+    /// The table, without columns in which nothing stands, and with a last row that counts those that it has no room for.
+    pub(super) fn into_block(self) -> Block {
+        let Self {
+            noun,
+            columns,
+            rows,
+            all,
+        } = self;
+        let is_empty = |at: &usize| {
+            rows.iter()
+                .all(|(_, cells)| cells.get(*at).is_none_or(String::is_empty))
+        };
+        let kept: Vec<usize> = (0..columns.len()).filter(|it| !is_empty(it)).collect();
+        let mut head = noun.one.to_owned();
+        head[..1].make_ascii_uppercase();
+        let mut text = format!("\n| {head} |");
+        for at in &kept {
+            let _ = write!(text, " {} |", columns[*at]);
         }
-        Block::body(self.text)
+        text.push_str("\n|");
+        text.push_str(&" --- |".repeat(kept.len() + 1));
+        text.push('\n');
+        for (names, cells) in &rows {
+            let _ = write!(text, "| {names} |");
+            for at in &kept {
+                let _ = write!(text, " {} |", cells[*at]);
+            }
+            text.push('\n');
+        }
+        if all > rows.len() {
+            let _ = write!(text, "| {} more, each below |", all - rows.len());
+            text.push_str(&"  |".repeat(kept.len()));
+            text.push('\n');
+        }
+        Block::body(text)
     }
 }
 

@@ -272,7 +272,8 @@ fn held(view: &View<'_>, with_change: bool, paper: Paper, out: &mut String) {
             if let Reason::Limit(why) = reason
                 && limits.insert(why)
             {
-                paper.wrapped(out, "    ", 4, why);
+                let why = format!("{}.", section::sentence(why));
+                paper.wrapped(out, "    ", 4, &why);
             }
         }
         for (shown, reason) in same {

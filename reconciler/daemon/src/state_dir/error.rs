@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use muster_core::executor::Executor;
 
-use super::{FORMAT, Holder};
+use super::{FORMAT, Holder, Purpose};
 use crate::host_key::HostKeyError;
 use crate::journal::JournalError;
 
@@ -162,9 +162,10 @@ impl StateError {
             Self::Other { executor, .. } => format!("give {executor} a directory of its own in the settings"),
             Self::Newer { .. } => "install the newer version; this one changes nothing here".into(),
             Self::Lost { .. } => "put the ledger or the journal back from a backup; or move the directory away and `muster init` anew".into(),
-            Self::Held { .. } => "wait for it; or stop the daemon, which writes the records now: `systemctl stop muster`, the same command \
-                                  again, `systemctl start muster`"
-                .into(),
+            Self::Held { holder } if holder.command == Purpose::Run.word() => {
+                "the daemon writes the records now: `systemctl stop muster`, the same command again, `systemctl start muster`".into()
+            }
+            Self::Held { .. } => "wait for it, and run the same command again".into(),
             Self::NotRunning(_) => "start it: `systemctl start muster`; or once: `muster run --once`".into(),
             Self::Journal(error) => error.help(),
             Self::Ledger(_) | Self::Key(_) => return None,
