@@ -11,6 +11,7 @@ pub mod attributions;
 pub mod checks;
 pub mod evaluate;
 pub mod lane;
+mod needles;
 pub mod records;
 pub mod refs;
 pub mod report;

@@ -1,5 +1,7 @@
 //! Whether a text asks for something to be run, or tells of an incident.
 
+use super::needles::Needles;
+
 /// A command, and the words behind it that make it one. With no such words the command alone is a request.
 static COMMANDS: [(&str, &[&str]); 20] = [
     (
@@ -90,7 +92,7 @@ static NOUNS: [&str; 34] = [
 ];
 
 /// What asks in words.
-static ASKED: [&str; 9] = [
+static ASKED: Needles<9> = Needles::of([
     "please run",
     "please execute",
     "please restart",
@@ -100,10 +102,10 @@ static ASKED: [&str; 9] = [
     "you may now",
     "open the runtime gate",
     "請執行",
-];
+]);
 
 /// What tells of an incident in words.
-static INCIDENTS: [&str; 9] = [
+static INCIDENTS: Needles<9> = Needles::of([
     "outage",
     "silent restart",
     "silently restarted",
@@ -113,12 +115,12 @@ static INCIDENTS: [&str; 9] = [
     "crashed",
     "went down",
     "靜默",
-];
+]);
 
 /// Whether a text asks for something to be run.
 pub fn asks(text: &str) -> bool {
     let lower = text.to_lowercase();
-    if ASKED.iter().any(|it| lower.contains(it)) {
+    if ASKED.is_any_in(&lower) {
         return true;
     }
     let is_end = |c: char| {
@@ -154,6 +156,5 @@ pub fn asks(text: &str) -> bool {
 
 /// Whether a text tells of an incident.
 pub fn tells_of_incident(text: &str) -> bool {
-    let lower = text.to_lowercase();
-    INCIDENTS.iter().any(|it| lower.contains(it))
+    INCIDENTS.is_any_in(&text.to_lowercase())
 }

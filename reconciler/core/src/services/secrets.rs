@@ -4,6 +4,7 @@
 //! What is found is told by the name of a rule and a place, never by any part of it (LB5). A word that has the form of a reference
 //! (`sha256:…`, `commit:…`, `ticket:…`, `uuid:…`) is a digest or a name, and its randomness is not held against it (LB6).
 
+use super::needles::Needles;
 use super::refs;
 
 /// The most bytes of one text that are looked at; a longer one is a payload by that alone.
@@ -207,29 +208,52 @@ static FORMS: [Form; 23] = [
     },
 ];
 
-/// What a payload has that nobody redacted, in lower case.
-static PAYLOADS: [(&str, &str); 21] = [
-    ("private-key", "-----begin "),
-    ("private-key", "private key-----"),
-    ("private-key", "putty-user-key-file"),
-    ("raw-unit", "[unit]"),
-    ("raw-unit", "[service]"),
-    ("raw-unit", "execstart="),
-    ("raw-unit", "wantedby="),
-    ("raw-compose", "\nservices:\n"),
-    ("raw-compose", "container_name:"),
-    ("raw-compose", "env_file:"),
-    ("raw-compose", "restart: unless-stopped"),
-    ("raw-config", "server {"),
-    ("raw-config", "proxy_pass "),
-    ("raw-config", "<virtualhost"),
-    ("raw-config", "permitrootlogin"),
-    ("cookie", "set-cookie:"),
-    ("cookie", "cookie: "),
-    ("authorization", "authorization: "),
-    ("azure-key", "accountkey="),
-    ("azure-key", "sharedaccesssignature="),
-    ("env-dump", "export path="),
+/// What a payload has that nobody redacted, in lower case, and the rules that say so, in the same order.
+static PAYLOADS: Needles<21> = Needles::of([
+    "-----begin ",
+    "private key-----",
+    "putty-user-key-file",
+    "[unit]",
+    "[service]",
+    "execstart=",
+    "wantedby=",
+    "\nservices:\n",
+    "container_name:",
+    "env_file:",
+    "restart: unless-stopped",
+    "server {",
+    "proxy_pass ",
+    "<virtualhost",
+    "permitrootlogin",
+    "set-cookie:",
+    "cookie: ",
+    "authorization: ",
+    "accountkey=",
+    "sharedaccesssignature=",
+    "export path=",
+]);
+static PAYLOAD_RULES: [&str; 21] = [
+    "private-key",
+    "private-key",
+    "private-key",
+    "raw-unit",
+    "raw-unit",
+    "raw-unit",
+    "raw-unit",
+    "raw-compose",
+    "raw-compose",
+    "raw-compose",
+    "raw-compose",
+    "raw-config",
+    "raw-config",
+    "raw-config",
+    "raw-config",
+    "cookie",
+    "cookie",
+    "authorization",
+    "azure-key",
+    "azure-key",
+    "env-dump",
 ];
 
 /// Names behind which a value is a secret, in lower case: `name=value` or `name: value`.
@@ -265,7 +289,7 @@ pub fn rule_named(name: &str) -> &'static str {
         "base64",
         "too-long",
     ];
-    let mut all = of_forms.chain(PAYLOADS.iter().map(|it| it.0)).chain(others);
+    let mut all = of_forms.chain(PAYLOAD_RULES).chain(others);
     all.find(|it| *it == name).unwrap_or("of another version")
 }
 
@@ -301,23 +325,52 @@ pub fn scan(text: &str) -> Vec<Found> {
     found
 }
 
-/// Tokens known by how they begin, and payloads.
+/// Which forms can begin with a byte: a bit for each.
+static FORMS_AT: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut form = 0;
+    while form < FORMS.len() {
+        let mut begin = 0;
+        while begin < FORMS[form].begins.len() {
+            table[FORMS[form].begins[begin].as_bytes()[0] as usize] |= 1 << form;
+            begin += 1;
+        }
+        form += 1;
+    }
+    table
+};
+
+/// Tokens known by how they begin, and payloads: in one pass, as most bytes begin none of them.
 fn anchored(text: &str, found: &mut Vec<Found>) {
     let bytes = text.as_bytes();
+    // Each payload is told of where it stands first.
+    let mut told = [false; PAYLOAD_RULES.len()];
     for (at, first) in bytes.iter().enumerate() {
+        for payload in PAYLOADS.at(bytes, at) {
+            if !std::mem::replace(&mut told[payload], true) {
+                found.push(Found {
+                    rule: PAYLOAD_RULES[payload],
+                    at,
+                    length: PAYLOADS.length(payload),
+                });
+            }
+        }
+        if *first == b':' {
+            in_address(text, at, found);
+        }
+        let mut forms = FORMS_AT[usize::from(*first)];
         // A token begins where no other word goes on.
         let begins =
-            at == 0 || !bytes[at - 1].is_ascii_alphanumeric() || *first == b':' || *first == b'$';
-        if !begins {
-            continue;
-        }
-        for form in &FORMS {
-            let begin = form
-                .begins
-                .iter()
-                .find(|it| it.as_bytes()[0] == *first && bytes[at..].starts_with(it.as_bytes()));
-            let Some(begin) = begin else { continue };
-            let body = bytes[at + begin.len()..]
+            at == 0 || !bytes[at - 1].is_ascii_alphanumeric() || matches!(*first, b':' | b'$');
+        while begins && forms != 0 {
+            let form = &FORMS[forms.trailing_zeros() as usize];
+            forms &= forms - 1;
+            let rest = &bytes[at..];
+            let is_there = |it: &&&str| rest.starts_with(it.as_bytes());
+            let Some(begin) = form.begins.iter().find(is_there) else {
+                continue;
+            };
+            let body = rest[begin.len()..]
                 .iter()
                 .take_while(|b| (form.body)(**b))
                 .count();
@@ -329,18 +382,6 @@ fn anchored(text: &str, found: &mut Vec<Found>) {
                 });
             }
         }
-        if *first == b':' {
-            in_address(text, at, found);
-        }
-    }
-    let lower = text.to_ascii_lowercase();
-    for (rule, part) in PAYLOADS {
-        let Some(at) = lower.find(part) else { continue };
-        found.push(Found {
-            rule,
-            at,
-            length: part.len(),
-        });
     }
 }
 
@@ -380,11 +421,16 @@ fn assignments(text: &str, found: &mut Vec<Found>) {
             .rsplit(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-')))
             .next()
             .unwrap_or_default();
-        let name = name.to_ascii_lowercase();
         // The name may have a word before it: DB_PASSWORD.
-        if !NAMES.iter().any(|it| {
-            name == *it || name.ends_with(it) && name[..name.len() - it.len()].ends_with(['_', '-'])
-        }) {
+        let is_named = |it: &&str| {
+            let Some(before) = name.len().checked_sub(it.len()) else {
+                return false;
+            };
+            let (word, ending) = name.as_bytes().split_at(before);
+            ending.eq_ignore_ascii_case(it.as_bytes())
+                && matches!(word.last(), None | Some(b'_' | b'-'))
+        };
+        if !NAMES.iter().any(|it| is_named(&it)) {
             continue;
         }
         let value = text[at + 1..].trim_start_matches([' ', '=', '"', '\'']);
@@ -512,9 +558,12 @@ fn entropy(word: &str) -> f64 {
 
 /// The text as one word: without what joins lines.
 fn joined(text: &str) -> String {
-    text.chars()
-        .filter(|c| !c.is_whitespace() && !matches!(c, '"' | '\'' | '\\' | '+' | '|' | '>'))
-        .collect()
+    let mut joined = String::with_capacity(text.len());
+    joined.extend(
+        text.chars()
+            .filter(|c| !c.is_whitespace() && !matches!(c, '"' | '\'' | '\\' | '+' | '|' | '>')),
+    );
+    joined
 }
 
 /// Looks through what is Base64.
