@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster::bot::{self, Outside, Run, Summary, TurnError};
+use muster::bot::{self, Outside, Run, Summary, TurnError, Vouching};
 use muster::cycle::{self, Inventory};
 use muster_core::commit::CommitId;
 use muster_core::executor::{Executor, Kind};
 use muster_core::forge::ProposalState;
 use muster_core::guests;
 use muster_core::release::RepoId;
+use muster_core::release::answer::Signers;
 use muster_core::rooms::Policy;
+use muster_core::services::evaluate::Freshness;
 use muster_core::time::Time;
 use muster_core::world::Files;
 use muster_sim::{Sim, SimFleet, SimForge, SimHost, SimOrigin, SimStore};
@@ -52,6 +54,8 @@ pub struct Town {
     pub now: Time,
     /// Whether drift is told.
     pub drift: bool,
+    /// How owner responses are judged.
+    pub vouching: Vouching,
 }
 
 /// How old what a host told may be, in seconds.
@@ -73,6 +77,11 @@ impl Town {
             houses: BTreeMap::new(),
             now,
             drift: true,
+            vouching: Vouching {
+                key: [7; 32],
+                signers: Signers::default(),
+                freshness: Freshness::default(),
+            },
         };
         for pinned in executors {
             town.build(pinned);
@@ -204,6 +213,7 @@ impl Town {
             ledger: None,
             drift: self.drift,
             mark: RepoId([0x6f; 16]),
+            vouching: &self.vouching,
             clock: &|| now,
             first: &first,
             stop: &|| false,

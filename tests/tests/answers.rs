@@ -110,17 +110,21 @@ fn w7_an_answer_from_the_question_to_the_offboarding_of_who_gave_it() {
     has(&comment, "### Owner responses");
     has(
         &comment,
-        "`edge`: from `waiting_owner_response` to `ready_for_host_service_review`, by the forge account `emo-f`",
+        "`edge`: from `waiting_owner_response` to `ready_for_host_service_review`, by the forge account `emo-f` (pull request 1)",
     );
     assert_eq!(state, StatusState::Success);
     town.is_quiet();
     merge(&mut town, 1, "emo-f");
+    // The record of the merge goes on telling it.
+    let record = town.comment(1);
+    has(&record, "### Owner responses");
+    has(&record, "to `ready_for_host_service_review`");
 
     // The bot is another process by now, and knows who stands behind it all the same.
     town.restart();
     let digest = sha256(&answered[ANSWER]);
     let review = format!("reviewer: ann\nreviewer_outcome: accepted\nresponse_sha256: {digest}\n");
-    let accepted = with(answered.clone(), REVIEW, &review);
+    let accepted = with(answered, REVIEW, &review);
     let (comment, _) = propose(&mut town, 2, "emo-f", accepted.clone());
     has(
         &comment,
@@ -130,12 +134,11 @@ fn w7_an_answer_from_the_question_to_the_offboarding_of_who_gave_it() {
     town.forge
         .with(|it| it.change(2, |it| it.state = muster_core::forge::ProposalState::Closed));
     town.turn();
-    // The same bytes are the other's as long as they were proposed first; a word more, and they are ann's own.
-    let accepted = with(answered, REVIEW, &(review + "reason: It is complete.\n"));
+    // The same bytes, brought by ann, are ann's own.
     let (comment, state) = propose(&mut town, 3, "ann-f", accepted.clone());
     has(
         &comment,
-        "`edge`: from `ready_for_host_service_review` to `waiting_runtime_gate`, by the forge account `ann-f`",
+        "`edge`: from `ready_for_host_service_review` to `waiting_runtime_gate`, by the forge account `ann-f` (pull request 3)",
     );
     assert_eq!(state, StatusState::Success);
     merge(&mut town, 3, "ann-f");
@@ -196,6 +199,184 @@ fn w5_a_secret_in_an_answer_is_quarantined_and_never_told() {
     for at in 0..=secret.len() - 8 {
         assert!(!told.contains(&secret[at..at + 8]), "{told}");
     }
+}
+
+/// LB8, W5: what one commit of a proposal had and a later one takes out is found although nobody looked in between, of a surface that
+/// nobody asked about, too; and what was there before the proposal is not held against it.
+#[test]
+fn lb8_every_commit_of_a_proposal_is_looked_through() {
+    let (first, second) = ("kT9vQ2mX7wZ4bN8c", "Zp4mW8qL2xV6nB1t");
+    let mut town = town(asked());
+    let leak = with(asked(), ANSWER, &answer(&format!("password={first}")));
+    let other = "services/responses/elsewhere.yaml";
+    let leak = with(leak, other, &format!("decision: token={second}\n"));
+    let _ = town.origin.with(|it| it.commit("by-emo-f-1", leak));
+    let clean = with(asked(), ANSWER, &answer("It ends TLS."));
+    let (comment, state) = propose(&mut town, 1, "emo-f", clean.clone());
+    has(
+        &comment,
+        "`edge`: from `waiting_owner_response` to `quarantine_secret_or_raw_payload`",
+    );
+    has(
+        &comment,
+        "`services/responses/elsewhere.yaml`: something secret or unredacted was in it in a commit of this proposal",
+    );
+    assert_eq!(state, StatusState::Failure);
+    for secret in [first, second] {
+        for at in 0..=secret.len() - 8 {
+            assert!(!comment.contains(&secret[at..at + 8]), "{comment}");
+        }
+    }
+    town.is_quiet();
+    // Merged all the same, it is in the protected branch for good, and no later proposal brings it again.
+    merge(&mut town, 1, "emo-f");
+    let (comment, state) = propose(
+        &mut town,
+        2,
+        "emo-f",
+        with(clean, "hosts/x.yaml", "tiers: {}\n"),
+    );
+    assert!(!comment.contains("quarantine"), "{comment}");
+    assert_ne!(state, StatusState::Pending);
+}
+
+/// LB9, C7: who approves a proposal as it is stands behind what it brings; what was pushed afterwards they did not see, and a word that
+/// was taken back does not count.
+#[test]
+fn lb9_an_approval_of_this_very_head_stands_for_a_person() {
+    let mut town = town(asked());
+    let answered = with(asked(), ANSWER, &answer("It ends TLS."));
+    let (comment, _) = propose(&mut town, 1, "ann-f", answered);
+    has(&comment, "whoever brought the answer is none of its owners");
+    let head = town.forge.with(|it| it.proposals[&1].head.clone());
+    town.pass(10);
+    town.forge.with(|it| it.approve(1, "emo-f", &head));
+    town.turn();
+    has(
+        &town.comment(1),
+        "to `ready_for_host_service_review`, by the forge account `emo-f` (review 100 of pull request 1)",
+    );
+    town.is_quiet();
+    let pushed = with(asked(), ANSWER, &answer("It ends TLS, and more."));
+    town.pass(10);
+    town.propose(1, "by-ann-f-1", pushed);
+    town.turn();
+    has(
+        &town.comment(1),
+        "whoever brought the answer is none of its owners",
+    );
+    let head = town.forge.with(|it| it.proposals[&1].head.clone());
+    town.pass(10);
+    town.forge.with(|it| it.approve(1, "emo-f", &head));
+    town.turn();
+    has(&town.comment(1), "(review 101 of pull request 1)");
+    // No forge has to say that it was taken back: it is asked again.
+    town.forge.with(|it| it.approvals.clear());
+    town.pass(61);
+    town.turn();
+    has(
+        &town.comment(1),
+        "whoever brought the answer is none of its owners",
+    );
+    town.is_quiet();
+}
+
+/// LB9, LB4: a signed tag stands for the person whose key it is by the file of this machine, and not once that line is gone.
+#[test]
+fn lb9_a_signed_tag_stands_for_a_person() {
+    use muster_core::release::ObjectKind;
+    use muster_core::release::answer::{Signers, statement};
+    use muster_core::release::root::Role;
+    use muster_tests::signer::Signer;
+
+    let mut town = town(asked());
+    let answered = with(asked(), ANSWER, &answer("It ends TLS."));
+    let files = [(ANSWER.to_owned(), sha256(&answered[ANSWER]))];
+    let message = statement(&files.into_iter().collect());
+    let emo = Signer::named("emo");
+    let protected = town.origin.with(|it| it.head()).unwrap();
+    let raw = emo.tag(&protected, "answer/edge", &message, start());
+    let forged = {
+        let mut raw = raw.clone();
+        let at = raw.windows(4).position(|it| it == b"edge").unwrap();
+        raw[at] = b'f';
+        raw
+    };
+    let push = |town: &mut Town, raw: &[u8]| {
+        let raw = raw.to_vec();
+        town.origin
+            .with(|it| it.push_tag("answer/edge", ObjectKind::Tag, raw));
+        town.pass(10);
+        town.turn();
+        town.comment(1)
+    };
+    let (comment, _) = propose(&mut town, 1, "ann-f", answered.clone());
+    has(&comment, "whoever brought the answer is none of its owners");
+    // Nobody's key counts yet.
+    has(&push(&mut town, &raw), "is none of its owners");
+    let key = emo.trusted("emo", Role::Operational).key;
+    town.vouching.signers = Signers::parse("signers", &format!("emo {key}\n")).unwrap();
+    has(&push(&mut town, &forged), "is none of its owners");
+    let comment = push(&mut town, &raw);
+    let words = format!(
+        "to `ready_for_host_service_review`, by the key `{}` of `emo`",
+        key.fingerprint()
+    );
+    has(&comment, &words);
+    merge(&mut town, 1, "ann-f");
+    // The tag may go; what it stood behind is kept with its key.
+    town.origin.with(|it| it.delete_tag("answer/edge"));
+    town.restart();
+    let review = format!(
+        "reviewer: ann\nreviewer_outcome: accepted\nresponse_sha256: {}\n",
+        sha256(&answered[ANSWER])
+    );
+    let accepted = with(answered.clone(), REVIEW, &review);
+    let (comment, _) = propose(&mut town, 2, "ann-f", accepted.clone());
+    has(
+        &comment,
+        "to `waiting_runtime_gate`, by the forge account `ann-f`",
+    );
+    // A key that is nobody's any more.
+    town.vouching.signers = Signers::default();
+    town.pass(10);
+    town.restart();
+    let _ = town.propose(
+        2,
+        "by-ann-f-2",
+        with(accepted, "hosts/x.yaml", "tiers: {}\n"),
+    );
+    town.turn();
+    has(&town.comment(2), "no forge and no signed tag");
+}
+
+/// LB9: an account that the proposal itself gives to somebody does not speak for them in it, and is told so.
+#[test]
+fn lb9_nobody_becomes_an_owner_by_the_proposal_that_answers() {
+    let mut town = town(asked());
+    let taken = asked();
+    let roster = String::from_utf8(taken["roster.yaml"].clone()).unwrap();
+    let taken = with(taken, "roster.yaml", &roster.replace("emo-f", "mallory"));
+    let taken = with(taken, ANSWER, &answer("It ends TLS."));
+    let (comment, _) = propose(&mut town, 1, "mallory", taken);
+    has(&comment, "to `request_supplement`");
+    has(&comment, "changes with this very proposal");
+    town.is_quiet();
+}
+
+/// LB9: a proposal that is closed takes its word with it, however often the same bytes come back.
+#[test]
+fn lb9_a_closed_proposal_takes_its_word_with_it() {
+    let mut town = town(asked());
+    let answered = with(asked(), ANSWER, &answer("It ends TLS."));
+    let _ = propose(&mut town, 1, "emo-f", answered.clone());
+    town.pass(10);
+    town.forge
+        .with(|it| it.change(1, |it| it.state = muster_core::forge::ProposalState::Closed));
+    town.turn();
+    let (comment, _) = propose(&mut town, 2, "ann-f", answered);
+    has(&comment, "whoever brought the answer is none of its owners");
+    town.is_quiet();
 }
 
 /// LB10, LB1: a partial inventory changes no lane, and a name that never was is told where it stands.

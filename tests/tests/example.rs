@@ -110,6 +110,7 @@ fn its_surfaces_are_in_three_lanes() {
         roster,
         &Attributions::default(),
         &sources.collect(),
+        evaluate::Freshness::default(),
         now,
     );
     let lanes: Vec<(&str, Lane)> = assessed

@@ -40,6 +40,17 @@ pub struct Proposal {
     pub updated: Time,
 }
 
+/// That an account approved of a proposal, by the forge's word.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Approval {
+    /// The forge's number of the review.
+    pub review: u64,
+    /// The account. Nobody writes this into a commit.
+    pub by: String,
+    /// The head that was looked at: a push afterwards was not.
+    pub commit: CommitId,
+}
+
 /// What became of a proposal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProposalState {
@@ -181,6 +192,12 @@ pub trait ForgeReader: Send {
     /// # Errors
     /// When the forge did not answer in full.
     fn changed_paths(&mut self, number: u64) -> Result<Vec<String>, ForgeError>;
+
+    /// Who approves a proposal now: of each account what it said last counts, and what was taken back does not.
+    ///
+    /// # Errors
+    /// When the forge did not answer in full.
+    fn approvals(&mut self, number: u64) -> Result<Vec<Approval>, ForgeError>;
 
     /// Who can read the repository.
     ///

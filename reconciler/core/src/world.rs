@@ -98,8 +98,26 @@ pub trait Source {
     }
 }
 
+/// A path, and what stood there in some commit.
+pub type Version = (String, Vec<u8>);
+
 /// A state repository whose proposals are pull requests of a hosted forge.
 pub trait Pulls: Source {
+    /// Each content that files below the directory `dir` had in a commit that `head` brings to `protected`: what stood in one of them
+    /// is in git for good. `None` where there are more than can be looked through.
+    ///
+    /// # Errors
+    /// When objects could not be read.
+    fn versions(
+        &mut self,
+        protected: &CommitId,
+        head: &CommitId,
+        dir: &str,
+    ) -> Result<Option<Vec<Version>>, Self::Error>;
+
+    /// The tags of owner responses that were there when [`Source::heads`] looked last, by full ref name.
+    fn answer_tags(&mut self) -> BTreeMap<String, TagId>;
+
     /// Brings here the heads of pull requests, each from `refs/pull/<number>/head` of the origin, so that [`Source::merge`] can
     /// read them; those of any other pull request may be let go of. One that cannot be brought, such as one that moved since the
     /// forge was asked, is told with the reason, and keeps no other from coming.

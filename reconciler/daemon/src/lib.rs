@@ -13,6 +13,7 @@ pub mod last_cycle;
 pub mod state_dir;
 pub mod suspension;
 
+mod answers;
 pub mod bot;
 pub mod cycle;
 mod stamp;

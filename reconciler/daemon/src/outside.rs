@@ -12,11 +12,12 @@ use muster_core::diagnostic::{Diagnostic, Diagnostics, Severity};
 use muster_core::executor::Executor;
 use muster_core::host_key::HostKey;
 use muster_core::ledger::{self, Through};
+use muster_core::release::answer::ANSWERS;
 use muster_core::release::tag::MAX_TAG_BYTES;
 use muster_core::release::{ObjectKind, RELEASES, RESETS, ROTATIONS, TagHorizon};
 use muster_core::time::Time;
 use muster_core::world::{
-    Ancestry, Files, Heads, Ledger, Merge, Pulls, RawTag, ReportSink, Source, Topic,
+    Ancestry, Files, Heads, Ledger, Merge, Pulls, RawTag, ReportSink, Source, Topic, Version,
 };
 use muster_git::files::ReadError;
 use muster_git::reader::Way;
@@ -57,10 +58,8 @@ pub struct StateSource {
     proposals: Proposals,
     /// What was found when the branches were last read, and by what it can be seen that it still holds.
     last: Option<(Signature, Heads)>,
-    /// Which branches could not be read, and why, as it was said last.
-    unread: Vec<String>,
-    /// When the mirror was last looked after, or this was opened.
-    tidied: Instant,
+    /// Tags of owner responses that were found then.
+    answers: BTreeMap<String, TagId>,
 }
 
 /// How long the mirror is not looked after while nothing is done: strangers push all the same.
@@ -107,8 +106,7 @@ impl StateSource {
             protected: protected.to_owned(),
             proposals,
             last: None,
-            unread: Vec::new(),
-            tidied: Instant::now(),
+            answers: BTreeMap::new(),
         }
     }
 
@@ -170,7 +168,13 @@ impl Source for StateSource {
         }
         self.last = None;
         self.mirror.want_tags(WantedTags {
-            below: [RELEASES, ROTATIONS, RESETS].map(str::to_owned).into(),
+            below: match self.proposals {
+                // A bot runs nothing, and looks at who stands behind owner responses.
+                Proposals::Queued => vec![ANSWERS.to_owned()],
+                Proposals::Include | Proposals::Ignore => {
+                    [RELEASES, ROTATIONS, RESETS].map(str::to_owned).into()
+                }
+            },
             wanted: TagHorizon::wants,
             horizon: horizon.clone(),
         });
@@ -181,11 +185,15 @@ impl Source for StateSource {
         for unread in found.unread.iter().filter(|it| !self.unread.contains(it)) {
             tracing::warn!("A branch could not be read: {unread}.");
         }
-        self.unread = found.unread;
+        let (answers, tags) = found
+            .tags
+            .into_iter()
+            .partition(|(name, _)| name.starts_with(ANSWERS));
+        self.answers = answers;
         let heads = Heads {
             protected: found.protected,
             proposals: found.branches,
-            tags: found.tags,
+            tags,
         };
         // Taken before the branches were read: what moved afterwards changed it.
         self.last = self
@@ -257,6 +265,21 @@ impl Source for StateSource {
 }
 
 impl Pulls for StateSource {
+    fn versions(
+        &mut self,
+        protected: &CommitId,
+        head: &CommitId,
+        dir: &str,
+    ) -> Result<Option<Vec<Version>>, OutsideError> {
+        self.mirror
+            .versions(protected, head, dir)
+            .map_err(OutsideError::new)
+    }
+
+    fn answer_tags(&mut self) -> BTreeMap<String, TagId> {
+        self.answers.clone()
+    }
+
     fn bring(
         &mut self,
         heads: &BTreeMap<u64, CommitId>,

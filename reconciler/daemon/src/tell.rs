@@ -17,6 +17,7 @@ use muster_core::rooms::{self, Desired, Observed, Policy};
 use muster_core::step::Step;
 use muster_core::world::{Merge, ReportSink, Source, Topic};
 
+use crate::answers;
 use crate::cycle::ground::{Outside, Run, Summary, chain};
 
 /// A branch that somebody proposes to merge.
@@ -85,8 +86,8 @@ pub(crate) fn refusal<S, W, J, L, R: ReportSink>(
 
 /// What there is to say of a proposal before a host is looked at.
 pub(crate) enum Looked {
-    /// Its merge is valid, and this is what it asks of this host.
-    Valid(Desired, Vec<Problem>),
+    /// Its merge is valid: what it asks of this host, what there is to warn of, and what becomes of owner responses.
+    Valid(Desired, Vec<Problem>, Option<answers::Told>),
     /// Its merge is not.
     Invalid(Vec<Problem>),
     /// It does not merge by itself.
@@ -120,6 +121,7 @@ pub(crate) fn look<S: Source>(
             Ok((repo, warnings)) => Looked::Valid(
                 rooms::desired(&repo, run.policy, run.now.date()),
                 Problem::folded(&warnings),
+                answers::told(about, &files, &repo, source, run.now),
             ),
         },
     })
@@ -172,7 +174,7 @@ pub(crate) fn proposal<S, W, J, L, R: ReportSink>(
         Looked::Invalid(problems) => {
             report::comment(&header, &report::Proposal::Invalid(problems), FORGE_LIMIT)
         }
-        Looked::Valid(desired, warnings) => {
+        Looked::Valid(desired, warnings, answers) => {
             let plan = plan::plan(&Input {
                 policy: run.policy,
                 commit: about.head,
@@ -191,7 +193,7 @@ pub(crate) fn proposal<S, W, J, L, R: ReportSink>(
                 base: Some(base),
                 read: Recorded::Live,
             };
-            report::comment(
+            let comment = report::comment(
                 &header,
                 &report::Proposal::Planned {
                     hosts: &[host],
@@ -199,7 +201,12 @@ pub(crate) fn proposal<S, W, J, L, R: ReportSink>(
                     warnings,
                 },
                 FORGE_LIMIT,
-            )
+            );
+            match answers {
+                // A note has no limit.
+                Some(told) => comment.with(&answers::section(told)),
+                None => comment,
+            }
         }
     };
     tell(outside, Topic::Plan, about.head, &comment, summary)

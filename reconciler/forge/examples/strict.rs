@@ -195,6 +195,7 @@ fn a_pull_request(
         &Visibility::Private,
     );
     score.check("its files", reader.changed_paths(number).is_ok());
+    score.check("its reviews", reader.approvals(number).is_ok());
 
     let marker: Marker = "plan".parse().expect("a marker");
     let text = |n: usize| format!("# muster would …\n\n{}\n", "* **do** `this`\n".repeat(n));

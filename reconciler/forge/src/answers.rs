@@ -238,6 +238,41 @@ pub(crate) struct ChangedFile {
     pub(crate) previous_filename: Option<String>,
 }
 
+/// What a reviewer said.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Review {
+    pub(crate) id: u64,
+    pub(crate) user: Option<User>,
+    state: Option<String>,
+    pub(crate) commit_id: Option<String>,
+    /// Forgejo leaves the state as it was.
+    dismissed: Option<bool>,
+}
+
+/// What a review says of a proposal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opinion {
+    /// Yes.
+    Approves,
+    /// No, or not any more.
+    Objects,
+    /// Nothing either way.
+    Nothing,
+}
+
+impl Review {
+    pub(crate) fn opinion(&self) -> Opinion {
+        match self.state.as_deref() {
+            Some("APPROVED") if self.dismissed != Some(true) => Opinion::Approves,
+            // The word of Forgejo, and that of GitHub.
+            Some("APPROVED" | "REQUEST_CHANGES" | "CHANGES_REQUESTED" | "DISMISSED") => {
+                Opinion::Objects
+            }
+            Some(_) | None => Opinion::Nothing,
+        }
+    }
+}
+
 /// What a forge says when it will not.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Complaint {

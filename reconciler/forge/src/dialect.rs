@@ -111,6 +111,14 @@ impl Dialect {
         }
     }
 
+    /// What reviewers said of a proposal, in the order of their saying it.
+    pub(crate) fn reviews(self, number: u64) -> String {
+        match self {
+            Self::GitHub => format!("/pulls/{number}/reviews?per_page=100"),
+            Self::Forgejo => format!("/pulls/{number}/reviews?page=1&limit=50"),
+        }
+    }
+
     /// Everything said under a proposal. Forgejo has no pages here.
     pub(crate) fn comments(self, number: u64) -> String {
         match self {

@@ -1,11 +1,13 @@
 //! Reading a forge, in either dialect.
 
+use std::collections::BTreeMap;
+
 use muster_core::commit::CommitId;
 use muster_core::forge::{
-    Cursor, ForgeError, ForgeReader, Listing, Proposal, ProposalState, Visibility, Which,
+    Approval, Cursor, ForgeError, ForgeReader, Listing, Proposal, ProposalState, Visibility, Which,
 };
 
-use crate::answers::{ChangedFile, Pull, Repository};
+use crate::answers::{ChangedFile, Opinion, Pull, Repository, Review};
 use crate::conversation::SharedConversation;
 use crate::dialect::Dialect;
 
@@ -147,6 +149,44 @@ impl ForgeReader for Reader {
         paths.sort_unstable();
         paths.dedup();
         Ok(paths)
+    }
+
+    fn approvals(&mut self, number: u64) -> Result<Vec<Approval>, ForgeError> {
+        let mut conversation = self.conversation.lock();
+        let dialect = conversation.dialect();
+        let route = conversation.repository.route(&dialect.reviews(number));
+        let mut reviews = Vec::new();
+        for review in conversation.list::<Review>(&route, |_| false)? {
+            reviews.push(review.map_err(|why| ForgeError::Garbled {
+                what: format!("the reviews of #{number}"),
+                why,
+            })?);
+        }
+        // Their numbers count up.
+        reviews.sort_by_key(|it| it.id);
+        let mut approvals: BTreeMap<String, Approval> = BTreeMap::new();
+        for review in reviews {
+            let login = review.user.as_ref().and_then(|it| it.login.clone());
+            // Of an account that is gone nobody knows whose word it was.
+            let Some(by) = login.filter(|it| !it.is_empty()) else {
+                continue;
+            };
+            let account = by.to_ascii_lowercase();
+            let commit = review.commit_id.as_deref().and_then(|it| it.parse().ok());
+            match (review.opinion(), commit) {
+                (Opinion::Nothing, _) => {}
+                (Opinion::Approves, Some(commit)) => {
+                    let review = review.id;
+                    approvals.insert(account, Approval { review, by, commit });
+                }
+                (Opinion::Approves, None) | (Opinion::Objects, _) => {
+                    approvals.remove(&account);
+                }
+            }
+        }
+        let mut approvals: Vec<Approval> = approvals.into_values().collect();
+        approvals.sort();
+        Ok(approvals)
     }
 
     fn visibility(&mut self) -> Result<Visibility, ForgeError> {

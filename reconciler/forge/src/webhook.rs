@@ -361,6 +361,10 @@ fn poke(event: &str, payload: &Payload) -> Option<Poke> {
         "pull_request" | "pull_request_sync" => {
             Some(proposal.map_or(Poke::Anywhere, Poke::Proposal))
         }
+        // Somebody approved, or took it back; Forgejo has an event for each.
+        "pull_request_review" | "pull_request_approved" | "pull_request_rejected" => {
+            proposal.map(Poke::Proposal)
+        }
         "push" => Some(match &payload.r#ref {
             Some(name) if is_ref(name) => Poke::Ref(name.clone()),
             _ => Poke::Anywhere,
@@ -504,6 +508,11 @@ mod tests {
                 Some(Poke::Proposal(8)),
             ),
             ("pull_request", json!({}), Some(Poke::Anywhere)),
+            (
+                "pull_request_review",
+                json!({"action": "submitted", "pull_request": {"number": 8}}),
+                Some(Poke::Proposal(8)),
+            ),
             (
                 "push",
                 json!({"ref": "refs/heads/main"}),

@@ -144,7 +144,7 @@ impl Layout {
 /// must cost the same whatever they push.
 pub(crate) fn tag_dirs(common: &Path) -> impl Iterator<Item = PathBuf> {
     let tags = common.join("refs/tags");
-    let below = ["release", "root", "reset"].map(|dir| tags.join(dir));
+    let below = ["release", "root", "reset", "answer"].map(|dir| tags.join(dir));
     std::iter::once(tags).chain(below)
 }
 

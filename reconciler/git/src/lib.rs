@@ -44,7 +44,7 @@ mod shared;
 mod signature;
 mod sync;
 mod tags;
-mod tidy;
+mod versions;
 mod wire;
 
 pub use about::About;
@@ -62,4 +62,4 @@ pub use origin::{Origin, OriginError};
 pub use pack::Packed;
 pub use shared::{Shared, SharedError};
 pub use signature::Signature;
-pub use tidy::Untidy;
+pub use versions::Version;

@@ -320,3 +320,67 @@ fn contents_of_any_path_are_those_of_the_merge() {
     let plain = mirror.contents(&main, None, &paths).unwrap();
     assert_eq!(shown(plain), ["README.md=two", "deploy/a.yml=a"]);
 }
+
+/// LB8: what each commit of a proposal had is given once, and nothing that was there before it; through a merge of the protected branch,
+/// too.
+#[test]
+fn lb8_versions_are_those_of_the_commits_that_a_proposal_brings() {
+    let (scene, base) = scene();
+    let at = "services/responses/a.yaml";
+    let old = scene.commit(
+        "main",
+        Some(&base),
+        &[
+            ("roster.yaml", ROSTER),
+            (at, "before\n"),
+            ("services/x.json", "{}\n"),
+        ],
+    );
+    let all = |text: &str| {
+        let files = [
+            ("roster.yaml", ROSTER),
+            (at, text),
+            ("services/x.json", "{}\n"),
+        ];
+        files.map(|(path, text)| (path.to_owned(), text.to_owned()))
+    };
+    let commit = |branch: &str, parent: &CommitId, text: &str, more: &[(&str, &str)]| {
+        let files = all(text);
+        let mut files: Vec<(&str, &str)> = files
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str()))
+            .collect();
+        files.extend(more);
+        scene.commit(branch, Some(parent), &files)
+    };
+    let main = commit(
+        "main",
+        &old,
+        "before\n",
+        &[("services/later.yaml", "main\n")],
+    );
+    let first = commit("head", &old, "secret\n", &[("services/deep/b.yaml", "b\n")]);
+    let second = commit("head", &first, "before\n", &[]);
+    let head = commit("head", &second, "clean\n", &[("elsewhere.yaml", "no\n")]);
+    let mut mirror = scene.mirror();
+    let _ = scene.fetch(&mut mirror);
+    let shown = |protected: &CommitId, head: &CommitId| {
+        let found = mirror
+            .versions(protected, head, "services")
+            .unwrap()
+            .unwrap();
+        let found = found.into_iter();
+        found
+            .map(|(path, bytes)| format!("{path}={}", String::from_utf8(bytes).unwrap().trim()))
+            .collect::<Vec<_>>()
+    };
+    let expected = [
+        "services/deep/b.yaml=b",
+        "services/responses/a.yaml=clean",
+        "services/responses/a.yaml=secret",
+    ];
+    assert_eq!(shown(&main, &head), expected);
+    assert_eq!(shown(&old, &head), expected);
+    assert!(shown(&main, &main).is_empty() && shown(&head, &old).is_empty());
+    assert!(shown(&main, &old).is_empty());
+}

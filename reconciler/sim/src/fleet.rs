@@ -10,7 +10,7 @@ use muster_core::fleet::{BotStore, Fleet, Lead, Past, Standing};
 use muster_core::release::TagHorizon;
 use muster_core::rooms::Policy;
 use muster_core::time::Time;
-use muster_core::world::{Ancestry, Files, Heads, Merge, Pulls, RawTag, Source};
+use muster_core::world::{Ancestry, Files, Heads, Merge, Pulls, RawTag, Source, Version};
 
 use crate::{Repository, Sim, SimError};
 
@@ -303,6 +303,19 @@ impl Source for SimOrigin {
 }
 
 impl Pulls for SimOrigin {
+    fn versions(
+        &mut self,
+        protected: &CommitId,
+        head: &CommitId,
+        dir: &str,
+    ) -> Result<Option<Vec<Version>>, SimError> {
+        Ok(Some(self.asked()?.0.versions(protected, head, dir)))
+    }
+
+    fn answer_tags(&mut self) -> BTreeMap<String, TagId> {
+        self.lock().0.answer_tags()
+    }
+
     fn bring(
         &mut self,
         heads: &BTreeMap<u64, CommitId>,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use muster_core::commit::CommitId;
 use muster_core::forge::{
-    CheckId, CheckRun, Closed, CommentId, Cursor, ForgeError, ForgeReader, ForgeWriter, Issue,
-    IssueNumber, Listing, Marker, Proposal, ProposalState, Put, Status, Visibility, Which,
+    Approval, CheckId, CheckRun, Closed, CommentId, Cursor, ForgeError, ForgeReader, ForgeWriter,
+    Issue, IssueNumber, Listing, Marker, Proposal, ProposalState, Put, Status, Visibility, Which,
 };
 use muster_core::time::Time;
 
@@ -37,6 +37,8 @@ pub struct Forge {
     pub checks: BTreeMap<CommitId, CheckRun>,
     /// Issues of ours, and whether they are open.
     pub issues: BTreeMap<u64, (Issue, bool)>,
+    /// Who approves of each pull request.
+    pub approvals: BTreeMap<u64, Vec<Approval>>,
     /// Whether anybody can read it.
     pub public: bool,
     /// The clock.
@@ -60,6 +62,7 @@ impl Default for Forge {
             statuses: BTreeMap::new(),
             checks: BTreeMap::new(),
             issues: BTreeMap::new(),
+            approvals: BTreeMap::new(),
             public: false,
             now: Time(0),
             fuse: Fuse::default(),
@@ -96,6 +99,17 @@ impl SimForge {
 }
 
 impl Forge {
+    /// An account approves of a pull request as it is, or of an older head.
+    pub fn approve(&mut self, number: u64, by: &str, commit: &CommitId) {
+        let approvals = self.approvals.entry(number).or_default();
+        approvals.push(Approval {
+            review: 100 * number + u64::try_from(approvals.len()).unwrap_or_default(),
+            by: by.to_owned(),
+            commit: commit.clone(),
+        });
+        self.touch(number);
+    }
+
     /// Opens a pull request of `head` into `main`.
     pub fn open(&mut self, number: u64, head: &CommitId, label: &str) {
         let proposal = Proposal {
@@ -205,6 +219,11 @@ impl ForgeReader for SimForge {
     fn changed_paths(&mut self, _: u64) -> Result<Vec<String>, ForgeError> {
         drop(self.asked()?);
         Ok(Vec::new())
+    }
+
+    fn approvals(&mut self, number: u64) -> Result<Vec<Approval>, ForgeError> {
+        let forge = self.asked()?;
+        Ok(forge.approvals.get(&number).cloned().unwrap_or_default())
     }
 
     fn visibility(&mut self) -> Result<Visibility, ForgeError> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::commit::{CommitId, TagId};
+use muster_core::release::answer::ANSWERS;
 use muster_core::release::{ObjectKind, TagHorizon};
 use muster_core::world::{Ancestry, Files, Heads, Merge, RawTag};
 
@@ -117,10 +118,32 @@ impl Repository {
             tags: self
                 .tags
                 .iter()
-                .filter(|(name, _)| horizon.wants(name))
+                .filter(|(name, _)| horizon.wants(name) && !name.starts_with(ANSWERS))
                 .map(|(name, id)| (name.clone(), id.clone()))
                 .collect(),
         }
+    }
+
+    pub(crate) fn answer_tags(&self) -> BTreeMap<String, TagId> {
+        let mut tags = self.tags.clone();
+        tags.retain(|name, _| name.starts_with(ANSWERS));
+        tags
+    }
+
+    pub(crate) fn versions(
+        &self,
+        protected: &CommitId,
+        head: &CommitId,
+        dir: &str,
+    ) -> Vec<(String, Vec<u8>)> {
+        let (theirs, ours) = (self.ancestors(head), self.ancestors(protected));
+        let below = |commit: &CommitId| {
+            let files = self.files(commit).into_iter();
+            files.filter(|(path, _)| path.strip_prefix(dir).is_some_and(|it| it.starts_with('/')))
+        };
+        let known: BTreeSet<_> = ours.iter().flat_map(below).collect();
+        let brought: BTreeSet<_> = theirs.difference(&ours).flat_map(below).collect();
+        brought.difference(&known).cloned().collect()
     }
 
     pub(crate) fn ancestry(&self, old: &CommitId, new: &CommitId) -> Ancestry {

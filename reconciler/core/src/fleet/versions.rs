@@ -46,8 +46,10 @@ impl std::fmt::Display for Version {
 /// Something in a state repository that not every version reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Feature {
-    /// The directory it stands in, with the slash.
+    /// The directory it stands in, with the slash; or the file.
     pub path: &'static str,
+    /// The field of that file, where only one is meant.
+    pub field: Option<&'static str>,
     /// The first version that reads it.
     pub since: Version,
 }
@@ -56,17 +58,26 @@ pub struct Feature {
 const MORE_THAN_HOSTS: Version = Version::of(0, 2, 0);
 
 /// All of them. What every version reads is not here.
-pub const FEATURES: [Feature; 3] = [
+pub const FEATURES: [Feature; 4] = [
     Feature {
         path: "guests/",
+        field: None,
         since: MORE_THAN_HOSTS,
     },
     Feature {
         path: "clusters/",
+        field: None,
         since: MORE_THAN_HOSTS,
     },
     Feature {
         path: "services/",
+        field: None,
+        since: MORE_THAN_HOSTS,
+    },
+    // What ties an answer to a person (LB9). Whoever does not know the field refuses the whole roster.
+    Feature {
+        path: "roster.yaml",
+        field: Some("forge_user"),
         since: MORE_THAN_HOSTS,
     },
 ];
@@ -78,7 +89,12 @@ pub fn unread(
     files: &Files,
     audience: Audience,
 ) -> Vec<Problem> {
-    let is_used = |it: &&Feature| files.keys().any(|path| path.starts_with(it.path));
+    let is_used = |it: &&Feature| match it.field {
+        None => files.keys().any(|path| path.starts_with(it.path)),
+        Some(field) => files
+            .get(it.path)
+            .is_some_and(|bytes| has_field(bytes, field)),
+    };
     let problem = |feature: &Feature| {
         let old: Vec<String> = versions
             .iter()
@@ -95,7 +111,11 @@ pub fn unread(
             place: feature.path.to_owned(),
             rule: "newer-version".to_owned(),
             text: format!(
-                "cannot be read everywhere: {who} would have to run muster {} or later, and would not adopt this commit",
+                "{} be read everywhere: {who} would have to run muster {} or later, and would not adopt this commit",
+                match feature.field {
+                    Some(field) => format!("the field {field} cannot"),
+                    None => "cannot".to_owned(),
+                },
                 feature.since
             ),
             help: Some("update muster there first".to_owned()),
@@ -107,6 +127,21 @@ pub fn unread(
         .filter(is_used)
         .filter_map(problem)
         .collect()
+}
+
+/// Whether a document in YAML has a key of this name somewhere: the word, quoted or not, with a colon behind it. What only looks like
+/// one, in a comment or a text, is taken for one; that costs an update, and no host its roster.
+fn has_field(bytes: &[u8], field: &str) -> bool {
+    let finder = memchr::memmem::Finder::new(field);
+    finder.find_iter(bytes).any(|at| {
+        let before = at.checked_sub(1).and_then(|it| bytes.get(it));
+        let is_word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
+        let rest = &bytes[at + field.len()..];
+        let next = rest
+            .iter()
+            .find(|b| !matches!(b, b' ' | b'\t' | b'"' | b'\''));
+        before.is_none_or(|b| !is_word(b)) && next == Some(&b':')
+    })
 }
 
 /// Who can be named together in one statement. A version that knows hosts alone finds a statement malformed that names anything
@@ -185,6 +220,39 @@ mod tests {
         );
         let new = BTreeMap::from([(executor("host/new"), MORE_THAN_HOSTS)]);
         assert_eq!(unread(&new, &guests, Audience::Team), []);
+    }
+
+    /// LB9: a roster that ties people to accounts of the forge is red for hosts that would refuse it, and says so.
+    #[test]
+    fn a_field_that_an_older_host_refuses_is_told_with_its_name() {
+        let versions = BTreeMap::from([(executor("host/old"), Version::of(0, 1, 0))]);
+        let files = |roster: &str| Files::from([("roster.yaml".to_owned(), roster.into())]);
+        for roster in [
+            "users:\n  emo: {tier: admin, forge_user: emo}\n",
+            "users:\n  emo:\n    'forge_user' : emo\n",
+        ] {
+            let [told] = unread(&versions, &files(roster), Audience::Team)
+                .try_into()
+                .unwrap();
+            assert_eq!(told.place, "roster.yaml");
+            assert!(
+                told.text.starts_with(
+                    "the field forge_user cannot be read everywhere: host/old (0.1.0) would have"
+                ),
+                "{}",
+                told.text
+            );
+        }
+        for roster in [
+            "users:\n  forge_user2: {tier: admin}\n",
+            "users: {}\n# forge_user\n",
+        ] {
+            assert_eq!(
+                unread(&versions, &files(roster), Audience::Team),
+                [],
+                "{roster}"
+            );
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::answer::ANSWERS;
 use crate::time::Time;
 
 /// Where releases are pushed: `refs/tags/release/<not-before>-<statement>-<key>`.
@@ -61,7 +62,7 @@ impl TagHorizon {
             let version = name.split('-').next().and_then(|it| it.parse::<u64>().ok());
             return version.is_some_and(|it| it > self.version);
         }
-        name.starts_with(RESETS)
+        name.starts_with(RESETS) || name.starts_with(ANSWERS)
     }
 }
 

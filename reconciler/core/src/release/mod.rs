@@ -21,6 +21,7 @@
 //! the signer wrote into the tag, and tags of tags. What is accepted here, `ssh-keygen -Y verify` accepts too.
 
 pub mod admit;
+pub mod answer;
 pub(crate) mod armor;
 pub mod claim;
 mod code;

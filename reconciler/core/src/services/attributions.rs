@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// The format that this version writes, and the latest that it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// All that is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,25 +16,98 @@ pub const FORMAT: u32 = 1;
 pub struct Attributions {
     /// [`FORMAT`] of whoever wrote it.
     pub format: u32,
-    /// By the path of the file, and by its SHA-256: another byte, and nobody stands behind it.
+    /// By the path of the file, and by its SHA-256: another byte, and nobody stands behind it. Several may: whoever brought it, who
+    /// approved it as it is, and who signed a tag.
     #[serde(default)]
-    pub files: BTreeMap<String, BTreeMap<String, Attribution>>,
+    pub files: BTreeMap<String, BTreeMap<String, Vec<Attribution>>>,
     /// What was quarantined, by its key.
     #[serde(default)]
     pub quarantined: BTreeMap<String, Mark>,
     /// People who were in the roster once: their names are no mistakes.
     #[serde(default)]
     pub former: BTreeSet<String>,
+    /// Tags that stood behind what is not there any more: they do not count again (LB4).
+    #[serde(default)]
+    pub spent: BTreeSet<String>,
+    /// People whose account changes with the very proposal that is looked at, and counts once that is merged. Never written.
+    #[serde(skip)]
+    pub unsettled: BTreeSet<String>,
+}
+
+/// The first format: one identity for each file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct First {
+    #[serde(rename = "format")]
+    _format: u32,
+    #[serde(default)]
+    files: BTreeMap<String, BTreeMap<String, Attribution>>,
+    #[serde(default)]
+    quarantined: BTreeMap<String, Mark>,
+    #[serde(default)]
+    former: BTreeSet<String>,
+}
+
+impl First {
+    fn renewed(self) -> Attributions {
+        let each = |of_file: BTreeMap<String, Attribution>| {
+            let of_file = of_file.into_iter();
+            of_file.map(|(sha256, it)| (sha256, vec![it])).collect()
+        };
+        let files = self.files.into_iter();
+        Attributions {
+            format: FORMAT,
+            files: files.map(|(path, it)| (path, each(it))).collect(),
+            quarantined: self.quarantined,
+            former: self.former,
+            ..Attributions::default()
+        }
+    }
 }
 
 /// Who stands behind one file as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attribution {
     /// Who.
     pub by: Identity,
-    /// What says so: a proposal at the forge (`pull/7`), or the tag.
+    /// What says so: a proposal at the forge (`pull/7`), or the tag (`tag/<its object>`).
     pub on: String,
+    /// The forge's number of the review by which it was approved; otherwise they opened the proposal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<u64>,
+    /// The fingerprint of the key that signed the tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+impl Attribution {
+    /// That an account of the forge opened the proposal.
+    pub fn opened(account: &str, on: &str) -> Self {
+        Self {
+            by: Identity::Forge(account.to_owned()),
+            on: on.to_owned(),
+            review: None,
+            key: None,
+        }
+    }
+
+    /// That an account of the forge approved the proposal as it is.
+    pub fn approved(account: &str, on: &str, review: u64) -> Self {
+        Self {
+            review: Some(review),
+            ..Self::opened(account, on)
+        }
+    }
+
+    /// That a person signed a tag.
+    pub fn signed(person: &str, on: &str, key: String) -> Self {
+        Self {
+            by: Identity::Key(person.to_owned()),
+            key: Some(key),
+            ..Self::opened("", on)
+        }
+    }
 }
 
 /// An identity that nobody can write into a file.
@@ -88,6 +161,10 @@ impl Attributions {
         if format > FORMAT {
             return Err(AttributionsError::Newer(format));
         }
+        if format == 1 {
+            let first: First = serde_json::from_slice(bytes).map_err(AttributionsError::Json)?;
+            return Ok(first.renewed());
+        }
         serde_json::from_slice(bytes).map_err(AttributionsError::Json)
     }
 
@@ -101,17 +178,42 @@ impl Attributions {
     }
 
     /// Who stands behind a file as it is.
-    pub fn of(&self, path: &str, bytes: &[u8]) -> Option<&Identity> {
-        let known = self.files.get(path)?;
-        known.get(&sha256(bytes)).map(|it| &it.by)
+    pub fn of(&self, path: &str, bytes: &[u8]) -> &[Attribution] {
+        let known = self.files.get(path);
+        known
+            .and_then(|it| it.get(&sha256(bytes)))
+            .map_or(&[], Vec::as_slice)
     }
 
-    /// Keeps that `by` stands behind a file as it is. Whoever brought the same bytes first did.
-    pub fn attribute(&mut self, path: &str, bytes: &[u8], by: Identity, on: String) {
+    /// Keeps that somebody stands behind a file as it is.
+    pub fn attribute(&mut self, path: &str, bytes: &[u8], by: Attribution) {
+        self.attribute_digest(path, sha256(bytes), by);
+    }
+
+    /// The same, of a file by its SHA-256.
+    pub fn attribute_digest(&mut self, path: &str, sha256: String, by: Attribution) {
         let of_file = self.files.entry(path.to_owned()).or_default();
-        of_file
-            .entry(sha256(bytes))
-            .or_insert(Attribution { by, on });
+        let known = of_file.entry(sha256).or_default();
+        if !known.contains(&by) {
+            known.push(by);
+            known.sort();
+        }
+    }
+
+    /// Lets go of what a proposal said: it was closed, or says something else now.
+    pub fn withdraw(&mut self, on: &str) {
+        self.retain(|_, _, it| it.on != on);
+    }
+
+    /// Keeps those of whom that is so.
+    pub fn retain(&mut self, is_so: impl Fn(&str, &str, &Attribution) -> bool) {
+        for (path, of_file) in &mut self.files {
+            for (sha256, known) in of_file.iter_mut() {
+                known.retain(|it| is_so(path, sha256, it));
+            }
+            of_file.retain(|_, known| !known.is_empty());
+        }
+        self.files.retain(|_, of_file| !of_file.is_empty());
     }
 
     /// Keeps that something was found in a file; `key` is known to this host alone. Squashed or rebased, it stays what it is (LB7).
@@ -144,10 +246,14 @@ impl Attributions {
         is_kept: impl Fn(&str, &str) -> bool,
         is_open: impl Fn(&str) -> bool,
     ) {
-        for (path, of_file) in &mut self.files {
-            of_file.retain(|sha256, it| is_open(&it.on) || is_kept(path, sha256));
-        }
-        self.files.retain(|_, of_file| !of_file.is_empty());
+        let all = self.files.iter().flat_map(|(path, of_file)| {
+            let of_file = of_file.iter();
+            of_file.map(move |(sha256, known)| (path, sha256, known))
+        });
+        let gone = all.filter(|(path, sha256, _)| !is_kept(path, sha256));
+        let tags = gone.flat_map(|it| it.2).filter(|it| it.key.is_some());
+        self.spent.extend(tags.map(|it| it.on.clone()));
+        self.retain(|path, sha256, it| is_open(&it.on) || is_kept(path, sha256));
         self.quarantined.retain(|_, it| is_open(&it.on));
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::civil::Date;
 
-use super::attributions::{Attributions, Identity, sha256};
+use super::attributions::{Attribution, Attributions, Identity, sha256};
 use super::checks::Check;
 use super::lane::Lane;
 use super::records::{
@@ -64,8 +64,8 @@ pub struct Standing {
     pub lane: Lane,
     /// What keeps it from a better one, the worst first.
     pub findings: Vec<Finding>,
-    /// Who stands behind the last change of its lane (LB9).
-    pub by: Option<Identity>,
+    /// Who stands behind the last change of its lane, and by what (LB9).
+    pub by: Option<Attribution>,
 }
 
 impl Standing {
@@ -82,6 +82,7 @@ impl Standing {
             | Cause::Person { .. }
             | Cause::Unattributed
             | Cause::OtherIdentity
+            | Cause::Unsettled
             | Cause::Delegation
             | Cause::Reviewer
             | Cause::OnlyOwner
@@ -138,6 +139,8 @@ pub enum Cause {
     Unattributed,
     /// Who it is from is none of its owners.
     OtherIdentity,
+    /// Whose account it is changes with the very proposal that brings it.
+    Unsettled,
     /// Who answered in the place of an owner may not, or not any more.
     Delegation,
     /// The reviewer is who answered.
@@ -161,6 +164,8 @@ pub enum Gone {
     Leaving,
     /// Parked.
     Parked,
+    /// Disabled by their row.
+    Disabled,
     /// Past the last valid day.
     Expired,
 }
@@ -207,11 +212,13 @@ pub fn evaluate(
     roster: &Roster<'_>,
     attributions: &Attributions,
     sources: &Sources,
+    freshness: Freshness,
     now: Time,
 ) -> Assessment {
     let people = People {
         roster,
         former: &attributions.former,
+        unsettled: &attributions.unsettled,
         today: now.date(),
     };
     let mut assessment = Assessment::default();
@@ -254,7 +261,7 @@ pub fn evaluate(
     }
     if let Some(inventory) = &files.inventory {
         let days = inventory.made.map(|made| now.days() - made.days());
-        let most = Freshness::default().days;
+        let most = freshness.days;
         assessment.inventory.extend(match days {
             None => Some(InventoryFault::Undated),
             Some(days) if days > most => Some(InventoryFault::Old { days, most }),
@@ -304,6 +311,7 @@ pub fn fold(led: Lane, findings: &[Finding]) -> Lane {
 struct People<'r> {
     roster: &'r Roster<'r>,
     former: &'r std::collections::BTreeSet<String>,
+    unsettled: &'r std::collections::BTreeSet<String>,
     today: Date,
 }
 
@@ -319,6 +327,7 @@ impl People<'_> {
             None if self.former.contains(name) => Known::Gone(Gone::Leaving),
             None => Known::Never,
             Some(person) if person.parked() => Known::Gone(Gone::Parked),
+            Some(person) if person.disabled() => Known::Gone(Gone::Disabled),
             Some(person) if person.expires().is_some_and(|last| last < self.today) => {
                 Known::Gone(Gone::Expired)
             }
@@ -326,15 +335,40 @@ impl People<'_> {
         }
     }
 
-    /// Whether an identity is that person's.
-    fn is(&self, identity: &Identity, name: &str) -> bool {
-        match identity {
-            Identity::Key(key) => key == name,
+    /// Whether what stands behind something is that person. An account that the very proposal gives them is nobody's yet: it
+    /// would speak for whom it names.
+    fn is(&self, by: &Attribution, name: &str) -> bool {
+        match &by.by {
+            Identity::Key(person) => person == name,
+            Identity::Forge(_) => !self.unsettled.contains(name) && self.will_be(by, name),
+        }
+    }
+
+    /// The same by the roster alone.
+    fn will_be(&self, by: &Attribution, name: &str) -> bool {
+        match &by.by {
+            Identity::Key(person) => person == name,
             Identity::Forge(account) => self
                 .roster
                 .get(name)
                 .and_then(|it| it.forge_user())
                 .is_some_and(|it| it.eq_ignore_ascii_case(account)),
+        }
+    }
+
+    /// Why none of them counts as any of these people.
+    fn why_not<'n>(
+        &self,
+        by: &[Attribution],
+        names: impl Iterator<Item = &'n str> + Clone,
+    ) -> Cause {
+        let will_be = |it: &Attribution| names.clone().any(|name| self.will_be(it, name));
+        if by.is_empty() {
+            Cause::Unattributed
+        } else if by.iter().any(will_be) {
+            Cause::Unsettled
+        } else {
+            Cause::OtherIdentity
         }
     }
 }
@@ -462,7 +496,8 @@ impl One<'_, '_> {
         }
         let (mut findings, mut faults) = notes.findings(response.bytes);
         let mut led = Lane::ReadyForHostServiceReview;
-        let mut by = by;
+        let answering = self.answering(response, by);
+        let mut told = answering.first().copied().or(by.first());
         if let Some(review) = review {
             let path = format!("{REVIEWS}{}.yaml", self.id);
             let reviewer = self.attributions.of(&path, review.bytes);
@@ -474,7 +509,7 @@ impl One<'_, '_> {
             };
             let texts: Vec<&Said<'_>> = review.reviewer.iter().chain(&review.response).collect();
             self.check_secrets(review.bytes, &texts, &mut notes);
-            self.check_review(review, reviewer, response, by, &mut notes);
+            self.check_review(review, reviewer, response, &answering, &mut notes);
             let (of_review, more) = notes.findings(review.bytes);
             if of_review.is_empty() && more.is_empty() {
                 led = match review.outcome.map(|it| it.value) {
@@ -482,7 +517,11 @@ impl One<'_, '_> {
                     Some(Outcome::ReviewOnly | Outcome::Rejected) => Lane::OwnerReviewOnlyUpdate,
                     Some(Outcome::Supplement) | None => Lane::ReadyForHostServiceReview,
                 };
-                by = reviewer.or(by);
+                let named = review.reviewer.as_ref().and_then(|name| {
+                    let mut reviewers = reviewer.iter();
+                    reviewers.find(|it| self.people.is(it, &name.value))
+                });
+                told = named.or(told);
             }
             findings.extend(of_review);
             faults.extend(more);
@@ -504,10 +543,23 @@ impl One<'_, '_> {
             Standing {
                 lane,
                 findings,
-                by: by.cloned(),
+                by: told.cloned(),
             },
             faults,
         )
+    }
+
+    /// Those behind an answer who can give it: whose it is, and who was asked in their place.
+    fn answering<'b>(
+        &self,
+        response: &Response<'_>,
+        by: &'b [Attribution],
+    ) -> Vec<&'b Attribution> {
+        let delegate = response.delegation.iter().flat_map(|it| &it.to);
+        let names = response.owners.iter().chain(delegate);
+        by.iter()
+            .filter(|it| names.clone().any(|name| self.people.is(it, &name.value)))
+            .collect()
     }
 
     /// What was seen in an earlier version of its files, and is in git for good (LB8).
@@ -561,12 +613,7 @@ impl One<'_, '_> {
         }
     }
 
-    fn check_response(
-        &self,
-        response: &Response<'_>,
-        by: Option<&Identity>,
-        notes: &mut Notes<'_>,
-    ) {
+    fn check_response(&self, response: &Response<'_>, by: &[Attribution], notes: &mut Notes<'_>) {
         use Lane::{RejectExecutionRequest, RequestSupplement};
         use TextKey as Key;
         let text = |key: Key| response.text(key);
@@ -721,12 +768,7 @@ impl One<'_, '_> {
         self.check_freshness(response, notes);
     }
 
-    fn check_identity(
-        &self,
-        response: &Response<'_>,
-        by: Option<&Identity>,
-        notes: &mut Notes<'_>,
-    ) {
+    fn check_identity(&self, response: &Response<'_>, by: &[Attribution], notes: &mut Notes<'_>) {
         let check = Check::OwnerIdentityPresent;
         let field = "owner_role_or_team";
         let owners: Vec<&Said<'_>> = response
@@ -753,25 +795,17 @@ impl One<'_, '_> {
                 notes.person(check, field, owner);
             }
         }
-        let Some(by) = by else {
-            notes.add(
-                check,
-                Lane::RequestSupplement,
-                Cause::Unattributed,
-                field,
-                None,
-            );
-            return;
-        };
-        if active.iter().any(|name| self.people.is(by, name)) {
+        let is_one_of = |it: &Attribution| active.iter().any(|name| self.people.is(it, name));
+        if by.iter().any(is_one_of) {
             return;
         }
+        let lane = Lane::RequestSupplement;
         let delegate = response
             .delegation
             .as_ref()
             .and_then(|it| Some((it, it.to.as_ref()?)));
         match delegate {
-            Some((delegation, to)) if self.people.is(by, &to.value) => {
+            Some((delegation, to)) if by.iter().any(|it| self.people.is(it, &to.value)) => {
                 let in_time = delegation
                     .until
                     .is_some_and(|it| it.value >= self.people.today);
@@ -791,13 +825,10 @@ impl One<'_, '_> {
                     notes.person(check, "delegation", to);
                 }
             }
-            Some(_) | None => notes.add(
-                check,
-                Lane::RequestSupplement,
-                Cause::OtherIdentity,
-                field,
-                None,
-            ),
+            Some(_) | None => {
+                let why = self.people.why_not(by, active.iter().copied());
+                notes.add(check, lane, why, field, None);
+            }
         }
     }
 
@@ -919,9 +950,9 @@ impl One<'_, '_> {
     fn check_review(
         &self,
         review: &Review<'_>,
-        reviewer: Option<&Identity>,
+        reviewer: &[Attribution],
         response: &Response<'_>,
-        responder: Option<&Identity>,
+        answering: &[&Attribution],
         notes: &mut Notes<'_>,
     ) {
         let check = Check::CountsTransitionSafe;
@@ -963,19 +994,12 @@ impl One<'_, '_> {
                 notes.add(check, lane, cause, "reviewer", at);
             }
         }
-        match reviewer {
-            None => notes.add(check, lane, Cause::Unattributed, "reviewer", at),
-            Some(by) if !self.people.is(by, &name.value) => {
-                notes.add(check, lane, Cause::OtherIdentity, "reviewer", at)
-            }
-            Some(by) => {
-                // The same person may answer with a forge account and review with a key.
-                let answered =
-                    responder.is_some_and(|it| it == by || self.people.is(it, &name.value));
-                if answered {
-                    notes.add(check, lane, Cause::Reviewer, "reviewer", at);
-                }
-            }
+        if !reviewer.iter().any(|it| self.people.is(it, &name.value)) {
+            let why = self.people.why_not(reviewer, std::iter::once(&*name.value));
+            notes.add(check, lane, why, "reviewer", at);
+        } else if answering.iter().any(|it| self.people.is(it, &name.value)) {
+            // The same person may answer with a forge account and review with a key.
+            notes.add(check, lane, Cause::Reviewer, "reviewer", at);
         }
         if let [owner] = response.owners.as_slice()
             && owner.value == name.value

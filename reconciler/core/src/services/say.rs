@@ -3,12 +3,15 @@
 
 use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::attributions::{Attribution, Identity, Mark};
 use super::checks::Check;
 use super::evaluate::{Assessment, Cause, Finding, Gone, InventoryFault, Stale, Standing};
 use super::lane::Lane;
-use super::records::INVENTORY;
+use super::records::{INVENTORY, Place, place as place_of};
+use super::secrets;
 
 /// Where a finding is.
 pub fn place(finding: &Finding) -> String {
@@ -56,6 +59,7 @@ pub fn why(finding: &Finding) -> String {
             "whoever brought the review is not the reviewer whom it names".to_owned()
         }
         Cause::OtherIdentity => "whoever brought the answer is none of its owners".to_owned(),
+        Cause::Unsettled => "the forge_user of whoever it names changes with this very proposal, and counts once that is merged".to_owned(),
         Cause::Delegation => {
             "the delegation is over, or is for another surface, or of nobody".to_owned()
         }
@@ -85,8 +89,7 @@ pub fn why(finding: &Finding) -> String {
 pub fn help(finding: &Finding) -> String {
     let write = finding.check.row().write;
     match &finding.cause {
-        // Whoever deletes the line has deleted nothing (LB8).
-        Cause::Secret { .. } => "rotate it; deleting the line does not help, for the commit, refs/pull and every clone keep it".to_owned(),
+        Cause::Secret { .. } => ROTATE.to_owned(),
         Cause::Person { gone: Gone::Leaving, .. } => "name somebody else of the roster, and have them answer".to_owned(),
         Cause::Person { .. } => "name somebody else of the roster, or wait until they are back".to_owned(),
         Cause::Stale(Stale::Over | Stale::TooLong) => "answer again, with valid_until within 365 days".to_owned(),
@@ -95,8 +98,9 @@ pub fn help(finding: &Finding) -> String {
         Cause::OtherResponse => "review it again: response_sha256 is the SHA-256 of the answer's file".to_owned(),
         Cause::Reviewer | Cause::OnlyOwner => "have somebody else review it".to_owned(),
         Cause::Delegation => "renew the delegation: to, until and scope".to_owned(),
-        Cause::Unattributed => "bring the file by a pull request of the forge account that the person's forge_user names, or sign a tag".to_owned(),
-        Cause::OtherIdentity => "have the person open the pull request with the account that their forge_user names".to_owned(),
+        Cause::Unattributed => "bring the file by a pull request of the forge account that the person's forge_user names, have it approve the pull request as it is, or sign a tag".to_owned(),
+        Cause::OtherIdentity => "have the person open the pull request with the account that their forge_user names, or approve it as it is, or sign a tag".to_owned(),
+        Cause::Unsettled => "change the roster in a pull request of its own first".to_owned(),
         Cause::AskedFor => "add what the reviewer asks for".to_owned(),
         Cause::Missing | Cause::Incident if !finding.field.is_empty() && !write.starts_with(finding.field) => format!("write {}", finding.field),
         Cause::Request | Cause::Incident | Cause::Missing | Cause::Form | Cause::Differs | Cause::ExtraReview => write.to_owned(),
@@ -107,6 +111,7 @@ fn of(gone: Gone) -> &'static str {
     match gone {
         Gone::Leaving => "is an owner leaving, or has left",
         Gone::Parked => "is parked",
+        Gone::Disabled => "is disabled",
         Gone::Expired => "is past the last valid day",
     }
 }
@@ -185,14 +190,36 @@ pub fn change(change: &Change<'_>) -> String {
         lane(after, "not asked about any more")
     );
     if let Some(by) = standing.and_then(|it| it.by.as_ref()) {
-        line.push_str(&match by {
-            super::attributions::Identity::Forge(account) => {
-                format!(", by the forge account `{account}`")
-            }
-            super::attributions::Identity::Key(person) => format!(", by the key of `{person}`"),
-        });
+        line.push_str(&signer(by));
     }
     line
+}
+
+/// Whose word it is, and where they gave it (LB9).
+fn signer(by: &Attribution) -> String {
+    let Attribution {
+        by,
+        on,
+        review,
+        key,
+    } = by;
+    let number = on.strip_prefix("pull/");
+    match by {
+        Identity::Forge(account) => {
+            let place = match (number, review) {
+                (Some(number), Some(review)) => {
+                    format!(" (review {review} of pull request {number})")
+                }
+                (Some(number), None) => format!(" (pull request {number})"),
+                (None, _) => String::new(),
+            };
+            format!(", by the forge account `{account}`{place}")
+        }
+        Identity::Key(person) => {
+            let key = key.as_deref().unwrap_or("unknown");
+            format!(", by the key `{key}` of `{person}`")
+        }
+    }
 }
 
 /// What stands between a surface and a better lane: one line a finding.
@@ -256,7 +283,7 @@ pub fn to_json(assessment: &Assessment) -> String {
         .iter()
         .map(|(id, it)| {
             let findings: Vec<Value> = it.findings.iter().map(finding).collect();
-            let standing = json!({ "lane": it.lane.id(), "stale": it.is_stale(), "by": it.by, "findings": findings });
+            let standing = json!({ "lane": it.lane.id(), "stale": it.is_stale(), "by": it.by.as_ref().map(|it| &it.by), "signed": it.by, "findings": findings });
             (id.clone(), standing)
         })
         .collect();
@@ -317,7 +344,7 @@ pub fn told(before: &Assessment, after: &Assessment) -> Option<Told> {
         return None;
     }
     told.line = match (told.is_refused, changed) {
-        (true, _) => "owner responses: refused".to_owned(),
+        (true, _) => REFUSED.to_owned(),
         (false, 1) => "owner responses: 1 surface changes".to_owned(),
         (false, many) => format!("owner responses: {many} surfaces change"),
     };
@@ -344,8 +371,49 @@ fn is_refusal(lane: Option<Lane>) -> bool {
     }
 }
 
+/// That a proposal has too many commits to be looked through.
+pub const TOO_MANY_COMMITS: &str = "this proposal has too many commits to be looked through for secrets, of which each is kept for good; squash them, or propose less at a time";
+
+/// That the commits of a proposal could not be looked through.
+pub fn commits_unread(why: &str) -> String {
+    format!(
+        "the commits of this proposal could not be looked through for secrets ({}); it is tried again with the next push",
+        crate::diagnostic::visible(why)
+    )
+}
+
+/// Whether a quarantine is told of with its surface.
+pub fn is_of_a_surface(mark: &Mark, assessment: &Assessment) -> bool {
+    match place_of(&mark.path) {
+        Some(Place::Response(surface) | Place::Review(surface)) => {
+            assessment.surfaces.contains_key(surface)
+        }
+        Some(Place::Inventory | Place::Requests | Place::Elsewhere) | None => false,
+    }
+}
+
+/// A quarantine of a file that is no surface's, or not any more.
+pub fn mark(mark: &Mark) -> String {
+    // A name can be a secret, too.
+    let path = match place_of(&mark.path) {
+        Some(Place::Response(name) | Place::Review(name)) if secrets::scan(name).is_empty() => {
+            &mark.path
+        }
+        _ => "a file below services/",
+    };
+    let rule = secrets::rule_named(&mark.rule);
+    format!(
+        "`{path}`: something secret or unredacted was in it in a commit of this proposal (rule {rule}); {ROTATE}"
+    )
+}
+
+/// Whoever deletes the line has deleted nothing (LB8).
+const ROTATE: &str =
+    "rotate it; deleting the line does not help, for the commit, refs/pull and every clone keep it";
+
 /// What a comment tells.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Told {
     /// Each with what there is to say about it.
     pub items: Vec<(String, Vec<String>)>,
@@ -354,3 +422,17 @@ pub struct Told {
     /// The same in a few words.
     pub line: String,
 }
+
+impl Told {
+    /// With more that keeps the proposal from being merged.
+    #[must_use]
+    pub fn refused(mut self, more: impl IntoIterator<Item = String>) -> Self {
+        self.items
+            .extend(more.into_iter().map(|it| (it, Vec::new())));
+        self.is_refused = true;
+        REFUSED.clone_into(&mut self.line);
+        self
+    }
+}
+
+const REFUSED: &str = "owner responses: refused";

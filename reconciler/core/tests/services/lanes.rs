@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use muster_core::services::attributions::{Attribution, Attributions};
 use muster_core::services::checks::{CHECKS, Check};
 use muster_core::services::evaluate::{InventoryFault, Source, fold, rank, shrunk};
 use muster_core::services::lane::Lane;
@@ -252,6 +253,7 @@ fn lb2_an_offboarding_reopens_what_was_theirs_alone() {
     let row = "  emo: {authentik_user: emo, k8s_user: emo, tier: power-user, forge_user: emo-f}\n";
     for changed in [
         String::new(),
+        row.replace("tier: power-user", "tier: power-user, disabled: true"),
         row.replace("tier: power-user", "tier: power-user, parked: true"),
         row.replace("tier: power-user", "tier: power-user, expires: 2026-11-30"),
     ] {
@@ -365,6 +367,111 @@ fn lb9_identity_is_never_a_text() {
         assessed.surfaces["edge"].by.is_some(),
         "who stands behind it is told"
     );
+}
+
+/// LB9: whoever approved the pull request as it is stands behind it, and so does who signed a tag; each is told by what says so.
+#[test]
+fn lb9_a_review_at_the_forge_and_a_signed_tag_stand_for_people() {
+    let told = |repo: &Repo| {
+        let (assessed, _) = repo.assessed();
+        let nothing = Default::default();
+        let changes = say::changes(&nothing, &assessed);
+        (assessed.surfaces["edge"].lane, say::change(&changes[0]))
+    };
+    let key = "SHA256:abc";
+    for (by, words) in [
+        (
+            Attribution::opened("emo-f", "pull/1"),
+            "by the forge account `emo-f` (pull request 1)",
+        ),
+        (
+            Attribution::approved("emo-f", "pull/1", 77),
+            "by the forge account `emo-f` (review 77 of pull request 1)",
+        ),
+        (
+            Attribution::signed("emo", "tag/0a", key.to_owned()),
+            "by the key `SHA256:abc` of `emo`",
+        ),
+    ] {
+        // Brought by another: that alone is nobody's word.
+        let mut repo = Repo::answered();
+        repo.put(ANSWER, &answer(), "ann-f");
+        assert_eq!(told(&repo).0, Lane::RequestSupplement);
+        repo.behind(ANSWER, by);
+        let (lane, line) = told(&repo);
+        assert_eq!(lane, Lane::ReadyForHostServiceReview);
+        assert!(line.ends_with(words), "{line}");
+    }
+    // Whoever approved the answer of another as a maintainer did not answer, and may review it.
+    let mut approved = Repo::answered();
+    approved.behind(ANSWER, Attribution::approved("ann-f", "pull/1", 5));
+    approved.review("ann", "accepted", "");
+    assert_eq!(approved.stands().0, Lane::WaitingRuntimeGate);
+    // Who owns it and approved did answer.
+    let mut both = Repo::answered();
+    both.put(ANSWER, &answer().replace("[emo]", "[emo, ann]"), "emo-f");
+    both.behind(ANSWER, Attribution::approved("ann-f", "pull/1", 5));
+    both.review("ann", "accepted", "");
+    assert_eq!(
+        both.stands(),
+        (
+            Lane::ReadyForHostServiceReview,
+            vec![Check::CountsTransitionSafe]
+        )
+    );
+    // One person with an account and a key is one person.
+    let mut alone = Repo::answered();
+    alone.review("emo", "accepted", "");
+    alone.attributions.files.remove(REVIEW);
+    alone.behind(REVIEW, Attribution::signed("emo", "tag/0a", key.to_owned()));
+    assert_eq!(alone.stands().0, Lane::ReadyForHostServiceReview);
+}
+
+/// LB9: whoever gives themselves somebody's account in the proposal that speaks for them is nobody yet.
+#[test]
+fn lb9_an_account_counts_once_the_roster_that_names_it_is_merged() {
+    let mut repo = Repo::answered();
+    repo.attributions.unsettled.insert("emo".into());
+    let (assessed, _) = repo.assessed();
+    let standing = &assessed.surfaces["edge"];
+    assert_eq!(standing.lane, Lane::RequestSupplement);
+    let why = say::why(&standing.findings[0]);
+    assert!(why.contains("changes with this very proposal"), "{why}");
+    // A key is not in the roster.
+    repo.behind(
+        ANSWER,
+        Attribution::signed("emo", "tag/0a", "SHA256:abc".into()),
+    );
+    assert_eq!(repo.stands().0, Lane::ReadyForHostServiceReview);
+}
+
+/// LB4, LB9: what is closed or goes takes its word with it, a tag's for ever; the first format is still read.
+#[test]
+fn lb9_what_goes_takes_its_word_with_it() {
+    let mut kept = Attributions::default();
+    kept.attribute("a", b"1", Attribution::opened("emo-f", "pull/1"));
+    kept.attribute("a", b"1", Attribution::opened("emo-f", "pull/1"));
+    kept.attribute("a", b"1", Attribution::approved("ann-f", "pull/2", 3));
+    kept.attribute("b", b"1", Attribution::signed("emo", "tag/0a", "k".into()));
+    assert_eq!(kept.of("a", b"1").len(), 2);
+    assert_eq!(
+        Attributions::parse(kept.to_json().as_bytes())
+            .unwrap()
+            .files,
+        kept.files
+    );
+    kept.withdraw("pull/2");
+    assert_eq!(kept.of("a", b"1"), [Attribution::opened("emo-f", "pull/1")]);
+    kept.keep_only(|path, _| path == "a", |_| false);
+    assert_eq!(kept.files.keys().collect::<Vec<_>>(), ["a"]);
+    assert_eq!(kept.spent, BTreeSet::from(["tag/0a".to_owned()]));
+    let first = r#"{"format": 1, "files": {"a": {"00": {"by": {"forge": "emo-f"}, "on": "pull/1"}}}, "quarantined": {}, "former": ["bob"]}"#;
+    let first = Attributions::parse(first.as_bytes()).unwrap();
+    assert_eq!(
+        first.files["a"]["00"],
+        [Attribution::opened("emo-f", "pull/1")]
+    );
+    assert!(first.former.contains("bob"));
 }
 
 /// LB10: who reviews is another person, by identity, and not the only owner; and of this very answer.

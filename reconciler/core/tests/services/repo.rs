@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use muster_core::diagnostic::Diagnostics;
 use muster_core::rooms;
-use muster_core::services::attributions::{Attributions, Identity, sha256};
+use muster_core::services::attributions::{Attribution, Attributions, sha256};
 use muster_core::services::checks::Check;
-use muster_core::services::evaluate::{Assessment, Source, Sources, evaluate};
+use muster_core::services::evaluate::{Assessment, Freshness, Source, Sources, evaluate};
 use muster_core::services::lane::Lane;
 use muster_core::time::Time;
 
@@ -78,10 +78,15 @@ impl Repo {
     /// Writes a file, brought by an account of the forge.
     pub(crate) fn put(&mut self, path: &str, text: &str, account: &str) {
         self.files.insert(path.to_owned(), text.into());
-        let by = Identity::Forge(account.to_owned());
+        let by = Attribution::opened(account, "pull/1");
         self.attributions.files.remove(path);
-        self.attributions
-            .attribute(path, text.as_bytes(), by, "pull/1".to_owned());
+        self.attributions.attribute(path, text.as_bytes(), by);
+    }
+
+    /// An account stands behind a file as it is, too.
+    pub(crate) fn behind(&mut self, path: &str, by: Attribution) {
+        let bytes = self.files[path].clone();
+        self.attributions.attribute(path, &bytes, by);
     }
 
     /// Reviews the answer as it is, by that person's account.
@@ -123,6 +128,7 @@ impl Repo {
                 roster,
                 &self.attributions,
                 &self.sources,
+                Freshness::default(),
                 self.now,
             ),
             problems,

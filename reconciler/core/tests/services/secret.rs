@@ -292,7 +292,7 @@ fn a_record_of_attributions_has_a_format() {
         repo.attributions.files
     );
     assert!(
-        Attributions::parse(text.replace("\"format\": 1", "\"format\": 2").as_bytes()).is_err()
+        Attributions::parse(text.replace("\"format\": 2", "\"format\": 3").as_bytes()).is_err()
     );
     assert!(Attributions::parse(b"{}").is_err());
 }

@@ -11,9 +11,11 @@ use muster_core::commit::CommitId;
 use muster_core::executor::Executor;
 use muster_core::fleet::{BotStore, Fleet, Past, Standing};
 use muster_core::forge::{
-    ForgeError, ForgeReader, ForgeWriter, Listing, Proposal, Visibility, Which,
+    Approval, ForgeError, ForgeReader, ForgeWriter, Listing, Proposal, Visibility, Which,
 };
 use muster_core::release::RepoId;
+use muster_core::release::answer::Signers;
+use muster_core::services::evaluate::Freshness;
 use muster_core::time::Time;
 use muster_core::world::{Files, Pulls};
 use muster_forge::clock::SystemClock;
@@ -23,6 +25,7 @@ use muster_git::Proposals;
 use sha2::{Digest as _, Sha256};
 
 use super::turn::{Memory, Outside, Run, TurnError, turn};
+use super::vouching::{Vouching, key_at, signers_at};
 use super::{Hints, Summary as Turned};
 use crate::bot_store::{GitStore, StoreError};
 use crate::cycle::chain;
@@ -60,6 +63,9 @@ pub enum AssembleError {
     /// What it remembers.
     #[error("what this bot told before cannot be kept")]
     Store(#[source] StoreError),
+    /// What quarantines of owner responses are told by.
+    #[error("the key of quarantined owner responses cannot be used")]
+    Key(#[source] std::io::Error),
     /// The way to the forge.
     #[error("the forge cannot be spoken to")]
     Forge(#[source] github::ConnectError),
@@ -135,6 +141,14 @@ pub fn assemble(
         drift: forge.drift,
         ledger: settings.fleet.ledger.as_ref().map(ToString::to_string),
         mark: mark(&format!("{place} {}", forge.place.repository())),
+        vouching: Vouching {
+            key: key_at(&dir.join("services.key")).map_err(AssembleError::Key)?,
+            signers: Signers::default(),
+            freshness: Freshness {
+                days: settings.services.inventory_days.into(),
+            },
+        },
+        signers: settings.services.signers.clone(),
         now,
         between: |outside, now| {
             let Outside {
@@ -175,6 +189,9 @@ struct Bot<S, F, B: BotStore> {
     /// The ledger repository, where hosts push their ledgers.
     ledger: Option<String>,
     mark: RepoId,
+    /// How owner responses are judged, but for whose tags count: that file is read in each turn.
+    vouching: Vouching,
+    signers: PathBuf,
     now: fn() -> Time,
     /// What is done between two turns, where nobody waits for it.
     between: fn(&mut Outside<S, F, B>, Time),
@@ -216,6 +233,10 @@ where
             DriftIssue::Open => true,
             DriftIssue::Omit => false,
         };
+        let mut vouching = self.vouching.clone();
+        let signers = signers_at(&self.signers);
+        let wrong = signers.as_ref().err().cloned();
+        vouching.signers = signers.unwrap_or_default();
         let run = Run {
             protected: &self.protected,
             context: &self.context,
@@ -223,11 +244,16 @@ where
             stale: self.stale,
             drift,
             mark: self.mark,
+            vouching: &vouching,
             clock: &self.now,
             first: &first,
             stop: &|| stop() || may_be_cut && hints.name_a_proposal(),
         };
-        let turned = turn(&mut self.memory, &mut self.outside, &run);
+        let mut turned = turn(&mut self.memory, &mut self.outside, &run);
+        if let Ok(turned) = &mut turned {
+            let wrong = wrong.map(|why| format!("nobody's tag stands behind an answer: {why}"));
+            turned.warnings.extend(wrong);
+        }
         if stop() {
             self.outside.store.resign((self.now)());
         } else if turned.is_ok() && !self.hints.name_a_proposal() {
@@ -272,6 +298,8 @@ impl<S, F, B: BotStore> Bot<S, F, B> {
             other,
             open,
             hosts,
+            surfaces,
+            stale_surfaces,
             sent,
             warnings,
             due,
@@ -285,6 +313,12 @@ impl<S, F, B: BotStore> Bot<S, F, B> {
         let line = match other {
             Some((who, until)) => format!("stands by: {who} tells, until {until} at least"),
             None => format!("{open} open pull requests, {hosts} hosts, {sent} changes told"),
+        };
+        // Where there are none, nobody needs to read of them.
+        let line = match (surfaces, stale_surfaces) {
+            (0, _) => line,
+            (all, 0) => format!("{line}, {all} surfaces of services"),
+            (all, stale) => format!("{line}, {all} surfaces of services, {stale} of them stale"),
         };
         if *sent > 0 {
             tracing::info!(sent, "Told on the forge: {line}.");
@@ -425,6 +459,10 @@ impl ForgeReader for Remembering {
 
     fn changed_paths(&mut self, number: u64) -> Result<Vec<String>, ForgeError> {
         self.reader.changed_paths(number)
+    }
+
+    fn approvals(&mut self, number: u64) -> Result<Vec<Approval>, ForgeError> {
+        self.reader.approvals(number)
     }
 
     fn visibility(&mut self) -> Result<Visibility, ForgeError> {

@@ -8,13 +8,14 @@ use muster_core::fleet::{BotStore, Fleet, Past};
 use muster_core::forge::ForgeError;
 use muster_core::id::StepId;
 use muster_core::ledger::told::{self, Stage};
-use muster_core::report::{self, HostRecord, Record, ReleaseRecord, Unknown};
+use muster_core::report::{self, Comment, HostRecord, Record, ReleaseRecord, Unknown};
 use muster_core::rooms;
 use muster_core::world::{Ancestry, Pulls};
 
 use super::post::{Look, room};
 use super::record::{Part, PartInput, Relation};
 use super::turn::{Turn, whole_or_with_report};
+use crate::answers;
 
 /// A merge.
 struct Merged {
@@ -101,10 +102,14 @@ fn tell_one<S: Pulls, F: Fleet, B: BotStore>(
         .map(|(part, releases)| part.record(releases))
         .collect();
     let path = told::report_file(number);
+    let answers = turn.answers_told(number);
+    let left = answers
+        .as_ref()
+        .map_or(0, |it| Comment::room_for(&answers::section(it)));
     let (run, reason) = (turn.run, format!("pull request {number}"));
     let (comment, reports) = whole_or_with_report(
         turn.audience,
-        room(turn.mark()),
+        room(turn.mark()) - left,
         &path,
         |audience, full, limit| {
             let record = Record {
@@ -118,6 +123,10 @@ fn tell_one<S: Pulls, F: Fleet, B: BotStore>(
             report::record(&record, limit)
         },
     );
+    let comment = match &answers {
+        Some(told) => comment.with(&answers::section(told)),
+        None => comment,
+    };
     let held: BTreeSet<StepId> = parts
         .iter()
         .flat_map(|it| &it.held)

@@ -17,7 +17,9 @@ mod queue;
 mod record;
 mod survey;
 mod turn;
+mod vouching;
 
 pub use assemble::{AssembleError, assemble};
 pub use hints::Hints;
 pub use turn::{Memory, Outside, Run, Summary, TurnError, turn};
+pub use vouching::Vouching;

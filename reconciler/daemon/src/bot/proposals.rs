@@ -13,10 +13,10 @@ use muster_core::services::say::Told;
 use muster_core::time::Time;
 use muster_core::world::{Files, Merge, Pulls};
 
-use super::answers;
 use super::post::{Look, Verdict, room};
 use super::turn::{Premises, Turn, take_in, whole_or_with_report};
 use super::{drift, merged};
+use crate::answers;
 use crate::cycle::chain;
 
 /// Planning that takes longer than this is announced.
@@ -143,6 +143,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
             self.memory.recorded = Some(hosts);
         }
         if !self.has_to_end() {
+            self.survey_answers();
             self.verify()?;
         }
         self.forget_old();
@@ -194,6 +195,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
             protected: self.protected.clone(),
             hosts: self.memory.survey.fingerprint(self.at),
             audience: self.audience,
+            behind: self.behind(number)?,
         };
         let again = self.memory.again.contains(&number);
         let known = self.memory.premises.get(&number) == Some(&premises);
@@ -218,6 +220,9 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         if self.missing.contains_key(&number) {
             self.memory.premises.remove(&number);
         } else if proposal.state == ProposalState::Open {
+            // Whether it is about owner responses is known since it was planned.
+            let behind = self.behind(number)?;
+            let premises = Premises { behind, ..premises };
             self.memory.premises.insert(number, premises);
         }
         Ok(())
@@ -541,6 +546,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
                 return Err(error);
             }
         }
+        self.withdraw(proposal.number);
         told.stage = Stage::Closed;
         told.at = self.at.now;
         self.keep(proposal.number, told);

@@ -72,6 +72,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
             protected: self.protected.clone(),
             hosts: self.memory.survey.fingerprint(self.at),
             audience: self.audience,
+            behind: self.behind(number).unwrap_or_default(),
         };
         let before = self.memory.queue.remove(head);
         let known = before.as_ref().is_some_and(|it| it.premises == premises);
@@ -118,7 +119,12 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
             draft: false,
             state: ProposalState::Open,
             fork: false,
-            author: None,
+            // Who opened the proposal that it was made for stands behind what that brings.
+            author: self
+                .memory
+                .open
+                .get(&number)
+                .and_then(|it| it.author.clone()),
             updated: self.at.now,
         };
         let before = std::mem::take(&mut self.reports);

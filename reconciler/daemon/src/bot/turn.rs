@@ -17,11 +17,12 @@ use muster_core::report::{Audience, Comment, FullReport, Operator};
 use muster_core::time::Time;
 use muster_core::world::{Files, Pulls};
 
-use super::answers::Answers;
+use super::answers::{Answers, Behind};
 use super::proposals::Shown;
 use super::queue::Queued;
 use super::record::Pasts;
 use super::survey::{Moment, Survey};
+use super::vouching::Vouching;
 use crate::cycle::chain;
 
 /// Where reports stand in full.
@@ -65,6 +66,8 @@ pub struct Run<'a> {
     pub drift: bool,
     /// By what comments are marked, where nothing was told yet.
     pub mark: RepoId,
+    /// How owner responses are judged.
+    pub vouching: &'a Vouching,
     /// This machine's clock.
     pub clock: &'a dyn Fn() -> Time,
     /// Proposals to look at first, which something happened to.
@@ -122,6 +125,8 @@ pub(super) struct Premises {
     pub(super) protected: CommitId,
     pub(super) hosts: u64,
     pub(super) audience: Audience,
+    /// Who stands behind the answers that it brings.
+    pub(super) behind: Behind,
 }
 
 /// What a turn came to.
@@ -134,6 +139,10 @@ pub struct Summary {
     pub open: usize,
     /// Hosts whose ledgers are there.
     pub hosts: usize,
+    /// Surfaces of host services that the protected branch asks about, and those whose answer is stale.
+    pub surfaces: usize,
+    /// The second of them.
+    pub stale_surfaces: usize,
     /// Changes that were sent to the forge.
     pub sent: usize,
     /// What did not work and is tried again.

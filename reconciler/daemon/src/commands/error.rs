@@ -277,7 +277,9 @@ fn bot_code(error: &bot::AssembleError) -> u8 {
         | bot::AssembleError::NoOrigin
         | bot::AssembleError::NoLedger
         | bot::AssembleError::Forge(_) => exit::CONFIG,
-        bot::AssembleError::Repositories(_) | bot::AssembleError::Store(_) => exit::STATE,
+        bot::AssembleError::Repositories(_)
+        | bot::AssembleError::Store(_)
+        | bot::AssembleError::Key(_) => exit::STATE,
     }
 }
 

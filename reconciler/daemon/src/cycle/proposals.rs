@@ -59,7 +59,7 @@ pub(super) fn tell_proposals<S: Source, W: World, J, L, R: ReportSink>(
             let known = &memory.replayed.facts.known;
             let mut asked = rooms::question_of_plan(desired, known);
             for (_, looked) in &due {
-                if let tell::Looked::Valid(desired, _) = looked {
+                if let tell::Looked::Valid(desired, _, _) = looked {
                     asked.widen(rooms::question_of_plan(desired, known));
                 }
             }

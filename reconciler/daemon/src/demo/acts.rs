@@ -27,6 +27,7 @@ pub(super) fn all(play: &mut Play<'_>) -> Act {
     root_waits_for_a_signature(play)?;
     somebody_leaves(play)?;
     and_comes_back(play)?;
+    an_owner_answers(play)?;
     a_rewritten_branch_freezes(play)?;
     nothing_is_left_to_do(play)
 }
@@ -137,7 +138,7 @@ fn the_merge_is_applied(play: &mut Play<'_>) -> Act {
     play.act("The merge is applied")?;
     play.git_silently(&["switch", "--quiet", "main"])?;
     play.git(&["merge", "--quiet", "--no-ff", "-m", "Merges noor", "noor"])?;
-    play.git(&["push", "--quiet", "origin", "main"])?;
+    play.git_silently(&["push", "--quiet", "origin", "main"])?;
     play.muster(&ONCE, exit::OK, &|line| {
         line.contains("noor") || is_sum(line)
     })?;
@@ -243,8 +244,7 @@ fn root_waits_for_a_signature(play: &mut Play<'_>) -> Act {
 fn somebody_leaves(play: &mut Play<'_>) -> Act {
     play.act("Somebody leaves: cut at once, deleted only by a release")?;
     play.say(
-        "teo's row goes. Everything that lets teo in is shut, and what was there is saved for root alone. Deleting the home \
-         cannot be undone, so it waits.",
+        "teo's row goes: the way in is shut, and what was there is saved. Deleting the home waits.",
     )?;
     play.stage
         .leave_key("teo", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA teo@laptop\n")?;
@@ -276,7 +276,7 @@ fn and_comes_back(play: &mut Play<'_>) -> Act {
     play.act("And comes back, with everything as it was")?;
     play.say("The commit is reverted. A way back restores what was there and nothing more, so it needs no release.")?;
     play.git(&["revert", "--no-edit", "HEAD"])?;
-    play.git(&["push", "--quiet", "origin", "main"])?;
+    play.git_silently(&["push", "--quiet", "origin", "main"])?;
     play.muster(&ONCE, exit::OK, &|line| {
         line.contains("teo") || is_sum(line)
     })?;
@@ -291,13 +291,44 @@ fn and_comes_back(play: &mut Play<'_>) -> Act {
     )
 }
 
+fn an_owner_answers(play: &mut Play<'_>) -> Act {
+    const ANSWER: &str = "checkout/services/responses/tide-tables.yaml";
+    const PASSWORD: &str = "hightide-4417";
+    play.act("An owner answers for a service, and a password comes along")?;
+    play.say(
+        "Before anybody touches a service, its owner answers for it. amara does, and pastes a password: the answer is \
+         quarantined, and no part of it is repeated. Whatever the lane, it permits nothing.",
+    )?;
+    let before = play.stage.look()?;
+    let answer = play.text(ANSWER)?;
+    let leaked = format!("{answer}disable_switch: password={PASSWORD}\n").replacen(
+        "disable_switch: The unit is masked.\n",
+        "",
+        1,
+    );
+    play.stage.put(ANSWER, &leaked)?;
+    let status = play.muster(&["services", "status", "checkout"], exit::OK, &|line| {
+        line.starts_with("tide-tables:")
+    })?;
+    play.stage.put(ANSWER, &answer)?;
+    play.expect(
+        status.contains("tide-tables: quarantine_secret_or_raw_payload")
+            && !status.contains(PASSWORD),
+        "the answer should be quarantined, and the password not be told",
+    )?;
+    play.expect(
+        before == play.stage.look()?,
+        "nothing on the host should have changed",
+    )
+}
+
 fn a_rewritten_branch_freezes(play: &mut Play<'_>) -> Act {
     play.act("A rewritten branch freezes the host, and a person unfreezes it")?;
     play.say(
         "Somebody rewrites main by force, and noor's row is gone with the history. The host does not follow: what it \
          adopted holds, nobody is cut, and it says so until a person has looked.",
     )?;
-    play.git(&["reset", "--quiet", "--hard", "HEAD~2"])?;
+    play.git_silently(&["reset", "--quiet", "--hard", "HEAD~2"])?;
     play.edit(NOOR, "")?;
     play.git_silently(&[
         "commit",
@@ -318,7 +349,7 @@ fn a_rewritten_branch_freezes(play: &mut Play<'_>) -> Act {
         before == play.stage.look()?,
         "nothing on the host should have changed",
     )?;
-    play.say("The row is put back on top of the new history, and an administrator tells the host to go on from there.")?;
+    play.say("The row is put back, and an administrator tells the host to go on from there.")?;
     play.edit(TEO, &format!("{NOOR}{TEO}"))?;
     play.commit("noor is back in the roster")?;
     play.git_silently(&["push", "--quiet", "origin", "main"])?;
@@ -362,12 +393,12 @@ fn nothing_is_left_to_do(play: &mut Play<'_>) -> Act {
         before == after,
         "host and ledger should be as before, to the last byte and timestamp",
     )?;
-    play.say("What was done, and by what right, is in the host's ledger, which is git; its newest entries:")?;
+    play.say("What was done, and by what right, is in the host's ledger, which is git; its newest entry:")?;
     let newest: Vec<&str> = after
         .1
         .lines()
         .filter(|it| !it.contains(": 0 done"))
-        .take(2)
+        .take(1)
         .collect();
     play.show(&newest.join("\n"), &|_| true)
 }

@@ -29,6 +29,7 @@ mod limits;
 mod log;
 mod ports;
 mod report;
+mod services;
 mod state;
 
 use std::fmt;
@@ -49,6 +50,7 @@ pub use log::{Level, LogFormat, LogSettings};
 pub use place::{Place, Problem};
 pub use report::{Notes, ReportSettings};
 use section::{Check as _, Checks, Key, Section as _};
+pub use services::ServicesSettings;
 pub use shipped::shipped;
 pub(crate) use source::read_guarded;
 pub use state::StateSettings;
@@ -69,6 +71,7 @@ section::sections! {
     report: ReportSettings,
     fleet: FleetSettings,
     forge: Option<ForgeSettings>,
+    services: ServicesSettings,
     http: Option<HttpSettings>,
     log: LogSettings,
 }

@@ -94,6 +94,7 @@ pub(crate) struct State {
     pub(crate) private: bool,
     pub(crate) pulls: BTreeMap<u64, Value>,
     pub(crate) files: BTreeMap<u64, Vec<Value>>,
+    pub(crate) reviews: BTreeMap<u64, Vec<Value>>,
     pub(crate) merged: BTreeMap<String, u64>,
     pub(crate) comments: BTreeMap<u64, Value>,
     pub(crate) statuses: Vec<(String, Value)>,

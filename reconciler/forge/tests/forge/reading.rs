@@ -145,6 +145,47 @@ fn pages_are_read_to_the_end_and_links_to_other_hosts_lead_nowhere() {
     });
 }
 
+/// LB9: of each account what it said last counts, by the words of either forge; remarks say nothing, and what has no account nothing.
+#[test]
+fn lb9_who_approves_is_who_said_so_last_and_did_not_take_it_back() {
+    with_each(|forge, reader, _| {
+        let rejects = match forge.kind {
+            Kind::Forgejo => "REQUEST_CHANGES",
+            Kind::GitHubApp | Kind::GitHubToken => "CHANGES_REQUESTED",
+        };
+        let review = |id: u64, login: &str, state: &str| json!({"id": id, "user": {"id": 7, "login": login}, "state": state, "commit_id": sha(5), "body": "x"});
+        let mut dismissed = review(9, "dan", "APPROVED");
+        dismissed["dismissed"] = json!(true);
+        let nobody = json!({"id": 10, "user": null, "state": "APPROVED", "commit_id": sha(5)});
+        let nowhere =
+            json!({"id": 11, "user": {"login": "eve"}, "state": "APPROVED", "commit_id": ""});
+        let list = vec![
+            review(1, "ann", "APPROVED"),
+            review(2, "bob", "APPROVED"),
+            review(3, "Bob", rejects),
+            review(4, "ann", "COMMENTED"),
+            review(5, "cleo", rejects),
+            review(6, "cleo", "APPROVED"),
+            review(7, "dan", "APPROVED"),
+            review(8, "fay", "DISMISSED"),
+            review(12, "gus", "PENDING"),
+            dismissed,
+            nobody,
+            nowhere,
+        ];
+        forge.pull(1, json!({}));
+        forge.state(|it| {
+            it.page_size = Some(5);
+            it.reviews.insert(1, list);
+        });
+        let approvals = reader.approvals(1).unwrap();
+        let told: Vec<(u64, &str)> = approvals.iter().map(|it| (it.review, &*it.by)).collect();
+        assert_eq!(told, [(1, "ann"), (6, "cleo")]);
+        assert!(approvals.iter().all(|it| it.commit.as_str() == sha(5)));
+        assert_eq!(reader.approvals(2).unwrap(), []);
+    });
+}
+
 #[test]
 fn one_proposal_and_the_one_that_a_commit_came_from() {
     with_each(|forge, reader, _| {

@@ -142,6 +142,16 @@ pub(crate) fn carry_out(
                 .cloned();
             paged(state, request, files.unwrap_or_default())
         }
+        ("GET", ["pulls", n, "reviews"]) => {
+            let known: &[&str] = match github {
+                true => &["per_page", "page"],
+                false => &["limit", "page"],
+            };
+            asked(state, known);
+            let reviews = n.parse().ok().and_then(|n: u64| state.reviews.get(&n));
+            let reviews = reviews.cloned().unwrap_or_default();
+            paged(state, request, reviews)
+        }
         ("GET", ["commits", sha, "pulls"]) if github => {
             let found = state
                 .merged

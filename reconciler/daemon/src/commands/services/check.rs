@@ -98,6 +98,7 @@ fn assess(
         &repo.documents.roster,
         &attributions,
         &sources,
+        args.freshness(),
         now,
     );
     let fewer = before.and_then(|before| shrunk(&before.services, &repo.services));

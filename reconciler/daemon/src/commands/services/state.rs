@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use clap::builder::ArgPredicate;
 use muster_core::services::attributions::{Attributions, sha256};
-use muster_core::services::evaluate::{Source, Sources};
+use muster_core::services::evaluate::{Freshness, Source, Sources};
 use muster_core::services::records::Records;
 use muster_git::at;
 
@@ -39,6 +39,9 @@ pub(super) struct Files {
     /// The record of who stands behind answers and reviews, as a bot keeps it.
     #[arg(long, value_name = "FILE")]
     attributions: Option<PathBuf>,
+    /// How many days old the inventory may be.
+    #[arg(long, value_name = "DAYS", default_value_t = Freshness::default().days)]
+    inventory_days: i64,
 }
 
 /// The files of a state repository.
@@ -58,6 +61,13 @@ impl Files {
         match (&self.repo, &self.before) {
             (Some(repo), Some(before)) => committed(repo, before).map(Some),
             _ => Ok(None),
+        }
+    }
+
+    /// How old the inventory may be.
+    pub(super) fn freshness(&self) -> Freshness {
+        Freshness {
+            days: self.inventory_days,
         }
     }
 

@@ -1,0 +1,169 @@
+//! What is told of owner responses, whoever tells it: as a section of a comment or of a note. Without a forge nobody says who answered,
+//! so a note has the lanes as they are without that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_core::report::{Section, State};
+use muster_core::rooms::{self, StateRepo};
+use muster_core::services::attributions::{Attributions, sha256};
+use muster_core::services::evaluate::{Freshness, Source, Sources, evaluate, shrunk};
+use muster_core::services::records::{Records, SERVICES};
+use muster_core::services::say;
+use muster_core::time::Time;
+use muster_core::world::{self, Files};
+
+use crate::tell::Proposal;
+
+pub(crate) use muster_core::services::say::Told;
+
+/// What merging a proposal does to owner responses, by the files alone.
+pub(crate) fn told<S: world::Source>(
+    about: &Proposal<'_>,
+    files: &Files,
+    repo: &StateRepo<'_>,
+    source: &mut S,
+    now: Time,
+) -> Option<Told> {
+    if !has_services(files) {
+        return None;
+    }
+    let before = source.files(about.protected).ok()?.ok()?;
+    let (base, _) = rooms::read_as_far(&before, &[]);
+    let mut attributions = Attributions::default();
+    let freshness = Freshness::default();
+    let mut contents = |head, records: &Records<'_>, read: &Files| {
+        let there = source.contents(about.protected, head, &paths_of(records));
+        there.map(|there| with(there, read, records))
+    };
+    let mut was = muster_core::services::evaluate::Assessment::default();
+    let mut digests = BTreeMap::new();
+    if let Some(base) = &base {
+        let records = &base.services;
+        let there = contents(None, records, &before).ok()?;
+        digests.extend(there.iter().map(|(path, it)| (path.clone(), sha256(it))));
+        let sources = sources(records, &there, None);
+        attributions.former.extend(named_by(records));
+        let roster = &base.documents.roster;
+        was = evaluate(records, roster, &attributions, &sources, freshness, now);
+        let people = roster.people.iter().map(|it| it.os_user.to_string());
+        attributions.former.extend(people);
+    }
+    let records = &repo.services;
+    let there = contents(Some(about.head), records, files).ok()?;
+    let sources = sources(records, &there, Some(&digests));
+    let roster = &repo.documents.roster;
+    let mut after = evaluate(records, roster, &attributions, &sources, freshness, now);
+    let fewer = base.and_then(|base| shrunk(&base.services, records));
+    after.inventory.extend(fewer);
+    say::told(&was, &after)
+}
+
+/// As a comment shows it.
+pub(crate) fn section(told: &Told) -> Section<'_> {
+    Section {
+        title: "Owner responses",
+        items: &told.items,
+        state: if told.is_refused {
+            State::Failure
+        } else {
+            State::Success
+        },
+        line: &told.line,
+        elsewhere: "muster services status",
+    }
+}
+
+pub(crate) fn has_services(files: &Files) -> bool {
+    let mut below = files.range(SERVICES.to_owned()..);
+    below
+        .next()
+        .is_some_and(|(path, _)| path.starts_with(SERVICES))
+}
+
+/// Answers and reviews.
+pub(crate) fn answers_in(files: &Files) -> impl Iterator<Item = (&String, &Vec<u8>)> {
+    let below = files.range(SERVICES.to_owned()..);
+    below
+        .take_while(|(path, _)| path.starts_with(SERVICES))
+        .filter(|(path, _)| path.ends_with(".yaml"))
+}
+
+/// Together with those of them that were read already.
+pub(crate) fn with(mut there: Files, read: &Files, records: &Records<'_>) -> Files {
+    for path in paths_of(records) {
+        if let Some(bytes) = read.get(&path) {
+            there.insert(path, bytes.clone());
+        }
+    }
+    there
+}
+
+/// The paths of what surfaces are configured by.
+pub(crate) fn paths_of(records: &Records<'_>) -> BTreeSet<String> {
+    let sources = records.surfaces.values().map(|it| it.source.clone());
+    sources.filter(|it| !it.is_empty()).collect()
+}
+
+/// What is known of what surfaces are configured by: what is there, and what was there before.
+pub(crate) fn sources(
+    records: &Records<'_>,
+    there: &Files,
+    before: Option<&BTreeMap<String, String>>,
+) -> Sources {
+    let mut sources = Sources::new();
+    for surface in records.surfaces.values() {
+        let path = &surface.source;
+        let was_there = before.is_some_and(|it| it.contains_key(path));
+        match there.get(path) {
+            Some(bytes) => drop(sources.insert(path.clone(), Source::Sha256(sha256(bytes)))),
+            None if was_there => drop(sources.insert(path.clone(), Source::Absent)),
+            None => {}
+        }
+    }
+    sources
+}
+
+/// Records of so many surfaces, for a comparison of numbers.
+pub(crate) fn counted(inventory: usize, surfaces: usize) -> Records<'static> {
+    use muster_core::services::records::{Inventory, Surface};
+    let surface = |number: usize| {
+        let nothing = Surface {
+            request: String::new(),
+            source: String::new(),
+            sha256: String::new(),
+            write_capable: false,
+            live_evidence: false,
+            at: 0,
+        };
+        (number.to_string(), nothing)
+    };
+    Records {
+        inventory: Some(Inventory {
+            made: None,
+            surfaces: inventory,
+        }),
+        surfaces: (0..surfaces).map(surface).collect(),
+        ..Records::default()
+    }
+}
+
+/// The names that answers and reviews have.
+pub(crate) fn named_by(records: &Records<'_>) -> BTreeSet<String> {
+    use muster_core::services::records::TextKey;
+    let of_answer = records.responses.values().flat_map(|it| {
+        let keys = [
+            TextKey::RollbackOwner,
+            TextKey::FollowupOwner,
+            TextKey::RestartActor,
+        ];
+        let texts = keys.into_iter().filter_map(|key| it.texts.get(&key));
+        let delegate = it.delegation.iter().flat_map(|it| &it.to);
+        it.owners.iter().chain(texts).chain(delegate)
+    });
+    let of_review = records.reviews.values().flat_map(|it| &it.reviewer);
+    let names = of_answer.chain(of_review).map(|it| it.value.to_string());
+    // A name that no account can have is none.
+    names
+        .filter(|it| (muster_core::repo::names::OS_USER.accepts)(it))
+        .collect()
+}
