@@ -444,3 +444,65 @@ fn a_repository_without_services_hears_nothing_of_them() {
     assert!(kept.is_empty());
     town.is_quiet();
 }
+
+/// W5, W7, LB5: without a forge the note on the branch tells the lanes, and no byte of a secret is in a note, an output, or anything
+/// that the program keeps; nothing on the host moves for an answer (A13).
+#[test]
+fn w7_a_note_tells_the_lanes_and_nothing_keeps_the_secret() {
+    use muster_tests::site::{Site, needs};
+    needs(&["git"]);
+    let secret = "kT9vQ2mX7wZ4bN8c";
+    let site = Site::new();
+    let put = |path: &str, text: &[u8]| {
+        let path = site.path(&format!("origin/{path}"));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let mut files = asked();
+    let roster = String::from_utf8(files.remove("roster.yaml").unwrap()).unwrap();
+    for (path, bytes) in &files {
+        put(path, bytes);
+    }
+    put("edge.yml", b"a: 1\n");
+    site.commit(&roster, "people, and what is asked");
+    let mut told = site.once().ok().said();
+    let before = site.host();
+    site.git(&["switch", "--quiet", "-c", "answer"]);
+    put(ANSWER, answer(&format!("password={secret}")).as_bytes());
+    site.commit(&roster, "an answer");
+    told += &site.once().ok().said();
+    let note = site.git(&["notes", "--ref=muster/host/devvm/plan", "show", "answer"]);
+    has(&note, "### Owner responses");
+    has(
+        &note,
+        "`edge`: from `waiting_owner_response` to `quarantine_secret_or_raw_payload`",
+    );
+    told += &note;
+    for args in [["status"], ["pending"], ["history"]] {
+        told += &site.muster(&args).said();
+    }
+    assert_eq!(before, site.host(), "an answer moves nothing on the host");
+    for at in 0..=secret.len() - 8 {
+        assert!(!told.contains(&secret[at..at + 8]), "{told}");
+    }
+    // The state directory holds git objects, too: what git keeps of the branch is the origin's, and is not copied.
+    let mut dirs = vec![site.path("state")];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                dirs.push(entry.path());
+                continue;
+            }
+            let bytes = std::fs::read(entry.path()).unwrap_or_default();
+            let plain = bytes
+                .windows(8)
+                .any(|it| secret.as_bytes().windows(8).any(|s| s == it));
+            assert!(!plain, "{}", entry.path().display());
+        }
+    }
+    let blob = site.git(&["rev-parse", &format!("answer:{ANSWER}")]);
+    let object = format!("{}/{}", &blob[..2], &blob[2..]);
+    let copied = site.path(&format!("state/state.git/objects/{object}"));
+    assert!(!copied.exists(), "{}", copied.display());
+}
