@@ -6,6 +6,7 @@
 //!
 //! [`Mirror`]: crate::Mirror
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use gix::hash::ObjectId;
@@ -14,6 +15,7 @@ use muster_core::commit::CommitId;
 
 use crate::files::{self, Files};
 use crate::layout::{self, Layout, LayoutError, RefStorage};
+use crate::merge::blobs;
 use crate::objects::{Objects, SMALL, Source, commit_id};
 use crate::read_error::ReadError;
 use crate::refs;
@@ -94,11 +96,15 @@ pub fn at(repository: &Path, revision: &str) -> Result<Files, AtError> {
         .map_err(failed)
 }
 
-/// The content of one file of `revision`, wherever it stands; `None` where there is no plain file. It is what git keeps, before any filter.
+/// The content of these files of `revision`, wherever they stand, where there are plain ones. It is what git keeps, before any filter.
 ///
 /// # Errors
 /// As for [`at`].
-pub fn blob_at(repository: &Path, revision: &str, path: &str) -> Result<Option<Vec<u8>>, AtError> {
+pub fn blobs_at(
+    repository: &Path,
+    revision: &str,
+    paths: &BTreeSet<String>,
+) -> Result<BTreeMap<String, Vec<u8>>, AtError> {
     let layout = Layout::of(repository).map_err(|source| AtError::Repository {
         path: repository.to_owned(),
         source,
@@ -106,7 +112,7 @@ pub fn blob_at(repository: &Path, revision: &str, path: &str) -> Result<Option<V
     let id = resolve(repository, &layout, revision)?;
     Objects::open(&layout.objects(), layout.kind)
         .map_err(ReadError::Store)
-        .and_then(|objects| files::blob_in(&objects, tree_of(&objects, id)?, path))
+        .and_then(|objects| blobs(&objects, tree_of(&objects, id)?, paths))
         .map_err(|source| AtError::Objects {
             revision: revision.to_owned(),
             source,

@@ -299,7 +299,7 @@ impl Source for InMemory<'_> {
 }
 
 /// The plain files at these paths, of as many bytes together as may be read of a commit.
-fn blobs(
+pub(crate) fn blobs(
     objects: &impl Source,
     tree: ObjectId,
     paths: &BTreeSet<String>,

@@ -133,7 +133,7 @@ pub fn asks(text: &str) -> bool {
     let words: Vec<&str> = lower.split(is_end).filter(|it| !it.is_empty()).collect();
     words.iter().enumerate().any(|(at, word)| {
         let command = word.rsplit('/').next().unwrap_or(word);
-        let Some((_, verbs)) = COMMANDS.iter().find(|(name, _)| *name == command) else {
+        let Some((_, verbs)) = COMMANDS.iter().find(|(name, _)| is_it(name, command)) else {
             return false;
         };
         // Options may stand between them: docker compose -f x.yml up.
@@ -152,6 +152,11 @@ pub fn asks(text: &str) -> bool {
             verbs => verbs.contains(next),
         }
     })
+}
+
+/// Whether a word is that command; most words begin with another letter than most commands.
+fn is_it(name: &str, word: &str) -> bool {
+    name.as_bytes().first() == word.as_bytes().first() && name == word
 }
 
 /// Whether a text tells of an incident.

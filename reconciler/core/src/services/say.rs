@@ -213,7 +213,7 @@ fn signer(by: &Attribution) -> String {
                 (Some(number), None) => format!(" (pull request {number})"),
                 (None, _) => String::new(),
             };
-            format!(", by the forge account `{account}`{place}")
+            format!(", by the forge account `{}`{place}", code(account))
         }
         Identity::Key(person) => {
             let key = key.as_deref().unwrap_or("unknown");
@@ -375,11 +375,16 @@ fn is_refusal(lane: Option<Lane>) -> bool {
 pub const TOO_MANY_COMMITS: &str = "this proposal has too many commits to be looked through for secrets, of which each is kept for good; squash them, or propose less at a time";
 
 /// That the commits of a proposal could not be looked through.
-pub fn commits_unread(why: &str) -> String {
-    format!(
-        "the commits of this proposal could not be looked through for secrets ({}); it is tried again with the next push",
-        crate::diagnostic::visible(why)
-    )
+pub const COMMITS_UNREAD: &str = "the commits of this proposal could not be looked through for secrets; the bot's log says why, and it is tried again with the next push";
+
+/// Something that stands between two backticks, whatever it is (LB11).
+fn code(text: &str) -> String {
+    let plain = |c: char| match c {
+        '`' | '|' | '\\' => '?',
+        c if c.is_ascii_graphic() => c,
+        _ => '?',
+    };
+    text.chars().map(plain).collect()
 }
 
 /// Whether a quarantine is told of with its surface.

@@ -318,3 +318,48 @@ fn lb8_taking_the_line_out_does_not_help() {
     assert!(repo.attributions.quarantined.is_empty());
     assert_eq!(repo.attributions.files, known.files);
 }
+
+/// LB11: whatever others write, none of it is markup, a mention or a formula in what is told; there is no export of cells.
+#[test]
+fn lb11_nothing_that_others_write_becomes_markup() {
+    use muster_core::services::attributions::Attribution;
+    let hostile = [
+        "=cmd|x",
+        "@team",
+        "#123",
+        "<b>hi</b>",
+        "[x](http://e.example)",
+        "`@all`",
+    ];
+    for text in hostile {
+        let mut repo = Repo::answered();
+        repo.edit("It ends TLS.", &format!("'{text}'"));
+        repo.edit("The flag edge.", &format!("'{text}'"));
+        repo.edit("ref:wiki/map", &format!("'{text}'"));
+        repo.put(
+            "services/responses/x.yaml",
+            &format!("decision: '{text}'\n"),
+            "emo-f",
+        );
+        repo.attributions.files.remove(ANSWER);
+        repo.behind(
+            ANSWER,
+            Attribution::opened(&format!("emo-f{text}"), "pull/1"),
+        );
+        let (assessed, problems) = repo.assessed();
+        let told = say::told(&Default::default(), &assessed).unwrap();
+        let lines: Vec<String> = told
+            .items
+            .iter()
+            .flat_map(|(line, more)| std::iter::once(line).chain(more))
+            .cloned()
+            .chain(problems.iter().map(ToString::to_string))
+            .collect();
+        for line in &lines {
+            // What stands between backticks is no markup, and no backtick of theirs ends it.
+            let outside: String = line.split('`').step_by(2).collect();
+            assert!(!outside.contains(text), "{line}");
+            assert_eq!(line.matches('`').count() % 2, 0, "{line}");
+        }
+    }
+}

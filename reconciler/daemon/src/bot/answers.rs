@@ -252,8 +252,12 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
                     Ok(Some(versions)) => (versions, None),
                     Ok(None) => (Vec::new(), Some(say::TOO_MANY_COMMITS.to_owned())),
                     Err(error) => {
-                        let why = chain(&error);
-                        (Vec::new(), Some(say::commits_unread(&why)))
+                        self.summary.warnings.push(format!(
+                            "the commits of #{} cannot be looked through for secrets: {}",
+                            proposal.number,
+                            chain(&error)
+                        ));
+                        (Vec::new(), Some(say::COMMITS_UNREAD.to_owned()))
                     }
                 }
             }

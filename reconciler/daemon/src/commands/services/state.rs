@@ -1,6 +1,6 @@
 //! The files of a state repository and of what its surfaces are configured by, for the commands about them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -87,23 +87,31 @@ impl Files {
 
     /// What the surfaces are configured by. A path that leads out of the repository, or to no plain file, is not followed.
     pub(super) fn sources(&self, records: &Records<'_>) -> Result<Sources, CommandError> {
-        let mut sources = Sources::new();
-        for surface in records.surfaces.values() {
-            let path = Path::new(&surface.source);
-            let is_plain = path
-                .components()
-                .all(|it| matches!(it, Component::Normal(_)));
-            if !is_plain || surface.source.is_empty() || sources.contains_key(&surface.source) {
-                continue;
+        let is_plain = |path: &String| {
+            let mut parts = Path::new(path).components();
+            !path.is_empty() && parts.all(|it| matches!(it, Component::Normal(_)))
+        };
+        let surfaces = records.surfaces.values();
+        let paths: BTreeSet<String> = surfaces
+            .map(|it| it.source.clone())
+            .filter(is_plain)
+            .collect();
+        let found: BTreeMap<String, Vec<u8>> = match (&self.repo, &self.rev) {
+            (Some(repo), Some(rev)) => {
+                at::blobs_at(repo, rev, &paths).map_err(CommandError::Revision)?
             }
-            let found = match (&self.repo, &self.rev) {
-                (Some(repo), Some(rev)) => {
-                    at::blob_at(repo, rev, &surface.source).map_err(CommandError::Revision)?
-                }
-                _ => plain_file(&self.path, path),
-            };
-            sources.extend(found.map(|it| (surface.source.clone(), Source::Sha256(sha256(&it)))));
-        }
+            _ => paths
+                .into_iter()
+                .filter_map(|path| {
+                    let bytes = plain_file(&self.path, Path::new(&path))?;
+                    Some((path, bytes))
+                })
+                .collect(),
+        };
+        let digests = found.into_iter();
+        let sources = digests
+            .map(|(path, it)| (path, Source::Sha256(sha256(&it))))
+            .collect();
         Ok(sources)
     }
 }
