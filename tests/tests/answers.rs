@@ -307,8 +307,8 @@ fn lb9_a_signed_tag_stands_for_a_person() {
         town.origin
             .with(|it| it.push_tag("answer/edge", ObjectKind::Tag, raw));
         town.pass(10);
-        town.turn();
-        town.comment(1)
+        let warnings = town.turn_of(0, &[]).unwrap().warnings;
+        format!("{}\n{warnings:?}", town.comment(1))
     };
     let (comment, _) = propose(&mut town, 1, "ann-f", answered.clone());
     has(&comment, "whoever brought the answer is none of its owners");
@@ -316,7 +316,9 @@ fn lb9_a_signed_tag_stands_for_a_person() {
     has(&push(&mut town, &raw), "is none of its owners");
     let key = emo.trusted("emo", Role::Operational).key;
     town.vouching.signers = Signers::parse("signers", &format!("emo {key}\n")).unwrap();
-    has(&push(&mut town, &forged), "is none of its owners");
+    let comment = push(&mut town, &forged);
+    has(&comment, "is none of its owners");
+    has(&comment, "answer/edge stands behind nothing: name_mismatch");
     let comment = push(&mut town, &raw);
     let words = format!(
         "to `ready_for_host_service_review`, by the key `{}` of `emo`",

@@ -2,10 +2,11 @@
 //! elsewhere it is a file (`--attributions`). No text of the state repository gets in here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+
+use crate::bytes::hex;
 
 /// The format that this version writes, and the latest that it reads.
 pub const FORMAT: u32 = 2;
@@ -280,11 +281,4 @@ pub fn length_class(length: usize) -> &'static str {
 /// The SHA-256 of some bytes, in hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }

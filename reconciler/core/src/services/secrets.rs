@@ -562,6 +562,13 @@ fn entropy(word: &str) -> f64 {
 
 /// The text as one word: without what joins lines.
 fn joined(text: &str) -> String {
+    let is_joint = |b: &u8| {
+        b.is_ascii_whitespace() || matches!(b, 0x0b | b'"' | b'\'' | b'\\' | b'+' | b'|' | b'>')
+    };
+    if text.is_ascii() {
+        let kept = text.bytes().filter(|b| !is_joint(b)).collect();
+        return String::from_utf8(kept).unwrap_or_default();
+    }
     let mut joined = String::with_capacity(text.len());
     joined.extend(
         text.chars()
@@ -596,8 +603,10 @@ fn decoded(text: &str, found: &mut Vec<Found>) {
 }
 
 fn base64(word: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(word.len() * 3 / 4);
+    let mut out = Vec::new();
     let (mut bits, mut held) = (0_u32, 0_u32);
+    // How many more bytes the present character has: what is no text is given up early, as nearly every word is.
+    let mut more = 0;
     for byte in word.trim_end_matches('=').bytes() {
         let six = match byte {
             b'A'..=b'Z' => byte - b'A',
@@ -611,7 +620,17 @@ fn base64(word: &str) -> Option<Vec<u8>> {
         held += 6;
         if held >= 8 {
             held -= 8;
-            out.push(u8::try_from(bits >> held & 0xff).ok()?);
+            let byte = u8::try_from(bits >> held & 0xff).ok()?;
+            more = match (more, byte) {
+                (0, 0..=0x7f) => 0,
+                (0, 0xc2..=0xdf) => 1,
+                (0, 0xe0..=0xef) => 2,
+                (0, 0xf0..=0xf4) => 3,
+                (0, _) => return None,
+                (left, 0x80..=0xbf) => left - 1,
+                (_, _) => return None,
+            };
+            out.push(byte);
         }
     }
     Some(out)

@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use super::DemoError;
 
 /// The example state repository, as it is delivered.
-const EXAMPLE: [(&str, &str); 3] = [
+const EXAMPLE: [(&str, &str); 5] = [
     (
         "roster.yaml",
         include_str!("../../../../state-repo-example/roster.yaml"),
@@ -23,6 +23,14 @@ const EXAMPLE: [(&str, &str); 3] = [
     (
         "hosts/devvm.yaml",
         include_str!("../../../../state-repo-example/hosts/devvm.yaml"),
+    ),
+    (
+        "services/requests.json",
+        include_str!("../../../../state-repo-example/services/requests.json"),
+    ),
+    (
+        "services/responses/tide-tables.yaml",
+        include_str!("../../../../state-repo-example/services/responses/tide-tables.yaml"),
     ),
 ];
 
