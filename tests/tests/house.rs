@@ -316,7 +316,15 @@ fn core_stands_in_four_storeys_and_rooms_do_not_know_each_other() {
 #[test]
 fn owner_responses_name_nothing_that_acts() {
     let core = root().join("reconciler/core/src");
-    let may = ["compat", "diagnostic", "repo", "services", "time", "yaml"];
+    let may = [
+        "bytes",
+        "compat",
+        "diagnostic",
+        "repo",
+        "services",
+        "time",
+        "yaml",
+    ];
     for (path, text) in sources(&core.join("services")) {
         for (number, line) in code(&text) {
             for other in named(line) {

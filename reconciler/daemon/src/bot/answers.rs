@@ -73,6 +73,8 @@ struct Judged {
 pub(super) struct Behind {
     approvals: Vec<Approval>,
     tags: BTreeMap<String, TagId>,
+    /// Whose tags count.
+    signers: Signers,
 }
 
 /// What the protected branch says.
@@ -174,6 +176,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         Ok(Behind {
             approvals,
             tags: self.outside.source.answer_tags(),
+            signers: self.run.vouching.signers.clone(),
         })
     }
 
