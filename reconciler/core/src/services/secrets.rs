@@ -434,7 +434,7 @@ fn assignments(text: &str, found: &mut Vec<Found>) {
             ending.eq_ignore_ascii_case(it.as_bytes())
                 && matches!(word.last(), None | Some(b'_' | b'-'))
         };
-        if !NAMES.iter().any(|it| is_named(&it)) {
+        if !NAMES.iter().any(is_named) {
             continue;
         }
         let value = text[at + 1..].trim_start_matches([' ', '=', '"', '\'']);
