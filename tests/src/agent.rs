@@ -15,7 +15,7 @@ use muster_core::executor::Executor;
 use muster_core::gate::Intent;
 use muster_core::rooms::{Observed, Policy, Question};
 use muster_core::time::Time;
-use muster_core::world::{Complaints, World};
+use muster_core::world::{Complaints, Recorder, World};
 use muster_sim::{Sim, SimError};
 
 /// Where in a cycle the world is asked for something.
@@ -85,10 +85,10 @@ impl World for Moody {
     fn act(
         &mut self,
         intent: &Intent,
-        progress: &mut dyn FnMut(usize, usize),
+        recorder: &mut dyn Recorder,
     ) -> Result<Complaints, SimError> {
         self.moods.answer(At::Act)?;
-        self.sim.act(intent, progress)
+        self.sim.act(intent, recorder)
     }
 }
 

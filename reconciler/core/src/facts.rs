@@ -319,7 +319,7 @@ impl Facts {
         self.suspended.as_ref().filter(|it| it.holds_at(now))
     }
 
-    /// Takes in one durable entry; `open` is the batch that the entry closes, if it closes one.
+    /// Takes in one durable entry; `open` is the batch that the entry closes or marks a step of, if it does.
     pub fn apply(&mut self, entry: &Entry, open: Option<&Open>) {
         self.latest = self.latest.max(entry.at());
         match entry {
@@ -391,6 +391,12 @@ impl Facts {
             }
             Entry::Resumed { .. } => self.suspended = None,
             Entry::ClockAccepted { at, .. } => self.go_back_to(*at),
+            Entry::Marked { at, step, mark } => {
+                let open = open.expect("invariant: a mark is of an open batch");
+                if let Some(step) = open.steps.iter().find(|it| it.id == *step) {
+                    self.known.marked(step, mark, *at);
+                }
+            }
             Entry::Outcome { at, results } => {
                 let open = open.expect("invariant: an outcome closes a batch");
                 for (step, result) in open.steps.iter().zip(results) {
@@ -456,10 +462,10 @@ impl Facts {
         }
         match result {
             StepResult::Done | StepResult::Overtaken(_) => {}
-            StepResult::Failed(_)
-            | StepResult::NotBegun
-            | StepResult::Unfinished(_)
-            | StepResult::NeedsOperator(_) => self.known.not_done(&step.action),
+            StepResult::Failed(why)
+            | StepResult::Unfinished(why)
+            | StepResult::NeedsOperator(why) => self.known.not_done(step, Some(why), at),
+            StepResult::NotBegun => self.known.not_done(step, None, at),
         }
         match result {
             StepResult::Done | StepResult::Overtaken(_) => {

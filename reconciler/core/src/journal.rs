@@ -14,6 +14,7 @@ use crate::facts::{Facts, Frozen};
 use crate::id::StepId;
 use crate::release::Nonce;
 use crate::release::claim::{Claim, RefusedRelease, TrustFacts};
+use crate::rooms::Mark;
 use crate::step::Step;
 use crate::time::Time;
 
@@ -146,6 +147,16 @@ pub enum Entry {
         /// By what right.
         authority: Authority,
     },
+    /// What an act noted of a step while it was at work, between the intent of its batch and the outcome. Versions before this one do
+    /// not know it, and stop where they find it.
+    Marked {
+        /// When.
+        at: Time,
+        /// Of which step of the open batch.
+        step: StepId,
+        /// What.
+        mark: Mark,
+    },
     /// What the world showed after the batch before this entry: one result for each of its steps.
     Outcome {
         /// When.
@@ -172,6 +183,7 @@ impl Entry {
             | Self::Resumed { at, .. }
             | Self::ClockAccepted { at, .. }
             | Self::Intended { at, .. }
+            | Self::Marked { at, .. }
             | Self::Outcome { at, .. } => *at,
         }
     }
@@ -264,6 +276,9 @@ pub enum OutOfOrder {
     /// An outcome without an intent.
     #[error("an outcome was recorded with no batch open")]
     Outcome,
+    /// A mark of a step that is not in the open batch.
+    #[error("a mark was recorded of a step that is not in the open batch")]
+    Mark,
     /// A step that another kind of executor carries out.
     #[error("a step was intended that is not for this kind of executor")]
     Foreign,
@@ -330,6 +345,17 @@ impl Replayed {
                     steps: steps.clone(),
                     authority: authority.clone(),
                 });
+            }
+            (Entry::Marked { step, mark, .. }, open) => {
+                let open = open
+                    .as_ref()
+                    .filter(|it| it.steps.iter().any(|at| at.id == *step));
+                let open = open.ok_or(OutOfOrder::Mark)?;
+                if mark.executor_kind() != self.facts.executor.kind() {
+                    return Err(OutOfOrder::Foreign);
+                }
+                self.facts.apply(entry, Some(open));
+                self.untold.others.push(entry.clone());
             }
             (Entry::Outcome { .. }, None) => return Err(OutOfOrder::Outcome),
             (Entry::Outcome { results, .. }, Some(open)) => {

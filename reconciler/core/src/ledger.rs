@@ -425,15 +425,13 @@ fn refuse_foreign(
     {
         return Err(foreign(format!("step {}", of_another.step.id)));
     }
-    if rooms::keeps_lines(kind) {
-        return Ok(());
-    }
-    if begun.is_some() {
+    if begun.is_some() && !rooms::keeps_begun(kind) {
         return Err(foreign("what was begun".to_owned()));
     }
-    let kept =
-        |(path, content): &(&String, &Vec<u8>)| rooms::is_kept_in(path) && !content.is_empty();
-    match files.iter().find(kept) {
+    let of_another = |(path, content): &(&String, &Vec<u8>)| {
+        rooms::is_kept_in(path) && !rooms::is_kept_by(kind, path) && !content.is_empty()
+    };
+    match files.iter().find(of_another) {
         Some((path, _)) => Err(foreign(path.clone())),
         None => Ok(()),
     }

@@ -22,6 +22,7 @@ use crate::reading::{RecordedFacts, State};
 use crate::repo::Documents;
 use crate::services::records::Records;
 use crate::sheet::{Drafted, Sheet};
+use crate::step::Step;
 use crate::time::{Date, Time};
 use crate::turn::Turn;
 use crate::verb::VerbRow;
@@ -182,6 +183,33 @@ impl fmt::Display for Incarnation {
     }
 }
 
+/// What an act noted of a step while it was at work ([`crate::world::Recorder`]). Only guests need that so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Of a guest.
+    Guest(guests::mark::Mark),
+}
+
+flat_sum!(Mark {
+    Guest(guests::mark::Mark),
+});
+
+impl Mark {
+    /// What kind of executor makes it.
+    pub fn executor_kind(&self) -> Kind {
+        match self {
+            Self::Guest(_) => Kind::Guests,
+        }
+    }
+
+    /// In a line of the audit trail, where it is worth one.
+    pub fn told(&self) -> Option<String> {
+        match self {
+            Self::Guest(mark) => guests::say::mark(mark),
+        }
+    }
+}
+
 /// What people should know that is no step.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Note {
@@ -213,8 +241,7 @@ impl Note {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Account(note) => note.kind(),
-            Self::Guest(guests::say::Note::Unread { .. }) => "unread",
-            Self::Guest(guests::say::Note::Missing { .. }) => "missing",
+            Self::Guest(note) => note.kind(),
         }
     }
 
@@ -222,8 +249,7 @@ impl Note {
     pub fn is_unread(&self) -> bool {
         match self {
             Self::Account(note) => note.is_unread(),
-            Self::Guest(guests::say::Note::Unread { .. }) => true,
-            Self::Guest(guests::say::Note::Missing { .. }) => false,
+            Self::Guest(note) => note.is_unread(),
         }
     }
 
@@ -231,8 +257,7 @@ impl Note {
     pub fn leaves_world_unknown(&self) -> bool {
         match self {
             Self::Account(note) => note.leaves_host_unknown(),
-            Self::Guest(guests::say::Note::Unread { .. }) => true,
-            Self::Guest(guests::say::Note::Missing { .. }) => false,
+            Self::Guest(note) => note.leaves_hypervisor_unknown(),
         }
     }
 
@@ -240,9 +265,7 @@ impl Note {
     pub fn needs_attention(&self) -> bool {
         match self {
             Self::Account(note) => note.needs_attention(),
-            Self::Guest(guests::say::Note::Unread { .. } | guests::say::Note::Missing { .. }) => {
-                true
-            }
+            Self::Guest(note) => note.needs_attention(),
         }
     }
 }
@@ -356,7 +379,7 @@ impl Known {
     pub fn new(kind: Kind) -> Self {
         match kind {
             Kind::Host => Self::Accounts(accounts::facts::Known::new()),
-            Kind::Guests => Self::Guests(guests::facts::Known),
+            Kind::Guests => Self::Guests(guests::facts::Known::new()),
             Kind::Cluster | Kind::Ca => Self::Nothing,
         }
     }
@@ -377,6 +400,14 @@ impl Known {
         }
     }
 
+    /// What is known of the guests kept here, of whoever keeps some.
+    pub fn guests(&self) -> Option<&guests::facts::Known> {
+        match self {
+            Self::Guests(known) => Some(known),
+            Self::Accounts(_) | Self::Nothing => None,
+        }
+    }
+
     /// How many resources are kept.
     pub fn kept(&self) -> usize {
         self.accounts().people.len()
@@ -386,17 +417,29 @@ impl Known {
     pub(crate) fn done(&mut self, id: StepId, action: &Action, at: Time) {
         match (self, action) {
             (Self::Accounts(known), Action::Account(action)) => known.done(id, action, at),
-            (Self::Guests(known), Action::Guest(action)) => known.apply(action),
+            (Self::Guests(known), Action::Guest(action)) => known.done(id, action, at),
             (known, action) => known.refuse(action),
         }
     }
 
-    /// Takes in that a step came out otherwise than done.
-    pub(crate) fn not_done(&mut self, action: &Action) {
-        match (self, action) {
+    /// Takes in that a step came out otherwise than done, and why, where there is a reason.
+    pub(crate) fn not_done(&mut self, step: &Step, why: Option<&str>, at: Time) {
+        match (self, &step.action) {
             (Self::Accounts(known), Action::Account(action)) => known.not_done(action),
-            (Self::Guests(known), Action::Guest(action)) => known.apply(action),
+            (Self::Guests(known), Action::Guest(action)) => {
+                known.not_done(step.id, action, why, at);
+            }
             (known, action) => known.refuse(action),
+        }
+    }
+
+    /// Takes in what an act noted of a step.
+    pub(crate) fn marked(&mut self, step: &Step, mark: &Mark, at: Time) {
+        match (self, &step.action, mark) {
+            (Self::Guests(known), Action::Guest(action), Mark::Guest(mark)) => {
+                known.marked(step.id, action, mark, at);
+            }
+            (known, action, Mark::Guest(_)) => known.refuse(action),
         }
     }
 
@@ -404,7 +447,8 @@ impl Known {
     pub(crate) fn go_back_to(&mut self, at: Time) {
         match self {
             Self::Accounts(known) => known.go_back_to(at),
-            Self::Guests(_) | Self::Nothing => {}
+            Self::Guests(known) => known.go_back_to(at),
+            Self::Nothing => {}
         }
     }
 
@@ -440,7 +484,8 @@ impl Known {
     ) -> BTreeMap<String, Option<Vec<u8>>> {
         match self {
             Self::Accounts(known) => accounts::shards::files(&known.people, only),
-            Self::Guests(guests::facts::Known) | Self::Nothing => BTreeMap::new(),
+            Self::Guests(known) => guests::shards::files(known, only),
+            Self::Nothing => BTreeMap::new(),
         }
     }
 
@@ -459,7 +504,8 @@ impl Known {
                 begun: begun.unwrap_or_default(),
                 locked: BTreeSet::new(),
             })),
-            Kind::Guests | Kind::Cluster | Kind::Ca => Ok(Self::new(kind)),
+            Kind::Guests => guests::shards::read(files).map(Self::Guests),
+            Kind::Cluster | Kind::Ca => Ok(Self::new(kind)),
         }
     }
 }
@@ -467,8 +513,17 @@ impl Known {
 /// What was begun and not seen done, by name.
 pub(crate) type Begun = BTreeMap<String, accounts::facts::AccountIds>;
 
-/// Whether the room of executors of a kind keeps something line by line.
-pub(crate) fn keeps_lines(kind: Kind) -> bool {
+/// A file in which all lines of what the room of executors of a kind keeps can be read back, if it keeps some.
+pub(crate) fn file_of_lines(kind: Kind) -> Option<String> {
+    match kind {
+        Kind::Host => Some(format!("{}all.jsonl", accounts::shards::PEOPLE)),
+        Kind::Guests => Some(guests::shards::FILE.to_owned()),
+        Kind::Cluster | Kind::Ca => None,
+    }
+}
+
+/// Whether a room remembers by name what was begun and not seen done.
+pub(crate) fn keeps_begun(kind: Kind) -> bool {
     match kind {
         Kind::Host => true,
         Kind::Guests | Kind::Cluster | Kind::Ca => false,
@@ -477,7 +532,16 @@ pub(crate) fn keeps_lines(kind: Kind) -> bool {
 
 /// Whether a file of a ledger holds what a room keeps.
 pub(crate) fn is_kept_in(path: &str) -> bool {
-    path.starts_with(accounts::shards::PEOPLE)
+    path.starts_with(accounts::shards::PEOPLE) || path == guests::shards::FILE
+}
+
+/// Whether a file of a ledger holds what the room of executors of a kind keeps.
+pub(crate) fn is_kept_by(kind: Kind, path: &str) -> bool {
+    match kind {
+        Kind::Host => path.starts_with(accounts::shards::PEOPLE),
+        Kind::Guests => path == guests::shards::FILE,
+        Kind::Cluster | Kind::Ca => false,
+    }
 }
 
 /// What the state repository asks of one executor.
@@ -567,7 +631,7 @@ impl Observed {
                     Cow::Owned(whole) => Cow::Owned(Self::Accounts(whole)),
                 }
             }
-            (Self::Guests(_), Question::Guests(guests::observed::Question))
+            (Self::Guests(_), Question::Guests(_))
             | (Self::Accounts(_), Question::Guests(_))
             | (Self::Guests(_), Question::Accounts(_)) => Cow::Borrowed(self),
         }
@@ -612,9 +676,8 @@ impl<'q> Question<'q> {
     pub fn widen(&mut self, other: Self) {
         match (self, other) {
             (Self::Accounts(question), Self::Accounts(other)) => question.widen(other),
-            (Self::Guests(guests::observed::Question), Self::Guests(_))
-            | (Self::Accounts(_), Self::Guests(_))
-            | (Self::Guests(_), Self::Accounts(_)) => {}
+            (Self::Guests(question), Self::Guests(other)) => question.widen(other),
+            (Self::Accounts(_), Self::Guests(_)) | (Self::Guests(_), Self::Accounts(_)) => {}
         }
     }
 
@@ -622,7 +685,7 @@ impl<'q> Question<'q> {
     pub fn narrow(&mut self, names: &BTreeSet<String>) {
         match self {
             Self::Accounts(question) => question.narrow(names),
-            Self::Guests(guests::observed::Question) => {}
+            Self::Guests(question) => question.narrow(names),
         }
     }
 }
@@ -639,7 +702,9 @@ pub fn question<'q>(desired: &'q Desired, known: &'q Known, policy: &Policy) -> 
             question.shells.extend(shells);
             Question::Accounts(question)
         }
-        Desired::Guests(_) => Question::Guests(guests::observed::Question),
+        Desired::Guests(desired) => {
+            Question::Guests(guests::question::question(desired, known.guests()))
+        }
     }
 }
 
@@ -649,7 +714,9 @@ pub fn question_of_plan<'q>(desired: &'q Desired, known: &'q Known) -> Question<
         Desired::Accounts(desired) => {
             Question::Accounts(accounts::question::question(desired, known.accounts()))
         }
-        Desired::Guests(_) => Question::Guests(guests::observed::Question),
+        Desired::Guests(desired) => {
+            Question::Guests(guests::question::question(desired, known.guests()))
+        }
     }
 }
 
@@ -664,7 +731,11 @@ pub fn question_about<'q>(
             let steps = steps.filter_map(|(action, price)| Some((action.account()?, price)));
             Question::Accounts(accounts::question::about(steps, known, turn))
         }
-        Known::Guests(_) | Known::Nothing => Question::Guests(guests::observed::Question),
+        Known::Guests(known) => {
+            let steps = steps.filter_map(|(action, _)| action.guest());
+            Question::Guests(guests::question::about(steps, known))
+        }
+        Known::Nothing => Question::Guests(guests::observed::Question::default()),
     }
 }
 
@@ -714,7 +785,15 @@ pub(crate) fn draft(
         }
         (Policy::Guests(policy), Desired::Guests(desired), Observed::Guests(observed)) => {
             let mut sheet = Sheet::new(&policy.executor, desired.guests.len());
-            let notes = guests::plan::draft(policy, desired, observed, &mut sheet);
+            let nothing = guests::facts::Known::new();
+            let input = guests::plan::Input {
+                policy,
+                today,
+                desired,
+                observed,
+                known: known.guests().unwrap_or(&nothing),
+            };
+            let notes = guests::plan::draft(&input, &mut sheet);
             Draft {
                 steps: sheet.in_order().into_iter().map(of_guest).collect(),
                 notes: notes.into_iter().map(Note::Guest).collect(),
@@ -769,18 +848,23 @@ pub fn price(
             };
             accounts::price::price(action, &context)
         }
-        Action::Guest(action) => guests::price::price(action),
+        Action::Guest(action) => {
+            let nothing = guests::facts::Known::new();
+            guests::price::price(action, known.guests().unwrap_or(&nothing))
+        }
     }
 }
 
 /// How far the world shows a step.
-pub fn settle(action: &Action, observed: &Observed, policy: &Policy) -> State {
-    match (action, observed, policy) {
+pub fn settle(step: &Step, observed: &Observed, policy: &Policy, known: &Known) -> State {
+    match (&step.action, observed, policy) {
         (Action::Account(action), Observed::Accounts(observed), Policy::Accounts(policy)) => {
             accounts::settle::settle(action, observed, policy)
         }
         (Action::Guest(action), Observed::Guests(observed), Policy::Guests(_)) => {
-            guests::settle::settle(action, observed)
+            let nothing = guests::facts::Known::new();
+            let known = known.guests().unwrap_or(&nothing);
+            guests::settle::settle(step.id, action, observed, known)
         }
         (Action::Account(_) | Action::Guest(_), _, _) => State::Unknown(
             "another world was looked at than the one that the step is about".to_owned(),
@@ -826,7 +910,7 @@ pub(crate) fn reads_alike(a: &Action, b: &Action) -> bool {
 pub fn why(action: &Action, because: Because) -> String {
     match action {
         Action::Account(action) => accounts::say::why(action, because),
-        Action::Guest(_) => guests::say::why(because),
+        Action::Guest(action) => guests::say::why(action, because),
     }
 }
 
@@ -845,7 +929,8 @@ pub fn bounds<'a>(
             accounts::limits::limits(planned, policy, observed, known.accounts(), recent, now)
         }
         (Policy::Guests(policy), Observed::Guests(observed)) => {
-            guests::limits::limits(planned.map(|(_, takes)| takes), policy, observed, recent)
+            let planned = planned.map(|(_, takes)| takes);
+            guests::limits::limits(planned, policy, observed, recent)
         }
         (Policy::Accounts(_) | Policy::Guests(_), _) => Vec::new(),
     };
@@ -1043,7 +1128,9 @@ pub fn desired(repo: &StateRepo<'_>, policy: &Policy, today: Date) -> Desired {
         }
         Policy::Guests(policy) => {
             let desired = repo.guests.get(policy.executor.name());
-            Desired::Guests(desired.cloned().unwrap_or_default())
+            let mut desired = desired.cloned().unwrap_or_default();
+            desired.look_up_owners(&repo.documents, today);
+            Desired::Guests(desired)
         }
     }
 }

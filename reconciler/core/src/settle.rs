@@ -3,10 +3,11 @@
 use crate::journal::StepResult;
 use crate::price::{Doubt, Price};
 use crate::reading::State;
-use crate::rooms::{self, Observed, Policy};
+use crate::rooms::{self, Known, Observed, Policy};
 use crate::step::Step;
 
-/// What became of a step of this price. `complaint` is what the act said of it, if it said anything.
+/// What became of a step of this price. `known` is what is known of the resources, what the act noted
+/// on the way among it; `complaint` is what the act said of it, if it said anything.
 ///
 /// The same function closes a batch that has just run and one that was open when the process died.
 pub fn settle(
@@ -14,9 +15,10 @@ pub fn settle(
     price: &Price,
     observed: &Observed,
     policy: &Policy,
+    known: &Known,
     complaint: Option<&str>,
 ) -> StepResult {
-    match rooms::settle(&step.action, observed, policy) {
+    match rooms::settle(step, observed, policy, known) {
         State::Reached => StepResult::Done,
         State::NotReached => match complaint {
             Some(reason) => StepResult::Failed(reason.to_owned()),

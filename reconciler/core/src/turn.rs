@@ -18,6 +18,10 @@ pub enum Turn {
     Homes,
     /// Environment files and aggregate files.
     Files,
+    /// Guests made, or given back.
+    Make,
+    /// Guests' sizes, descriptions and tags.
+    Configure,
     /// Units enabled and started.
     Start,
     /// Sessions ended; after the login is shut, so that nothing can begin a new one.
@@ -38,6 +42,8 @@ impl Turn {
             Self::Accounts => "writing the account databases",
             Self::Homes => "homes",
             Self::Files => "writing files",
+            Self::Make => "making guests",
+            Self::Configure => "setting guests up",
             Self::Start => "starting instances",
             Self::Sessions => "ending sessions",
             Self::Rename => "renaming",
@@ -46,13 +52,15 @@ impl Turn {
     }
 
     /// All of them, in order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Record,
         Self::Quiesce,
         Self::Accounts,
         Self::Assign,
         Self::Homes,
         Self::Files,
+        Self::Make,
+        Self::Configure,
         Self::Start,
         Self::Sessions,
         Self::Rename,

@@ -11,7 +11,7 @@ use crate::journal::Entry;
 use crate::ledger::Through;
 use crate::release::root::Root;
 use crate::release::{ObjectKind, TagHorizon};
-use crate::rooms::{Observed, Question};
+use crate::rooms::{Mark, Observed, Question};
 
 /// A machine that is read and changed.
 pub trait World {
@@ -31,8 +31,43 @@ pub trait World {
     fn act(
         &mut self,
         intent: &Intent,
-        progress: &mut dyn FnMut(usize, usize),
+        recorder: &mut dyn Recorder,
     ) -> Result<Complaints, Self::Error>;
+}
+
+/// What an act tells while it is at work: how far it is, for those who watch, and what has to be durable before it goes on.
+///
+/// A mark is for what nobody could find out afterwards: that the world took up something whose end it forgets (the UPID of a task),
+/// or that something of ours is about to be there (a guest for a trial, before the call that makes it). It is an entry of the journal
+/// of its own, [`Entry::Marked`], between the intent and the outcome of its batch; the room folds it into the facts, and the question
+/// of the next observation asks for what it left open. An act that several threads carry out brings marks to the one that holds
+/// the recorder, and goes on with that step once the mark is kept.
+pub trait Recorder {
+    /// So many parts of the batch, out of all, are through.
+    fn progress(&mut self, done: usize, all: usize);
+
+    /// Makes a mark of a step of the batch durable; it is when this returns.
+    ///
+    /// # Errors
+    /// When it may not be durable: nothing more may be done for any step then, and the act ends.
+    fn mark(&mut self, step: StepId, mark: Mark) -> Result<(), NotKept>;
+}
+
+/// A mark could not be made durable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("what was begun could not be written down ({0}), so nothing more was done")]
+pub struct NotKept(pub String);
+
+/// Nobody watches, and nothing is kept: for acts that make no mark.
+#[derive(Clone, Copy, Debug)]
+pub struct Unwatched;
+
+impl Recorder for Unwatched {
+    fn progress(&mut self, _: usize, _: usize) {}
+
+    fn mark(&mut self, _: StepId, _: Mark) -> Result<(), NotKept> {
+        Err(NotKept("there is no journal here".to_owned()))
+    }
 }
 
 /// What went wrong, step by step, as the act saw it.

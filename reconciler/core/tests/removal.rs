@@ -176,7 +176,15 @@ impl World {
 
     fn settle(&self, planned: &PlannedStep) -> StepResult {
         let (policy, observed) = (policy().into(), self.host.clone().into());
-        settle(&planned.step, &planned.price, &observed, &policy, None)
+        let known = &self.facts().known;
+        settle(
+            &planned.step,
+            &planned.price,
+            &observed,
+            &policy,
+            known,
+            None,
+        )
     }
 
     /// What is planned for emo, and why each step waits, if it does.

@@ -429,6 +429,7 @@ impl Journal {
             | Entry::Finished { .. }
             | Entry::Refused { .. }
             | Entry::Intended { .. }
+            | Entry::Marked { .. }
             | Entry::Outcome { .. } => return,
         };
         let nonce = match entry {

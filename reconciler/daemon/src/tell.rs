@@ -302,6 +302,7 @@ pub(crate) fn decision(entry: &Entry) -> Option<String> {
         Entry::Refused { release, .. } => {
             format!("{} refused: {}: {}", release.tag, release.code, release.why)
         }
+        Entry::Marked { step, mark, .. } => format!("step {step}: {}", mark.told()?),
         Entry::Intended { .. } | Entry::Outcome { .. } => return None,
     };
     Some(visible(&line))

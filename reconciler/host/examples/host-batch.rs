@@ -21,7 +21,7 @@ use muster_core::rooms::{self, Desired, Policy, Question};
 use muster_core::step::Step;
 use muster_core::time::Time;
 use muster_core::turn::Turn;
-use muster_core::world::World as _;
+use muster_core::world::{Unwatched, World as _};
 use muster_host::{Host, HostSettings};
 
 const NOW: Time = Time(1_795_305_600);
@@ -138,7 +138,7 @@ fn onboard(directory: &Path, people: usize, homes: bool) {
             .expect("recorded");
         let steps: Vec<Arc<Step>> = intent.steps().cloned().collect();
         let complaints = measured(&format!("  act: {turn:?}, {} steps", steps.len()), || {
-            host.act(&intent, &mut |_, _| {})
+            host.act(&intent, &mut Unwatched)
         });
         assert!(complaints.expect("acted").is_empty());
         let results = steps

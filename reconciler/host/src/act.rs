@@ -29,7 +29,7 @@ impl Host {
         let steps = steps.as_slice();
         let result = match intent.turn() {
             // The record is the effect.
-            Turn::Record | Turn::Assign => Ok(Complaints::new()),
+            Turn::Record | Turn::Assign | Turn::Make | Turn::Configure => Ok(Complaints::new()),
             Turn::Quiesce | Turn::Start => self.change_units(steps, progress),
             Turn::Accounts => self.change_accounts(steps, intent.at().days(), progress),
             Turn::Homes => self.change_homes(steps, progress),

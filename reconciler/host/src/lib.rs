@@ -33,7 +33,7 @@ use std::path::{Path, PathBuf};
 use muster_core::accounts::policy::Aggregate;
 use muster_core::gate::Intent;
 use muster_core::rooms::{Observed, Question};
-use muster_core::world::{Complaints, World};
+use muster_core::world::{Complaints, Recorder, World};
 
 use dir::Dir;
 use root::{Ownership, Root, RootError};
@@ -227,9 +227,9 @@ impl World for Host {
     fn act(
         &mut self,
         intent: &Intent,
-        progress: &mut dyn FnMut(usize, usize),
+        recorder: &mut dyn Recorder,
     ) -> Result<Complaints, HostError> {
-        Ok(self.carry_out(intent, progress))
+        Ok(self.carry_out(intent, &mut |done, all| recorder.progress(done, all)))
     }
 }
 

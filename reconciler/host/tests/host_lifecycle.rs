@@ -17,7 +17,7 @@ use muster_core::rooms::{self, Observed, Policy};
 use muster_core::settle::settle;
 use muster_core::step::Step;
 use muster_core::time::Time;
-use muster_core::world::World as _;
+use muster_core::world::{Unwatched, World as _};
 use muster_host::{Host, HostSettings};
 
 const EMO: &str = "users:\n  emo: {authentik_user: emo.x, k8s_user: emok, tier: power-user}\n";
@@ -163,7 +163,7 @@ impl Machine {
             let intent = batch
                 .intend(&commit(), self.now, files, |entry| replayed.apply(entry))
                 .unwrap();
-            let complaints = self.host.act(&intent, &mut |_, _| {}).unwrap();
+            let complaints = self.host.act(&intent, &mut Unwatched).unwrap();
             let mut everybody = muster_core::accounts::observed::Question::default();
             for step in intent.steps() {
                 let subject = muster_core::accounts::observed::Subject {
@@ -179,6 +179,7 @@ impl Machine {
                     &it.price,
                     &after,
                     &self.policy,
+                    &self.replayed.facts.known,
                     complaints.get(&it.step.id).map(String::as_str),
                 )
             };
@@ -764,7 +765,7 @@ fn an_aggregate_file_that_changes_in_between_keeps_what_the_other_wrote() {
         .unwrap();
     let theirs = format!("{}by.hand=somebody\n", it.text("etc/ttyd-user-map"));
     std::fs::write(it.path("etc/ttyd-user-map"), &theirs).unwrap();
-    let complaints = it.host.act(&intent, &mut |_, _| {}).unwrap();
+    let complaints = it.host.act(&intent, &mut Unwatched).unwrap();
     assert_eq!(it.text("etc/ttyd-user-map"), theirs);
     assert!(
         complaints

@@ -405,7 +405,7 @@ impl SimHost {
             }
         }
         match intent.turn() {
-            Turn::Record | Turn::Assign => {}
+            Turn::Record | Turn::Assign | Turn::Make | Turn::Configure => {}
             // One batch, file by file, in the order in which the databases are renamed into place.
             Turn::Accounts => {
                 for file in [

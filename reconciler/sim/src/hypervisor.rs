@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use muster_core::gate::Intent;
-use muster_core::guests::action::{Action, Marker};
-use muster_core::guests::observed::{Guest, Observed};
+use muster_core::guests::action::{Action, Found};
+use muster_core::guests::desired::Run;
+use muster_core::guests::observed::{Config, Form, Guest, Observed, Sight};
 use muster_core::reading::Reading;
 use muster_core::rooms;
 use muster_core::world::Complaints;
@@ -26,19 +27,26 @@ pub(crate) type Effect = Box<dyn FnOnce(&mut SimHypervisor) -> Complaints>;
 impl SimHypervisor {
     /// Adds a guest, behind muster's back.
     pub fn add_guest(&mut self, name: &str, running: bool, made: &str) {
-        let guest = Guest {
-            running,
-            made: Marker(made.to_owned()),
+        let config = Config {
+            identity: Found {
+                uuid: Some(made.to_owned()),
+                ..Found::default()
+            },
+            ..Config::default()
         };
+        let run = if running { Run::Running } else { Run::Stopped };
+        let guest = Guest::new(Form::Container, Some(run), Reading::Known(config));
         self.guests.insert(name.to_owned(), guest);
     }
 
     pub(crate) fn observe(&self) -> Observed {
-        Observed {
-            guests: match &self.silent {
-                Some(why) => Reading::Unknown(why.clone()),
-                None => Reading::Known(self.guests.clone()),
-            },
+        match &self.silent {
+            Some(why) => Observed::unread(why.clone()),
+            None => {
+                let seen = |guest: &Guest| Sight::Seen(Box::new(guest.clone()));
+                let guests = self.guests.iter();
+                Observed::of(guests.map(|(name, it)| (name.clone(), seen(it))).collect())
+            }
         }
     }
 
@@ -62,19 +70,37 @@ impl SimHypervisor {
     fn act(&mut self, action: &Action) {
         self.did.push(action.clone());
         match action {
-            Action::StartGuest { guest } => self.run(guest, true),
-            Action::ShutdownGuest { guest } => self.run(guest, false),
-            Action::DestroyGuest { guest, made } => {
-                if self.guests.get(guest).is_some_and(|it| it.made == *made) {
-                    self.guests.remove(guest);
+            Action::StartGuest { guest } => self.run(guest, Run::Running),
+            Action::ShutdownGuest { guest } | Action::StopGuest { guest } => {
+                self.run(guest, Run::Stopped);
+            }
+            Action::DestroyGuest { guest, aside, .. } => {
+                if let Some(it) = self.guests.get_mut(guest) {
+                    it.run = Some(Run::Stopped);
+                    if let Reading::Known(config) = &mut it.config {
+                        config.name = Some(aside.clone());
+                        config.protection = true;
+                        config.onboot = false;
+                    }
                 }
             }
+            Action::RecordGuest { .. }
+            | Action::SetGuestCores { .. }
+            | Action::SetGuestMemory { .. }
+            | Action::SetGuestDescription { .. }
+            | Action::SetGuestTags { .. }
+            | Action::SetGuestOnboot { .. }
+            | Action::CreateGuest { .. }
+            | Action::DiscardGuest { .. }
+            | Action::OverwriteGuest { .. }
+            | Action::RestoreGuest { .. }
+            | Action::PurgeGuest { .. } => {}
         }
     }
 
-    fn run(&mut self, guest: &str, running: bool) {
+    fn run(&mut self, guest: &str, run: Run) {
         if let Some(it) = self.guests.get_mut(guest) {
-            it.running = running;
+            it.run = Some(run);
         }
     }
 }

@@ -25,8 +25,8 @@ use muster_core::release::root::Root;
 use muster_core::rooms::{Observed, Policy, Question};
 use muster_core::time::Time;
 use muster_core::world::{
-    Ancestry, Complaints, Files, Heads, Journal, Ledger, Merge, RawTag, ReportSink, Source, Topic,
-    TrustStore, World,
+    Ancestry, Complaints, Files, Heads, Journal, Ledger, Merge, RawTag, Recorder, ReportSink,
+    Source, Topic, TrustStore, World,
 };
 
 pub use fleet::{Pushed, SimFleet, SimOrigin, SimStore, Stored};
@@ -339,7 +339,7 @@ impl World for Sim {
     fn act(
         &mut self,
         intent: &Intent,
-        progress: &mut dyn FnMut(usize, usize),
+        recorder: &mut dyn Recorder,
     ) -> Result<Complaints, SimError> {
         let ids = intent.steps().map(|step| step.id.to_string()).collect();
         self.with(|universe| universe.acted.push(ids));
@@ -360,12 +360,12 @@ impl World for Sim {
             })?;
             complaints.extend(said);
             done += 1;
-            progress(done, all);
+            recorder.progress(done, all);
         }
         for effect in on_hypervisor {
             complaints.extend(self.effect(|universe| effect(&mut universe.hypervisor))?);
             done += 1;
-            progress(done, all);
+            recorder.progress(done, all);
         }
         Ok(complaints)
     }

@@ -144,7 +144,7 @@ pub(crate) fn about<'q>(
 /// The parts of the host that a turn can have changed.
 fn parts_of(turn: Turn) -> Parts {
     match turn {
-        Turn::Record | Turn::Assign => Parts::NONE,
+        Turn::Record | Turn::Assign | Turn::Make | Turn::Configure => Parts::NONE,
         Turn::Quiesce | Turn::Start => Parts {
             units: true,
             ..Parts::NONE

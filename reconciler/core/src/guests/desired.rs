@@ -1,36 +1,146 @@
-//! What the state repository asks of a hypervisor: `guests/<name>.yaml`.
+//! What the state repository asks of a hypervisor: `guests/<name>.yaml` (H3, H4). How it is read stands in [`super::file`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diagnostic::Faults;
-use crate::repo::fields::{Field, Presence, Shape};
-use crate::repo::names::Grammar;
-use crate::repo::tiers::is_empty;
-use crate::repo::value::{FieldReader, Subject};
-use crate::yaml;
-use crate::yaml::event::{Event, Kind, Stop};
+use serde::{Deserialize, Serialize};
 
-/// The folder of the files.
-pub const GUESTS: &str = "guests/";
+use super::action::{Marker, joined, yes_or_no};
+use crate::id::Parameter;
+use crate::repo::Documents;
+use crate::time::Date;
+
+pub use super::file::GUESTS;
+pub(crate) use super::file::read;
 
 /// What a hypervisor is asked to keep, by guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
-    /// The guests that the file names. Whatever it does not name is left alone.
+    /// The guests that the file names, by vmid or instance name. Whatever it does not name is left alone (G5).
     pub guests: BTreeMap<String, Wanted>,
+    /// Owners of guests who are not to be counted on, and why: to be told.
+    pub owners: BTreeMap<String, Owner>,
+}
+
+impl Desired {
+    /// Finds out who of the owners is not to be counted on, by the roster, as of `today` (H3).
+    pub(crate) fn look_up_owners(&mut self, documents: &Documents<'_>, today: Date) {
+        let mores = self.guests.values().filter_map(|it| it.more.as_ref());
+        let owners: BTreeSet<&String> = mores.filter_map(|it| it.owner.as_ref()).collect();
+        let told = owners.into_iter().filter_map(|owner| {
+            let why = match documents.roster.get(owner) {
+                None => Owner::Unknown,
+                Some(person) if person.disabled() => Owner::Leaving,
+                Some(person) if person.expires().is_some_and(|last| last < today) => Owner::Leaving,
+                Some(_) => return None,
+            };
+            Some((owner.clone(), why))
+        });
+        self.owners = told.collect();
+    }
+}
+
+/// Why somebody is not to be counted on as the owner of a guest (H3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owner {
+    /// The roster has no such person.
+    Unknown,
+    /// The roster disables them, or their last day is over.
+    Leaving,
 }
 
 /// One guest, as it is to be. What is not said is left as it is (G2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Whether it is to run.
+    /// Whether it is to run; `None` leaves its power alone (G1).
     pub run: Option<Run>,
     /// Whether its end is asked for. Absence from the file never is that.
     pub destroy: bool,
+    /// Whether the hypervisor is to start it when it starts itself.
+    pub onboot: Option<bool>,
+    /// How many cores it is to have.
+    pub cores: Option<u32>,
+    /// How much memory it is to have, in MiB, rounded up by [`super::normal::mebibytes`] (G7).
+    pub memory: Option<u64>,
+    /// What few rows say.
+    pub more: Option<Box<More>>,
+}
+
+/// What is said of few guests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct More {
+    /// What it is called: given when muster makes it, told afterwards where it differs.
+    pub name: Option<String>,
+    /// How large its disks are together, in bytes: told where it differs, never changed (G3).
+    pub disk: Option<u64>,
+    /// Its description, as [`super::normal::description`] leaves it. An empty one is managed, too (G2).
+    pub description: Option<String>,
+    /// Its tags: all that it is to have.
+    pub tags: Option<BTreeSet<String>>,
+    /// The person who answers for it, by os_user.
+    pub owner: Option<String>,
+    /// How to make it, where it is not there (H4).
+    pub create: Option<Create>,
+    /// What to put in its place (H4).
+    pub overwrite: Option<Overwrite>,
+}
+
+/// How to make a guest that is not there (H4). Each of these names something that settings list, and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Create {
+    /// Out of what.
+    pub origin: Origin,
+    /// Where its root volume is to lie.
+    pub storage: String,
+    /// The network of its first card; none without.
+    pub network: Option<String>,
+    /// Whether root in it is nobody on the hypervisor. What is not so is privileged.
+    pub unprivileged: bool,
+    /// Whether it may run containers of its own: privileged.
+    pub nesting: bool,
+    /// Devices and mounts, by the words that settings give them: privileged.
+    pub devices: BTreeSet<String>,
+}
+
+/// Out of what a guest is made.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Origin {
+    /// A template of containers.
+    Template(String),
+    /// An image.
+    Image(String),
+    /// Another guest, or a template that is one.
+    Clone(String),
+}
+
+impl Origin {
+    /// Its kind, as the file calls it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Template(_) => "template",
+            Self::Image(_) => "image",
+            Self::Clone(_) => "clone",
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Template(name) | Self::Image(name) | Self::Clone(name) => name,
+        }
+    }
+}
+
+/// What is to be put in the place of a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overwrite {
+    /// The backup, as the hypervisor calls it.
+    pub backup: String,
 }
 
 /// Whether a guest runs (G1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Run {
     /// It runs.
     Running,
@@ -38,132 +148,97 @@ pub enum Run {
     Stopped,
 }
 
-/// A guest's vmid or name.
-static GUEST: Grammar = Grammar {
-    rule: "guest-form",
-    about: "a vmid (from 100, 9 digits at most), or a name of ASCII letters, digits and dashes that begins with a letter and does \
-            not end with a dash, of at most 63 characters",
-    pattern: "^([1-9][0-9]{2,8}|[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)$",
-    accepts: |text| {
-        let is_vmid = (3..=9).contains(&text.len())
-            && !text.starts_with('0')
-            && text.bytes().all(|b| b.is_ascii_digit());
-        let is_name = text.len() <= 63
-            && text.starts_with(|c: char| c.is_ascii_alphabetic())
-            && !text.ends_with('-')
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        is_vmid || is_name
-    },
-};
-
-#[derive(Clone, Copy, Debug)]
-enum FileKey {
-    Guests,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum GuestKey {
-    Run,
-    Destroy,
-}
-
-static FILE: [Field<FileKey>; 1] = [Field {
-    key: FileKey::Guests,
-    name: "guests",
-    shape: Shape::MapOf(&GUEST, || crate::repo::schema::object(&ROW)),
-    presence: Presence::Optional,
-    about: "the guests, keyed by vmid or name",
-}];
-
-static ROW: [Field<GuestKey>; 2] = [
-    Field {
-        key: GuestKey::Run,
-        name: "run",
-        shape: Shape::OneOf(&["running", "stopped"]),
-        presence: Presence::Optional,
-        about: "whether the guest is to run; left out, muster leaves that alone",
-    },
-    Field {
-        key: GuestKey::Destroy,
-        name: "destroy",
-        shape: Shape::Bool,
-        presence: Presence::Optional,
-        about: "asks for the end of the guest; it waits for a signed release",
-    },
-];
-
-/// Reads `guests/<name>.yaml`.
-pub(crate) fn read(bytes: &[u8], faults: &mut Faults) -> Desired {
-    let guests = yaml::read(bytes, faults, |cursor, faults| {
-        let mut guests = BTreeMap::new();
-        let head = cursor.value()?;
-        let mut reader = FieldReader {
-            cursor,
-            faults,
-            subject: Subject::File,
-        };
-        if !is_empty(&head) {
-            reader.fields(&FILE, 0, &head, |reader, field, value| {
-                match field.key {
-                    FileKey::Guests => guests = read_guests(reader, field.name, &value)?,
-                }
-                Ok(())
-            })?;
+impl Run {
+    /// What a hypervisor's word for it means: any other word than these two says nothing (G1).
+    pub fn of_status(status: &str) -> Option<Self> {
+        match status {
+            "running" => Some(Self::Running),
+            "stopped" => Some(Self::Stopped),
+            _ => None,
         }
-        Ok(guests)
-    });
-    Desired {
-        guests: guests.unwrap_or_default(),
     }
 }
 
-/// What is kept for a guest, in bytes: its name twice, in maps.
-const GUEST_KEPT: usize = 160;
-
-fn read_guests<'a>(
-    reader: &mut FieldReader<'_, 'a>,
-    field: &str,
-    head: &Event<'a>,
-) -> Result<BTreeMap<String, Wanted>, Stop> {
-    let mut guests = BTreeMap::new();
-    if is_empty(head) {
-        return Ok(guests);
-    }
-    if head.kind != Kind::MapStart {
-        reader.wrong_type(head, field, "a map from guests to what they are to be")?;
-        return Ok(guests);
-    }
-    let mut places: BTreeMap<String, u32> = BTreeMap::new();
-    while let Some((key, value)) = reader.entry()? {
-        reader.cursor.keep(GUEST_KEPT, key.at)?;
-        let name = key.text.to_string();
-        reader.key(&GUEST, &name, key.at);
-        if let Some(first) = places.insert(name.clone(), key.at) {
-            reader.repeated(field, &name, key.at, first);
-        }
-        let wanted = read_row(&mut reader.about(Subject::Guest(&name)), key.at, &value)?;
-        guests.insert(name, wanted);
-    }
-    Ok(guests)
+/// All that is chosen about a guest that is made: what a step of it carries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// Out of what.
+    pub origin: Origin,
+    /// Where its root volume is to lie.
+    pub storage: String,
+    /// The network of its first card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// Whether root in it is nobody on the hypervisor.
+    pub unprivileged: bool,
+    /// Whether it may run containers of its own.
+    pub nesting: bool,
+    /// Devices and mounts, by the words that settings give them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub devices: BTreeSet<String>,
+    /// What it is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its cores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cores: Option<u32>,
+    /// Its memory, in MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
 }
 
-fn read_row<'a>(
-    reader: &mut FieldReader<'_, 'a>,
-    at: u32,
-    head: &Event<'a>,
-) -> Result<Wanted, Stop> {
-    let mut wanted = Wanted::default();
-    reader.fields(&ROW, at, head, |reader, field, value| {
-        match field.key {
-            GuestKey::Run => {
-                let word = reader.one_of(field.name, value, &["running", "stopped"])?;
-                wanted.run = word.map(|it| [Run::Running, Run::Stopped][it.value]);
-            }
-            GuestKey::Destroy => {
-                wanted.destroy = reader.bool(field.name, &value)?.unwrap_or_default();
-            }
+impl Shape {
+    /// Whether it would have power over the hypervisor (H4).
+    pub fn is_privileged(&self) -> bool {
+        !self.unprivileged || self.nesting || !self.devices.is_empty()
+    }
+
+    /// What is signed of it, sorted by name, with the marker among it.
+    pub(super) fn parameters(
+        &self,
+        made: &Marker,
+        put: &mut dyn FnMut(&'static str, Parameter<'_>),
+    ) {
+        let Self {
+            origin,
+            storage,
+            network,
+            unprivileged,
+            nesting,
+            devices,
+            name,
+            cores,
+            memory,
+        } = self;
+        let clone = |it: &Origin| matches!(it, Origin::Clone(_));
+        if clone(origin) {
+            put("clone", Parameter::Text(origin.name()));
         }
-        Ok(())
-    })?;
-    Ok(wanted)
+        if let Some(cores) = cores {
+            put("cores", Parameter::Number(u64::from(*cores)));
+        }
+        if !devices.is_empty() {
+            put("devices", Parameter::Text(&joined(devices)));
+        }
+        if matches!(origin, Origin::Image(_)) {
+            put("image", Parameter::Text(origin.name()));
+        }
+        put("made", Parameter::Text(&made.0));
+        if let Some(memory) = memory {
+            put("memory", Parameter::Number(*memory));
+        }
+        if let Some(name) = name {
+            put("name", Parameter::Text(name));
+        }
+        put("nesting", Parameter::Text(yes_or_no(*nesting)));
+        if let Some(network) = network {
+            put("network", Parameter::Text(network));
+        }
+        put("storage", Parameter::Text(storage));
+        if matches!(origin, Origin::Template(_)) {
+            put("template", Parameter::Text(origin.name()));
+        }
+        put("unprivileged", Parameter::Text(yes_or_no(*unprivileged)));
+    }
 }

@@ -1,27 +1,483 @@
-//! What muster knows of the guests it keeps: part of the facts.
+//! What muster knows of the guests it keeps: part of the facts. Read back from the local journal and from nothing else, so that no
+//! repository, label or answer of a hypervisor can make anything benign (G13, H6).
 
-use super::action::Action;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::action::{Action, Found, Marker, Standing, place_aside};
+use super::mark::Mark;
+use crate::id::StepId;
 use crate::price::Takes;
+use crate::time::Time;
 
-/// What is known of guests beyond what the hypervisor shows: nothing, as long as muster makes none.
+/// What is known of guests beyond what the hypervisor shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Known;
+pub struct Known {
+    /// The guests of which something is known, by vmid or name.
+    pub guests: BTreeMap<String, GuestFacts>,
+}
+
+/// What is known of one guest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuestFacts {
+    /// The guest that somebody else made, as it was first seen before something was done to it that cannot be undone (H8).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
+    /// The guest that muster made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<Made>,
+    /// How many guests under this name muster made.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub times: u32,
+    /// How often this one was set aside and given back.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restored: u32,
+    /// Where it was set aside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aside: Option<Aside>,
+    /// How it stood when an act began to set it aside, until that is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
+    /// Backups that muster made of it, oldest first; [`BACKUP_LIMIT`] of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backups: Vec<Backup>,
+    /// Guests that are there for a trial of a backup of this one, by number or name: they are ours, and nobody's data.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scratch: BTreeMap<String, Marker>,
+    /// Tasks that were begun, oldest first: all open ones, and how the last [`TASK_LIMIT`] others ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<Task>,
+    /// Since when it was asked to shut down and did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unheeded: Option<Time>,
+    /// What was refused last, and how often in a row in the same words (GB12).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
+    /// The backup that was last put in its place, and by which step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overwritten: Option<String>,
+}
+
+/// How many backups are remembered of a guest.
+pub const BACKUP_LIMIT: usize = 16;
+
+/// How many tasks that ended are remembered of a guest.
+pub const TASK_LIMIT: usize = 8;
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// A guest that somebody else made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seen {
+    /// The entry that says so.
+    pub entry: StepId,
+    /// What it was seen to be.
+    pub identity: Found,
+}
+
+/// A guest that muster made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Made {
+    /// What is written on it.
+    pub marker: Marker,
+    /// Whether its creation came to its end. What is not finished can be discarded: there is nobody's data in it (G12).
+    pub finished: bool,
+    /// Whether the hypervisor was seen to begin with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub begun: bool,
+}
+
+/// A guest that is set aside.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Aside {
+    /// Since when.
+    pub since: Time,
+    /// Where it stands: its vmid, or the name that it was given.
+    pub found: String,
+    /// What it is called meanwhile.
+    pub called: String,
+    /// How it stood before.
+    pub standing: Standing,
+}
+
+/// A backup of a guest.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backup {
+    /// What the hypervisor calls it.
+    pub backup: String,
+    /// How large it is, in bytes.
+    pub bytes: u64,
+    /// When it was made.
+    pub at: Time,
+    /// By which step.
+    pub step: StepId,
+    /// Whether it was tried, and if so, whether the guest that came of it was started, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsed: Option<bool>,
+}
+
+/// A task that the hypervisor began for a step.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Task {
+    /// Its handle.
+    pub task: String,
+    /// For which step.
+    pub step: StepId,
+    /// When it was begun.
+    pub at: Time,
+    /// How it ended, in the hypervisor's words; `None` while that is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
+    /// Whether its step was seen done: it says nothing of a later try of the same step then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub done: bool,
+}
+
+/// What was refused, and how often in a row in the same words.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    /// Which step.
+    pub step: StepId,
+    /// Why.
+    pub why: String,
+    /// How often.
+    pub times: u32,
+    /// When last.
+    pub last: Time,
+}
+
+impl Refusal {
+    /// After how many refusals in the same words a step is not tried again that day.
+    pub const ENOUGH: u32 = 3;
+}
 
 impl Known {
-    /// Takes in that a step is done, or came out otherwise: the hypervisor shows all of it.
-    pub(crate) fn apply(&mut self, action: &Action) {
+    /// Nothing yet.
+    pub const fn new() -> Self {
+        Self {
+            guests: BTreeMap::new(),
+        }
+    }
+
+    /// What is known of a guest.
+    pub fn of(&self, guest: &str) -> Option<&GuestFacts> {
+        self.guests.get(guest)
+    }
+
+    /// Whether this journal says that what stands under `guest` with `marker` on it is ours and holds nobody's data: made here and
+    /// not finished, or taken for a trial (G12, G13). The only thing that makes the end of a guest benign.
+    pub fn is_expendable(&self, guest: &str, marker: &Marker) -> bool {
+        let unfinished = |it: &GuestFacts| {
+            it.made
+                .as_ref()
+                .is_some_and(|made| !made.finished && made.marker == *marker)
+        };
+        self.of(guest).is_some_and(unfinished) || self.is_scratch(guest, marker)
+    }
+
+    /// Whether this executor took what stands under `guest` with `marker` on it for a trial.
+    pub fn is_scratch(&self, guest: &str, marker: &Marker) -> bool {
+        self.guests
+            .values()
+            .any(|it| it.scratch.get(guest) == Some(marker))
+    }
+
+    /// Tasks of which it is not known how they ended, with the guest that each is about (H12).
+    pub fn open_tasks(&self) -> impl Iterator<Item = (&Task, &str)> {
+        self.guests.iter().flat_map(|(guest, it)| {
+            let open = it.tasks.iter().filter(|task| task.end.is_none());
+            open.map(move |task| (task, guest.as_str()))
+        })
+    }
+
+    /// Takes in what an act noted of a step.
+    pub(crate) fn marked(&mut self, step: StepId, action: &Action, mark: &Mark, at: Time) {
+        let facts = self.guests.entry(action.guest().to_owned()).or_default();
+        match mark {
+            Mark::TaskBegun { task } => {
+                if let (
+                    Action::CreateGuest { made, .. },
+                    None
+                    | Some(Made {
+                        finished: false, ..
+                    }),
+                ) = (action, &facts.made)
+                {
+                    facts.made = Some(Made {
+                        marker: made.clone(),
+                        finished: false,
+                        begun: true,
+                    });
+                }
+                facts.begin_task(Task {
+                    task: task.clone(),
+                    step,
+                    at,
+                    end: None,
+                    done: false,
+                });
+            }
+            Mark::TaskEnded { task, how, well: _ } => facts.end_task(task, how),
+            Mark::Unheeded {} => facts.unheeded = Some(at),
+            Mark::BackedUp { backup, bytes } => {
+                facts.backups.retain(|it| it.backup != *backup);
+                facts.backups.push(Backup {
+                    backup: backup.clone(),
+                    bytes: *bytes,
+                    at,
+                    step,
+                    rehearsed: None,
+                });
+                let over = facts.backups.len().saturating_sub(BACKUP_LIMIT);
+                facts.backups.drain(..over);
+            }
+            Mark::ScratchTaken { scratch, made } => {
+                facts.scratch.insert(scratch.clone(), made.clone());
+            }
+            Mark::ScratchGone { scratch } => {
+                facts.scratch.remove(scratch);
+            }
+            Mark::Rehearsed { started } => {
+                if let Some(backup) = facts.backups.iter_mut().rfind(|it| it.step == step) {
+                    backup.rehearsed = Some(*started);
+                }
+            }
+            Mark::SetAside { standing } => facts.standing = Some(standing.clone()),
+        }
+    }
+
+    /// Takes in that a step came out otherwise than done: what of it may be there is remembered, and why it was not.
+    pub(crate) fn not_done(&mut self, step: StepId, action: &Action, why: Option<&str>, at: Time) {
+        let facts = self.guests.entry(action.guest().to_owned()).or_default();
         match action {
-            Action::StartGuest { .. }
+            Action::CreateGuest { made, .. } => {
+                let begun = facts.made.as_ref().is_some_and(|it| it.begun);
+                facts.made = Some(Made {
+                    marker: made.clone(),
+                    finished: false,
+                    begun,
+                });
+            }
+            // The hypervisor alone tells how far these have come, and the marks how far an act was.
+            Action::RecordGuest { .. }
+            | Action::StartGuest { .. }
             | Action::ShutdownGuest { .. }
-            | Action::DestroyGuest { .. } => {}
+            | Action::StopGuest { .. }
+            | Action::SetGuestCores { .. }
+            | Action::SetGuestMemory { .. }
+            | Action::SetGuestDescription { .. }
+            | Action::SetGuestTags { .. }
+            | Action::SetGuestOnboot { .. }
+            | Action::DiscardGuest { .. }
+            | Action::DestroyGuest { .. }
+            | Action::OverwriteGuest { .. }
+            | Action::RestoreGuest { .. }
+            | Action::PurgeGuest { .. } => {}
+        }
+        if let Some(why) = why {
+            facts.refuse(step, why, at);
+        }
+        self.tidy(action.guest());
+    }
+
+    /// Takes in that a step is done.
+    pub(crate) fn done(&mut self, id: StepId, action: &Action, at: Time) {
+        let guest = action.guest().to_owned();
+        let facts = self.guests.entry(guest.clone()).or_default();
+        facts.settle_tasks(id);
+        if facts.refusal.as_ref().is_some_and(|it| it.step == id) {
+            facts.refusal = None;
+        }
+        match action {
+            Action::RecordGuest { guest: _, identity } => {
+                facts.seen = Some(Seen {
+                    entry: id,
+                    identity: identity.clone(),
+                });
+                facts.restored = 0;
+            }
+            Action::StartGuest { .. } | Action::ShutdownGuest { .. } | Action::StopGuest { .. } => {
+                facts.unheeded = None;
+            }
+            Action::CreateGuest { made, .. } => facts.is_made(made),
+            Action::DiscardGuest { guest, made } => {
+                if facts.made.as_ref().is_some_and(|it| it.marker == *made) {
+                    facts.end();
+                }
+                for facts in self.guests.values_mut() {
+                    if facts.scratch.get(guest) == Some(made) {
+                        facts.scratch.remove(guest);
+                    }
+                }
+            }
+            Action::DestroyGuest {
+                guest,
+                aside,
+                volumes: _,
+            } => {
+                facts.unheeded = None;
+                facts.aside = Some(Aside {
+                    since: at,
+                    found: place_aside(guest, aside).to_owned(),
+                    called: aside.clone(),
+                    standing: facts.standing.take().unwrap_or_default(),
+                });
+            }
+            Action::OverwriteGuest { backup, made, .. } => {
+                facts.is_made(made);
+                facts.overwritten = Some(backup.clone());
+            }
+            Action::RestoreGuest { .. } => {
+                facts.aside = None;
+                facts.standing = None;
+                facts.restored += 1;
+            }
+            Action::PurgeGuest { .. } => facts.end(),
+            // Read back from the hypervisor each cycle.
+            Action::SetGuestCores { .. }
+            | Action::SetGuestMemory { .. }
+            | Action::SetGuestDescription { .. }
+            | Action::SetGuestTags { .. }
+            | Action::SetGuestOnboot { .. } => {}
+        }
+        self.tidy(&guest);
+    }
+
+    /// What was recorded after `at` counts as recorded then: a period of grace that a wrong clock began begins anew.
+    pub(crate) fn go_back_to(&mut self, at: Time) {
+        let back = |moment: &mut Time| *moment = (*moment).min(at);
+        for facts in self.guests.values_mut() {
+            facts.aside.iter_mut().for_each(|it| back(&mut it.since));
+            facts.backups.iter_mut().for_each(|it| back(&mut it.at));
+            facts.tasks.iter_mut().for_each(|it| back(&mut it.at));
+            facts.unheeded.iter_mut().for_each(back);
+            facts.refusal.iter_mut().for_each(|it| back(&mut it.last));
+        }
+    }
+
+    /// Keeps no line for a guest of which nothing is known.
+    fn tidy(&mut self, guest: &str) {
+        if self.of(guest) == Some(&GuestFacts::default()) {
+            self.guests.remove(guest);
         }
     }
 }
 
-/// How the limits count a step, when the facts are folded and when it is planned.
+impl GuestFacts {
+    /// Tasks of one guest run one after the other: what was open before another one began is over, however it ended.
+    fn begin_task(&mut self, task: Task) {
+        let other = |it: &&mut Task| it.end.is_none() && it.step != task.step;
+        for it in self.tasks.iter_mut().filter(other) {
+            it.end = Some("not seen".to_owned());
+        }
+        self.tasks.retain(|it| it.task != task.task);
+        self.tasks.push(task);
+        self.bound_tasks();
+    }
+
+    fn end_task(&mut self, task: &str, how: &str) {
+        for it in self.tasks.iter_mut().filter(|it| it.task == task) {
+            it.end = Some(how.to_owned());
+        }
+        self.bound_tasks();
+    }
+
+    /// The world shows a step done: how its tasks ended need not be asked any more.
+    fn settle_tasks(&mut self, step: StepId) {
+        for it in self.tasks.iter_mut().filter(|it| it.step == step) {
+            it.done = true;
+            it.end.get_or_insert_with(|| "seen done".to_owned());
+        }
+        self.bound_tasks();
+    }
+
+    fn bound_tasks(&mut self) {
+        let ended = self.tasks.iter().filter(|it| it.end.is_some()).count();
+        let mut over = ended.saturating_sub(TASK_LIMIT);
+        self.tasks.retain(|it| {
+            let goes = over > 0 && it.end.is_some();
+            over -= usize::from(goes);
+            !goes
+        });
+    }
+
+    fn refuse(&mut self, step: StepId, why: &str, at: Time) {
+        let before = self
+            .refusal
+            .as_ref()
+            .filter(|it| it.step == step && it.why == why);
+        self.refusal = Some(Refusal {
+            step,
+            why: why.to_owned(),
+            times: before.map_or(0, |it| it.times).saturating_add(1),
+            last: at,
+        });
+    }
+
+    /// A guest that muster made stands here.
+    fn is_made(&mut self, marker: &Marker) {
+        self.made = Some(Made {
+            marker: marker.clone(),
+            finished: true,
+            begun: true,
+        });
+        self.times += 1;
+        self.seen = None;
+        self.restored = 0;
+        self.overwritten = None;
+        self.unheeded = None;
+    }
+
+    /// What stood here is gone; the next one is another. Its backups stay.
+    fn end(&mut self) {
+        let Self {
+            seen,
+            made,
+            times: _,
+            restored,
+            aside,
+            standing,
+            backups: _,
+            scratch: _,
+            tasks: _,
+            unheeded,
+            refusal: _,
+            overwritten,
+        } = self;
+        (*seen, *made, *aside, *standing) = (None, None, None, None);
+        (*unheeded, *overwritten) = (None, None);
+        *restored = 0;
+    }
+}
+
+/// How the limits count a step, when the facts are folded and when it is planned: stops count like removals (H13).
 pub(crate) fn takes(action: &Action) -> Takes {
     match action {
-        Action::StartGuest { .. } | Action::ShutdownGuest { .. } => Takes::Nothing,
-        Action::DestroyGuest { .. } => Takes::Removal,
+        Action::ShutdownGuest { .. }
+        | Action::StopGuest { .. }
+        | Action::DestroyGuest { .. }
+        | Action::OverwriteGuest { .. } => Takes::Removal,
+        Action::RecordGuest { .. }
+        | Action::StartGuest { .. }
+        | Action::SetGuestCores { .. }
+        | Action::SetGuestMemory { .. }
+        | Action::SetGuestDescription { .. }
+        | Action::SetGuestTags { .. }
+        | Action::SetGuestOnboot { .. }
+        | Action::CreateGuest { .. }
+        | Action::DiscardGuest { .. }
+        | Action::RestoreGuest { .. }
+        // It stands still for days, and waits for a release of its own.
+        | Action::PurgeGuest { .. } => Takes::Nothing,
     }
 }

@@ -1,12 +1,14 @@
-//! Bounds on a whole plan: how many guests end at once.
+//! Bounds on a whole plan: how many guests stop or end at once (H13).
 
-use super::observed::Observed;
+use super::desired::Run;
+use super::observed::{Observed, Sight};
 use super::policy::Policy;
 use super::say;
 use crate::limits::{Bound, Over};
 use crate::price::Takes;
 
-/// What a plan is over. `recent` counts the removals of the last 24 hours.
+/// What a plan is over: at least so many stops and ends, and more than a share of the guests that run. `recent` counts those of the
+/// last 24 hours.
 pub fn limits(
     takes: impl Iterator<Item = Takes>,
     policy: &Policy,
@@ -14,7 +16,10 @@ pub fn limits(
     recent: usize,
 ) -> Vec<Over> {
     let planned = takes.filter(|it| it.counts()).count();
-    let base = observed.guests.known().map_or(0, |it| it.len()) + recent;
+    let runs = |it: &&Sight| matches!(it, Sight::Seen(guest) if guest.run == Some(Run::Running));
+    let running = observed.guests.known();
+    let running = running.map_or(0, |it| it.values().filter(runs).count());
+    let base = running + recent;
     let removals = planned + recent;
     let limits = &policy.limits;
     if planned == 0 || removals < limits.removals || removals * 100 <= limits.share * base {

@@ -1,27 +1,261 @@
-//! How far the hypervisor shows a step.
+//! How far the hypervisor shows a step. A task that ended well is no evidence: an HA guest is stopped when it shows that, and not when
+//! somebody promised it (GB2).
 
-use super::action::Action;
-use super::observed::{Guest, Observed};
+use super::action::{Action, Marker, Standing, place_aside};
+use super::desired::Run;
+use super::facts::{GuestFacts, Known};
+use super::observed::{Config, Down, Guest, Observed, Sight, TaskState};
+use crate::id::StepId;
 use crate::reading::{Reading, State};
 
-/// How far `action` has come, by what was observed.
-pub fn settle(action: &Action, observed: &Observed) -> State {
-    let guests = match &observed.guests {
-        Reading::Known(guests) => guests,
-        Reading::Unknown(why) => return State::Unknown(why.clone()),
+/// How far `action`, which is the step `step`, has come, by what was observed and by what its act noted on the way.
+pub fn settle(step: StepId, action: &Action, observed: &Observed, known: &Known) -> State {
+    let look = Look {
+        step,
+        observed,
+        facts: known.of(action.guest()),
     };
-    let found: Option<&Guest> = guests.get(action.guest());
-    match (action, found) {
-        (Action::StartGuest { .. }, Some(guest)) => State::when(guest.running),
-        (Action::ShutdownGuest { .. }, Some(guest)) => State::when(!guest.running),
-        (Action::StartGuest { .. } | Action::ShutdownGuest { .. }, None) => {
-            State::Strange("the guest is gone".to_owned())
+    match action {
+        Action::RecordGuest { guest, identity } => look.at(guest, |found| match found {
+            Some(found) => with_config(found, |config| State::when(config.identity == *identity)),
+            None => State::NotReached,
+        }),
+        Action::StartGuest { guest } => look.at(guest, |found| look.power(found, Run::Running)),
+        Action::ShutdownGuest { guest } | Action::StopGuest { guest } => {
+            look.at(guest, |found| look.power(found, Run::Stopped))
         }
-        (Action::DestroyGuest { .. }, None) => State::Reached,
-        (Action::DestroyGuest { made, .. }, Some(guest)) if guest.made != *made => State::Strange(
-            "another guest has that number now; look at both, and put the right one into the row"
-                .to_owned(),
-        ),
-        (Action::DestroyGuest { .. }, Some(_)) => State::NotReached,
+        Action::SetGuestCores { guest, to, .. } => look.config(guest, |config| {
+            let asked = in_force(config, "cores", config.cores.map(u64::from));
+            asked == Some(u64::from(*to))
+        }),
+        Action::SetGuestMemory { guest, to, .. } => look.config(guest, |config| {
+            in_force(config, "memory", config.memory) == Some(*to)
+        }),
+        Action::SetGuestDescription { guest, to } => look.config(guest, |config| {
+            super::normal::description(&config.description) == *to
+        }),
+        Action::SetGuestTags { guest, to, .. } => look.config(guest, |config| config.tags == *to),
+        Action::SetGuestOnboot { guest, to } => look.config(guest, |config| config.onboot == *to),
+        Action::CreateGuest { guest, made, .. } => look.at(guest, |found| look.made(found, made)),
+        Action::DiscardGuest { guest, made } => look.at(guest, |found| match found {
+            Some(found) if found.made.as_ref() == Some(made) => look.begun_or_not(),
+            // What stands there now is another one.
+            Some(_) | None => State::Reached,
+        }),
+        Action::DestroyGuest { guest, aside, .. } => look.set_aside(guest, aside),
+        Action::OverwriteGuest { guest, made, .. } => look.at(guest, |found| match found {
+            Some(found) if found.made.as_ref() == Some(made) && is_at_rest(found) => State::Reached,
+            Some(_) | None => look.begun_or_not(),
+        }),
+        Action::RestoreGuest {
+            guest,
+            found,
+            standing,
+            ..
+        } => look.restored(guest, found, standing),
+        Action::PurgeGuest { found, .. } => look.purged(found),
     }
+}
+
+/// The value that a key has, or will have after the next reboot: a change that waits for one is made (GB6).
+pub(super) fn in_force(config: &Config, key: &str, now: Option<u64>) -> Option<u64> {
+    match config.pending.get(key) {
+        Some(pending) => pending.then.as_ref().and_then(|it| it.parse().ok()),
+        None => now,
+    }
+}
+
+fn is_at_rest(guest: &Guest) -> bool {
+    guest.lock.is_none() && guest.busy.is_none()
+}
+
+fn with_config(guest: &Guest, look: impl FnOnce(&Config) -> State) -> State {
+    match &guest.config {
+        Reading::Known(config) => look(config),
+        Reading::Unknown(why) => State::Unknown(why.clone()),
+    }
+}
+
+struct Look<'a> {
+    step: StepId,
+    observed: &'a Observed,
+    facts: Option<&'a GuestFacts>,
+}
+
+impl Look<'_> {
+    /// What a guest shows; unknown where it cannot be read, or may stand on a node that does not answer.
+    fn at(&self, guest: &str, look: impl FnOnce(Option<&Guest>) -> State) -> State {
+        let guests = match &self.observed.guests {
+            Reading::Known(guests) => guests,
+            Reading::Unknown(why) => return State::Unknown(why.clone()),
+        };
+        match guests.get(guest) {
+            Some(Sight::Seen(guest)) => look(Some(guest)),
+            Some(Sight::Unknown { down, .. }) => State::Unknown(down.why.clone()),
+            None => match self.observed.down.iter().next() {
+                Some((node, Down { why, .. })) => State::Unknown(format!(
+                    "it may be on node {node}, which does not answer: {why}"
+                )),
+                None => look(None),
+            },
+        }
+    }
+
+    fn config(&self, guest: &str, reached: impl FnOnce(&Config) -> bool) -> State {
+        self.at(guest, |found| match found {
+            Some(found) => with_config(found, |config| State::when(reached(config))),
+            None => is_gone(),
+        })
+    }
+
+    fn power(&self, found: Option<&Guest>, wanted: Run) -> State {
+        let Some(guest) = found else {
+            return is_gone();
+        };
+        if guest.run == Some(wanted) {
+            return State::Reached;
+        }
+        let asked = guest.ha.as_ref().is_some_and(|it| it.asked == Some(wanted));
+        if asked {
+            let why = "the high availability manager was asked, and the guest does not show it yet";
+            return State::Halfway(why.to_owned());
+        }
+        match self.running_task() {
+            Some(task) => State::Halfway(still_running(task)),
+            None => State::NotReached,
+        }
+    }
+
+    fn made(&self, found: Option<&Guest>, made: &Marker) -> State {
+        let Some(guest) = found else {
+            return match self.running_task() {
+                Some(task) => State::Halfway(still_running(task)),
+                None => State::NotReached,
+            };
+        };
+        if guest.made.as_ref() != Some(made) {
+            let begun = self.facts.and_then(|it| it.made.as_ref());
+            return if begun.is_some_and(|it| it.begun && it.marker == *made) && guest.made.is_none()
+            {
+                State::Halfway("it is there, and bears no mark yet".to_owned())
+            } else {
+                another()
+            };
+        }
+        if is_at_rest(guest) && self.running_task().is_none() {
+            State::Reached
+        } else {
+            State::Halfway("it is being made".to_owned())
+        }
+    }
+
+    fn set_aside(&self, guest: &str, aside: &str) -> State {
+        self.at(place_aside(guest, aside), |found| match found {
+            Some(found) => with_config(found, |config| {
+                let is_aside = config.name.as_deref() == Some(aside)
+                    && config.protection
+                    && !config.onboot
+                    && found.run == Some(Run::Stopped);
+                if is_aside {
+                    State::Reached
+                } else {
+                    self.begun_or_not()
+                }
+            }),
+            None => self.at(guest, |found| match found {
+                Some(_) => self.begun_or_not(),
+                None => is_gone(),
+            }),
+        })
+    }
+
+    fn restored(&self, guest: &str, place: &str, standing: &Standing) -> State {
+        self.at(guest, |found| match found {
+            Some(found) => with_config(found, |config| {
+                let named = standing.name.is_none() || config.name == standing.name;
+                let stands = named
+                    && config.onboot == standing.onboot
+                    && config.protection == standing.protection;
+                if stands {
+                    State::Reached
+                } else {
+                    self.begun_or_not()
+                }
+            }),
+            None => self.at(place, |found| match found {
+                Some(_) => self.begun_or_not(),
+                None => is_gone(),
+            }),
+        })
+    }
+
+    fn purged(&self, place: &str) -> State {
+        self.at(place, |found| match found {
+            None => State::Reached,
+            Some(found) => with_config(found, |config| {
+                let aside = self.facts.and_then(|it| it.aside.as_ref());
+                if aside.is_some_and(|it| config.name.as_ref() != Some(&it.called)) {
+                    return another();
+                }
+                self.begun_or_not()
+            }),
+        })
+    }
+
+    /// Whether the act of the step got anywhere, by what it noted.
+    fn begun_or_not(&self) -> State {
+        if let Some(task) = self.running_task() {
+            return State::Halfway(still_running(task));
+        }
+        let Some(facts) = self.facts else {
+            return State::NotReached;
+        };
+        let task = facts
+            .tasks
+            .iter()
+            .rfind(|it| it.step == self.step && !it.done);
+        let backup = facts.backups.iter().rfind(|it| it.step == self.step);
+        if facts.standing.is_some() {
+            State::Halfway("it is about to be set aside".to_owned())
+        } else if let Some(backup) = backup {
+            State::Halfway(match backup.rehearsed {
+                Some(_) => format!("the backup {} is made and tried", backup.backup),
+                None => format!("the backup {} is made", backup.backup),
+            })
+        } else if let Some(task) = task {
+            State::Halfway(format!(
+                "the hypervisor began {} ({})",
+                task.task,
+                task.end.as_deref().unwrap_or("its end was not seen")
+            ))
+        } else {
+            State::NotReached
+        }
+    }
+
+    /// A task of the step that the hypervisor still works at.
+    fn running_task(&self) -> Option<&str> {
+        let tasks = &self.facts?.tasks;
+        let running = |task: &str| self.observed.tasks.get(task) == Some(&TaskState::Running);
+        tasks
+            .iter()
+            .filter(|it| it.step == self.step && it.end.is_none())
+            .map(|it| it.task.as_str())
+            .find(|it| running(it))
+    }
+}
+
+fn still_running(task: &str) -> String {
+    format!("the hypervisor still works at it ({task})")
+}
+
+fn is_gone() -> State {
+    State::Strange("the guest is gone".to_owned())
+}
+
+fn another() -> State {
+    State::Strange(
+        "another guest has that number now; look at both, and put the right one into the row"
+            .to_owned(),
+    )
 }

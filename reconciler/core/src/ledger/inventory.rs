@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{LedgerError, Through};
-use crate::executor::Executor;
+use crate::executor::{Executor, Kind};
 use crate::facts::Facts;
 use crate::reading::RecordedFacts;
 use crate::rooms::{self, Observed};
@@ -68,11 +68,12 @@ impl Inventory {
                 found: executor.to_string(),
             });
         };
+        let kind = executor.kind();
         Ok(Self {
             executor,
             recorded,
             observed,
-            facts: facts.map(facts_of).transpose()?,
+            facts: facts.map(|it| facts_of(kind, it)).transpose()?,
         })
     }
 }
@@ -106,17 +107,19 @@ fn recorded_facts(facts: &Facts) -> RecordedFacts {
     }
 }
 
-fn facts_of(recorded: RecordedFacts) -> Result<Facts, LedgerError> {
+fn facts_of(kind: Kind, recorded: RecordedFacts) -> Result<Facts, LedgerError> {
     let text = |value: &serde_json::Value| {
         let mut line = serde_json::to_vec(value).expect("what was read can be written");
         line.push(b'\n');
         line
     };
     let lines = |values: &[serde_json::Value]| values.iter().flat_map(text).collect();
-    let files = BTreeMap::from([
+    let mut files = BTreeMap::from([
         (super::STATE.to_owned(), text(&recorded.state)),
-        ("people/all.jsonl".to_owned(), lines(&recorded.people)),
         (super::RELEASES.to_owned(), lines(&recorded.releases)),
     ]);
+    if let Some(path) = rooms::file_of_lines(kind) {
+        files.insert(path, lines(&recorded.people));
+    }
     Ok(super::facts(&files)?.0)
 }

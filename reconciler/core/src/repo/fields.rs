@@ -51,6 +51,10 @@ pub enum Shape {
     MapOf(&'static Grammar, fn() -> serde_json::Value),
     /// A map from some words; what the values are the function tells.
     MapOfWords(&'static [&'static str], fn() -> serde_json::Value),
+    /// A whole number from one bound to the other.
+    Count(u32, u32),
+    /// So many bytes, as a number or with a unit.
+    Size,
     /// A map with fields of its own, as the function tells.
     Object(fn() -> serde_json::Value),
 }

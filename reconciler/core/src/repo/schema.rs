@@ -88,6 +88,13 @@ fn shape(shape: &Shape) -> Value {
                 .collect();
             json!({ "type": ["object", "null"], "additionalProperties": false, "properties": properties })
         }
+        Shape::Count(least, most) => {
+            json!({ "type": "integer", "minimum": least, "maximum": most })
+        }
+        Shape::Size => json!({ "anyOf": [
+            { "type": "integer", "minimum": 1 },
+            { "type": "string", "pattern": "^[1-9][0-9]*(KiB|MiB|GiB|TiB)?$" },
+        ] }),
         Shape::Object(value) => value(),
     }
 }

@@ -7,14 +7,45 @@ use muster_core::gate::{Approvals, Batch};
 use muster_core::id::StepId;
 use muster_core::journal::{Entry, Open, StepResult};
 use muster_core::price::{Price, Shows};
-use muster_core::rooms::{self, Observed};
+use muster_core::rooms::{self, Mark, Observed};
 use muster_core::settle::settle;
 use muster_core::step::Step;
-use muster_core::world::{Complaints, Journal, World};
+use muster_core::time::Time;
+use muster_core::world::{Complaints, Journal, NotKept, Recorder, World};
 
 use super::ground::{CycleError, Memory, Outside, Run, Summary, chain, observe};
 use super::records::record;
 use super::releases;
+
+/// Watches an act, and keeps its marks.
+struct Keeper<'a, J> {
+    memory: &'a mut Memory,
+    journal: &'a mut J,
+    at: Time,
+    doing: &'static str,
+    watched: &'a mut dyn FnMut(&'static str, usize, usize),
+    /// Why a mark could not be kept: nothing more is done then.
+    failed: Option<CycleError>,
+}
+
+impl<J: Journal> Recorder for Keeper<'_, J> {
+    fn progress(&mut self, done: usize, all: usize) {
+        (self.watched)(self.doing, done, all);
+    }
+
+    fn mark(&mut self, step: StepId, mark: Mark) -> Result<(), NotKept> {
+        if let Some(error) = &self.failed {
+            return Err(NotKept(chain(error)));
+        }
+        let at = self.at;
+        let entry = Entry::Marked { at, step, mark };
+        record(self.memory, self.journal, &entry).map_err(|error| {
+            let told = NotKept(chain(&error));
+            self.failed = Some(error);
+            told
+        })
+    }
+}
 
 /// Brings the one batch in doubt to an outcome, by looking.
 pub(super) fn recover<S, W: World, J: Journal, L, R>(
@@ -47,11 +78,12 @@ pub(super) fn close<S, W, J: Journal, L, R>(
     observed: &Observed,
     complaints: &Complaints,
 ) -> Result<Vec<StepResult>, CycleError> {
+    let known = &memory.facts().known;
     let results: Vec<StepResult> = steps
         .iter()
         .map(|(step, price)| {
             let complaint = complaints.get(&step.id).map(String::as_str);
-            settle(step, price, observed, run.policy, complaint)
+            settle(step, price, observed, run.policy, known, complaint)
         })
         .collect();
     let entry = Entry::Outcome {
@@ -100,10 +132,18 @@ pub(super) fn carry_out<S, W: World, J: Journal, L, R>(
         let intent = batch.intend(&commit, run.now, material, |entry| {
             record(memory, &mut outside.journal, entry)
         })?;
-        let doing = intent.turn().word();
-        let acted = outside
-            .world
-            .act(&intent, &mut |done, all| (run.progress)(doing, done, all));
+        let mut keeper = Keeper {
+            memory: &mut *memory,
+            journal: &mut outside.journal,
+            at: run.now,
+            doing: intent.turn().word(),
+            watched: run.progress,
+            failed: None,
+        };
+        let acted = outside.world.act(&intent, &mut keeper);
+        if let Some(error) = keeper.failed {
+            return Err(error);
+        }
         let complaints = match acted {
             Ok(complaints) => complaints,
             // The act as a whole went wrong: every step that the world does not show done has that reason.

@@ -90,7 +90,8 @@ pub(super) fn record<J: Journal>(
             | Entry::Claimed { .. }
             | Entry::Finished { .. }
             | Entry::Refused { .. }
-            | Entry::Intended { .. } => {}
+            | Entry::Intended { .. }
+            | Entry::Marked { .. } => {}
         }
     }
     memory.replayed.apply(entry).map_err(CycleError::Order)

@@ -11,7 +11,7 @@ use muster_core::journal::StepResult;
 use muster_core::rooms;
 use muster_core::settle::settle;
 use muster_core::step::Step;
-use muster_core::world::World as _;
+use muster_core::world::{Unwatched, World as _};
 use rustix::fs::XattrFlags;
 
 use super::checks::quiet;
@@ -163,7 +163,7 @@ impl Machine {
         let policy = Policy::for_host("devvm").into();
         let nobody = rooms::Known::new(step.action.executor_kind());
         let price = rooms::price(&step.action, &policy, None, &nobody);
-        settle(step, &price, &observed, &policy, None)
+        settle(step, &price, &observed, &policy, &nobody, None)
     }
 
     fn is_untouched(&self) -> bool {
@@ -746,7 +746,7 @@ fn cycle(
                 replayed.apply(entry)
             })
             .unwrap();
-        let complaints = it.host.act(&intent, &mut |_, _| {}).unwrap();
+        let complaints = it.host.act(&intent, &mut Unwatched).unwrap();
         let after = it.host.observe(&asked).unwrap();
         let settled = |it: &Arc<PlannedStep>| {
             settle(
@@ -754,6 +754,7 @@ fn cycle(
                 &it.price,
                 &after,
                 &policy,
+                &replayed.facts.known,
                 complaints.get(&it.step.id).map(String::as_str),
             )
         };

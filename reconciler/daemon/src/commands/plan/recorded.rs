@@ -12,7 +12,7 @@ use muster_core::ledger::inventory::{FILE, Inventory};
 use muster_core::ledger::{self, LedgerError, policy};
 use muster_core::rooms::{Observed, Policy, Question};
 use muster_core::time::Time;
-use muster_core::world::{Complaints, World};
+use muster_core::world::{Complaints, Recorder, World};
 
 use super::CommandError;
 
@@ -236,7 +236,7 @@ impl World for Recorded {
     fn act(
         &mut self,
         _: &Intent,
-        _: &mut dyn FnMut(usize, usize),
+        _: &mut dyn Recorder,
     ) -> Result<Complaints, OnlyRecorded> {
         Err(OnlyRecorded)
     }

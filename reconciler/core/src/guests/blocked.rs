@@ -1,0 +1,115 @@
+//! What stands against a step about a guest, beyond a protected name.
+
+use std::fmt;
+
+use super::say::memory;
+
+/// What stands against a step about a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// The hypervisor locked it for something else (H10).
+    Locked(String),
+    /// The hypervisor works at it (H10).
+    Busy(String),
+    /// The high availability manager looks after it, so it cannot be deleted or overwritten (GB2).
+    HighlyAvailable,
+    /// The high availability manager is in the middle of something: its word for it.
+    HaAtWork(String),
+    /// It is a template.
+    Template,
+    /// Somebody protected it at the hypervisor.
+    Protection,
+    /// There is no token that may make guests (H9).
+    NoCreateToken,
+    /// There is no token that may delete (H9).
+    NoReleaseToken,
+    /// The settings do not list what it is to be made of (H4).
+    NotListed {
+        /// What: `template`, `storage`.
+        what: &'static str,
+        /// Its name in the row.
+        name: String,
+    },
+    /// The settings list sizes, and this is none of them (H4).
+    Size {
+        /// Cores, where the row says how many.
+        cores: Option<u32>,
+        /// Memory, in MiB, where the row says how much.
+        memory: Option<u64>,
+    },
+    /// Muster would have made more guests than the settings let it.
+    TooManyGuests {
+        /// How many they let it.
+        most: usize,
+    },
+    /// The guests that muster made would have more memory than the settings let them.
+    TooMuchMemory {
+        /// How much they would have, in MiB.
+        memory: u64,
+        /// How much they may have, in MiB.
+        most: u64,
+    },
+    /// The same refusal came back several times (GB12).
+    Refused {
+        /// How often.
+        times: u32,
+        /// In the hypervisor's words.
+        why: String,
+    },
+    /// No backup of it is in the journal, so nothing would be left.
+    NoBackup,
+    /// Another guest has its name meanwhile, so it cannot be given back.
+    NameTaken,
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Locked(why) => write!(f, "the hypervisor has locked the guest ({why}); it waits until that is over"),
+            Self::Busy(task) => write!(f, "the hypervisor is at work on the guest ({task}); it waits until that is over"),
+            Self::HighlyAvailable => f.write_str(
+                "the high availability manager looks after the guest; take it out there first",
+            ),
+            Self::HaAtWork(state) => write!(
+                f,
+                "the high availability manager is at work on the guest ({state}); it waits until that is over"
+            ),
+            Self::Template => f.write_str("the guest is a template, which neither runs nor changes"),
+            Self::Protection => f.write_str(
+                "the guest is protected at the hypervisor; take the protection off there, if its end is meant",
+            ),
+            Self::NoCreateToken => f.write_str(
+                "the settings have no create_token, without which muster makes, discards and tries no guest",
+            ),
+            Self::NoReleaseToken => f.write_str(
+                "the settings have no release_token, without which muster deletes and overwrites no guest",
+            ),
+            Self::NotListed { what, name } => write!(
+                f,
+                "the settings list no {what} {name:?} that guests may be made with; an administrator can add it to [guests.create]"
+            ),
+            Self::Size { cores, memory: mebibytes } => {
+                let cores = cores.map_or("no number of cores".to_owned(), |it| format!("{it} cores"));
+                let size = mebibytes.map_or("no memory".to_owned(), memory);
+                write!(f, "the settings list the sizes of guests that muster makes, and {cores} with {size} is none of them")
+            }
+            Self::TooManyGuests { most } => {
+                write!(f, "the settings let muster make {most} guests, and this would be one more")
+            }
+            Self::TooMuchMemory { memory: wanted, most } => write!(
+                f,
+                "the guests that muster made would have {} of memory together, and the settings let them have {}",
+                memory(*wanted),
+                memory(*most)
+            ),
+            Self::Refused { times, why } => write!(
+                f,
+                "the hypervisor refused it {times} times in the same words, so it is tried once a day: {why}"
+            ),
+            Self::NoBackup => f.write_str("the journal knows of no backup of it, so nothing would be left"),
+            Self::NameTaken => f.write_str(
+                "another guest has its name meanwhile; rename that one, or take it away",
+            ),
+        }
+    }
+}

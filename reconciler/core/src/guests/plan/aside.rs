@@ -1,0 +1,116 @@
+//! Guests that are set aside: the way back, and the end of their time of grace (H7).
+
+use super::{Planner, Subject};
+use crate::guests::action::{Action, Incarnation};
+use crate::guests::blocked::Blocked;
+use crate::guests::desired::Wanted;
+use crate::guests::facts::{Aside, GuestFacts};
+use crate::guests::note::Note;
+use crate::guests::observed::{Config, Guest, Sight};
+use crate::reading::Reading;
+use crate::time::{Date, days_between};
+
+impl<'a> Planner<'a, '_, '_> {
+    /// A row whose guest is set aside: `destroy: true` still asks for its end, and without it the row asks for the guest.
+    pub(super) fn aside(&mut self, name: &'a str, wanted: &Wanted, aside: &'a Aside) {
+        let found = aside.found.as_str();
+        let guest = match self.guests.get(found) {
+            Some(Sight::Seen(guest)) => guest,
+            Some(Sight::Unknown { node, down }) => {
+                return self.unknown(name, node.as_deref(), down);
+            }
+            None => {
+                if let Some((node, down)) = self.input.observed.down.iter().next() {
+                    return self.unknown(name, Some(node), down);
+                }
+                return self.notes.push(Note::AsideGone {
+                    guest: name.to_owned(),
+                    found: found.to_owned(),
+                });
+            }
+        };
+        let config = match &guest.config {
+            Reading::Known(config) => config,
+            Reading::Unknown(why) => {
+                return self.notes.push(Note::VolumesUnread {
+                    guest: name.to_owned(),
+                    why: why.clone(),
+                });
+            }
+        };
+        let facts = self.input.known.of(name);
+        let incarnation = self.incarnation(name, guest, facts);
+        if !is_the_same(&incarnation, guest, facts) {
+            return self.notes.push(Note::AsideAnother {
+                guest: name.to_owned(),
+                found: found.to_owned(),
+            });
+        }
+        let subject = Subject {
+            name,
+            guest,
+            facts,
+            incarnation,
+        };
+        if wanted.destroy {
+            self.purge(&subject, config, aside);
+        } else {
+            self.restore(&subject, config, aside);
+        }
+    }
+
+    fn restore(&mut self, subject: &Subject<'_>, config: &Config, aside: &Aside) {
+        let taken = aside.found != subject.name && self.guests.contains_key(subject.name);
+        let action = Action::RestoreGuest {
+            guest: subject.name.to_owned(),
+            found: aside.found.clone(),
+            standing: aside.standing.clone(),
+            privileged: config.privileged,
+        };
+        let hold = taken.then_some(Blocked::NameTaken);
+        self.put(subject, action, Vec::new(), hold);
+    }
+
+    /// Plans the end of it once its time of grace is over, and says until then when that is.
+    fn purge(&mut self, subject: &Subject<'_>, config: &Config, aside: &Aside) {
+        let since = aside.since.date();
+        let grace = self.input.policy.grace_days;
+        if days_between(since, self.input.today) < i64::from(grace) {
+            return self.notes.push(Note::Aside {
+                guest: subject.name.to_owned(),
+                since,
+                until: after(since, grace),
+            });
+        }
+        let backup = subject.facts.and_then(|it| it.backups.last());
+        let action = Action::PurgeGuest {
+            guest: subject.name.to_owned(),
+            found: aside.found.clone(),
+            volumes: config.volumes.clone(),
+            backup: backup.map(|it| it.backup.clone()).unwrap_or_default(),
+        };
+        let hold = self
+            .hold_of_end(subject.guest)
+            .or_else(|| backup.is_none().then_some(Blocked::NoBackup))
+            .or_else(|| self.no_release_token());
+        self.put(subject, action, Vec::new(), hold);
+    }
+}
+
+/// Whether what stands there is the guest that was set aside, by the journal's word.
+fn is_the_same(incarnation: &Incarnation, guest: &Guest, facts: Option<&GuestFacts>) -> bool {
+    match incarnation {
+        Incarnation::Guest { .. } => true,
+        Incarnation::FoundGuest { identity, .. } => {
+            // A mark that went astray makes nobody else of it, and one that is ours elsewhere does.
+            let seen = facts.and_then(|it| it.seen.as_ref());
+            guest.made.is_none() && seen.is_some_and(|it| it.identity == *identity)
+        }
+        Incarnation::NoGuest { .. } => false,
+    }
+}
+
+fn after(since: Date, days: u32) -> Date {
+    let span = jiff::Span::new().days(i64::from(days));
+    since.saturating_add(span)
+}

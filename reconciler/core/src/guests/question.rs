@@ -1,0 +1,74 @@
+//! Which guests to look at closely, and which tasks to ask for.
+
+use super::action::{Action, place_aside};
+use super::desired::{Desired, Wanted};
+use super::facts::Known;
+use super::observed::Question;
+
+/// What a plan needs: the configurations of the guests of which the file says more than whether they run, and of those that muster
+/// made or set aside; and what became of the tasks that are open (H12, H15).
+pub fn question(desired: &Desired, known: Option<&Known>) -> Question {
+    let rows = desired.guests.iter();
+    let managed = rows.filter(|(_, wanted)| asks_for_more_than_power(wanted));
+    let mut question = Question {
+        configs: managed.map(|(guest, _)| guest.clone()).collect(),
+        ..Question::default()
+    };
+    if let Some(known) = known {
+        look_at_ours(&mut question, known);
+    }
+    question
+}
+
+/// What shows how steps came out.
+pub fn about<'a>(actions: impl Iterator<Item = &'a Action>, known: &Known) -> Question {
+    let mut question = Question::default();
+    for action in actions {
+        question.configs.insert(action.guest().to_owned());
+        if let Action::DestroyGuest { guest, aside, .. } = action {
+            question
+                .configs
+                .insert(place_aside(guest, aside).to_owned());
+        }
+    }
+    look_at_ours(&mut question, known);
+    question
+}
+
+fn look_at_ours(question: &mut Question, known: &Known) {
+    for (guest, facts) in &known.guests {
+        if facts.made.is_some() || facts.seen.is_some() {
+            question.configs.insert(guest.clone());
+        }
+        question
+            .configs
+            .extend(facts.aside.iter().map(|it| it.found.clone()));
+    }
+    let tasks = known.open_tasks();
+    question
+        .tasks
+        .extend(tasks.map(|(task, guest)| (task.task.clone(), guest.to_owned())));
+}
+
+/// Whether a row manages what only the configuration shows.
+fn asks_for_more_than_power(wanted: &Wanted) -> bool {
+    let Wanted {
+        run: _,
+        destroy,
+        onboot,
+        cores,
+        memory,
+        more,
+    } = wanted;
+    *destroy
+        || onboot.is_some()
+        || cores.is_some()
+        || memory.is_some()
+        || more.as_ref().is_some_and(|it| {
+            it.name.is_some()
+                || it.disk.is_some()
+                || it.description.is_some()
+                || it.tags.is_some()
+                || it.overwrite.is_some()
+        })
+}
