@@ -1,0 +1,438 @@
+//! What muster asks of a hypervisor, and nothing more (G9): the one trait of both clients, in words that both understand.
+//!
+//! Every call that changes something answers with a [`Task`] that can be waited for, or `None` when it was done at once. None of
+//! them is sent twice by a client; whoever calls looks first (H11).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use crate::error::Error;
+
+/// What a call comes to.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What kind of guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A container.
+    Container,
+    /// A virtual machine.
+    Machine,
+}
+
+/// Where a guest is to be asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Its vmid, or its name on Incus.
+    pub id: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// The node or member that it is on.
+    pub node: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::Container => "container",
+            Kind::Machine => "virtual machine",
+        };
+        write!(f, "{kind} {}", self.id)?;
+        if self.node.is_empty() {
+            return Ok(());
+        }
+        write!(f, " on {}", self.node)
+    }
+}
+
+/// Power, as the hypervisor says it. Whatever is neither running nor stopped is left alone (G1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Power {
+    /// It runs.
+    Running,
+    /// It stands still.
+    Stopped,
+    /// Something else, in the hypervisor's own word.
+    Other(String),
+}
+
+/// A guest as a list shows it, which is one request for all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Where it is.
+    pub place: Place,
+    /// The name that people gave it, which on Incus is its id.
+    pub name: Option<String>,
+    /// Its power; `None` when its node does not answer (GB4).
+    pub power: Option<Power>,
+    /// What holds it: a backup, a migration. One waits, and never unlocks.
+    pub lock: Option<String>,
+    /// Whether it is a template, which cannot be started.
+    pub template: bool,
+    /// The state that high availability wants it in, where it is managed so.
+    pub ha: Option<String>,
+    /// The pool or project that it is in.
+    pub pool: Option<String>,
+    /// Its configuration, where the list has it: Incus tells all at once.
+    pub config: Option<Config>,
+}
+
+/// All guests, and the nodes that did not answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// By vmid or name.
+    pub guests: BTreeMap<String, Listed>,
+    /// Nodes and members that do not answer, and why.
+    pub silent: BTreeMap<String, String>,
+}
+
+/// What a guest is configured to: what it is now, not what waits for a reboot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Cores; `None` when it may use all of the host's.
+    pub cores: Option<u32>,
+    /// Memory, in MiB, rounded up; `None` when it is not limited.
+    pub memory: Option<u64>,
+    /// Description, raw.
+    pub description: String,
+    /// Tags.
+    pub tags: BTreeSet<String>,
+    /// Whether it starts with the host.
+    pub onboot: bool,
+    /// Whether it is protected against removal.
+    pub protection: bool,
+    /// Whether its root is nobody outside it. Absent on Proxmox VE means no.
+    pub unprivileged: bool,
+    /// The name inside: hostname or name.
+    pub name: Option<String>,
+    /// The volumes that are its own and go with it.
+    pub volumes: Vec<Volume>,
+    /// The first network card's address.
+    pub mac: Option<String>,
+    /// The keys of its network cards.
+    pub cards: Vec<String>,
+    /// What tells it from a later one of that name, where the hypervisor keeps such a thing.
+    pub uuid: Option<String>,
+    /// What holds it.
+    pub lock: Option<String>,
+    /// What a write must show to be taken (H14).
+    pub digest: Option<String>,
+    /// Sockets of a virtual machine; its cores are counted over all of them.
+    pub sockets: u32,
+}
+
+/// A volume of a guest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Volume {
+    /// Its id, such as `local-lvm:vm-101-disk-0`.
+    pub id: String,
+    /// Its size in bytes, where it is known.
+    pub size: Option<u64>,
+    /// The storage that it is on.
+    pub storage: String,
+}
+
+/// A value that waits for a reboot of the guest (GB6).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pending {
+    /// The key.
+    pub key: String,
+    /// What it is now.
+    pub now: Option<String>,
+    /// What it will be; `None` when it goes.
+    pub then: Option<String>,
+}
+
+/// A guest's state, just now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Its power.
+    pub power: Power,
+    /// Whether high availability looks after it; then the end of a task says nothing (GB2).
+    pub ha: Option<String>,
+    /// What holds it.
+    pub lock: Option<String>,
+}
+
+/// Something that runs at the hypervisor: a UPID, or an operation of Incus with the member that has it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Task(pub String);
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How far a task is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It runs.
+    Runs,
+    /// It ended well; warnings are well, and are told.
+    Done(Option<String>),
+    /// It ended badly; with its own words.
+    Failed(String),
+    /// Its end is not known: it was killed, its node went down, or the hypervisor has forgotten it. The guest's state decides
+    /// (G25, GB11).
+    Unknown(String),
+}
+
+/// A task that was found when one was looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundTask {
+    /// By what it is asked for.
+    pub task: Task,
+    /// What it does.
+    pub does: Call,
+    /// When it began, in seconds by the hypervisor's clock.
+    pub began: u64,
+    /// How far it is.
+    pub progress: Progress,
+}
+
+/// The calls that leave a task behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Call {
+    /// Starting a guest.
+    Start,
+    /// Asking it to shut down.
+    Shutdown,
+    /// Stopping it without asking.
+    Stop,
+    /// Writing its configuration.
+    Configure,
+    /// Making it.
+    Create,
+    /// Making it out of a backup.
+    Restore,
+    /// Backing it up.
+    Backup,
+    /// Removing it.
+    Destroy,
+    /// Something else.
+    Other,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Start => "start",
+            Self::Shutdown => "shutdown",
+            Self::Stop => "stop",
+            Self::Configure => "configuration",
+            Self::Create => "creation",
+            Self::Restore => "restore",
+            Self::Backup => "backup",
+            Self::Destroy => "removal",
+            Self::Other => "task",
+        })
+    }
+}
+
+/// What is to be different about a configuration; `None` leaves a key alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Cores.
+    pub cores: Option<u32>,
+    /// Memory, in MiB.
+    pub memory: Option<u64>,
+    /// Description; an empty one is taken away.
+    pub description: Option<String>,
+    /// Tags, all of them.
+    pub tags: Option<BTreeSet<String>>,
+    /// Whether it starts with the host.
+    pub onboot: Option<bool>,
+    /// Whether it is protected against removal.
+    pub protection: Option<bool>,
+    /// The name inside; Incus, where the name is the id, keeps the wish as a key of ours.
+    pub name: Option<String>,
+    /// Takes its network cards away.
+    pub without_cards: bool,
+}
+
+impl Changes {
+    /// Whether nothing is to change.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A guest to be made. Every word in it comes from the settings' lists (H4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Creation {
+    /// Its place; the id must be free.
+    pub place: Place,
+    /// What it is made from.
+    pub from: Source,
+    /// Its name.
+    pub name: Option<String>,
+    /// Where its root volume goes.
+    pub storage: String,
+    /// The size of that volume in GiB; what the source says where it is not said.
+    pub disk: Option<u64>,
+    /// The bridge or network of its first card.
+    pub network: Option<String>,
+    /// The pool or project that it goes into.
+    pub pool: Option<String>,
+    /// Whether its root is nobody outside it.
+    pub unprivileged: bool,
+    /// Cores.
+    pub cores: Option<u32>,
+    /// Memory, in MiB.
+    pub memory: Option<u64>,
+    /// Description.
+    pub description: Option<String>,
+    /// Tags, the marker among them.
+    pub tags: BTreeSet<String>,
+    /// Whether it starts with the host.
+    pub onboot: bool,
+}
+
+/// What a guest is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A container template's volume, such as `local:vztmpl/debian-12.tar.zst`.
+    Template(String),
+    /// An image, by alias or fingerprint.
+    Image(String),
+    /// A copy of another guest.
+    Clone(Place),
+}
+
+/// A backup of a guest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Backup {
+    /// Its id: a volume of the storage, or a file of ours.
+    pub id: String,
+    /// When it was made, in seconds.
+    pub at: u64,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// A backup to be made into a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restore {
+    /// Its place; the id must be free.
+    pub place: Place,
+    /// Out of this.
+    pub backup: String,
+    /// Onto this storage; `None` is where it was.
+    pub storage: Option<String>,
+    /// Into this pool or project.
+    pub pool: Option<String>,
+    /// Whether it gets identities of its own (network addresses), as a copy beside the original must.
+    pub unique: bool,
+}
+
+/// The server, as far as `muster doctor` tells of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Server {
+    /// Its version.
+    pub version: String,
+    /// Whether its cluster can decide: nothing starts or is written without.
+    pub quorate: bool,
+    /// Its nodes or members, and whether they answer.
+    pub nodes: BTreeMap<String, bool>,
+    /// The node that the connection is with.
+    pub own: String,
+}
+
+/// What the credential may do: privileges by path; an executor of Incus has projects by name, or everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Permissions {
+    /// By path, such as `/vms` or `/pool/scratch`.
+    pub granted: BTreeMap<String, BTreeSet<String>>,
+    /// Whether it may do all there is.
+    pub everything: bool,
+    /// Whom the hypervisor takes us for.
+    pub who: String,
+}
+
+/// A hypervisor, as muster needs it (G9). `muster-guests` has two, and tests no other.
+pub trait GuestApi {
+    /// All guests (H15: three requests).
+    fn list(&self) -> impl Future<Output = Result<Listing>>;
+
+    /// A number that changes when a guest came, went, was started, stopped or locked: one request, for an idle tick.
+    fn pulse(&self) -> impl Future<Output = Result<u64>>;
+
+    /// The configuration of one.
+    fn config(&self, place: &Place) -> impl Future<Output = Result<Config>>;
+
+    /// What waits for its reboot.
+    fn pending(&self, place: &Place) -> impl Future<Output = Result<Vec<Pending>>>;
+
+    /// Its state, just now.
+    fn status(&self, place: &Place) -> impl Future<Output = Result<Status>>;
+
+    /// Starts it.
+    fn start(&self, place: &Place) -> impl Future<Output = Result<Option<Task>>>;
+
+    /// Asks it to shut down, and waits there for so long; `force` kills it afterwards.
+    fn shutdown(
+        &self,
+        place: &Place,
+        patience: Duration,
+        force: bool,
+    ) -> impl Future<Output = Result<Option<Task>>>;
+
+    /// Stops it without asking.
+    fn stop(&self, place: &Place) -> impl Future<Output = Result<Option<Task>>>;
+
+    /// Writes its configuration, if it is still as `digest` says (H14).
+    fn set_config(
+        &self,
+        place: &Place,
+        changes: &Changes,
+        read: &Config,
+    ) -> impl Future<Output = Result<Option<Task>>>;
+
+    /// How far a task is, asked once (G25).
+    fn task_once(&self, task: &Task) -> impl Future<Output = Result<Progress>>;
+
+    /// Waits for a task's end, so long at most; it runs on when that is over.
+    fn wait(&self, task: &Task, limit: Duration) -> impl Future<Output = Result<Progress>>;
+
+    /// The tasks of a guest that the hypervisor still knows, newest first.
+    fn tasks(&self, place: &Place) -> impl Future<Output = Result<Vec<FoundTask>>>;
+
+    /// Its volumes, with sizes: what goes with it (GB8).
+    fn volumes(&self, place: &Place) -> impl Future<Output = Result<Vec<Volume>>>;
+
+    /// Makes a backup of it onto a storage, marked with `label`.
+    fn backup(
+        &self,
+        place: &Place,
+        storage: &str,
+        label: &str,
+    ) -> impl Future<Output = Result<Option<Task>>>;
+
+    /// The backups there are of a guest, newest first, with that label; all where it is `None`.
+    fn backups(
+        &self,
+        place: &Place,
+        storage: &str,
+        label: Option<&str>,
+    ) -> impl Future<Output = Result<Vec<Backup>>>;
+
+    /// Makes a guest out of a backup; it does not start.
+    fn restore(&self, restore: &Restore) -> impl Future<Output = Result<Option<Task>>>;
+
+    /// Makes a guest; it does not start.
+    fn create(&self, creation: &Creation) -> impl Future<Output = Result<Option<Task>>>;
+
+    /// Removes a guest that stands still, with its volumes. Backups stay.
+    fn destroy(&self, place: &Place) -> impl Future<Output = Result<Option<Task>>>;
+
+    /// An id that no guest has.
+    fn free_id(&self, wish: &str) -> impl Future<Output = Result<String>>;
+
+    /// The server itself.
+    fn server(&self) -> impl Future<Output = Result<Server>>;
+
+    /// What the credential may do.
+    fn permissions(&self) -> impl Future<Output = Result<Permissions>>;
+}

@@ -1,0 +1,20 @@
+//! The only code that speaks to hypervisors: Proxmox VE and Incus, behind one narrow trait (G9).
+//!
+//! **Invariant:** what may have been carried out is never sent again before somebody looked (H11). [`Error`] says which of the three it
+//! is, and no client repeats a request by itself.
+//!
+//! **Invariant:** a hypervisor is believed by a named authority or a pinned certificate. There is no way to switch that off.
+//!
+//! **Invariant:** a secret leaves only in the request that it authenticates. It is no part of any text, error, log or `Debug`.
+
+pub mod api;
+pub mod proxmox;
+pub mod trust;
+pub mod wire;
+
+mod encode;
+mod error;
+mod parallel;
+mod patience;
+
+pub use error::Error;
