@@ -28,8 +28,10 @@ pub struct Place {
     pub id: String,
     /// Its kind.
     pub kind: Kind,
-    /// The node or member that it is on.
+    /// The node or member that it is on; empty where there is only one.
     pub node: String,
+    /// The project of Incus that it is in; empty on Proxmox VE, where pools do not set names apart.
+    pub project: String,
 }
 
 impl fmt::Display for Place {
@@ -102,8 +104,8 @@ pub struct Config {
     pub onboot: bool,
     /// Whether it is protected against removal.
     pub protection: bool,
-    /// Whether its root is nobody outside it. Absent on Proxmox VE means no.
-    pub unprivileged: bool,
+    /// Whether its root is root outside it, it may nest, or has devices or directories of the host.
+    pub privileged: bool,
     /// The name inside: hostname or name.
     pub name: Option<String>,
     /// The volumes that are its own and go with it.
@@ -186,8 +188,6 @@ pub struct FoundTask {
     pub task: Task,
     /// What it does.
     pub does: Call,
-    /// When it began, in seconds by the hypervisor's clock.
-    pub began: u64,
     /// How far it is.
     pub progress: Progress,
 }
@@ -246,8 +246,6 @@ pub struct Changes {
     pub onboot: Option<bool>,
     /// Whether it is protected against removal.
     pub protection: Option<bool>,
-    /// The name inside; Incus, where the name is the id, keeps the wish as a key of ours.
-    pub name: Option<String>,
     /// Takes its network cards away.
     pub without_cards: bool,
 }
@@ -278,6 +276,10 @@ pub struct Creation {
     pub pool: Option<String>,
     /// Whether its root is nobody outside it.
     pub unprivileged: bool,
+    /// Whether it may run containers of its own.
+    pub nesting: bool,
+    /// Devices and mounts, as the settings spell them for this hypervisor: key and value of its configuration.
+    pub devices: BTreeMap<String, String>,
     /// Cores.
     pub cores: Option<u32>,
     /// Memory, in MiB.
@@ -402,7 +404,15 @@ pub trait GuestApi {
     /// Its volumes, with sizes: what goes with it (GB8).
     fn volumes(&self, place: &Place) -> impl Future<Output = Result<Vec<Volume>>>;
 
-    /// Makes a backup of it onto a storage, marked with `label`.
+    /// Calls it something else: its hostname or name, which on Incus is where it is found from then on.
+    fn rename(
+        &self,
+        place: &Place,
+        read: &Config,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<Task>>>;
+
+    /// Makes a backup of a guest that stands still, onto a storage, known by `label`.
     fn backup(
         &self,
         place: &Place,
@@ -410,13 +420,13 @@ pub trait GuestApi {
         label: &str,
     ) -> impl Future<Output = Result<Option<Task>>>;
 
-    /// The backups there are of a guest, newest first, with that label; all where it is `None`.
-    fn backups(
+    /// The backup of that label, brought to where it outlives the guest; `None` where there is none. May be called again.
+    fn keep(
         &self,
         place: &Place,
         storage: &str,
-        label: Option<&str>,
-    ) -> impl Future<Output = Result<Vec<Backup>>>;
+        label: &str,
+    ) -> impl Future<Output = Result<Option<Backup>>>;
 
     /// Makes a guest out of a backup; it does not start.
     fn restore(&self, restore: &Restore) -> impl Future<Output = Result<Option<Task>>>;

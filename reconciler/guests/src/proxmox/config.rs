@@ -35,7 +35,7 @@ pub(super) fn read(kind: Kind, keys: &BTreeMap<String, Word>) -> Config {
             .collect(),
         onboot: is_set("onboot"),
         protection: is_set("protection"),
-        unprivileged: is_set("unprivileged"),
+        privileged: is_privileged(kind, keys),
         name: some(text(name_key(kind))),
         volumes: volumes(kind, keys),
         mac: card
@@ -54,6 +54,27 @@ pub(super) fn name_key(kind: Kind) -> &'static str {
     match kind {
         Kind::Container => "hostname",
         Kind::Machine => "name",
+    }
+}
+
+/// Whether it has power over its host. A container without the word `unprivileged` has.
+fn is_privileged(kind: Kind, keys: &BTreeMap<String, Word>) -> bool {
+    let text = |key: &str| keys.get(key).map_or("", |it| it.0.as_str());
+    match kind {
+        Kind::Container => {
+            let features = text("features");
+            let bound = |(key, value): (&String, &Word)| {
+                numbered(key, "dev") || (numbered(key, "mp") && value.0.starts_with('/'))
+            };
+            text("unprivileged") != "1"
+                || features.split(',').any(|it| it == "nesting=1")
+                || keys.iter().any(bound)
+                || keys.contains_key("lxc")
+                || keys.contains_key("hookscript")
+        }
+        Kind::Machine => keys.keys().any(|key| {
+            numbered(key, "hostpci") || numbered(key, "usb") || key == "args" || key == "hookscript"
+        }),
     }
 }
 
@@ -179,7 +200,6 @@ pub(super) fn write(kind: Kind, changes: &Changes, read: &Config) -> Vec<(&'stat
         tags,
         onboot,
         protection,
-        name,
         without_cards,
     } = changes;
     let mut put: Vec<(&'static str, String)> = Vec::new();
@@ -221,16 +241,22 @@ pub(super) fn write(kind: Kind, changes: &Changes, read: &Config) -> Vec<(&'stat
             put.push((key, u8::from(*on).to_string()));
         }
     }
-    if let Some(name) = name {
-        put.push((name_key(kind), name.clone()));
-    }
     if *without_cards {
         delete.extend(read.cards.iter().cloned());
     }
     if !delete.is_empty() {
         put.push(("delete", delete.join(",")));
     }
-    // A write with nothing but a digest is an error there.
+    seal(put, read)
+}
+
+/// The parameters that call a guest something else.
+pub(super) fn rename(kind: Kind, name: &str, read: &Config) -> Vec<(&'static str, String)> {
+    seal(vec![(name_key(kind), name.to_owned())], read)
+}
+
+/// A write with nothing but a digest is an error there.
+fn seal(mut put: Vec<(&'static str, String)>, read: &Config) -> Vec<(&'static str, String)> {
     if !put.is_empty()
         && let Some(digest) = &read.digest
     {
@@ -275,7 +301,7 @@ mod tests {
         assert_eq!(read.cores, None);
         assert_eq!(read.memory, Some(2048));
         assert_eq!(read.description, "web\n");
-        assert!(!read.unprivileged, "absent means privileged");
+        assert!(read.privileged, "absent means privileged");
         assert_eq!(read.mac.as_deref(), Some("BC:24:11:00:00:01"));
         assert_eq!(read.cards, ["net0", "net10"]);
         assert_eq!(read.uuid, None);

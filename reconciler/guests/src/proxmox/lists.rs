@@ -89,6 +89,7 @@ fn listed(kind: Kind, node: String, row: Row) -> Listed {
             id: row.vmid.0,
             kind,
             node,
+            project: String::new(),
         },
         name: row.name.some(),
         power,
@@ -134,7 +135,7 @@ pub(super) fn pending(rows: Vec<Waits>) -> Vec<Pending> {
 }
 
 /// Where a guest is made, and with which parameters.
-pub(super) fn creation(creation: &Creation) -> (String, Vec<(&'static str, String)>) {
+pub(super) fn creation(creation: &Creation) -> (String, Vec<(&str, String)>) {
     let Creation {
         place,
         from,
@@ -144,6 +145,8 @@ pub(super) fn creation(creation: &Creation) -> (String, Vec<(&'static str, Strin
         network,
         pool,
         unprivileged,
+        nesting,
+        devices,
         cores,
         memory,
         description,
@@ -151,7 +154,7 @@ pub(super) fn creation(creation: &Creation) -> (String, Vec<(&'static str, Strin
         onboot,
     } = creation;
     let node = segment(&place.node);
-    let mut put: Vec<(&'static str, String)> = Vec::new();
+    let mut put: Vec<(&str, String)> = Vec::new();
     put.extend(pool.clone().map(|it| ("pool", it)));
     put.extend(
         description
@@ -178,6 +181,11 @@ pub(super) fn creation(creation: &Creation) -> (String, Vec<(&'static str, Strin
         let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
         put.push(("tags", tags.join(";")));
     }
+    put.extend(
+        devices
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.clone())),
+    );
     let image = match from {
         Source::Template(image) | Source::Image(image) => image.clone(),
         Source::Clone(_) => unreachable!("answered above"),
@@ -186,6 +194,9 @@ pub(super) fn creation(creation: &Creation) -> (String, Vec<(&'static str, Strin
         Kind::Container => {
             put.push(("ostemplate", image));
             put.push(("unprivileged", u8::from(*unprivileged).to_string()));
+            if *nesting {
+                put.push(("features", "nesting=1".to_owned()));
+            }
             match disk {
                 Some(disk) => put.push(("rootfs", format!("{storage}:{disk}"))),
                 None => put.push(("storage", storage.clone())),

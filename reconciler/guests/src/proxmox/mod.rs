@@ -447,21 +447,20 @@ impl GuestApi for Proxmox {
             ("limit", "50".to_owned()),
         ];
         let rows: Vec<TaskRow> = self.get(&what, route, &parameters).await?;
-        let mut found: Vec<FoundTask> = rows
+        let mut found: Vec<TaskRow> = rows
             .into_iter()
             .filter(|row| row.id.0 == place.id && Upid::parse(&row.upid.0).is_some())
-            .map(|row| FoundTask {
-                does: call(&row.does.0),
-                began: row.starttime.number().unwrap_or(0),
-                progress: match (row.endtime.number(), row.status.0.as_str()) {
-                    (None | Some(0), "" | "running" | "RUNNING") => Progress::Runs,
-                    (_, status) => ended(status),
-                },
-                task: Task(row.upid.0),
-            })
             .collect();
-        found.sort_by_key(|it| std::cmp::Reverse(it.began));
-        Ok(found)
+        found.sort_by_key(|it| std::cmp::Reverse(it.starttime.number()));
+        let found = found.into_iter().map(|row| FoundTask {
+            does: call(&row.does.0),
+            progress: match (row.endtime.number(), row.status.0.as_str()) {
+                (None | Some(0), "" | "running" | "RUNNING") => Progress::Runs,
+                (_, status) => ended(status),
+            },
+            task: Task(row.upid.0),
+        });
+        Ok(found.collect())
     }
 
     async fn volumes(&self, place: &Place) -> Result<Vec<Volume>> {
@@ -481,6 +480,13 @@ impl GuestApi for Proxmox {
         Ok(volumes)
     }
 
+    async fn rename(&self, place: &Place, read: &Config, name: &str) -> Result<Option<Task>> {
+        let what = format!("the name of {place}");
+        let route = format!("{}/config", route(place));
+        let parameters = config::rename(place.kind, name, read);
+        self.change(&what, Method::PUT, route, &parameters).await
+    }
+
     async fn backup(&self, place: &Place, storage: &str, label: &str) -> Result<Option<Task>> {
         let what = format!("a backup of {place}");
         let route = format!("/nodes/{}/vzdump", segment(&place.node));
@@ -496,12 +502,7 @@ impl GuestApi for Proxmox {
         self.change(&what, Method::POST, route, &parameters).await
     }
 
-    async fn backups(
-        &self,
-        place: &Place,
-        storage: &str,
-        label: Option<&str>,
-    ) -> Result<Vec<Backup>> {
+    async fn keep(&self, place: &Place, storage: &str, label: &str) -> Result<Option<Backup>> {
         let what = format!("the backups of {place}");
         let route = format!(
             "/nodes/{}/storage/{}/content",
@@ -510,17 +511,14 @@ impl GuestApi for Proxmox {
         );
         let parameters = [("content", "backup".to_owned()), ("vmid", place.id.clone())];
         let rows: Vec<Content> = self.get(&what, route, &parameters).await?;
-        let mut found: Vec<Backup> = rows
-            .into_iter()
-            .filter(|row| label.is_none_or(|it| row.notes.0.trim() == it))
-            .map(|row| Backup {
-                at: row.ctime.number().unwrap_or(0),
-                size: row.size.number().unwrap_or(0),
-                id: row.volid.0,
-            })
-            .collect();
-        found.sort_by_key(|it| std::cmp::Reverse(it.at));
-        Ok(found)
+        // It lies on the storage, and stays when its guest goes.
+        let found = rows.into_iter().filter(|row| row.notes.0.trim() == label);
+        let newest = found.max_by_key(|row| row.ctime.number());
+        Ok(newest.map(|row| Backup {
+            at: row.ctime.number().unwrap_or(0),
+            size: row.size.number().unwrap_or(0),
+            id: row.volid.0,
+        }))
     }
 
     async fn restore(&self, restore: &Restore) -> Result<Option<Task>> {
