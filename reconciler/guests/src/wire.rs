@@ -169,14 +169,6 @@ pub(crate) enum WireError {
     Perhaps(String),
 }
 
-impl WireError {
-    pub(crate) fn why(self) -> String {
-        match self {
-            Self::NotSent(why) | Self::Perhaps(why) => why,
-        }
-    }
-}
-
 /// A whole answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -303,14 +295,6 @@ impl Wire {
             limits,
             idle: Mutex::new(Vec::new()),
         })))
-    }
-
-    pub(crate) fn address(&self) -> &Address {
-        &self.0.address
-    }
-
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.0.limits
     }
 
     fn kept(&self) -> Option<Sender> {

@@ -21,7 +21,7 @@ use self::answers::{
 use self::config::{kind, power};
 use crate::api::{
     Backup, Call, Changes, Config, Creation, FoundTask, GuestApi, Listed, Listing, Pending,
-    Permissions, Place, Power, Progress, Restore, Result, Server, Status, Task, Volume,
+    Permissions, Place, Progress, Restore, Result, Server, Status, Task, Volume,
 };
 use crate::encode::segment;
 use crate::error::Error;
@@ -689,6 +689,7 @@ impl GuestApi for Incus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Power;
 
     #[test]
     fn what_a_member_that_is_away_has_is_unknown() {
