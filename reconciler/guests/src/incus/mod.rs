@@ -213,6 +213,21 @@ impl Incus {
         self.get(&what, &path).await
     }
 
+    /// What the end of a wait says. Of an operation that failed it is an error with the status of a success, and of a wait that was over
+    /// first, too.
+    async fn waited(&self, what: &str, task: &Task, answer: &Answer) -> Result<Progress> {
+        let read = |error| Error::unreadable(what, error);
+        let head: Head = serde_json::from_slice(&answer.body).map_err(read)?;
+        if head.kind != "error" {
+            let ended: Envelope<Operation> = serde_json::from_slice(&answer.body).map_err(read)?;
+            return Ok(progress(&ended.metadata));
+        }
+        match self.task_once(task).await? {
+            Progress::Unknown(_) => Ok(Progress::Failed(crate::error::bounded(&head.error))),
+            known => Ok(known),
+        }
+    }
+
     async fn power(&self, place: &Place, what: &str, body: Value) -> Result<Option<Task>> {
         let what = format!("{what} of {place}");
         let path = self.instance_path(place, "/state");
@@ -271,6 +286,9 @@ fn begun(what: &str, answer: &Answer) -> Result<Option<Task>> {
         .map_err(|error| Error::perhaps(what, format!("the answer makes no sense: {error}")))?;
     if head.kind == "sync" {
         return Ok(None);
+    }
+    if head.kind == "error" {
+        return Err(Error::perhaps(what, head.error));
     }
     let id = head
         .operation
@@ -488,9 +506,7 @@ impl GuestApi for Incus {
                 })
                 .await;
             match answer {
-                Ok(answer) => serde_json::from_slice::<Envelope<Operation>>(&answer.body)
-                    .map(|it| progress(&it.metadata))
-                    .map_err(|error| Error::unreadable(&what, error)),
+                Ok(answer) => self.waited(&what, task, &answer).await,
                 Err(error) if error.is_gone() => self.task_once(task).await,
                 Err(error) => Err(error),
             }
