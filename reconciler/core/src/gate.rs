@@ -499,31 +499,49 @@ mod tests {
     use crate::limits::Limits;
     use crate::plan::{Input, plan};
     use crate::reading::Reading;
-    use crate::rooms::{Desired, Observed, Policy};
+    use crate::rooms::{Desired, Known, Observed, Policy};
 
     /// Four guests of which three are to end: more than may end at once without a release of exactly that.
     fn three_of_four() -> (Plan, Bounds, Facts) {
         let executor = Executor::Guests("pve1".to_owned());
         let commit: CommitId = "1".repeat(40).parse().unwrap();
-        let facts = Facts::genesis("id", executor.clone(), commit.clone(), Time(0));
+        let mut facts = Facts::genesis("id", executor.clone(), commit.clone(), Time(0));
+        let mut known = guests::facts::Known::new();
         let mut policy = guests::policy::Policy::new(executor);
         policy.limits = Limits::default();
+        policy.create_token = true;
         let policy = Policy::from(policy);
         let mut desired = guests::desired::Desired::default();
         let mut observed = BTreeMap::new();
         for (name, destroy) in [("a", true), ("b", true), ("c", true), ("d", false)] {
-            let wanted = guests::desired::Wanted { run: None, destroy };
-            desired.guests.insert(name.to_owned(), wanted);
-            let made = guests::action::Marker(name.to_owned());
-            let guest = guests::observed::Guest {
-                running: true,
-                made,
+            let wanted = guests::desired::Wanted {
+                destroy,
+                ..guests::desired::Wanted::default()
             };
-            observed.insert(name.to_owned(), guest);
+            desired.guests.insert(name.to_owned(), wanted);
+            let marker = guests::action::Marker(name.to_owned());
+            let made = guests::facts::Made {
+                marker: marker.clone(),
+                finished: true,
+                begun: true,
+            };
+            let of_guest = guests::facts::GuestFacts {
+                made: Some(made),
+                ..guests::facts::GuestFacts::default()
+            };
+            known.guests.insert(name.to_owned(), of_guest);
+            let config = Reading::Known(guests::observed::Config::default());
+            let run = Some(guests::desired::Run::Running);
+            let form = guests::observed::Form::Container;
+            let mut guest = guests::observed::Guest::new(form, run, config);
+            guest.made = Some(marker);
+            observed.insert(
+                name.to_owned(),
+                guests::observed::Sight::Seen(Box::new(guest)),
+            );
         }
-        let observed = Observed::from(guests::observed::Observed {
-            guests: Reading::Known(observed),
-        });
+        facts.known = Known::Guests(known);
+        let observed = Observed::from(guests::observed::Observed::of(observed));
         let plan = plan(&Input {
             policy: &policy,
             commit: &commit,

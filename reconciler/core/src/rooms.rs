@@ -643,6 +643,9 @@ impl Observed {
             (Self::Accounts(observed), Question::Accounts(asked), Self::Accounts(newer)) => {
                 observed.renew(asked, newer);
             }
+            (Self::Guests(observed), Question::Guests(asked), Self::Guests(newer)) => {
+                observed.renew(asked, newer);
+            }
             (observed, _, newer) => *observed = newer,
         }
     }
@@ -754,8 +757,8 @@ pub(crate) struct Draft {
 pub(crate) enum Aside {
     /// Each person's first port, which orders the login map (R18).
     Ports(BTreeMap<String, u16>),
-    /// Nothing.
-    Nothing,
+    /// What is known of the guests that have steps.
+    Guests(BTreeMap<String, guests::facts::GuestFacts>),
 }
 
 /// Drafts the steps from observed to desired.
@@ -794,10 +797,14 @@ pub(crate) fn draft(
                 known: known.guests().unwrap_or(&nothing),
             };
             let notes = guests::plan::draft(&input, &mut sheet);
+            let steps = sheet.in_order();
+            let with_steps = steps.iter().map(|it| it.action.guest());
+            let of_guests = with_steps.filter_map(|it| Some((it, input.known.of(it)?)));
+            let aside = of_guests.map(|(name, facts)| (name.to_owned(), facts.clone()));
             Draft {
-                steps: sheet.in_order().into_iter().map(of_guest).collect(),
+                aside: Aside::Guests(aside.collect()),
+                steps: steps.into_iter().map(of_guest).collect(),
                 notes: notes.into_iter().map(Note::Guest).collect(),
-                aside: Aside::Nothing,
             }
         }
         (Policy::Accounts(_) | Policy::Guests(_), _, _) => {
@@ -945,6 +952,9 @@ pub fn bounds<'a>(
 pub enum Material {
     /// Files to be written whole.
     Files(Vec<accounts::render::FileWrite>),
+    /// What is known of guests, by vmid or name, at the time of the plan: what an earlier try of a step noted ([`Mark`]), so that the act
+    /// goes on from there.
+    Guests(BTreeMap<String, guests::facts::GuestFacts>),
     /// Nothing.
     Nothing,
 }
@@ -960,7 +970,12 @@ pub(crate) fn material<'a>(
             let steps = steps.filter_map(|(action, content)| Some((action.account()?, content)));
             Material::Files(accounts::render::writes(steps, observed, ports))
         }
-        (Observed::Accounts(_) | Observed::Guests(_), Aside::Ports(_) | Aside::Nothing) => {
+        (Observed::Guests(_), Aside::Guests(facts)) => {
+            let steps = steps.filter_map(|(action, _)| action.guest());
+            let known = steps.filter_map(|it| facts.get_key_value(it.guest()));
+            Material::Guests(known.map(|(name, it)| (name.clone(), it.clone())).collect())
+        }
+        (Observed::Accounts(_), Aside::Guests(_)) | (Observed::Guests(_), Aside::Ports(_)) => {
             Material::Nothing
         }
     }
@@ -1267,9 +1282,75 @@ mod tests {
         let of_guests = [
             guests::action::Action::StartGuest { guest: guest() },
             guests::action::Action::ShutdownGuest { guest: guest() },
+            guests::action::Action::StopGuest { guest: guest() },
+            guests::action::Action::SetGuestCores {
+                guest: guest(),
+                from: None,
+                to: 2,
+            },
+            guests::action::Action::SetGuestMemory {
+                guest: guest(),
+                from: Some(512),
+                to: 1024,
+            },
+            guests::action::Action::SetGuestDescription {
+                guest: guest(),
+                to: "x".to_owned(),
+            },
+            guests::action::Action::SetGuestTags {
+                guest: guest(),
+                from: BTreeSet::new(),
+                to: BTreeSet::from(["x".to_owned()]),
+            },
+            guests::action::Action::SetGuestOnboot {
+                guest: guest(),
+                to: true,
+            },
+            guests::action::Action::RecordGuest {
+                guest: guest(),
+                identity: guests::action::Found::default(),
+            },
+            guests::action::Action::CreateGuest {
+                guest: guest(),
+                made: made.clone(),
+                shape: Box::new(guests::desired::Shape {
+                    origin: guests::desired::Origin::Image("x".to_owned()),
+                    storage: "x".to_owned(),
+                    network: None,
+                    unprivileged: true,
+                    nesting: false,
+                    devices: BTreeSet::new(),
+                    name: None,
+                    cores: None,
+                    memory: None,
+                }),
+            },
+            guests::action::Action::DiscardGuest {
+                guest: guest(),
+                made: made.clone(),
+            },
             guests::action::Action::DestroyGuest {
                 guest: guest(),
+                volumes: guests::action::Volumes::default(),
+                aside: "aside-x".to_owned(),
+            },
+            guests::action::Action::OverwriteGuest {
+                guest: guest(),
+                backup: "x".to_owned(),
                 made,
+                volumes: guests::action::Volumes::default(),
+            },
+            guests::action::Action::RestoreGuest {
+                guest: guest(),
+                found: guest(),
+                standing: guests::action::Standing::default(),
+                privileged: false,
+            },
+            guests::action::Action::PurgeGuest {
+                guest: guest(),
+                found: guest(),
+                volumes: guests::action::Volumes::default(),
+                backup: "x".to_owned(),
             },
         ];
         let of_accounts = actions().into_iter().map(Action::Account);
@@ -1283,7 +1364,16 @@ mod tests {
         let of_accounts = incarnations().into_iter();
         of_accounts
             .map(|(it, _)| Incarnation::Account(it))
-            .chain([guests::action::Incarnation::Guest { made }.into()])
+            .chain([
+                guests::action::Incarnation::Guest { made, restored: 0 }.into(),
+                guests::action::Incarnation::FoundGuest {
+                    entry: StepId::from_bytes([7; 16]),
+                    identity: guests::action::Found::default(),
+                    restored: 1,
+                }
+                .into(),
+                guests::action::Incarnation::NoGuest { times: 0 }.into(),
+            ])
             .collect()
     }
 

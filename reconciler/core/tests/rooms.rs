@@ -33,7 +33,7 @@ fn guest_step(executor: &Executor) -> Step {
     Step::new(
         executor,
         action,
-        guests::action::Incarnation::Guest { made },
+        guests::action::Incarnation::Guest { made, restored: 0 },
     )
 }
 

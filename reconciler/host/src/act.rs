@@ -42,7 +42,7 @@ impl Host {
                 };
                 let writes = match intent.material() {
                     Material::Files(writes) => writes.as_slice(),
-                    Material::Nothing => &[],
+                    Material::Guests(_) | Material::Nothing => &[],
                 };
                 Ok(files::write(&places, steps, writes, progress))
             }

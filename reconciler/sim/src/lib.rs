@@ -32,7 +32,7 @@ use muster_core::world::{
 pub use fleet::{Pushed, SimFleet, SimOrigin, SimStore, Stored};
 pub use forge::{Forge, SimComment, SimForge};
 pub use host::{SimAccount, SimHost, SimTraces};
-pub use hypervisor::SimHypervisor;
+pub use hypervisor::{SimHypervisor, volumes_of};
 pub use repository::Repository;
 
 /// Whether a crash loses the effect that it interrupts.
@@ -260,7 +260,7 @@ impl Sim {
     }
 
     /// Lets an effect happen, unless the fuse blows.
-    fn effect<T>(&self, effect: impl FnOnce(&mut Universe) -> T) -> Result<T, SimError> {
+    pub(crate) fn effect<T>(&self, effect: impl FnOnce(&mut Universe) -> T) -> Result<T, SimError> {
         let mut universe = self.lock();
         let number = universe.fuse.effects;
         universe.fuse.effects += 1;
@@ -329,10 +329,10 @@ impl World for Sim {
     type Error = SimError;
 
     fn observe(&mut self, question: &Question<'_>) -> Result<Observed, SimError> {
-        let universe = self.lock();
+        let mut universe = self.lock();
         Ok(match question {
             Question::Accounts(question) => universe.host.observe(question).into(),
-            Question::Guests(_) => universe.hypervisor.observe().into(),
+            Question::Guests(question) => universe.hypervisor.observe(question).into(),
         })
     }
 
@@ -345,8 +345,7 @@ impl World for Sim {
         self.with(|universe| universe.acted.push(ids));
         let mut whole: Vec<String> = intent.steps().map(|step| step.id.to_string()).collect();
         let on_host = self.lock().host.effects_of(intent);
-        let on_hypervisor = self.lock().hypervisor.effects_of(intent);
-        let all = on_host.len() + on_hypervisor.len();
+        let all = on_host.len();
         let mut complaints = Complaints::new();
         let mut done = 0;
         for effect in on_host {
@@ -362,11 +361,7 @@ impl World for Sim {
             done += 1;
             recorder.progress(done, all);
         }
-        for effect in on_hypervisor {
-            complaints.extend(self.effect(|universe| effect(&mut universe.hypervisor))?);
-            done += 1;
-            recorder.progress(done, all);
-        }
+        complaints.extend(hypervisor::carry_out(self, intent, recorder)?);
         Ok(complaints)
     }
 }

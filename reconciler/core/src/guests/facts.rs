@@ -37,9 +37,10 @@ pub struct GuestFacts {
     /// Where it was set aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aside: Option<Aside>,
-    /// How it stood when an act began to set it aside, until that is done.
+    /// How it stood when an act began to set it aside, until that is done; what the first try noted counts, since a second one may
+    /// see it halfway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub standing: Option<Standing>,
+    pub standing: Option<Stood>,
     /// Backups that muster made of it, oldest first; [`BACKUP_LIMIT`] of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backups: Vec<Backup>,
@@ -91,6 +92,16 @@ pub struct Made {
     /// Whether the hypervisor was seen to begin with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub begun: bool,
+}
+
+/// How a guest stood when a step began to set it aside.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stood {
+    /// Which step.
+    pub step: StepId,
+    /// How.
+    pub standing: Standing,
 }
 
 /// A guest that is set aside.
@@ -252,7 +263,14 @@ impl Known {
                     backup.rehearsed = Some(*started);
                 }
             }
-            Mark::SetAside { standing } => facts.standing = Some(standing.clone()),
+            Mark::SetAside { standing } => {
+                if facts.standing.as_ref().is_none_or(|it| it.step != step) {
+                    facts.standing = Some(Stood {
+                        step,
+                        standing: standing.clone(),
+                    });
+                }
+            }
         }
     }
 
@@ -330,7 +348,11 @@ impl Known {
                     since: at,
                     found: place_aside(guest, aside).to_owned(),
                     called: aside.clone(),
-                    standing: facts.standing.take().unwrap_or_default(),
+                    standing: facts
+                        .standing
+                        .take()
+                        .map(|it| it.standing)
+                        .unwrap_or_default(),
                 });
             }
             Action::OverwriteGuest { backup, made, .. } => {

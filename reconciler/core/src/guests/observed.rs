@@ -29,7 +29,10 @@ impl Question {
 
     /// Asks about those of `names` alone, and about the tasks of others no more.
     pub fn narrow(&mut self, names: &BTreeSet<String>) {
-        self.configs.retain(|it| names.contains(it));
+        // One that is set aside has another name there.
+        let goes_by_another = |it: &String| it.starts_with(super::plan::ASIDE);
+        self.configs
+            .retain(|it| names.contains(it) || goes_by_another(it));
         self.tasks.retain(|_, guest| names.contains(guest));
     }
 }
@@ -223,6 +226,24 @@ impl Observed {
             down: BTreeMap::new(),
             tasks: BTreeMap::new(),
         }
+    }
+
+    /// Takes in a later look at it: of guests whose configurations were not asked for again, those of before stay.
+    pub(crate) fn renew(&mut self, asked: &Question, mut newer: Self) {
+        if let (Reading::Known(before), Reading::Known(now)) = (&mut self.guests, &mut newer.guests)
+        {
+            for (name, sight) in now
+                .iter_mut()
+                .filter(|(name, _)| !asked.configs.contains(*name))
+            {
+                if let (Sight::Seen(now), Some(Sight::Seen(before))) = (sight, before.remove(name))
+                    && now.made == before.made
+                {
+                    now.config = before.config;
+                }
+            }
+        }
+        *self = newer;
     }
 
     /// A guest that was read.

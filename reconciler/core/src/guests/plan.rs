@@ -419,4 +419,4 @@ fn aside_name(guest: &str, incarnation: &Incarnation) -> String {
 }
 
 /// How the name of a guest that is set aside begins.
-pub(super) const ASIDE: &str = "aside-";
+pub(crate) const ASIDE: &str = "aside-";

@@ -38,14 +38,14 @@ pub fn settle(step: StepId, action: &Action, observed: &Observed, known: &Known)
         Action::SetGuestOnboot { guest, to } => look.config(guest, |config| config.onboot == *to),
         Action::CreateGuest { guest, made, .. } => look.at(guest, |found| look.made(found, made)),
         Action::DiscardGuest { guest, made } => look.at(guest, |found| match found {
-            Some(found) if found.made.as_ref() == Some(made) => look.begun_or_not(),
+            Some(found) if found.made.as_ref() == Some(made) => look.begun_or_not(Some(found)),
             // What stands there now is another one.
             Some(_) | None => State::Reached,
         }),
         Action::DestroyGuest { guest, aside, .. } => look.set_aside(guest, aside),
         Action::OverwriteGuest { guest, made, .. } => look.at(guest, |found| match found {
             Some(found) if found.made.as_ref() == Some(made) && is_at_rest(found) => State::Reached,
-            Some(_) | None => look.begun_or_not(),
+            Some(_) | None => look.begun_or_not(found),
         }),
         Action::RestoreGuest {
             guest,
@@ -159,11 +159,11 @@ impl Look<'_> {
                 if is_aside {
                     State::Reached
                 } else {
-                    self.begun_or_not()
+                    self.begun_or_not(Some(found))
                 }
             }),
             None => self.at(guest, |found| match found {
-                Some(_) => self.begun_or_not(),
+                Some(_) => self.begun_or_not(found),
                 None => is_gone(),
             }),
         })
@@ -179,11 +179,11 @@ impl Look<'_> {
                 if stands {
                     State::Reached
                 } else {
-                    self.begun_or_not()
+                    self.begun_or_not(Some(found))
                 }
             }),
             None => self.at(place, |found| match found {
-                Some(_) => self.begun_or_not(),
+                Some(_) => self.begun_or_not(found),
                 None => is_gone(),
             }),
         })
@@ -197,14 +197,15 @@ impl Look<'_> {
                 if aside.is_some_and(|it| config.name.as_ref() != Some(&it.called)) {
                     return another();
                 }
-                self.begun_or_not()
+                self.begun_or_not(Some(found))
             }),
         })
     }
 
-    /// Whether the act of the step got anywhere, by what it noted.
-    fn begun_or_not(&self) -> State {
-        if let Some(task) = self.running_task() {
+    /// Whether the act of the step got anywhere, by what it noted and by what the hypervisor is at work on.
+    fn begun_or_not(&self, found: Option<&Guest>) -> State {
+        let busy = found.and_then(|it| it.busy.as_deref());
+        if let Some(task) = self.running_task().or(busy) {
             return State::Halfway(still_running(task));
         }
         let Some(facts) = self.facts else {
@@ -215,7 +216,11 @@ impl Look<'_> {
             .iter()
             .rfind(|it| it.step == self.step && !it.done);
         let backup = facts.backups.iter().rfind(|it| it.step == self.step);
-        if facts.standing.is_some() {
+        if facts
+            .standing
+            .as_ref()
+            .is_some_and(|it| it.step == self.step)
+        {
             State::Halfway("it is about to be set aside".to_owned())
         } else if let Some(backup) = backup {
             State::Halfway(match backup.rehearsed {

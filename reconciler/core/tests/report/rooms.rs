@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use muster_core::executor::Executor;
 use muster_core::facts::Facts;
-use muster_core::guests::action::Marker;
+use muster_core::guests::action::{Found, Volume, Volumes};
 use muster_core::guests::desired::{Desired, Run, Wanted};
-use muster_core::guests::observed::{Guest, Observed};
+use muster_core::guests::observed::{Config, Form, Guest, Observed, Sight};
 use muster_core::guests::policy::Policy;
 use muster_core::journal::StepResult;
 use muster_core::people::Stage;
@@ -27,23 +27,40 @@ use crate::world::{NOW, Planned, World, about, commit, planned};
 fn hypervisor(name: &str, there: &[(&str, bool)], wanted: &[(&str, Option<Run>, bool)]) -> Planned {
     let executor = Executor::Guests(name.to_owned());
     let guests = there.iter().map(|(name, running)| {
-        let made = Marker(format!("made-{name}"));
-        let running = *running;
-        ((*name).to_owned(), Guest { running, made })
+        let volume = Volume {
+            size: Some(8 << 30),
+            storage: "local-lvm".to_owned(),
+        };
+        let config = Config {
+            identity: Found {
+                uuid: Some(format!("made-{name}")),
+                ..Found::default()
+            },
+            volumes: Volumes([(format!("local-lvm:vm-{name}-disk-0"), volume)].into()),
+            ..Config::default()
+        };
+        let run = if *running { Run::Running } else { Run::Stopped };
+        let guest = Guest::new(Form::Container, Some(run), Reading::Known(config));
+        ((*name).to_owned(), Sight::Seen(Box::new(guest)))
     });
-    let observed = Observed {
-        guests: Reading::Known(guests.collect()),
-    };
+    let observed = Observed::of(guests.collect());
     let wanted = wanted.iter().map(|(name, run, destroy)| {
-        let (run, destroy) = (*run, *destroy);
-        ((*name).to_owned(), Wanted { run, destroy })
+        let wanted = Wanted {
+            run: *run,
+            destroy: *destroy,
+            ..Wanted::default()
+        };
+        ((*name).to_owned(), wanted)
     });
     let desired = Desired {
         guests: wanted.collect(),
+        ..Desired::default()
     };
+    let mut policy = Policy::new(executor.clone());
+    policy.create_token = true;
     let facts = Facts::genesis(&"f".repeat(32), executor.clone(), commit('a'), Time(0));
     planned(
-        &Policy::new(executor).into(),
+        &policy.into(),
         &rooms::Desired::Guests(desired),
         &observed.into(),
         &facts,

@@ -86,7 +86,21 @@ impl Planner<'_, '_, '_> {
             Action::SetGuestCores { .. } | Action::SetGuestMemory { .. } if ours => self
                 .size(wanted.cores, wanted.memory)
                 .or_else(|| self.memory_with(subject, wanted.memory)),
-            _ => None,
+            Action::SetGuestCores { .. }
+            | Action::SetGuestMemory { .. }
+            | Action::SetGuestDescription { .. }
+            | Action::SetGuestTags { .. }
+            | Action::SetGuestOnboot { .. }
+            | Action::RecordGuest { .. }
+            | Action::StartGuest { .. }
+            | Action::ShutdownGuest { .. }
+            | Action::StopGuest { .. }
+            | Action::CreateGuest { .. }
+            | Action::DiscardGuest { .. }
+            | Action::DestroyGuest { .. }
+            | Action::OverwriteGuest { .. }
+            | Action::RestoreGuest { .. }
+            | Action::PurgeGuest { .. } => None,
         }
     }
 }

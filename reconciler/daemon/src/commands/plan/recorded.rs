@@ -233,11 +233,7 @@ impl World for Recorded {
         Ok(self.observed.recalled(question).into_owned())
     }
 
-    fn act(
-        &mut self,
-        _: &Intent,
-        _: &mut dyn Recorder,
-    ) -> Result<Complaints, OnlyRecorded> {
+    fn act(&mut self, _: &Intent, _: &mut dyn Recorder) -> Result<Complaints, OnlyRecorded> {
         Err(OnlyRecorded)
     }
 }

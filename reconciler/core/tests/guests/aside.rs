@@ -1,0 +1,393 @@
+//! The end of guests, in steps that can be taken back until the last.
+
+use muster_core::guests::action::{Action, Incarnation, Marker};
+use muster_core::guests::desired::Run;
+use muster_core::guests::mark::Mark;
+use muster_core::guests::observed::{Ha, Sight};
+use muster_core::journal::StepResult;
+use muster_core::price::Class;
+use muster_core::reading::Reading;
+use muster_core::rooms;
+
+use super::{DAY, House, begin, classes, down, every_action, volumes};
+
+const END: &str = "guests: {old: {destroy: true}}\n";
+const BACK: &str = "guests: {old: {run: running}}\n";
+
+/// A guest that is to end, and of which is written down which one it is.
+fn recorded(name: &str) -> House {
+    let mut house = House::with(&[(name, true), ("other", true)]);
+    let text = format!("guests: {{{name}: {{destroy: true}}}}\n");
+    let record = house.step(&text, "guest.record");
+    house.done(&record);
+    house
+}
+
+fn backed_up() -> Mark {
+    Mark::BackedUp {
+        backup: "pbs:backup/1".into(),
+        bytes: 7,
+    }
+}
+
+/// The same once a release let it be set aside.
+fn aside(name: &str) -> House {
+    let mut house = recorded(name);
+    let text = format!("guests: {{{name}: {{destroy: true}}}}\n");
+    let destroy = house.step(&text, "guest.destroy");
+    let standing = muster_core::guests::action::Standing {
+        name: Some(format!("host-{name}")),
+        onboot: true,
+        protection: false,
+    };
+    let marks = [
+        backed_up(),
+        Mark::Rehearsed { started: true },
+        Mark::SetAside { standing },
+    ];
+    house.journal(&destroy, &marks, StepResult::Done);
+    let rooms::Action::Guest(Action::DestroyGuest { aside: called, .. }) = &destroy.action else {
+        panic!("{destroy:?}")
+    };
+    let mut guest = house.guest(name).clone();
+    guest.run = Some(Run::Stopped);
+    if let Reading::Known(config) = &mut guest.config {
+        config.name = Some(called.clone());
+        config.protection = true;
+        config.onboot = false;
+    }
+    house.guests.remove(name);
+    let found = house.of(name).aside.expect("aside").found;
+    house.guests.insert(found, Sight::Seen(Box::new(guest)));
+    house
+}
+
+/// H7, H8, G15, G17: which guest it is is written down, and its end waits for a release that names it and its volumes.
+#[test]
+fn an_end_is_recorded_shown_and_waits_for_a_release() {
+    let mut house = House::with(&[("old", true)]);
+    let record = house.step(END, "guest.record");
+    let destroy = house.step(END, "guest.destroy");
+    assert_eq!(
+        record.words(),
+        "guest.record old nic=BC:24:11:00:00:O root=local-lvm:vm-old-disk-0"
+    );
+    assert!(
+        destroy
+            .words()
+            .ends_with(" volumes=local-lvm:vm-old-disk-0@local-lvm:8589934592"),
+        "{}",
+        destroy.words()
+    );
+    let (admitted, held) = house.told(END);
+    assert_eq!(admitted, ["guest.record old"]);
+    assert_eq!(
+        held,
+        [("guest.destroy old".to_owned(), "pending_signature")]
+    );
+    // An approval that was given on the proposal still holds once that is done.
+    house.done(&record);
+    assert_eq!(house.words(END), [destroy.words()]);
+    assert_eq!(house.step(END, "guest.destroy").id, destroy.id);
+    assert_eq!(
+        super::found(&house, "old").to_string(),
+        format!(
+            "guest entry={} root=local-lvm:vm-old-disk-0 nic=BC:24:11:00:00:O",
+            record.id
+        )
+    );
+    begin(&mut house, &[destroy]);
+    assert_eq!(house.told(END).0, ["guest.destroy old"]);
+}
+
+/// GB8: each volume is in the sentence and in what is signed; another list is another step.
+#[test]
+fn a_destroy_is_for_these_volumes_and_no_others() {
+    let mut house = recorded("old");
+    let before = house.step(END, "guest.destroy");
+    let mut more = volumes("old");
+    more.0.extend(volumes("data").0);
+    house.config("old").volumes = more;
+    let after = house.step(END, "guest.destroy");
+    assert_ne!(before.id, after.id);
+    assert!(
+        after
+            .words()
+            .contains("local-lvm:vm-data-disk-0@local-lvm:8589934592+local-lvm:vm-old-disk-0")
+    );
+    let mut larger = volumes("old");
+    for volume in larger.0.values_mut() {
+        volume.size = Some(9 << 30);
+    }
+    house.config("old").volumes = larger;
+    assert_ne!(house.step(END, "guest.destroy").id, before.id);
+    // No two lists are written alike.
+    let spelled = |ids: &[(&str, &str)]| {
+        let of = |(id, storage): &(&str, &str)| {
+            let storage = (*storage).to_owned();
+            let volume = muster_core::guests::action::Volume {
+                size: None,
+                storage,
+            };
+            ((*id).to_owned(), volume)
+        };
+        muster_core::guests::action::Volumes(ids.iter().map(of).collect()).to_string()
+    };
+    assert_ne!(
+        spelled(&[("a", "x"), ("b", "y")]),
+        spelled(&[("a", "x+b@y")])
+    );
+    assert_ne!(spelled(&[("a@x", "y")]), spelled(&[("a", "x@y")]));
+}
+
+/// H8, DESIGN "Steps": no benign step changes the id of one that is held.
+#[test]
+fn no_benign_step_changes_the_id_of_an_end() {
+    let mut house = recorded("old");
+    let before = house.step(END, "guest.destroy").id;
+    let config = house.config("old");
+    config.cores = Some(7);
+    config.memory = Some(4096);
+    config.description = "another".into();
+    config.tags = ["another".to_owned()].into();
+    config.onboot = true;
+    config.digest = Some("0123".into());
+    config.name = Some("another".into());
+    house.guest("old").run = Some(Run::Stopped);
+    house.guest("old").node = Some("pve9".into());
+    let shutdown = every_action()[2].clone();
+    let incarnation = super::found(&house, "old");
+    let step = muster_core::step::Step::new(&super::pve1(), shutdown, incarnation);
+    house.done(&std::sync::Arc::new(step));
+    assert_eq!(house.step(END, "guest.destroy").id, before);
+}
+
+/// H8: one that was made anew under the number is another guest, whichever of its signs came again.
+#[test]
+fn a_guest_made_anew_under_the_number_is_not_the_one_that_was_signed() {
+    let house = recorded("old");
+    let before = house.step(END, "guest.destroy").id;
+    for change in [
+        |it: &mut muster_core::guests::action::Found| it.nic = Some("BC:24:11:FF:FF:FF".into()),
+        |it: &mut muster_core::guests::action::Found| it.root = None,
+        |it: &mut muster_core::guests::action::Found| it.uuid = Some("new".into()),
+    ] {
+        let mut house = recorded("old");
+        change(&mut house.config("old").identity);
+        assert_ne!(house.step(END, "guest.destroy").id, before);
+        // It has to be written down anew.
+        assert_eq!(house.steps(END, "guest.record").len(), 1);
+    }
+    // One that muster made is known by its mark, and only as long as the guest bears it.
+    let mut house = House::new();
+    let made = house.make("old", true);
+    let before = house.step(END, "guest.destroy");
+    let incarnation = Incarnation::Guest { made, restored: 0 };
+    assert_eq!(before.incarnation, incarnation.into());
+    house.guest("old").made = Some(Marker("muster-ffffffffffffffff".into()));
+    assert_ne!(house.step(END, "guest.destroy").id, before.id);
+}
+
+/// H9, GB2, H10: what stands in the way of an end is said, signed or not.
+#[test]
+fn what_stands_in_the_way_of_an_end_is_said() {
+    let why = |change: &dyn Fn(&mut House)| {
+        let mut house = recorded("old");
+        change(&mut house);
+        let destroy = house.step(END, "guest.destroy");
+        begin(&mut house, &[destroy]);
+        house.why(END)
+    };
+    for (change, expected) in [
+        (
+            &(|it: &mut House| it.policy.create_token = false) as &dyn Fn(&mut House),
+            "no create_token",
+        ),
+        (
+            &|it| it.config("old").protection = true,
+            "is protected at the hypervisor",
+        ),
+        (
+            &|it| it.guest("old").lock = Some("backup".into()),
+            "locked the guest (backup)",
+        ),
+        (&|it| it.guest("old").template = true, "is a template"),
+        (&|it| it.guest("old").busy = Some("UPID:9".into()), "UPID:9"),
+        (
+            &|it| {
+                it.guest("old").ha = Some(Ha {
+                    state: "started".into(),
+                    asked: None,
+                })
+            },
+            "high availability manager looks after the guest",
+        ),
+    ] {
+        let why = why(change);
+        assert!(why.contains(expected), "{why}");
+    }
+}
+
+/// H7: a guest that is set aside waits for its time of grace; its end is then a step of its own, with a release of its own.
+#[test]
+fn the_end_of_what_is_set_aside_waits_for_its_time_and_for_a_release_of_its_own() {
+    for name in ["204", "old"] {
+        let end = format!("guests: {{{name}: {{destroy: true}}}}\n");
+        let mut house = aside(name);
+        assert_eq!(house.words(&end), [] as [&str; 0]);
+        assert_eq!(
+            house.notes(&end),
+            [format!(
+                "{name}: set aside since 2026-11-22; from 2026-12-06 on, its end is planned, which needs a release of its own; take \
+                 `destroy: true` out of the row to have it back"
+            )]
+        );
+        house.now = house.now.plus(13 * DAY);
+        assert_eq!(house.words(&end), [] as [&str; 0]);
+        house.now = house.now.plus(DAY);
+        assert_eq!(classes(&house, &end), [("guest.purge", Class::Destructive)]);
+        let purge = house.step(&end, "guest.purge");
+        assert!(
+            purge.words().contains("backup=pbs:backup/1"),
+            "{}",
+            purge.words()
+        );
+        assert_eq!(house.told(&end).1[0].1, "pending_signature");
+        house.policy.release_token = false;
+        assert!(house.why(&end).contains("no release_token"));
+        house.policy.release_token = true;
+        // It is the same guest, or nothing is planned.
+        let found = house.of(name).aside.expect("aside").found;
+        let mut other = house.guest(&found).clone();
+        if let Reading::Known(config) = &mut other.config {
+            config.identity.nic = Some("BC:24:11:FF:FF:FF".into());
+        }
+        let kept = house
+            .guests
+            .insert(found.clone(), Sight::Seen(Box::new(other)));
+        assert_eq!(house.words(&end), [] as [&str; 0]);
+        assert!(house.notes(&end)[0].contains("another guest stands there"));
+        house
+            .guests
+            .insert(found.clone(), kept.expect("it stood there"));
+        house.done(&purge);
+        house.guests.remove(&found);
+        assert_eq!(house.words(&end), [] as [&str; 0]);
+        assert_eq!(house.notes(&end), [] as [&str; 0]);
+        assert_eq!(house.of(name).backups.len(), 1, "what stays is remembered");
+    }
+}
+
+/// H7, GB8: without a backup in the journal nothing is deleted.
+#[test]
+fn nothing_is_deleted_of_which_no_backup_is_known() {
+    let mut house = recorded("old");
+    let destroy = house.step(END, "guest.destroy");
+    house.done(&destroy);
+    let Some(Sight::Seen(guest)) = house.guests.remove("old") else {
+        panic!("it was there")
+    };
+    let found = house.of("old").aside.expect("aside").found;
+    house.guests.insert(found, Sight::Seen(guest));
+    house.now = house.now.plus(30 * DAY);
+    let purge = house.step(END, "guest.purge");
+    begin(&mut house, &[purge]);
+    assert!(house.why(END).contains("knows of no backup"));
+}
+
+/// H7: a row without `destroy` plans the way back, at any time before; it is benign, and the guest is as it was.
+#[test]
+fn a_row_that_asks_for_the_guest_again_gives_it_back() {
+    for name in ["204", "old"] {
+        let back = format!("guests: {{{name}: {{run: running}}}}\n");
+        let end = format!("guests: {{{name}: {{destroy: true}}}}\n");
+        let mut house = aside(name);
+        house.now = house.now.plus(30 * DAY);
+        let restore = house.step(&back, "guest.restore");
+        assert_eq!(classes(&house, &back), [("guest.restore", Class::Benign)]);
+        assert!(
+            restore.words().ends_with(&format!(
+                "name=host-{name} onboot=yes privileged=no protection=no"
+            )),
+            "{}",
+            restore.words()
+        );
+        assert_eq!(house.told(&back).0, [format!("guest.restore {name}")]);
+        // Root on the hypervisor comes back by a release alone.
+        let found = house.of(name).aside.expect("aside").found;
+        house.config(&found).privileged = true;
+        assert_eq!(
+            classes(&house, &back),
+            [("guest.restore", Class::Privileged)]
+        );
+        house.config(&found).privileged = false;
+        house.done(&restore);
+        let Some(Sight::Seen(guest)) = house.guests.remove(&found) else {
+            panic!("it was there")
+        };
+        house.guests.insert(name.to_owned(), Sight::Seen(guest));
+        assert_eq!(house.words(&back), [format!("guest.start {name}")]);
+        // Its end is asked for again: what was signed before does not do it.
+        let first = aside(name).past;
+        let again = house.step(&end, "guest.destroy");
+        assert!(!first.facts.record.iter().any(|it| it.step.id == again.id));
+        assert_eq!(house.steps(&end, "guest.record"), []);
+    }
+}
+
+/// H7, G5: a row that is gone asks for nothing, and what is set aside is told of.
+#[test]
+fn a_row_that_is_gone_leaves_what_is_set_aside_where_it_is() {
+    let mut house = aside("old");
+    house.now = house.now.plus(30 * DAY);
+    assert_eq!(house.words("guests: {}\n"), [] as [&str; 0]);
+    assert!(house.notes("guests: {}\n")[0].starts_with("old: set aside as aside-"));
+}
+
+/// GB4, H7: what is set aside and cannot be seen is not taken for gone, and what is gone is told.
+#[test]
+fn what_is_set_aside_and_not_seen_is_told() {
+    let mut house = aside("old");
+    let found = house.of("old").aside.expect("aside").found;
+    let there = house.guests.remove(&found).expect("there");
+    assert!(house.notes(BACK)[0].contains("is not there any more; muster did not delete it"));
+    house.down.insert("pve2".into(), down());
+    assert!(
+        house
+            .notes(BACK)
+            .iter()
+            .any(|it| it.starts_with("old: unknown since"))
+    );
+    assert_eq!(house.words(BACK), [] as [&str; 0]);
+    house.down.clear();
+    // Somebody else has the name meanwhile.
+    house.guests.insert(found, there);
+    house.add("old", true);
+    assert!(
+        house
+            .why(BACK)
+            .contains("another guest has its name meanwhile")
+    );
+}
+
+/// H4, H7: another backup in the place of a guest waits for a release, once for each backup that the row names.
+#[test]
+fn a_backup_in_the_place_of_a_guest_waits_for_a_release() {
+    let text = "guests: {old: {run: running, overwrite: {backup: \"pbs:backup/7\"}}}\n";
+    let mut house = recorded("old");
+    assert_eq!(
+        classes(&house, text),
+        [("guest.overwrite", Class::Destructive)]
+    );
+    let overwrite = house.step(text, "guest.overwrite");
+    assert_eq!(house.told(text).1[0].1, "pending_signature");
+    house.policy.release_token = false;
+    assert!(house.why(text).contains("no release_token"));
+    house.policy.release_token = true;
+    house.journal(&overwrite, &[backed_up()], StepResult::Done);
+    let made = house.of("old").made.expect("made").marker;
+    house.guest("old").made = Some(made);
+    assert_eq!(house.words(text), [] as [&str; 0]);
+    let other = text.replace("backup/7", "backup/8");
+    assert_eq!(house.steps(&other, "guest.overwrite").len(), 1);
+}
