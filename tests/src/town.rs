@@ -61,6 +61,18 @@ pub struct Town {
 /// How old what a host told may be, in seconds.
 pub const STALE: u32 = 900;
 
+/// What the administrator of a hypervisor decided who lets muster do all that it can.
+pub fn of_hypervisor(executor: Executor) -> Policy {
+    let mut policy = guests::policy::Policy::new(executor);
+    policy.create_token = true;
+    policy.release_token = true;
+    policy.create.templates = ["debian-13".to_owned()].into();
+    policy.create.storages = ["local-lvm".to_owned()].into();
+    policy.create.guests = 4;
+    policy.create.memory = 16 << 10;
+    policy.into()
+}
+
 impl Town {
     /// A town whose state repository holds `files`, and whose executors, by the names that are pinned, have just been
     /// initialised with them.
@@ -98,7 +110,7 @@ impl Town {
         let executor = Executor::from_pin(pinned);
         let policy = match executor.kind() {
             Kind::Host => story::policy().binding(&executor),
-            Kind::Guests => guests::policy::Policy::new(executor).into(),
+            Kind::Guests => of_hypervisor(executor),
             Kind::Cluster | Kind::Ca => panic!("nothing plays {executor}"),
         };
         let mut machine = SimHost::debian();

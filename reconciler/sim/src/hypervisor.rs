@@ -194,7 +194,7 @@ impl SimHypervisor {
                 let mut it = Guest::new(
                     Form::Container,
                     Some(Run::Stopped),
-                    Reading::Known(config_of(guest, shape, self.begun)),
+                    Reading::Known(config_of(guest, shape)),
                 );
                 it.made = Some(made.clone());
                 it.lock = Some("create".to_owned());
@@ -270,7 +270,7 @@ pub fn volumes_of(name: &str) -> Volumes {
     Volumes([(format!("local-lvm:vm-{name}-disk-0"), volume)].into())
 }
 
-fn config_of(guest: &str, shape: &Shape, number: u32) -> Config {
+fn config_of(guest: &str, shape: &Shape) -> Config {
     Config {
         name: shape.name.clone(),
         cores: shape.cores,
@@ -278,7 +278,7 @@ fn config_of(guest: &str, shape: &Shape, number: u32) -> Config {
         privileged: shape.is_privileged(),
         volumes: volumes_of(guest),
         identity: Found {
-            nic: Some(format!("BC:24:11:00:00:{number:02X}")),
+            nic: Some(format!("BC:24:11:{guest}")),
             ..Found::default()
         },
         ..Config::default()

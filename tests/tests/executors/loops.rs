@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use muster::daemon::loops::{self, Loops};
 use muster::daemon::trouble;
+use muster_core::guests::desired::Run;
 use muster_core::rooms::Policy;
 use muster_core::world::Files;
 use muster_sim::{Fuse, Repository, Sim, SimHost, Timing};
@@ -87,7 +88,7 @@ impl Both {
             DEVVM => {
                 it.host.accounts.contains_key("emo") && it.host.homes.contains_key("/home/emo")
             }
-            _ => !it.hypervisor.guests["104"].running,
+            _ => it.hypervisor.guests["104"].run == Some(Run::Stopped),
         })
     }
 
