@@ -76,6 +76,10 @@ pub struct Listed {
     pub ha: Option<String>,
     /// The pool or project that it is in.
     pub pool: Option<String>,
+    /// Its tags, by which what muster made is known.
+    pub tags: BTreeSet<String>,
+    /// A task of it that runs right now, where the list shows that.
+    pub busy: Option<Task>,
     /// Its configuration, where the list has it: Incus tells all at once.
     pub config: Option<Config>,
 }
@@ -246,6 +250,8 @@ pub struct Changes {
     pub onboot: Option<bool>,
     /// Whether it is protected against removal.
     pub protection: Option<bool>,
+    /// What it is called, where that is a part of the configuration ([`GuestApi::NAME_IS_ID`]).
+    pub name: Option<String>,
     /// Takes its network cards away.
     pub without_cards: bool,
 }
@@ -327,6 +333,10 @@ pub struct Restore {
     pub pool: Option<String>,
     /// Whether it gets identities of its own (network addresses), as a copy beside the original must.
     pub unique: bool,
+    /// Whether it takes the place of a guest that stands still there.
+    pub replace: bool,
+    /// Tags in place of those in the backup, where the call can give them.
+    pub tags: BTreeSet<String>,
 }
 
 /// The server, as far as `muster doctor` tells of it.
@@ -355,17 +365,20 @@ pub struct Permissions {
 
 /// A hypervisor, as muster needs it (G9). `muster-guests` has two, and tests no other.
 pub trait GuestApi {
+    /// Whether guests go by their names, so that one that is called something else is found elsewhere.
+    const NAME_IS_ID: bool;
+
     /// All guests (H15: three requests).
     fn list(&self) -> impl Future<Output = Result<Listing>>;
 
     /// A number that changes when a guest came, went, was started, stopped or locked: one request, for an idle tick.
     fn pulse(&self) -> impl Future<Output = Result<u64>>;
 
-    /// The configuration of one.
+    /// The configuration of one, with what a write must show.
     fn config(&self, place: &Place) -> impl Future<Output = Result<Config>>;
 
-    /// What waits for its reboot.
-    fn pending(&self, place: &Place) -> impl Future<Output = Result<Vec<Pending>>>;
+    /// The configuration of one and what waits for its reboot (GB6), in one request.
+    fn inspect(&self, place: &Place) -> impl Future<Output = Result<(Config, Vec<Pending>)>>;
 
     /// Its state, just now.
     fn status(&self, place: &Place) -> impl Future<Output = Result<Status>>;
@@ -401,16 +414,8 @@ pub trait GuestApi {
     /// The tasks of a guest that the hypervisor still knows, newest first.
     fn tasks(&self, place: &Place) -> impl Future<Output = Result<Vec<FoundTask>>>;
 
-    /// Its volumes, with sizes: what goes with it (GB8).
-    fn volumes(&self, place: &Place) -> impl Future<Output = Result<Vec<Volume>>>;
-
-    /// Calls it something else: its hostname or name, which on Incus is where it is found from then on.
-    fn rename(
-        &self,
-        place: &Place,
-        read: &Config,
-        name: &str,
-    ) -> impl Future<Output = Result<Option<Task>>>;
+    /// Calls it something else where that is its id, so that it is found under that from then on.
+    fn rename(&self, place: &Place, name: &str) -> impl Future<Output = Result<Option<Task>>>;
 
     /// Makes a backup of a guest that stands still, onto a storage, known by `label`.
     fn backup(
@@ -427,6 +432,14 @@ pub trait GuestApi {
         storage: &str,
         label: &str,
     ) -> impl Future<Output = Result<Option<Backup>>>;
+
+    /// Whether a backup is there, by its id.
+    fn has_backup(
+        &self,
+        place: &Place,
+        storage: &str,
+        backup: &str,
+    ) -> impl Future<Output = Result<bool>>;
 
     /// Makes a guest out of a backup; it does not start.
     fn restore(&self, restore: &Restore) -> impl Future<Output = Result<Option<Task>>>;

@@ -13,9 +13,15 @@ pub mod proxmox;
 pub mod trust;
 pub mod wire;
 
+mod act;
 mod encode;
 mod error;
+mod observe;
 mod parallel;
 mod patience;
+mod queue;
+mod world;
 
+pub use act::ActSettings;
 pub use error::Error;
+pub use world::{Guests, GuestsError, Opener};

@@ -55,18 +55,13 @@ pub(super) struct Instance {
 }
 
 /// A volume of a pool.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct StorageVolume {
-    pub(super) config: BTreeMap<String, String>,
-}
-
-/// A snapshot of an instance.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Snapshot {
     pub(super) name: String,
-    pub(super) size: i64,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) config: BTreeMap<String, String>,
 }
 
 /// The server.

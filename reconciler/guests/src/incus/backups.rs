@@ -101,6 +101,15 @@ impl Incus {
             .map_err(local)
     }
 
+    pub(super) fn is_kept(&self, backup: &str) -> Result<bool> {
+        let path = Path::new(backup);
+        if path.parent() != Some(&self.backups) {
+            return Ok(false);
+        }
+        let found = kept(path).map_err(|it| Error::unreadable("a backup", it))?;
+        Ok(found.is_some())
+    }
+
     pub(super) async fn restore_backup(&self, restore: &Restore) -> Result<Option<Task>> {
         let Restore {
             place,
@@ -109,6 +118,10 @@ impl Incus {
             pool,
             // Its card gets another address when it is begun under another name.
             unique: _,
+            // Whoever wants that removes the other one first.
+            replace: _,
+            // The call can give none.
+            tags: _,
         } = restore;
         let what = format!("a restore as {place}");
         let not_sent = |why: String| Error::NotSent {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::answers::{Device, Instance};
+use super::answers::{Device, Instance, StorageVolume};
 use crate::api::{Changes, Config, Creation, Kind, Power, Source, Volume};
 use crate::proxmox::config::size;
 
@@ -35,7 +35,11 @@ pub(super) fn kind(text: &str) -> Kind {
 }
 
 /// Reads an instance.
-pub(super) fn read(instance: &Instance, digest: Option<String>) -> Config {
+pub(super) fn read(
+    instance: &Instance,
+    volumes: &[(String, StorageVolume)],
+    digest: Option<String>,
+) -> Config {
     let text = |key: &str| instance.expanded_config.get(key).map_or("", String::as_str);
     let devices = &instance.expanded_devices;
     let of_type = |kind: &'static str| {
@@ -58,7 +62,7 @@ pub(super) fn read(instance: &Instance, digest: Option<String>) -> Config {
         protection: is_true(text(PROTECTION)),
         privileged: is_privileged(text, devices),
         name: Some(instance.name.clone()),
-        volumes: root(instance).into_iter().collect(),
+        volumes: all_volumes(instance, volumes),
         mac,
         cards,
         // `volatile.uuid.generation` is another one after a restore; this one stays.
@@ -94,18 +98,41 @@ fn is_privileged<'a>(
         })
 }
 
-/// The root volume, which goes with the instance.
-fn root(instance: &Instance) -> Option<Volume> {
+/// The pool that the root volume is on.
+pub(super) fn pool(instance: &Instance) -> Option<&str> {
     let device = instance
         .expanded_devices
         .values()
         .find(|it| it.get("path").is_some_and(|path| path == "/"))?;
-    let pool = device.get("pool")?;
-    Some(Volume {
-        id: format!("{pool}/{}", instance.name),
-        size: device.get("size").and_then(|it| bytes(it)),
-        storage: pool.clone(),
-    })
+    device.get("pool").map(String::as_str)
+}
+
+/// What goes with the instance: its root volume, and the snapshots of it.
+fn all_volumes(instance: &Instance, volumes: &[(String, StorageVolume)]) -> Vec<Volume> {
+    let Some(pool) = pool(instance) else {
+        return Vec::new();
+    };
+    let snapshot = format!("{}/", instance.name);
+    let mut found: Vec<Volume> = volumes
+        .iter()
+        .filter(|(at, it)| at == pool && it.kind == instance.kind)
+        .filter(|(_, it)| it.name == instance.name || it.name.starts_with(&snapshot))
+        .map(|(_, it)| Volume {
+            id: format!("{pool}/{}", it.name),
+            size: it.config.get("size").and_then(|it| bytes(it)),
+            storage: pool.to_owned(),
+        })
+        .collect();
+    let root = format!("{pool}/{}", instance.name);
+    if !found.iter().any(|it| it.id == root) {
+        found.push(Volume {
+            id: root,
+            size: None,
+            storage: pool.to_owned(),
+        });
+    }
+    found.sort();
+    found
 }
 
 /// Tags, as they were written.
@@ -167,6 +194,8 @@ pub(super) fn write(changes: &Changes, read: &Config) -> Value {
         tags,
         onboot,
         protection,
+        // It is the id here, and nothing of the configuration.
+        name: _,
         without_cards,
     } = changes;
     let mut keys = Map::new();
@@ -331,7 +360,7 @@ mod tests {
             },
         }))
         .unwrap();
-        let read = read(&instance, None);
+        let read = read(&instance, &[], None);
         assert_eq!((read.memory, read.privileged), (Some(1024), false));
         assert_eq!(
             read.volumes.len(),
@@ -356,7 +385,7 @@ mod tests {
         let with = |device: Value| {
             let instance: Instance =
                 serde_json::from_value(json!({ "expanded_devices": { "x": device } })).unwrap();
-            read(&instance, None).privileged
+            read(&instance, &[], None).privileged
         };
         assert!(with(
             json!({ "type": "disk", "source": "/srv", "path": "/srv" })

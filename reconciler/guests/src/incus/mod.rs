@@ -4,24 +4,25 @@ mod answers;
 mod backups;
 mod config;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH};
 use http::{Method, Request};
+use muster_core::guests::normal::tags_of;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use self::answers::{
-    Certificate, Envelope, Environment, Head, Instance, Member, Operation, ServerInfo, Snapshot,
+    Certificate, Envelope, Environment, Head, Instance, Member, Operation, ServerInfo,
     StorageVolume,
 };
 use self::config::{kind, power};
 use crate::api::{
     Backup, Call, Changes, Config, Creation, FoundTask, GuestApi, Listed, Listing, Pending,
-    Permissions, Place, Progress, Restore, Result, Server, Status, Task, Volume,
+    Permissions, Place, Progress, Restore, Result, Server, Status, Task,
 };
 use crate::encode::segment;
 use crate::error::Error;
@@ -213,6 +214,62 @@ impl Incus {
         self.get(&what, &path).await
     }
 
+    /// The operations that the server still knows.
+    async fn operations(&self, project: &str) -> Result<Vec<Operation>> {
+        let path = format!("/1.0/operations?recursion=1&project={}", segment(project));
+        let lists: BTreeMap<String, Vec<Operation>> = self.get("the operations", &path).await?;
+        let all = lists.into_values().flatten();
+        Ok(all.filter(|it| is_id(&it.id)).collect())
+    }
+
+    /// The volumes of instances, by pool.
+    async fn volumes(
+        &self,
+        project: &str,
+        pools: BTreeSet<&str>,
+    ) -> Result<Vec<(String, StorageVolume)>> {
+        let mut found = Vec::new();
+        for pool in pools {
+            let what = format!("the volumes of pool {pool}");
+            let path = format!(
+                "/1.0/storage-pools/{}/volumes?recursion=1&project={}",
+                segment(pool),
+                segment(project)
+            );
+            let volumes: Vec<StorageVolume> = self.get(&what, &path).await?;
+            found.extend(volumes.into_iter().map(|it| (pool.to_owned(), it)));
+        }
+        Ok(found)
+    }
+
+    /// The guests of a project, with all that is known of them: three requests, and one for each pool more.
+    async fn everything(&self, project: &str) -> Result<Vec<Listed>> {
+        let (instances, operations) =
+            tokio::join!(self.instances(project), self.operations(project));
+        let (instances, operations) = (instances?, operations?);
+        let pools = instances.iter().filter_map(config::pool).collect();
+        let mut volumes: BTreeMap<String, Vec<(String, StorageVolume)>> = BTreeMap::new();
+        for (pool, volume) in self.volumes(project, pools).await? {
+            let owner = volume.name.split('/').next().unwrap_or("").to_owned();
+            volumes.entry(owner).or_default().push((pool, volume));
+        }
+        let mut busy: BTreeMap<String, Task> = BTreeMap::new();
+        for operation in operations
+            .iter()
+            .filter(|it| progress(it) == Progress::Runs)
+        {
+            for name in names(operation) {
+                busy.insert(name.to_owned(), task(&operation.id, &operation.location));
+            }
+        }
+        let listed = instances.into_iter().map(|instance| {
+            let volumes = volumes.get(&instance.name).map_or(&[][..], Vec::as_slice);
+            let busy = busy.get(&*segment(&instance.name)).cloned();
+            listed(instance, volumes, busy)
+        });
+        Ok(listed.collect())
+    }
+
     /// What the end of a wait says. Of an operation that failed it is an error with the status of a success, and of a wait that was over
     /// first, too.
     async fn waited(&self, what: &str, task: &Task, answer: &Answer) -> Result<Progress> {
@@ -341,7 +398,18 @@ fn call(description: &str) -> Call {
     }
 }
 
-fn listed(instance: Instance) -> Listed {
+/// The instances that an operation is about, as they stand in paths.
+fn names(operation: &Operation) -> impl Iterator<Item = &str> {
+    let named = operation
+        .resources
+        .iter()
+        .filter_map(|it| it.get("instances"));
+    named
+        .flatten()
+        .filter_map(|it| it.split('?').next()?.rsplit('/').next())
+}
+
+fn listed(instance: Instance, volumes: &[(String, StorageVolume)], busy: Option<Task>) -> Listed {
     let node = match instance.location.as_str() {
         "none" => String::new(),
         member => member.to_owned(),
@@ -355,7 +423,9 @@ fn listed(instance: Instance) -> Listed {
         template: false,
         ha: None,
         pool: Some(instance.project.clone()),
-        config: Some(config::read(&instance, None)),
+        tags: tags_of(instance.config.get(config::TAGS).map_or("", String::as_str)),
+        busy,
+        config: Some(config::read(&instance, volumes, None)),
         place: Place {
             kind: kind(&instance.kind),
             node,
@@ -366,19 +436,19 @@ fn listed(instance: Instance) -> Listed {
 }
 
 impl GuestApi for Incus {
+    const NAME_IS_ID: bool = true;
+
     async fn list(&self) -> Result<Listing> {
-        let own = self.instances(&self.project);
         let scratch = async {
             match &self.scratch {
-                Some(project) => self.instances(project).await,
+                Some(project) => self.everything(project).await,
                 None => Ok(Vec::new()),
             }
         };
-        let (own, scratch) = tokio::join!(own, scratch);
+        let (own, scratch) = tokio::join!(self.everything(&self.project), scratch);
         let mut listing = Listing::default();
         // One of the same name in our own project hides one in the other.
-        for instance in scratch?.into_iter().chain(own?) {
-            let listed = listed(instance);
+        for listed in scratch?.into_iter().chain(own?) {
             if listed.power.is_none() {
                 let why = "the cluster says that it does not answer".to_owned();
                 listing.silent.insert(listed.place.node.clone(), why);
@@ -403,12 +473,14 @@ impl GuestApi for Incus {
 
     async fn config(&self, place: &Place) -> Result<Config> {
         let (instance, etag) = self.instance(place).await?;
-        Ok(config::read(&instance, etag))
+        let pools = config::pool(&instance).into_iter().collect();
+        let volumes = self.volumes(&instance.project, pools).await?;
+        Ok(config::read(&instance, &volumes, etag))
     }
 
-    async fn pending(&self, _: &Place) -> Result<Vec<Pending>> {
+    async fn inspect(&self, place: &Place) -> Result<(Config, Vec<Pending>)> {
         // What a running guest cannot take is refused, and nothing waits.
-        Ok(Vec::new())
+        Ok((self.config(place).await?, Vec::new()))
     }
 
     async fn status(&self, place: &Place) -> Result<Status> {
@@ -551,48 +623,7 @@ impl GuestApi for Incus {
         Ok(found.into_iter().map(|(_, it)| it).collect())
     }
 
-    async fn volumes(&self, place: &Place) -> Result<Vec<Volume>> {
-        let (instance, _) = self.instance(place).await?;
-        let mut volumes = config::read(&instance, None).volumes;
-        let project = segment(if place.project.is_empty() {
-            &self.project
-        } else {
-            &place.project
-        });
-        for volume in volumes.iter_mut().filter(|it| it.size.is_none()) {
-            let kind = match place.kind {
-                crate::api::Kind::Container => "container",
-                crate::api::Kind::Machine => "virtual-machine",
-            };
-            let path = format!(
-                "/1.0/storage-pools/{}/volumes/{kind}/{}?project={project}",
-                segment(&volume.storage),
-                segment(&place.id)
-            );
-            // Where no size is set, there is none to tell.
-            let read: Result<StorageVolume> = self.get("the root volume", &path).await;
-            volume.size = read
-                .ok()
-                .and_then(|it| config::bytes(it.config.get("size")?));
-        }
-        let what = format!("the snapshots of {place}");
-        let path = self
-            .instance_path(place, "/snapshots")
-            .replace('?', "?recursion=1&");
-        let snapshots: Vec<Snapshot> = self.get(&what, &path).await?;
-        let storage = volumes
-            .first()
-            .map(|it| it.storage.clone())
-            .unwrap_or_default();
-        volumes.extend(snapshots.into_iter().map(|it| Volume {
-            id: format!("{storage}/{}/{}", place.id, it.name),
-            size: u64::try_from(it.size).ok().filter(|it| *it > 0),
-            storage: storage.clone(),
-        }));
-        Ok(volumes)
-    }
-
-    async fn rename(&self, place: &Place, _: &Config, name: &str) -> Result<Option<Task>> {
+    async fn rename(&self, place: &Place, name: &str) -> Result<Option<Task>> {
         let what = format!("the name of {place}");
         let path = self.instance_path(place, "");
         let body = json!({ "name": name });
@@ -612,6 +643,10 @@ impl GuestApi for Incus {
 
     async fn keep(&self, place: &Place, _: &str, label: &str) -> Result<Option<Backup>> {
         self.keep_backup(place, label).await
+    }
+
+    async fn has_backup(&self, _: &Place, _: &str, backup: &str) -> Result<bool> {
+        self.is_kept(backup)
     }
 
     async fn restore(&self, restore: &Restore) -> Result<Option<Task>> {
@@ -713,7 +748,7 @@ mod tests {
             "name": "a", "status": "Error", "location": "m2", "type": "container", "project": "default",
         }))
         .unwrap();
-        let listed = listed(instance);
+        let listed = listed(instance, &[], None);
         assert_eq!((listed.power, listed.place.node.as_str()), (None, "m2"));
         assert_eq!(power("Frozen"), Power::Other("Frozen".to_owned()));
     }

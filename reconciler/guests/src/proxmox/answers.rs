@@ -105,6 +105,7 @@ pub(super) struct Row {
     pub(super) template: Word,
     pub(super) hastate: Word,
     pub(super) pool: Word,
+    pub(super) tags: Word,
 }
 
 /// `…/status/current`.

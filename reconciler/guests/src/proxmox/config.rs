@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use muster_core::guests::normal::tags_of;
+
 use super::answers::Word;
 use crate::api::{Changes, Config, Kind, Volume};
 
@@ -28,11 +30,7 @@ pub(super) fn read(kind: Kind, keys: &BTreeMap<String, Word>) -> Config {
         cores,
         memory: Some(memory(text("memory"))),
         description: text("description").to_owned(),
-        tags: text("tags")
-            .split([';', ',', ' '])
-            .filter(|it| !it.is_empty())
-            .map(str::to_owned)
-            .collect(),
+        tags: tags_of(text("tags")),
         onboot: is_set("onboot"),
         protection: is_set("protection"),
         privileged: is_privileged(kind, keys),
@@ -200,6 +198,7 @@ pub(super) fn write(kind: Kind, changes: &Changes, read: &Config) -> Vec<(&'stat
         tags,
         onboot,
         protection,
+        name,
         without_cards,
     } = changes;
     let mut put: Vec<(&'static str, String)> = Vec::new();
@@ -241,6 +240,9 @@ pub(super) fn write(kind: Kind, changes: &Changes, read: &Config) -> Vec<(&'stat
             put.push((key, u8::from(*on).to_string()));
         }
     }
+    if let Some(name) = name {
+        put.push((name_key(kind), name.clone()));
+    }
     if *without_cards {
         delete.extend(read.cards.iter().cloned());
     }
@@ -248,11 +250,6 @@ pub(super) fn write(kind: Kind, changes: &Changes, read: &Config) -> Vec<(&'stat
         put.push(("delete", delete.join(",")));
     }
     seal(put, read)
-}
-
-/// The parameters that call a guest something else.
-pub(super) fn rename(kind: Kind, name: &str, read: &Config) -> Vec<(&'static str, String)> {
-    seal(vec![(name_key(kind), name.to_owned())], read)
 }
 
 /// A write with nothing but a digest is an error there.

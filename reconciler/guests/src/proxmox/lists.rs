@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::answers::{Row, Waits};
+use muster_core::guests::normal::tags_of;
+
+use super::answers::{Row, Waits, Word};
 use super::config::name_key;
 use super::{power, route};
 use crate::api::{Creation, Kind, Listed, Listing, Pending, Place, Result, Source};
@@ -97,6 +99,8 @@ fn listed(kind: Kind, node: String, row: Row) -> Listed {
         template: row.template.is_set(),
         ha: row.hastate.some(),
         pool: row.pool.some(),
+        tags: tags_of(&row.tags.0),
+        busy: None,
         config: None,
     }
 }
@@ -122,16 +126,20 @@ pub(super) fn pulse(rows: &[Row]) -> u64 {
     hasher.finish()
 }
 
-/// What waits for a reboot.
-pub(super) fn pending(rows: Vec<Waits>) -> Vec<Pending> {
-    rows.into_iter()
-        .filter(|row| row.pending.is_some() || matches!(row.delete.0.as_str(), "1" | "2"))
-        .map(|row| Pending {
-            key: row.key.0,
-            now: row.value.map(|it| it.0),
-            then: row.pending.map(|it| it.0),
-        })
-        .collect()
+/// What is in force, by key, and what waits for a reboot.
+pub(super) fn pending(rows: Vec<Waits>) -> (BTreeMap<String, Word>, Vec<Pending>) {
+    let (mut keys, mut waits) = (BTreeMap::new(), Vec::new());
+    for row in rows {
+        if row.pending.is_some() || matches!(row.delete.0.as_str(), "1" | "2") {
+            waits.push(Pending {
+                key: row.key.0.clone(),
+                now: row.value.clone().map(|it| it.0),
+                then: row.pending.map(|it| it.0),
+            });
+        }
+        keys.extend(row.value.map(|value| (row.key.0, value)));
+    }
+    (keys, waits)
 }
 
 /// Where a guest is made, and with which parameters.

@@ -20,7 +20,7 @@ use self::answers::{
 use self::upid::{Upid, call, task};
 use crate::api::{
     Backup, Changes, Config, Creation, FoundTask, GuestApi, Kind, Listing, Pending, Permissions,
-    Place, Power, Progress, Restore, Result, Server, Status, Task, Volume,
+    Place, Power, Progress, Restore, Result, Server, Status, Task,
 };
 use crate::encode::{form, segment};
 use crate::error::Error;
@@ -221,6 +221,17 @@ impl Proxmox {
         task(&answer.0).map_err(|why| Error::perhaps(what, why))
     }
 
+    async fn backups(&self, place: &Place, storage: &str) -> Result<Vec<Content>> {
+        let what = format!("the backups of {place}");
+        let route = format!(
+            "/nodes/{}/storage/{}/content",
+            segment(&place.node),
+            segment(storage)
+        );
+        let parameters = [("content", "backup".to_owned()), ("vmid", place.id.clone())];
+        self.get(&what, route, &parameters).await
+    }
+
     async fn power(
         &self,
         what: &str,
@@ -317,6 +328,8 @@ fn ended(exit: &str) -> Progress {
 }
 
 impl GuestApi for Proxmox {
+    const NAME_IS_ID: bool = false;
+
     async fn list(&self) -> Result<Listing> {
         let resources = self.get::<Vec<Row>>(
             "the guests of the cluster",
@@ -357,12 +370,13 @@ impl GuestApi for Proxmox {
         Ok(config::read(place.kind, &keys))
     }
 
-    async fn pending(&self, place: &Place) -> Result<Vec<Pending>> {
-        let what = format!("the pending changes of {place}");
+    async fn inspect(&self, place: &Place) -> Result<(Config, Vec<Pending>)> {
+        let what = format!("the configuration of {place}");
         let rows: Vec<Waits> = self
             .get(&what, format!("{}/pending", route(place)), &[])
             .await?;
-        Ok(lists::pending(rows))
+        let (keys, waits) = lists::pending(rows);
+        Ok((config::read(place.kind, &keys), waits))
     }
 
     async fn status(&self, place: &Place) -> Result<Status> {
@@ -463,28 +477,13 @@ impl GuestApi for Proxmox {
         Ok(found.collect())
     }
 
-    async fn volumes(&self, place: &Place) -> Result<Vec<Volume>> {
-        let mut volumes = self.config(place).await?.volumes;
-        for volume in volumes.iter_mut().filter(|it| it.size.is_none()) {
-            let what = format!("the volumes of {place}");
-            let storage = segment(&volume.storage);
-            let route = format!("/nodes/{}/storage/{storage}/content", segment(&place.node));
-            let rows: Result<Vec<Content>> =
-                self.get(&what, route, &[("vmid", place.id.clone())]).await;
-            // Without the right to look there, a volume is shown without its size.
-            volume.size = rows.ok().and_then(|rows| {
-                let row = rows.into_iter().find(|it| it.volid.0 == volume.id)?;
-                row.size.number()
-            });
-        }
-        Ok(volumes)
-    }
-
-    async fn rename(&self, place: &Place, read: &Config, name: &str) -> Result<Option<Task>> {
-        let what = format!("the name of {place}");
-        let route = format!("{}/config", route(place));
-        let parameters = config::rename(place.kind, name, read);
-        self.change(&what, Method::PUT, route, &parameters).await
+    async fn rename(&self, place: &Place, name: &str) -> Result<Option<Task>> {
+        let changes = Changes {
+            name: Some(name.to_owned()),
+            ..Changes::default()
+        };
+        let read = self.config(place).await?;
+        self.set_config(place, &changes, &read).await
     }
 
     async fn backup(&self, place: &Place, storage: &str, label: &str) -> Result<Option<Task>> {
@@ -503,14 +502,7 @@ impl GuestApi for Proxmox {
     }
 
     async fn keep(&self, place: &Place, storage: &str, label: &str) -> Result<Option<Backup>> {
-        let what = format!("the backups of {place}");
-        let route = format!(
-            "/nodes/{}/storage/{}/content",
-            segment(&place.node),
-            segment(storage)
-        );
-        let parameters = [("content", "backup".to_owned()), ("vmid", place.id.clone())];
-        let rows: Vec<Content> = self.get(&what, route, &parameters).await?;
+        let rows = self.backups(place, storage).await?;
         // It lies on the storage, and stays when its guest goes.
         let found = rows.into_iter().filter(|row| row.notes.0.trim() == label);
         let newest = found.max_by_key(|row| row.ctime.number());
@@ -521,6 +513,11 @@ impl GuestApi for Proxmox {
         }))
     }
 
+    async fn has_backup(&self, place: &Place, storage: &str, backup: &str) -> Result<bool> {
+        let rows = self.backups(place, storage).await?;
+        Ok(rows.iter().any(|row| row.volid.0 == backup))
+    }
+
     async fn restore(&self, restore: &Restore) -> Result<Option<Task>> {
         let Restore {
             place,
@@ -528,6 +525,8 @@ impl GuestApi for Proxmox {
             storage,
             pool,
             unique,
+            replace,
+            tags,
         } = restore;
         let what = format!("a restore as {place}");
         let mut parameters = vec![("vmid", place.id.clone())];
@@ -542,6 +541,13 @@ impl GuestApi for Proxmox {
                 "qemu"
             }
         };
+        if *replace {
+            parameters.push(("force", "1".to_owned()));
+        }
+        if !tags.is_empty() {
+            let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+            parameters.push(("tags", tags.join(";")));
+        }
         if *unique {
             parameters.push(("unique", "1".to_owned()));
         }

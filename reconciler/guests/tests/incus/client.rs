@@ -224,8 +224,15 @@ fn a_backup_outlives_its_container() {
         (Some(64), 1, true)
     );
     assert!(read.tags.contains("muster-0"));
-    let volumes = block_on(api.volumes(&first.place())).unwrap();
-    assert_eq!(volumes[0].id, "default/outlived");
+    incus(&["snapshot", "create", "outlived", "before"]);
+    let volumes = block_on(api.config(&first.place())).unwrap().volumes;
+    let ids: Vec<&str> = volumes.iter().map(|it| it.id.as_str()).collect();
+    assert_eq!(ids, ["default/outlived", "default/outlived/before"]);
+    let listing = block_on(api.list()).unwrap();
+    assert_eq!(
+        listing.guests["outlived"].config.as_ref().unwrap().volumes,
+        volumes
+    );
 
     finish(
         &api,
@@ -253,6 +260,8 @@ fn a_backup_outlives_its_container() {
         storage: Some("default".to_owned()),
         pool: Some("scratch".to_owned()),
         unique: true,
+        replace: false,
+        tags: BTreeSet::new(),
     };
     finish(&api, block_on(api.restore(&restore)));
     let read = block_on(api.config(&copy.place())).unwrap();
@@ -287,10 +296,7 @@ fn a_backup_outlives_its_container() {
 
     // Set aside: another name, protected.
     let read = block_on(api.config(&first.place())).unwrap();
-    finish(
-        &api,
-        block_on(api.rename(&first.place(), &read, "outlived-aside")),
-    );
+    finish(&api, block_on(api.rename(&first.place(), "outlived-aside")));
     let aside = Container::named("outlived-aside", "default");
     let read = block_on(api.config(&aside.place())).unwrap();
     let protect = Changes {
@@ -328,6 +334,8 @@ fn a_backup_outlives_its_container() {
         storage: None,
         pool: None,
         unique: false,
+        replace: false,
+        tags: BTreeSet::new(),
     };
     finish(&api, block_on(api.restore(&back)));
     assert_eq!(

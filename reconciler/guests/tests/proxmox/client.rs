@@ -54,7 +54,7 @@ fn guests_are_read_in_three_requests() {
 #[test]
 #[ignore = "needs fakepve; run by tests/guests/pve"]
 fn a_description_comes_back_as_what_was_written() {
-    let description = |text: &str| text.replace("\r\n", "\n").trim_end().to_owned();
+    use muster_core::guests::normal::description;
     let proxy = Proxy::start(
         &fakepve(),
         &json!([container(101, "running"), machine(200, "running")]),
@@ -321,6 +321,8 @@ fn each_token_does_what_it_may() {
         storage: Some("local-lvm".to_owned()),
         pool: Some("scratch".to_owned()),
         unique: true,
+        replace: false,
+        tags: BTreeSet::new(),
     };
     let task = block_on(create.restore(&restore)).unwrap().unwrap();
     assert_eq!(

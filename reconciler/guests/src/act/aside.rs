@@ -1,0 +1,376 @@
+//! The end of a guest, undo first (H7): shut down, backed up now, the backup tried, set aside; deleted much later, by another release.
+
+use std::collections::BTreeSet;
+
+use muster_core::guests::action::{Incarnation, Marker, Standing, Volumes, place_aside};
+use muster_core::guests::mark::Mark;
+use muster_core::id::StepId;
+
+use super::config::Stands;
+use super::{Act, Deed, Halt, Outcome, because};
+use crate::api::{Backup, Call, Changes, Config, GuestApi, Listed, Place, Power, Restore};
+use crate::observe::volumes;
+
+/// What the backup of a step is known by.
+pub(super) fn label(step: StepId) -> String {
+    let text = step.to_string();
+    format!("muster-{}", text.get(..16).unwrap_or(&text))
+}
+
+pub(super) fn other_volumes(place: &Place) -> String {
+    format!("{place} has other volumes now than those that were shown; look at the plan again")
+}
+
+/// How a guest stands that is set aside.
+fn is_aside(read: &Config, called: &str) -> bool {
+    read.name.as_deref() == Some(called) && read.protection && !read.onboot
+}
+
+impl<A: GuestApi> Act<'_, A> {
+    /// Each part looks whether it is done, so that the whole may begin again at any time.
+    pub(super) async fn destroy(
+        &self,
+        step: StepId,
+        guest: &str,
+        incarnation: &Incarnation,
+        shown: &Volumes,
+        called: &str,
+    ) -> Outcome {
+        let api = self.releaser()?;
+        self.look_again().await?;
+        let found = self.listed(guest);
+        let renamed = self.listed(place_aside(guest, called));
+        let (listed, was_renamed) = match (found, renamed) {
+            (Some(found), _) => (found, false),
+            (None, Some(renamed)) => (renamed, true),
+            (None, None) => return because(format!("there is no guest {guest} any more")),
+        };
+        let place = listed.place.clone();
+        let read = api.config(&place).await?;
+        self.is_meant(incarnation, &read)?;
+        if is_aside(&read, called) {
+            return Ok(());
+        }
+        if !was_renamed {
+            if volumes(&read) != *shown {
+                return because(other_volumes(&place));
+            }
+            self.bring_to_rest(api, step, &listed).await?;
+            let backup = self.back_up(api, step, &place).await?;
+            let tried = self.rehearsed.borrow().contains(&step);
+            if !tried {
+                self.rehearse(step, &listed, &backup).await?;
+                self.rehearsed.borrow_mut().insert(step);
+            }
+        }
+        self.set_aside(api, step, guest, &place, called).await
+    }
+
+    async fn bring_to_rest(&self, api: &A, step: StepId, listed: &Listed) -> Outcome {
+        let place = &listed.place;
+        match self.ask_to_shut_down(api, step, place).await {
+            Err(Halt::Because(why)) if self.settings.force_stop => {
+                tracing::warn!(guest = place.id, why, "stopped by force");
+                self.power(api, step, place, Call::Stop).await
+            }
+            said => said,
+        }
+    }
+
+    /// The backup as a guest of its own: without network cards, off-boot, started for a while, and gone again.
+    async fn rehearse(&self, step: StepId, original: &Listed, backup: &Backup) -> Outcome {
+        let api = self.creator()?;
+        let made = Marker::of_rehearsal(step);
+        let place = self.scratch_place(api, original, &made).await?;
+        self.mark(
+            step,
+            Mark::ScratchTaken {
+                scratch: place.id.clone(),
+                made: made.clone(),
+            },
+        )?;
+        let said = self.try_backup(api, step, &place, &made, backup).await;
+        if let Err(Halt::NotKept) = said {
+            return said;
+        }
+        // It holds a copy of somebody's data, so it goes however the trial went.
+        if self.bears(api, &place, &made).await? {
+            self.remove(api, step, &place, &made).await?;
+        }
+        self.mark(
+            step,
+            Mark::ScratchGone {
+                scratch: place.id.clone(),
+            },
+        )?;
+        said?;
+        let started = self.settings.rehearse_start;
+        self.mark(step, Mark::Rehearsed { started })
+    }
+
+    /// Where the trial is, or will be: under its marker where guests go by names, and under a free number elsewhere.
+    async fn scratch_place(&self, api: &A, original: &Listed, made: &Marker) -> Outcome<Place> {
+        let there = |it: &&Listed| it.tags.contains(&made.0) || it.place.id == made.0;
+        if let Some(found) = self.listing.borrow().guests.values().find(there) {
+            return Ok(found.place.clone());
+        }
+        let id = if A::NAME_IS_ID {
+            made.0.clone()
+        } else {
+            api.free_id(&original.place.id).await?
+        };
+        Ok(Place {
+            id,
+            kind: original.place.kind,
+            node: original.place.node.clone(),
+            project: self.project(),
+        })
+    }
+
+    async fn try_backup(
+        &self,
+        api: &A,
+        step: StepId,
+        place: &Place,
+        made: &Marker,
+        backup: &Backup,
+    ) -> Outcome {
+        let tags = BTreeSet::from([made.0.clone()]);
+        let restore = Restore {
+            place: place.clone(),
+            backup: backup.id.clone(),
+            storage: self.settings.scratch_storage.clone(),
+            pool: self.settings.scratch.clone(),
+            unique: true,
+            replace: false,
+            tags: tags.clone(),
+        };
+        let there = async || self.bears(api, place, made).await;
+        if !there().await? {
+            let deed = Deed {
+                api,
+                step,
+                place,
+                call: Call::Restore,
+                limit: self.settings.task,
+            };
+            let progress = self
+                .once(&deed, async || api.restore(&restore).await, there)
+                .await?;
+            Self::told(progress, Call::Restore)?;
+        }
+        // Nobody must meet it on the network, and it must not start by itself.
+        let bare = Changes {
+            onboot: Some(false),
+            protection: Some(false),
+            tags: Some(tags.clone()),
+            without_cards: true,
+            ..Changes::default()
+        };
+        let stands = |read: &Config| {
+            let is_bare = !read.onboot && !read.protection && read.cards.is_empty();
+            if is_bare && read.tags == tags {
+                Stands::Done
+            } else {
+                Stands::ToDo
+            }
+        };
+        self.write_at(api, step, place, &bare, stands).await?;
+        if !self.settings.rehearse_start {
+            return Ok(());
+        }
+        let failed =
+            |why: String| Halt::Because(format!("the backup was tried, and does not start: {why}"));
+        match self.power(api, step, place, Call::Start).await {
+            Err(Halt::Because(why)) => return Err(failed(why)),
+            said => said?,
+        }
+        let begun = tokio::time::Instant::now();
+        loop {
+            if api.status(place).await?.power != Power::Running {
+                return Err(failed(format!("{place} started and did not stay up")));
+            }
+            let left = self.settings.rehearsal.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
+            tokio::time::sleep(self.settings.look.min(left)).await;
+        }
+    }
+
+    /// Another name, protected, off-boot. How it stood is kept first: it must never be read from what is half set aside, so each
+    /// hypervisor's writes are ordered that way.
+    async fn set_aside(
+        &self,
+        api: &A,
+        step: StepId,
+        guest: &str,
+        place: &Place,
+        called: &str,
+    ) -> Outcome {
+        let read = api.config(place).await?;
+        let name = if A::NAME_IS_ID {
+            Some(guest.to_owned())
+        } else {
+            read.name.clone()
+        };
+        self.mark(
+            step,
+            Mark::SetAside {
+                standing: Standing {
+                    name,
+                    onboot: read.onboot,
+                    protection: read.protection,
+                },
+            },
+        )?;
+        let mut place = place.clone();
+        if A::NAME_IS_ID && place.id != called {
+            place = self.rename_to(api, step, &place, called).await?;
+        }
+        let changes = Changes {
+            onboot: Some(false),
+            protection: Some(true),
+            // In the same write: there is no moment in which it stands half aside.
+            name: (!A::NAME_IS_ID).then(|| called.to_owned()),
+            ..Changes::default()
+        };
+        let stands = |read: &Config| {
+            if is_aside(read, called) {
+                Stands::Done
+            } else {
+                Stands::ToDo
+            }
+        };
+        self.write_at(api, step, &place, &changes, stands).await
+    }
+
+    async fn rename_to(
+        &self,
+        api: &A,
+        step: StepId,
+        place: &Place,
+        called: &str,
+    ) -> Outcome<Place> {
+        let there = Place {
+            id: called.to_owned(),
+            ..place.clone()
+        };
+        let deed = Deed {
+            api,
+            step,
+            place,
+            call: Call::Configure,
+            limit: self.settings.task,
+        };
+        let send = async || api.rename(place, called).await;
+        let reached = async || match api.config(&there).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_gone() => Ok(false),
+            Err(error) => Err(error),
+        };
+        let progress = self.once(&deed, send, reached).await?;
+        Self::told(progress, Call::Configure)?;
+        Ok(there)
+    }
+
+    /// Gives back a guest that was set aside, as it stood.
+    pub(super) async fn give_back(
+        &self,
+        step: StepId,
+        guest: &str,
+        found: &str,
+        standing: &Standing,
+    ) -> Outcome {
+        let api = self.everyday;
+        self.look_again().await?;
+        let listed = match self.listed(found) {
+            Some(listed) => listed,
+            None => self.present(guest)?,
+        };
+        let Standing {
+            name,
+            onboot,
+            protection,
+        } = standing;
+        let changes = Changes {
+            onboot: Some(*onboot),
+            protection: Some(*protection),
+            name: name.clone().filter(|_| !A::NAME_IS_ID),
+            ..Changes::default()
+        };
+        let stands = |read: &Config| {
+            let named = A::NAME_IS_ID || name.is_none() || read.name == *name;
+            if read.onboot == *onboot && read.protection == *protection && named {
+                Stands::Done
+            } else {
+                Stands::ToDo
+            }
+        };
+        self.write_at(api, step, &listed.place, &changes, stands)
+            .await?;
+        if A::NAME_IS_ID && listed.place.id != guest {
+            self.rename_to(api, step, &listed.place, guest).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what was set aside, with what was shown, while its backup is there.
+    pub(super) async fn purge(
+        &self,
+        step: StepId,
+        found: &str,
+        shown: &Volumes,
+        backup: &str,
+    ) -> Outcome {
+        let api = self.releaser()?;
+        self.look_again().await?;
+        let Some(listed) = self.listed(found) else {
+            return Ok(());
+        };
+        let place = listed.place;
+        let read = api.config(&place).await?;
+        if volumes(&read) != *shown {
+            return because(other_volumes(&place));
+        }
+        let storage = &self.settings.backup_storage;
+        if !api.has_backup(&place, storage, backup).await? {
+            return because(format!(
+                "its backup {backup} is not there any more, so {place} is the only copy; it stays"
+            ));
+        }
+        if api.status(&place).await?.power != Power::Stopped {
+            return because(format!(
+                "{place} runs, though it was set aside; look who started it"
+            ));
+        }
+        let open_up = Changes {
+            protection: Some(false),
+            ..Changes::default()
+        };
+        let stands = |read: &Config| {
+            if read.protection {
+                Stands::ToDo
+            } else {
+                Stands::Done
+            }
+        };
+        self.write_at(api, step, &place, &open_up, stands).await?;
+        let deed = Deed {
+            api,
+            step,
+            place: &place,
+            call: Call::Destroy,
+            limit: self.settings.task,
+        };
+        let gone = async || match api.config(&place).await {
+            Err(error) if error.is_gone() => Ok(true),
+            Err(error) => Err(error),
+            Ok(_) => Ok(false),
+        };
+        let progress = self
+            .once(&deed, async || api.destroy(&place).await, gone)
+            .await?;
+        Self::told(progress, Call::Destroy)
+    }
+}

@@ -1,0 +1,371 @@
+//! Making guests, discarding what was not finished, and putting a backup in the place of one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_core::guests::action::{Incarnation, Marker, Volumes, is_vmid};
+use muster_core::guests::desired::{Origin, Shape};
+use muster_core::guests::mark::Mark;
+use muster_core::id::StepId;
+
+use super::config::Stands;
+use super::{Act, Deed, Outcome, because};
+use crate::api::{Call, Changes, Config, Creation, GuestApi, Kind, Place, Power, Restore, Source};
+use crate::observe::volumes;
+
+/// What is put in the place of a guest.
+pub(super) struct Replacement<'a> {
+    pub(super) backup: &'a str,
+    pub(super) made: &'a Marker,
+    pub(super) volumes: &'a Volumes,
+}
+
+impl<A: GuestApi> Act<'_, A> {
+    pub(super) async fn create(
+        &self,
+        step: StepId,
+        guest: &str,
+        made: &Marker,
+        shape: &Shape,
+    ) -> Outcome {
+        let api = self.creator()?;
+        self.look_again().await?;
+        if let Some(found) = self.listed(guest) {
+            if !found.tags.contains(&made.0) && !matches!(shape.origin, Origin::Clone(_)) {
+                return because(format!(
+                    "{} is there already, and was not made by this step; take `create` out of its row, or choose another number",
+                    found.place
+                ));
+            }
+        } else {
+            let creation = self.creation(guest, made, shape)?;
+            let deed = Deed {
+                api,
+                step,
+                place: &creation.place,
+                call: Call::Create,
+                limit: self.settings.task,
+            };
+            let send = async || api.create(&creation).await;
+            let reached = async || self.bears(api, &creation.place, made).await;
+            let progress = self.once(&deed, send, reached).await?;
+            Self::told(progress, Call::Create)?;
+        }
+        if matches!(shape.origin, Origin::Clone(_)) {
+            self.dress_clone(api, step, guest, made, shape).await?;
+        }
+        Ok(())
+    }
+
+    /// A copy has its original's words; the ones that were asked for are written once it is there.
+    async fn dress_clone(
+        &self,
+        api: &A,
+        step: StepId,
+        guest: &str,
+        made: &Marker,
+        shape: &Shape,
+    ) -> Outcome {
+        self.look_again().await?;
+        let place = self.present(guest)?.place;
+        let tags = BTreeSet::from([made.0.clone()]);
+        let changes = Changes {
+            cores: shape.cores,
+            memory: shape.memory,
+            tags: Some(tags.clone()),
+            onboot: Some(false),
+            ..Changes::default()
+        };
+        let stands = |read: &Config| {
+            let sized = shape.cores.is_none_or(|it| read.cores == Some(it))
+                && shape.memory.is_none_or(|it| read.memory == Some(it));
+            if sized && read.tags == tags && !read.onboot {
+                Stands::Done
+            } else {
+                Stands::ToDo
+            }
+        };
+        self.write_at(api, step, &place, &changes, stands).await
+    }
+
+    fn creation(&self, guest: &str, made: &Marker, shape: &Shape) -> Outcome<Creation> {
+        let Shape {
+            origin,
+            storage,
+            network,
+            unprivileged,
+            nesting,
+            devices: words,
+            name,
+            cores,
+            memory,
+        } = shape;
+        let mut kind = Kind::Container;
+        let from = match origin {
+            Origin::Template(name) => Source::Template(name.clone()),
+            Origin::Image(name) => {
+                // Proxmox VE imports an image as the disk of a machine; a container is unpacked from a template.
+                if is_vmid(guest) {
+                    kind = Kind::Machine;
+                }
+                Source::Image(name.clone())
+            }
+            Origin::Clone(name) => {
+                let original = self.present(name)?.place;
+                kind = original.kind;
+                Source::Clone(original)
+            }
+        };
+        let mut devices = BTreeMap::new();
+        for word in words {
+            match self.settings.devices.get(word) {
+                Some(keys) => devices.extend(keys.clone()),
+                None => return because(format!("settings do not say what `{word}` stands for")),
+            }
+        }
+        let scratch = self.settings.scratch.clone();
+        Ok(Creation {
+            place: Place {
+                id: guest.to_owned(),
+                kind,
+                node: self.settings.node.clone(),
+                project: self.project(),
+            },
+            from,
+            name: name.clone(),
+            storage: storage.clone(),
+            disk: None,
+            network: network.clone(),
+            pool: scratch,
+            unprivileged: *unprivileged,
+            nesting: *nesting,
+            devices,
+            cores: *cores,
+            memory: *memory,
+            description: None,
+            tags: BTreeSet::from([made.0.clone()]),
+            onboot: false,
+        })
+    }
+
+    /// The project in which guests are made; there is none on Proxmox VE.
+    pub(super) fn project(&self) -> String {
+        match &self.settings.scratch {
+            Some(project) if A::NAME_IS_ID => project.clone(),
+            Some(_) | None => String::new(),
+        }
+    }
+
+    /// Whether a guest is there and bears that mark, by its tags or by its name.
+    pub(super) async fn bears(
+        &self,
+        api: &A,
+        place: &Place,
+        made: &Marker,
+    ) -> crate::api::Result<bool> {
+        match api.config(place).await {
+            Ok(read) => Ok(read.tags.contains(&made.0) || place.id == made.0),
+            Err(error) if error.is_gone() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends a guest that holds nobody's data. What does not bear the mark is left alone (H6).
+    pub(super) async fn discard(&self, step: StepId, guest: &str, made: &Marker) -> Outcome {
+        let api = self.creator()?;
+        self.look_again().await?;
+        let Some(listed) = self.listed(guest) else {
+            return Ok(());
+        };
+        if !self.bears(api, &listed.place, made).await? {
+            return because(format!(
+                "{} does not bear {made}, so it stays",
+                listed.place
+            ));
+        }
+        self.remove(api, step, &listed.place, made).await
+    }
+
+    /// Stops a guest of ours by force, and removes it.
+    pub(super) async fn remove(
+        &self,
+        api: &A,
+        step: StepId,
+        place: &Place,
+        made: &Marker,
+    ) -> Outcome {
+        if api.status(place).await?.power != Power::Stopped {
+            self.power(api, step, place, Call::Stop).await?;
+        }
+        let deed = Deed {
+            api,
+            step,
+            place,
+            call: Call::Destroy,
+            limit: self.settings.task,
+        };
+        let send = async || api.destroy(place).await;
+        let reached = async || Ok(!self.bears(api, place, made).await?);
+        let progress = self.once(&deed, send, reached).await?;
+        if self.bears(api, place, made).await? {
+            Self::told(progress, Call::Destroy)?;
+            return because(format!("{place} was removed, and is still there"));
+        }
+        Ok(())
+    }
+
+    /// Backs a guest up, and puts another backup in its place.
+    pub(super) async fn overwrite(
+        &self,
+        step: StepId,
+        guest: &str,
+        incarnation: &Incarnation,
+        replacement: &Replacement<'_>,
+    ) -> Outcome {
+        let Replacement {
+            backup,
+            made,
+            volumes: shown,
+        } = replacement;
+        let api = self.releaser()?;
+        self.look_again().await?;
+        let found = self.listed(guest);
+        let place = match &found {
+            Some(found) => found.place.clone(),
+            // Removed by an attempt that came no further: its backup was made before.
+            None if A::NAME_IS_ID => Place {
+                id: guest.to_owned(),
+                kind: Kind::Container,
+                node: self.settings.node.clone(),
+                project: String::new(),
+            },
+            None => return because(format!("there is no guest {guest} any more")),
+        };
+        let storage = &self.settings.backup_storage;
+        if !api.has_backup(&place, storage, backup).await? {
+            return because(format!("there is no backup {backup} of {place}"));
+        }
+        if found.is_none() {
+            let saved = api
+                .keep(&place, storage, &super::aside::label(step))
+                .await?;
+            if saved.is_none() {
+                return because(format!("there is no guest {guest} any more"));
+            }
+        } else {
+            let read = api.config(&place).await?;
+            if !read.tags.contains(&made.0) {
+                self.is_meant(incarnation, &read)?;
+                if volumes(&read) != **shown {
+                    return because(super::aside::other_volumes(&place));
+                }
+                self.ask_to_shut_down(api, step, &place).await?;
+                self.back_up(api, step, &place).await?;
+                if A::NAME_IS_ID {
+                    let gone = async || match api.config(&place).await {
+                        Err(error) if error.is_gone() => Ok(true),
+                        Err(error) => Err(error),
+                        Ok(_) => Ok(false),
+                    };
+                    let deed = Deed {
+                        api,
+                        step,
+                        place: &place,
+                        call: Call::Destroy,
+                        limit: self.settings.task,
+                    };
+                    let progress = self
+                        .once(&deed, async || api.destroy(&place).await, gone)
+                        .await?;
+                    Self::told(progress, Call::Destroy)?;
+                }
+            }
+        }
+        self.put_in_place(api, step, &place, backup, made).await
+    }
+
+    async fn put_in_place(
+        &self,
+        api: &A,
+        step: StepId,
+        place: &Place,
+        backup: &str,
+        made: &Marker,
+    ) -> Outcome {
+        let restore = Restore {
+            place: place.clone(),
+            backup: backup.to_owned(),
+            storage: None,
+            pool: None,
+            unique: false,
+            replace: !A::NAME_IS_ID,
+            tags: BTreeSet::from([made.0.clone()]),
+        };
+        let there = async || match api.config(place).await {
+            Ok(read) => Ok(A::NAME_IS_ID || read.tags.contains(&made.0)),
+            Err(error) if error.is_gone() => Ok(false),
+            Err(error) => Err(error),
+        };
+        if !there().await? {
+            let deed = Deed {
+                api,
+                step,
+                place,
+                call: Call::Restore,
+                limit: self.settings.task,
+            };
+            let progress = self
+                .once(&deed, async || api.restore(&restore).await, there)
+                .await?;
+            Self::told(progress, Call::Restore)?;
+        }
+        let tags = Changes {
+            tags: Some(restore.tags.clone()),
+            ..Changes::default()
+        };
+        let stands = |read: &Config| {
+            if read.tags == restore.tags {
+                Stands::Done
+            } else {
+                Stands::ToDo
+            }
+        };
+        self.write_at(api, step, place, &tags, stands).await
+    }
+
+    /// The backup of this step: made unless it is there, and brought to where it stays.
+    pub(super) async fn back_up(
+        &self,
+        api: &A,
+        step: StepId,
+        place: &Place,
+    ) -> Outcome<crate::api::Backup> {
+        let storage = &self.settings.backup_storage;
+        let label = super::aside::label(step);
+        let mut kept = api.keep(place, storage, &label).await?;
+        if kept.is_none() {
+            let deed = Deed {
+                api,
+                step,
+                place,
+                call: Call::Backup,
+                limit: self.settings.task,
+            };
+            let send = async || api.backup(place, storage, &label).await;
+            let reached = async || Ok(api.keep(place, storage, &label).await?.is_some());
+            let progress = self.once(&deed, send, reached).await?;
+            Self::told(progress, Call::Backup)?;
+            kept = api.keep(place, storage, &label).await?;
+        }
+        let Some(backup) = kept else {
+            return because(format!("a backup of {place} was made, and is not there"));
+        };
+        self.mark(
+            step,
+            Mark::BackedUp {
+                backup: backup.id.clone(),
+                bytes: backup.size,
+            },
+        )?;
+        Ok(backup)
+    }
+}

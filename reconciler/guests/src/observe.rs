@@ -1,0 +1,214 @@
+//! What was read, in core's words.
+
+use std::collections::BTreeMap;
+
+use muster_core::guests::action::{Found, Marker, Volume, Volumes};
+use muster_core::guests::desired::Run;
+use muster_core::guests::observed::{
+    Config, Down, Form, Guest, Ha, Observed, Pending, Question, Sight, TaskState,
+};
+use muster_core::reading::Reading;
+use muster_core::time::Time;
+
+use crate::api::{self, GuestApi, Kind, Listed, Power, Progress, Task};
+use crate::parallel;
+
+/// Since when nodes do not answer, from one look to the next.
+pub(crate) type Silence = BTreeMap<String, Time>;
+
+/// Looks at a hypervisor: its lists, the configurations that are asked for, and the tasks.
+pub(crate) async fn observe<A: GuestApi>(
+    api: &A,
+    question: &Question,
+    silence: &mut Silence,
+    now: Time,
+    parallel: usize,
+) -> Observed {
+    let listing = match api.list().await {
+        Ok(listing) => listing,
+        Err(error) => return Observed::unread(error.to_string()),
+    };
+    silence.retain(|node, _| listing.silent.contains_key(node));
+    let down: BTreeMap<String, Down> = listing
+        .silent
+        .iter()
+        .map(|(node, why)| {
+            let since = *silence.entry(node.clone()).or_insert(now);
+            (
+                node.clone(),
+                Down {
+                    since,
+                    why: why.clone(),
+                },
+            )
+        })
+        .collect();
+    let asked = listing.guests.values().filter(|it| {
+        it.config.is_none() && it.power.is_some() && question.configs.contains(&it.place.id)
+    });
+    let read = parallel::all(
+        parallel,
+        asked.map(|it| async { (it.place.id.clone(), api.inspect(&it.place).await) }),
+    );
+    let tasks = parallel::all(
+        parallel,
+        question
+            .tasks
+            .keys()
+            .map(|task| async { (task.clone(), api.task_once(&Task(task.clone())).await) }),
+    );
+    let (read, tasks) = tokio::join!(read, tasks);
+    let mut read: BTreeMap<_, _> = read.into_iter().collect();
+    let tasks: BTreeMap<String, TaskState> = tasks
+        .into_iter()
+        .map(|(task, state)| (task, task_state(state)))
+        .collect();
+    let mut guests = BTreeMap::new();
+    for (id, listed) in listing.guests {
+        let config = read.remove(&id);
+        let running = question
+            .tasks
+            .iter()
+            .find(|(task, guest)| **guest == id && tasks.get(*task) == Some(&TaskState::Running));
+        let running = running.map(|(task, _)| task.clone());
+        guests.insert(id, sight(listed, config, running, &down, now));
+    }
+    Observed {
+        guests: Reading::Known(guests),
+        down,
+        tasks,
+    }
+}
+
+fn task_state(state: api::Result<Progress>) -> TaskState {
+    match state {
+        Ok(Progress::Runs) => TaskState::Running,
+        Ok(Progress::Done(_)) => TaskState::Ended,
+        Ok(Progress::Failed(why)) => TaskState::Failed(why),
+        // Whoever cannot be asked may well have it still, and says so once it answers.
+        Err(error) if error.is_unreachable() => TaskState::Running,
+        Ok(Progress::Unknown(_)) | Err(_) => TaskState::Lost,
+    }
+}
+
+fn sight(
+    listed: Listed,
+    config: Option<api::Result<(api::Config, Vec<api::Pending>)>>,
+    running: Option<String>,
+    down: &BTreeMap<String, Down>,
+    now: Time,
+) -> Sight {
+    let node = Some(listed.place.node.clone()).filter(|it| !it.is_empty());
+    let Some(power) = listed.power else {
+        let known = node.as_ref().and_then(|it| down.get(it)).cloned();
+        return Sight::Unknown {
+            down: known.unwrap_or_else(|| Down {
+                since: now,
+                why: "the cluster tells of it, and its node does not: it may be on the move"
+                    .to_owned(),
+            }),
+            node,
+        };
+    };
+    let config = match (listed.config, config) {
+        (Some(config), _) => Reading::Known(self::config(config, Vec::new())),
+        (None, Some(Ok((config, waits)))) => Reading::Known(self::config(config, waits)),
+        // Its run state is trusted all the same (G4).
+        (None, Some(Err(error))) => Reading::Unknown(error.to_string()),
+        (None, None) => Reading::Unknown("it was not asked for".to_owned()),
+    };
+    let made = listed
+        .tags
+        .iter()
+        .find(|it| it.starts_with(Marker::PREFIX))
+        .or_else(|| Some(&listed.place.id).filter(|it| it.starts_with(Marker::PREFIX)));
+    Sight::Seen(Box::new(Guest {
+        kind: match listed.place.kind {
+            Kind::Container => Form::Container,
+            Kind::Machine => Form::Machine,
+        },
+        node,
+        run: run(&power),
+        made: made.map(|it| Marker(it.clone())),
+        lock: listed.lock,
+        ha: listed.ha.map(|state| Ha {
+            asked: match state.as_str() {
+                "started" => Some(Run::Running),
+                "stopped" | "request_stop" => Some(Run::Stopped),
+                _ => None,
+            },
+            state,
+        }),
+        template: listed.template,
+        pool: listed.pool,
+        busy: running.or(listed.busy.map(|it| it.0)),
+        config,
+    }))
+}
+
+/// Power in core's words (G1).
+pub(crate) fn run(power: &Power) -> Option<Run> {
+    match power {
+        Power::Running => Some(Run::Running),
+        Power::Stopped => Some(Run::Stopped),
+        Power::Other(_) => None,
+    }
+}
+
+/// Volumes in core's words.
+pub(crate) fn volumes(config: &api::Config) -> Volumes {
+    let volumes = config.volumes.iter().map(|it| {
+        let volume = Volume {
+            size: it.size,
+            storage: it.storage.clone(),
+        };
+        (it.id.clone(), volume)
+    });
+    Volumes(volumes.collect())
+}
+
+/// What tells a guest from a later one (H8). Where the hypervisor gives an id of its own, that alone: its volume's goes by its name there.
+pub(crate) fn identity(config: &api::Config) -> Found {
+    match &config.uuid {
+        Some(uuid) => Found {
+            uuid: Some(uuid.clone()),
+            ..Found::default()
+        },
+        None => Found {
+            uuid: None,
+            root: config.volumes.first().map(|it| it.id.clone()),
+            nic: config.mac.clone(),
+        },
+    }
+}
+
+fn config(config: api::Config, waits: Vec<api::Pending>) -> Config {
+    let pending = waits.into_iter().map(|it| {
+        let cores = |text: Option<String>| {
+            text.map(|it| match it.parse::<u32>() {
+                Ok(number) => (number * config.sockets.max(1)).to_string(),
+                Err(_) => it,
+            })
+        };
+        let (now, then) = match it.key.as_str() {
+            "cores" => (cores(it.now), cores(it.then)),
+            _ => (it.now, it.then),
+        };
+        (it.key, Pending { now, then })
+    });
+    let pending = pending.collect();
+    Config {
+        volumes: volumes(&config),
+        identity: identity(&config),
+        digest: config.digest,
+        name: config.name,
+        cores: config.cores,
+        memory: config.memory,
+        description: config.description,
+        tags: config.tags,
+        onboot: config.onboot,
+        protection: config.protection,
+        privileged: config.privileged,
+        pending,
+    }
+}
