@@ -24,10 +24,15 @@ pub enum Fault {
     HalfAnswer,
     /// An answer that is no JSON, after it was done.
     NonsenseAfter,
+    /// No answer at all, and nothing was done.
+    Silence,
+    /// No answer at all, after it was done.
+    SilenceAfter,
 }
 
 impl Fault {
-    pub const ALL: [Self; 4] = [
+    /// All of them that end by themselves.
+    pub const QUICK: [Self; 4] = [
         Self::CutBefore,
         Self::CutAfter,
         Self::HalfAnswer,
@@ -40,6 +45,7 @@ struct State {
     requests: Vec<String>,
     effects: Vec<String>,
     fault: Option<(usize, Fault)>,
+    hung: Option<std::sync::mpsc::Sender<()>>,
 }
 
 /// A running relay. Its thread lasts as long as the process.
@@ -96,6 +102,12 @@ impl Relay {
             fault,
             ..State::default()
         };
+    }
+
+    /// The same, and tells when a request is left without an answer.
+    pub fn arm_to_hang(&self, fault: (usize, Fault), tell: std::sync::mpsc::Sender<()>) {
+        self.arm(Some(fault));
+        self.state.lock().unwrap().hung = Some(tell);
     }
 
     /// The requests since then.
@@ -179,8 +191,10 @@ async fn take(
             .filter(|(at, _)| *at == number)
             .map(|(_, it)| it)
     };
-    if fault == Some(Fault::CutBefore) {
-        return Err(Cut);
+    match fault {
+        Some(Fault::CutBefore) => return Err(Cut),
+        Some(Fault::Silence) => hang(state).await,
+        _ => {}
     }
     let changes = parts.method != Method::GET;
     let (status, headers, answer) = ask(parts, body, upstream).await.map_err(|_| Cut)?;
@@ -191,7 +205,11 @@ async fn take(
         Some(Fault::CutAfter) => return Err(Cut),
         Some(Fault::HalfAnswer) => half(answer, true),
         Some(Fault::NonsenseAfter) => half(Bytes::from_static(b"<html>"), false),
-        Some(Fault::CutBefore) | None => half(answer, false),
+        Some(Fault::SilenceAfter) => {
+            hang(state).await;
+            return Err(Cut);
+        }
+        Some(Fault::CutBefore | Fault::Silence) | None => half(answer, false),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -201,6 +219,15 @@ async fn take(
         }
     }
     Ok(response)
+}
+
+/// Never comes back.
+async fn hang(state: &Mutex<State>) {
+    let told = state.lock().unwrap().hung.take();
+    if let Some(told) = told {
+        let _ = told.send(());
+    }
+    std::future::pending::<()>().await;
 }
 
 type Answer = (http::StatusCode, HeaderMap, Bytes);

@@ -4,15 +4,18 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
 
+/// A job, on its way.
+pub(crate) type Job<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
 /// Runs what `next` hands out, at most `limit` at once, until it hands out nothing and nothing runs; `done` is told of each end at once.
 ///
 /// One thread polls all of them, so `next` and `done` never run at the same time as a job or each other: what they share needs no lock.
 pub(crate) async fn run<'a, K, T>(
     limit: usize,
-    mut next: impl FnMut() -> Option<(K, Pin<Box<dyn Future<Output = T> + 'a>>)>,
+    mut next: impl FnMut() -> Option<(K, Job<'a, T>)>,
     mut done: impl FnMut(K, T),
 ) {
-    let mut running: Vec<(K, Pin<Box<dyn Future<Output = T> + 'a>>)> = Vec::new();
+    let mut running: Vec<(K, Job<'a, T>)> = Vec::new();
     loop {
         while running.len() < limit.max(1) {
             match next() {
@@ -46,7 +49,7 @@ pub(crate) async fn all<'a, F: Future + 'a>(
     let mut outputs = Vec::new();
     let next = || {
         let (index, job) = jobs.next()?;
-        let job: Pin<Box<dyn Future<Output = F::Output> + 'a>> = Box::pin(job);
+        let job: Job<'a, F::Output> = Box::pin(job);
         Some((index, job))
     };
     run(limit, next, |index, output| outputs.push((index, output))).await;

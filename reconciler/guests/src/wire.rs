@@ -357,7 +357,8 @@ impl Wire {
                 },
             }
         }
-        let mut sender = self.connect().await?;
+        // What a handshake needs is let go of at its end.
+        let mut sender = Box::pin(self.connect()).await?;
         match sender.try_send_request(request).await {
             Ok(response) => Ok((sender, response)),
             Err(mut failed) => {

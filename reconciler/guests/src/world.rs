@@ -226,8 +226,7 @@ async fn carry_out<A: GuestApi>(
     let through = Cell::new(0);
     let next = || {
         let (number, (step, action, incarnation)) = queue.borrow_mut().take()?;
-        let job: std::pin::Pin<Box<dyn Future<Output = _>>> =
-            Box::pin(act.step(step, action, incarnation));
+        let job: parallel::Job<'_, _> = Box::pin(act.step(step, action, incarnation));
         Some(((number, step), job))
     };
     let done = |(number, step), outcome| {

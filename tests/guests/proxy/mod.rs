@@ -34,6 +34,8 @@ pub enum Fault {
     LockAfter,
     /// No answer at all, and nothing was done.
     Silence,
+    /// No answer at all, after it was done.
+    SilenceAfter,
     /// An answer that is no JSON, after it was done.
     NonsenseAfter,
 }
@@ -107,6 +109,8 @@ pub struct State {
     pub effects: Vec<String>,
     /// The fault of the request of that number, counted from when it was set.
     pub fault: Option<(usize, Fault)>,
+    /// Who is told when a request is left without an answer.
+    pub hung: Option<std::sync::mpsc::Sender<()>>,
     /// Nodes that do not answer.
     pub silent: BTreeSet<String>,
     /// Guests that high availability looks after.
@@ -148,6 +152,9 @@ pub const CREATE_TOKEN: &str = "muster@pve!create=22222222-2222-2222-2222-222222
 /// The one that may delete.
 pub const RELEASE_TOKEN: &str = "muster@pve!release=33333333-3333-3333-3333-333333333333";
 
+/// An administrator's, which may do everything.
+pub const ROOT_TOKEN: &str = "root@pam!all=44444444-4444-4444-4444-444444444444";
+
 impl Proxy {
     /// Starts fakepve with `guests` (the list of its file), and this in front of it. `fakepve` is its program.
     pub fn start(fakepve: &Path, guests: &Value) -> Self {
@@ -182,6 +189,7 @@ impl Proxy {
                 (TOKEN.to_owned(), vec![("/vms", EVERYDAY)]),
                 (CREATE_TOKEN.to_owned(), vec![("/pool/scratch", ALLOCATE)]),
                 (RELEASE_TOKEN.to_owned(), vec![("/vms", ALLOCATE)]),
+                (ROOT_TOKEN.to_owned(), vec![("/", ALLOCATE)]),
             ]),
             ..State::default()
         }));

@@ -162,9 +162,7 @@ async fn take(
         Some(Fault::NotConnected) => {
             return Ok(whole_answer(Reply::error(595, "No route to host")));
         }
-        Some(Fault::Silence) => {
-            std::future::pending::<Infallible>().await;
-        }
+        Some(Fault::Silence) => hang(state).await,
         _ => {}
     }
     let reply = behaviour::answer(&asked, upstream, state).await;
@@ -174,6 +172,10 @@ async fn take(
     }
     Ok(match fault {
         Some(Fault::CutAfter) => return Err(Cut),
+        Some(Fault::SilenceAfter) => {
+            hang(state).await;
+            return Err(Cut);
+        }
         Some(Fault::HalfAnswer) => {
             let bytes = Bytes::from(reply.json.to_string());
             let length = bytes.len() as u64;
@@ -198,6 +200,15 @@ async fn take(
         }
         Some(Fault::CutBefore | Fault::NotConnected | Fault::Silence) | None => whole_answer(reply),
     })
+}
+
+/// Never comes back.
+async fn hang(state: &Mutex<State>) {
+    let told = state.lock().unwrap().hung.take();
+    if let Some(told) = told {
+        let _ = told.send(());
+    }
+    std::future::pending::<Infallible>().await;
 }
 
 fn whole_answer(reply: Reply) -> Response<Half> {

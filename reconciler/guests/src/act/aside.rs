@@ -59,7 +59,7 @@ impl<A: GuestApi> Act<'_, A> {
             let backup = self.back_up(api, step, &place).await?;
             let tried = self.rehearsed.borrow().contains(&step);
             if !tried {
-                self.rehearse(step, &listed, &backup).await?;
+                Box::pin(self.rehearse(step, &listed, &backup)).await?;
                 self.rehearsed.borrow_mut().insert(step);
             }
         }
@@ -89,12 +89,12 @@ impl<A: GuestApi> Act<'_, A> {
                 made: made.clone(),
             },
         )?;
-        let said = self.try_backup(api, step, &place, &made, backup).await;
+        let said = Box::pin(self.try_backup(api, step, &place, &made, backup)).await;
         if let Err(Halt::NotKept) = said {
             return said;
         }
         // It holds a copy of somebody's data, so it goes however the trial went.
-        if self.bears(api, &place, &made).await? {
+        if self.bears(&place, &made).await? {
             self.remove(api, step, &place, &made).await?;
         }
         self.mark(
@@ -145,7 +145,7 @@ impl<A: GuestApi> Act<'_, A> {
             replace: false,
             tags: tags.clone(),
         };
-        let there = async || self.bears(api, place, made).await;
+        let there = async || self.bears(place, made).await;
         if !there().await? {
             let deed = Deed {
                 api,
@@ -154,9 +154,8 @@ impl<A: GuestApi> Act<'_, A> {
                 call: Call::Restore,
                 limit: self.settings.task,
             };
-            let progress = self
-                .once(&deed, async || api.restore(&restore).await, there)
-                .await?;
+            let send = async || api.restore(&restore).await;
+            let progress = Box::pin(self.once(&deed, send, there)).await?;
             Self::told(progress, Call::Restore)?;
         }
         // Nobody must meet it on the network, and it must not start by itself.
@@ -175,7 +174,7 @@ impl<A: GuestApi> Act<'_, A> {
                 Stands::ToDo
             }
         };
-        self.write_at(api, step, place, &bare, stands).await?;
+        Box::pin(self.write_at(api, step, place, &bare, stands)).await?;
         if !self.settings.rehearse_start {
             return Ok(());
         }
@@ -242,7 +241,7 @@ impl<A: GuestApi> Act<'_, A> {
                 Stands::ToDo
             }
         };
-        self.write_at(api, step, &place, &changes, stands).await
+        Box::pin(self.write_at(api, step, &place, &changes, stands)).await
     }
 
     async fn rename_to(
@@ -269,7 +268,7 @@ impl<A: GuestApi> Act<'_, A> {
             Err(error) if error.is_gone() => Ok(false),
             Err(error) => Err(error),
         };
-        let progress = self.once(&deed, send, reached).await?;
+        let progress = Box::pin(self.once(&deed, send, reached)).await?;
         Self::told(progress, Call::Configure)?;
         Ok(there)
     }
@@ -307,8 +306,7 @@ impl<A: GuestApi> Act<'_, A> {
                 Stands::ToDo
             }
         };
-        self.write_at(api, step, &listed.place, &changes, stands)
-            .await?;
+        Box::pin(self.write_at(api, step, &listed.place, &changes, stands)).await?;
         if A::NAME_IS_ID && listed.place.id != guest {
             self.rename_to(api, step, &listed.place, guest).await?;
         }
@@ -355,7 +353,7 @@ impl<A: GuestApi> Act<'_, A> {
                 Stands::Done
             }
         };
-        self.write_at(api, step, &place, &open_up, stands).await?;
+        Box::pin(self.write_at(api, step, &place, &open_up, stands)).await?;
         let deed = Deed {
             api,
             step,
@@ -363,14 +361,13 @@ impl<A: GuestApi> Act<'_, A> {
             call: Call::Destroy,
             limit: self.settings.task,
         };
-        let gone = async || match api.config(&place).await {
+        let gone = async || match self.everyday.config(&place).await {
             Err(error) if error.is_gone() => Ok(true),
             Err(error) => Err(error),
             Ok(_) => Ok(false),
         };
-        let progress = self
-            .once(&deed, async || api.destroy(&place).await, gone)
-            .await?;
+        let send = async || api.destroy(&place).await;
+        let progress = Box::pin(self.once(&deed, send, gone)).await?;
         Self::told(progress, Call::Destroy)
     }
 }

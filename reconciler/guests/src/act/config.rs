@@ -113,8 +113,7 @@ impl<A: GuestApi> Act<'_, A> {
         stands: impl Fn(&Config) -> Stands,
     ) -> Outcome {
         let place = self.present(guest)?.place;
-        self.write_at(self.everyday, step, &place, changes, stands)
-            .await
+        Box::pin(self.write_at(self.everyday, step, &place, changes, stands)).await
     }
 
     /// Writes a change: reads, compares our own keys, and writes with what was read; when another came between, all of it again.
@@ -168,7 +167,7 @@ impl<A: GuestApi> Act<'_, A> {
                 sent
             };
             let reached = async || Ok(matches!(stands(&api.config(&place).await?), Stands::Done));
-            let written = self.once(&deed, send, reached).await;
+            let written = Box::pin(self.once(&deed, send, reached)).await;
             if conflict.get() {
                 continue;
             }

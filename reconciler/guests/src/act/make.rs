@@ -46,8 +46,8 @@ impl<A: GuestApi> Act<'_, A> {
                 limit: self.settings.task,
             };
             let send = async || api.create(&creation).await;
-            let reached = async || self.bears(api, &creation.place, made).await;
-            let progress = self.once(&deed, send, reached).await?;
+            let reached = async || self.bears(&creation.place, made).await;
+            let progress = Box::pin(self.once(&deed, send, reached)).await?;
             Self::told(progress, Call::Create)?;
         }
         if matches!(shape.origin, Origin::Clone(_)) {
@@ -84,7 +84,7 @@ impl<A: GuestApi> Act<'_, A> {
                 Stands::ToDo
             }
         };
-        self.write_at(api, step, &place, &changes, stands).await
+        Box::pin(self.write_at(api, step, &place, &changes, stands)).await
     }
 
     fn creation(&self, guest: &str, made: &Marker, shape: &Shape) -> Outcome<Creation> {
@@ -155,14 +155,10 @@ impl<A: GuestApi> Act<'_, A> {
         }
     }
 
-    /// Whether a guest is there and bears that mark, by its tags or by its name.
-    pub(super) async fn bears(
-        &self,
-        api: &A,
-        place: &Place,
-        made: &Marker,
-    ) -> crate::api::Result<bool> {
-        match api.config(place).await {
+    /// Whether a guest is there and bears that mark, by its tags or by its name. Asked with the everyday credential: the one that makes
+    /// guests in a pool may not even ask for what is in no pool.
+    pub(super) async fn bears(&self, place: &Place, made: &Marker) -> crate::api::Result<bool> {
+        match self.everyday.config(place).await {
             Ok(read) => Ok(read.tags.contains(&made.0) || place.id == made.0),
             Err(error) if error.is_gone() => Ok(false),
             Err(error) => Err(error),
@@ -176,7 +172,7 @@ impl<A: GuestApi> Act<'_, A> {
         let Some(listed) = self.listed(guest) else {
             return Ok(());
         };
-        if !self.bears(api, &listed.place, made).await? {
+        if !self.bears(&listed.place, made).await? {
             return because(format!(
                 "{} does not bear {made}, so it stays",
                 listed.place
@@ -204,9 +200,9 @@ impl<A: GuestApi> Act<'_, A> {
             limit: self.settings.task,
         };
         let send = async || api.destroy(place).await;
-        let reached = async || Ok(!self.bears(api, place, made).await?);
-        let progress = self.once(&deed, send, reached).await?;
-        if self.bears(api, place, made).await? {
+        let reached = async || Ok(!self.bears(place, made).await?);
+        let progress = Box::pin(self.once(&deed, send, reached)).await?;
+        if self.bears(place, made).await? {
             Self::told(progress, Call::Destroy)?;
             return because(format!("{place} was removed, and is still there"));
         }
@@ -261,7 +257,7 @@ impl<A: GuestApi> Act<'_, A> {
                 self.ask_to_shut_down(api, step, &place).await?;
                 self.back_up(api, step, &place).await?;
                 if A::NAME_IS_ID {
-                    let gone = async || match api.config(&place).await {
+                    let gone = async || match self.everyday.config(&place).await {
                         Err(error) if error.is_gone() => Ok(true),
                         Err(error) => Err(error),
                         Ok(_) => Ok(false),
@@ -273,9 +269,8 @@ impl<A: GuestApi> Act<'_, A> {
                         call: Call::Destroy,
                         limit: self.settings.task,
                     };
-                    let progress = self
-                        .once(&deed, async || api.destroy(&place).await, gone)
-                        .await?;
+                    let send = async || api.destroy(&place).await;
+                    let progress = Box::pin(self.once(&deed, send, gone)).await?;
                     Self::told(progress, Call::Destroy)?;
                 }
             }
@@ -313,9 +308,8 @@ impl<A: GuestApi> Act<'_, A> {
                 call: Call::Restore,
                 limit: self.settings.task,
             };
-            let progress = self
-                .once(&deed, async || api.restore(&restore).await, there)
-                .await?;
+            let send = async || api.restore(&restore).await;
+            let progress = Box::pin(self.once(&deed, send, there)).await?;
             Self::told(progress, Call::Restore)?;
         }
         let tags = Changes {
@@ -329,7 +323,7 @@ impl<A: GuestApi> Act<'_, A> {
                 Stands::ToDo
             }
         };
-        self.write_at(api, step, place, &tags, stands).await
+        Box::pin(self.write_at(api, step, place, &tags, stands)).await
     }
 
     /// The backup of this step: made unless it is there, and brought to where it stays.
@@ -352,7 +346,7 @@ impl<A: GuestApi> Act<'_, A> {
             };
             let send = async || api.backup(place, storage, &label).await;
             let reached = async || Ok(api.keep(place, storage, &label).await?.is_some());
-            let progress = self.once(&deed, send, reached).await?;
+            let progress = Box::pin(self.once(&deed, send, reached)).await?;
             Self::told(progress, Call::Backup)?;
             kept = api.keep(place, storage, &label).await?;
         }

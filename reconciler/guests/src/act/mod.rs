@@ -128,25 +128,31 @@ impl<A: GuestApi> Act<'_, A> {
         match action {
             // It writes down what was seen; the ledger does that.
             Action::RecordGuest { .. } => Ok(()),
-            Action::StartGuest { guest } => self.start(step, guest).await,
-            Action::ShutdownGuest { guest } => self.shutdown(step, guest).await,
-            Action::StopGuest { guest } => self.stop(step, guest).await,
-            Action::SetGuestCores { guest, from, to } => self.cores(step, guest, *from, *to).await,
+            Action::StartGuest { guest } => Box::pin(self.start(step, guest)).await,
+            Action::ShutdownGuest { guest } => Box::pin(self.shutdown(step, guest)).await,
+            Action::StopGuest { guest } => Box::pin(self.stop(step, guest)).await,
+            Action::SetGuestCores { guest, from, to } => {
+                Box::pin(self.cores(step, guest, *from, *to)).await
+            }
             Action::SetGuestMemory { guest, from, to } => {
-                self.memory(step, guest, *from, *to).await
+                Box::pin(self.memory(step, guest, *from, *to)).await
             }
-            Action::SetGuestDescription { guest, to } => self.description(step, guest, to).await,
-            Action::SetGuestTags { guest, from, to } => self.tags(step, guest, from, to).await,
-            Action::SetGuestOnboot { guest, to } => self.onboot(step, guest, *to).await,
+            Action::SetGuestDescription { guest, to } => {
+                Box::pin(self.description(step, guest, to)).await
+            }
+            Action::SetGuestTags { guest, from, to } => {
+                Box::pin(self.tags(step, guest, from, to)).await
+            }
+            Action::SetGuestOnboot { guest, to } => Box::pin(self.onboot(step, guest, *to)).await,
             Action::CreateGuest { guest, made, shape } => {
-                self.create(step, guest, made, shape).await
+                Box::pin(self.create(step, guest, made, shape)).await
             }
-            Action::DiscardGuest { guest, made } => self.discard(step, guest, made).await,
+            Action::DiscardGuest { guest, made } => Box::pin(self.discard(step, guest, made)).await,
             Action::DestroyGuest {
                 guest,
                 volumes,
                 aside,
-            } => self.destroy(step, guest, incarnation, volumes, aside).await,
+            } => Box::pin(self.destroy(step, guest, incarnation, volumes, aside)).await,
             Action::OverwriteGuest {
                 guest,
                 backup,
@@ -158,20 +164,20 @@ impl<A: GuestApi> Act<'_, A> {
                     made,
                     volumes,
                 };
-                self.overwrite(step, guest, incarnation, &replacement).await
+                Box::pin(self.overwrite(step, guest, incarnation, &replacement)).await
             }
             Action::RestoreGuest {
                 guest,
                 found,
                 standing,
                 privileged: _,
-            } => self.give_back(step, guest, found, standing).await,
+            } => Box::pin(self.give_back(step, guest, found, standing)).await,
             Action::PurgeGuest {
                 guest: _,
                 found,
                 volumes,
                 backup,
-            } => self.purge(step, found, volumes, backup).await,
+            } => Box::pin(self.purge(step, found, volumes, backup)).await,
         }
     }
 

@@ -89,7 +89,7 @@ impl<A: GuestApi> Act<'_, A> {
             _ => api.stop(place).await,
         };
         let reached = async || Ok(api.status(place).await?.power == wanted);
-        let progress = self.once(&deed, send, reached).await?;
+        let progress = Box::pin(self.once(&deed, send, reached)).await?;
         if now.ha.is_some() && matches!(progress, Progress::Done(_)) {
             return self.until_shown(api, place, &wanted, limit).await;
         }

@@ -88,7 +88,7 @@ impl Incus {
         let request = Request::get(path)
             .body(Body::Bytes(None))
             .map_err(|error| Error::unreadable(&what, error))?;
-        let fetched = self.wire.fetch(request, &mut open, LARGEST).await;
+        let fetched = Box::pin(self.wire.fetch(request, &mut open, LARGEST)).await;
         match fetched.map_err(|error| wire_error(&what, false, error))? {
             Ok(_) => {}
             Err(answer) => return Err(refusal(&what, false, &answer)),
@@ -157,9 +157,7 @@ impl Incus {
             .map_err(|error| not_sent(error.to_string()))?;
         // The server takes it in before it answers: as long as ten MiB a second would take.
         let longer = std::time::Duration::from_secs(left / (10 << 20));
-        let answer = self
-            .wire
-            .send(request, longer)
+        let answer = Box::pin(self.wire.send(request, longer))
             .await
             .map_err(|error| wire_error(&what, true, error))?;
         if !answer.status.is_success() {

@@ -127,9 +127,7 @@ impl Incus {
         let request = request
             .body(Body::from(bytes))
             .map_err(|it| not_sent(it.to_string()))?;
-        let answer = self
-            .wire
-            .send(request, longer)
+        let answer = Box::pin(self.wire.send(request, longer))
             .await
             .map_err(|error| wire_error(what, changes, error))?;
         if answer.status.is_success() {

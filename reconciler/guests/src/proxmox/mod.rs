@@ -152,18 +152,17 @@ impl Proxmox {
                 why: error.to_string(),
             })?;
         let changes = method != Method::GET;
-        let answer = self
-            .wire
-            .send(request, longer)
-            .await
-            .map_err(|error| match error {
-                WireError::NotSent(why) => Error::NotSent {
-                    what: what.to_owned(),
-                    why,
-                },
-                WireError::Perhaps(why) if changes => Error::perhaps(what, why),
-                WireError::Perhaps(why) => Error::unreadable(what, why),
-            })?;
+        let answer =
+            Box::pin(self.wire.send(request, longer))
+                .await
+                .map_err(|error| match error {
+                    WireError::NotSent(why) => Error::NotSent {
+                        what: what.to_owned(),
+                        why,
+                    },
+                    WireError::Perhaps(why) if changes => Error::perhaps(what, why),
+                    WireError::Perhaps(why) => Error::unreadable(what, why),
+                })?;
         let code = answer.status.as_u16();
         if !answer.status.is_success() {
             let complaint: Complaint = serde_json::from_slice(&answer.body).unwrap_or_default();

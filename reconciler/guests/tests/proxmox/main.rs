@@ -5,7 +5,12 @@
 #[allow(dead_code, missing_docs, unreachable_pub)]
 mod proxy;
 
+#[path = "../../../../tests/guests/site.rs"]
+#[allow(dead_code, missing_docs, unreachable_pub)]
+mod site;
+
 mod client;
+mod world;
 
 use std::path::PathBuf;
 use std::time::Duration;
