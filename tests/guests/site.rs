@@ -132,6 +132,18 @@ impl Site {
         words.collect()
     }
 
+    /// What is planned, and the gate's word about each of it that does not run now.
+    pub fn judged<A: GuestApi>(&self, world: &mut Guests<A>, file: &str) -> Vec<String> {
+        let (plan, observed) = self.plan(world, file);
+        let facts = self.journal.lock().unwrap().facts.clone();
+        let bounds = plan.bounds(&self.policy.clone().into(), &observed, &facts, self.now());
+        let approvals = Approvals::of_begun(&facts);
+        let (_, held) = judge(&plan, &bounds, &facts, &approvals, self.now()).into_batches();
+        let held = held.iter().map(|it| format!("{}: {:?}", it.step.words(), it.reason));
+        let notes = plan.notes().iter().map(|it| format!("{it:?}"));
+        held.chain(notes).collect()
+    }
+
     /// A release for every step that waits for one.
     fn release(&self, plan: &Plan, number: u8) {
         let waiting = plan

@@ -331,10 +331,11 @@ impl<'a> Stage<'a> {
         self.proxy.state().fault = None;
         let mut world = self.entrance.open();
         let told = site.settles(&mut world, &self.file());
+        let left = site.judged(&mut world, &self.file());
         let effects = self.proxy.state().effects.clone();
         for text in self.case.once {
             let found = effects.iter().filter(|it| it == text).count();
-            assert_eq!(found, 1, "{why}: {text} in {effects:#?}\n{told:#?}");
+            assert_eq!(found, 1, "{why}: {text} in {effects:#?}\n{told:#?}\n{left:#?}");
         }
         let left = self.root.ask(async |api| api.list().await.unwrap().guests);
         let left: Vec<&String> = left.keys().collect();
