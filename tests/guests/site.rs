@@ -271,9 +271,12 @@ impl Site {
     #[track_caller]
     pub fn settles<A: GuestApi>(&self, world: &mut Guests<A>, file: &str) -> Results {
         let mut told = Results::new();
-        for _ in 0..12 {
+        let mut idle = 0;
+        for _ in 0..16 {
             let results = self.cycle(world, file);
-            if results.is_empty() {
+            // After a recovery a step is tried again a little later, so one idle cycle is no rest yet.
+            idle = if results.is_empty() { idle + 1 } else { 0 };
+            if idle == 2 {
                 return told;
             }
             told.extend(results);

@@ -63,6 +63,8 @@ pub const EVERYDAY: &[&str] = &[
     "VM.Config.CPU",
     "VM.Config.Memory",
     "VM.Config.Options",
+    // A container's name is a part of its network: one that was set aside gets it back.
+    "VM.Config.Network",
 ];
 
 /// What the other two have beside them.
