@@ -64,6 +64,8 @@ pub const STALE: u32 = 900;
 /// What the administrator of a hypervisor decided who lets muster do all that it can.
 pub fn of_hypervisor(executor: Executor) -> Policy {
     let mut policy = guests::policy::Policy::new(executor);
+    // Stories stop and end much within a day.
+    policy.limits.removals = 20;
     policy.create_token = true;
     policy.release_token = true;
     policy.create.templates = ["debian-13".to_owned()].into();

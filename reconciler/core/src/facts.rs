@@ -394,7 +394,7 @@ impl Facts {
             Entry::Marked { at, step, mark } => {
                 let open = open.expect("invariant: a mark is of an open batch");
                 if let Some(step) = open.steps.iter().find(|it| it.id == *step) {
-                    self.known.marked(step, mark, *at);
+                    self.known.marked(step.id, &step.action, mark, *at);
                 }
             }
             Entry::Outcome { at, results } => {
@@ -462,10 +462,10 @@ impl Facts {
         }
         match result {
             StepResult::Done | StepResult::Overtaken(_) => {}
-            StepResult::Failed(why)
-            | StepResult::Unfinished(why)
-            | StepResult::NeedsOperator(why) => self.known.not_done(step, Some(why), at),
-            StepResult::NotBegun => self.known.not_done(step, None, at),
+            StepResult::Failed(_)
+            | StepResult::NotBegun
+            | StepResult::Unfinished(_)
+            | StepResult::NeedsOperator(_) => self.known.not_done(&step.action),
         }
         match result {
             StepResult::Done | StepResult::Overtaken(_) => {

@@ -22,7 +22,6 @@ use crate::reading::{RecordedFacts, State};
 use crate::repo::Documents;
 use crate::services::records::Records;
 use crate::sheet::{Drafted, Sheet};
-use crate::step::Step;
 use crate::time::{Date, Time};
 use crate::turn::Turn;
 use crate::verb::VerbRow;
@@ -422,22 +421,20 @@ impl Known {
         }
     }
 
-    /// Takes in that a step came out otherwise than done, and why, where there is a reason.
-    pub(crate) fn not_done(&mut self, step: &Step, why: Option<&str>, at: Time) {
-        match (self, &step.action) {
+    /// Takes in that a step came out otherwise than done.
+    pub(crate) fn not_done(&mut self, action: &Action) {
+        match (self, action) {
             (Self::Accounts(known), Action::Account(action)) => known.not_done(action),
-            (Self::Guests(known), Action::Guest(action)) => {
-                known.not_done(step.id, action, why, at);
-            }
+            (Self::Guests(known), Action::Guest(action)) => known.not_done(action),
             (known, action) => known.refuse(action),
         }
     }
 
     /// Takes in what an act noted of a step.
-    pub(crate) fn marked(&mut self, step: &Step, mark: &Mark, at: Time) {
-        match (self, &step.action, mark) {
+    pub(crate) fn marked(&mut self, id: StepId, action: &Action, mark: &Mark, at: Time) {
+        match (self, action, mark) {
             (Self::Guests(known), Action::Guest(action), Mark::Guest(mark)) => {
-                known.marked(step.id, action, mark, at);
+                known.marked(id, action, mark, at);
             }
             (known, action, Mark::Guest(_)) => known.refuse(action),
         }
@@ -862,16 +859,22 @@ pub fn price(
     }
 }
 
-/// How far the world shows a step.
-pub fn settle(step: &Step, observed: &Observed, policy: &Policy, known: &Known) -> State {
-    match (&step.action, observed, policy) {
+/// How far the world shows `action`, which is the step `step`, and what its act noted.
+pub fn settle(
+    step: StepId,
+    action: &Action,
+    observed: &Observed,
+    policy: &Policy,
+    known: &Known,
+) -> State {
+    match (action, observed, policy) {
         (Action::Account(action), Observed::Accounts(observed), Policy::Accounts(policy)) => {
             accounts::settle::settle(action, observed, policy)
         }
         (Action::Guest(action), Observed::Guests(observed), Policy::Guests(_)) => {
             let nothing = guests::facts::Known::new();
             let known = known.guests().unwrap_or(&nothing);
-            guests::settle::settle(step.id, action, observed, known)
+            guests::settle::settle(step, action, observed, known)
         }
         (Action::Account(_) | Action::Guest(_), _, _) => State::Unknown(
             "another world was looked at than the one that the step is about".to_owned(),

@@ -18,7 +18,7 @@ pub fn settle(
     known: &Known,
     complaint: Option<&str>,
 ) -> StepResult {
-    match rooms::settle(step, observed, policy, known) {
+    match rooms::settle(step.id, &step.action, observed, policy, known) {
         State::Reached => StepResult::Done,
         State::NotReached => match complaint {
             Some(reason) => StepResult::Failed(reason.to_owned()),

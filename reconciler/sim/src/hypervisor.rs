@@ -11,7 +11,7 @@ use muster_core::guests::desired::{Run, Shape};
 use muster_core::guests::facts::GuestFacts;
 use muster_core::guests::mark::Mark;
 use muster_core::guests::observed::{
-    Config, Down, Form, Guest, Observed, Pending, Question, Sight, TaskState,
+    Config, Down, Form, Guest, NOT_ASKED, Observed, Pending, Question, Sight, TaskState,
 };
 use muster_core::reading::Reading;
 use muster_core::rooms::{self, Material};
@@ -149,8 +149,8 @@ impl SimHypervisor {
         let mut guests = BTreeMap::new();
         for (name, guest) in &self.guests {
             let mut guest = guest.clone();
-            if !question.configs.contains(name) {
-                guest.config = Reading::Unknown("not asked for".to_owned());
+            if !question.asks_for(name) {
+                guest.config = Reading::Unknown(NOT_ASKED.to_owned());
             } else if self.unreadable.contains(name) {
                 guest.config = Reading::Unknown("the right VM.Audit is missing".to_owned());
             }
@@ -431,10 +431,18 @@ impl Act<'_> {
         kept.map_err(|_| Stop::Crash(SimError::Crash))
     }
 
+    fn refused(&mut self, why: String) -> Said {
+        self.mark(Mark::Refused { why: why.clone() })?;
+        Err(Stop::Complaint(why))
+    }
+
     /// Asks for a task, notes it, and waits for its end: three effects.
     fn task(&mut self, work: Work) -> Said {
         let asked = self.sim.effect(|it| it.hypervisor.begin(work))?;
-        let task = asked.map_err(Stop::Complaint)?;
+        let task = match asked {
+            Ok(task) => task,
+            Err(why) => return self.refused(why),
+        };
         self.mark(Mark::TaskBegun { task: task.clone() })?;
         let end = self.sim.with(|it| {
             it.hypervisor.go_on();
@@ -502,7 +510,10 @@ impl Act<'_> {
             hypervisor.did.push(format!("{key} {guest}"));
             Ok(())
         })?;
-        done.map_err(Stop::Complaint)
+        match done {
+            Ok(()) => Ok(()),
+            Err(why) => self.refused(why),
+        }
     }
 
     fn make(&mut self, guest: &str, made: &Marker, shape: &Shape) -> Said {

@@ -230,7 +230,7 @@ fn an_intent_is_before_a_request_and_its_handle_in_the_journal() {
         &CALM.replace("104: {run: running}", "104: {run: stopped}"),
     );
     let before = sim.with(|it| it.journal.len());
-    sim.cycle(&of_pve1(), start()).expect("a cycle");
+    let _ = sim.cycle(&of_pve1(), start()).expect("a cycle");
     let told: Vec<String> = sim.with(|it| {
         let entries = it.journal[before..].iter();
         entries
@@ -306,7 +306,8 @@ fn a_guest_that_does_not_heed_is_killed_only_by_the_settings() {
     );
     sim.with(|it| it.hypervisor.heedless.insert("104".to_owned()));
     for tries in 0..3 {
-        sim.cycle(&of_pve1(), start().plus(tries * 600))
+        let _ = sim
+            .cycle(&of_pve1(), start().plus(tries * 600))
             .expect("a cycle");
     }
     assert_eq!(guest(&sim, "104").run, Some(Run::Running));
@@ -315,7 +316,7 @@ fn a_guest_that_does_not_heed_is_killed_only_by_the_settings() {
         Policy::Guests(policy) => policy.force_stop = true,
         Policy::Accounts(policy) => panic!("{}", policy.executor),
     }
-    sim.cycle(&policy, start().plus(7_200)).expect("a cycle");
+    let _ = sim.cycle(&policy, start().plus(7_200)).expect("a cycle");
     assert_eq!(guest(&sim, "104").run, Some(Run::Stopped));
 }
 

@@ -38,7 +38,7 @@ const ANN: &str = "users:\n  ann: {authentik_user: a.nn, k8s_user: ann-k, tier: 
 const ANN_ADMIN: &str = "users:\n  ann: {authentik_user: a.nn, k8s_user: ann-k, tier: admin}\n";
 const EMO: &str = "  emo: {authentik_user: e.mo, k8s_user: emo-k, tier: power-user}\n";
 
-const CALM: &str = "guests:\n  104: {run: running}\n  web: {run: stopped}\n";
+const CALM: &str = "guests:\n  104: {run: running}\n  web: {run: stopped, onboot: false}\n";
 /// One is to have another size, and one is to end.
 const MIXED: &str = "guests:\n  104: {run: running, cores: 2, memory: 1GiB}\n  old: {destroy: true}\n  web: {run: stopped}\n";
 const MOVED: &str =
@@ -686,7 +686,8 @@ fn settle_from(sim: &Sim, now: Time) {
             return;
         }
     }
-    panic!("it does not come to rest");
+    let last = sim.cycle(&of_pve1(), now.plus(4_000)).map(|it| it.held);
+    panic!("it does not come to rest: {last:?}");
 }
 
 /// Whether an effect may happen only once, whatever happens in between: what is about a guest of a trial, a write of the same values

@@ -240,6 +240,7 @@ impl Known {
             }
             Mark::TaskEnded { task, how, well: _ } => facts.end_task(task, how),
             Mark::Unheeded {} => facts.unheeded = Some(at),
+            Mark::Refused { why } => facts.refuse(step, why, at),
             Mark::BackedUp { backup, bytes } => {
                 facts.backups.retain(|it| it.backup != *backup);
                 facts.backups.push(Backup {
@@ -274,11 +275,11 @@ impl Known {
         }
     }
 
-    /// Takes in that a step came out otherwise than done: what of it may be there is remembered, and why it was not.
-    pub(crate) fn not_done(&mut self, step: StepId, action: &Action, why: Option<&str>, at: Time) {
-        let facts = self.guests.entry(action.guest().to_owned()).or_default();
+    /// Takes in that a step came out otherwise than done: what of it may be there is remembered.
+    pub(crate) fn not_done(&mut self, action: &Action) {
         match action {
-            Action::CreateGuest { made, .. } => {
+            Action::CreateGuest { guest, made, .. } => {
+                let facts = self.guests.entry(guest.clone()).or_default();
                 let begun = facts.made.as_ref().is_some_and(|it| it.begun);
                 facts.made = Some(Made {
                     marker: made.clone(),
@@ -302,10 +303,6 @@ impl Known {
             | Action::RestoreGuest { .. }
             | Action::PurgeGuest { .. } => {}
         }
-        if let Some(why) = why {
-            facts.refuse(step, why, at);
-        }
-        self.tidy(action.guest());
     }
 
     /// Takes in that a step is done.

@@ -24,6 +24,12 @@ pub enum Mark {
     },
     /// The guest was asked to shut down, and did not within the time that settings give it.
     Unheeded {},
+    /// The hypervisor refused the request: it was there, understood it and did nothing. Not for a request that was not sent, or that was
+    /// perhaps carried out (H11). The words are the same for the same refusal: no handle, no time (GB12).
+    Refused {
+        /// Why, in the hypervisor's words.
+        why: String,
+    },
     /// A backup of the guest was made, and the hypervisor lists it.
     BackedUp {
         /// The backup, as the hypervisor calls it.
@@ -61,6 +67,7 @@ impl Mark {
         "task_begun",
         "task_ended",
         "unheeded",
+        "refused",
         "backed_up",
         "scratch_taken",
         "scratch_gone",

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::desired::Owner;
-use super::observed::Pending;
+use super::observed::{NOT_ASKED, Pending};
 use super::say::memory;
 use crate::time::{Date, Time};
 
@@ -46,6 +46,11 @@ pub enum Note {
         guest: String,
         /// Why.
         why: String,
+    },
+    /// A guest's configuration is not in the inventory from which this is planned, since nothing of it was managed until now.
+    NotInInventory {
+        /// Which.
+        guest: String,
     },
     /// A guest is on another node than the executor's (GB3). It is the same guest.
     OnNode {
@@ -150,6 +155,7 @@ impl Note {
             Self::Unknown { .. } => "unknown",
             Self::Missing { .. } => "missing",
             Self::ConfigUnread { .. } => "config_unread",
+            Self::NotInInventory { .. } => "not_in_inventory",
             Self::OnNode { .. } => "on_node",
             Self::OddPower { .. } => "odd_power",
             Self::PendingReboot { .. } => "pending_reboot",
@@ -174,6 +180,7 @@ impl Note {
             | Self::ConfigUnread { .. }
             | Self::VolumesUnread { .. } => true,
             Self::Missing { .. }
+            | Self::NotInInventory { .. }
             | Self::OnNode { .. }
             | Self::OddPower { .. }
             | Self::PendingReboot { .. }
@@ -208,11 +215,28 @@ impl Note {
             | Self::ScratchLeft { .. }
             | Self::VolumesUnread { .. } => true,
             Self::OnNode { .. }
+            | Self::NotInInventory { .. }
             | Self::OddPower { .. }
             | Self::PendingReboot { .. }
             | Self::Differs { .. }
             | Self::Aside { .. }
             | Self::Own { .. } => false,
+        }
+    }
+
+    /// That nothing is planned on a guest's configuration, and why: `end` where its end is asked for.
+    pub(super) fn unread(guest: &str, why: &str, end: bool) -> Self {
+        let guest = guest.to_owned();
+        match (why == NOT_ASKED, end) {
+            (true, _) => Self::NotInInventory { guest },
+            (false, true) => Self::VolumesUnread {
+                guest,
+                why: why.to_owned(),
+            },
+            (false, false) => Self::ConfigUnread {
+                guest,
+                why: why.to_owned(),
+            },
         }
     }
 
@@ -272,6 +296,11 @@ impl fmt::Display for Note {
             Self::ConfigUnread { guest, why } => write!(
                 f,
                 "{guest}: its configuration could not be read ({why}); whether it runs is kept as the row says, the rest is left alone"
+            ),
+            Self::NotInInventory { guest } => write!(
+                f,
+                "{guest}: nothing of its configuration was managed until now, so it is not in the inventory; what the row says of it is \
+                 planned there, after the merge"
             ),
             Self::OnNode { guest, node } => {
                 write!(f, "{guest}: it is on node {node}, and kept there")

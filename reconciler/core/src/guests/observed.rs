@@ -13,16 +13,32 @@ use crate::time::Time;
 /// configurations of some, and for what became of tasks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Question {
-    /// Whose configurations to read; of others only what the list says is looked at (H15).
+    /// Whether to read the configuration of every guest: where anything but power is managed, whoever plans from the inventory needs all
+    /// of them (H15).
+    pub everybody: bool,
+    /// Whose configurations to read in any case; of others only what the list says is looked at.
     pub configs: BTreeSet<String>,
     /// Tasks to ask for once, without waiting (H12, G25), and the guest that each is about.
     pub tasks: BTreeMap<String, String>,
 }
 
+/// Why a configuration is unknown that the question did not ask for ([`Question::asks_for`]).
+pub const NOT_ASKED: &str = "not asked for";
+
 impl Question {
+    /// Whether the configuration of a guest is asked for.
+    pub fn asks_for(&self, guest: &str) -> bool {
+        self.everybody || self.configs.contains(guest)
+    }
+
     /// Asks what `other` asks, too.
     pub fn widen(&mut self, other: Self) {
-        let Self { configs, tasks } = other;
+        let Self {
+            everybody,
+            configs,
+            tasks,
+        } = other;
+        self.everybody |= everybody;
         self.configs.extend(configs);
         self.tasks.extend(tasks);
     }
@@ -31,8 +47,12 @@ impl Question {
     pub fn narrow(&mut self, names: &BTreeSet<String>) {
         // One that is set aside has another name there.
         let goes_by_another = |it: &String| it.starts_with(super::plan::ASIDE);
+        let everybody = std::mem::take(&mut self.everybody);
         self.configs
             .retain(|it| names.contains(it) || goes_by_another(it));
+        if everybody {
+            self.configs.extend(names.iter().cloned());
+        }
         self.tasks.retain(|_, guest| names.contains(guest));
     }
 }
@@ -232,10 +252,7 @@ impl Observed {
     pub(crate) fn renew(&mut self, asked: &Question, mut newer: Self) {
         if let (Reading::Known(before), Reading::Known(now)) = (&mut self.guests, &mut newer.guests)
         {
-            for (name, sight) in now
-                .iter_mut()
-                .filter(|(name, _)| !asked.configs.contains(*name))
-            {
+            for (name, sight) in now.iter_mut().filter(|(name, _)| !asked.asks_for(name)) {
                 if let (Sight::Seen(now), Some(Sight::Seen(before))) = (sight, before.remove(name))
                     && now.made == before.made
                 {

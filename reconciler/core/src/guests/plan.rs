@@ -256,10 +256,7 @@ impl<'a> Planner<'a, '_, '_> {
         match &subject.guest.config {
             Reading::Known(config) => Some(config),
             Reading::Unknown(why) => {
-                self.notes.push(Note::VolumesUnread {
-                    guest: subject.name.to_owned(),
-                    why: why.clone(),
-                });
+                self.notes.push(Note::unread(subject.name, why, true));
                 None
             }
         }

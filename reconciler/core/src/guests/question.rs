@@ -5,13 +5,11 @@ use super::desired::{Desired, Wanted};
 use super::facts::Known;
 use super::observed::Question;
 
-/// What a plan needs: the configurations of the guests of which the file says more than whether they run, and of those that muster
-/// made or set aside; and what became of the tasks that are open (H12, H15).
+/// What a plan needs, and whoever plans from the inventory: where the file says no more than what runs, the list alone, and the
+/// configurations of those that muster made or set aside; else all of them (H15). And what became of the tasks that are open (H12).
 pub fn question(desired: &Desired, known: Option<&Known>) -> Question {
-    let rows = desired.guests.iter();
-    let managed = rows.filter(|(_, wanted)| asks_for_more_than_power(wanted));
     let mut question = Question {
-        configs: managed.map(|(guest, _)| guest.clone()).collect(),
+        everybody: desired.guests.values().any(asks_for_more_than_power),
         ..Question::default()
     };
     if let Some(known) = known {

@@ -15,7 +15,7 @@ pub use super::note::Note;
 pub fn say(action: &Action, ink: &mut dyn Ink) {
     match action {
         Action::RecordGuest { identity, .. } => {
-            about("record which guest ", action, " is", ink);
+            of("record the identity", action, ink);
             found(identity, ink);
         }
         Action::StartGuest { .. } => about("start guest ", action, "", ink),
@@ -27,23 +27,23 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
             ink,
         ),
         Action::SetGuestCores { from, to, .. } => {
-            about("set the cores of guest ", action, "", ink);
+            of("set the cores", action, ink);
             let from = from.map(|it| it.to_string());
             change(from, &to.to_string(), ink);
         }
         Action::SetGuestMemory { from, to, .. } => {
-            about("set the memory of guest ", action, "", ink);
+            of("set the memory", action, ink);
             change(from.map(memory), &memory(*to), ink);
         }
         Action::SetGuestDescription { to, .. } if to.is_empty() => {
-            about("take the description of guest ", action, " away", ink);
+            of("take away the description", action, ink);
         }
         Action::SetGuestDescription { to, .. } => {
             about("describe guest ", action, " as ", ink);
             ink.value(&excerpt(to));
         }
         Action::SetGuestTags { from, to, .. } => {
-            about("set the tags of guest ", action, "", ink);
+            of("set the tags", action, ink);
             change(Some(joined(from)), &joined(to), ink);
         }
         Action::SetGuestOnboot { to: true, .. } => {
@@ -101,6 +101,12 @@ fn about(before: &str, action: &Action, after: &str, ink: &mut dyn Ink) {
     ink.own(before);
     ink.name(action.guest());
     ink.own(after);
+}
+
+/// The same, where the name follows an `of`.
+fn of(before: &str, action: &Action, ink: &mut dyn Ink) {
+    ink.own(before);
+    ink.of(action.guest());
 }
 
 fn change(from: Option<String>, to: &str, ink: &mut dyn Ink) {
@@ -307,7 +313,11 @@ pub fn why(action: &Action, because: Because) -> String {
 /// What an act noted, in a line of the audit trail: how tasks ended, and what was made on the way.
 pub fn mark(mark: &Mark) -> Option<String> {
     match mark {
-        Mark::TaskBegun { .. } | Mark::ScratchTaken { .. } | Mark::SetAside { .. } => None,
+        // Why a step was refused stands with its outcome.
+        Mark::TaskBegun { .. }
+        | Mark::Refused { .. }
+        | Mark::ScratchTaken { .. }
+        | Mark::SetAside { .. } => None,
         Mark::TaskEnded { task, how, .. } => Some(format!("task {task} ended: {how}")),
         Mark::Unheeded {} => Some("the guest did not heed the shutdown".to_owned()),
         Mark::BackedUp { backup, bytes } => Some(format!("backup {backup} of {bytes} bytes made")),

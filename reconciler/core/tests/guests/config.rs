@@ -52,7 +52,7 @@ fn what_a_row_does_not_say_is_left_as_it_is() {
 /// G4: where the configuration cannot be read, the run state is trusted and the rest left alone.
 #[test]
 fn a_configuration_that_cannot_be_read_leaves_the_rest_alone() {
-    let text = "guests: {104: {run: stopped, cores: 2, description: x, tags: [y], onboot: true, memory: 1GiB}}\n";
+    let text = "guests: {104: {run: stopped, cores: 2, description: x, tags: [shop], onboot: true, memory: 1GiB}}\n";
     let mut house = House::with(&[("104", true)]);
     house.guest("104").config = Reading::Unknown("VM.Audit is missing on /vms/104".into());
     assert_eq!(house.words(text), ["guest.shutdown 104"]);
@@ -113,10 +113,7 @@ fn a_description_that_comes_back_with_a_newline_is_no_drift() {
     let mut house = House::with(&[("104", true)]);
     house.config("104").description = "by hand\n".into();
     let step = house.step("guests: {104: {description: \"\"}}\n", "guest.description");
-    assert_eq!(
-        sentence(&step.action),
-        "take the description of guest 104 away"
-    );
+    assert_eq!(sentence(&step.action), "take away the description of 104");
 }
 
 /// GB1, G7: whatever is written is what the next plan compares: one write each, and then none.
@@ -270,14 +267,14 @@ fn a_sentence_says_what_becomes_of_the_guest() {
     assert_eq!(
         sentences,
         [
-            "record which guest 104 is: root volume local-lvm:vm-104-disk-0, network card BC:24:11:00:00:01, id 0f2a",
+            "record the identity of 104: root volume local-lvm:vm-104-disk-0, network card BC:24:11:00:00:01, id 0f2a",
             "start guest 104",
             "shut down guest 104",
             "stop guest 104 by force: it did not heed the shutdown",
-            "set the cores of guest 104 from 1 to 2",
-            "set the memory of guest 104 from 512MiB to 2GiB",
+            "set the cores of 104 from 1 to 2",
+            "set the memory of 104 from 512MiB to 2GiB",
             "describe guest 104 as the shop…",
-            "set the tags of guest 104 from old to new,shop",
+            "set the tags of 104 from old to new,shop",
             "start guest 104 with the hypervisor",
             "create guest 104, called web, of the template debian-13 on local-lvm, with a card in the network vmbr0, with 2 cores, with \
              memory of 2GiB",

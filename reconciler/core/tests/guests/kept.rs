@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use muster_core::guests::action::Standing;
 use muster_core::guests::mark::Mark;
-use muster_core::guests::observed::{Observed, Question};
+use muster_core::guests::observed::{NOT_ASKED, Observed, Question};
 use muster_core::guests::policy::Policy;
 use muster_core::id::StepId;
 use muster_core::journal::{Authority, Entry, OutOfOrder, StepResult};
@@ -28,6 +28,9 @@ fn every_mark() -> Vec<Mark> {
             well: true,
         },
         Mark::Unheeded {},
+        Mark::Refused {
+            why: "no quorum".into(),
+        },
         Mark::BackedUp {
             backup: "pbs:backup/1".into(),
             bytes: 7,
@@ -99,6 +102,7 @@ fn marks_are_what_they_were_when_they_are_read_back() {
         r#"{"task_begun":{"task":"UPID:pve1:0001:"}}"#,
         r#"{"task_ended":{"task":"UPID:pve1:0001:","how":"WARNINGS: 1","well":true}}"#,
         r#"{"unheeded":{}}"#,
+        r#"{"refused":{"why":"no quorum"}}"#,
         r#"{"backed_up":{"backup":"pbs:backup/1","bytes":7}}"#,
         r#"{"scratch_taken":{"scratch":"9000","made":"muster-0123456789abcdef"}}"#,
         r#"{"rehearsed":{"started":false}}"#,
@@ -116,7 +120,8 @@ fn marks_are_what_they_were_when_they_are_read_back() {
         step: "0123456789abcdef0123456789abcdef".parse().unwrap(),
         mark: Mark::Unheeded {}.into(),
     };
-    let text = r#"{"marked":{"at":"1970-01-01T00:00:07Z","step":"0123456789abcdef0123456789abcdef","mark":{"unheeded":{}}}}"#;
+    let text =
+        r#"{"marked":{"at":7,"step":"0123456789abcdef0123456789abcdef","mark":{"unheeded":{}}}}"#;
     assert_eq!(serde_json::to_string(&entry).unwrap(), text);
     assert_eq!(serde_json::from_str::<Entry>(text).unwrap(), entry);
     assert!(serde_json::from_str::<AnyMark>(r#"{"unheeded":{"more":1}}"#).is_err());
@@ -176,12 +181,17 @@ fn open_tasks_are_asked_for_and_ended_ones_are_bounded() {
     let facts = house.facts();
     let desired = rooms::Desired::Guests(desired(text));
     let asked = rooms::question_of_plan(&desired, &facts.known);
-    let rooms::Question::Guests(Question { configs, tasks }) = asked else {
+    let rooms::Question::Guests(Question {
+        everybody,
+        configs,
+        tasks,
+    }) = asked
+    else {
         panic!("{asked:?}")
     };
     assert_eq!(tasks, [("UPID:open".to_owned(), "old".to_owned())].into());
     // Where only run state is managed no configuration is asked for (H15).
-    assert!(configs.is_empty(), "{configs:?}");
+    assert!(!everybody && configs.is_empty(), "{configs:?}");
     let start = house.step("guests: {old: {cores: 2}}\n", "guest.cores");
     house.journal(&start, &[begun("UPID:next")], StepResult::NotBegun);
     let open: Vec<String> = house
@@ -328,8 +338,36 @@ fn only_what_is_managed_is_looked_at_closely() {
     let rooms::Question::Guests(asked) = asked else {
         panic!("{asked:?}")
     };
-    let configs: Vec<&str> = asked.configs.iter().map(String::as_str).collect();
-    assert_eq!(configs, ["b", "c", "m"]);
+    // Whoever plans a proposal from the inventory needs all of them.
+    assert!(asked.asks_for("a") && asked.asks_for("stranger"));
     let nothing: BTreeMap<String, String> = BTreeMap::new();
     assert_eq!(asked.tasks, nothing);
+    let power = rooms::Desired::Guests(super::desired(
+        "guests: {a: {run: stopped}, d: {owner: ann}}\n",
+    ));
+    let rooms::Question::Guests(mut asked) = rooms::question_of_plan(&power, &house.facts().known)
+    else {
+        panic!("it is of guests")
+    };
+    let told = |asked: &Question| ["a", "b", "m"].map(|it| asked.asks_for(it));
+    assert_eq!(told(&asked), [false, false, true]);
+    asked.everybody = true;
+    asked.narrow(&["b".to_owned()].into());
+    assert_eq!(told(&asked), [false, true, false]);
+    // What is not in the inventory is told, and is no part that could not be read.
+    house.guest("b").config = muster_core::reading::Reading::Unknown(NOT_ASKED.into());
+    for text in [
+        "guests: {b: {cores: 2}}\n",
+        "guests: {b: {destroy: true}}\n",
+    ] {
+        let plan = house.plan(text);
+        assert!(plan.steps().is_empty());
+        let [note] = plan.notes() else {
+            panic!("{:?}", plan.notes())
+        };
+        assert!(
+            note.kind() == "not_in_inventory" && !note.is_unread(),
+            "{note}"
+        );
+    }
 }

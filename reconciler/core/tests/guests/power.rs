@@ -300,8 +300,15 @@ fn what_is_refused_three_times_in_the_same_words_is_tried_once_a_day() {
     house.policy.limits.retry_after = 0;
     let start = house.step(text, "guest.start");
     let refuse = |house: &mut House, why: &str| {
-        house.journal(&start, &[], StepResult::Failed(why.into()));
+        let refused = Mark::Refused { why: why.into() };
+        house.journal(&start, &[refused], StepResult::Failed(why.into()));
     };
+    // What was not sent, or perhaps carried out, is no refusal, however often (H11).
+    for _ in 0..5 {
+        let failed = StepResult::Failed("no route to host".into());
+        house.journal(&start, &[], failed);
+    }
+    assert_eq!(house.told(text).0, ["guest.start 104"]);
     refuse(&mut house, "no quorum");
     refuse(&mut house, "no quorum");
     assert_eq!(house.told(text).0, ["guest.start 104"]);
@@ -399,7 +406,6 @@ fn more_stops_and_ends_than_a_share_of_what_runs_are_over_the_limit() {
 fn a_step_is_signed_for_one_guest_and_not_for_a_later_one_of_the_same_number() {
     let id = |executor: &muster_core::executor::Executor, nic: &str| {
         let mut house = House::with(&[("104", true)]);
-        house.policy.executor = executor.clone();
         house.config("104").identity = Found {
             nic: Some(nic.into()),
             ..house.config("104").identity.clone()

@@ -32,10 +32,7 @@ impl<'a> Planner<'a, '_, '_> {
         let config = match &guest.config {
             Reading::Known(config) => config,
             Reading::Unknown(why) => {
-                return self.notes.push(Note::VolumesUnread {
-                    guest: name.to_owned(),
-                    why: why.clone(),
-                });
+                return self.notes.push(Note::unread(name, why, true));
             }
         };
         let facts = self.input.known.of(name);

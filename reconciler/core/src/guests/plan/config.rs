@@ -20,10 +20,7 @@ impl Planner<'_, '_, '_> {
             Reading::Known(config) => config,
             Reading::Unknown(why) => {
                 if manages_config(wanted) {
-                    self.notes.push(Note::ConfigUnread {
-                        guest: subject.name.to_owned(),
-                        why: why.clone(),
-                    });
+                    self.notes.push(Note::unread(subject.name, why, false));
                 }
                 return;
             }
@@ -83,7 +80,8 @@ impl Planner<'_, '_, '_> {
         let ours = subject.facts.is_some_and(|it| it.made.is_some());
         match action {
             // What muster made stays within what the settings let it make (H4).
-            Action::SetGuestCores { .. } | Action::SetGuestMemory { .. } if ours => self
+            Action::SetGuestCores { .. } if ours => self.size(wanted.cores, wanted.memory),
+            Action::SetGuestMemory { .. } if ours => self
                 .size(wanted.cores, wanted.memory)
                 .or_else(|| self.memory_with(subject, wanted.memory)),
             Action::SetGuestCores { .. }
