@@ -221,15 +221,22 @@ impl<'a> Planner<'a, '_, '_> {
             return;
         };
         let needs = self.record(subject, config);
-        let hold = self
-            .hold_of_end(subject.guest)
-            .or_else(|| config.protection.then_some(Blocked::Protection))
-            .or_else(|| self.no_create_token());
         let action = Action::DestroyGuest {
             guest: subject.name.to_owned(),
             volumes: config.volumes.clone(),
             aside: aside_name(subject.name, &subject.incarnation),
         };
+        // A first try may have protected it already: that is noted before it is done.
+        let id = StepId::of(&self.input.policy.executor, &action, &subject.incarnation);
+        let stood = subject.facts.and_then(|it| it.standing.as_ref());
+        let protected = match stood.filter(|it| it.step == id) {
+            Some(stood) => stood.standing.protection,
+            None => config.protection,
+        };
+        let hold = self
+            .hold_of_end(subject.guest)
+            .or_else(|| protected.then_some(Blocked::Protection))
+            .or_else(|| self.no_create_token());
         self.put(subject, action, needs, hold);
     }
 

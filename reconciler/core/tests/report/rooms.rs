@@ -226,7 +226,7 @@ fn what_became_of_guests_is_told_after_the_merge() {
         usize::MAX,
     );
     let page = told.pages.concat();
-    assert!(page.contains("Done: 3 steps for 3 guests"), "{page}");
+    assert!(page.contains("Done: 4 steps for 4 guests"), "{page}");
     assert!(
         page.contains("muster release propose --host guests/pve1 "),
         "{page}"
@@ -252,5 +252,5 @@ fn what_became_of_guests_is_told_after_the_merge() {
         operator: None,
     };
     let page = record(&of, FORGE_LIMIT).pages.concat();
-    assert!(page.contains("Done: 3 steps for 3 guests"), "{page}");
+    assert!(page.contains("Done: 4 steps for 4 guests"), "{page}");
 }
