@@ -38,6 +38,13 @@ fn neither_who_is_root_nor_who_reads_for_them_is_exposed() {
     is_exposed_no_more_than("muster-reader.service", 22);
 }
 
+/// H1: who keeps guests has no power over this machine, and speaks to the network alone.
+#[test]
+fn who_keeps_guests_is_exposed_no_more_than_a_bot() {
+    is_exposed_no_more_than("muster-guests@.service", 15);
+    is_exposed_no_more_than("muster-bot.service", 15);
+}
+
 /// What a unit sets, without comments and blank lines.
 fn settings(name: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(unit(name)).unwrap();
@@ -78,6 +85,37 @@ fn who_is_root_has_no_network_and_who_has_the_network_has_nothing_else() {
         socket.contains("ListenStream=/run/muster/reader.socket"),
         "{socket:#?}"
     );
+}
+
+#[test]
+fn who_keeps_guests_is_nobody_here_and_is_given_its_credentials() {
+    let guests = settings("muster-guests@.service");
+    for wanted in [
+        "User=muster-guests",
+        "ExecStart=/usr/bin/muster run --config /etc/muster/guests.toml --executor guests/%i",
+        "LoadCredential=muster-guests-%i-token",
+        "LoadCredential=muster-guests-%i-certificate",
+        "LoadCredential=muster-guests-%i-create",
+        "LoadCredential=muster-guests-%i-release",
+        // Where an executor keeps its own, and the mark beside it.
+        "StateDirectory=muster-guests/%i muster-mark/guests",
+        "CapabilityBoundingSet=",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "ProtectHome=yes",
+        "PrivateDevices=yes",
+    ] {
+        assert!(guests.contains(wanted), "{wanted}: {guests:#?}");
+    }
+    let made = |file: &str| fs::read_to_string(unit(file)).unwrap();
+    assert!(made("muster.sysusers").contains("\nu muster-guests - "));
+    let tmpfiles = made("muster.tmpfile");
+    // Whoever is not root must get through to the marks of their kind.
+    assert!(tmpfiles.contains("d /var/lib/muster-mark  0711 root root"));
+    for dir in ["/var/lib/muster-mark/guests", "/var/lib/muster-guests"] {
+        let line = format!("d {dir} 0700 muster-guests muster-guests -");
+        assert!(tmpfiles.lines().any(|it| it == line), "{line}");
+    }
 }
 
 #[test]

@@ -345,35 +345,35 @@ impl Fleet for GitFleet {
     }
 }
 
-/// This host's own ledger, for a bot on the host itself: its word needs no signature.
-pub struct OwnFleet {
-    dir: PathBuf,
-    executor: Executor,
-}
+/// The ledgers of this machine's own executors, for a bot on the machine itself: their word needs no signature.
+pub struct OwnFleet(BTreeMap<Executor, PathBuf>);
 
 impl OwnFleet {
     /// The ledger of `executor` in the repository `dir` (such as `ledger.git` of the state directory), which need not be
     /// there yet.
     pub fn of(dir: &Path, executor: Executor) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            executor,
-        }
+        Self::of_all([(executor, dir.to_owned())])
     }
 
-    fn open(&self) -> Result<Ledger, String> {
-        Ledger::open(&self.dir, &self.executor.ledger_ref()).map_err(|error| chain(&error))
+    /// The ledgers of several executors, each in its repository.
+    pub fn of_all(all: impl IntoIterator<Item = (Executor, PathBuf)>) -> Self {
+        Self(all.into_iter().collect())
     }
 
-    fn standing(&self) -> Result<Standing, String> {
-        let ledger = self.open()?;
+    fn open(&self, executor: &Executor) -> Result<Ledger, String> {
+        let dir = self.0.get(executor).ok_or("it is not kept here")?;
+        Ledger::open(dir, &executor.ledger_ref()).map_err(|error| chain(&error))
+    }
+
+    fn standing(&self, executor: &Executor) -> Result<Standing, String> {
+        let ledger = self.open(executor)?;
         let head = ledger
             .head()
             .map_err(|error| chain(&error))?
             .ok_or("no cycle has run there yet")?;
         let committed = ledger.committed(&head).map_err(|error| chain(&error))?;
         let alive = ledger
-            .load_reference(&self.executor.alive_ref())
+            .load_reference(&executor.alive_ref())
             .ok()
             .flatten()
             .and_then(|it| Alive::read(it.files.get(alive::FILE)?));
@@ -389,11 +389,12 @@ impl Fleet for OwnFleet {
     type Error = OutsideError;
 
     fn look(&mut self) -> Result<BTreeMap<Executor, Result<Standing, String>>, OutsideError> {
-        Ok(BTreeMap::from([(self.executor.clone(), self.standing())]))
+        let each = self.0.keys();
+        Ok(each.map(|it| (it.clone(), self.standing(it))).collect())
     }
 
-    fn told(&self, _: &Executor, ledger: &CommitId) -> Result<Files, String> {
-        told(&self.open()?, ledger)
+    fn told(&self, executor: &Executor, ledger: &CommitId) -> Result<Files, String> {
+        told(&self.open(executor)?, ledger)
     }
 
     fn past(
@@ -402,7 +403,7 @@ impl Fleet for OwnFleet {
         ledger: &CommitId,
         commit: &CommitId,
     ) -> Result<Option<Past>, String> {
-        past(&self.open()?, executor, ledger, commit)
+        past(&self.open(executor)?, executor, ledger, commit)
     }
 }
 

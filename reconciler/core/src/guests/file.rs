@@ -478,6 +478,11 @@ fn read_size<'a>(
     Ok(None)
 }
 
+/// Whether `text` is a guest's vmid or name.
+pub fn is_guest(text: &str) -> bool {
+    (GUEST.accepts)(text)
+}
+
 /// `2GiB` in bytes; `None` when it is written otherwise.
 pub fn bytes_of(text: &str) -> Option<u64> {
     let (digits, factor) = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)]

@@ -98,10 +98,13 @@ pub fn assemble(
             let fleet = GitFleet::open(&dir, ledger.clone(), &settings.fleet.hosts);
             Ledgers::Pushed(Box::new(fleet.map_err(AssembleError::Repositories)?))
         }
-        None if settings.fleet.roles.contains(&Role::Agent) => Ledgers::Own(OwnFleet::of(
-            &state.ledger(),
-            settings.policy.executor.clone(),
-        )),
+        None if settings.fleet.roles.contains(&Role::Agent) => {
+            let here = settings.executors().into_iter();
+            Ledgers::Own(OwnFleet::of_all(here.map(|it| {
+                let ledger = StateDir::at(&it.dir).ledger();
+                (it.executor, ledger)
+            })))
+        }
         None => return Err(AssembleError::NoLedger),
     };
     let store = GitStore::open(
@@ -368,7 +371,7 @@ impl<S, F, B: BotStore> Drop for Bot<S, F, B> {
     }
 }
 
-/// The ledgers of this host alone, or those that hosts pushed.
+/// The ledgers of this machine alone, or those that hosts pushed.
 enum Ledgers {
     Own(OwnFleet),
     Pushed(Box<GitFleet>),

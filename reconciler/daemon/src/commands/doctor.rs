@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use muster_core::executor::{Executor, Kind};
 use muster_core::forge::ForgeReader as _;
 use muster_core::ink::count;
 use muster_core::plan::Note;
@@ -25,7 +26,7 @@ use crate::cycle::chain;
 use crate::exit;
 use crate::last_cycle::{Keeper, LastCycle};
 use crate::paint::paper;
-use crate::settings::{ExecutorSettings, ForgePlace, Role as FleetRole, Settings};
+use crate::settings::{ExecutorSettings, ForgePlace, Role as FleetRole, Settings, unit_of};
 use crate::state_dir::{Lock, StateDir};
 use crate::trust::TrustFile;
 
@@ -41,6 +42,9 @@ pub(super) struct Args {
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
+    /// Only this executor of this machine, such as `guests/pve1`.
+    #[arg(value_name = "KIND/NAME")]
+    which: Vec<Executor>,
     #[command(flatten)]
     here: Those,
 }
@@ -125,7 +129,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         Ok(settings) => {
             machine.good("settings", common.config.display().to_string());
             forge(&settings, args.offline, &mut machine);
-            for here in args.here.of(&settings)? {
+            for here in args.here.and(&args.which).of(&settings)? {
                 let mut sheet = Sheet::of(&here.executor);
                 executor(&here, &settings, args.offline, &mut sheet);
                 sheets.push(sheet);
@@ -165,7 +169,7 @@ fn executor(here: &ExecutorSettings, settings: &Settings, offline: bool, sheet: 
         sheet.bad("frozen", frozen.to_string(), cure);
     }
     origin_and_world(here, settings, offline, sheet);
-    daemon(&state, sheet);
+    daemon(&here.executor, &state, sheet);
 }
 
 /// The state directory is there, and nobody else can write it.
@@ -305,19 +309,25 @@ fn origin_and_world(
         .iter()
         .filter(|it| it.is_unread())
         .collect();
+    let part = match here.executor.kind() {
+        Kind::Host => "databases",
+        Kind::Guests => "guests",
+        Kind::Cluster | Kind::Ca => "world",
+    };
     for note in &unread {
         sheet.bad(
-            "databases",
+            part,
             note.to_string(),
             "mend what it names; nothing is done there until then",
         );
     }
     if unread.is_empty() {
-        sheet.good("databases", "all of it can be read");
+        sheet.good(part, "all of it can be read");
     }
 }
 
-fn daemon(state: &StateDir, sheet: &mut Sheet) {
+fn daemon(executor: &Executor, state: &StateDir, sheet: &mut Sheet) {
+    let unit = unit_of(executor);
     let last = LastCycle::read(state);
     match (Lock::holder(state), &last) {
         (Err(error), _) => sheet.failed("daemon", &CommandError::State(error)),
@@ -325,18 +335,19 @@ fn daemon(state: &StateDir, sheet: &mut Sheet) {
         (Ok(None), None) => sheet.note(
             "daemon",
             "no cycle has run yet",
-            "`muster plan` shows what the first one would do; then systemctl start muster",
+            format!("`muster plan` shows what the first one would do; then systemctl start {unit}"),
         ),
-        (Ok(None), Some(last)) if last.by == Keeper::Daemon && status::unit_is_wanted() => sheet
-            .bad(
+        (Ok(None), Some(last)) if last.by == Keeper::Daemon && status::unit_is_wanted(executor) => {
+            sheet.bad(
                 "daemon",
                 "one kept this executor, and none is at work",
-                "systemctl start muster; `journalctl -u muster` says why it ended",
-            ),
+                format!("systemctl start {unit}; `journalctl -u {unit}` says why it ended"),
+            )
+        }
         (Ok(None), Some(_)) => sheet.good("daemon", "none; cycles are run by hand"),
     }
     if let Some(problem) = last.and_then(|it| it.problem) {
-        let cure = "it is tried again by itself; `journalctl -u muster` has more";
+        let cure = format!("it is tried again by itself; `journalctl -u {unit}` has more");
         sheet.bad("cycle", problem, cure);
     }
 }

@@ -13,6 +13,7 @@ use super::plan::InventoryError;
 use crate::bot;
 use crate::cycle::CycleError;
 use crate::demo::DemoError;
+use crate::executors::guests::EntranceError;
 use crate::executors::{AssembleError, OpenError};
 use crate::exit;
 use crate::http::HttpError;
@@ -218,7 +219,13 @@ impl CommandError {
             | Self::Origin { .. }
             | Self::Mirror(_)
             | Self::Commit { .. } => exit::UNAVAILABLE,
-            Self::Assemble(AssembleError::Host(_)) | Self::Cycle(_) => exit::FAILED,
+            Self::Assemble(AssembleError::Guests(
+                EntranceError::Secret(_) | EntranceError::Authority { .. } | EntranceError::Open(_),
+            )) => exit::CONFIG,
+            Self::Assemble(
+                AssembleError::Host(_) | AssembleError::Guests(EntranceError::World(_)),
+            )
+            | Self::Cycle(_) => exit::FAILED,
             Self::Group { .. } | Self::Edit { .. } | Self::Archive { .. } => exit::FAILED,
             Self::Write { .. } | Self::Random(_) | Self::Runtime(_) | Self::Output(_) => exit::IO,
         }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use muster_core::diagnostic::visible;
-use muster_core::executor::{Executor, Kind};
+use muster_core::executor::Executor;
 use muster_core::id::StepId;
 use muster_core::ledger::held::Waiting;
 use muster_core::price::Class;
@@ -105,10 +105,8 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         }
     };
     let policy = match &here {
-        Some(here) if only.executor.kind() == Kind::Host => {
-            Policy::from(here.settings.policy.clone()).binding(&only.executor)
-        }
-        Some(_) | None => Policy::built_in(&only.executor),
+        Some(here) => here.settings.policy_of(&only.executor),
+        None => Policy::built_in(&only.executor),
     };
     match args.format {
         Format::Human => out.text(&text(id, &only, &policy, paper()))?,

@@ -64,6 +64,12 @@ impl Those {
         }
     }
 
+    /// Those, and these as well.
+    pub(super) fn and(&self, more: &[Executor]) -> Self {
+        let named = self.named.iter().chain(more).cloned().collect();
+        Self { named }
+    }
+
     /// Those that were named.
     pub(super) fn named(&self) -> &[Executor] {
         &self.named
@@ -71,6 +77,12 @@ impl Those {
 }
 
 impl TheOne {
+    /// This one, whatever else was named.
+    pub(super) fn executor(executor: Executor) -> Self {
+        let named = Some(executor);
+        Self { named }
+    }
+
     /// The one that was named, or the only one of this machine.
     ///
     /// # Errors
@@ -122,13 +134,7 @@ fn of_this_machine(settings: &Settings) -> Vec<ExecutorSettings> {
     if !all.is_empty() {
         return all;
     }
-    vec![ExecutorSettings {
-        executor: settings.policy.executor.clone(),
-        dir: settings.state.dir.clone(),
-        poll: settings.state.poll,
-        drift: settings.state.drift,
-        log: settings.policy.executor.to_string(),
-    }]
+    vec![settings.host_executor()]
 }
 
 impl ExecutorSettings {

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _};
 use muster_core::clock::Clock;
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::visible;
+use muster_core::executor::Kind;
 use muster_core::rooms;
 use muster_core::time::Time;
 use muster_git::{About, Ancestry, Mirror, Origin, Proposals};
@@ -16,7 +17,7 @@ use crate::exit;
 use crate::host_key;
 use crate::outside::{bytes_of, refused};
 use crate::reader;
-use crate::settings::Settings;
+use crate::settings::{Settings, unit_of};
 use crate::state_dir::{Identity, Lock, Purpose, StateError};
 
 /// How the executor begins.
@@ -56,9 +57,15 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         .into());
     }
     let host = here.executor.name();
+    let section = match here.executor.kind() {
+        Kind::Host => "[host]",
+        Kind::Guests => "[[guests]]",
+        Kind::Cluster => "[[cluster]]",
+        Kind::Ca => "[[ca]]",
+    };
     if let Some(name) = args.name.as_ref().filter(|name| *name != host) {
         return Err(CommandError::Usage(format!(
-            "the settings call this host {host}, not {name}; set [host] name = \"{name}\" in {} first",
+            "the settings call it {host}, not {name}; set {section} name = \"{name}\" in {} first",
             common.config.display()
         )));
     }
@@ -81,7 +88,10 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         here.executor, identity.id
     ))?;
     out.line(format_args!("Its key: {}", key.public()))?;
-    out.line("Start it: systemctl start muster")?;
+    out.line(format_args!(
+        "Start it: systemctl start {}",
+        unit_of(&here.executor)
+    ))?;
     Ok(exit::OK)
 }
 

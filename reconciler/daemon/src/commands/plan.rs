@@ -28,7 +28,6 @@ use muster_core::step::Step;
 use muster_core::time::Time;
 use muster_core::world::{Files, Merge, Source as _, World};
 use muster_git::{Origin, Proposals, at};
-use muster_host::Host;
 
 pub use recorded::InventoryError;
 
@@ -37,7 +36,8 @@ use super::{CommandError, Common, Output, ledgers, now, output};
 use crate::clock;
 use crate::cycle::{CycleError, Preview, preview};
 use crate::executors::AssembleError;
-use crate::executors::host::{open_host, pinned_policy};
+use crate::executors::host::open_host;
+use crate::executors::{AnyWorld, guests};
 use crate::exit;
 use crate::outside::StateSource;
 use crate::paint::paper;
@@ -176,7 +176,7 @@ fn for_one(
     let facts = state.look_now(&here.executor)?.facts;
     let mut world = world_of(here, settings, &state)?;
     let context = PlanContext {
-        policy: pinned_policy(settings, &facts),
+        policy: settings.policy_of(&facts.executor),
         policy_from: PolicyFrom::Settings,
         recorded: Recorded::Live,
         now: clock::moment(&state, &facts, now).now,
@@ -197,12 +197,18 @@ fn world_of(
     here: &ExecutorSettings,
     settings: &Settings,
     state: &StateDir,
-) -> Result<Host, AssembleError> {
+) -> Result<AnyWorld, AssembleError> {
     match here.executor.kind() {
-        Kind::Host => open_host(settings, state).map_err(AssembleError::Host),
-        Kind::Guests | Kind::Cluster | Kind::Ca => {
-            Err(AssembleError::NotKept(here.executor.clone()))
+        Kind::Host => {
+            let host = open_host(settings, state).map_err(AssembleError::Host)?;
+            Ok(AnyWorld::Host(Box::new(host)))
         }
+        Kind::Guests => {
+            let section = settings.guests_of(&here.executor)?;
+            let guests = guests::open(section, state).map_err(AssembleError::Guests)?;
+            Ok(AnyWorld::Guests(Box::new(guests)))
+        }
+        Kind::Cluster | Kind::Ca => Err(AssembleError::NotKept(here.executor.clone())),
     }
 }
 
@@ -223,8 +229,7 @@ fn for_a_recorded_host(
         // What that host's own administrator decided.
         (Some(policy), _) => (policy.clone(), PolicyFrom::Ledger),
         (None, Some(settings)) if name.kind() == Kind::Host => {
-            let policy = Policy::from(settings.policy.clone());
-            (policy.binding(&name), PolicyFrom::Settings)
+            (settings.policy_of(&name), PolicyFrom::Settings)
         }
         (None, Some(_) | None) => (Policy::built_in(&name), PolicyFrom::BuiltIn),
     };
@@ -321,7 +326,7 @@ pub(super) fn plan_now(
         return Ok(None);
     };
     let mut world = world_of(here, settings, &state)?;
-    let policy = pinned_policy(settings, &facts);
+    let policy = settings.policy_of(&facts.executor);
     let moment = clock::moment(&state, &facts, now);
     match preview(&facts, &mut world, &policy, moment.now, &head, &files) {
         Ok(Preview { plan, observed, .. }) => Ok(Some(Now {

@@ -9,6 +9,7 @@ use muster_core::executor::Kind;
 use muster_forge::Repository;
 use tokio::runtime::Runtime;
 
+use super::here::Those;
 use super::{CommandError, Common, now};
 use crate::bot::{self, Hints};
 use crate::cycle::chain;
@@ -17,10 +18,10 @@ use crate::daemon::{
     Cycle, Ears, Ended, Health, Knock, Pace, Pulse, Pulsing, Silent, Summary, Supervisor, Systemd,
     Why, ears, trouble,
 };
-use crate::executors::{AssembleError, Console, Locked, OpenedExecutor, Worker, host};
+use crate::executors::{AssembleError, Console, Locked, OpenedExecutor, Worker, guests, host};
 use crate::exit;
 use crate::http::{Doors, Server};
-use crate::settings::{ExecutorSettings, Role, Settings};
+use crate::settings::{ExecutorSettings, Place, Problem, Role, Settings, SettingsError};
 use crate::state_dir::{Lock, Purpose, StateDir, StateError};
 use together::{Member, for_ever, listen, together};
 
@@ -40,6 +41,8 @@ pub struct Args {
     /// Run one cycle, and say by the exit code how it went.
     #[arg(long)]
     once: bool,
+    #[command(flatten)]
+    here: Those,
 }
 
 /// What runs in each role, put together out of what there is.
@@ -71,9 +74,14 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, CommandError> {
                 let worker = Worker::assemble(settings, opened, kept, console, now)?;
                 Ok(Box::new(worker) as Box<dyn Cycle>)
             }
-            Kind::Guests | Kind::Cluster | Kind::Ca => {
-                Err(AssembleError::NotKept(here.executor.clone()).into())
+            Kind::Guests => {
+                let section = settings.guests_of(&here.executor)?;
+                let facts = &opened.opened.replayed.facts;
+                let kept = guests::keep(settings, section, &opened.state, facts)?;
+                let worker = Worker::assemble(settings, opened, kept, console, now)?;
+                Ok(Box::new(worker) as Box<dyn Cycle>)
             }
+            Kind::Cluster | Kind::Ca => Err(AssembleError::NotKept(here.executor.clone()).into()),
         };
     let bot =
         |settings: &Settings, state: &StateDir, hints| bot::assemble(settings, state, hints, now);
@@ -129,14 +137,23 @@ where
 {
     let settings = common.settings()?;
     super::start_log(&settings, common);
-    let executors = settings.executors();
+    let executors = match args.here.named() {
+        [] => {
+            refuse_to_forget_the_host(&settings, common)?;
+            settings.executors()
+        }
+        _ => args.here.of(&settings)?,
+    };
     // Looked at first, since a lock in a directory that nobody initialised would be state. A bot has none to lose.
     if let [here] = executors.as_slice()
         && StateDir::at(&here.dir).identity()?.is_none()
     {
         return Err(StateError::NotInitialised(here.dir.clone()).into());
     }
-    let has_bot = settings.fleet.roles.contains(&Role::Bot) && settings.forge.is_some();
+    // Whoever names executors means them alone.
+    let has_bot = settings.fleet.roles.contains(&Role::Bot)
+        && settings.forge.is_some()
+        && args.here.named().is_empty();
     if executors.is_empty() && !has_bot {
         return Err(CommandError::NothingToDo);
     }
@@ -185,6 +202,38 @@ where
         return Ok(once(agents, &executors, bot));
     }
     at_work(&settings, agents, executors, ears, bot, &runtime)
+}
+
+/// A machine that was a host goes on to be one: the first `[[guests]]` in its settings must not silently end that.
+fn refuse_to_forget_the_host(settings: &Settings, common: &Common) -> Result<(), CommandError> {
+    let is_agent = settings.fleet.roles.contains(&Role::Agent);
+    if settings.keeps_host || !is_agent {
+        return Ok(());
+    }
+    // Where that may not be looked at, somebody else keeps it.
+    let Ok(Some(identity)) = StateDir::at(&settings.state.dir).identity() else {
+        return Ok(());
+    };
+    let host = identity.executor();
+    if host.kind() != Kind::Host {
+        return Ok(());
+    }
+    let problem = Problem {
+        place: Place {
+            file: common.config.display().to_string().into(),
+            at: None,
+        },
+        problem: format!(
+            "there is a [[guests]] and no [host] name, and {} is what keeps {host}",
+            settings.state.dir.display()
+        ),
+        help: Some(format!(
+            "set [host] name = \"{}\" to keep both, or `muster run --executor` to keep one of them",
+            host.name()
+        )),
+    };
+    let problems = vec![problem];
+    Err(CommandError::Settings(SettingsError { problems }))
 }
 
 fn bot_of<B>(

@@ -1,6 +1,7 @@
 //! `muster schema`
 
 use clap::ValueEnum;
+use muster_core::guests::file;
 use muster_core::repo::schema;
 use muster_core::services::records;
 
@@ -23,6 +24,8 @@ enum Kind {
     Tiers,
     /// `hosts/<host>.yaml`
     Host,
+    /// `guests/<name>.yaml`
+    Guests,
     /// `services/responses/<surface_id>.yaml`
     Response,
     /// `services/reviews/<surface_id>.yaml`
@@ -34,6 +37,7 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8, CommandError> {
         Kind::Roster => schema::roster(),
         Kind::Tiers => schema::tiers(),
         Kind::Host => schema::host(),
+        Kind::Guests => file::published(),
         Kind::Response => records::response_schema(),
         Kind::Review => records::review_schema(),
     })?;

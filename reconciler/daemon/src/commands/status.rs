@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::ValueEnum;
@@ -37,7 +38,7 @@ use crate::paint::paper;
 use crate::push;
 use crate::reader;
 use crate::refused_tags::RefusedTags;
-use crate::settings::{ExecutorSettings, Settings};
+use crate::settings::{ExecutorSettings, Settings, unit_of};
 use crate::state_dir::{Holder, Lock, StateDir};
 use crate::trust::TrustFile;
 
@@ -192,11 +193,12 @@ impl ExecutorStatus {
         }
         if let (Some(last), None) = (&self.last, &self.holder)
             && last.by == Keeper::Daemon
-            && unit_is_wanted()
+            && unit_is_wanted(&facts.executor)
         {
-            matters.push(
-                "a daemon kept it, and none is at work now: systemctl start muster".to_owned(),
-            );
+            matters.push(format!(
+                "a daemon kept it, and none is at work now: systemctl start {}",
+                unit_of(&facts.executor)
+            ));
         }
         match facts.needs_operator.len() {
             0 => {}
@@ -294,7 +296,8 @@ impl ExecutorStatus {
     }
 
     fn tell(&self, settings: &Settings, out: &mut Output) -> Result<(), CommandError> {
-        let limits = &settings.policy.limits;
+        let limits = settings.policy_of(&self.facts.executor).limits().to_owned();
+        let limits = &limits;
         let holder = self.holder.as_ref();
         let paper = paper();
         let mut state = String::new();
@@ -374,9 +377,13 @@ impl ExecutorStatus {
     }
 
     fn json(&self, settings: &Settings) -> Value {
-        let limits = &settings.policy.limits;
+        let limits = settings.policy_of(&self.facts.executor).limits().to_owned();
+        let limits = &limits;
         let holder = self.holder.as_ref();
         let mut all = as_json(&self.facts, limits, self.moment.now, holder, self.in_doubt);
+        if let Some(guests) = guests(&self.facts) {
+            all["guests"] = guests;
+        }
         all["in_order"] = self.matters.is_empty().into();
         all["matters"] = self.matters.clone().into();
         all["waits"] = self.held.as_ref().map(|it| it.held.len()).into();
@@ -459,11 +466,12 @@ fn classes(held: &HeldSteps) -> String {
     words.join(", ")
 }
 
-/// Whether systemd starts muster here. Where there is no systemd, whoever started a daemon wants it.
-pub(super) fn unit_is_wanted() -> bool {
-    let exists = |path: &str| std::fs::symlink_metadata(path).is_ok();
-    !exists("/run/systemd/system")
-        || exists("/etc/systemd/system/multi-user.target.wants/muster.service")
+/// Whether systemd starts what keeps it here. Where there is no systemd, whoever started a daemon wants it.
+pub(super) fn unit_is_wanted(executor: &Executor) -> bool {
+    let exists = |path: &Path| std::fs::symlink_metadata(path).is_ok();
+    let wants = Path::new("/etc/systemd/system/multi-user.target.wants");
+    !exists(Path::new("/run/systemd/system"))
+        || exists(&wants.join(format!("{}.service", unit_of(executor))))
 }
 
 /// That little is left where the journal is written, if so: without it nothing can be done safely.
@@ -479,6 +487,44 @@ pub(super) fn nearly_full(state: &StateDir) -> Option<String> {
             state.path().display()
         )
     })
+}
+
+/// Whom or what it knows of.
+fn kept(facts: &Facts) -> String {
+    if let Some(known) = facts.known.guests() {
+        let made = known.guests.values().filter(|it| it.made.is_some());
+        let aside = known.guests.values().filter(|it| it.aside.is_some());
+        return format!(
+            "guests    {} made here, {} set aside, {}",
+            made.count(),
+            aside.count(),
+            count(known.open_tasks().count(), "open task")
+        );
+    }
+    let people: Vec<String> = by_stage(facts)
+        .into_iter()
+        .map(|(stage, count)| format!("{count} {stage}"))
+        .collect();
+    match people.as_slice() {
+        [] => "people    none".to_owned(),
+        people => format!("people    {}", people.join(", ")),
+    }
+}
+
+/// The same for programs: of each guest that something is known of, how it stands.
+fn guests(facts: &Facts) -> Option<Value> {
+    let known = facts.known.guests()?;
+    let each = known.guests.iter().map(|(guest, it)| {
+        let aside = it.aside.as_ref();
+        let told = json!({
+            "made": it.made.is_some(),
+            "set_aside": aside.map(|it| json!({ "since": it.since.to_string(), "found": it.found })),
+            "backups": it.backups.iter().map(|it| &it.backup).collect::<Vec<_>>(),
+            "scratch": it.scratch.keys().collect::<Vec<_>>(),
+        });
+        (guest.clone(), told)
+    });
+    Some(Value::Object(each.collect()))
 }
 
 fn by_stage(facts: &Facts) -> BTreeMap<&'static str, usize> {
@@ -534,18 +580,7 @@ fn text(
             visible(&suspended.to_string())
         ));
     }
-    let people: Vec<String> = by_stage(facts)
-        .into_iter()
-        .map(|(stage, count)| format!("{count} {stage}"))
-        .collect();
-    lines.push(format!(
-        "people    {}",
-        if people.is_empty() {
-            "none".to_owned()
-        } else {
-            people.join(", ")
-        }
-    ));
+    lines.push(kept(facts));
     lines.push(match (trust, &facts.trust) {
         (Ok(Some(root)), taken) => {
             let (version, repo) = (root.version, &root.repo);
@@ -610,7 +645,10 @@ fn text(
     }
     lines.push(match holder {
         Some(holder) => format!("at work   {holder}"),
-        None => "at work   nobody: systemctl start muster".to_owned(),
+        None => format!(
+            "at work   nobody: systemctl start {}",
+            unit_of(&facts.executor)
+        ),
     });
     lines.push(format!("latest    {}", facts.latest));
     lines

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use muster_core::facts::Facts;
-use muster_core::rooms::Policy;
 use muster_host::{Host, HostError, HostSettings};
 
 use super::{AssembleError, Kept};
@@ -24,15 +23,11 @@ pub fn keep(
     world.clear_leftovers();
     Ok(Kept {
         world,
-        policy: pinned_policy(settings, facts),
+        // For the name that is pinned: another one in the settings freezes the executor, and must not have it plan as if it were
+        // another host.
+        policy: settings.policy_of(&facts.executor),
         watched: watched(settings),
     })
-}
-
-/// The policy, for the name that is pinned: another one in the settings freezes the executor, and must not have it plan
-/// as if it were another host.
-pub fn pinned_policy(settings: &Settings, facts: &Facts) -> Policy {
-    Policy::from(settings.policy.clone()).binding(&facts.executor)
 }
 
 /// Opens the host that `settings` describe.

@@ -1,6 +1,7 @@
 //! One executor at work: the real outside, what is remembered, and what it says of each cycle. What it keeps is its world's
 //! affair; each kind has a file here that puts its world together.
 
+pub mod guests;
 pub mod host;
 mod opened;
 mod requests;
@@ -15,13 +16,14 @@ use muster_core::clock::{Clock, Matter, Moment};
 use muster_core::executor::Executor;
 use muster_core::facts::{Frozen, Suspended};
 use muster_core::fleet::alive::{self, Alive};
-use muster_core::gate::Reason;
+use muster_core::gate::{Intent, Reason};
 use muster_core::journal::{Entry, StepResult};
-use muster_core::rooms::Policy;
+use muster_core::rooms::{Observed, Policy, Question};
 use muster_core::time::Time;
-use muster_core::world::{Files, Journal as _, World};
+use muster_core::world::{Complaints, Files, Journal as _, Recorder, World};
 use muster_git::{Notes, Origin, Proposals, notes};
-use muster_host::HostError;
+use muster_guests::GuestsError;
+use muster_host::{Host, HostError};
 
 use crate::clock;
 use crate::console;
@@ -60,6 +62,9 @@ pub enum AssembleError {
     /// The host.
     #[error("this host cannot be used")]
     Host(#[source] HostError),
+    /// The hypervisor.
+    #[error("this hypervisor cannot be used")]
+    Guests(#[source] guests::EntranceError),
 }
 
 /// Who is told what a cycle did, beside the log.
@@ -79,6 +84,47 @@ pub struct Kept<W> {
     pub policy: Policy,
     /// Files that show when it moves.
     pub watched: Vec<PathBuf>,
+}
+
+/// What any executor of this machine keeps, for whoever reads it once.
+pub enum AnyWorld {
+    /// A machine's accounts.
+    Host(Box<Host>),
+    /// A hypervisor's guests.
+    Guests(Box<guests::Hypervisor>),
+}
+
+/// Why what is kept did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AnyWorldError {
+    /// The machine.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The hypervisor.
+    #[error(transparent)]
+    Guests(#[from] GuestsError),
+}
+
+impl World for AnyWorld {
+    type Error = AnyWorldError;
+
+    fn observe(&mut self, question: &Question<'_>) -> Result<Observed, AnyWorldError> {
+        Ok(match self {
+            Self::Host(host) => host.observe(question)?,
+            Self::Guests(guests) => guests.observe(question)?,
+        })
+    }
+
+    fn act(
+        &mut self,
+        intent: &Intent,
+        recorder: &mut dyn Recorder,
+    ) -> Result<Complaints, AnyWorldError> {
+        Ok(match self {
+            Self::Host(host) => host.act(intent, recorder)?,
+            Self::Guests(guests) => guests.act(intent, recorder)?,
+        })
+    }
 }
 
 /// A cycle, and the lock without which it must not run.

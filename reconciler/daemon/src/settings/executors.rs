@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use muster_core::executor::{Executor, Kind};
+use muster_core::rooms::Policy;
 
 use super::table::{Reader, Table};
-use super::{Role, Settings};
+use super::{GuestsSettings, Inputs, Role, Settings};
+use crate::executors::AssembleError;
 
 /// Where the executor of a host keeps its state unless the settings say otherwise.
 pub(super) const HOST_DIR: &str = "/var/lib/muster";
@@ -21,6 +23,16 @@ pub fn default_dir(executor: &Executor) -> PathBuf {
         Executor::Host(_) => HOST_DIR.into(),
         Executor::Guests(name) | Executor::Cluster(name) | Executor::Ca(name) => {
             Path::new(&format!("{HOST_DIR}-{}", executor.kind().word())).join(name)
+        }
+    }
+}
+
+/// The unit that keeps an executor, as `systemctl` is told of it.
+pub fn unit_of(executor: &Executor) -> String {
+    match executor {
+        Executor::Host(_) => "muster".to_owned(),
+        Executor::Guests(name) | Executor::Cluster(name) | Executor::Ca(name) => {
+            format!("muster-{}@{name}", executor.kind().word())
         }
     }
 }
@@ -47,22 +59,65 @@ impl Settings {
         if !self.fleet.roles.contains(&Role::Agent) {
             return Vec::new();
         }
+        let host = self.keeps_host.then(|| self.host_executor());
+        let guests = self.guests.iter().map(|it| ExecutorSettings {
+            executor: it.policy.executor.clone(),
+            dir: it.dir.clone(),
+            poll: self.state.poll,
+            drift: it.drift,
+            log: it.policy.executor.to_string(),
+        });
+        host.into_iter().chain(guests).collect()
+    }
+
+    /// The executor of this machine's accounts, whether they are kept or not.
+    pub fn host_executor(&self) -> ExecutorSettings {
         let executor = self.policy.executor.clone();
-        vec![ExecutorSettings {
+        ExecutorSettings {
             dir: self.state.dir.clone(),
             poll: self.state.poll,
             drift: self.state.drift,
             log: executor.to_string(),
             executor,
-        }]
+        }
+    }
+
+    /// The section of a hypervisor, by its executor.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn guests_of(&self, executor: &Executor) -> Result<&GuestsSettings, AssembleError> {
+        let mut all = self.guests.iter();
+        all.find(|it| it.policy.executor == *executor)
+            .ok_or_else(|| AssembleError::NotKept(executor.clone()))
+    }
+
+    /// What was decided about an executor of this machine; of one that it does not keep, what holds without settings.
+    pub fn policy_of(&self, executor: &Executor) -> Policy {
+        let policy = match executor {
+            Executor::Host(_) => Some(Policy::from(self.policy.clone())),
+            Executor::Guests(_) => {
+                let section = self.guests_of(executor).ok();
+                section.map(|it| Policy::from(it.policy.clone()))
+            }
+            Executor::Cluster(_) | Executor::Ca(_) => None,
+        };
+        let policy = policy.unwrap_or_else(|| Policy::built_in(executor));
+        policy.binding(executor)
+    }
+}
+
+impl Inputs {
+    /// Whether this machine's accounts are kept.
+    pub(super) fn keeps_host(&self) -> bool {
+        self.guests.is_empty() || self.host.is_named()
     }
 }
 
 /// What people call what an executor keeps, for a kind that this version does not keep.
 fn not_kept(kind: Kind) -> Option<&'static str> {
     match kind {
-        Kind::Host => None,
-        Kind::Guests => Some("guests"),
+        Kind::Host | Kind::Guests => None,
         Kind::Cluster => Some("clusters"),
         Kind::Ca => Some("certificate authorities"),
     }
@@ -119,5 +174,37 @@ mod tests {
         );
         let bot = load_copy("[fleet]\nroles = [\"bot\"]\n").unwrap();
         assert_eq!(bot.executors(), []);
+    }
+
+    #[test]
+    fn where_there_are_guests_a_host_is_kept_only_if_it_is_named() {
+        let guests = "[[guests]]\nname = \"lab\"\nkind = \"incus\"\nurl = \"unix:/run/incus\"\ndrift = \"20s\"\n\
+                      [[guests]]\nname = \"air\"\nkind = \"incus\"\nurl = \"unix:/run/incus\"\ndir = \"/srv/air\"\n";
+        let kept = |text: &str| {
+            let settings = load_copy(&format!("{text}{guests}")).unwrap();
+            let all = settings.executors().into_iter();
+            let all = all.map(|it| (it.executor.to_string(), it.dir.display().to_string()));
+            all.collect::<Vec<_>>()
+        };
+        let pair = |name: &str, dir: &str| (name.to_owned(), dir.to_owned());
+        let two = [
+            pair("guests/air", "/srv/air"),
+            pair("guests/lab", "/var/lib/muster-guests/lab"),
+        ];
+        assert_eq!(kept(""), two);
+        // What else is said of a host does not name one.
+        assert_eq!(kept("[host]\nroot = \"/\"\n[limits]\nremovals = 4\n"), two);
+        let host = pair("host/devvm", "/var/lib/muster");
+        assert_eq!(
+            kept("[host]\nname = \"devvm\"\n"),
+            [&[host][..], &two].concat()
+        );
+        assert_eq!(kept("[fleet]\nroles = [\"bot\"]\n"), []);
+        let settings = load_copy(guests).unwrap();
+        let drift = settings
+            .executors()
+            .into_iter()
+            .map(|it| it.drift.as_secs());
+        assert_eq!(drift.collect::<Vec<_>>(), [60, 20]);
     }
 }

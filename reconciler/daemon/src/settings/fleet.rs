@@ -12,7 +12,7 @@ use super::section::{Check, Checks, section};
 use super::values::{duration, one_of, origin, path};
 
 section! {
-    /// What this process does: agent (keeps this host), bot (speaks to the forge for every host, where [forge] names one; needs no root).
+    /// What this process does: agent (keeps this host and [[guests]]), bot (speaks to the forge for every host, where [forge] names one; needs no root).
     roles: Vec<At<String>>, default ["agent", "bot"];
     /// The repository to which hosts push their ledgers, and out of which the bot plans. No default: the ledger stays on this host.
     ledger: String, example "ssh://git@forge.example/team/ledger.git";

@@ -14,7 +14,8 @@ use super::values::path;
 pub(super) const NAMELESS: &str = "localhost";
 
 section! {
-    /// The name in hosts/<name>.yaml and in releases; pinned by `muster init`. Default: the host's name without its domain.
+    /// The name in hosts/<name>.yaml and in releases; pinned by `muster init`. Default: the host's name without its domain. Where there
+    /// is a [[guests]], this machine's accounts are kept only if this name is said.
     name: String, usual "devvm";
     /// The tree that is managed; something else only for an image that is not booted.
     root: String, default "/";
@@ -27,6 +28,13 @@ pub struct HostSettings {
     pub root: PathBuf,
 }
 
+impl Given {
+    /// Whether a host is named.
+    pub(super) fn is_named(&self) -> bool {
+        self.name.is_some()
+    }
+}
+
 impl Check for Given {
     type Value = HostSettings;
 
@@ -35,7 +43,7 @@ impl Check for Given {
         // Only an agent is the host it runs on.
         let host = match &self.name {
             Some(name) => given_name(name, checks.problems),
-            None if checks.inputs.fleet.has_agent() => {
+            None if checks.inputs.fleet.has_agent() && checks.inputs.keeps_host() => {
                 own_name(checks.ambient).or_else(|| nameless(checks))
             }
             None => own_name(checks.ambient).or_else(|| Some(NAMELESS.to_owned())),

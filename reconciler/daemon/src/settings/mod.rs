@@ -5,7 +5,8 @@
 //! at once. Nothing of the state repository reaches this module (invariant 3).
 //!
 //! Each section has a file that says everything of it: keys, defaults, what people read about them, checks, and what it
-//! comes to. A new key is a line in its section's table; a new section is a file, named here twice.
+//! comes to. A new key is a line in its section's table; a new section is a file, named here twice. `[[guests]]` may stand there
+//! several times: one for each executor of that kind.
 
 mod place;
 mod section;
@@ -22,6 +23,7 @@ mod archives;
 mod files;
 mod fleet;
 mod forge;
+mod guests;
 mod host;
 mod http;
 mod instance;
@@ -39,18 +41,18 @@ use muster_core::accounts::policy::Policy;
 
 pub use ambient::Ambient;
 pub use archives::ArchivesSettings;
-pub use executors::{ExecutorSettings, default_dir};
+pub use executors::{ExecutorSettings, default_dir, unit_of};
 pub use files::FilesSettings;
 pub use fleet::{FleetSettings, Role};
 pub use forge::{DriftIssue, ForgePlace, ForgeSettings};
+pub use guests::{Authority, Credential, Entrance, GuestsSettings};
 pub use host::HostSettings;
 pub use http::{HttpSettings, TlsFiles};
 pub use instance::{InstanceSettings, PathTemplate};
 pub use log::{Level, LogFormat, LogSettings};
 pub use place::{Place, Problem};
 pub use report::{Notes, ReportSettings};
-use section::{Check as _, Checks, Key, Section as _};
-pub use services::ServicesSettings;
+use section::{Check as _, Checks, Heading, Key, Named as _, Section as _};
 pub use shipped::shipped;
 pub(crate) use source::read_guarded;
 pub use state::StateSettings;
@@ -73,7 +75,8 @@ section::sections! {
     forge: Option<ForgeSettings>,
     services: ServicesSettings,
     http: Option<HttpSettings>,
-    log: LogSettings,
+    log: LogSettings,;
+    guests: GuestsSettings,
 }
 
 /// Settings that cannot be used.

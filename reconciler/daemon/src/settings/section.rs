@@ -2,16 +2,18 @@
 //!
 //! `section!` writes the table of one section, in the section's own file. `sections!` names all of them, in `mod.rs`.
 
+use std::fmt;
+
 use muster_core::accounts::policy::Policy;
 
-use super::place::{At, Problem};
-use super::table::{Reader, Table};
+use super::place::{At, Place, Problem};
+use super::table::{Reader, Table, Word};
 use super::{Ambient, Inputs};
 
 /// What one file says in a section; every key may be left out.
 pub(super) trait Section: Default {
     /// The same when all files have been read and what nobody said has its default.
-    type Given: Check;
+    type Given;
 
     /// The keys in the order in which people see them.
     fn keys() -> Vec<Key>;
@@ -45,6 +47,104 @@ pub(super) struct Checks<'c> {
     pub(super) policy: Policy,
     /// What is wrong.
     pub(super) problems: &'c mut Vec<Problem>,
+}
+
+/// A section that occurs as often as there are executors of its kind, each with a name of its own: `[[guests]]`.
+pub(super) trait Named: Section {
+    /// The name, where it says one.
+    fn name(&self) -> Option<&str>;
+
+    /// The tables below it, with their keys.
+    fn below() -> Vec<(&'static str, Vec<Key>)>;
+}
+
+/// All sections of one such kind, each where it begins.
+#[derive(Debug)]
+pub(super) struct Several<S>(pub(super) Vec<At<S>>);
+
+impl<S> Default for Several<S> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<S: Named> Several<S> {
+    /// Lays each over the one of its name that earlier files had; others are added.
+    pub(super) fn laid_over(self, earlier: Self) -> Self {
+        let mut all = earlier.0;
+        let before = all.len();
+        for At { value, place } in self.0 {
+            // Two of one name in one file are a mistake, which the check tells.
+            let same = all[..before]
+                .iter()
+                .position(|it| value.name().is_some() && it.value.name() == value.name());
+            match same {
+                Some(at) => {
+                    let earlier = std::mem::take(&mut all[at].value);
+                    all[at].value = value.laid_over(earlier);
+                }
+                None => all.push(At { value, place }),
+            }
+        }
+        Self(all)
+    }
+
+    /// Puts in the defaults.
+    pub(super) fn complete(self) -> Vec<At<S::Given>> {
+        let each = self.0.into_iter();
+        each.map(|At { value, place }| At {
+            value: value.complete(),
+            place,
+        })
+        .collect()
+    }
+}
+
+/// Checks one of several sections; where it begins is known.
+pub(super) trait CheckOne {
+    /// What it comes to.
+    type Value;
+
+    /// By what the values are put in order.
+    fn name_of(value: &Self::Value) -> &str;
+
+    /// Checks all of it, so that all problems are told at once; `None` only where a problem was told.
+    fn check_one(&self, place: &Place, checks: &mut Checks<'_>) -> Option<Self::Value>;
+}
+
+/// Checks all of them, before the first that fails ends it.
+pub(super) fn check_each<G: CheckOne>(
+    all: &[At<G>],
+    checks: &mut Checks<'_>,
+) -> Option<Vec<G::Value>> {
+    let each = all.iter();
+    let checked: Vec<Option<G::Value>> = each
+        .map(|At { value, place }| value.check_one(place, checks))
+        .collect();
+    let mut checked: Vec<G::Value> = checked.into_iter().collect::<Option<_>>()?;
+    checked.sort_by(|a, b| G::name_of(a).cmp(G::name_of(b)));
+    Some(checked)
+}
+
+/// What stands above keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heading {
+    /// A section.
+    Once(&'static str),
+    /// A section of which there may be several.
+    Each(&'static str),
+    /// A table below such a section.
+    Below(&'static str, &'static str),
+}
+
+impl fmt::Display for Heading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Once(name) => write!(f, "[{name}]"),
+            Self::Each(name) => write!(f, "[[{name}]]"),
+            Self::Below(name, below) => write!(f, "[{name}.{below}]"),
+        }
+    }
 }
 
 /// How a key is documented, in the settings file that the package installs.
@@ -115,6 +215,26 @@ impl<const N: usize> Literal<Vec<At<String>>> for [&str; N] {
     }
 
     fn value(&self) -> Vec<At<String>> {
+        self.iter().map(|it| At::default_of(it.value())).collect()
+    }
+}
+
+impl Literal<Word> for i64 {
+    fn toml(&self) -> String {
+        self.to_string()
+    }
+
+    fn value(&self) -> Word {
+        Word(self.to_string())
+    }
+}
+
+impl<const N: usize> Literal<Vec<At<Word>>> for [i64; N] {
+    fn toml(&self) -> String {
+        format!("{self:?}")
+    }
+
+    fn value(&self) -> Vec<At<Word>> {
         self.iter().map(|it| At::default_of(it.value())).collect()
     }
 }
@@ -208,9 +328,9 @@ macro_rules! standing {
 }
 
 /// All sections, in the order in which people see them, each with what it comes to. One without such a type is policy
-/// as a whole.
+/// as a whole. Behind the `;` stand those of which there may be several.
 macro_rules! sections {
-    ($($name:ident $(: $value:ty)?,)*) => {
+    ($($name:ident $(: $value:ty)?,)*; $($many:ident: $one:ty,)*) => {
         /// Checked settings: nothing in them needs a second look.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Settings {
@@ -220,6 +340,13 @@ macro_rules! sections {
                 #[doc = concat!("`[", stringify!($name), "]`, without its part of the policy.")]
                 pub $name: $value,
             )?)*
+            $(
+                #[doc = concat!("Each `[[", stringify!($many), "]]`, in the order of their names.")]
+                pub $many: Vec<$one>,
+            )*
+            /// Whether the accounts of this machine are kept: they are, unless settings speak of executors of other kinds and name
+            /// no `[host]`.
+            pub keeps_host: bool,
             /// Where the root of trust is: beside the settings, and not to be set elsewhere.
             pub trust: PathBuf,
         }
@@ -228,12 +355,14 @@ macro_rules! sections {
         #[derive(Debug, Default)]
         struct Fragments {
             $($name: $name::Fragment,)*
+            $($many: $crate::settings::section::Several<$many::Whole>,)*
         }
 
         /// Second stage: what all files together say, and else the defaults.
         #[derive(Debug)]
         struct Inputs {
             $($name: $name::Given,)*
+            $($many: Vec<$crate::settings::place::At<$many::WholeGiven>>,)*
         }
 
         impl Fragments {
@@ -241,6 +370,7 @@ macro_rules! sections {
             fn read(top: &mut Table<'_>, reader: &mut Reader<'_>) -> Self {
                 Self {
                     $($name: top.section(reader, stringify!($name)),)*
+                    $($many: $crate::settings::section::Several(top.sections(reader, stringify!($many))),)*
                 }
             }
 
@@ -248,6 +378,7 @@ macro_rules! sections {
             fn laid_over(self, earlier: Self) -> Self {
                 Self {
                     $($name: self.$name.laid_over(earlier.$name),)*
+                    $($many: self.$many.laid_over(earlier.$many),)*
                 }
             }
 
@@ -255,12 +386,20 @@ macro_rules! sections {
             fn complete(self) -> Inputs {
                 Inputs {
                     $($name: self.$name.complete(),)*
+                    $($many: self.$many.complete(),)*
                 }
             }
 
-            /// The keys of each section.
-            fn keys() -> Vec<(&'static str, Vec<Key>)> {
-                vec![$((stringify!($name), $name::Fragment::keys()),)*]
+            /// The keys of each section, and of the tables below it.
+            fn keys() -> Vec<(Heading, Vec<Key>)> {
+                let mut all = vec![$((Heading::Once(stringify!($name)), $name::Fragment::keys()),)*];
+                $({
+                    all.push((Heading::Each(stringify!($many)), $many::Whole::keys()));
+                    all.extend($many::Whole::below().into_iter().map(|(below, keys)| {
+                        (Heading::Below(stringify!($many), below), keys)
+                    }));
+                })*
+                all
             }
         }
 
@@ -280,8 +419,11 @@ macro_rules! sections {
                 };
                 // All of them before the first that fails ends it.
                 $(let $name = self.$name.check(&mut checks);)*
+                $(let $many = $crate::settings::section::check_each(&self.$many, &mut checks);)*
                 $($name.as_ref()?;)*
                 Some(Settings {
+                    $($many: $many?,)*
+                    keeps_host: self.keeps_host(),
                     $($(
                         $name: { let value: $value = $name?; value },
                     )?)*

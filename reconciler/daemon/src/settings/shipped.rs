@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Fragments;
-use super::section::{Key, Standing};
+use super::section::{Heading, Key, Standing};
 
 const PREAMBLE: &str = "\
 # Settings of muster on this host. Every key is shown, behind a '#', with its default; one that has none says so and shows
@@ -14,8 +14,13 @@ const PREAMBLE: &str = "\
 /// What `/etc/muster/muster.toml` is before anybody edits it.
 pub fn shipped() -> String {
     let mut text = PREAMBLE.to_owned();
-    for (section, keys) in Fragments::keys() {
-        let _ = write!(text, "\n[{section}]\n");
+    for (heading, keys) in Fragments::keys() {
+        // One that may be there several times is there only when somebody wants it.
+        let hidden = match heading {
+            Heading::Once(_) => "",
+            Heading::Each(_) | Heading::Below(..) => "# ",
+        };
+        let _ = write!(text, "\n{hidden}{heading}\n");
         for Key {
             name,
             explained,
@@ -44,7 +49,7 @@ mod tests {
     use muster_forge::github;
 
     use super::super::tests::{load_both, load_copy, update};
-    use super::super::{ForgePlace, Reader, Role, Settings};
+    use super::super::{Credential, Entrance, ForgePlace, Reader, Role, Settings};
     use super::*;
 
     fn root() -> PathBuf {
@@ -52,11 +57,11 @@ mod tests {
     }
 
     /// The keys that `which` picks, as a file that has nothing else.
-    fn only(which: impl Fn(&str, &Key) -> bool) -> String {
+    fn only(which: impl Fn(&Key) -> bool) -> String {
         let mut text = String::new();
-        for (section, keys) in Fragments::keys() {
-            let _ = writeln!(text, "[{section}]");
-            for key in keys.iter().filter(|key| which(section, key)) {
+        for (heading, keys) in Fragments::keys() {
+            let _ = writeln!(text, "{heading}");
+            for key in keys.iter().filter(|key| which(key)) {
                 let _ = writeln!(text, "{} = {}", key.name, key.shown);
             }
         }
@@ -78,22 +83,27 @@ mod tests {
     #[test]
     fn what_is_shown_can_be_set() {
         let mut problems = Vec::new();
-        let everything = only(|_, _| true);
+        let everything = only(|_| true);
         let file = "muster.toml".into();
         let (mut reader, mut top) = Reader::open(&file, &everything, &mut problems);
         Fragments::read(&mut top, &mut reader);
         top.refuse_the_rest(&mut reader);
         assert_eq!(problems, []);
-        load_copy(&only(|_, key| key.standing != Standing::Or)).unwrap();
+        load_copy(&only(|key| key.standing != Standing::Or)).unwrap();
     }
 
     #[test]
     fn a_default_that_is_shown_is_the_default() {
         // Some depend on what only an example shows.
         let base = "[instance]\nunits = [\"t3-serve@.service\"]\n[forge]\nkind = \"github\"\nrepository = \"team/state\"\ntoken = \"t\"\n";
-        let defaults = only(|_, key| match key.standing {
+        // What names a [[guests]] has no default; nor has the name of a host beside it.
+        let guests = "[host]\nname = \"devvm\"\n[[guests]]\nname = \"pve1\"\nkind = \"incus\"\nurl = \"unix:/run/x\"\n";
+        let base = format!("{base}{guests}");
+        let base = base.as_str();
+        let named = |key: &Key| key.name == "name" && key.shown == "\"pve1\"";
+        let defaults = only(|key| match key.standing {
             Standing::Default | Standing::Usual => true,
-            Standing::Example | Standing::Or => false,
+            Standing::Example | Standing::Or => named(key),
         });
         let settings: Settings = load_copy(base).unwrap();
         assert_eq!(load_both(base, &defaults).unwrap(), settings);
@@ -107,7 +117,7 @@ mod tests {
                 let says = key.explained.concat();
                 let denies = says.contains("No default");
                 let has = matches!(key.standing, Standing::Default | Standing::Usual);
-                assert!(!(denies && has), "[{section}] {}: {says}", key.name);
+                assert!(!(denies && has), "{section} {}: {says}", key.name);
             }
         }
     }
@@ -139,12 +149,48 @@ mod tests {
         assert_eq!(settings.state.dir, Path::new("/var/lib/muster-bot"));
     }
 
+    #[test]
+    fn the_guests_of_the_package_begin_with_settings_that_load() {
+        let text = fs::read_to_string(root().join("deploy/guests.toml")).unwrap();
+        let settings = load_copy(&text).unwrap();
+        assert!(!settings.keeps_host && settings.fleet.ledger.is_some());
+        let [guests] = settings.guests.as_slice() else {
+            panic!("it shows one hypervisor");
+        };
+        let Entrance::Proxmox { token, .. } = &guests.entrance else {
+            panic!("it shows Proxmox VE");
+        };
+        // The credentials are those that the unit loads.
+        let unit = fs::read_to_string(root().join("deploy/muster-guests@.service")).unwrap();
+        let unit = unit.replace("%i", guests.name());
+        let own = |it: &Credential| match it {
+            Credential::Own(file) => file.clone(),
+            Credential::None | Credential::Socket => panic!("it shows three tokens"),
+        };
+        for file in [
+            token.clone(),
+            own(&guests.create_token),
+            own(&guests.release_token),
+        ] {
+            let name = file.path().file_name().unwrap().to_str().unwrap();
+            assert!(
+                unit.contains(&format!("\nLoadCredential={name}\n")),
+                "{name}"
+            );
+        }
+        assert_eq!(guests.dir, Path::new("/var/lib/muster-guests/pve1"));
+        assert!(unit.contains("StateDirectory=muster-guests/pve1 "));
+    }
+
     /// Sections, keys and values between backticks in the pages for people, such as `[http] certificate`.
     #[test]
     fn the_pages_for_people_name_settings_that_there_are() {
         let sections = Fragments::keys();
         let has = |section: &str, key: &str| {
-            let keys = sections.iter().find(|(name, _)| *name == section);
+            let written = format!("[{section}]");
+            let keys = sections
+                .iter()
+                .find(|(heading, _)| heading.to_string() == written);
             keys.is_some_and(|(_, keys)| key.is_empty() || keys.iter().any(|it| it.name == key))
         };
         let mut seen = 0;
@@ -153,9 +199,17 @@ mod tests {
             for line in text.lines() {
                 let mut section = None;
                 for code in line.split('`').skip(1).step_by(2) {
-                    if let Some((name, key)) =
-                        code.strip_prefix('[').and_then(|it| it.split_once(']'))
-                    {
+                    let heading = code.strip_prefix("[[").map_or_else(
+                        || code.strip_prefix('[').and_then(|it| it.split_once(']')),
+                        |it| it.split_once("]]"),
+                    );
+                    if let Some((name, key)) = heading {
+                        let double = code.starts_with("[[");
+                        let name = if double {
+                            &code[1..name.len() + 3]
+                        } else {
+                            name
+                        };
                         let key = key.trim().split(' ').next().unwrap_or_default();
                         assert!(has(name, key), "{page}: `{code}`");
                         section = Some(name);

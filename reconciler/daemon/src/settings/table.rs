@@ -103,6 +103,38 @@ impl<'i> Table<'i> {
         section
     }
 
+    /// Reads each of the sections `[[name]]`, to its last key, with the place where it begins.
+    pub(super) fn sections<S: Section>(
+        &mut self,
+        reader: &mut Reader<'_>,
+        name: &'static str,
+    ) -> Vec<At<S>> {
+        self.known.push(name);
+        let Some((_, value)) = self.left.remove(name) else {
+            return Vec::new();
+        };
+        let items = value.get_ref().as_array();
+        if !items.is_some_and(|it| it.iter().all(|it| it.get_ref().is_table())) {
+            let wanted = format!("a list of sections: write [[{name}]] above each");
+            reader.wrong_type(name, &wanted, &value);
+            return Vec::new();
+        }
+        let DeValue::Array(items) = value.into_inner() else {
+            unreachable!("looked at one line above");
+        };
+        let tables = items.into_iter().map(|item| {
+            let place = reader.place(&item.span());
+            let DeValue::Table(table) = item.into_inner() else {
+                unreachable!("looked at above");
+            };
+            let mut table = Table::new(name, table);
+            let value = S::read(&mut table, reader);
+            table.refuse_the_rest(reader);
+            At { value, place }
+        });
+        tables.collect()
+    }
+
     /// The value of a key that the section knows.
     pub(super) fn take<T: Shape>(
         &mut self,
@@ -219,6 +251,28 @@ impl Shape for Vec<At<String>> {
 impl Shape for Vec<At<i64>> {
     fn read(reader: &mut Reader<'_>, key: &str, value: &Spanned<'_>) -> Option<At<Self>> {
         let wanted = "the first and the last port, such as [3773, 8930]";
+        let list = list(reader, key, value);
+        shaped(reader, key, value, wanted, list)
+    }
+}
+
+/// A word that may be written as a number: a guest's vmid or name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Word(pub(super) String);
+
+impl Shape for Word {
+    fn read(reader: &mut Reader<'_>, key: &str, value: &Spanned<'_>) -> Option<At<Self>> {
+        let number = value.get_ref().as_integer().filter(|it| it.radix() == 10);
+        let text = value.get_ref().as_str();
+        let word = text.or(number.map(|it| it.as_str())).map(str::to_owned);
+        let wanted = "a number, or a name in quotes";
+        shaped(reader, key, value, wanted, word.map(Word))
+    }
+}
+
+impl Shape for Vec<At<Word>> {
+    fn read(reader: &mut Reader<'_>, key: &str, value: &Spanned<'_>) -> Option<At<Self>> {
+        let wanted = "a list of numbers, or of names in quotes, such as [100, \"web1\"]";
         let list = list(reader, key, value);
         shaped(reader, key, value, wanted, list)
     }

@@ -278,3 +278,76 @@ fn a_machine_without_a_usable_name_must_be_given_one() {
     let error = load(&path, &nameless).unwrap_err().to_string();
     assert!(error.contains("[host] name"), "{error}");
 }
+
+/// H1: all that a section of a hypervisor says comes to what plans and acts go by.
+#[test]
+fn a_hypervisor_is_what_its_section_says() {
+    let text = fs::read_to_string(&samples("valid")[2]).unwrap();
+    let settings = load_copy(&text).unwrap();
+    assert!(!settings.keeps_host);
+    let [lab, pve] = settings.guests.as_slice() else {
+        panic!("{:#?}", settings.guests);
+    };
+    assert_eq!(lab.policy.executor.to_string(), "guests/lab");
+    assert_eq!(
+        lab.entrance,
+        Entrance::IncusHere {
+            url: "unix:/var/lib/incus/unix.socket".into(),
+            project: "default".into(),
+        }
+    );
+    // Over a socket all is one right: what may be done there stands in `scratch` alone.
+    assert_eq!(lab.create_token, Credential::None);
+    assert_eq!(lab.release_token, Credential::Socket);
+    let credential = |name: &str| SecretFile::at(format!("/run/credentials/muster.service/{name}"));
+    assert_eq!(
+        pve.entrance,
+        Entrance::Proxmox {
+            url: "https://pve1.example.org".into(),
+            node: "pve1".into(),
+            authority: Authority::Signed("/etc/muster/pve1-ca.pem".into()),
+            token: credential("pve1"),
+        }
+    );
+    assert_eq!(pve.create_token, Credential::Own(credential("pve1-create")));
+    assert_eq!(
+        pve.release_token,
+        Credential::Own(SecretFile::at("/etc/muster/release"))
+    );
+    assert_eq!((pve.parallel, pve.timeout.as_secs()), (8, 90));
+    let policy = &pve.policy;
+    assert_eq!(
+        policy.protected,
+        ["100".to_owned(), "web1".to_owned()].into()
+    );
+    assert_eq!(policy.own.as_deref(), Some("104"));
+    assert_eq!((policy.limits.removals, policy.limits.share), (5, 10));
+    assert!(policy.create_token && policy.release_token && policy.force_stop);
+    assert!(!policy.rehearse_start);
+    assert_eq!(policy.grace_days, 30);
+    assert_eq!(policy.create.memory, 16 << 10);
+    assert_eq!(policy.create.devices, ["gpu".to_owned()].into());
+    assert_eq!(pve.devices["gpu"].len(), 2);
+    let size = policy.create.sizes[1];
+    assert_eq!((size.cores, size.memory), (2, 2_048));
+    // None of it is the host's.
+    assert_eq!(settings.policy.limits.removals, 3);
+    assert_eq!(settings.policy_of(&policy.executor).limits().removals, 5);
+}
+
+/// A file laid over another one adds to the hypervisor of that name, and other names are others.
+#[test]
+fn later_files_say_more_of_the_same_hypervisor() {
+    let first =
+        "[[guests]]\nname = \"lab\"\nkind = \"incus\"\nurl = \"unix:/run/x\"\nparallel = 2\n";
+    let later = "[[guests]]\nname = \"lab\"\nparallel = 6\n[[guests]]\nname = \"air\"\nkind = \"incus\"\nurl = \"unix:/run/y\"\n";
+    let settings = load_both(first, later).unwrap();
+    let all = settings
+        .guests
+        .iter()
+        .map(|it| (it.name().to_owned(), it.parallel));
+    assert_eq!(
+        all.collect::<Vec<_>>(),
+        [("air".to_owned(), 4), ("lab".to_owned(), 6)]
+    );
+}

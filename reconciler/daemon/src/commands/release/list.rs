@@ -105,7 +105,7 @@ fn list(
             "warning: only what is remembered is listed: {error}\n"
         )),
     }
-    let executor = settings.policy.executor.to_string();
+    let executor = here.executor.to_string();
     let now = now();
     let seen: Vec<PresentTag> = tags
         .iter()
