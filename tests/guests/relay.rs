@@ -55,6 +55,9 @@ pub struct Relay {
 }
 
 impl Relay {
+    /// In the place of a number: the first request that changes something.
+    pub const FIRST_CHANGE: usize = usize::MAX;
+
     /// Begins to listen at `socket` for what is meant for `upstream`.
     pub fn start(upstream: &Path, socket: &Path) -> Self {
         let state = Arc::new(Mutex::new(State::default()));
@@ -108,6 +111,16 @@ impl Relay {
     pub fn arm_to_hang(&self, fault: (usize, Fault), tell: std::sync::mpsc::Sender<()>) {
         self.arm(Some(fault));
         self.state.lock().unwrap().hung = Some(tell);
+    }
+
+    /// No fault from now on; what was counted stays.
+    pub fn disarm(&self) {
+        self.state.lock().unwrap().fault = None;
+    }
+
+    /// What took effect since then.
+    pub fn changes(&self) -> Vec<String> {
+        self.state.lock().unwrap().effects.clone()
     }
 
     /// The requests since then.
@@ -186,9 +199,10 @@ async fn take(
         let mut state = state.lock().unwrap();
         state.requests.push(line.clone());
         let number = state.requests.len() - 1;
+        let is_first_change = parts.method != Method::GET && state.effects.is_empty();
         state
             .fault
-            .filter(|(at, _)| *at == number)
+            .filter(|(at, _)| *at == number || (*at == Relay::FIRST_CHANGE && is_first_change))
             .map(|(_, it)| it)
     };
     match fault {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use muster_core::commit::CommitId;
 use muster_core::executor::Executor;
 use muster_core::gate::{Approvals, judge};
-use muster_core::guests::policy::Policy;
+use muster_core::guests::{self, policy::Policy};
 use muster_core::id::StepId;
 use muster_core::journal::{Entry, Open, Replayed, StepResult};
 use muster_core::plan::{Input, Plan, plan};
@@ -30,6 +30,7 @@ pub struct Site {
     /// What its journal says; the one thing that outlives a process.
     pub journal: Arc<Mutex<Replayed>>,
     now: Arc<Mutex<Time>>,
+    taken: Arc<Mutex<std::collections::BTreeSet<String>>>,
 }
 
 /// What came of steps, in words.
@@ -37,6 +38,7 @@ pub type Results = Vec<(String, StepResult)>;
 
 struct Keeper<'a> {
     journal: &'a Mutex<Replayed>,
+    taken: &'a Mutex<std::collections::BTreeSet<String>>,
     now: Time,
 }
 
@@ -45,6 +47,9 @@ impl Recorder for Keeper<'_> {
 
     fn mark(&mut self, step: StepId, mark: Mark) -> Result<(), NotKept> {
         let at = self.now;
+        if let Mark::Guest(guests::mark::Mark::ScratchTaken { scratch, .. }) = &mark {
+            self.taken.lock().unwrap().insert(scratch.clone());
+        }
         let entry = Entry::Marked { at, step, mark };
         let kept = self.journal.lock().unwrap().apply(&entry);
         kept.map_err(|error| NotKept(error.to_string()))
@@ -76,11 +81,17 @@ impl Site {
             policy,
             journal: Arc::new(Mutex::new(Replayed::begin(&genesis).unwrap())),
             now: Arc::new(Mutex::new(Time(1_795_305_600))),
+            taken: Arc::default(),
         }
     }
 
     fn now(&self) -> Time {
         *self.now.lock().unwrap()
+    }
+
+    /// What guests were called that were there for a trial.
+    pub fn trials(&self) -> std::collections::BTreeSet<String> {
+        self.taken.lock().unwrap().clone()
     }
 
     /// So many days go by.
@@ -139,7 +150,9 @@ impl Site {
         let bounds = plan.bounds(&self.policy.clone().into(), &observed, &facts, self.now());
         let approvals = Approvals::of_begun(&facts);
         let (_, held) = judge(&plan, &bounds, &facts, &approvals, self.now()).into_batches();
-        let held = held.iter().map(|it| format!("{}: {:?}", it.step.words(), it.reason));
+        let held = held
+            .iter()
+            .map(|it| format!("{}: {:?}", it.step.words(), it.reason));
         let notes = plan.notes().iter().map(|it| format!("{it:?}"));
         held.chain(notes).collect()
     }
@@ -244,6 +257,7 @@ impl Site {
                 .unwrap();
             let mut keeper = Keeper {
                 journal: &self.journal,
+                taken: &self.taken,
                 now: self.now(),
             };
             let complaints = match world.act(&intent, &mut keeper) {

@@ -4,7 +4,12 @@
 #[allow(dead_code, missing_docs, unreachable_pub)]
 mod relay;
 
+#[path = "../../../../tests/guests/site.rs"]
+#[allow(dead_code, missing_docs, unreachable_pub)]
+mod site;
+
 mod client;
+mod world;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

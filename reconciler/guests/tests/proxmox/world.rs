@@ -335,7 +335,10 @@ impl<'a> Stage<'a> {
         let effects = self.proxy.state().effects.clone();
         for text in self.case.once {
             let found = effects.iter().filter(|it| it == text).count();
-            assert_eq!(found, 1, "{why}: {text} in {effects:#?}\n{told:#?}\n{left:#?}");
+            assert_eq!(
+                found, 1,
+                "{why}: {text} in {effects:#?}\n{told:#?}\n{left:#?}"
+            );
         }
         let left = self.root.ask(async |api| api.list().await.unwrap().guests);
         let left: Vec<&String> = left.keys().collect();
