@@ -133,6 +133,15 @@ impl Site {
         (plan, observed)
     }
 
+    /// All guests, with all that can be read of them.
+    pub fn everything<A: GuestApi>(&self, world: &mut Guests<A>) -> Observed {
+        let question = guests::observed::Question {
+            everybody: true,
+            ..guests::observed::Question::default()
+        };
+        world.observe(&rooms::Question::Guests(question)).unwrap()
+    }
+
     /// The words of the steps that are planned, each with what stands against it.
     pub fn planned<A: GuestApi>(&self, world: &mut Guests<A>, file: &str) -> Vec<String> {
         let (plan, _) = self.plan(world, file);

@@ -23,6 +23,8 @@ pub enum Error {
         what: String,
         /// What was seen of it.
         why: String,
+        /// The status of the answer, where there was one: a server that answers 500 may have done it all the same.
+        code: Option<u16>,
     },
     /// The hypervisor said no, and nothing was changed.
     #[error("{what}: refused with {code}: {text}")]
@@ -97,6 +99,15 @@ impl Error {
         Self::PerhapsExecuted {
             what: what.to_owned(),
             why: bounded(&why.to_string()),
+            code: None,
+        }
+    }
+
+    pub(crate) fn perhaps_with(what: &str, code: u16, text: &str) -> Self {
+        Self::PerhapsExecuted {
+            what: what.to_owned(),
+            why: bounded(&format!("{code}: {text}")),
+            code: Some(code),
         }
     }
 

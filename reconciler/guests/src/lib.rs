@@ -8,6 +8,8 @@
 //! **Invariant:** a secret leaves only in the request that it authenticates. It is no part of any text, error, log or `Debug`.
 
 pub mod api;
+pub mod doctor;
+pub mod import;
 pub mod incus;
 pub mod proxmox;
 pub mod trust;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use muster_core::guests::action::{Found, Marker, Volume, Volumes};
 use muster_core::guests::desired::Run;
 use muster_core::guests::observed::{
-    Config, Down, Form, Guest, Ha, Observed, Pending, Question, Sight, TaskState,
+    Config, Down, Form, Guest, Ha, NOT_ASKED, Observed, Pending, Question, Sight, TaskState,
 };
 use muster_core::reading::Reading;
 use muster_core::time::Time;
@@ -43,9 +43,10 @@ pub(crate) async fn observe<A: GuestApi>(
             )
         })
         .collect();
-    let asked = listing.guests.values().filter(|it| {
-        it.config.is_none() && it.power.is_some() && question.configs.contains(&it.place.id)
-    });
+    let asked = listing
+        .guests
+        .values()
+        .filter(|it| it.config.is_none() && it.power.is_some() && question.asks_for(&it.place.id));
     let read = parallel::all(
         parallel,
         asked.map(|it| async { (it.place.id.clone(), api.inspect(&it.place).await) }),
@@ -115,7 +116,7 @@ fn sight(
         (None, Some(Ok((config, waits)))) => Reading::Known(self::config(config, waits)),
         // Its run state is trusted all the same (G4).
         (None, Some(Err(error))) => Reading::Unknown(error.to_string()),
-        (None, None) => Reading::Unknown("it was not asked for".to_owned()),
+        (None, None) => Reading::Unknown(NOT_ASKED.to_owned()),
     };
     let made = listed
         .tags

@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 
 use crate::act::{Act, ActSettings, Halt};
 use crate::api::GuestApi;
+use crate::doctor::{Finding, Health, examine};
 use crate::observe::{Silence, observe};
 use crate::parallel;
 use crate::queue::Queue;
@@ -107,6 +108,24 @@ impl<A: GuestApi> Guests<A> {
     /// When the hypervisor does not answer.
     pub fn pulse(&self) -> Result<u64, crate::Error> {
         self.runtime.block_on(self.everyday.pulse())
+    }
+
+    /// Looks at what the hypervisor lets us do with the guests that the file names, call by call (GB9). The credential that deletes is not
+    /// opened for that.
+    pub fn examine(&self, names: &BTreeSet<String>) -> Vec<Finding> {
+        let create = match Self::open(self.create.as_ref(), "create_token", true) {
+            Ok(create) => create,
+            Err(error) => {
+                return vec![Finding {
+                    part: "create_token".to_owned(),
+                    health: Health::Bad,
+                    text: error.to_string(),
+                    cure: Some("look at the file that settings name for it".to_owned()),
+                }];
+            }
+        };
+        let looking = examine(&self.everyday, create.as_ref(), &self.settings, names);
+        self.runtime.block_on(looking)
     }
 
     fn open(

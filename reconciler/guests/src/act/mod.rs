@@ -313,7 +313,14 @@ impl<A: GuestApi> Act<'_, A> {
                 Err(error) => error,
             };
             match &error {
-                Error::Refused { .. } | Error::Unreadable { .. } => return Err(error.into()),
+                Error::Refused { text, .. } => {
+                    // Somebody else's write between is nobody's refusal.
+                    if !error.is_conflict() {
+                        self.mark(step, Mark::Refused { why: text.clone() })?;
+                    }
+                    return Err(error.into());
+                }
+                Error::Unreadable { .. } => return Err(error.into()),
                 Error::NotSent { .. } => tokio::time::sleep(self.settings.look).await,
                 Error::PerhapsExecuted { .. } => {
                     for look in 0..LOOKS {
@@ -334,6 +341,13 @@ impl<A: GuestApi> Act<'_, A> {
                 }
             }
             last = Some(error);
+        }
+        // Answered each time, and nothing of it is to be seen: that is a no (GB12).
+        if let Some(Error::PerhapsExecuted {
+            why, code: Some(_), ..
+        }) = &last
+        {
+            self.mark(step, Mark::Refused { why: why.clone() })?;
         }
         let why = last.map_or_else(String::new, |it| it.to_string());
         because(format!(

@@ -323,7 +323,7 @@ fn refusal(what: &str, changes: bool, answer: &Answer) -> Error {
         head.error
     };
     match code {
-        500..=599 if changes => Error::perhaps(what, format!("{code}: {said}")),
+        500..=599 if changes => Error::perhaps_with(what, code, &said),
         401 | 403 => Error::refused(
             what,
             code,

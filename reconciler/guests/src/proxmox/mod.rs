@@ -278,7 +278,7 @@ fn refusal(what: &str, changes: bool, code: u16, text: &str) -> Error {
             why: format!("595: {text}"),
         },
         500..=599 if changes && !told.is_conflict() && !told.is_gone() => {
-            Error::perhaps(what, format!("{code}: {text}"))
+            Error::perhaps_with(what, code, text)
         }
         401 => Error::refused(
             what,

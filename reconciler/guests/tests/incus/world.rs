@@ -174,6 +174,39 @@ fn a_container_goes_the_whole_way() {
     drop(guest);
 }
 
+/// GB7, H3: what is imported is what runs, and the plan after it has no step.
+#[test]
+#[ignore = "needs Incus; run by tests/guests/incus"]
+fn what_is_imported_needs_no_step() {
+    let scratch = tempfile::tempdir().unwrap();
+    let entrance = Entrance::new(&socket(), scratch.path());
+    let (site, mut world) = (site(), entrance.open());
+    let guest = Container::new("imported");
+    incus(&[
+        "config",
+        "set",
+        "imported",
+        "limits.memory=100MB",
+        "limits.cpu=0-0",
+        "boot.autostart=true",
+    ]);
+    let observed = site.everything(&mut world);
+    let file = muster_guests::import::import(&observed, None).unwrap();
+    let row = "  imported:\n    run: stopped\n    cores: 1\n    memory: 96MiB\n    onboot: true\n";
+    assert!(file.contains(row), "{file}");
+    // Others come and go meanwhile: only this one's row is looked at.
+    let file = format!("guests:\n{row}");
+    assert_eq!(site.planned(&mut world, &file), Vec::<String>::new());
+    let found = world.examine(&BTreeSet::from(["imported".to_owned()]));
+    assert!(
+        found
+            .iter()
+            .any(|it| it.text.contains("may do everything there")),
+        "{found:#?}"
+    );
+    drop(guest);
+}
+
 /// GB8, H8: a guest that was made anew under the name, or has another volume, is not what was signed.
 #[test]
 #[ignore = "needs Incus; run by tests/guests/incus"]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use muster_core::journal::StepResult;
 use muster_guests::api::{Changes, GuestApi as _, Power, Task};
+use muster_guests::doctor::Health;
 use muster_guests::proxmox::{Proxmox, Token};
 use muster_guests::trust::Trust;
 use muster_guests::wire::Limits;
@@ -200,6 +201,99 @@ fn a_container_goes_the_whole_way() {
         Vec::<String>::new()
     );
     assert!(entrance.opened.load(Ordering::Relaxed) > 0);
+}
+
+/// GB7, H3: what is imported is what runs, and the plan after it has no step.
+#[test]
+#[ignore = "needs fakepve; run by tests/guests/pve"]
+fn what_is_imported_needs_no_step() {
+    let mut odd = container(102, "stopped");
+    odd["config"]["description"] = json!("zwei\nZeilen: \"x\" # y");
+    odd["config"]["tags"] = json!("b;a;muster-0011");
+    odd["config"]["onboot"] = json!(1);
+    let mut elsewhere = container(103, "running");
+    elsewhere["node"] = json!("pve2");
+    let proxy = Proxy::start(
+        &fakepve(),
+        &json!([
+            container(101, "running"),
+            odd,
+            elsewhere,
+            machine(200, "running")
+        ]),
+    );
+    let entrance = Entrance::new(&proxy);
+    let (site, mut world) = (site(), entrance.open());
+    let observed = site.everything(&mut world);
+    let file = muster_guests::import::import(&observed, Some("pve1")).unwrap();
+    for part in [
+        "\n  101:\n    run: running\n",
+        "memory: 1024MiB",
+        "\n  200:",
+        "# left out: 103: it is on node pve2",
+    ] {
+        assert!(file.contains(part), "{part} in {file}");
+    }
+    assert_eq!(
+        site.planned(&mut world, &file),
+        Vec::<String>::new(),
+        "{file}"
+    );
+    assert!(!file.contains("muster-0011"));
+}
+
+/// GB9, H9: what is missing is said call by call, with the line that gives it; what is too much, too.
+#[test]
+#[ignore = "needs fakepve; run by tests/guests/pve"]
+fn the_doctor_names_what_is_missing() {
+    let proxy = Proxy::start(
+        &fakepve(),
+        &json!([container(101, "running"), container(102, "stopped")]),
+    );
+    let entrance = Entrance::new(&proxy);
+    let world = entrance.open();
+    let names = BTreeSet::from(["101".to_owned()]);
+    let healthy = world.examine(&names);
+    assert!(
+        healthy.iter().all(|it| it.health == Health::Good),
+        "{healthy:#?}"
+    );
+    proxy.state().tokens.insert(
+        TOKEN.to_owned(),
+        vec![("/vms", &["VM.Audit", "VM.Config.CPU", "VM.Allocate"])],
+    );
+    proxy.state().tokens.insert(
+        CREATE_TOKEN.to_owned(),
+        vec![("/pool/scratch", &["VM.Audit"])],
+    );
+    let found = world.examine(&BTreeSet::from(["101".to_owned(), "999".to_owned()]));
+    let text: Vec<String> = found
+        .iter()
+        .map(|it| format!("{} -> {}", it.text, it.cure.as_deref().unwrap_or("")))
+        .collect();
+    let text = text.join("\n");
+    for part in [
+        "guest.memory: on container 101 on pve1, muster@pve!everyday lacks VM.Config.Memory -> pveum role add MusterEveryday",
+        "pveum acl modify /vms/101 --roles MusterEveryday --tokens 'muster@pve!everyday'",
+        "has VM.Allocate on container 101 on pve1, so nothing behind the gate",
+        "in pool scratch, muster@pve!create lacks VM.Allocate",
+        "guest 999 is named in the file and is not there",
+    ] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+    assert!(!text.contains("guest.cores: on"), "{text}");
+    // The credential that deletes was not opened for it.
+    assert_eq!(
+        entrance.opened.load(Ordering::Relaxed),
+        2,
+        "create_token, twice"
+    );
+    proxy.state().tokens.remove(TOKEN);
+    let found = world.examine(&names);
+    assert!(
+        found[0].text.contains("the token is not accepted"),
+        "{found:#?}"
+    );
 }
 
 /// GB2: what high availability was asked for is done when the guest shows it.
