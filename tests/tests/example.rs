@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use muster_core::guests::file;
 use muster_core::repo::schema;
 use muster_core::rooms;
 use muster_core::services::attributions::Attributions;
@@ -23,7 +24,7 @@ fn files() -> BTreeMap<String, Vec<u8>> {
         "services/responses/edge-proxy.yaml",
         "services/responses/tide-tables.yaml",
     ];
-    ["roster.yaml", "tiers.yaml", "hosts/devvm.yaml"]
+    ["roster.yaml", "tiers.yaml", "hosts/devvm.yaml", "guests/lab.yaml"]
         .into_iter()
         .chain(services)
         .map(|path| (path.to_owned(), fs::read(example().join(path)).unwrap()))
@@ -40,6 +41,33 @@ fn it_is_valid_and_nothing_in_it_deserves_a_warning() {
     assert!(warnings.is_empty(), "{warnings}");
     assert_eq!(state.roster.people.len(), 7);
     assert_eq!(state.hosts.keys().collect::<Vec<_>>(), ["devvm"]);
+}
+
+/// Its hypervisor's guests are asked for, every owner is somebody of the roster, and the end of one can be asked for by the row that is
+/// commented out.
+#[test]
+fn its_hypervisor_has_guests_with_owners() {
+    let mut files = files();
+    let policy = rooms::Policy::built_in(&"guests/lab".parse().unwrap());
+    // 2026-12-01.
+    let today = Time(1_796_083_200).date();
+    let guests = |files: &BTreeMap<String, Vec<u8>>| {
+        let read = rooms::read_whole(files, &[policy.executor()]);
+        let (read, _) = read.unwrap_or_else(|faults| panic!("{faults}"));
+        match rooms::desired(&read, &policy, today) {
+            rooms::Desired::Guests(desired) => desired,
+            rooms::Desired::Accounts(_) => panic!("a hypervisor is asked for guests"),
+        }
+    };
+    let desired = guests(&files);
+    let names: Vec<&String> = desired.guests.keys().collect();
+    assert_eq!(names, ["harbour-db", "harbour-web", "tides-2024"]);
+    assert!(desired.owners.is_empty(), "{:?}", desired.owners);
+    let text = String::from_utf8(files["guests/lab.yaml"].clone()).unwrap();
+    let asked = text.replace("  # tides-2023:", "  tides-2023:");
+    assert_ne!(asked, text);
+    files.insert("guests/lab.yaml".to_owned(), asked.into_bytes());
+    assert!(guests(&files).guests["tides-2023"].destroy);
 }
 
 /// The row that is commented out is there to be copied.
@@ -64,6 +92,7 @@ fn its_schemas_are_those_of_this_version() {
         ("roster", schema::roster()),
         ("tiers", schema::tiers()),
         ("host", schema::host()),
+        ("guests", file::published()),
         ("response", records::response_schema()),
         ("review", records::review_schema()),
     ] {

@@ -17,7 +17,7 @@ const HEADINGS: [&str; 10] = [
     "5. Root waits for a signature",
     "6. Somebody leaves: cut at once, deleted only by a release",
     "7. And comes back, with everything as it was",
-    "8. An owner answers for a service, and a password comes along",
+    "8. Guests of a hypervisor follow the same repository",
     "9. A rewritten branch freezes the host, and a person unfreezes it",
     "10. A second cycle changes nothing",
 ];
@@ -60,7 +60,7 @@ fn it_plays_every_act_and_leaves_nothing() {
         "group.join sanne gid=27 group=sudo",
         "root/etc/group: sudo:x:27:birk,sanne",
         "user.archive_delete teo home=/home/teo uid=1007",
-        "tide-tables: quarantine_secret_or_raw_payload",
+        "guest.start harbour-web",
     ] {
         assert!(text.contains(shown), "{shown} is missing in\n{text}");
     }

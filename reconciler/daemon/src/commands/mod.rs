@@ -145,6 +145,9 @@ enum Command {
     /// Writes notes into an origin as its owner; muster starts this itself.
     #[command(hide = true)]
     NotesAsOwner,
+    /// Pretends to be a hypervisor with a few guests; the demo starts this itself.
+    #[command(hide = true)]
+    PretendIncus(demo::hypervisor::Args),
     /// Reads git for a muster that asks; muster and systemd start this.
     #[command(hide = true)]
     Reader(reader::Args),
@@ -187,6 +190,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
         Command::Services(args) => services::run(&args, &mut out),
         Command::Demo(args) => demo::run(&args, &mut out),
         Command::NotesAsOwner => notes::run(),
+        Command::PretendIncus(args) => demo::hypervisor::run(&args, &mut out),
         Command::Reader(args) => reader::run(&args),
         Command::Reconcile(args) => reconcile::run(&args, &common, &mut out),
         Command::Status(args) => status::run(&args, &common, &mut out),

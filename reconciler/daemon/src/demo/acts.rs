@@ -1,5 +1,7 @@
 //! The acts, in order. Each tells what it is about, does it, and looks whether it came about.
 
+use super::DemoError;
+use super::hypervisor::Pretended;
 use super::play::Play;
 use crate::commands::CommandError;
 use crate::exit;
@@ -27,7 +29,7 @@ pub(super) fn all(play: &mut Play<'_>) -> Act {
     root_waits_for_a_signature(play)?;
     somebody_leaves(play)?;
     and_comes_back(play)?;
-    an_owner_answers(play)?;
+    guests_follow_too(play)?;
     a_rewritten_branch_freezes(play)?;
     nothing_is_left_to_do(play)
 }
@@ -291,35 +293,32 @@ fn and_comes_back(play: &mut Play<'_>) -> Act {
     )
 }
 
-fn an_owner_answers(play: &mut Play<'_>) -> Act {
-    const ANSWER: &str = "checkout/services/responses/tide-tables.yaml";
-    const PASSWORD: &str = "hightide-4417";
-    play.act("An owner answers for a service, and a password comes along")?;
-    play.say(
-        "Before anybody touches a service, its owner answers for it. amara does, and pastes a password: the answer is \
-         quarantined, and no part of it is repeated. Whatever the lane, it permits nothing.",
-    )?;
-    let before = play.stage.look()?;
-    let answer = play.text(ANSWER)?;
-    let leaked = format!("{answer}disable_switch: password={PASSWORD}\n").replacen(
-        "disable_switch: The unit is masked.\n",
-        "",
-        1,
-    );
-    play.stage.put(ANSWER, &leaked)?;
-    let status = play.muster(&["services", "status", "checkout"], exit::OK, &|line| {
-        line.starts_with("tide-tables:")
-    })?;
-    play.stage.put(ANSWER, &answer)?;
+fn guests_follow_too(play: &mut Play<'_>) -> Act {
+    play.act("Guests of a hypervisor follow the same repository")?;
+    play.say("guests/lab.yaml asks that one runs, one stands still and one has 2 GiB; an executor of its own, without root, sees to it.")?;
+    let (exe, socket) = (play.stage.exe.clone(), play.stage.socket());
+    let _hypervisor =
+        Pretended::start(&exe, &socket).map_err(|source| DemoError::Program {
+            program: "the hypervisor that pretends".to_owned(),
+            source,
+        })?;
+    play.stage.put_guests_settings()?;
+    let init = ["--config", "guests.toml", "init", "--yes"];
+    play.muster_outside(&init)?;
+    let output = play.muster_for_guests(&ONCE, &|line| line.starts_with("done") || is_sum(line))?;
+    for step in [
+        "guest.start harbour-web",
+        "guest.memory harbour-db",
+        "guest.shutdown tides-2024",
+    ] {
+        play.expect(output.contains(step), &format!("{step} should be done"))?;
+    }
     play.expect(
-        status.contains("tide-tables: quarantine_secret_or_raw_payload")
-            && !status.contains(PASSWORD),
-        "the answer should be quarantined, and the password not be told",
+        !output.contains("tides-2023"),
+        "a guest without a row should be left alone",
     )?;
-    play.expect(
-        before == play.stage.look()?,
-        "nothing on the host should have changed",
-    )
+    let again = play.muster_outside(&[&["--config", "guests.toml"], &ONCE[..]].concat())?;
+    play.expect(again.contains("no change at"), "a second cycle should change nothing")
 }
 
 fn a_rewritten_branch_freezes(play: &mut Play<'_>) -> Act {

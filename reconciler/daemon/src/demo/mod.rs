@@ -5,6 +5,7 @@
 //! shows is looked up afterwards and compared with what was announced; the first difference ends the demo.
 
 mod acts;
+pub mod hypervisor;
 mod play;
 mod stage;
 

@@ -143,6 +143,26 @@ impl<'o> Play<'o> {
         self.run(exe.as_os_str(), &all, code)
     }
 
+    /// `muster` with other settings, of which the reader learns nothing.
+    pub(super) fn muster_outside(&mut self, args: &[&str]) -> Result<String, CommandError> {
+        let exe = self.stage.exe.clone();
+        self.run(exe.as_os_str(), args, exit::OK)
+    }
+
+    /// `muster` with the settings of the hypervisor's executor, shown as it is typed.
+    pub(super) fn muster_for_guests(
+        &mut self,
+        args: &[&str],
+        keep: Keep<'_>,
+    ) -> Result<String, CommandError> {
+        let all = [&["--config", "guests.toml"], args].concat();
+        self.typed("muster", &all)?;
+        let exe = self.stage.exe.clone();
+        let output = self.run(exe.as_os_str(), &all, exit::OK)?;
+        self.show(&output, keep)?;
+        Ok(output)
+    }
+
     /// `muster` in the checkout, where an operator signs.
     pub(super) fn muster_in_checkout(
         &mut self,

@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use super::DemoError;
 
 /// The example state repository, as it is delivered.
-const EXAMPLE: [(&str, &str); 5] = [
+const EXAMPLE: [(&str, &str); 4] = [
     (
         "roster.yaml",
         include_str!("../../../../state-repo-example/roster.yaml"),
@@ -25,12 +25,8 @@ const EXAMPLE: [(&str, &str); 5] = [
         include_str!("../../../../state-repo-example/hosts/devvm.yaml"),
     ),
     (
-        "services/requests.json",
-        include_str!("../../../../state-repo-example/services/requests.json"),
-    ),
-    (
-        "services/responses/tide-tables.yaml",
-        include_str!("../../../../state-repo-example/services/responses/tide-tables.yaml"),
+        "guests/lab.yaml",
+        include_str!("../../../../state-repo-example/guests/lab.yaml"),
     ),
 ];
 
@@ -124,6 +120,23 @@ impl Stage {
             at("state"),
             at("root"),
         )
+    }
+
+    /// The socket of the hypervisor that pretends.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.path.join("incus.sock")
+    }
+
+    /// Settings of the executor that keeps its guests: a process of its own, with a state of its own.
+    pub(super) fn put_guests_settings(&self) -> Result<(), DemoError> {
+        let at = |path: PathBuf| serde_json::json!(path.to_string_lossy());
+        let text = format!(
+            "[state]\nurl = {}\n\n[[guests]]\nname = \"lab\"\nkind = \"incus\"\nurl = {}\ndir = {}\n",
+            at(self.path.join("origin.git")),
+            serde_json::json!(format!("unix:{}", self.socket().display())),
+            at(self.path.join("state-guests/lab")),
+        );
+        self.put("guests.toml", &text)
     }
 
     /// The example's files go into the checkout.
