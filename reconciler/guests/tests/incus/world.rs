@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use muster_core::journal::StepResult;
-use muster_guests::api::{GuestApi as _, Power};
+use muster_guests::api::{GuestApi as _, Power, Task};
 use muster_guests::incus::{Entrance as Way, Incus};
 use muster_guests::wire::Limits;
 use muster_guests::{ActSettings, Guests, Opener};
@@ -214,7 +214,7 @@ fn another_container_of_that_name_is_left_alone() {
     let scratch = tempfile::tempdir().unwrap();
     let relay = Relay::start(&socket(), &scratch.path().join("relay"));
     let entrance = Entrance::new(relay.socket(), &scratch.path().join("backups"));
-    let site = site();
+    let mut site = site();
     let guest = Container::new("anew");
     let end = "guests: {anew: {destroy: true}}\n";
     // The release is signed for this one, and it has begun when the process is killed at its first change.
@@ -230,6 +230,7 @@ fn another_container_of_that_name_is_left_alone() {
     incus(&["init", "--quiet", "tiny", "anew"]);
     relay.arm(None);
     let mut world = entrance.open();
+    site.unsigned = true;
     for _ in 0..3 {
         let told = site.cycle(&mut world, end);
         let destroyed = told
@@ -350,7 +351,13 @@ impl<'a> Stage<'a> {
         self.relay.disarm();
         let mut world = self.entrance.open();
         // What was begun goes on there without us, and nothing is planned about a guest until it is over.
+        let open = site.open_tasks();
         world.ask(async |api| {
+            for task in open {
+                api.wait(&Task(task), Duration::from_secs(60))
+                    .await
+                    .unwrap();
+            }
             for guest in api.list().await.unwrap().guests.into_values() {
                 if let Some(task) = &guest.busy {
                     api.wait(task, Duration::from_secs(60)).await.unwrap();
@@ -363,8 +370,9 @@ impl<'a> Stage<'a> {
             assert_eq!(
                 found,
                 1,
-                "{why}: {text}\n{:#?}\n{told:#?}",
-                self.relay.changes()
+                "{why}: {text}\n{:#?}\n{told:#?}\n{:#?}",
+                self.relay.changes(),
+                site.judged(&mut world, &self.case.row)
             );
         }
         let left = world.ask(async |api| api.list().await.unwrap().guests);
