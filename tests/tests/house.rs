@@ -71,9 +71,16 @@ fn arrows_between_the_crates_point_down() {
         ("git", &["muster-core"]),
         ("host", &["muster-core"]),
         ("forge", &["muster-core"]),
+        ("guests", &["muster-core"]),
         (
             "daemon",
-            &["muster-core", "muster-git", "muster-host", "muster-forge"],
+            &[
+                "muster-core",
+                "muster-git",
+                "muster-host",
+                "muster-forge",
+                "muster-guests",
+            ],
         ),
         ("sim", &["muster-core", "muster"]),
     ]
@@ -366,7 +373,7 @@ fn owner_responses_name_nothing_that_acts() {
 
 #[test]
 fn executors_and_their_refs_are_spelled_in_one_place() {
-    for name in ["core", "git", "host", "forge", "daemon", "sim"] {
+    for name in ["core", "git", "host", "forge", "guests", "daemon", "sim"] {
         let folder = root().join("reconciler").join(name).join("src");
         for (path, text) in sources(&folder) {
             if path.ends_with("core/src/executor.rs") {
@@ -477,7 +484,7 @@ fn no_wildcard_stands_over_an_action() {
 /// not (F15).
 #[test]
 fn no_directory_is_listed_by_what_panics() {
-    for name in ["git", "host", "forge", "daemon"] {
+    for name in ["git", "host", "forge", "guests", "daemon"] {
         for (path, text) in sources(&root().join("reconciler").join(name).join("src")) {
             // An adversary that tests play.
             let is_for_tests = path.ends_with("archive/racer.rs");
