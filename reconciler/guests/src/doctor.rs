@@ -143,7 +143,7 @@ pub(crate) async fn examine<A: GuestApi>(
         && !A::NAME_IS_ID
     {
         match api.permissions().await {
-            Ok(permissions) => findings.extend(about_create(&permissions, pool)),
+            Ok(permissions) => findings.extend(about_create(&permissions, pool, settings)),
             Err(error) => findings.push(unanswered("the permissions of `create_token`", &error)),
         }
     }
@@ -271,7 +271,7 @@ fn about_everyday(permissions: &Permissions, guests: &[&Listed]) -> Vec<Finding>
     findings
 }
 
-fn about_create(permissions: &Permissions, pool: &str) -> Vec<Finding> {
+fn about_create(permissions: &Permissions, pool: &str, settings: &ActSettings) -> Vec<Finding> {
     let path = format!("/pool/{pool}");
     let none = BTreeSet::new();
     let has = permissions.granted.get(&path).unwrap_or(&none);
@@ -288,6 +288,17 @@ fn about_create(permissions: &Permissions, pool: &str) -> Vec<Finding> {
             Finding::told(Health::Bad, "permissions", text, line)
         })
         .collect();
+    if let Some(storage) = &settings.scratch_storage {
+        let path = format!("/storage/{storage}");
+        let paths = [path.as_str(), "/storage", "/"];
+        let has = paths.iter().find_map(|it| permissions.granted.get(*it));
+        if !has.is_some_and(|it| it.contains("Datastore.AllocateSpace")) {
+            let text =
+                format!("guest.create: on storage {storage}, {who} lacks Datastore.AllocateSpace");
+            let line = pveum("MusterStorage", &["Datastore.AllocateSpace"], &path, who);
+            findings.push(Finding::told(Health::Bad, "permissions", text, line));
+        }
+    }
     for wide in ["/", "/vms"] {
         let has = permissions.granted.get(wide);
         if has.is_some_and(|it| it.contains("VM.Allocate")) {

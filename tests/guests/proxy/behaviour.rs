@@ -184,11 +184,15 @@ fn needs(asked: &Asked) -> Vec<(String, &'static str)> {
         ("DELETE", ["lxc" | "qemu", vmid]) => vec![(vm(vmid), "VM.Allocate")],
         ("POST", ["lxc" | "qemu"]) => {
             let vmid = asked.form.get("vmid").map_or("", String::as_str);
-            let place = match asked.form.get("pool") {
-                Some(pool) => format!("/pool/{pool}"),
-                None => vm(vmid),
-            };
-            vec![(place, "VM.Allocate")]
+            let mut needs = vec![(vm(vmid), "VM.Allocate")];
+            let archive = asked.form.get("archive").or_else(|| {
+                let restores = asked.form.get("restore").is_some_and(|it| it == "1");
+                asked.form.get("ostemplate").filter(|_| restores)
+            });
+            // Who makes something out of a backup needs a right on the guest that it is of.
+            let owner = archive.and_then(|it| it.split('-').nth(2));
+            needs.extend(owner.map(|it| (vm(it), "VM.Backup")));
+            needs
         }
         ("POST", ["lxc" | "qemu", vmid, "clone"]) => vec![(vm(vmid), "VM.Clone")],
         ("POST", ["vzdump"]) => {
@@ -223,9 +227,14 @@ fn permit(asked: &Asked, state: &State) -> Result<(), Reply> {
         return Err(Reply::error(401, "no such token"));
     };
     for (place, privilege) in needs(asked) {
+        // One that is not there yet is to be in the pool that is asked for.
+        let asked_for = asked
+            .form
+            .get("pool")
+            .filter(|_| privilege == "VM.Allocate");
         let pool = place
             .strip_prefix("/vms/")
-            .and_then(|it| state.pools.get(it))
+            .and_then(|it| state.pools.get(it).or(asked_for))
             .map(|it| format!("/pool/{it}"));
         let granted = grants.iter().any(|(path, privileges)| {
             let covers = |place: &str| {

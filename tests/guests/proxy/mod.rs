@@ -189,7 +189,13 @@ impl Proxy {
         let state = Arc::new(Mutex::new(State {
             tokens: BTreeMap::from([
                 (TOKEN.to_owned(), vec![("/vms", EVERYDAY)]),
-                (CREATE_TOKEN.to_owned(), vec![("/pool/scratch", ALLOCATE)]),
+                (
+                    CREATE_TOKEN.to_owned(),
+                    vec![
+                        ("/pool/scratch", ALLOCATE),
+                        ("/storage/local-lvm", &["Datastore.AllocateSpace"]),
+                    ],
+                ),
                 (RELEASE_TOKEN.to_owned(), vec![("/vms", ALLOCATE)]),
                 (ROOT_TOKEN.to_owned(), vec![("/", ALLOCATE)]),
             ]),

@@ -154,7 +154,9 @@ impl<A: GuestApi> Act<'_, A> {
                 call: Call::Restore,
                 limit: self.settings.task,
             };
-            let send = async || api.restore(&restore).await;
+            // A backup holds what its guest holds: who may read any of them could overwrite any guest with it, so that is the release's.
+            let release = self.releaser()?;
+            let send = async || release.restore(&restore).await;
             let progress = Box::pin(self.once(&deed, send, there)).await?;
             Self::told(progress, Call::Restore)?;
         }

@@ -9,8 +9,9 @@ use std::time::UNIX_EPOCH;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, Method, Request};
 
+use super::Incus;
 use super::answers::ServerBackup;
-use super::{Incus, begun, refusal, wire_error};
+use super::words::{begun, refusal, wire_error};
 use crate::api::{Backup, GuestApi, Place, Restore, Result, Task};
 use crate::encode::segment;
 use crate::error::Error;

@@ -3,6 +3,7 @@
 mod answers;
 mod backups;
 mod config;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,7 +12,6 @@ use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH};
 use http::{Method, Request};
-use muster_core::guests::normal::tags_of;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -19,16 +19,17 @@ use self::answers::{
     Certificate, Envelope, Environment, Head, Instance, Member, Operation, ServerInfo,
     StorageVolume,
 };
-use self::config::{kind, power};
+use self::config::power;
+use self::words::{begun, call, is_id, listed, names, progress, refusal, task, wire_error};
 use crate::api::{
-    Backup, Call, Changes, Config, Creation, FoundTask, GuestApi, Listed, Listing, Pending,
-    Permissions, Place, Progress, Restore, Result, Server, Status, Task,
+    Backup, Changes, Config, Creation, FoundTask, GuestApi, Listed, Listing, Pending, Permissions,
+    Place, Progress, Restore, Result, Server, Status, Task,
 };
 use crate::encode::segment;
 use crate::error::Error;
 use crate::patience::waiting;
 use crate::trust::{ClientCertificate, Trust};
-use crate::wire::{Address, Answer, Body, Limits, OpenError, Wire, WireError};
+use crate::wire::{Address, Answer, Body, Limits, OpenError, Wire};
 
 /// The port of Incus.
 pub const PORT: u16 = 8443;
@@ -298,139 +299,6 @@ struct Ask<'a> {
     body: Option<&'a Value>,
     if_match: Option<&'a str>,
     longer: Duration,
-}
-
-fn wire_error(what: &str, changes: bool, error: WireError) -> Error {
-    match error {
-        WireError::NotSent(why) => Error::NotSent {
-            what: what.to_owned(),
-            why,
-        },
-        WireError::Perhaps(why) if changes => Error::perhaps(what, why),
-        WireError::Perhaps(why) => Error::unreadable(what, why),
-    }
-}
-
-fn refusal(what: &str, changes: bool, answer: &Answer) -> Error {
-    let head: Head = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let code = answer.status.as_u16();
-    let said = if head.error.is_empty() {
-        answer
-            .reason
-            .clone()
-            .unwrap_or_else(|| "without a word why".to_owned())
-    } else {
-        head.error
-    };
-    match code {
-        500..=599 if changes => Error::perhaps_with(what, code, &said),
-        401 | 403 => Error::refused(
-            what,
-            code,
-            &format!(
-                "{said}; `incus config trust list` shows whether the server knows our certificate, and its projects"
-            ),
-        ),
-        _ => Error::refused(what, code, &said),
-    }
-}
-
-/// The operation that an answer tells of, if it does.
-fn begun(what: &str, answer: &Answer) -> Result<Option<Task>> {
-    let head: Head = serde_json::from_slice(&answer.body)
-        .map_err(|error| Error::perhaps(what, format!("the answer makes no sense: {error}")))?;
-    if head.kind == "sync" {
-        return Ok(None);
-    }
-    if head.kind == "error" {
-        return Err(Error::perhaps(what, head.error));
-    }
-    let id = head
-        .operation
-        .strip_prefix("/1.0/operations/")
-        .unwrap_or("");
-    let id = id.split('?').next().unwrap_or("");
-    if !is_id(id) {
-        return Err(Error::perhaps(
-            what,
-            format!("`{}` is no operation", head.operation),
-        ));
-    }
-    let operation: Option<Operation> = head.metadata.and_then(|it| serde_json::from_value(it).ok());
-    let member = operation.map(|it| it.location).unwrap_or_default();
-    Ok(Some(task(id, &member)))
-}
-
-fn is_id(id: &str) -> bool {
-    id.len() == 36 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
-}
-
-/// An operation with the member that has it (GB11).
-fn task(id: &str, member: &str) -> Task {
-    match member {
-        "" | "none" => Task(id.to_owned()),
-        member => Task(format!("{id}@{member}")),
-    }
-}
-
-fn progress(operation: &Operation) -> Progress {
-    match operation.status_code {
-        200 => Progress::Done(None),
-        400 | 401 => Progress::Failed(crate::error::bounded(&operation.err)),
-        _ => Progress::Runs,
-    }
-}
-
-/// What an operation does, by its description, which is all that says so.
-fn call(description: &str) -> Call {
-    match description {
-        "Starting instance" => Call::Start,
-        // It says the same of both ways.
-        "Stopping instance" => Call::Shutdown,
-        "Updating instance" | "Renaming instance" => Call::Configure,
-        "Creating instance" => Call::Create,
-        "Restoring backup" => Call::Restore,
-        "Backing up instance" => Call::Backup,
-        "Deleting instance" => Call::Destroy,
-        _ => Call::Other,
-    }
-}
-
-/// The instances that an operation is about, as they stand in paths.
-fn names(operation: &Operation) -> impl Iterator<Item = &str> {
-    let named = operation
-        .resources
-        .iter()
-        .filter_map(|it| it.get("instances"));
-    named
-        .flatten()
-        .filter_map(|it| it.split('?').next()?.rsplit('/').next())
-}
-
-fn listed(instance: Instance, volumes: &[(String, StorageVolume)], busy: Option<Task>) -> Listed {
-    let node = match instance.location.as_str() {
-        "none" => String::new(),
-        member => member.to_owned(),
-    };
-    // What the others say of an instance whose member does not answer.
-    let power = (instance.status != "Error").then(|| power(&instance.status));
-    Listed {
-        name: Some(instance.name.clone()),
-        power,
-        lock: None,
-        template: false,
-        ha: None,
-        pool: Some(instance.project.clone()),
-        tags: tags_of(instance.config.get(config::TAGS).map_or("", String::as_str)),
-        busy,
-        config: Some(config::read(&instance, volumes, None)),
-        place: Place {
-            kind: kind(&instance.kind),
-            node,
-            project: instance.project,
-            id: instance.name,
-        },
-    }
 }
 
 impl GuestApi for Incus {
@@ -732,30 +600,5 @@ impl GuestApi for Incus {
             .map(|it| (it, BTreeSet::from(["all".to_owned()])))
             .collect();
         Ok(permissions)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::Power;
-
-    #[test]
-    fn what_a_member_that_is_away_has_is_unknown() {
-        let instance: Instance = serde_json::from_value(json!({
-            "name": "a", "status": "Error", "location": "m2", "type": "container", "project": "default",
-        }))
-        .unwrap();
-        let listed = listed(instance, &[], None);
-        assert_eq!((listed.power, listed.place.node.as_str()), (None, "m2"));
-        assert_eq!(power("Frozen"), Power::Other("Frozen".to_owned()));
-    }
-
-    #[test]
-    fn an_operation_is_known_by_its_id_and_member() {
-        let id = "f455962e-77bd-4cd2-b8d8-a45689b41557";
-        assert_eq!(task(id, "none"), Task(id.to_owned()));
-        assert_eq!(task(id, "m2"), Task(format!("{id}@m2")));
-        assert!(!is_id("../../1.0"));
     }
 }

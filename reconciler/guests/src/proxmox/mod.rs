@@ -3,10 +3,10 @@
 mod answers;
 pub(crate) mod config;
 mod lists;
+mod token;
 mod upid;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use self::answers::{
     Complaint, Content, Current, Envelope, Member, Row, TaskRow, Version, Waits, Word,
 };
+pub use self::token::Token;
 use self::upid::{Upid, call, task};
 use crate::api::{
     Backup, Changes, Config, Creation, FoundTask, GuestApi, Kind, Listing, Pending, Permissions,
@@ -33,50 +34,6 @@ pub const PORT: u16 = 8006;
 
 /// The largest body that Proxmox VE takes, in bytes.
 const LARGEST_BODY: usize = 512 << 10;
-
-/// An API token: `user@realm!id=secret`.
-#[derive(Clone)]
-pub struct Token(Zeroizing<String>);
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[token]")
-    }
-}
-
-impl Token {
-    /// Takes a token as Proxmox VE shows it once: `user@realm!id=secret`.
-    ///
-    /// # Errors
-    /// When it has another form; what is wrong is said without a word of it.
-    pub fn parse(text: &str) -> std::result::Result<Self, OpenError> {
-        let text = text.trim_end_matches(['\n', '\r']);
-        let wrong = |problem: &str| {
-            OpenError::Credential(format!(
-                "a token is one line like `muster@pve!everyday=…`, and this one {problem}"
-            ))
-        };
-        let (who, secret) = text
-            .split_once('=')
-            .ok_or_else(|| wrong("has no `=` between its name and its secret"))?;
-        let (user, id) = who
-            .split_once('!')
-            .ok_or_else(|| wrong("has no `!` between user and token"))?;
-        if !user.contains('@') {
-            return Err(wrong("names no realm, as in `muster@pve`"));
-        }
-        let plain = |it: &str| !it.is_empty() && it.bytes().all(|b| b.is_ascii_graphic());
-        if !plain(user) || !plain(id) || !plain(secret) {
-            return Err(wrong("has a part that is empty or not plain ASCII"));
-        }
-        Ok(Self(Zeroizing::new(text.to_owned())))
-    }
-
-    /// The name of the token, without its secret: `user@realm!id`.
-    pub fn name(&self) -> &str {
-        self.0.split_once('=').map_or("", |(name, _)| name)
-    }
-}
 
 /// One node of Proxmox VE, and the cluster behind it, seen with one token.
 #[derive(Clone, Debug)]
