@@ -465,7 +465,9 @@ impl Facts {
             StepResult::Failed(_)
             | StepResult::NotBegun
             | StepResult::Unfinished(_)
-            | StepResult::NeedsOperator(_) => self.known.not_done(&step.action),
+            | StepResult::NeedsOperator(_) => {
+                self.known.not_done(&step.action, &step.incarnation);
+            }
         }
         match result {
             StepResult::Done | StepResult::Overtaken(_) => {

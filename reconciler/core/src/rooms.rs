@@ -422,11 +422,13 @@ impl Known {
     }
 
     /// Takes in that a step came out otherwise than done.
-    pub(crate) fn not_done(&mut self, action: &Action) {
-        match (self, action) {
-            (Self::Accounts(known), Action::Account(action)) => known.not_done(action),
-            (Self::Guests(known), Action::Guest(action)) => known.not_done(action),
-            (known, action) => known.refuse(action),
+    pub(crate) fn not_done(&mut self, action: &Action, incarnation: &Incarnation) {
+        match (self, action, incarnation) {
+            (Self::Accounts(known), Action::Account(action), _) => known.not_done(action),
+            (Self::Guests(known), Action::Guest(action), Incarnation::Guest(incarnation)) => {
+                known.not_done(action, incarnation);
+            }
+            (known, action, _) => known.refuse(action),
         }
     }
 

@@ -392,13 +392,21 @@ impl Act<'_> {
                 guest,
                 volumes,
                 aside,
-            } => self.destroy(guest, volumes, aside),
+            } => {
+                if self.look(place_aside(guest, aside), |it| is_aside(it, aside)) == Some(true) {
+                    return Ok(());
+                }
+                self.destroy(guest, volumes, aside)
+            }
             Action::OverwriteGuest {
                 guest,
                 backup,
                 made,
                 volumes,
             } => {
+                if self.look(guest, |it| it.made.as_ref() == Some(made)) == Some(true) {
+                    return Ok(());
+                }
                 self.same_volumes(guest, volumes)?;
                 self.power(guest, Run::Stopped)?;
                 self.back_up(guest)?;
@@ -415,6 +423,9 @@ impl Act<'_> {
                 ..
             } => self.give_back(guest, found, standing),
             Action::PurgeGuest { found, volumes, .. } => {
+                if self.look(found, |_| ()).is_none() {
+                    return Ok(());
+                }
                 self.same_volumes(found, volumes)?;
                 self.task(Work::Delete(found.clone()))
             }
@@ -640,7 +651,10 @@ impl Act<'_> {
 
     fn give_back(&mut self, guest: &str, found: &str, standing: &Standing) -> Said {
         if !is_vmid(guest) && self.look(guest, |_| ()).is_some() {
-            return complaint("another guest has its name");
+            return match self.look(found, |_| ()) {
+                Some(()) => complaint("another guest has its name"),
+                None => Ok(()),
+            };
         }
         self.move_and_write(found, guest, |config| {
             config.name.clone_from(&standing.name);
@@ -664,6 +678,11 @@ impl Act<'_> {
         })?;
         Ok(())
     }
+}
+
+fn is_aside(guest: &Guest, called: &str) -> bool {
+    let config = guest.config.known();
+    config.is_some_and(|it| it.name.as_deref() == Some(called) && it.protection && !it.onboot)
 }
 
 fn complaint(why: &str) -> Said {

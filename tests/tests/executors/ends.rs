@@ -13,8 +13,8 @@ use muster_sim::{Fuse, Sim, SimError, Timing};
 use muster_tests::signer::{self, Signer};
 
 use super::{
-    CALM, DAY, DEVVM, MADE, MOVED, PVE1, asked, blow_at, files, lived_in, of_pve1, pending,
-    release, set_aside, settle, settle_from, start,
+    CALM, DAY, DEVVM, MADE, MOVED, PVE1, asked, believe_the_clock, blow_at, files, lived_in,
+    of_pve1, pending, release, set_aside, settle, settle_from, start,
 };
 
 /// What the hypervisor did from `since` on.
@@ -357,36 +357,35 @@ fn an_end_can_be_taken_back_until_the_last_step() {
 
     // The way back needs no release, and the guest is as it was.
     let later = start().plus(13 * DAY);
+    believe_the_clock(&sim, later);
     sim.with(|it| {
-        it.repository.commit(
-            "main",
-            files("users: {}\n", "guests:\n  old: {run: running}\n"),
-        )
+        let back = files("users: {}\n", "guests:\n  old: {run: running}\n");
+        it.repository.commit("main", back)
     });
+    let later = later.plus(3_900);
     settle_from(&sim, later);
     assert_eq!(guest(&sim, "old"), was);
 
     // It is asked for again: what was signed before does not do it.
     sim.with(|it| it.repository.commit("main", files("users: {}\n", MOVED)));
-    let later = later.plus(DAY);
+    let later = later.plus(7_200);
     settle_from(&sim, later);
     assert!(!is_aside(&sim));
+    let later = later.plus(3_900);
     release(&sim, later);
     settle_from(&sim, later);
     assert!(is_aside(&sim));
 
     // Its time of grace begins anew; then its end is a step of its own.
-    settle_from(&sim, later.plus(13 * DAY));
-    assert!(
-        pending(
-            &sim.cycle(&of_pve1(), later.plus(13 * DAY))
-                .expect("a cycle")
-        )
-        .is_empty()
-    );
-    let later = later.plus(14 * DAY);
+    believe_the_clock(&sim, later.plus(13 * DAY));
+    let waits = sim.fork().cycle(&of_pve1(), later.plus(13 * DAY + 3_900));
+    assert!(pending(&waits.expect("a cycle")).is_empty());
+    let later = later.plus(14 * DAY + 3_900);
+    believe_the_clock(&sim, later);
+    let later = later.plus(3_900);
     settle_from(&sim, later);
     assert!(is_aside(&sim));
+    let later = later.plus(3_900);
     release(&sim, later);
     settle_from(&sim, later);
     sim.with(|it| {

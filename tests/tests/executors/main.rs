@@ -568,9 +568,14 @@ const DAY: i64 = 86_400;
 
 /// A hypervisor that is through with what there was long before the story.
 fn lived_in() -> Sim {
+    let sim = lived_in_at(start().plus(-20 * DAY));
+    believe_the_clock(&sim, start().plus(-4_000));
+    sim
+}
+
+fn lived_in_at(before: Time) -> Sim {
     let mut repository = Repository::default();
     repository.commit("main", files("users: {}\n", CALM));
-    let before = start().plus(-20 * DAY);
     let sim = Sim::new(repository, SimHost::debian(), PVE1, before);
     sim.with(|it| {
         furnish(&mut it.hypervisor);
@@ -578,6 +583,13 @@ fn lived_in() -> Sim {
     });
     settle_from(&sim, before);
     sim
+}
+
+/// A clock that jumped is doubted for an hour, and no release runs meanwhile.
+fn believe_the_clock(sim: &Sim, now: Time) {
+    for seconds in [0, 1_900, 3_800] {
+        let _ = sim.cycle(&of_pve1(), now.plus(seconds)).expect("a cycle");
+    }
 }
 
 /// The same once the file asks for something else.
@@ -589,10 +601,11 @@ fn asked(sim: &Sim, guests: &str) -> Sim {
 
 /// A guest was set aside twenty days ago.
 fn set_aside() -> Sim {
-    let sim = asked(&lived_in(), MOVED);
     let before = start().plus(-20 * DAY);
+    let sim = asked(&lived_in_at(before), MOVED);
     release(&sim, before);
     settle_from(&sim, before);
+    believe_the_clock(&sim, start().plus(-4_000));
     sim
 }
 
@@ -830,7 +843,11 @@ fn ends_the_same(point: &str) {
             assert_eq!(outcome(&sim), expected, "{what}");
         }
     }
-    assert!(points > 30, "effects got lost: {points}");
+    let least = match *name {
+        "refused" | "proposing" => 2,
+        _ => 60,
+    };
+    assert!(points >= least, "effects got lost: {points}");
 }
 
 /// A crash at every effect, and at every pair of them, of each turning point (H16): one test for each, so that they run side by side.

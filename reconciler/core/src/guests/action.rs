@@ -13,7 +13,7 @@ use crate::executor::Executor;
 use crate::id::{Parameter, Spell, StepId};
 
 /// A change to one guest of this hypervisor. Memory is in MiB everywhere (G7), sizes of volumes are in bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Action {
     /// Writes down which guest it is that somebody else made, before something is done to it that cannot be undone (H8).
@@ -238,7 +238,7 @@ pub struct Standing {
 }
 
 /// Which guest a step is about (DESIGN.md, "Steps"; H8).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Incarnation {
     /// One that muster made: it bears that marker, and the journal says so.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::action::{Action, Found, Marker, Standing, place_aside};
+use super::action::{Action, Found, Incarnation, Marker, Standing, place_aside};
 use super::mark::Mark;
 use crate::id::StepId;
 use crate::price::Takes;
@@ -56,9 +56,23 @@ pub struct GuestFacts {
     /// What was refused last, and how often in a row in the same words (GB12).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<Refusal>,
-    /// The backup that was last put in its place, and by which step.
+    /// The backup that was last put in its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overwritten: Option<String>,
+    /// A step that changes which guest stands here, or where it stands, as long as it is begun and not seen done: once the hypervisor
+    /// shows it done, this very step is planned again, whatever the guest is by then, so that it comes to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub underway: Option<Box<Underway>>,
+}
+
+/// A step that is begun and not seen done.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Underway {
+    /// What it does.
+    pub action: Action,
+    /// To which guest.
+    pub incarnation: Incarnation,
 }
 
 /// How many backups are remembered of a guest.
@@ -276,8 +290,18 @@ impl Known {
     }
 
     /// Takes in that a step came out otherwise than done: what of it may be there is remembered.
-    pub(crate) fn not_done(&mut self, action: &Action) {
+    pub(crate) fn not_done(&mut self, action: &Action, incarnation: &Incarnation) {
         match action {
+            Action::DestroyGuest { guest, .. }
+            | Action::OverwriteGuest { guest, .. }
+            | Action::RestoreGuest { guest, .. }
+            | Action::PurgeGuest { guest, .. } => {
+                let facts = self.guests.entry(guest.clone()).or_default();
+                facts.underway = Some(Box::new(Underway {
+                    action: action.clone(),
+                    incarnation: incarnation.clone(),
+                }));
+            }
             Action::CreateGuest { guest, made, .. } => {
                 let facts = self.guests.entry(guest.clone()).or_default();
                 let begun = facts.made.as_ref().is_some_and(|it| it.begun);
@@ -297,11 +321,7 @@ impl Known {
             | Action::SetGuestDescription { .. }
             | Action::SetGuestTags { .. }
             | Action::SetGuestOnboot { .. }
-            | Action::DiscardGuest { .. }
-            | Action::DestroyGuest { .. }
-            | Action::OverwriteGuest { .. }
-            | Action::RestoreGuest { .. }
-            | Action::PurgeGuest { .. } => {}
+            | Action::DiscardGuest { .. } => {}
         }
     }
 
@@ -312,6 +332,13 @@ impl Known {
         facts.settle_tasks(id);
         if facts.refusal.as_ref().is_some_and(|it| it.step == id) {
             facts.refusal = None;
+        }
+        if facts
+            .underway
+            .as_ref()
+            .is_some_and(|it| it.action == *action)
+        {
+            facts.underway = None;
         }
         match action {
             Action::RecordGuest { guest: _, identity } => {
@@ -472,6 +499,7 @@ impl GuestFacts {
             unheeded,
             refusal: _,
             overwritten,
+            underway: _,
         } = self;
         (*seen, *made, *aside, *standing) = (None, None, None, None);
         (*unheeded, *overwritten) = (None, None);

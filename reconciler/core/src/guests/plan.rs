@@ -4,21 +4,22 @@ mod aside;
 mod config;
 mod create;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest as _, Sha256};
 
 use super::action::{Action, Found, Incarnation, is_vmid};
 use super::blocked::Blocked;
 use super::desired::{Desired, Run, Wanted};
-use super::facts::{GuestFacts, Known, Refusal};
+use super::facts::{GuestFacts, Known, Refusal, Underway};
 use super::note::Note;
 use super::observed::{Config, Down, Guest, Observed, Sight, TaskState};
 use super::policy::Policy;
 use super::price::price;
+use super::settle::settle;
 use crate::bytes::hex;
 use crate::id::StepId;
-use crate::reading::Reading;
+use crate::reading::{Reading, State};
 use crate::sheet::{Hold, Sheet};
 use crate::time::Date;
 
@@ -60,8 +61,11 @@ pub(crate) fn draft(
             why: why.clone(),
         });
     }
+    let ended = planner.bring_to_end();
     for (name, wanted) in &input.desired.guests {
-        planner.row(name, wanted);
+        if !ended.contains(name.as_str()) {
+            planner.row(name, wanted);
+        }
     }
     planner.leftovers();
     planner.notes
@@ -84,6 +88,37 @@ struct Subject<'a> {
 }
 
 impl<'a> Planner<'a, '_, '_> {
+    /// Steps that were begun, not seen done, and are by now: each is planned once more as it was, and nothing else of its guest, which
+    /// is another one for everybody until that is told.
+    fn bring_to_end(&mut self) -> BTreeSet<&'a str> {
+        let Input {
+            policy,
+            observed,
+            known,
+            ..
+        } = self.input;
+        let mut ended = BTreeSet::new();
+        for (name, facts) in &known.guests {
+            let Some(Underway {
+                action,
+                incarnation,
+            }) = facts.underway.as_deref()
+            else {
+                continue;
+            };
+            let id = StepId::of(&policy.executor, action, incarnation);
+            if settle(id, action, observed, known) == State::Reached {
+                let hold = self.protected(name);
+                let price = price(action, known);
+                let (action, incarnation) = (action.clone(), incarnation.clone());
+                self.sheet
+                    .draft(action, incarnation, price, Vec::new(), hold, None);
+                ended.insert(name.as_str());
+            }
+        }
+        ended
+    }
+
     fn row(&mut self, name: &'a str, wanted: &Wanted) {
         self.owner(name, wanted);
         if self.input.policy.own.as_deref() == Some(name) {

@@ -23,11 +23,7 @@ pub fn about<'a>(actions: impl Iterator<Item = &'a Action>, known: &Known) -> Qu
     let mut question = Question::default();
     for action in actions {
         question.configs.insert(action.guest().to_owned());
-        if let Action::DestroyGuest { guest, aside, .. } = action {
-            question
-                .configs
-                .insert(place_aside(guest, aside).to_owned());
-        }
+        question.configs.extend(elsewhere(action));
     }
     look_at_ours(&mut question, known);
     question
@@ -35,9 +31,13 @@ pub fn about<'a>(actions: impl Iterator<Item = &'a Action>, known: &Known) -> Qu
 
 fn look_at_ours(question: &mut Question, known: &Known) {
     for (guest, facts) in &known.guests {
-        if facts.made.is_some() || facts.seen.is_some() {
+        if facts.made.is_some() || facts.seen.is_some() || facts.underway.is_some() {
             question.configs.insert(guest.clone());
         }
+        let underway = facts.underway.iter();
+        question
+            .configs
+            .extend(underway.filter_map(|it| elsewhere(&it.action)));
         question
             .configs
             .extend(facts.aside.iter().map(|it| it.found.clone()));
@@ -69,4 +69,26 @@ fn asks_for_more_than_power(wanted: &Wanted) -> bool {
                 || it.tags.is_some()
                 || it.overwrite.is_some()
         })
+}
+
+/// Where a guest stands afterwards, when that is elsewhere.
+fn elsewhere(action: &Action) -> Option<String> {
+    match action {
+        Action::DestroyGuest { guest, aside, .. } => Some(place_aside(guest, aside).to_owned()),
+        Action::RestoreGuest { found, .. } | Action::PurgeGuest { found, .. } => {
+            Some(found.clone())
+        }
+        Action::RecordGuest { .. }
+        | Action::StartGuest { .. }
+        | Action::ShutdownGuest { .. }
+        | Action::StopGuest { .. }
+        | Action::SetGuestCores { .. }
+        | Action::SetGuestMemory { .. }
+        | Action::SetGuestDescription { .. }
+        | Action::SetGuestTags { .. }
+        | Action::SetGuestOnboot { .. }
+        | Action::CreateGuest { .. }
+        | Action::DiscardGuest { .. }
+        | Action::OverwriteGuest { .. } => None,
+    }
 }

@@ -391,3 +391,47 @@ fn a_backup_in_the_place_of_a_guest_waits_for_a_release() {
     let other = text.replace("backup/7", "backup/8");
     assert_eq!(house.steps(&other, "guest.overwrite").len(), 1);
 }
+
+/// Invariant 9, H7: what came to its end while nobody could see it is planned once more as it was, whatever the row says and whoever the
+/// guest is by then, and is closed by that.
+#[test]
+fn what_ended_unseen_is_planned_as_it_was_until_it_is_closed() {
+    for name in ["204", "old"] {
+        let end = format!("guests: {{{name}: {{destroy: true}}}}\n");
+        let back = format!("guests: {{{name}: {{run: running}}}}\n");
+        let mut house = recorded(name);
+        let destroy = house.step(&end, "guest.destroy");
+        let standing = muster_core::guests::action::Standing::default();
+        let marks = [backed_up(), Mark::SetAside { standing }];
+        let unread = StepResult::Unfinished("could not be observed".into());
+        house.journal(&destroy, &marks, unread.clone());
+        let seen = aside(name);
+        house.guests = seen.guests.clone();
+        for text in [&end, &back, "guests: {}\n"] {
+            let planned = house.plan(text);
+            let ids: Vec<_> = planned.steps().iter().map(|it| it.step.id).collect();
+            assert_eq!(ids, [destroy.id], "{text}");
+        }
+        house.done(&destroy);
+        let restore = house.step(&back, "guest.restore");
+        house.journal(&restore, &[], unread.clone());
+        house.guests = recorded(name).guests;
+        let config = house.config(name);
+        config.name = None;
+        house.guest(name).run = Some(Run::Stopped);
+        assert_eq!(house.step(&back, "guest.restore").id, restore.id);
+        house.done(&restore);
+        assert_eq!(house.words(&back), [format!("guest.start {name}")]);
+
+        // The same of the last step.
+        let mut house = aside(name);
+        house.now = house.now.plus(30 * DAY);
+        let purge = house.step(&end, "guest.purge");
+        house.journal(&purge, &[], unread);
+        house.guests.clear();
+        assert_eq!(house.step(&end, "guest.purge").id, purge.id);
+        house.done(&purge);
+        assert_eq!(house.words(&end), [] as [&str; 0]);
+        assert_eq!(house.of(name).aside, None);
+    }
+}

@@ -245,7 +245,7 @@ fn what_is_wrong_with_the_new_fields_has_its_place_and_its_rule() {
             &["2:17 create-from", "2:17 missing-field"],
         ),
         (
-            "guests:\n  104: {create: {image: x, template: t, storage: z}}\n",
+            "guests:\n  104: {create: {image: x, template: tt, storage: z}}\n",
             &["2:17 create-from"],
         ),
         (
