@@ -24,11 +24,16 @@ fn files() -> BTreeMap<String, Vec<u8>> {
         "services/responses/edge-proxy.yaml",
         "services/responses/tide-tables.yaml",
     ];
-    ["roster.yaml", "tiers.yaml", "hosts/devvm.yaml", "guests/lab.yaml"]
-        .into_iter()
-        .chain(services)
-        .map(|path| (path.to_owned(), fs::read(example().join(path)).unwrap()))
-        .collect()
+    [
+        "roster.yaml",
+        "tiers.yaml",
+        "hosts/devvm.yaml",
+        "guests/lab.yaml",
+    ]
+    .into_iter()
+    .chain(services)
+    .map(|path| (path.to_owned(), fs::read(example().join(path)).unwrap()))
+    .collect()
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! `muster doctor`: looks at everything that a set-up needs, and says of what is wrong how it is put right (O4). It changes
 //! nothing, and takes no lock.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -17,12 +19,14 @@ use muster_core::time::Time;
 use muster_core::world::TrustStore as _;
 use muster_forge::clock::SystemClock;
 use muster_forge::{Protection, Reader, forgejo, github};
+use muster_guests::doctor::Finding;
 use serde_json::{Value, json};
 
 use super::here::Those;
 use super::status::{self, Format};
 use super::{CommandError, Common, Output, now, plan};
 use crate::cycle::chain;
+use crate::executors::{AssembleError, guests};
 use crate::exit;
 use crate::last_cycle::{Keeper, LastCycle};
 use crate::paint::paper;
@@ -71,8 +75,8 @@ impl Health {
 }
 
 /// What was found.
-struct Finding {
-    part: &'static str,
+struct Found {
+    part: Cow<'static, str>,
     health: Health,
     text: String,
     cure: Option<String>,
@@ -81,7 +85,7 @@ struct Finding {
 /// All that was found, about one executor or about the machine.
 struct Sheet {
     about: String,
-    findings: Vec<Finding>,
+    findings: Vec<Found>,
 }
 
 impl Sheet {
@@ -110,9 +114,15 @@ impl Sheet {
         self.put(part, Health::Bad, chain(error), cure);
     }
 
-    fn put(&mut self, part: &'static str, health: Health, text: String, cure: Option<String>) {
-        self.findings.push(Finding {
-            part,
+    fn put(
+        &mut self,
+        part: impl Into<Cow<'static, str>>,
+        health: Health,
+        text: String,
+        cure: Option<String>,
+    ) {
+        self.findings.push(Found {
+            part: part.into(),
             health,
             text,
             cure,
@@ -168,7 +178,10 @@ fn executor(here: &ExecutorSettings, settings: &Settings, offline: bool, sheet: 
         let cure = "look at both commits, then `muster adopt COMMIT --reason …`";
         sheet.bad("frozen", frozen.to_string(), cure);
     }
-    origin_and_world(here, settings, offline, sheet);
+    let names = origin_and_world(here, settings, offline, sheet);
+    if here.executor.kind() == Kind::Guests {
+        hypervisor(here, settings, &names, offline, sheet);
+    }
     daemon(&here.executor, &state, sheet);
 }
 
@@ -242,8 +255,7 @@ fn trust(settings: &Settings, remembered: bool, sheet: &mut Sheet) {
     let signers = |root: &Root, at: Time| {
         let keys = root.keys.iter().filter(|it| it.role == Role::Operational);
         let valid = keys.filter(|it| it.valid_at(at).is_ok());
-        let people: std::collections::BTreeSet<&str> =
-            valid.map(|it| it.principal.as_str()).collect();
+        let people: BTreeSet<&str> = valid.map(|it| it.principal.as_str()).collect();
         people.len()
     };
     let (today, soon) = (
@@ -279,24 +291,28 @@ fn origin_and_world(
     settings: &Settings,
     offline: bool,
     sheet: &mut Sheet,
-) {
+) -> BTreeSet<String> {
+    let nobody = BTreeSet::new();
     let Some(origin) = &settings.state.url else {
-        return sheet.bad("origin", "the settings name none", "set [state] url");
+        sheet.bad("origin", "the settings name none", "set [state] url");
+        return nobody;
     };
     if offline && matches!(origin, muster_git::Origin::Remote(_)) {
-        return sheet.note(
-            "origin",
-            format!("{origin} was not asked"),
-            "leave out --offline",
-        );
+        let text = format!("{origin} was not asked");
+        sheet.note("origin", text, "leave out --offline");
+        return nobody;
     }
     let planned = match plan::plan_now(here, settings) {
         Ok(Some(planned)) => planned,
         Ok(None) => {
             let text = format!("{} of {origin} is not valid", settings.state.branch);
-            return sheet.bad("origin", text, "`muster plan` says what is wrong in it");
+            sheet.bad("origin", text, "`muster plan` says what is wrong in it");
+            return nobody;
         }
-        Err(error) => return sheet.failed("origin", &error),
+        Err(error) => {
+            sheet.failed("origin", &error);
+            return nobody;
+        }
     };
     let head = planned.head.short();
     sheet.good(
@@ -323,6 +339,42 @@ fn origin_and_world(
     }
     if unread.is_empty() {
         sheet.good(part, "all of it can be read");
+    }
+    planned.guests
+}
+
+/// What the hypervisor lets us do, call by call (GB9).
+fn hypervisor(
+    here: &ExecutorSettings,
+    settings: &Settings,
+    names: &BTreeSet<String>,
+    offline: bool,
+    sheet: &mut Sheet,
+) {
+    if offline {
+        return sheet.note("hypervisor", "it was not asked", "leave out --offline");
+    }
+    let opened = settings
+        .guests_of(&here.executor)
+        .and_then(|section| guests::open(section, &here.state()).map_err(AssembleError::Guests));
+    match opened {
+        Ok(hypervisor) => {
+            for Finding {
+                part,
+                health,
+                text,
+                cure,
+            } in hypervisor.examine(names)
+            {
+                let health = match health {
+                    muster_guests::doctor::Health::Good => Health::Good,
+                    muster_guests::doctor::Health::Note => Health::Note,
+                    muster_guests::doctor::Health::Bad => Health::Bad,
+                };
+                sheet.put(part, health, text, cure);
+            }
+        }
+        Err(error) => sheet.failed("hypervisor", &CommandError::Assemble(error)),
     }
 }
 
@@ -482,7 +534,7 @@ fn text(sheets: &[Sheet], paper: Paper) -> String {
     for Sheet { about, findings } in sheets {
         let _ = writeln!(out, "{}", paper.tint(Tint::Strong, about));
         for finding in findings {
-            let Finding {
+            let Found {
                 part,
                 health,
                 text,

@@ -1,4 +1,4 @@
-//! `muster import`: rows of a roster from what exists elsewhere.
+//! `muster import`: rows of a roster, or of a hypervisor's file, from what exists elsewhere.
 
 use std::fs;
 use std::io::Write as _;
@@ -6,13 +6,21 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use muster_core::diagnostic::visible;
 use muster_core::edit::import::{self, ImportedAccount};
 use muster_core::edit::membership::{self, Report};
+use muster_core::executor::{Executor, Kind};
+use muster_core::guests::observed::Question as GuestsQuestion;
+use muster_core::rooms::Question;
+use muster_core::world::World as _;
 use muster_host::accounts::{Databases, LoginDefs};
 use muster_host::root::{Ownership, Root};
 
-use super::{CommandError, Output, now, output, roster};
+use super::here::{self, TheOne};
+use super::{CommandError, Common, Output, now, output, roster};
+use crate::executors::{AssembleError, guests};
 use crate::exit;
+use crate::settings::ExecutorSettings;
 
 /// From where.
 #[derive(Debug, clap::Args)]
@@ -27,6 +35,16 @@ enum From {
     Members(Members),
     /// From the accounts of this host: a first roster, on standard output, that adopts every account of a person.
     Passwd(Passwd),
+    /// From the guests of a hypervisor: a first guests/NAME.yaml, on standard output, with which the plan has no step.
+    Guests(Guests),
+}
+
+#[derive(Debug, clap::Args)]
+struct Guests {
+    /// The hypervisor, as `[[guests]] name` calls it, where there are several.
+    name: Option<String>,
+    #[command(flatten)]
+    here: TheOne,
 }
 
 #[derive(Debug, clap::Args)]
@@ -49,11 +67,45 @@ struct Members {
     write: bool,
 }
 
-pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8, CommandError> {
+pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
     match &args.from {
+        From::Guests(guests) => import_guests(guests, common, out),
         From::Members(members) => import_members(members, out),
         From::Passwd(Passwd { root }) => import_passwd(root, out),
     }
+}
+
+/// What runs there, as it stands: with the everyday token, and without state of its own (GB7).
+fn import_guests(args: &Guests, common: &Common, out: &mut Output) -> Result<u8, CommandError> {
+    let settings = common.settings()?;
+    let here = match &args.name {
+        Some(name) => {
+            // Either form is what people read elsewhere.
+            let name = name.strip_prefix("guests/").unwrap_or(name);
+            let executor = Executor::of(Kind::Guests, name).ok_or_else(|| {
+                let name = visible(name);
+                CommandError::Usage(format!("`{name}` is no name of a hypervisor"))
+            })?;
+            TheOne::executor(executor).of(&settings)?
+        }
+        None => {
+            let all = args.here.all_of(&settings)?;
+            let keeps_guests = |it: &ExecutorSettings| it.executor.kind() == Kind::Guests;
+            here::only(all.into_iter().filter(keeps_guests).collect())?
+        }
+    };
+    let section = settings.guests_of(&here.executor)?;
+    let mut world = guests::open(section, &here.state()).map_err(AssembleError::Guests)?;
+    let question = Question::Guests(GuestsQuestion {
+        everybody: true,
+        ..GuestsQuestion::default()
+    });
+    let observed = world.observe(&question);
+    let observed = observed.map_err(|it| AssembleError::Guests(it.into()))?;
+    let node = section.policy.node.as_deref();
+    let text = muster_guests::import::import(&observed, node).map_err(CommandError::Refused)?;
+    out.text(&text)?;
+    Ok(exit::OK)
 }
 
 /// The accounts whose uids are those of people (UID_MIN to UID_MAX of login.defs), in the order of their uids.

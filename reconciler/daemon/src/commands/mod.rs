@@ -102,7 +102,7 @@ enum Command {
     /// Writes what a host must have for a roster, as JSON.
     #[command(infer_long_args = true)]
     Derive(derive::Args),
-    /// Writes rows of a roster from what exists elsewhere.
+    /// Writes rows of a roster, or of a hypervisor's guests, from what exists elsewhere.
     Import(import::Args),
     /// Makes this host an executor: a random id, the pinned name, and the first commit to adopt.
     Init(init::Args),
@@ -182,7 +182,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
         Command::Schema(args) => schema::run(&args, &mut out),
         Command::Validate(args) => validate::run(&args, &mut out),
         Command::Derive(args) => derive::run(&args, &mut out),
-        Command::Import(args) => import::run(&args, &mut out),
+        Command::Import(args) => import::run(&args, &common, &mut out),
         Command::Init(args) => init::run(&args, &common, &mut out),
         Command::Run(args) => run::run(&args, &common),
         Command::Plan(args) => plan::run(&args, &common, &mut out),

@@ -2,6 +2,7 @@
 
 mod recorded;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::mem::ManuallyDrop;
@@ -23,7 +24,7 @@ use muster_core::release::TagHorizon;
 use muster_core::report::{
     self, About, Audience, Basis, FORGE_LIMIT, PolicyFrom, Problem, Recorded,
 };
-use muster_core::rooms::{Observed, Policy};
+use muster_core::rooms::{self, Desired, Observed, Policy};
 use muster_core::step::Step;
 use muster_core::time::Time;
 use muster_core::world::{Files, Merge, Source as _, World};
@@ -35,9 +36,8 @@ use super::here::{self, Those};
 use super::{CommandError, Common, Output, ledgers, now, output};
 use crate::clock;
 use crate::cycle::{CycleError, Preview, preview};
-use crate::executors::AssembleError;
 use crate::executors::host::open_host;
-use crate::executors::{AnyWorld, guests};
+use crate::executors::{AnyWorld, AssembleError, guests};
 use crate::exit;
 use crate::outside::StateSource;
 use crate::paint::paper;
@@ -276,6 +276,8 @@ pub(super) struct Now {
     pub(super) policy: Policy,
     pub(super) observed: Observed,
     pub(super) plan: Plan,
+    /// The guests that the file of a hypervisor names.
+    pub(super) guests: BTreeSet<String>,
 }
 
 /// A step of such a plan: its executor, the step, and those that it needs.
@@ -328,6 +330,7 @@ pub(super) fn plan_now(
     let mut world = world_of(here, settings, &state)?;
     let policy = settings.policy_of(&facts.executor);
     let moment = clock::moment(&state, &facts, now);
+    let guests = guests_named(&files, &policy, moment.now);
     match preview(&facts, &mut world, &policy, moment.now, &head, &files) {
         Ok(Preview { plan, observed, .. }) => Ok(Some(Now {
             moment,
@@ -336,9 +339,21 @@ pub(super) fn plan_now(
             policy,
             observed,
             plan,
+            guests,
         })),
         Err(CycleError::Repository { .. }) => Ok(None),
         Err(error) => Err(CommandError::Cycle(error)),
+    }
+}
+
+/// The guests that the file of a hypervisor names, as far as it can be read.
+fn guests_named(files: &Files, policy: &Policy, now: Time) -> BTreeSet<String> {
+    let Ok((repo, _)) = rooms::read(files, policy.executor()) else {
+        return BTreeSet::new();
+    };
+    match rooms::desired(&repo, policy, now.date()) {
+        Desired::Guests(desired) => desired.guests.into_keys().collect(),
+        Desired::Accounts(_) => BTreeSet::new(),
     }
 }
 

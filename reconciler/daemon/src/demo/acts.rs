@@ -297,11 +297,10 @@ fn guests_follow_too(play: &mut Play<'_>) -> Act {
     play.act("Guests of a hypervisor follow the same repository")?;
     play.say("guests/lab.yaml asks that one runs, one stands still and one has 2 GiB; an executor of its own, without root, sees to it.")?;
     let (exe, socket) = (play.stage.exe.clone(), play.stage.socket());
-    let _hypervisor =
-        Pretended::start(&exe, &socket).map_err(|source| DemoError::Program {
-            program: "the hypervisor that pretends".to_owned(),
-            source,
-        })?;
+    let _hypervisor = Pretended::start(&exe, &socket).map_err(|source| DemoError::Program {
+        program: "the hypervisor that pretends".to_owned(),
+        source,
+    })?;
     play.stage.put_guests_settings()?;
     let init = ["--config", "guests.toml", "init", "--yes"];
     play.muster_outside(&init)?;
@@ -318,7 +317,10 @@ fn guests_follow_too(play: &mut Play<'_>) -> Act {
         "a guest without a row should be left alone",
     )?;
     let again = play.muster_outside(&[&["--config", "guests.toml"], &ONCE[..]].concat())?;
-    play.expect(again.contains("no change at"), "a second cycle should change nothing")
+    play.expect(
+        again.contains("no change at"),
+        "a second cycle should change nothing",
+    )
 }
 
 fn a_rewritten_branch_freezes(play: &mut Play<'_>) -> Act {

@@ -3,6 +3,7 @@
 //! It needs no root. The everyday credential is read when it begins; the two that stand behind the wall are read when a step
 //! needs them, and are let go of with it (H9).
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use muster_core::gate::Intent;
 use muster_core::rooms::{Observed, Question};
 use muster_core::world::{Complaints, Recorder, World};
 use muster_forge::secret::{SecretError, SecretFile};
+use muster_guests::doctor::Finding;
 use muster_guests::incus::{self, Incus};
 use muster_guests::proxmox::{Proxmox, Token};
 use muster_guests::trust::{ClientCertificate, Trust, TrustError};
@@ -58,6 +60,24 @@ pub enum Hypervisor {
     Incus(Guests<Incus>),
 }
 
+impl Hypervisor {
+    /// A number that is another one when something happened to a guest: one request (H15).
+    fn pulse(&self) -> Option<u64> {
+        match self {
+            Self::Proxmox(guests) => guests.pulse().ok(),
+            Self::Incus(guests) => guests.pulse().ok(),
+        }
+    }
+
+    /// What the hypervisor lets us do with the guests of these names, call by call (H1, GB9).
+    pub fn examine(&self, names: &BTreeSet<String>) -> Vec<Finding> {
+        match self {
+            Self::Proxmox(guests) => guests.examine(names),
+            Self::Incus(guests) => guests.examine(names),
+        }
+    }
+}
+
 impl World for Hypervisor {
     type Error = GuestsError;
 
@@ -94,6 +114,7 @@ pub fn keep(
         world: open(here, state).map_err(AssembleError::Guests)?,
         policy: settings.policy_of(&facts.executor),
         watched: vec![settings.trust.clone()],
+        pulse: Some(Hypervisor::pulse),
     })
 }
 

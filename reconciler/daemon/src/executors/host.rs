@@ -27,6 +27,7 @@ pub fn keep(
         // another host.
         policy: settings.policy_of(&facts.executor),
         watched: watched(settings),
+        pulse: None,
     })
 }
 

@@ -1,6 +1,7 @@
 //! One executor at work: the real outside, what is remembered, and what it says of each cycle. What it keeps is its world's
 //! affair; each kind has a file here that puts its world together.
 
+mod any;
 pub mod guests;
 pub mod host;
 mod opened;
@@ -16,14 +17,13 @@ use muster_core::clock::{Clock, Matter, Moment};
 use muster_core::executor::Executor;
 use muster_core::facts::{Frozen, Suspended};
 use muster_core::fleet::alive::{self, Alive};
-use muster_core::gate::{Intent, Reason};
+use muster_core::gate::Reason;
 use muster_core::journal::{Entry, StepResult};
-use muster_core::rooms::{Observed, Policy, Question};
+use muster_core::rooms::Policy;
 use muster_core::time::Time;
-use muster_core::world::{Complaints, Files, Journal as _, Recorder, World};
+use muster_core::world::{Files, Journal as _, World};
 use muster_git::{Notes, Origin, Proposals, notes};
-use muster_guests::GuestsError;
-use muster_host::{Host, HostError};
+use muster_host::HostError;
 
 use crate::clock;
 use crate::console;
@@ -42,6 +42,7 @@ use crate::suspension;
 use crate::trust::TrustFile;
 use watched::{Stamped, share};
 
+pub use any::{AnyWorld, AnyWorldError};
 pub use opened::{OpenError, OpenedExecutor};
 
 /// How often an executor gives a sign of life, in seconds.
@@ -84,47 +85,8 @@ pub struct Kept<W> {
     pub policy: Policy,
     /// Files that show when it moves.
     pub watched: Vec<PathBuf>,
-}
-
-/// What any executor of this machine keeps, for whoever reads it once.
-pub enum AnyWorld {
-    /// A machine's accounts.
-    Host(Box<Host>),
-    /// A hypervisor's guests.
-    Guests(Box<guests::Hypervisor>),
-}
-
-/// Why what is kept did not answer.
-#[derive(Debug, thiserror::Error)]
-pub enum AnyWorldError {
-    /// The machine.
-    #[error(transparent)]
-    Host(#[from] HostError),
-    /// The hypervisor.
-    #[error(transparent)]
-    Guests(#[from] GuestsError),
-}
-
-impl World for AnyWorld {
-    type Error = AnyWorldError;
-
-    fn observe(&mut self, question: &Question<'_>) -> Result<Observed, AnyWorldError> {
-        Ok(match self {
-            Self::Host(host) => host.observe(question)?,
-            Self::Guests(guests) => guests.observe(question)?,
-        })
-    }
-
-    fn act(
-        &mut self,
-        intent: &Intent,
-        recorder: &mut dyn Recorder,
-    ) -> Result<Complaints, AnyWorldError> {
-        Ok(match self {
-            Self::Host(host) => host.act(intent, recorder)?,
-            Self::Guests(guests) => guests.act(intent, recorder)?,
-        })
-    }
+    /// A number that is another one when it moved, where no file shows that; `None` of it where it does not answer.
+    pub pulse: Option<fn(&W) -> Option<u64>>,
 }
 
 /// A cycle, and the lock without which it must not run.
@@ -162,6 +124,9 @@ pub struct Worker<W> {
     state: StateDir,
     watched: Vec<PathBuf>,
     stamped: Option<Stamped>,
+    pulse: Option<fn(&W) -> Option<u64>>,
+    /// As it was when the last cycle began.
+    felt: Option<u64>,
     console: Console,
     now: fn() -> Time,
     /// How the last cycle went, in this process or in one before it.
@@ -208,6 +173,7 @@ impl<W: World> Worker<W> {
             world,
             policy,
             watched,
+            pulse,
         } = kept;
         let origin = settings.state.url.clone().ok_or(AssembleError::NoOrigin)?;
         let sink = match (settings.report.notes, &origin) {
@@ -256,6 +222,8 @@ impl<W: World> Worker<W> {
             state,
             watched,
             stamped: None,
+            pulse,
+            felt: None,
             console,
             now,
             alive: None,
@@ -306,6 +274,53 @@ impl<W: World> Worker<W> {
         if let Some(frozen) = &summary.frozen {
             tracing::error!("Frozen: {frozen}.");
         }
+    }
+
+    /// The pulse of what is kept, where it has one.
+    fn feel(&self) -> Option<u64> {
+        self.pulse.and_then(|pulse| pulse(&self.outside.world))
+    }
+
+    /// Takes in what somebody asked at the console since: first the journal, then the request goes.
+    fn take_requests(&mut self, now: Time) -> Result<(), CycleError> {
+        for (path, request) in suspension::asked(&self.state) {
+            let Some(entry) = request.entry(now.max(self.memory.facts().latest)) else {
+                self.accept_clock(&request)?;
+                suspension::forget(&path);
+                continue;
+            };
+            cycle::take_decision(&mut self.memory, &mut self.outside.journal, &entry)?;
+            suspension::forget(&path);
+            match &self.memory.facts().suspended {
+                Some(suspended) => tracing::warn!("From here on, nothing is done: {suspended}."),
+                None => tracing::info!("Resumed."),
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes by the clock from here on, because somebody at the console said that it is right.
+    fn accept_clock(&mut self, request: &Request) -> Result<(), CycleError> {
+        let reading = clock::read(self.now);
+        let facts = &self.memory.replayed.facts;
+        let latest = facts.latest;
+        let look = || clock::jump_in_records(&self.state, facts, reading.wall);
+        let mut known = self.memory.clock.clone();
+        match known.accept(latest, &reading, clock::BUILT, look) {
+            Ok(Accepted { at }) => {
+                let entry = Entry::ClockAccepted {
+                    at,
+                    who: request.who.clone(),
+                    reason: request.reason.clone(),
+                    latest,
+                };
+                cycle::take_decision(&mut self.memory, &mut self.outside.journal, &entry)?;
+                self.memory.clock = known;
+                tracing::warn!("The clock is right, says {}: it is {at}.", request.who);
+            }
+            Err(why) => tracing::warn!("The clock is not taken as right: {why}."),
+        }
+        Ok(())
     }
 
     /// The moment to go by. What is the matter with the clock is said once.
@@ -490,6 +505,8 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
         heard
             || self.outside.source.has_moved()
             || !self.stamped.as_ref().is_some_and(Stamped::still_holds)
+            // One that does not answer is looked at again when drift is looked for.
+            || self.feel().is_some_and(|it| self.felt != Some(it))
     }
 
     fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> Summary {
@@ -497,6 +514,9 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
         // By this machine's clock, for those elsewhere who compare it with theirs.
         let wall = (self.now)();
         self.stamped = Some(Stamped::take(&self.watched));
+        if self.console == Console::Log {
+            self.felt = self.feel();
+        }
         self.ask_first();
         self.hear_of_push(wall);
         let now = self.hear_clock().now;
@@ -615,6 +635,10 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
     }
 
     fn look(&self, tells: Tells, every: Duration) -> Option<Look> {
+        // A pulse is felt here alone.
+        if self.pulse.is_some() {
+            return None;
+        }
         // How a push goes is known only here, and a remote origin has to be asked.
         let (None, Some(signature), Some(stamped)) =
             (&self.pusher, self.outside.source.signature(), &self.stamped)

@@ -278,6 +278,22 @@ fn who_is_missing_stands_there_with_the_reason() {
     assert!(fleet.look().is_ok());
 }
 
+#[test]
+fn a_machine_reads_the_ledgers_of_all_its_executors() {
+    let scene = Scene::new();
+    let (mut a, mut b) = (host(&scene, "a", 1), host(&scene, "b", 2));
+    let (of_a, of_b) = (a.commit('b', 100), b.commit('c', 200));
+    let all = [&a, &b].map(|it| (it.executor(), it.dir.clone()));
+    let mut own = OwnFleet::of_all(all);
+    let looked = own.look().unwrap();
+    let ledger = |it: &Host| looked[&it.executor()].as_ref().unwrap().ledger.clone();
+    assert_eq!((ledger(&a), ledger(&b)), (of_a.clone(), of_b));
+    // Each is asked for in its own.
+    assert!(own.told(&b.executor(), &of_a).is_err());
+    let stranger = Executor::Host("x".to_owned());
+    assert!(own.told(&stranger, &of_a).is_err());
+}
+
 /// What is done to the files of a ledger.
 type Change<'a> = &'a dyn Fn(&mut Files);
 
