@@ -39,7 +39,8 @@ fn files() -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn it_is_valid_and_nothing_in_it_deserves_a_warning() {
     let files = files();
-    let (state, warnings) = match rooms::read_whole(&files, &[]) {
+    let others = rooms::executors_of(&files);
+    let (state, warnings) = match rooms::read_whole(&files, &others.iter().collect::<Vec<_>>()) {
         Ok((read, warnings)) => (read.documents, warnings),
         Err(faults) => panic!("{faults}"),
     };

@@ -1088,6 +1088,16 @@ fn read_services<'a>(
     read
 }
 
+/// The executors that files of a state repository are for by their names, besides its hosts: whoever looks at all of a repository reads
+/// those, too.
+pub fn executors_of(files: &BTreeMap<String, Vec<u8>>) -> BTreeSet<Executor> {
+    let names = files.keys().filter_map(|path| {
+        let name = guests_of(path).map(str::to_owned);
+        name.or_else(|| nearly_guests_of(path))
+    });
+    names.map(Executor::Guests).collect()
+}
+
 /// The hypervisor whose file a path is.
 fn guests_of(path: &str) -> Option<&str> {
     path.strip_prefix(guests::desired::GUESTS)?

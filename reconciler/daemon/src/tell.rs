@@ -116,14 +116,18 @@ pub(crate) fn look<S: Source>(
         Merge::Contained => Looked::Contained,
         Merge::Conflict(paths) => Looked::Conflict(paths),
         Merge::Refused(problems) => Looked::Invalid(Problem::folded(&problems)),
-        Merge::Clean(files) => match rooms::read_whole(&files, &[run.policy.executor()]) {
-            Err(problems) => Looked::Invalid(Problem::folded(&problems)),
-            Ok((repo, warnings)) => Looked::Valid(
-                rooms::desired(&repo, run.policy, run.now.date()),
-                Problem::folded(&warnings),
-                answers::told(about, &files, &repo, source, run.now),
-            ),
-        },
+        // What is wrong anywhere makes a proposal red, whoever reads it.
+        Merge::Clean(files) => {
+            let mut all = rooms::executors_of(&files);
+            all.insert(run.policy.executor().clone());
+            match rooms::read_whole(&files, &all.iter().collect::<Vec<_>>()) {
+                Err(problems) => Looked::Invalid(Problem::folded(&problems)),
+                Ok((repo, warnings)) => Looked::Valid(
+                    rooms::desired(&repo, run.policy, run.now.date()),
+                    Problem::folded(&warnings),
+                ),
+            }
+        }
     })
 }
 

@@ -60,7 +60,7 @@ fn it_plays_every_act_and_leaves_nothing() {
         "group.join sanne gid=27 group=sudo",
         "root/etc/group: sudo:x:27:birk,sanne",
         "user.archive_delete teo home=/home/teo uid=1007",
-        "guest.start harbour-web",
+        "start guest harbour-web",
     ] {
         assert!(text.contains(shown), "{shown} is missing in\n{text}");
     }

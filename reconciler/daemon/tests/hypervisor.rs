@@ -147,10 +147,10 @@ fn guests_come_to_be_as_their_file_says() {
     assert!(!said(&plan).contains("tides-2023"), "{}", said(&plan));
     let ran = bench.muster(&["run", "--once"]);
     for words in [
-        "guest.start harbour-web",
-        "guest.memory harbour-db",
-        "guest.description harbour-web",
-        "guest.shutdown tides-2024",
+        "done       start guest harbour-web",
+        "done       set the memory of harbour-db from 1GiB to 2GiB",
+        "done       describe guest harbour-web as the shop",
+        "done       shut down guest tides-2024",
     ] {
         says(&ran, exit::OK, words);
     }
@@ -197,7 +197,7 @@ fn commands_speak_of_it_by_its_name() {
     says(
         &bench.muster(&["run", "--once"]),
         exit::OK,
-        "guest.start tides-2024",
+        "done       start guest tides-2024",
     );
 }
 

@@ -79,18 +79,25 @@ pub(crate) fn concerns_host(file: &str, host: &str) -> bool {
     }
 }
 
-/// Folders that a state repository may have for executors that this version does not have.
-const LATER: [(&str, &str); 2] = [("guests/", "guests"), ("clusters/", "cluster users")];
+/// Folders that a state repository may have for executors that are not here: what is said of a file there, and what to do.
+const OF_OTHERS: [(&str, &str, &str); 2] = [
+    (
+        "guests/",
+        "no executor that is known here keeps these guests: nothing reads this file",
+        "it is called like the hypervisor in the settings of its executor ([[guests]] name); until there is one it has no effect",
+    ),
+    (
+        "clusters/",
+        "this version of muster keeps no cluster users: nothing reads this file",
+        "install a version that does; until then what it says has no effect",
+    ),
+];
 
-/// That nothing in this version reads a file, if it lies where a later version looks.
+/// That nobody here reads a file, if it lies where others look.
 fn not_read(path: &str) -> Option<Fault> {
-    let (_, what) = LATER.iter().find(|(folder, _)| path.starts_with(folder))?;
-    let problem = format!("this version of muster keeps no {what}: nothing reads this file");
-    Some(
-        Fault::warning("not-read", 0, problem)
-            .of_whole_file()
-            .help("install a version that does; until then what it says has no effect"),
-    )
+    let (_, problem, help) = OF_OTHERS.iter().find(|it| path.starts_with(it.0))?;
+    let fault = Fault::warning("not-read", 0, (*problem).to_owned());
+    Some(fault.of_whole_file().help(*help))
 }
 
 /// The diagnostics of several files.

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use clap::builder::ArgPredicate;
 use muster_core::diagnostic::{self, Diagnostics};
+use muster_core::executor::Executor;
+use muster_core::guests::file::GUESTS;
 use muster_core::ink::count;
 use muster_core::repo::{HOSTS, ROSTER, TIERS};
 use muster_core::rooms;
@@ -65,29 +67,41 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8, CommandError> {
         },
         _ => files_below(&args.path)?,
     };
-    let (problems, people) = match rooms::read_whole(&files, &[]) {
-        Ok((repo, warnings)) => (warnings, Some(repo.documents.roster.people.len())),
+    let others = rooms::executors_of(&files);
+    let others: Vec<&Executor> = others.iter().collect();
+    let (problems, found) = match rooms::read_whole(&files, &others) {
+        Ok((repo, warnings)) => {
+            let guests = repo.guests.values().map(|it| it.guests.len());
+            (
+                warnings,
+                Some((repo.documents.roster.people.len(), guests.sum())),
+            )
+        }
         Err(problems) => (problems, None),
     };
     let shown = services::without_answers(&files);
     out.text(&render(args.format, &problems, &shown))?;
-    let Some(people) = people else {
+    let Some((people, guests)) = found else {
         return Ok(exit::FAILED);
     };
     if matches!(args.format, Format::Human) {
-        out.line(summary(people, problems.counts().values().sum()))?;
+        out.line(summary(people, guests, problems.counts().values().sum()))?;
     }
     Ok(exit::OK)
 }
 
-/// `valid, 7 people`.
-fn summary(people: usize, warnings: usize) -> String {
+/// `valid, 7 people, 3 guests`.
+fn summary(people: usize, guests: usize, warnings: usize) -> String {
     let people = match people {
         0 => "nobody in the roster; an empty one removes no account".to_owned(),
         1 => "1 person".to_owned(),
         many => format!("{many} people"),
     };
     let mut line = format!("valid, {people}");
+    if guests > 0 {
+        line.push_str(", ");
+        line.push_str(&count(guests, "guest"));
+    }
     if warnings > 0 {
         line.push_str("; ");
         line.push_str(&count(warnings, "warning"));
@@ -134,7 +148,7 @@ pub(super) fn files_below(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, Comma
     };
     folder::entries(dir).map_err(unreadable(dir))?;
     let mut names = vec![ROSTER.to_owned(), TIERS.to_owned()];
-    for folder in [HOSTS, SERVICES, RESPONSES, REVIEWS] {
+    for folder in [HOSTS, GUESTS, SERVICES, RESPONSES, REVIEWS] {
         let below = dir.join(folder);
         match folder::entries(&below) {
             Ok(entries) => {

@@ -228,7 +228,9 @@ fn for_a_recorded_host(
     let (policy, policy_from) = match (&world.policy, &settings) {
         // What that host's own administrator decided.
         (Some(policy), _) => (policy.clone(), PolicyFrom::Ledger),
-        (None, Some(settings)) if name.kind() == Kind::Host => {
+        (None, Some(settings))
+            if name.kind() == Kind::Host || settings.guests_of(&name).is_ok() =>
+        {
             (settings.policy_of(&name), PolicyFrom::Settings)
         }
         (None, Some(_) | None) => (Policy::built_in(&name), PolicyFrom::BuiltIn),

@@ -304,11 +304,16 @@ fn guests_follow_too(play: &mut Play<'_>) -> Act {
     play.stage.put_guests_settings()?;
     let init = ["--config", "guests.toml", "init", "--yes"];
     play.muster_outside(&init)?;
-    let output = play.muster_for_guests(&ONCE, &|line| line.starts_with("done") || is_sum(line))?;
+    let output = play.muster_for_guests(&ONCE, &|line| {
+        ["start", "shut down", "memory"]
+            .iter()
+            .any(|it| line.contains(it))
+            || is_sum(line)
+    })?;
     for step in [
-        "guest.start harbour-web",
-        "guest.memory harbour-db",
-        "guest.shutdown tides-2024",
+        "start guest harbour-web",
+        "set the memory of harbour-db from 1GiB to 2GiB",
+        "shut down guest tides-2024",
     ] {
         play.expect(output.contains(step), &format!("{step} should be done"))?;
     }

@@ -68,7 +68,14 @@ fn once(dir: &Path, more: &str, agent: Health, bot: Health) -> Result<u8, Comman
             Ok(Box::new(Once(bot)) as Box<dyn Cycle>)
         },
     };
-    run_with(&Args { once: true, here: Those::default() }, &common(dir, more), parts)
+    run_with(
+        &Args {
+            once: true,
+            here: Those::default(),
+        },
+        &common(dir, more),
+        parts,
+    )
 }
 
 fn initialise(state: &StateDir) -> Lock {
@@ -160,7 +167,15 @@ fn daemon(dir: &Path, secret: &str) -> CommandError {
             Ok(Box::new(Once(Health::Well)) as Box<dyn Cycle>)
         },
     };
-    run_with(&Args { once: false, here: Those::default() }, &common(dir, &http), parts).unwrap_err()
+    run_with(
+        &Args {
+            once: false,
+            here: Those::default(),
+        },
+        &common(dir, &http),
+        parts,
+    )
+    .unwrap_err()
 }
 
 #[test]
