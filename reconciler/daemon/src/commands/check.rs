@@ -12,12 +12,12 @@ use muster_core::executor::Executor;
 use muster_core::guests::file::GUESTS;
 use muster_core::ink::count;
 use muster_core::repo::{HOSTS, ROSTER, TIERS};
-use muster_core::rooms;
+use muster_core::rooms::{self, Desired, Policy, StateRepo};
 use muster_core::services::records::{RESPONSES, REVIEWS, SERVICES};
 use muster_git::at::{self, AtError};
 use muster_git::folder;
 
-use super::{CommandError, Output, services};
+use super::{CommandError, Output, now, services};
 use crate::exit;
 use crate::outside::{bytes_of, refused};
 
@@ -71,11 +71,9 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8, CommandError> {
     let others: Vec<&Executor> = others.iter().collect();
     let (problems, found) = match rooms::read_whole(&files, &others) {
         Ok((repo, warnings)) => {
-            let guests = repo.guests.values().map(|it| it.guests.len());
-            (
-                warnings,
-                Some((repo.documents.roster.people.len(), guests.sum())),
-            )
+            let guests = others.iter().map(|it| guests_of(&repo, it)).sum();
+            let people = repo.documents.roster.people.len();
+            (warnings, Some((people, guests)))
         }
         Err(problems) => (problems, None),
     };
@@ -88,6 +86,14 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8, CommandError> {
         out.line(summary(people, guests, problems.counts().values().sum()))?;
     }
     Ok(exit::OK)
+}
+
+/// How many guests are asked for of a hypervisor.
+fn guests_of(repo: &StateRepo<'_>, executor: &Executor) -> usize {
+    match rooms::desired(repo, &Policy::built_in(executor), now().date()) {
+        Desired::Guests(desired) => desired.guests.len(),
+        Desired::Accounts(_) => 0,
+    }
 }
 
 /// `valid, 7 people, 3 guests`.
