@@ -253,7 +253,10 @@ fn somebody_leaves(play: &mut Play<'_>) -> Act {
     play.edit(TEO, "")?;
     play.push("teo leaves", "main")?;
     let output = play.muster(&ONCE, exit::OK, &|line| {
-        line.contains("teo") || is_sum(line)
+        line.contains("the login of teo")
+            || line.contains("of teo (uid")
+            || line.contains("user.archive_delete teo")
+            || is_sum(line)
     })?;
     play.excerpts("teo", &[PASSWD])?;
     play.expect(
@@ -280,7 +283,7 @@ fn and_comes_back(play: &mut Play<'_>) -> Act {
     play.git(&["revert", "--no-edit", "HEAD"])?;
     play.git_silently(&["push", "--quiet", "origin", "main"])?;
     play.muster(&ONCE, exit::OK, &|line| {
-        line.contains("teo") || is_sum(line)
+        line.contains("login of teo") || is_sum(line)
     })?;
     play.excerpts("teo", &[KEYS])?;
     play.expect(
@@ -295,7 +298,9 @@ fn and_comes_back(play: &mut Play<'_>) -> Act {
 
 fn guests_follow_too(play: &mut Play<'_>) -> Act {
     play.act("Guests of a hypervisor follow the same repository")?;
-    play.say("guests/lab.yaml asks that one runs, one stands still and one has 2 GiB; an executor of its own, without root, sees to it.")?;
+    play.say(
+        "guests/lab.yaml says what runs there; an executor of its own, without root, sees to it.",
+    )?;
     let (exe, socket) = (play.stage.exe.clone(), play.stage.socket());
     let _hypervisor = Pretended::start(&exe, &socket).map_err(|source| DemoError::Program {
         program: "the hypervisor that pretends".to_owned(),

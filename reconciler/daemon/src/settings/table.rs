@@ -85,6 +85,16 @@ impl<'i> Table<'i> {
 
     /// Reads the section `name`, to its last key.
     pub(super) fn section<S: Section>(&mut self, reader: &mut Reader<'_>, name: &'static str) -> S {
+        self.below(reader, name, name)
+    }
+
+    /// The same of a table that people write as `[called]`.
+    pub(super) fn below<S: Section>(
+        &mut self,
+        reader: &mut Reader<'_>,
+        name: &'static str,
+        called: &'static str,
+    ) -> S {
         self.known.push(name);
         let table = match self.left.remove(name) {
             None => DeTable::new(),
@@ -93,11 +103,11 @@ impl<'i> Table<'i> {
                 _ => unreachable!("looked at one line above"),
             },
             Some((_, value)) => {
-                reader.wrong_type(name, &format!("a section: write [{name}]"), &value);
+                reader.wrong_type(name, &format!("a section: write [{called}]"), &value);
                 DeTable::new()
             }
         };
-        let mut table = Table::new(name, table);
+        let mut table = Table::new(called, table);
         let section = S::read(&mut table, reader);
         table.refuse_the_rest(reader);
         section

@@ -107,7 +107,7 @@ impl Section for Whole {
     fn read(table: &mut Table<'_>, reader: &mut Reader<'_>) -> Self {
         Self {
             own: Fragment::read(table, reader),
-            create: table.section(reader, "create"),
+            create: table.below(reader, "create", "guests.create"),
         }
     }
 
