@@ -1,6 +1,7 @@
 //! Uids, subordinate ranges and ports: the lowest free one, in the order of the names (R13), and never one that
 //! anybody ever had (R14, invariant 10).
 
+use super::refusal::{UidRefused, UsedUp};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::accounts::facts::{AccountIds, IdRange, Known, PersonFacts};
@@ -15,25 +16,25 @@ const OF_THE_SYSTEM: [(u32, u32); 2] = [(60_001, 65_535), (u32::MAX, u32::MAX)];
 const FIRST_OF_PEOPLE: u32 = 1_000;
 
 /// Why no account is made with a uid that a row asks for, although no account has it: what the uid is part of.
-pub(crate) fn not_for_accounts(uid: u32, accounts: &Accounts, known: &Known) -> Option<String> {
+pub(crate) fn not_for_accounts(uid: u32, accounts: &Accounts, known: &Known) -> Option<UidRefused> {
     if OF_THE_SYSTEM
         .iter()
         .any(|(first, last)| (*first..=*last).contains(&uid))
     {
-        return Some("which the system gives out".to_owned());
+        return Some(UidRefused::SystemsOwn);
     }
     let within = |it: &IdRange| (u64::from(it.first)..it.end()).contains(&u64::from(uid));
     if let Some(range) = accounts.subuids.iter().find(|it| within(it)) {
-        let (first, last) = (range.first, range.end() - 1);
-        return Some(format!(
-            "which lies in the subordinate range {first} to {last} of /etc/subuid: containers of its owner would be the new account"
-        ));
+        return Some(UidRefused::InSubordinateRange {
+            first: range.first.into(),
+            last: range.end() - 1,
+        });
     }
     let people = known.people.iter();
     let mut owners = people.filter(|(_, it)| it.subuid.iter().chain(&it.more.subuids).any(within));
     owners
         .next()
-        .map(|(name, _)| format!("which is or was in {name}'s subordinate range"))
+        .map(|(name, _)| UidRefused::InRangeOf { name: name.clone() })
 }
 
 /// Hands out ids and ranges. Cursors only move up, so a batch of N costs N.
@@ -104,23 +105,16 @@ impl Ids {
     ///
     /// # Errors
     /// Says which range of login.defs is used up.
-    pub(crate) fn take(&mut self, asked: Option<u32>) -> Result<AccountIds, String> {
+    pub(crate) fn take(&mut self, asked: Option<u32>) -> Result<AccountIds, UsedUp> {
         let ((uid_min, uid_max), (gid_min, gid_max)) = self.bounds;
         let uid = match asked {
             Some(uid) => uid,
             None => lowest_free(&mut self.next_uid, uid_max, &self.uids, &self.subuids)
-                .ok_or_else(|| {
-                    format!(
-                        "every uid from UID_MIN {uid_min} to UID_MAX {uid_max} of login.defs is taken"
-                    )
-                })?,
+                .ok_or(UsedUp::Uids(uid_min, uid_max))?,
         };
         let gid = if self.gids.contains(uid) || self.subgids.have(uid) {
-            lowest_free(&mut self.next_gid, gid_max, &self.gids, &self.subgids).ok_or_else(|| {
-                format!(
-                    "every gid from GID_MIN {gid_min} to GID_MAX {gid_max} of login.defs is taken"
-                )
-            })?
+            lowest_free(&mut self.next_gid, gid_max, &self.gids, &self.subgids)
+                .ok_or(UsedUp::Gids(gid_min, gid_max))?
         } else {
             uid
         };
@@ -129,11 +123,11 @@ impl Ids {
         let subuid = self
             .subuids
             .take(&self.uids)
-            .map_err(|()| "SUB_UID_MIN to SUB_UID_MAX of login.defs is used up")?;
+            .map_err(|()| UsedUp::SubordinateUids)?;
         let subgid = self
             .subgids
             .take(&self.gids)
-            .map_err(|()| "SUB_GID_MIN to SUB_GID_MAX of login.defs is used up")?;
+            .map_err(|()| UsedUp::SubordinateGids)?;
         Ok(AccountIds {
             uid,
             gid,
@@ -326,7 +320,7 @@ impl PortTable {
         &mut self,
         user: &str,
         person: Option<&PersonFacts>,
-    ) -> Result<Ports, String> {
+    ) -> Result<Ports, UsedUp> {
         let mut missing = Ports::new();
         for (index, (family, next)) in self.families.iter_mut().enumerate() {
             if person.is_some_and(|it| it.ports.contains_key(&family.name)) {
@@ -339,10 +333,9 @@ impl PortTable {
                     let candidate = u16::try_from(*next)
                         .ok()
                         .filter(|port| *port <= family.last)
-                        .ok_or(format!(
-                            "every {} port from {} to {} is taken",
-                            family.name, family.first, family.last
-                        ))?;
+                        .ok_or_else(|| {
+                            UsedUp::Ports(family.name.clone(), family.first, family.last)
+                        })?;
                     *next += 1;
                     if self.used.insert(candidate) {
                         break candidate;

@@ -17,6 +17,7 @@ pub mod policy;
 pub(crate) mod policy_file;
 pub mod price;
 pub mod question;
+pub mod refusal;
 pub mod render;
 pub mod root;
 pub mod say;

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use super::policy::Aggregate;
+use super::refusal::Refusal;
+use crate::compat::TierAbsent;
 
 /// What people should know that is no step: the typed answer to "why did nothing happen?".
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,7 +14,7 @@ pub enum Note {
         /// Whose row.
         user: String,
         /// Why, and what to do.
-        why: String,
+        why: Refusal,
     },
     /// A part of the host could not be read, so nothing is planned on it.
     Unread {
@@ -47,8 +49,8 @@ pub enum Note {
     ClusterPending {
         /// Whose.
         user: String,
-        /// What is missing, and what to do.
-        what: String,
+        /// What is missing.
+        what: TierAbsent,
     },
     /// A group that a tier gives does not exist here.
     NoSuchGroup {
@@ -129,7 +131,9 @@ impl fmt::Display for Note {
                     write!(f, "; ask {contact}")
                 }
             }
-            Self::ClusterPending { user: _, what } => f.write_str(what),
+            Self::ClusterPending { user, what } => {
+                write!(f, "{user}: {what} (kubectl grant pending — add the entry)")
+            }
             Self::NoSuchGroup { group, users } => {
                 write!(
                     f,

@@ -83,14 +83,17 @@ pub fn validate(
     let tiers = read_tiers(k8s_users_json)?;
     let mut found = Validation::default();
     for person in &roster.people {
-        match compare(&person.os_user, person.tier, &person.k8s_user, &tiers) {
+        match compare(person.tier, &person.k8s_user, &tiers) {
             Compared::Same => {}
-            Compared::Differs(error) => found.errors.push(error),
+            Compared::Differs(what) => found.errors.push(format!("{}: {what}", person.os_user)),
             Compared::Absent(what) => match absent {
-                Absent::Error => found.errors.push(format!("{what} (add the entry first)")),
-                Absent::Warn => found
-                    .warnings
-                    .push(format!("{what} (kubectl grant pending — add the entry)")),
+                Absent::Error => found
+                    .errors
+                    .push(format!("{}: {what} (add the entry first)", person.os_user)),
+                Absent::Warn => found.warnings.push(format!(
+                    "{}: {what} (kubectl grant pending — add the entry)",
+                    person.os_user
+                )),
             },
         }
     }
@@ -124,30 +127,56 @@ pub enum Compared {
     /// As in the roster; or not compared, for an admin.
     Same,
     /// Another one there.
-    Differs(String),
+    Differs(TierDiffers),
     /// The cluster does not know the person; what to do about it is for the caller to add.
-    Absent(String),
+    Absent(TierAbsent),
+}
+
+/// That the cluster has another tier for a person than the roster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TierDiffers {
+    tier: Tier,
+    found: String,
+    k8s_user: String,
+}
+
+/// That the cluster does not know a person.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TierAbsent {
+    tier: Tier,
+    k8s_user: String,
+}
+
+impl fmt::Display for TierDiffers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (tier, found, key) = (self.tier, &self.found, repr(&self.k8s_user));
+        write!(f, "roster tier {tier} != k8s_users tier {found} for {key}")
+    }
+}
+
+impl fmt::Display for TierAbsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (tier, key) = (self.tier, repr(&self.k8s_user));
+        write!(f, "tier {tier} but k8s_user {key} absent from k8s_users")
+    }
 }
 
 /// Compares one person's tier with the cluster's (R10).
-pub fn compare(
-    os_user: &str,
-    tier: Tier,
-    k8s_user: &str,
-    tiers: &BTreeMap<String, String>,
-) -> Compared {
+pub fn compare(tier: Tier, k8s_user: &str, tiers: &BTreeMap<String, String>) -> Compared {
     if tier == Tier::Admin {
         return Compared::Same;
     }
-    let key = repr(k8s_user);
     match tiers.get(k8s_user) {
         Some(actual) if actual == tier.as_str() => Compared::Same,
-        Some(actual) => Compared::Differs(format!(
-            "{os_user}: roster tier {tier} != k8s_users tier {actual} for {key}"
-        )),
-        None => Compared::Absent(format!(
-            "{os_user}: tier {tier} but k8s_user {key} absent from k8s_users"
-        )),
+        Some(actual) => Compared::Differs(TierDiffers {
+            tier,
+            found: actual.clone(),
+            k8s_user: k8s_user.to_owned(),
+        }),
+        None => Compared::Absent(TierAbsent {
+            tier,
+            k8s_user: k8s_user.to_owned(),
+        }),
     }
 }
 

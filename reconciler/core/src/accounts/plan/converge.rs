@@ -9,6 +9,7 @@ use crate::accounts::facts::{How, PersonFacts};
 use crate::accounts::note::Note;
 use crate::accounts::observed::{Account, Home, Password};
 use crate::accounts::policy::{Aggregate, Passwords};
+use crate::accounts::refusal::Refusal;
 use crate::people::Identity;
 use crate::people::Stage;
 use crate::reading::Reading;
@@ -239,16 +240,12 @@ impl<'a> Draft<'a, '_> {
         match home {
             Some(Reading::Known(Home::Directory(_))) if person.is_some() || adopting => {}
             Some(Reading::Known(Home::Absent)) if made || adopting => {
-                self.refuse(
-                    user,
-                    format!(
-                        "home {} is gone; an empty one is not put in its place",
-                        account.home
-                    ),
-                );
+                let home = account.home.clone();
+                self.refuse(user, Refusal::HomeGone { home });
             }
             Some(Reading::Known(Home::Odd(what))) => {
-                self.refuse(user, format!("home {}: {what}", account.home))
+                let (home, what) = (account.home.clone(), what.clone());
+                self.refuse(user, Refusal::HomeOdd { home, what });
             }
             Some(Reading::Unknown(why)) => {
                 self.notes.push(Note::Unread {
@@ -266,13 +263,10 @@ impl<'a> Draft<'a, '_> {
                 );
             }
             // A directory that was there before the account keeps its content and is not touched (R37).
-            Some(Reading::Known(Home::Directory(_))) => self.refuse(
-                user,
-                format!(
-                    "{} was there before the account; it is used as it is, and not handed over",
-                    account.home
-                ),
-            ),
+            Some(Reading::Known(Home::Directory(_))) => {
+                let home = account.home.clone();
+                self.refuse(user, Refusal::HomeWasThere { home });
+            }
         }
     }
 }

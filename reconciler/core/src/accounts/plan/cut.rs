@@ -8,6 +8,7 @@ use crate::accounts::blocked::Blocked;
 use crate::accounts::facts::{HomeId, PersonFacts};
 use crate::accounts::note::Note;
 use crate::accounts::observed::{Account, Home, NOT_RECORDED, Traces};
+use crate::accounts::refusal::Refusal;
 use crate::accounts::settle::{is_shut, trace_reading};
 use crate::id::StepId;
 use crate::people::Stage;
@@ -45,14 +46,12 @@ impl<'a> Draft<'a, '_> {
     pub(super) fn cut(&mut self, user: &str, person: &PersonFacts) {
         if let Some(other) = self.goes_by_another_name(user, person) {
             // Nothing that is done to the old name would shut it.
-            return self.refuse(
-                user,
-                format!(
-                    "is to be cut, and the account with uid {} is called {other} by now, which muster did not do; rename it back \
-                     (usermod --login {user} {other}), and it is cut",
-                    person.uid
-                ),
-            );
+            let why = Refusal::RenamedSince {
+                user: user.to_owned(),
+                uid: person.uid,
+                now: other.to_owned(),
+            };
+            return self.refuse(user, why);
         }
         let mut anchor = Anchor {
             incarnation: Incarnation::Account {
@@ -90,7 +89,7 @@ impl<'a> Draft<'a, '_> {
         };
         // The cut goes as far as it can, and whoever corrects the line sees it through.
         if let Some(why) = self.accounts.hindrances.lines.get(user) {
-            self.refuse(user, why.clone());
+            self.refuse(user, Refusal::Lines(why.clone()));
         }
         if let Some(group) = self
             .input

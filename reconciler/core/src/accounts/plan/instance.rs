@@ -1,5 +1,6 @@
 //! A person's instance: ports, environment file, units.
 
+use crate::accounts::refusal::Refusal;
 use std::borrow::Cow;
 
 use super::{Anchor, Draft};
@@ -41,10 +42,7 @@ impl<'a> Draft<'a, '_> {
                 anchor.needs.push(assigned);
             }
             Err(why) => {
-                return self.refuse(
-                    user,
-                    format!("no port: {why}; people who have theirs keep them"),
-                );
+                return self.refuse(user, Refusal::NoPort(why));
             }
         }
         let authentik_user = person.map_or(&wanted.authentik_user, |it| &it.authentik_user);

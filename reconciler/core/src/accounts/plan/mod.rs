@@ -8,6 +8,7 @@ mod instance;
 mod remains;
 mod restore;
 
+use crate::accounts::refusal::{Refusal, UidRefused};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -228,7 +229,7 @@ impl<'a> Draft<'a, '_> {
         })
     }
 
-    fn refuse(&mut self, user: &str, why: String) {
+    fn refuse(&mut self, user: &str, why: Refusal) {
         self.notes.push(Note::Refused {
             user: user.to_owned(),
             why,
@@ -354,21 +355,17 @@ impl<'a> Draft<'a, '_> {
         let Some(Reading::Known(tiers)) = &self.input.observed.cluster_tiers else {
             return false;
         };
-        match compare(user, wanted.tier, &wanted.k8s_user, tiers) {
+        match compare(wanted.tier, &wanted.k8s_user, tiers) {
             Compared::Same => false,
             Compared::Absent(what) => {
                 self.notes.push(Note::ClusterPending {
                     user: user.to_owned(),
-                    what: format!("{what} (kubectl grant pending — add the entry)"),
+                    what,
                 });
                 false
             }
             Compared::Differs(what) => {
-                let what = what.strip_prefix(&format!("{user}: ")).unwrap_or(&what);
-                self.refuse(
-                    user,
-                    format!("{what}; left as it is until one of them is changed"),
-                );
+                self.refuse(user, Refusal::OtherTier(what));
                 true
             }
         }
@@ -400,29 +397,24 @@ impl<'a> Draft<'a, '_> {
                 self.push(action, &anchor);
                 return;
             }
-            Some(account) => self.refuse(
-                user,
-                format!(
-                    "cannot be the new name of {old}: an account of that name exists with uid {}",
-                    account.uid
-                ),
-            ),
+            Some(account) => {
+                let (old, uid) = (old.to_owned(), account.uid);
+                self.refuse(user, Refusal::NewNameTaken { old, uid });
+            }
         }
         // Until the rename is done the person goes on under the old name: a rename is never remove and add.
         self.keep_known(old, wanted, person);
     }
 
     /// Why nobody gets a name that has no account here: somebody else knows it, or nobody can tell (F23).
-    fn known_elsewhere(&self, user: &str) -> Option<String> {
+    fn known_elsewhere(&self, user: &str) -> Option<Refusal> {
         let hindrances = &self.accounts.hindrances;
         if let Some(why) = &hindrances.silent {
-            return Some(format!("nobody gets a name or an id here now: {why}"));
+            return Some(Refusal::NameServicesSilent { why: why.clone() });
         }
         match self.accounts.foreign.get(user) {
-            Some(uid) => Some(format!(
-                "a name service of this host knows that name, with uid {uid}; it is left alone"
-            )),
-            None => hindrances.names.get(user).cloned(),
+            Some(uid) => Some(Refusal::KnownToNameService { uid: *uid }),
+            None => hindrances.names.get(user).cloned().map(Refusal::NameKnown),
         }
     }
 
@@ -435,109 +427,51 @@ impl<'a> Draft<'a, '_> {
 
     /// Why a group keeps an account from being made with `gid` and a group of its own: one of that name has another gid, or one of
     /// another name has that gid. Where the primary group may be `shared`, the latter is what the account had.
-    fn group_in_the_way(&self, user: &str, gid: u32, shared: bool) -> Option<String> {
+    fn group_in_the_way(&self, user: &str, gid: u32, shared: bool) -> Option<Refusal> {
         let groups = &self.accounts.groups;
         let of_the_gid = groups
             .iter()
             .find(|(name, it)| **it == gid && *name != user);
         if let Some((name, _)) = of_the_gid {
-            return (!shared).then(|| {
-                format!(
-                    "the account's own group would have gid {gid}, which the group {name} has; ids are never given twice, so that \
-                     group has to get another gid first"
-                )
-            });
+            let by = name.clone();
+            return (!shared).then_some(Refusal::GidTaken { gid, by });
         }
         let found = groups.get(user).filter(|found| **found != gid)?;
-        Some(format!(
-            "there is a group of that name already, with gid {found}, and the account's own group would be a second one: rename that \
-             group (groupmod -n NEW {user}) or remove it (groupdel {user}); what its gid has access to is nobody's by then"
-        ))
+        Some(Refusal::GroupOfThatName {
+            group: user.to_owned(),
+            gid: *found,
+        })
     }
 
     /// Plans for somebody who was never here.
     fn welcome(&mut self, user: &str, wanted: &Wanted) {
         if let Some(why) = self.accounts.hindrances.lines.get(user) {
-            return self.refuse(user, why.clone());
+            return self.refuse(user, Refusal::Lines(why.clone()));
         }
         if let Some(account) = self.by_name.get(user) {
             match wanted.adopt {
                 Some(uid) if uid == account.uid => self.adopt(user, wanted, account),
-                Some(uid) => self.refuse(
-                    user,
-                    format!("the row adopts uid {uid}, and the account has uid {}; put the right one in the row", account.uid),
-                ),
-                None => self.refuse(
-                    user,
-                    format!(
-                        "an account of that name exists that muster neither created nor adopted; it is left alone. To take \
-                         it over, add `adopt: {{uid: {}}}` to the row",
-                        account.uid
-                    ),
-                ),
+                Some(asked) => {
+                    let found = account.uid;
+                    self.refuse(user, Refusal::AdoptsOtherUid { asked, found });
+                }
+                None => self.refuse(user, Refusal::NotOurs { uid: account.uid }),
             }
             return;
         }
         if let Some(why) = &self.accounts.hindrances.newcomers {
-            self.refuse(user, format!("nobody gets an account here now: {why}"));
-            return;
+            return self.refuse(user, Refusal::NoNewcomers { why: why.clone() });
         }
         if let Some(why) = self.known_elsewhere(user) {
             return self.refuse(user, why);
         }
-        if let Some(uid) = wanted.adopt {
-            self.refuse(
-                user,
-                format!("the row adopts uid {uid}, and there is no account of that name here"),
-            );
-            return;
+        if let Some(asked) = wanted.adopt {
+            return self.refuse(user, Refusal::AdoptsNobody { asked });
         }
-        if let Some(uid) = wanted.uid {
-            let owner = self
-                .accounts
-                .by_name
-                .iter()
-                .find(|(_, it)| it.uid == uid)
-                .map(|(name, _)| name.clone());
-            let kept = self
-                .input
-                .known
-                .people
-                .iter()
-                .find(|(_, it)| it.uid == uid)
-                .map(|(name, _)| name.clone());
-            if let Some(name) = owner.or(kept) {
-                self.refuse(user, format!("the row asks for uid {uid}, which is or was {name}'s; ids are never given twice"));
-                return;
-            }
-            if self.accounts.foreign_uids.contains(&uid) {
-                self.refuse(
-                    user,
-                    format!("the row asks for uid {uid}, which a name service of this host knows as somebody's; ids are never given twice"),
-                );
-                return;
-            }
-            if let Some(place) = self.has_uid_beside(uid, user) {
-                self.refuse(
-                    user,
-                    format!(
-                        "the row asks for uid {uid}, which {place} has; ids are never given twice"
-                    ),
-                );
-                return;
-            }
-            if let Some(why) = not_for_accounts(uid, self.accounts, self.input.known) {
-                self.refuse(
-                    user,
-                    format!("the row asks for uid {uid}, {why}; ask for another one"),
-                );
-                return;
-            }
-            let (first, last) = self.accounts.defaults.uids;
-            if !(first..=last).contains(&uid) {
-                self.refuse(user, format!("the row asks for uid {uid}, outside UID_MIN {first} to UID_MAX {last} of login.defs"));
-                return;
-            }
+        if let Some(uid) = wanted.uid
+            && let Some(why) = self.uid_refused(uid, user)
+        {
+            return self.refuse(user, Refusal::AskedUid { uid, why });
         }
         if wanted.disabled.is_some() {
             self.not_made.push(user.to_owned());
@@ -546,22 +480,38 @@ impl<'a> Draft<'a, '_> {
         self.create(user, wanted, None);
     }
 
+    /// Why nobody new gets a uid that their row asks for, if there is a reason.
+    fn uid_refused(&self, uid: u32, user: &str) -> Option<UidRefused> {
+        let mut accounts = self.accounts.by_name.iter();
+        let owner = accounts.find(|(_, it)| it.uid == uid).map(|(name, _)| name);
+        let mut people = self.input.known.people.iter();
+        let kept = || people.find(|(_, it)| it.uid == uid).map(|(name, _)| name);
+        if let Some(name) = owner.or_else(kept) {
+            return Some(UidRefused::Somebodys { name: name.clone() });
+        }
+        if self.accounts.foreign_uids.contains(&uid) {
+            return Some(UidRefused::KnownToNameService);
+        }
+        if let Some(place) = self.has_uid_beside(uid, user) {
+            return Some(UidRefused::Elsewhere {
+                place: place.to_owned(),
+            });
+        }
+        if let Some(why) = not_for_accounts(uid, self.accounts, self.input.known) {
+            return Some(why);
+        }
+        let (first, last) = self.accounts.defaults.uids;
+        (!(first..=last).contains(&uid)).then_some(UidRefused::OutOfBounds { first, last })
+    }
+
     fn adopt(&mut self, user: &str, wanted: &Wanted, account: &Account) {
         // Whether it is a person's account is told by the same settings.
         if let Some(why) = &self.accounts.hindrances.newcomers {
-            self.refuse(user, format!("nobody's account is adopted here now: {why}"));
-            return;
+            return self.refuse(user, Refusal::NoAdoptions { why: why.clone() });
         }
         let (first, last) = self.accounts.defaults.uids;
         if !(first..=last).contains(&account.uid) {
-            self.refuse(
-                user,
-                format!(
-                    "uid {} is a system account's, and those are never adopted",
-                    account.uid
-                ),
-            );
-            return;
+            return self.refuse(user, Refusal::SystemAccount { uid: account.uid });
         }
         if let Some((name, _)) = self
             .input
@@ -570,12 +520,8 @@ impl<'a> Draft<'a, '_> {
             .iter()
             .find(|(_, it)| it.uid == account.uid)
         {
-            let why = format!(
-                "uid {} is or was {name}'s here; ids are never given twice",
-                account.uid
-            );
-            self.refuse(user, why);
-            return;
+            let (uid, by) = (account.uid, name.clone());
+            return self.refuse(user, Refusal::AdoptedUidKnown { uid, by });
         }
         let anchor = Anchor {
             incarnation: Incarnation::Found { uid: account.uid },
@@ -649,7 +595,7 @@ impl<'a> Draft<'a, '_> {
         };
         let ids = match ids {
             Ok(ids) => ids,
-            Err(why) => return self.refuse(user, format!("no room on this host: {why}")),
+            Err(why) => return self.refuse(user, Refusal::NoRoom(why)),
         };
         if self.clear_the_way(user, ids.gid) {
             return;
@@ -664,11 +610,8 @@ impl<'a> Draft<'a, '_> {
         if before.is_none()
             && let Some(whose) = self.moved_homes().get(&home)
         {
-            let why = format!(
-                "its home would be {home}, which is or was {whose}'s, who once had this name; a home is never given to another \
-                 person. Choose another name, or move {whose}'s home first"
-            );
-            return self.refuse(user, why);
+            let of = whose.clone();
+            return self.refuse(user, Refusal::HomeOfAnother { home, of });
         }
         let generation = before.map_or(0, |it| it.generation);
         let blocked = (!self.accounts.shells.contains(&wanted.grant.shell))
@@ -728,17 +671,10 @@ impl<'a> Draft<'a, '_> {
                 if same_identity {
                     return self.restore(user, wanted, person);
                 }
-                let why = "that name belonged to somebody else here, and names are never given to another; choose another name";
-                return self.refuse(user, why.to_owned());
+                return self.refuse(user, Refusal::NameOfAnother);
             }
             Stage::Cut if !same_identity => {
-                self.refuse(
-                    user,
-                    "was cut here with another identity, and an account is never handed to another \
-                     person by re-adding its name; choose another name, or restore authentik_user \
-                     and k8s_user"
-                        .to_owned(),
-                );
+                self.refuse(user, Refusal::CutWithAnotherIdentity);
                 // The cut goes on as if the row were not there.
                 return self.cut(user, person);
             }
@@ -762,10 +698,7 @@ impl<'a> Draft<'a, '_> {
                 (Stage::Cut, None) if self.quarantined(user).is_some() => {
                     self.restore(user, wanted, person)
                 }
-                (Stage::Cut, None) => self.refuse(
-                    user,
-                    "was cut, and its account has been removed by hand".to_owned(),
-                ),
+                (Stage::Cut, None) => self.refuse(user, Refusal::RemovedByHand),
                 (
                     Stage::Active
                     | Stage::Parked
@@ -777,14 +710,8 @@ impl<'a> Draft<'a, '_> {
             };
         };
         if account.uid != person.uid {
-            return self.refuse(
-                user,
-                format!(
-                    "the account has uid {} and the ledger says {}: it was replaced behind muster's back; nothing is \
-                     changed on it",
-                    account.uid, person.uid
-                ),
-            );
+            let (found, recorded) = (account.uid, person.uid);
+            return self.refuse(user, Refusal::Replaced { found, recorded });
         }
         if person.stage == Stage::Cut
             && let Some(home_id) = self.quarantined(user)
@@ -798,7 +725,7 @@ impl<'a> Draft<'a, '_> {
         }
         // Nothing of theirs is changed by halves; what they have they keep.
         if let Some(why) = self.accounts.hindrances.lines.get(user) {
-            self.refuse(user, why.clone());
+            self.refuse(user, Refusal::Lines(why.clone()));
             return self.keep_entries_of(user, person);
         }
         if let Some(because) = wanted.disabled {

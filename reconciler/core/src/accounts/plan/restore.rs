@@ -7,6 +7,7 @@ use crate::accounts::blocked::Blocked;
 use crate::accounts::desired::Wanted;
 use crate::accounts::facts::{ArchiveFacts, How, PersonFacts};
 use crate::accounts::observed::{Account, ArchiveSeen, Home, Password};
+use crate::accounts::refusal::Refusal;
 use crate::id::StepId;
 use crate::people::Stage;
 use crate::reading::Reading;
@@ -80,16 +81,12 @@ impl<'a> Draft<'a, '_> {
         }
     }
 
-    fn in_the_way(&self, user: &str, person: &PersonFacts) -> Option<String> {
+    fn in_the_way(&self, user: &str, person: &PersonFacts) -> Option<Refusal> {
         if self.accounts.by_name.contains_key(user) {
-            return Some(
-                "was deleted here, and an account of that name was made since by somebody else; remove that one by hand to \
-                 bring this person back"
-                    .to_owned(),
-            );
+            return Some(Refusal::NameTakenSince);
         }
         if let Some(why) = self.known_elsewhere(user) {
-            return Some(format!("was deleted here, and cannot come back now: {why}"));
+            return Some(Refusal::CannotComeBack(Box::new(why)));
         }
         // What a path is told of is what the person left.
         let lines = self.accounts.hindrances.uids.get(&person.uid);
@@ -99,23 +96,23 @@ impl<'a> Draft<'a, '_> {
             known.then_some("a name service of this host")
         });
         if let Some(place) = place {
-            return Some(format!(
-                "was deleted here with uid {}, which {place} has now; ids are never given twice",
-                person.uid
-            ));
+            return Some(Refusal::OldUidElsewhere {
+                uid: person.uid,
+                place: place.to_owned(),
+            });
         }
         if let Some(why) = self.group_in_the_way(user, person.gid, person.how == How::Adopted) {
-            return Some(format!("was deleted here, and cannot come back now: {why}"));
+            return Some(Refusal::CannotComeBack(Box::new(why)));
         }
         let (taken, _) = self
             .accounts
             .by_name
             .iter()
             .find(|(_, it)| it.uid == person.uid)?;
-        Some(format!(
-            "was deleted here with uid {}, which {taken} has now; ids are never given twice, so that account has to go first",
-            person.uid
-        ))
+        Some(Refusal::OldUidTaken {
+            uid: person.uid,
+            by: taken.clone(),
+        })
     }
 
     /// Plans to put back a home that is owed to an account that was restored; `None` when none is.
@@ -131,13 +128,8 @@ impl<'a> Draft<'a, '_> {
             // What could not be read is told where homes are.
             Some(Reading::Unknown(_) | Reading::Known(Home::Odd(_))) | None => None,
             Some(Reading::Known(Home::Directory(_))) => {
-                self.refuse(
-                    user,
-                    format!(
-                        "{} was made by somebody else since the person was deleted; move it away, and the person's own is put back",
-                        person.home
-                    ),
-                );
+                let home = person.home.clone();
+                self.refuse(user, Refusal::HomeMadeSince { home });
                 None
             }
             Some(Reading::Known(Home::Absent)) => {
@@ -146,7 +138,7 @@ impl<'a> Draft<'a, '_> {
                     // Without a source the step cannot be named; the account's own step says why.
                     Err(why) => {
                         if !ground_is_new(anchor) {
-                            self.refuse(user, why.to_string());
+                            self.refuse(user, Refusal::HomeStays(why));
                         }
                         return None;
                     }
