@@ -33,16 +33,16 @@ use muster_core::journal::Entry;
 use muster_core::ledger::Through;
 use muster_core::plan::{Input, Plan, plan};
 use muster_core::reading::Reading;
-use muster_core::release::root::{Quorums, Role, Root as TrustRoot, TrustedKey};
+use muster_core::release::root::{Quorums, Role, TrustRoot, TrustedKey};
 use muster_core::release::statement::{Line, Statement};
 use muster_core::release::{Nonce, ObjectKind, RepoId, authenticate};
-use muster_core::report::{self, About, Audience, FORGE_LIMIT, Host, Paper, Proposal};
+use muster_core::report::{self, Audience, CommitContext, FORGE_LIMIT, Host, Paper, Proposal};
 use muster_core::rooms::{self, Desired, Observed, Policy};
 use muster_core::time::{Date, Time};
 use muster_core::world::{Files, Journal as _};
 use muster_core::{compat, repo};
 use muster_host::accounts::{Aging, Locked, NewAccount, free_ids};
-use muster_host::root::{Ownership, Root};
+use muster_host::root::{Ownership, RootDir};
 use nix::sys::resource::{UsageWho, getrusage};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -150,10 +150,10 @@ impl Bench {
                         plan: &plan,
                         verdict: &verdict,
                         base: None,
-                        read: report::Recorded::Live,
+                        read: report::ReadAt::Live,
                     }];
                     let commit = commit();
-                    let about = About {
+                    let about = CommitContext {
                         head: &commit,
                         protected: &commit,
                         branch: None,
@@ -514,7 +514,7 @@ fn add_accounts(root: &Path, count: usize) -> Result<()> {
         inactive: None,
         expire: None,
     };
-    let root = Root::open(root, Ownership::Recorded)?;
+    let root = RootDir::open(root, Ownership::Recorded)?;
     let locked = Locked::take(&root, Locked::WAIT)?;
     let mut databases = locked.read()?;
     let uids: Vec<u32> = free_ids(1_000..=60_000, databases.uids_in_use())

@@ -8,7 +8,7 @@ use std::time::Duration;
 use muster::console;
 use muster::cycle::{self, CycleError, Inventory, Memory, Outside, Run, chain};
 use muster::daemon::loops::{Begin, ExecutorLoop};
-use muster::daemon::{Cycle, Event, Health, Knock, Pace, Pulse, Summary, Why, ears};
+use muster::daemon::{Cycle, CycleStatus, Event, Health, Knock, Pace, Pulse, Why, ears};
 use muster::state_dir::{Identity, Lock, Purpose, StateDir, StateError};
 use muster_core::clock::Reading;
 use muster_core::executor::Executor;
@@ -107,7 +107,7 @@ impl Cycle for Process {
         true
     }
 
-    fn run(&mut self, _: Why, stop: &dyn Fn() -> bool) -> Summary {
+    fn run(&mut self, _: Why, stop: &dyn Fn() -> bool) -> CycleStatus {
         // A minute lies between two cycles.
         let turn = self.turns.load(Ordering::SeqCst);
         let now = self
@@ -140,7 +140,7 @@ impl Cycle for Process {
                 (Health::Broken, chain(&error))
             }
         };
-        Summary {
+        CycleStatus {
             health,
             line,
             due_in: None,

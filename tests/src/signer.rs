@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use muster_core::commit::CommitId;
-use muster_core::release::root::{Quorums, Role, Root, TrustedKey};
+use muster_core::release::root::{Quorums, Role, TrustRoot, TrustedKey};
 use muster_core::release::signature::UserVerification;
 use muster_core::release::statement::{Line, Statement};
 use muster_core::release::{Nonce, RepoId};
@@ -193,13 +193,13 @@ pub fn push(site: &Site, who: &[&str], statement: &Statement) {
 }
 
 /// A root of trust: operational keys of these people, and a recovery key of ivo.
-pub fn root(version: u64, operational: &[&str]) -> Root {
+pub fn root(version: u64, operational: &[&str]) -> TrustRoot {
     let mut keys: Vec<TrustedKey> = operational
         .iter()
         .map(|name| Signer::named(name).trusted(name, Role::Operational))
         .collect();
     keys.push(Signer::named("ivo").trusted("ivo", Role::Recovery));
-    Root {
+    TrustRoot {
         version,
         repo: REPO,
         quorums: Quorums::default(),

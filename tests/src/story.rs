@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use muster::cycle::Summary;
+use muster::cycle::CycleSummary;
 use muster_core::accounts::facts::IdRange;
 use muster_core::accounts::policy::{self, Aggregate, PortFamily};
 use muster_core::accounts::verbs::Verb;
@@ -371,7 +371,7 @@ fn by_hand(host: &mut SimHost, what: &str) {
     }
 }
 
-fn show(summary: &Summary) -> String {
+fn show(summary: &CycleSummary) -> String {
     let mut out = String::new();
     let mut line = |text: String| writeln!(out, "{text}").expect("a String takes everything");
     for (step, result) in &summary.recovered {

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster::bot::{self, Outside, Run, Summary, TurnError, Vouching};
+use muster::bot::{self, Outside, Run, TurnError, TurnSummary, Vouching};
 use muster::cycle::{self, Inventory};
 use muster_core::commit::CommitId;
-use muster_core::executor::{Executor, Kind};
+use muster_core::executor::{Executor, ExecutorKind};
 use muster_core::forge::ProposalState;
 use muster_core::guests;
 use muster_core::release::RepoId;
@@ -111,9 +111,9 @@ impl Town {
     pub fn build(&mut self, pinned: &str) {
         let executor = Executor::from_pin(pinned);
         let policy = match executor.kind() {
-            Kind::Host => story::policy().binding(&executor),
-            Kind::Guests => of_hypervisor(executor),
-            Kind::Cluster | Kind::Ca => panic!("nothing plays {executor}"),
+            ExecutorKind::Host => story::policy().binding(&executor),
+            ExecutorKind::Guests => of_hypervisor(executor),
+            ExecutorKind::Cluster | ExecutorKind::Ca => panic!("nothing plays {executor}"),
         };
         let mut machine = SimHost::debian();
         machine.add_account("root", 0, "/bin/bash");
@@ -217,7 +217,7 @@ impl Town {
     ///
     /// # Errors
     /// As the turn does.
-    pub fn turn_of(&mut self, bot: usize, first: &[u64]) -> Result<Summary, TurnError> {
+    pub fn turn_of(&mut self, bot: usize, first: &[u64]) -> Result<TurnSummary, TurnError> {
         let now = self.now;
         let first: BTreeSet<u64> = first.iter().copied().collect();
         let run = Run {

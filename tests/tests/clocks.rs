@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use muster::cycle::Summary;
+use muster::cycle::CycleSummary;
 use muster_core::clock::{Accepted, Jump, TimeService};
 use muster_core::journal::Entry;
 use muster_core::people::Stage;
@@ -66,7 +66,7 @@ struct World {
     held: Vec<Arc<Step>>,
     nonce: u8,
     /// What the last cycle told.
-    last: Summary,
+    last: CycleSummary,
 }
 
 impl World {
@@ -83,11 +83,11 @@ impl World {
             now: begin,
             held: Vec::new(),
             nonce: 0,
-            last: Summary::default(),
+            last: CycleSummary::default(),
         }
     }
 
-    fn cycle(&mut self) -> &Summary {
+    fn cycle(&mut self) -> &CycleSummary {
         let summary = self.sim.cycle(&self.policy, self.now).expect("a cycle");
         self.held = summary.held.iter().map(|it| it.step.clone()).collect();
         self.last = summary;

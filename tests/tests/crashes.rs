@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use muster::cycle::Summary;
+use muster::cycle::CycleSummary;
 use muster_core::accounts::verbs::Verb;
 use muster_core::commit::CommitId;
 use muster_core::journal::{Entry, StepResult};
@@ -220,7 +220,7 @@ fn reset(sim: &Sim) {
 fn settle(sim: &Sim) {
     for tries in 0..8 {
         let cycle = sim.cycle(&policy(), now().plus(tries * 240));
-        let retries = |it: &Summary| it.held.iter().any(|it| it.reason.code() == "retry");
+        let retries = |it: &CycleSummary| it.held.iter().any(|it| it.reason.code() == "retry");
         if cycle.is_ok_and(|it| it.is_quiet() && !retries(&it)) {
             return;
         }

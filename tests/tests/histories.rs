@@ -64,7 +64,7 @@ fn text(rows: &[Row; 6]) -> String {
     out
 }
 
-fn pending(summary: &muster::cycle::Summary) -> BTreeSet<StepId> {
+fn pending(summary: &muster::cycle::CycleSummary) -> BTreeSet<StepId> {
     summary
         .held
         .iter()

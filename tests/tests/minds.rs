@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use muster::cycle::Summary;
+use muster::cycle::CycleSummary;
 use muster_core::accounts::verbs::Verb;
 use muster_core::gate::Reason;
 use muster_core::release::ObjectKind;
@@ -243,7 +243,7 @@ fn round(fresh: &Sim, effects: usize, seed: u64) -> Result<(), String> {
     })
 }
 
-fn held(cycle: &Summary) -> String {
+fn held(cycle: &CycleSummary) -> String {
     let held = cycle.held.iter();
     let words = held.map(|it| format!("{} ({})", it.step.words(), it.reason));
     words.collect::<Vec<_>>().join(", ")

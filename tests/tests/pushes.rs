@@ -10,7 +10,7 @@ use muster::settings::{self, Ambient};
 use muster::state_dir::StateDir;
 use muster_core::accounts::policy::Policy;
 use muster_core::executor::Executor as Name;
-use muster_core::fleet::{Fleet as _, Told};
+use muster_core::fleet::{ExecutorReport, Fleet as _};
 use muster_core::ledger::inventory;
 use muster_core::time::Time;
 use muster_git::Origin;
@@ -77,7 +77,7 @@ fn a_host_tells_the_ledger_repository_and_a_bot_believes_it() {
     let standing = fleet.look().unwrap().remove(&name).unwrap().unwrap();
     assert!(standing.read <= now() && standing.read.plus(300) > now());
     let told = fleet.told(&name, &standing.ledger).unwrap();
-    let told = Told::read(&name, &told).unwrap();
+    let told = ExecutorReport::read(&name, &told).unwrap();
     let settings = settings::load(&site.path("muster.toml"), &Ambient::ask()).unwrap();
     assert_eq!(told.policy, settings.policy.into());
     let bytes = inventory::Inventory::bytes_in_ledger(&name, &told.observed);

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use muster_core::release::root::{Key, Quorums, Role, Root, TrustedKey};
+use muster_core::release::root::{Quorums, Role, SignerKey, TrustRoot, TrustedKey};
 use muster_core::release::signature::UserVerification;
 use muster_core::release::statement::{Line, Statement};
 use muster_core::release::{Code, Nonce, ObjectKind, Refusal, RepoId, Signed, authenticate};
@@ -101,16 +101,21 @@ impl Desk {
     }
 
     /// The name of the release that this key signs.
-    fn name(&self, public: &Key) -> String {
+    fn name(&self, public: &SignerKey) -> String {
         self.statement().tag_name(public.blob())
     }
 
     /// The release, made as an operator makes it.
-    fn release(&self, signing_key: &Path, public: &Key) -> (String, Vec<u8>) {
+    fn release(&self, signing_key: &Path, public: &SignerKey) -> (String, Vec<u8>) {
         self.release_dated(signing_key, public, NOW)
     }
 
-    fn release_dated(&self, signing_key: &Path, public: &Key, date: Time) -> (String, Vec<u8>) {
+    fn release_dated(
+        &self,
+        signing_key: &Path,
+        public: &SignerKey,
+        date: Time,
+    ) -> (String, Vec<u8>) {
         let name = self.name(public);
         let statement = self.write("statement", self.statement().render());
         let mut signing = std::ffi::OsString::from("user.signingKey=");
@@ -134,7 +139,7 @@ impl Desk {
     }
 
     /// Whether stock git, given the trust root as it understands it, takes this object under this ref.
-    fn git_takes(&self, ref_name: &str, raw: &[u8], root: &Root) -> bool {
+    fn git_takes(&self, ref_name: &str, raw: &[u8], root: &TrustRoot) -> bool {
         let allowed = self.write("allowed", root.allowed_signers());
         let file = self.write("object", raw);
         let id = done(
@@ -169,7 +174,7 @@ impl Desk {
     }
 
     /// Whether OpenSSH takes the signature at the end of this object, for this principal.
-    fn ssh_takes(&self, raw: &[u8], root: &Root, principal: &str) -> bool {
+    fn ssh_takes(&self, raw: &[u8], root: &TrustRoot, principal: &str) -> bool {
         let at = find(raw, BEGIN.as_bytes()).expect("a signature");
         let allowed = self.write("allowed", root.allowed_signers());
         let signature = self.write("signature", &raw[at..]);
@@ -211,12 +216,12 @@ fn public_text(file: &Path) -> String {
     words.join(" ")
 }
 
-fn public(file: &Path) -> Key {
+fn public(file: &Path) -> SignerKey {
     public_text(file).parse().unwrap()
 }
 
-fn root(keys: &[&Key]) -> Root {
-    let trusted = |(at, key): (usize, &&Key)| TrustedKey {
+fn root(keys: &[&SignerKey]) -> TrustRoot {
+    let trusted = |(at, key): (usize, &&SignerKey)| TrustedKey {
         principal: format!("operator{at}"),
         role: Role::Operational,
         key: (*key).clone(),
@@ -225,7 +230,7 @@ fn root(keys: &[&Key]) -> Root {
         verify_required: UserVerification::NotAsked,
         comment: String::new(),
     };
-    let root = Root {
+    let root = TrustRoot {
         version: 1,
         repo: RepoId([1; 16]),
         quorums: Quorums::default(),
@@ -236,7 +241,7 @@ fn root(keys: &[&Key]) -> Root {
     root
 }
 
-fn judge(ref_name: &str, raw: &[u8], root: &Root) -> Result<Signed, Refusal> {
+fn judge(ref_name: &str, raw: &[u8], root: &TrustRoot) -> Result<Signed, Refusal> {
     authenticate(ref_name, ObjectKind::Tag, raw, Some(root), NOW)
 }
 
@@ -306,7 +311,10 @@ fn keys_of_other_types_are_no_keys() {
         ("rsa2048", &["rsa", "-b", "2048"]),
     ] {
         let file = desk.key(name, kind);
-        let why = public_text(&file).parse::<Key>().unwrap_err().to_string();
+        let why = public_text(&file)
+            .parse::<SignerKey>()
+            .unwrap_err()
+            .to_string();
         assert!(why.contains("use "), "{name}: {why}");
         // The name does not matter any more.
         let (ref_name, raw) = desk.release(&file, &public(&trusted));
@@ -328,7 +336,11 @@ fn keys_of_other_types_are_no_keys() {
     let certificate = desk.path("trusted-cert.pub");
     let text = fs::read_to_string(&certificate).unwrap();
     let words: Vec<&str> = text.split_whitespace().take(2).collect();
-    let why = words.join(" ").parse::<Key>().unwrap_err().to_string();
+    let why = words
+        .join(" ")
+        .parse::<SignerKey>()
+        .unwrap_err()
+        .to_string();
     assert!(why.contains("certificates are not accepted"), "{why}");
     let (ref_name, raw) = desk.release(&certificate, &public(&trusted));
     assert_eq!(word(judge(&ref_name, &raw, &root)), "malformed");
@@ -532,7 +544,7 @@ impl SecurityKey {
     const KIND: &[u8] = b"sk-ssh-ed25519@openssh.com";
     const APPLICATION: &[u8] = b"ssh:";
 
-    fn public(&self) -> Key {
+    fn public(&self) -> SignerKey {
         let blob = strings(&[Self::KIND, self.0.public_key().as_ref(), Self::APPLICATION]);
         let text = format!("{} {}", str::from_utf8(Self::KIND).unwrap(), base64(&blob));
         text.parse().unwrap()

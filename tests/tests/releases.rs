@@ -8,15 +8,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use muster::cycle::{self, Summary};
+use muster::cycle::{self, CycleSummary};
 use muster_core::accounts::action::{Action, Incarnation};
 use muster_core::clock::Moment;
 use muster_core::commit::CommitId;
 use muster_core::facts::Frozen;
 use muster_core::gate::Approvals;
 use muster_core::journal::{Entry, StepResult};
-use muster_core::release::admit::{CommitStanding, Release, Standing, admit};
-use muster_core::release::root::{Role, Root};
+use muster_core::release::admit::{AdmissionContext, CommitStanding, Release, admit};
+use muster_core::release::root::{Role, TrustRoot};
 use muster_core::release::rotation;
 use muster_core::release::statement::{Line, Statement};
 use muster_core::release::{Code, Nonce, ObjectKind, authenticate};
@@ -142,7 +142,7 @@ impl World {
         world
     }
 
-    fn cycle(&mut self) -> Summary {
+    fn cycle(&mut self) -> CycleSummary {
         let summary = self.sim.cycle(&self.policy, self.now).expect("a cycle");
         self.held = summary.held.iter().map(|it| it.step.clone()).collect();
         summary
@@ -163,7 +163,7 @@ impl World {
     }
 
     /// The removals among what ran.
-    fn removals<'a>(&'a self, summary: &'a Summary) -> impl Iterator<Item = &'a Step> {
+    fn removals<'a>(&'a self, summary: &'a CycleSummary) -> impl Iterator<Item = &'a Step> {
         let steps = summary.ran.iter().map(|(step, _)| &**step);
         steps.filter(|it| of_host::price(it, &self.policy).takes.counts())
     }
@@ -188,7 +188,7 @@ impl World {
     }
 
     /// The removal, changed, signed by opal, and a cycle.
-    fn changed(&mut self, change: impl FnOnce(&mut Statement)) -> Summary {
+    fn changed(&mut self, change: impl FnOnce(&mut Statement)) -> CycleSummary {
         let mut statement = self.removal();
         change(&mut statement);
         self.push("opal", &statement);
@@ -213,7 +213,7 @@ impl World {
             &files.expect("valid files"),
         )
         .expect("a plan");
-        let standing = Standing {
+        let standing = AdmissionContext {
             root: &root,
             policy: &self.policy,
             facts: &facts,
@@ -265,7 +265,7 @@ enum Came {
 struct Row {
     number: u8,
     situation: &'static str,
-    happens: fn(&mut World) -> Summary,
+    happens: fn(&mut World) -> CycleSummary,
     came: Came,
     /// What was acted on that is not benign: verb and person.
     acted: &'static [&'static str],
@@ -835,7 +835,7 @@ const DECISIONS: &[Row] = rows! {
 };
 
 /// Version 2 of the root, without opal.
-fn opal_dropped() -> Root {
+fn opal_dropped() -> TrustRoot {
     let mut root = signer::root(2, &["olga"]);
     root.revoked = dropped("opal");
     root
@@ -847,7 +847,7 @@ fn dropped(name: &str) -> BTreeSet<muster_core::release::Fingerprint> {
 }
 
 /// Pushes a rotation that these people signed.
-fn rotate(world: &World, next: &Root, who: &[&str]) {
+fn rotate(world: &World, next: &TrustRoot, who: &[&str]) {
     let text = next.render();
     let commit = world.sim.facts().adopted;
     for name in who {

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use muster_core::release::root::Root;
+use muster_core::release::root::TrustRoot;
 use muster_core::release::statement::Statement;
 use muster_tests::signer::{self, Signer, now, planned};
 use muster_tests::site::{
@@ -28,7 +28,7 @@ const STRIDE: usize = 7;
 /// Bob has lived there, was cut, and opal may sign. Every cycle tries again what failed.
 fn gone() -> Site {
     let site = Site::bare("retry_after = \"0s\"\n");
-    let root: Root = signer::root(1, &["opal", "olga"]);
+    let root: TrustRoot = signer::root(1, &["opal", "olga"]);
     fs::create_dir(site.path("trust")).expect("a directory");
     fs::write(site.path("trust/root.toml"), root.render()).expect("a root");
     site.init();

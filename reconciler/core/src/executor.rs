@@ -7,7 +7,7 @@ use crate::repo::names::is_host_name;
 
 /// What an executor keeps. Each keeps one subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum ExecutorKind {
     /// The accounts of one machine. The only kind that needs root.
     Host,
     /// The guests of one hypervisor.
@@ -18,7 +18,7 @@ pub enum Kind {
     Ca,
 }
 
-impl Kind {
+impl ExecutorKind {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Host, Self::Guests, Self::Cluster, Self::Ca];
 
@@ -77,16 +77,16 @@ pub enum Executor {
 
 impl Executor {
     /// The executor of a kind with this name, if it is a name.
-    pub fn of(kind: Kind, name: &str) -> Option<Self> {
+    pub fn of(kind: ExecutorKind, name: &str) -> Option<Self> {
         is_host_name(name).then(|| Self::named(kind, name.to_owned()))
     }
 
-    fn named(kind: Kind, name: String) -> Self {
+    fn named(kind: ExecutorKind, name: String) -> Self {
         match kind {
-            Kind::Host => Self::Host(name),
-            Kind::Guests => Self::Guests(name),
-            Kind::Cluster => Self::Cluster(name),
-            Kind::Ca => Self::Ca(name),
+            ExecutorKind::Host => Self::Host(name),
+            ExecutorKind::Guests => Self::Guests(name),
+            ExecutorKind::Cluster => Self::Cluster(name),
+            ExecutorKind::Ca => Self::Ca(name),
         }
     }
 
@@ -100,19 +100,19 @@ impl Executor {
     /// with its kind before it. It was checked when it was pinned.
     pub fn from_pin(text: &str) -> Self {
         let other = text.split_once('/').and_then(|(word, name)| {
-            let kind = Kind::ALL.into_iter().find(|it| it.word() == word)?;
+            let kind = ExecutorKind::ALL.into_iter().find(|it| it.word() == word)?;
             Some(Self::named(kind, name.to_owned()))
         });
         other.unwrap_or_else(|| Self::Host(text.to_owned()))
     }
 
     /// What it keeps.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ExecutorKind {
         match self {
-            Self::Host(_) => Kind::Host,
-            Self::Guests(_) => Kind::Guests,
-            Self::Cluster(_) => Kind::Cluster,
-            Self::Ca(_) => Kind::Ca,
+            Self::Host(_) => ExecutorKind::Host,
+            Self::Guests(_) => ExecutorKind::Guests,
+            Self::Cluster(_) => ExecutorKind::Cluster,
+            Self::Ca(_) => ExecutorKind::Ca,
         }
     }
 
@@ -135,7 +135,7 @@ impl Executor {
     /// Whom a pinned name means, if anybody.
     pub fn of_pinned(text: &str) -> Option<Self> {
         if !text.contains('/') {
-            return Self::of(Kind::Host, text);
+            return Self::of(ExecutorKind::Host, text);
         }
         text.parse().ok().filter(|it: &Self| it.pinned() == text)
     }
@@ -186,7 +186,7 @@ impl FromStr for Executor {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = text.split_once('/').and_then(|(word, name)| {
-            let kind = Kind::ALL.into_iter().find(|it| it.word() == word)?;
+            let kind = ExecutorKind::ALL.into_iter().find(|it| it.word() == word)?;
             Self::of(kind, name)
         });
         found.ok_or_else(|| NotAnExecutor(text.chars().take(300).collect()))
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn an_executor_reads_back_as_itself_and_so_do_its_refs() {
-        for kind in Kind::ALL {
+        for kind in ExecutorKind::ALL {
             let executor = Executor::of(kind, "pve1.example.org").unwrap();
             assert_eq!(executor.to_string().parse(), Ok(executor.clone()));
             assert_eq!(

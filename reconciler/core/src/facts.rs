@@ -233,7 +233,7 @@ impl fmt::Display for Suspended {
 /// A step that was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Recorded {
+pub struct DoneStep {
     /// Which.
     pub step: Arc<Step>,
     /// When.
@@ -270,7 +270,7 @@ pub struct Facts {
     /// Steps that were brought to no end and that a person has to look at.
     pub needs_operator: BTreeMap<StepId, String>,
     /// Steps done since the adopted commit was adopted, the first [`RECORD_LIMIT`] of them: what its outcome report tells.
-    pub record: Vec<Recorded>,
+    pub record: Vec<DoneStep>,
     /// How many more were done.
     pub record_more: u64,
     /// The latest moment the journal has seen: no later one may be before it.
@@ -504,7 +504,7 @@ impl Facts {
             self.removals.push(at);
         }
         if self.record.len() < RECORD_LIMIT {
-            self.record.push(Recorded {
+            self.record.push(DoneStep {
                 step: Arc::clone(step),
                 at,
                 by,

@@ -23,7 +23,7 @@ use versions::Version;
 
 /// Where one executor's ledger stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct LedgerHead {
     /// Its newest commit.
     pub ledger: CommitId,
     /// When what it holds was last seen to be so: with the commit, or with a later sign of life.
@@ -34,7 +34,7 @@ pub struct Standing {
 
 /// What one executor last told, in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct ExecutorReport {
     /// Whose it is.
     pub executor: Executor,
     /// What it knows of its own doing.
@@ -47,7 +47,7 @@ pub struct Told {
     pub held: Option<HeldSteps>,
 }
 
-impl Told {
+impl ExecutorReport {
     /// Whether a file of a ledger takes part in what is told.
     pub fn is_told_by(path: &str) -> bool {
         ledger::is_of_facts(path) || [held::FILE, inventory::FILE, policy::FILE].contains(&path)
@@ -155,7 +155,7 @@ impl Past {
     /// Reads it out of the files of `executor`'s ledger, as they stood then.
     ///
     /// # Errors
-    /// As for [`Told::read`].
+    /// As for [`ExecutorReport::read`].
     pub fn read(executor: &Executor, files: &Files) -> Result<Self, String> {
         Ok(Self {
             facts: facts_of(executor, files)?,
@@ -174,9 +174,9 @@ pub trait Fleet: Send {
     ///
     /// # Errors
     /// When the ledger repository did not answer.
-    fn look(&mut self) -> Result<BTreeMap<Executor, Result<Standing, String>>, Self::Error>;
+    fn look(&mut self) -> Result<BTreeMap<Executor, Result<LedgerHead, String>>, Self::Error>;
 
-    /// What an executor told with a commit of its ledger: the files that [`Told::read`] reads.
+    /// What an executor told with a commit of its ledger: the files that [`ExecutorReport::read`] reads.
     ///
     /// # Errors
     /// What makes it unusable, in words that follow "cannot be read:".

@@ -280,7 +280,7 @@ pub struct Status {
     /// Whose it is, such as `muster`: one status of each context counts.
     pub context: String,
     /// One line.
-    pub summary: Summary,
+    pub summary: StatusLine,
     /// Where to read more: an `https` address.
     pub target: Option<String>,
 }
@@ -298,9 +298,9 @@ pub enum StatusState {
 
 /// One line of at most 140 characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Summary(String);
+pub struct StatusLine(String);
 
-impl Summary {
+impl StatusLine {
     /// The most that forges take.
     pub const LIMIT: usize = 140;
 
@@ -624,11 +624,11 @@ mod tests {
     #[test]
     fn a_summary_is_one_line_that_fits() {
         assert_eq!(
-            Summary::of(" 2 held,\n1 benign ").as_str(),
+            StatusLine::of(" 2 held,\n1 benign ").as_str(),
             "2 held, 1 benign"
         );
-        let long = Summary::of(&"é".repeat(500));
-        assert_eq!(long.as_str().chars().count(), Summary::LIMIT);
+        let long = StatusLine::of(&"é".repeat(500));
+        assert_eq!(long.as_str().chars().count(), StatusLine::LIMIT);
         assert!(long.as_str().ends_with('…'));
     }
 }

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::commit::CommitId;
-use crate::executor::{Executor, Kind};
-use crate::facts::{Attempted, Facts, Failure, Frozen, Recorded, Suspended};
+use crate::executor::{Executor, ExecutorKind};
+use crate::facts::{Attempted, DoneStep, Facts, Failure, Frozen, Suspended};
 use crate::id::StepId;
 use crate::release::Nonce;
 use crate::release::claim::{Claim, RefusedRelease, TrustFacts};
@@ -47,7 +47,7 @@ struct State {
     removals: Vec<Time>,
     failures: BTreeMap<StepId, Failure>,
     needs_operator: BTreeMap<StepId, String>,
-    record: Vec<Recorded>,
+    record: Vec<DoneStep>,
     record_more: u64,
     latest: Time,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -148,7 +148,7 @@ fn check_format(file: &str, bytes: &[u8], newest: u32) -> Result<(), LedgerError
 fn executor_of(
     file: &str,
     bytes: &[u8],
-    newest: impl FnOnce(Kind) -> u32,
+    newest: impl FnOnce(ExecutorKind) -> u32,
 ) -> Result<Executor, LedgerError> {
     #[derive(Deserialize)]
     struct Head {
@@ -392,7 +392,7 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
 pub fn steps_in(files: &BTreeMap<String, Vec<u8>>) -> Vec<Arc<Step>> {
     #[derive(Deserialize)]
     struct Done {
-        record: Vec<Recorded>,
+        record: Vec<DoneStep>,
     }
     let done = files
         .get(STATE)
@@ -411,7 +411,7 @@ pub fn steps_in(files: &BTreeMap<String, Vec<u8>>) -> Vec<Arc<Step>> {
 fn refuse_foreign(
     executor: &Executor,
     begun: Option<&Begun>,
-    record: &[Recorded],
+    record: &[DoneStep],
     files: &BTreeMap<String, Vec<u8>>,
 ) -> Result<(), LedgerError> {
     let kind = executor.kind();
@@ -440,7 +440,7 @@ fn refuse_foreign(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accounts::facts::{How, PersonFacts, SetAside};
+    use crate::accounts::facts::{PersonFacts, Provenance, SetAside};
     use crate::accounts::policy::Ports;
     use crate::accounts::shards::shard;
     use crate::people::Stage;
@@ -449,7 +449,7 @@ mod tests {
         PersonFacts {
             more: Default::default(),
             entry: "0123456789abcdef0123456789abcdef".parse().unwrap(),
-            how: How::Created,
+            how: Provenance::Created,
             generation: 1,
             cuts: 0,
             uid,

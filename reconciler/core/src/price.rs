@@ -24,7 +24,7 @@ pub struct Price {
     /// What the limits make of it.
     pub takes: Takes,
     /// What the quorum makes of it.
-    pub root: Root,
+    pub root: RootRelation,
     /// Whether the world shows something new once it is done.
     pub shows: Shows,
     /// How closely to look afterwards.
@@ -78,7 +78,7 @@ impl Takes {
 
 /// Whether a step is about somebody who may become root, before it or after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Root {
+pub enum RootRelation {
     /// It is not.
     Apart,
     /// It is: a release of it takes the quorum for admins.

@@ -24,7 +24,7 @@ impl<T> Reading<T> {
 
 /// How far the world shows a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum StepState {
     /// It is as the step wanted it.
     Reached,
     /// It is not.
@@ -39,7 +39,7 @@ pub enum State {
     Unknown(String),
 }
 
-impl State {
+impl StepState {
     /// Reached, or not.
     pub fn when(reached: bool) -> Self {
         if reached {

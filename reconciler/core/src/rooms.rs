@@ -12,13 +12,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostics, Faults};
-use crate::executor::{Executor, Kind};
+use crate::executor::{Executor, ExecutorKind};
 use crate::flat::flat_sum;
 use crate::id::{Spell, StepId};
 use crate::ink::{Ink, Replaced};
 use crate::limits::{Bounds, Limits, Over};
 use crate::price::{Because, Price, Takes};
-use crate::reading::{RecordedFacts, State};
+use crate::reading::{RecordedFacts, StepState};
 use crate::repo::Documents;
 use crate::services::records::Records;
 use crate::sheet::{Drafted, Sheet};
@@ -59,10 +59,10 @@ impl Action {
     }
 
     /// What kind of executor carries it out.
-    pub fn executor_kind(&self) -> Kind {
+    pub fn executor_kind(&self) -> ExecutorKind {
         match self {
-            Self::Account(_) => Kind::Host,
-            Self::Guest(_) => Kind::Guests,
+            Self::Account(_) => ExecutorKind::Host,
+            Self::Guest(_) => ExecutorKind::Guests,
         }
     }
 
@@ -195,9 +195,9 @@ flat_sum!(Mark {
 
 impl Mark {
     /// What kind of executor makes it.
-    pub fn executor_kind(&self) -> Kind {
+    pub fn executor_kind(&self) -> ExecutorKind {
         match self {
-            Self::Guest(_) => Kind::Guests,
+            Self::Guest(_) => ExecutorKind::Guests,
         }
     }
 
@@ -229,10 +229,10 @@ impl fmt::Display for Note {
 
 impl Note {
     /// What kind of executor says it.
-    pub fn executor(&self) -> Kind {
+    pub fn executor(&self) -> ExecutorKind {
         match self {
-            Self::Account(_) => Kind::Host,
-            Self::Guest(_) => Kind::Guests,
+            Self::Account(_) => ExecutorKind::Host,
+            Self::Guest(_) => ExecutorKind::Guests,
         }
     }
 
@@ -289,10 +289,6 @@ impl fmt::Display for Blocked {
 
 /// What the administrator of an executor decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "an executor has one of them: a box would save nothing"
-)]
 pub enum Policy {
     /// About accounts.
     Accounts(accounts::policy::Policy),
@@ -375,11 +371,11 @@ static NOBODY: accounts::facts::Known = accounts::facts::Known::new();
 
 impl Known {
     /// Nothing yet.
-    pub fn new(kind: Kind) -> Self {
+    pub fn new(kind: ExecutorKind) -> Self {
         match kind {
-            Kind::Host => Self::Accounts(accounts::facts::Known::new()),
-            Kind::Guests => Self::Guests(guests::facts::Known::new()),
-            Kind::Cluster | Kind::Ca => Self::Nothing,
+            ExecutorKind::Host => Self::Accounts(accounts::facts::Known::new()),
+            ExecutorKind::Guests => Self::Guests(guests::facts::Known::new()),
+            ExecutorKind::Cluster | ExecutorKind::Ca => Self::Nothing,
         }
     }
 
@@ -493,18 +489,18 @@ impl Known {
     /// # Errors
     /// The file and the line, from 1, that cannot be read, and why.
     pub(crate) fn read(
-        kind: Kind,
+        kind: ExecutorKind,
         begun: Option<Begun>,
         files: &BTreeMap<String, Vec<u8>>,
     ) -> Result<Self, (String, usize, serde_json::Error)> {
         match kind {
-            Kind::Host => Ok(Self::Accounts(accounts::facts::Known {
+            ExecutorKind::Host => Ok(Self::Accounts(accounts::facts::Known {
                 people: accounts::shards::read(files)?,
                 begun: begun.unwrap_or_default(),
                 locked: BTreeSet::new(),
             })),
-            Kind::Guests => guests::shards::read(files).map(Self::Guests),
-            Kind::Cluster | Kind::Ca => Ok(Self::new(kind)),
+            ExecutorKind::Guests => guests::shards::read(files).map(Self::Guests),
+            ExecutorKind::Cluster | ExecutorKind::Ca => Ok(Self::new(kind)),
         }
     }
 }
@@ -513,19 +509,19 @@ impl Known {
 pub(crate) type Begun = BTreeMap<String, accounts::facts::AccountIds>;
 
 /// A file in which all lines of what the room of executors of a kind keeps can be read back, if it keeps some.
-pub(crate) fn file_of_lines(kind: Kind) -> Option<String> {
+pub(crate) fn file_of_lines(kind: ExecutorKind) -> Option<String> {
     match kind {
-        Kind::Host => Some(format!("{}all.jsonl", accounts::shards::PEOPLE)),
-        Kind::Guests => Some(guests::shards::FILE.to_owned()),
-        Kind::Cluster | Kind::Ca => None,
+        ExecutorKind::Host => Some(format!("{}all.jsonl", accounts::shards::PEOPLE)),
+        ExecutorKind::Guests => Some(guests::shards::FILE.to_owned()),
+        ExecutorKind::Cluster | ExecutorKind::Ca => None,
     }
 }
 
 /// Whether a room remembers by name what was begun and not seen done.
-pub(crate) fn keeps_begun(kind: Kind) -> bool {
+pub(crate) fn keeps_begun(kind: ExecutorKind) -> bool {
     match kind {
-        Kind::Host => true,
-        Kind::Guests | Kind::Cluster | Kind::Ca => false,
+        ExecutorKind::Host => true,
+        ExecutorKind::Guests | ExecutorKind::Cluster | ExecutorKind::Ca => false,
     }
 }
 
@@ -535,11 +531,11 @@ pub(crate) fn is_kept_in(path: &str) -> bool {
 }
 
 /// Whether a file of a ledger holds what the room of executors of a kind keeps.
-pub(crate) fn is_kept_by(kind: Kind, path: &str) -> bool {
+pub(crate) fn is_kept_by(kind: ExecutorKind, path: &str) -> bool {
     match kind {
-        Kind::Host => path.starts_with(accounts::shards::PEOPLE),
-        Kind::Guests => path == guests::shards::FILE,
-        Kind::Cluster | Kind::Ca => false,
+        ExecutorKind::Host => path.starts_with(accounts::shards::PEOPLE),
+        ExecutorKind::Guests => path == guests::shards::FILE,
+        ExecutorKind::Cluster | ExecutorKind::Ca => false,
     }
 }
 
@@ -667,10 +663,10 @@ impl<'q> From<accounts::observed::Question<'q>> for Question<'q> {
 
 impl<'q> Question<'q> {
     /// What kind of executor answers it.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ExecutorKind {
         match self {
-            Self::Accounts(_) => Kind::Host,
-            Self::Guests(_) => Kind::Guests,
+            Self::Accounts(_) => ExecutorKind::Host,
+            Self::Guests(_) => ExecutorKind::Guests,
         }
     }
 
@@ -868,7 +864,7 @@ pub fn settle(
     observed: &Observed,
     policy: &Policy,
     known: &Known,
-) -> State {
+) -> StepState {
     match (action, observed, policy) {
         (Action::Account(action), Observed::Accounts(observed), Policy::Accounts(policy)) => {
             accounts::settle::settle(action, observed, policy)
@@ -878,7 +874,7 @@ pub fn settle(
             let known = known.guests().unwrap_or(&nothing);
             guests::settle::settle(step, action, observed, known)
         }
-        (Action::Account(_) | Action::Guest(_), _, _) => State::Unknown(
+        (Action::Account(_) | Action::Guest(_), _, _) => StepState::Unknown(
             "another world was looked at than the one that the step is about".to_owned(),
         ),
     }
@@ -897,7 +893,7 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
 pub(crate) fn deed(action: &Action) -> Option<&'static str> {
     match action {
         Action::Account(action) => accounts::say::deed(action),
-        Action::Guest(action) => Some(guests::say::deed(action)),
+        Action::Guest(action) => guests::say::deed(action),
     }
 }
 
@@ -1122,7 +1118,7 @@ fn read_all<'a>(
     let keeps = |name: &str| {
         executors
             .iter()
-            .any(|it| it.kind() == Kind::Guests && it.name() == name)
+            .any(|it| it.kind() == ExecutorKind::Guests && it.name() == name)
     };
     let is_kept = |path: &str| guests_of(path).is_some_and(keeps);
     let nearly_kept = |path: &str| nearly_guests_of(path).filter(|it| keeps(it));
@@ -1176,11 +1172,11 @@ pub(crate) enum Unusable {
 }
 
 /// The format of the file with an administrator's decisions that this version writes.
-pub(crate) fn policy_format(kind: Kind) -> u32 {
+pub(crate) fn policy_format(kind: ExecutorKind) -> u32 {
     match kind {
-        Kind::Host => accounts::policy_file::FORMAT,
-        Kind::Guests => guests::policy::FORMAT,
-        Kind::Cluster | Kind::Ca => 0,
+        ExecutorKind::Host => accounts::policy_file::FORMAT,
+        ExecutorKind::Guests => guests::policy::FORMAT,
+        ExecutorKind::Cluster | ExecutorKind::Ca => 0,
     }
 }
 
@@ -1195,7 +1191,7 @@ pub(crate) fn policy_file(policy: &Policy) -> Vec<u8> {
 /// Reads it back.
 pub(crate) fn read_policy(executor: &Executor, bytes: &[u8]) -> Result<Policy, Unusable> {
     match executor.kind() {
-        Kind::Host => match accounts::policy_file::read(bytes) {
+        ExecutorKind::Host => match accounts::policy_file::read(bytes) {
             Ok(policy) => Ok(Policy::Accounts(policy)),
             Err(accounts::policy_file::Unusable::Malformed(source)) => {
                 Err(Unusable::Malformed(source))
@@ -1204,19 +1200,19 @@ pub(crate) fn read_policy(executor: &Executor, bytes: &[u8]) -> Result<Policy, U
                 Err(Unusable::NotDeclarable(verb))
             }
         },
-        Kind::Guests => guests::policy::read(bytes)
+        ExecutorKind::Guests => guests::policy::read(bytes)
             .map(Policy::Guests)
             .map_err(Unusable::Malformed),
-        Kind::Cluster | Kind::Ca => Err(Unusable::NoRoom),
+        ExecutorKind::Cluster | ExecutorKind::Ca => Err(Unusable::NoRoom),
     }
 }
 
 /// The format of the file with what was read that this version writes.
-pub(crate) fn inventory_format(kind: Kind) -> u32 {
+pub(crate) fn inventory_format(kind: ExecutorKind) -> u32 {
     match kind {
-        Kind::Host => accounts::inventory::FORMAT,
-        Kind::Guests => guests::inventory::FORMAT,
-        Kind::Cluster | Kind::Ca => 0,
+        ExecutorKind::Host => accounts::inventory::FORMAT,
+        ExecutorKind::Guests => guests::inventory::FORMAT,
+        ExecutorKind::Cluster | ExecutorKind::Ca => 0,
     }
 }
 
@@ -1233,302 +1229,21 @@ pub(crate) type ReadInventory = (Option<Time>, Observed, Option<RecordedFacts>);
 
 /// Reads it back; `None` where this version has no room for executors of that kind.
 pub(crate) fn read_inventory(
-    kind: Kind,
+    kind: ExecutorKind,
     bytes: &[u8],
 ) -> Result<Option<ReadInventory>, serde_json::Error> {
     Ok(match kind {
-        Kind::Host => {
+        ExecutorKind::Host => {
             let (recorded, observed, facts) = accounts::inventory::read(bytes)?;
             Some((recorded, Observed::Accounts(observed), facts))
         }
-        Kind::Guests => {
+        ExecutorKind::Guests => {
             let (recorded, observed, facts) = guests::inventory::read(bytes)?;
             Some((recorded, Observed::Guests(observed), facts))
         }
-        Kind::Cluster | Kind::Ca => None,
+        ExecutorKind::Cluster | ExecutorKind::Ca => None,
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use serde::de::value::Error;
-    use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::accounts::action::tests::{actions, incarnations};
-    use crate::step::Step;
-
-    /// Finds out which tags a type reads, which its reader is told, and reads nothing.
-    struct Tags<'t>(&'t mut &'static [&'static str]);
-
-    impl<'de> Deserializer<'de> for Tags<'_> {
-        type Error = Error;
-
-        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
-            Err(Error::custom("no sum"))
-        }
-
-        fn deserialize_enum<V: Visitor<'de>>(
-            self,
-            _: &'static str,
-            tags: &'static [&'static str],
-            _: V,
-        ) -> Result<V::Value, Error> {
-            *self.0 = tags;
-            Err(Error::custom("nothing is read"))
-        }
-
-        serde::forward_to_deserialize_any! {
-            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct newtype_struct seq
-            tuple tuple_struct map struct identifier ignored_any
-        }
-    }
-
-    fn tags_of<T: DeserializeOwned + fmt::Debug>() -> &'static [&'static str] {
-        let mut tags: &'static [&'static str] = &[];
-        T::deserialize(Tags(&mut tags)).unwrap_err();
-        tags
-    }
-
-    fn every_action() -> Vec<Action> {
-        let guest = || "104".to_owned();
-        let made = guests::action::Marker("m".to_owned());
-        let of_guests = [
-            guests::action::Action::StartGuest { guest: guest() },
-            guests::action::Action::ShutdownGuest { guest: guest() },
-            guests::action::Action::StopGuest { guest: guest() },
-            guests::action::Action::SetGuestCores {
-                guest: guest(),
-                from: None,
-                to: 2,
-            },
-            guests::action::Action::SetGuestMemory {
-                guest: guest(),
-                from: Some(512),
-                to: 1024,
-            },
-            guests::action::Action::SetGuestDescription {
-                guest: guest(),
-                to: "x".to_owned(),
-            },
-            guests::action::Action::SetGuestTags {
-                guest: guest(),
-                from: BTreeSet::new(),
-                to: BTreeSet::from(["x".to_owned()]),
-            },
-            guests::action::Action::SetGuestOnboot {
-                guest: guest(),
-                to: true,
-            },
-            guests::action::Action::RecordGuest {
-                guest: guest(),
-                identity: guests::action::Found::default(),
-            },
-            guests::action::Action::CreateGuest {
-                guest: guest(),
-                made: made.clone(),
-                shape: Box::new(guests::desired::Shape {
-                    origin: guests::desired::Origin::Image("x".to_owned()),
-                    storage: "x".to_owned(),
-                    network: None,
-                    unprivileged: true,
-                    nesting: false,
-                    devices: BTreeSet::new(),
-                    name: None,
-                    cores: None,
-                    memory: None,
-                }),
-            },
-            guests::action::Action::DiscardGuest {
-                guest: guest(),
-                made: made.clone(),
-            },
-            guests::action::Action::DestroyGuest {
-                guest: guest(),
-                volumes: guests::action::Volumes::default(),
-                aside: "aside-x".to_owned(),
-            },
-            guests::action::Action::OverwriteGuest {
-                guest: guest(),
-                backup: "x".to_owned(),
-                made,
-                volumes: guests::action::Volumes::default(),
-            },
-            guests::action::Action::RestoreGuest {
-                guest: guest(),
-                found: guest(),
-                standing: guests::action::Standing::default(),
-                privileged: false,
-            },
-            guests::action::Action::PurgeGuest {
-                guest: guest(),
-                found: guest(),
-                volumes: guests::action::Volumes::default(),
-                backup: "x".to_owned(),
-            },
-        ];
-        let of_accounts = actions().into_iter().map(Action::Account);
-        of_accounts
-            .chain(of_guests.into_iter().map(Action::Guest))
-            .collect()
-    }
-
-    fn every_incarnation() -> Vec<Incarnation> {
-        let made = guests::action::Marker("m".to_owned());
-        let of_accounts = incarnations().into_iter();
-        of_accounts
-            .map(|(it, _)| Incarnation::Account(it))
-            .chain([
-                guests::action::Incarnation::Guest { made, restored: 0 }.into(),
-                guests::action::Incarnation::FoundGuest {
-                    entry: StepId::from_bytes([7; 16]),
-                    identity: guests::action::Found::default(),
-                    restored: 1,
-                }
-                .into(),
-                guests::action::Incarnation::NoGuest { times: 0 }.into(),
-            ])
-            .collect()
-    }
-
-    /// The one tag of what is written.
-    fn tag_of(written: &Value) -> &str {
-        let object = written.as_object().expect("a tag and its content");
-        assert_eq!(object.len(), 1, "{written}");
-        object.keys().next().unwrap()
-    }
-
-    #[test]
-    fn each_tag_belongs_to_one_room_and_all_of_them_are_listed() {
-        for rooms in [
-            [
-                (
-                    accounts::action::Action::TAGS,
-                    tags_of::<accounts::action::Action>(),
-                ),
-                (
-                    guests::action::Action::TAGS,
-                    tags_of::<guests::action::Action>(),
-                ),
-            ],
-            [
-                (
-                    accounts::action::Incarnation::TAGS,
-                    tags_of::<accounts::action::Incarnation>(),
-                ),
-                (
-                    guests::action::Incarnation::TAGS,
-                    tags_of::<guests::action::Incarnation>(),
-                ),
-            ],
-        ] {
-            let mut seen = BTreeSet::new();
-            for (listed, read) in rooms {
-                assert_eq!(listed, read);
-                assert!(!listed.is_empty());
-                for tag in listed {
-                    assert!(seen.insert(*tag), "{tag} is a tag of two rooms");
-                }
-            }
-        }
-    }
-
-    /// A tag without its content is refused by the room that it belongs to, which asks for a field of it.
-    #[test]
-    fn every_tag_is_known_to_its_room() {
-        let actions = accounts::action::Action::TAGS
-            .iter()
-            .chain(guests::action::Action::TAGS);
-        for tag in actions {
-            let error = serde_json::from_value::<Action>(json!({ *tag: {} })).unwrap_err();
-            assert!(
-                error.to_string().contains("missing field"),
-                "{tag}: {error}"
-            );
-        }
-        let incarnations = accounts::action::Incarnation::TAGS
-            .iter()
-            .chain(guests::action::Incarnation::TAGS);
-        for tag in incarnations {
-            let error = serde_json::from_value::<Incarnation>(json!({ *tag: {} })).unwrap_err();
-            assert!(
-                error.to_string().contains("missing field"),
-                "{tag}: {error}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_tag_that_is_not_known_is_refused_by_its_name() {
-        for text in [
-            r#"{"levitate": {"user": "emo"}}"#,
-            r#""levitate""#,
-            r#"{"levitate": {}, "park": {}}"#,
-        ] {
-            let error = serde_json::from_str::<Action>(text).unwrap_err();
-            assert!(error.to_string().contains("\"levitate\""), "{error}");
-            let error = serde_json::from_str::<Incarnation>(text).unwrap_err();
-            assert!(error.to_string().contains("\"levitate\""), "{error}");
-        }
-        // The names of the rooms are no tags, and neither is a verb.
-        for tag in ["Account", "account", "Guest", "user.park"] {
-            let text = format!("{{\"{tag}\": {{\"park\": {{\"user\": \"emo\"}}}}}}");
-            let error = serde_json::from_str::<Action>(&text).unwrap_err();
-            assert!(error.to_string().contains(tag), "{error}");
-        }
-        for text in ["{}", "[]", "null", "7", r#"{"park": 7}"#] {
-            assert!(serde_json::from_str::<Action>(text).is_err(), "{text}");
-        }
-        let more = r#"{"unpark": {"user": "emo", "more": 1}}"#;
-        let error = serde_json::from_str::<Action>(more).unwrap_err();
-        assert!(error.to_string().contains("more"), "{error}");
-    }
-
-    #[test]
-    fn what_is_written_is_flat_and_is_read() {
-        let mut seen = BTreeSet::new();
-        for action in every_action() {
-            let text = serde_json::to_string(&action).unwrap();
-            let of_room = match &action {
-                Action::Account(action) => serde_json::to_string(action),
-                Action::Guest(action) => serde_json::to_string(action),
-            };
-            assert_eq!(text, of_room.unwrap(), "the room is not written");
-            assert_eq!(serde_json::from_str::<Action>(&text).unwrap(), action);
-            let value = serde_json::to_value(&action).unwrap();
-            seen.insert(tag_of(&value).to_owned());
-            assert_eq!(serde_json::from_value::<Action>(value).unwrap(), action);
-        }
-        let tags = accounts::action::Action::TAGS
-            .iter()
-            .chain(guests::action::Action::TAGS);
-        assert_eq!(seen, tags.map(|it| (*it).to_owned()).collect());
-
-        let mut seen = BTreeSet::new();
-        for incarnation in every_incarnation() {
-            let text = serde_json::to_string(&incarnation).unwrap();
-            assert_eq!(
-                serde_json::from_str::<Incarnation>(&text).unwrap(),
-                incarnation
-            );
-            seen.insert(tag_of(&serde_json::to_value(&incarnation).unwrap()).to_owned());
-        }
-        let tags = accounts::action::Incarnation::TAGS
-            .iter()
-            .chain(guests::action::Incarnation::TAGS);
-        assert_eq!(seen, tags.map(|it| (*it).to_owned()).collect());
-    }
-
-    #[test]
-    fn a_step_of_each_room_reads_back_as_it_was() {
-        let executor = Executor::Host("devvm".to_owned());
-        for action in every_action() {
-            for incarnation in every_incarnation() {
-                let step = Step::new(&executor, action.clone(), incarnation);
-                let text = serde_json::to_string(&step).unwrap();
-                assert_eq!(serde_json::from_str::<Step>(&text).unwrap(), step);
-            }
-        }
-    }
-}
+mod tests;

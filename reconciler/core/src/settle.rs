@@ -2,7 +2,7 @@
 
 use crate::journal::StepResult;
 use crate::price::{Doubt, Price};
-use crate::reading::State;
+use crate::reading::StepState;
 use crate::rooms::{self, Known, Observed, Policy};
 use crate::step::Step;
 
@@ -19,18 +19,18 @@ pub fn settle(
     complaint: Option<&str>,
 ) -> StepResult {
     match rooms::settle(step.id, &step.action, observed, policy, known) {
-        State::Reached => StepResult::Done,
-        State::NotReached => match complaint {
+        StepState::Reached => StepResult::Done,
+        StepState::NotReached => match complaint {
             Some(reason) => StepResult::Failed(reason.to_owned()),
             None => StepResult::NotBegun,
         },
-        State::Changed(how) => StepResult::Overtaken(how),
-        State::Halfway(how_far) => StepResult::Unfinished(match complaint {
+        StepState::Changed(how) => StepResult::Overtaken(how),
+        StepState::Halfway(how_far) => StepResult::Unfinished(match complaint {
             Some(reason) => format!("{reason}; {how_far}"),
             None => format!("interrupted: {how_far}"),
         }),
-        State::Strange(reason) => StepResult::NeedsOperator(reason),
-        State::Unknown(reason) => {
+        StepState::Strange(reason) => StepResult::NeedsOperator(reason),
+        StepState::Unknown(reason) => {
             let reason = format!("could not be observed: {reason}");
             match price.doubt {
                 Doubt::BringToEnd => StepResult::Unfinished(reason),

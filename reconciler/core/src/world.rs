@@ -9,7 +9,7 @@ use crate::gate::Intent;
 use crate::id::StepId;
 use crate::journal::Entry;
 use crate::ledger::Through;
-use crate::release::root::Root;
+use crate::release::root::TrustRoot;
 use crate::release::{ObjectKind, TagHorizon};
 use crate::rooms::{Mark, Observed, Question};
 
@@ -194,13 +194,13 @@ pub trait TrustStore {
     ///
     /// # Errors
     /// When there is one that cannot be used, with the reason: no release counts then.
-    fn read(&mut self) -> Result<Option<Arc<Root>>, String>;
+    fn read(&mut self) -> Result<Option<Arc<TrustRoot>>, String>;
 
     /// Puts another root in its place; durable when this returns.
     ///
     /// # Errors
     /// When it may not be durable: the new one is not used then.
-    fn replace(&mut self, root: &Root) -> Result<(), String>;
+    fn replace(&mut self, root: &TrustRoot) -> Result<(), String>;
 }
 
 /// How one commit relates to an older one.

@@ -22,9 +22,7 @@ use muster_core::ledger::{self, Through, policy};
 use muster_core::plan::{Input, Plan, plan};
 use muster_core::release::statement::{Line, Statement};
 use muster_core::release::{Nonce, RepoId};
-use muster_core::report::{
-    Basis, Host, PolicyFrom, Recorded, json, sentence, undone_by, why_class,
-};
+use muster_core::report::{Basis, Host, PolicyFrom, ReadAt, json, sentence, undone_by, why_class};
 use muster_core::rooms::{self, Known as Kept, Observed, Policy};
 use muster_core::step::Step;
 use muster_core::time::Time;
@@ -433,13 +431,13 @@ fn a_proposal_is_told_as_it_was() {
                 plan: &plan,
                 verdict: &verdict,
                 base: Some(&base),
-                read: Recorded::At(facts.latest),
+                read: ReadAt::At(facts.latest),
             };
             let commit = "d".repeat(40).parse().expect("a commit");
             let basis = Basis {
                 commit: &commit,
                 today: known.now.date(),
-                recorded: Recorded::At(facts.latest),
+                recorded: ReadAt::At(facts.latest),
                 policy: PolicyFrom::Ledger,
                 now: known.now,
             };

@@ -6,7 +6,7 @@ mod release {
     mod roots;
 }
 
-use muster_core::release::root::{Role, Root};
+use muster_core::release::root::{Role, TrustRoot};
 use muster_core::release::signature::UserVerification;
 use muster_core::release::statement::Statement;
 use muster_core::release::{
@@ -15,7 +15,7 @@ use muster_core::release::{
 use muster_core::time::Time;
 use release::forge::*;
 
-fn judge(ref_name: &str, raw: &[u8], root: &Root) -> Result<Signed, Refusal> {
+fn judge(ref_name: &str, raw: &[u8], root: &TrustRoot) -> Result<Signed, Refusal> {
     authenticate(ref_name, ObjectKind::Tag, raw, Some(root), NOW)
 }
 
@@ -66,7 +66,7 @@ fn how(change: impl FnOnce(&mut How)) -> (String, Vec<u8>) {
     signed_by(&ed25519(1), how)
 }
 
-fn with_key(change: impl FnOnce(&mut muster_core::release::root::TrustedKey)) -> Root {
+fn with_key(change: impl FnOnce(&mut muster_core::release::root::TrustedKey)) -> TrustRoot {
     let mut root = root();
     change(&mut root.keys[0]);
     root
@@ -88,7 +88,7 @@ fn a_good_release_says_who_signed_what() {
 }
 
 /// What it is, the word it is refused with, ref and object, and the trust root.
-type Row = (&'static str, Code, (String, Vec<u8>), Root);
+type Row = (&'static str, Code, (String, Vec<u8>), TrustRoot);
 
 /// One row an attack or a situation. `M` numbers and table rows of the release gate's catalogue; a row that a later check
 /// adds belongs where that check is.
@@ -611,7 +611,7 @@ fn resigned_as(name: &str) -> (String, Vec<u8>) {
     )
 }
 
-fn sk_root(verify: UserVerification) -> Root {
+fn sk_root(verify: UserVerification) -> TrustRoot {
     let mut root = root();
     let mut key = sk_ed25519(4).trusted("ana", Role::Operational);
     key.verify_required = verify;

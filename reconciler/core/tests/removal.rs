@@ -7,7 +7,7 @@ use muster_core::accounts::action::Action;
 use muster_core::accounts::desired;
 use muster_core::accounts::facts::{HomeId, IdRange, PersonFacts};
 use muster_core::accounts::observed::{
-    Account, Accounts, ArchiveSeen, Home, Kept, Observed, Password, Person, Traces, Units,
+    Account, Accounts, ArchiveSeen, Home, Observed, Password, Person, RemovedAccount, Traces, Units,
 };
 use muster_core::accounts::policy::Policy;
 use muster_core::accounts::question::question;
@@ -236,7 +236,7 @@ impl World {
     }
 
     fn kept(&mut self, quarantined: bool, archive: Option<&str>) {
-        self.emo().kept = Some(Box::new(Kept {
+        self.emo().kept = Some(Box::new(RemovedAccount {
             quarantined: Reading::Known(quarantined.then(home)),
             purging: None,
             archive: Reading::Known(archive.map(|sha256| ArchiveSeen {
@@ -459,7 +459,7 @@ fn a_way_back_is_refused_or_held_for_what_stands_against_it() {
     // A primary group that makes root-equivalent makes the way back a privileged one. Only an account that was taken over can
     // have one that is not its own.
     let known = world.past.facts.known.accounts_mut().unwrap();
-    known.people.get_mut("emo").unwrap().how = muster_core::accounts::facts::How::Adopted;
+    known.people.get_mut("emo").unwrap().how = muster_core::accounts::facts::Provenance::Adopted;
     let gid = world.person("emo").gid;
     world.accounts().groups.insert("docker".into(), gid);
     assert_eq!(
@@ -597,7 +597,7 @@ fn a_shared_primary_group_is_no_obstacle_and_another_ones_is() {
         .people
         .get_mut("emo")
         .unwrap();
-    emo.how = muster_core::accounts::facts::How::Adopted;
+    emo.how = muster_core::accounts::facts::Provenance::Adopted;
     assert!(restored(&world));
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::{Diagnostics, Severity};
 use muster_core::executor::Executor;
-use muster_core::facts::Recorded;
+use muster_core::facts::DoneStep;
 use muster_core::gate::{Held, Reason};
 use muster_core::journal::{Authority, Entry, OutOfOrder, Replayed};
 use muster_core::ledger::held::HeldSteps;
@@ -108,7 +108,7 @@ fn a_ledger_that_holds_something_of_another_room_is_refused() {
     ] {
         for (step, refused) in [(own, false), (foreign, true)] {
             let mut facts = begun(executor).facts;
-            facts.record.push(Recorded {
+            facts.record.push(DoneStep {
                 step: step.clone().into(),
                 at: Time(1),
                 by: None,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_core::report::{Section, State};
+use muster_core::report::{ReportState, Section};
 use muster_core::rooms::{self, StateRepo};
 use muster_core::services::attributions::{Attributions, sha256};
 use muster_core::services::evaluate::{Freshness, Source, Sources, evaluate, shrunk};
@@ -14,7 +14,7 @@ use muster_core::world::{self, Files};
 
 use crate::tell::Proposal;
 
-pub(crate) use muster_core::services::say::Told;
+pub(crate) use muster_core::services::say::AnswersSection;
 
 /// What merging a proposal does to owner responses, by the files alone.
 pub(crate) fn told<S: world::Source>(
@@ -23,7 +23,7 @@ pub(crate) fn told<S: world::Source>(
     repo: &StateRepo<'_>,
     source: &mut S,
     now: Time,
-) -> Option<Told> {
+) -> Option<AnswersSection> {
     if !has_services(files) {
         return None;
     }
@@ -59,14 +59,14 @@ pub(crate) fn told<S: world::Source>(
 }
 
 /// As a comment shows it.
-pub(crate) fn section(told: &Told) -> Section<'_> {
+pub(crate) fn section(told: &AnswersSection) -> Section<'_> {
     Section {
         title: "Owner responses",
         items: &told.items,
         state: if told.is_refused {
-            State::Failure
+            ReportState::Failure
         } else {
-            State::Success
+            ReportState::Success
         },
         line: &told.line,
         elsewhere: "muster services status",

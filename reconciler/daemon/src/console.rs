@@ -9,10 +9,10 @@ use muster_core::journal::StepResult;
 use muster_core::price::Class;
 use muster_core::report::{Paper, Tint, sentence};
 
-use crate::cycle::Summary;
+use crate::cycle::CycleSummary;
 
 /// The whole cycle: what was done, what waits, what people should know; the last line sums it up.
-pub fn text(summary: &Summary, paper: Paper) -> String {
+pub fn text(summary: &CycleSummary, paper: Paper) -> String {
     /// Where what is said begins, behind the word for it.
     const HANG: usize = 11;
     let mut out = String::new();
@@ -74,7 +74,7 @@ pub fn text(summary: &Summary, paper: Paper) -> String {
 }
 
 /// One line about a cycle: for the service manager's status, and the last line for a person.
-pub fn line(summary: &Summary) -> String {
+pub fn line(summary: &CycleSummary) -> String {
     let count = |done: bool| {
         summary
             .ran

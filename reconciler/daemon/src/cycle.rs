@@ -33,7 +33,9 @@ use self::trust::Trusted;
 use crate::tell;
 
 pub use adoption::adopt_as_decided;
-pub use ground::{CycleError, Inventory, Memory, Outside, Run, Summary, Unauthenticated, chain};
+pub use ground::{
+    CycleError, CycleSummary, Inventory, Memory, Outside, Run, Unauthenticated, chain,
+};
 pub use records::take_decision;
 pub use trust::horizon as tags_wanted;
 pub(crate) use trust::{facts_of as trust_facts, is_wrong as trust_is_wrong};
@@ -46,12 +48,12 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
     memory: &mut Memory,
     outside: &mut Outside<S, W, J, L, R>,
     mut run: Run<'_>,
-) -> Result<Summary, CycleError> {
+) -> Result<CycleSummary, CycleError> {
     // A clock that was set back does not make the past happen again.
     run.now = run.now.max(memory.facts().latest);
-    let mut summary = Summary {
+    let mut summary = CycleSummary {
         clock: run.matter,
-        ..Summary::default()
+        ..CycleSummary::default()
     };
 
     if memory.touched.is_none()
@@ -134,7 +136,7 @@ fn decide_and_act<S: Source, W: World, J: Journal, L, R: ReportSink>(
     trusted: &Trusted,
     desired: &Desired,
     observed: &mut Observed,
-    summary: &mut Summary,
+    summary: &mut CycleSummary,
 ) -> Result<Plan, CycleError> {
     let mut pass = 1;
     loop {
@@ -181,7 +183,7 @@ fn end_state<S, W: World, J, L, R>(
     desired: &Desired,
     mut observed: Observed,
     plan: Plan,
-    summary: &Summary,
+    summary: &CycleSummary,
 ) -> Result<EndState, CycleError> {
     if summary.ran.is_empty() {
         let held = summary.held.clone();
@@ -209,7 +211,7 @@ fn look_again<S, W: World, J, L, R>(
     desired: &Desired,
     policy: &Policy,
     observed: &mut Observed,
-    summary: &Summary,
+    summary: &CycleSummary,
 ) -> Result<(), CycleError> {
     let mut question = everything(desired, memory.facts(), policy);
     if summary.shows_more {

@@ -52,7 +52,7 @@ pub trait Cycle: Send + 'static {
 
     /// Runs one cycle. `stop` is asked between batches: what has begun is brought to its end, nothing more is begun. Asking is
     /// a sign of life, too: whatever may take long asks as it gets on, whether it can stop there or not.
-    fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> Summary;
+    fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> CycleStatus;
 
     /// Directories in which something changes when a branch of a local origin moves; empty for a remote one.
     fn watch_paths(&self) -> Vec<PathBuf>;
@@ -90,7 +90,7 @@ pub enum Why {
 /// How a cycle went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "what a cycle came to decides when the next one runs"]
-pub struct Summary {
+pub struct CycleStatus {
     /// Whether to go on as usual.
     pub health: Health,
     /// One line for the service manager's status.
@@ -203,7 +203,7 @@ async fn turns(
         let began = Instant::now();
         let (back, summary, told_to_stop) = turn(cycle, why, pace, &mut watchdog, around).await;
         cycle = back;
-        let Summary {
+        let CycleStatus {
             health,
             line,
             due_in,
@@ -252,7 +252,7 @@ async fn turn(
     pace: Pace,
     watchdog: &mut Watchdog,
     around: &mut Surroundings<'_>,
-) -> (Box<dyn Cycle>, Summary, bool) {
+) -> (Box<dyn Cycle>, CycleStatus, bool) {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     let signs = SignsOfLife::begin();
@@ -299,11 +299,11 @@ async fn turn(
         knocked.then(|| pace.knocks.saturating_sub(began.elapsed()))
     };
     let summary = match summary {
-        Summary {
+        CycleStatus {
             health: Health::Well,
             line,
             due_in,
-        } => Summary {
+        } => CycleStatus {
             health: Health::Well,
             line,
             due_in: again.into_iter().chain(due_in).min(),

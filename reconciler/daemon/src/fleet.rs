@@ -10,11 +10,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use muster_core::commit::CommitId;
-use muster_core::executor::{Executor, Kind};
+use muster_core::executor::{Executor, ExecutorKind};
 use muster_core::fleet::alive::{self, Alive};
 use muster_core::fleet::hosts::{Hosts, HostsError};
 use muster_core::fleet::versions::Version;
-use muster_core::fleet::{Fleet, Past, Standing, Told};
+use muster_core::fleet::{ExecutorReport, Fleet, LedgerHead, Past};
 use muster_core::host_key::{PublicKey, committed_at, signer_of, verify_commit};
 use muster_core::time::Time;
 use muster_core::world::Files;
@@ -73,7 +73,7 @@ struct Looked {
     keys: Vec<PublicKey>,
     /// What was seen before, when it was looked at.
     after: Option<CommitId>,
-    found: Result<Standing, String>,
+    found: Result<LedgerHead, String>,
 }
 
 impl GitFleet {
@@ -125,7 +125,7 @@ impl GitFleet {
         Ok(hosts)
     }
 
-    fn examine(&self, executor: &Executor, looked: &Looked) -> Result<Standing, String> {
+    fn examine(&self, executor: &Executor, looked: &Looked) -> Result<LedgerHead, String> {
         let Looked {
             head,
             alive,
@@ -171,7 +171,7 @@ impl GitFleet {
         let alive = alive
             .as_ref()
             .and_then(|it| self.sign_of_life(executor, it, keys));
-        Ok(Standing {
+        Ok(LedgerHead {
             ledger: head.clone(),
             read: Alive::read_of(alive.as_ref(), head, committed),
             version: version_of(alive.as_ref()),
@@ -258,8 +258,8 @@ fn is_signed(bytes: &[u8], keys: &[PublicKey]) -> Result<(), String> {
 impl Fleet for GitFleet {
     type Error = OutsideError;
 
-    fn look(&mut self) -> Result<BTreeMap<Executor, Result<Standing, String>>, OutsideError> {
-        let dirs: Vec<String> = Kind::ALL
+    fn look(&mut self) -> Result<BTreeMap<Executor, Result<LedgerHead, String>>, OutsideError> {
+        let dirs: Vec<String> = ExecutorKind::ALL
             .iter()
             .flat_map(|kind| [kind.ledgers(), kind.signs_of_life()])
             .collect();
@@ -365,7 +365,7 @@ impl OwnFleet {
         Ledger::open(dir, &executor.ledger_ref()).map_err(|error| chain(&error))
     }
 
-    fn standing(&self, executor: &Executor) -> Result<Standing, String> {
+    fn standing(&self, executor: &Executor) -> Result<LedgerHead, String> {
         let ledger = self.open(executor)?;
         let head = ledger
             .head()
@@ -377,7 +377,7 @@ impl OwnFleet {
             .ok()
             .flatten()
             .and_then(|it| Alive::read(it.files.get(alive::FILE)?));
-        Ok(Standing {
+        Ok(LedgerHead {
             read: Alive::read_of(alive.as_ref(), &head, Time(committed)),
             version: version_of(alive.as_ref()),
             ledger: head,
@@ -388,7 +388,7 @@ impl OwnFleet {
 impl Fleet for OwnFleet {
     type Error = OutsideError;
 
-    fn look(&mut self) -> Result<BTreeMap<Executor, Result<Standing, String>>, OutsideError> {
+    fn look(&mut self) -> Result<BTreeMap<Executor, Result<LedgerHead, String>>, OutsideError> {
         let each = self.0.keys();
         Ok(each.map(|it| (it.clone(), self.standing(it))).collect())
     }
@@ -448,7 +448,7 @@ impl Shelf for Ledger {
 
 fn told(shelf: &impl Shelf, ledger: &CommitId) -> Result<Files, String> {
     shelf
-        .files(ledger, &Told::is_told_by)
+        .files(ledger, &ExecutorReport::is_told_by)
         .map_err(|error| chain(&error))
 }
 

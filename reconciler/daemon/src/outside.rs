@@ -58,6 +58,10 @@ pub struct StateSource {
     proposals: Proposals,
     /// What was found when the branches were last read, and by what it can be seen that it still holds.
     last: Option<(Signature, Heads)>,
+    /// Which branches could not be read, and why, as it was said last.
+    unread: Vec<String>,
+    /// When the mirror was last looked after, or this was opened.
+    tidied: Instant,
     /// Tags of owner responses that were found then.
     answers: BTreeMap<String, TagId>,
 }
@@ -106,6 +110,8 @@ impl StateSource {
             protected: protected.to_owned(),
             proposals,
             last: None,
+            unread: Vec::new(),
+            tidied: Instant::now(),
             answers: BTreeMap::new(),
         }
     }
@@ -190,6 +196,7 @@ impl Source for StateSource {
             .into_iter()
             .partition(|(name, _)| name.starts_with(ANSWERS));
         self.answers = answers;
+        self.unread = found.unread;
         let heads = Heads {
             protected: found.protected,
             proposals: found.branches,

@@ -51,7 +51,7 @@ pub fn way_of_console(origin: &Origin, listens: &Path) -> Option<Way> {
 
 /// Who reads a state repository, for whoever asks how this executor stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct ReaderStatus {
     /// `owner`, `service` or `child`.
     pub who: &'static str,
     /// The same for people.
@@ -61,7 +61,7 @@ pub struct Standing {
 }
 
 /// Who reads `origin`, and how much is kept of it in these directories.
-pub fn standing(origin: &Origin, listens: &Path, kept: &[PathBuf]) -> Standing {
+pub fn standing(origin: &Origin, listens: &Path, kept: &[PathBuf]) -> ReaderStatus {
     let (who, says, beside) = match origin {
         Origin::Local(path) => {
             let shown = path.display();
@@ -86,7 +86,7 @@ pub fn standing(origin: &Origin, listens: &Path, kept: &[PathBuf]) -> Standing {
     };
     let kept = kept.iter().map(PathBuf::as_path);
     let bytes = kept.chain(beside.map(Path::new)).map(size_of).sum();
-    Standing { who, says, bytes }
+    ReaderStatus { who, says, bytes }
 }
 
 /// Where muster-reader.service keeps what it fetched.

@@ -12,7 +12,7 @@ use muster_core::release::Code;
 use muster_core::time::Time;
 use serde::{Deserialize, Serialize};
 
-use crate::cycle::Summary;
+use crate::cycle::CycleSummary;
 
 /// How many are remembered, by object id.
 pub const LIMIT: usize = 1_000;
@@ -65,7 +65,7 @@ impl RefusedTags {
 
     /// The same after a cycle.
     #[must_use]
-    pub fn after(&self, summary: &Summary, now: Time) -> Self {
+    pub fn after(&self, summary: &CycleSummary, now: Time) -> Self {
         let mut after = self.clone();
         after.there = summary.refused_tags.unwrap_or(self.there);
         for it in &summary.unauthenticated {
@@ -122,10 +122,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("refused.json");
         assert_eq!(RefusedTags::read(&path), RefusedTags::default());
-        let mut summary = Summary {
+        let mut summary = CycleSummary {
             unauthenticated: (0..LIMIT).map(|it| seen(it, Code::UnknownSigner)).collect(),
             refused_tags: Some(LIMIT),
-            ..Summary::default()
+            ..CycleSummary::default()
         };
         let first = RefusedTags::default().after(&summary, Time(5));
         assert_eq!(first.after(&summary, Time(6)), first);

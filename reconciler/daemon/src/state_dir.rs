@@ -29,7 +29,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use muster_core::commit::CommitId;
-use muster_core::executor::{Executor, Kind};
+use muster_core::executor::{Executor, ExecutorKind};
 use muster_core::facts::{Facts, Frozen};
 use muster_core::journal::{Entry, Replayed};
 use muster_core::ledger::Through;
@@ -558,8 +558,8 @@ impl StateDir {
         let identity = self.identity()?.ok_or_else(|| self.without_identity())?;
         let pinned = identity.executor();
         let is_ours = match executor.kind() {
-            Kind::Host => pinned.kind() == Kind::Host,
-            Kind::Guests | Kind::Cluster | Kind::Ca => pinned == *executor,
+            ExecutorKind::Host => pinned.kind() == ExecutorKind::Host,
+            ExecutorKind::Guests | ExecutorKind::Cluster | ExecutorKind::Ca => pinned == *executor,
         };
         if is_ours {
             return Ok(identity);

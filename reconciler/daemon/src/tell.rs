@@ -11,14 +11,14 @@ use muster_core::journal::{Entry, StepResult};
 use muster_core::plan::{self, Input, Note, Plan};
 use muster_core::release::claim::{Claim, Progress};
 use muster_core::report::{
-    self, About, Audience, Comment, FORGE_LIMIT, Host, Outcome, Problem, Recorded, Refused,
+    self, Audience, Comment, CommitContext, FORGE_LIMIT, Host, Outcome, Problem, ReadAt, Refused,
 };
 use muster_core::rooms::{self, Desired, Observed, Policy};
 use muster_core::step::Step;
 use muster_core::world::{Merge, ReportSink, Source, Topic};
 
 use crate::answers;
-use crate::cycle::ground::{Outside, Run, Summary, chain};
+use crate::cycle::ground::{CycleSummary, Outside, Run, chain};
 
 /// A branch that somebody proposes to merge.
 pub(crate) struct Proposal<'a> {
@@ -34,7 +34,7 @@ pub(crate) fn outcome<S, W, J, L, R: ReportSink>(
     policy: &Policy,
     held: &[Held],
     notes: &[Note],
-    summary: &mut Summary,
+    summary: &mut CycleSummary,
 ) {
     let mut results: Vec<(Arc<Step>, StepResult)> = facts
         .record
@@ -71,7 +71,7 @@ pub(crate) fn refusal<S, W, J, L, R: ReportSink>(
     refused: &CommitId,
     adopted: &CommitId,
     problems: &Diagnostics,
-    summary: &mut Summary,
+    summary: &mut CycleSummary,
 ) {
     let problems = Problem::folded(problems);
     let comment = report::refusal(
@@ -87,7 +87,7 @@ pub(crate) fn refusal<S, W, J, L, R: ReportSink>(
 /// What there is to say of a proposal before a host is looked at.
 pub(crate) enum Looked {
     /// Its merge is valid: what it asks of this host, what there is to warn of, and what becomes of owner responses.
-    Valid(Desired, Vec<Problem>, Option<answers::Told>),
+    Valid(Desired, Vec<Problem>, Option<answers::AnswersSection>),
     /// Its merge is not.
     Invalid(Vec<Problem>),
     /// It does not merge by itself.
@@ -125,6 +125,7 @@ pub(crate) fn look<S: Source>(
                 Ok((repo, warnings)) => Looked::Valid(
                     rooms::desired(&repo, run.policy, run.now.date()),
                     Problem::folded(&warnings),
+                    answers::told(about, &files, &repo, source, run.now),
                 ),
             }
         }
@@ -149,14 +150,14 @@ pub(crate) fn proposal<S, W, J, L, R: ReportSink>(
     baseline: Baseline<'_>,
     outside: &mut Outside<S, W, J, L, R>,
     run: &Run<'_>,
-    summary: &mut Summary,
+    summary: &mut CycleSummary,
 ) -> bool {
     let Baseline {
         facts,
         observed,
         base,
     } = baseline;
-    let header = About {
+    let header = CommitContext {
         head: about.head,
         protected: about.protected,
         branch: Some(
@@ -195,7 +196,7 @@ pub(crate) fn proposal<S, W, J, L, R: ReportSink>(
                 plan: &plan,
                 verdict: &verdict,
                 base: Some(base),
-                read: Recorded::Live,
+                read: ReadAt::Live,
             };
             let comment = report::comment(
                 &header,
@@ -222,7 +223,7 @@ fn tell<S, W, J, L, R: ReportSink>(
     topic: Topic,
     commit: &CommitId,
     comment: &Comment,
-    summary: &mut Summary,
+    summary: &mut CycleSummary,
 ) -> bool {
     let Some(sink) = &mut outside.sink else {
         return true;

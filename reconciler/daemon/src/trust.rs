@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use muster_core::release::root::Root;
+use muster_core::release::root::TrustRoot;
 use muster_core::world::TrustStore;
 
 use crate::settings::read_guarded;
@@ -15,7 +15,7 @@ use crate::settings::read_guarded;
 #[derive(Debug)]
 pub struct TrustFile {
     path: PathBuf,
-    read: Option<(Stamp, Arc<Root>)>,
+    read: Option<(Stamp, Arc<TrustRoot>)>,
 }
 
 /// Device, inode, size and times of the file, its owner and mode: when they stay, so does what it says.
@@ -58,7 +58,7 @@ impl TrustFile {
     ///
     /// # Errors
     /// What the system said; what was there is there still, or the new text is.
-    pub fn put(&mut self, root: &Root) -> io::Result<()> {
+    pub fn put(&mut self, root: &TrustRoot) -> io::Result<()> {
         self.read = None;
         let dir = self.path.parent().unwrap_or(Path::new("."));
         if !dir.is_dir() {
@@ -79,7 +79,7 @@ impl TrustFile {
 }
 
 impl TrustStore for TrustFile {
-    fn read(&mut self) -> Result<Option<Arc<Root>>, String> {
+    fn read(&mut self) -> Result<Option<Arc<TrustRoot>>, String> {
         // Taken before the file is read: what is written meanwhile changes it.
         let stamp = Stamp::of(&self.path);
         if let (Some(now), Some((then, root))) = (stamp, &self.read)
@@ -91,14 +91,14 @@ impl TrustStore for TrustFile {
         let Some(text) = read_guarded(&self.path)? else {
             return Ok(None);
         };
-        let root = Root::parse(&text)
+        let root = TrustRoot::parse(&text)
             .map(Arc::new)
             .map_err(|problems| format!("{}: {problems}", self.path.display()))?;
         self.read = stamp.map(|stamp| (stamp, root.clone()));
         Ok(Some(root))
     }
 
-    fn replace(&mut self, root: &Root) -> Result<(), String> {
+    fn replace(&mut self, root: &TrustRoot) -> Result<(), String> {
         self.put(root)
             .map_err(|error| format!("cannot write {}: {error}", self.path.display()))
     }

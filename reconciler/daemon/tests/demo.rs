@@ -9,7 +9,7 @@ use muster::exit;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-const HEADINGS: [&str; 10] = [
+const HEADINGS: [&str; 11] = [
     "1. A host joins",
     "2. A branch adds somebody, and is answered with the plan",
     "3. The merge is applied",
@@ -17,9 +17,10 @@ const HEADINGS: [&str; 10] = [
     "5. Root waits for a signature",
     "6. Somebody leaves: cut at once, deleted only by a release",
     "7. And comes back, with everything as it was",
-    "8. Guests of a hypervisor follow the same repository",
-    "9. A rewritten branch freezes the host, and a person unfreezes it",
-    "10. A second cycle changes nothing",
+    "8. An owner answers for a service, and a password comes along",
+    "9. Guests of a hypervisor follow the same repository",
+    "10. A rewritten branch freezes the host, and a person unfreezes it",
+    "11. A second cycle changes nothing",
 ];
 
 fn demo(tmp: &Path) -> Command {
@@ -60,6 +61,7 @@ fn it_plays_every_act_and_leaves_nothing() {
         "group.join sanne gid=27 group=sudo",
         "root/etc/group: sudo:x:27:birk,sanne",
         "user.archive_delete teo home=/home/teo uid=1007",
+        "tide-tables: quarantine_secret_or_raw_payload",
         "start guest harbour-web",
     ] {
         assert!(text.contains(shown), "{shown} is missing in\n{text}");

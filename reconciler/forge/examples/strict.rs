@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use muster_core::forge::{
     Annotation, CheckRun, CheckState, Closed, CommentId, ForgeReader, ForgeWriter, Issue, Level,
-    Marker, Put, Status, StatusState, Summary, Visibility, Which,
+    Marker, Put, Status, StatusLine, StatusState, Visibility, Which,
 };
 use muster_forge::clock::SystemClock;
 use muster_forge::github::{Identity, Settings, connect};
@@ -234,7 +234,7 @@ fn a_pull_request(
         let status = Status {
             state,
             context: "muster".into(),
-            summary: Summary::of("3 benign, 1 held, on 2 hosts"),
+            summary: StatusLine::of("3 benign, 1 held, on 2 hosts"),
             target: Some("https://ledger.example.org/report".into()),
         };
         let set = writer.set_status(&proposal.head, &status);
@@ -315,7 +315,7 @@ fn payloads(examples: &Path, score: &mut Score) {
     let text = std::fs::read(examples).expect("the examples");
     let events: Vec<Value> = serde_json::from_slice(&text).expect("the examples");
     let secret = b"it is a secret to everybody";
-    let key = webhook::Key::new(&Secret::new(secret.to_vec())).expect("a key");
+    let key = webhook::WebhookKey::new(&Secret::new(secret.to_vec())).expect("a key");
     let signing = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret);
     let (mut poked, mut ignored) = (0, 0);
     for event in &events {

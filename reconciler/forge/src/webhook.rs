@@ -31,7 +31,7 @@ pub enum Sender {
 
 /// What a delivery is checked with.
 #[derive(Clone)]
-pub struct Key(hmac::Key);
+pub struct WebhookKey(hmac::Key);
 
 /// The secret is empty, so anybody could sign a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +40,7 @@ pub struct Key(hmac::Key);
 )]
 pub struct EmptySecret;
 
-impl Key {
+impl WebhookKey {
     /// The key that both sides know.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl Key {
     }
 }
 
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for WebhookKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("[secret]")
     }
@@ -166,7 +166,7 @@ pub struct Repositories {
 /// Listens to a delivery. The signature is checked over the bytes as they came, before any of them is looked at.
 pub fn hear(
     from: Sender,
-    key: &Key,
+    key: &WebhookKey,
     repositories: &Repositories,
     headers: &HeaderMap,
     body: &[u8],
@@ -237,7 +237,12 @@ fn schemes(from: Sender) -> &'static [(&'static str, &'static str)] {
 }
 
 /// Checks every signature there is, and wants at least one: a bad one is not made good by another.
-fn signed(from: Sender, key: &Key, headers: &HeaderMap, body: &[u8]) -> Result<[u8; 32], Refused> {
+fn signed(
+    from: Sender,
+    key: &WebhookKey,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<[u8; 32], Refused> {
     let mut good = None;
     for (name, before) in schemes(from) {
         let mut values = headers.get_all(*name).iter();
@@ -412,8 +417,8 @@ mod tests {
 
     use super::*;
 
-    fn key() -> Key {
-        Key::new(&Secret::new(b"canary".to_vec())).unwrap()
+    fn key() -> WebhookKey {
+        WebhookKey::new(&Secret::new(b"canary".to_vec())).unwrap()
     }
 
     fn repositories() -> Repositories {
@@ -455,7 +460,7 @@ mod tests {
     #[test]
     fn a_webhook_without_a_secret_does_not_start() {
         assert_eq!(
-            Key::new(&Secret::new(b"\n".to_vec())).unwrap_err(),
+            WebhookKey::new(&Secret::new(b"\n".to_vec())).unwrap_err(),
             EmptySecret
         );
         assert_eq!(format!("{:?}", key()), "[secret]");

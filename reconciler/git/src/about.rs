@@ -9,7 +9,7 @@ use crate::read_error::ReadError;
 /// Who made a commit, when, and what it is called. All of it is what the commit says of itself; bytes that are no text
 /// are replaced, and nothing is escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct About {
+pub struct CommitInfo {
     /// The author, as `Name <address>`.
     pub author: String,
     /// When it was committed, in seconds since 1970.
@@ -18,8 +18,8 @@ pub struct About {
     pub subject: String,
 }
 
-impl About {
-    pub(crate) fn read(objects: &impl Source, id: &oid) -> Result<About, ReadError> {
+impl CommitInfo {
+    pub(crate) fn read(objects: &impl Source, id: &oid) -> Result<CommitInfo, ReadError> {
         let bytes = objects.read(id, objs::Kind::Commit, SMALL)?;
         let damaged = || ReadError::Damaged { id: id.to_string() };
         let commit = CommitRef::from_bytes(&bytes, objects.kind()).map_err(|_| damaged())?;
@@ -30,7 +30,7 @@ impl About {
             .and_then(|who| who.time().ok())
             .map_or(0, |time| time.seconds);
         let message = String::from_utf8_lossy(commit.message);
-        Ok(About {
+        Ok(CommitInfo {
             author: format!("{} <{}>", author.name, author.email),
             committed,
             subject: message.lines().next().unwrap_or_default().trim().to_owned(),

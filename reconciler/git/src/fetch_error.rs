@@ -8,7 +8,7 @@ use muster_core::commit::CommitId;
 use crate::layout::LayoutError;
 use crate::owner::NotOurs;
 use crate::read_error::ReadError;
-use crate::reader::{Lost, Told};
+use crate::reader::{Lost, ReaderError};
 use crate::refs::RefError;
 use crate::run::RunError;
 
@@ -63,7 +63,7 @@ pub enum FetchError {
     },
     /// The reader could not: with its words.
     #[error(transparent)]
-    Told(Told),
+    Told(ReaderError),
     /// There is no answer from the reader.
     #[error(transparent)]
     Reader(Lost),

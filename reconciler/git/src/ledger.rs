@@ -201,7 +201,7 @@ impl Ledger {
             return Err(LedgerError::Absent(dir.to_owned()));
         }
         let mut all = Vec::new();
-        for below in executor::Kind::ALL.map(executor::Kind::ledgers) {
+        for below in executor::ExecutorKind::ALL.map(executor::ExecutorKind::ledgers) {
             let listed =
                 refs::list(dir, &below, Kind::Sha1).map_err(|source| LedgerError::Broken {
                     dir: dir.to_owned(),

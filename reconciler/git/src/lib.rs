@@ -44,10 +44,11 @@ mod shared;
 mod signature;
 mod sync;
 mod tags;
+mod tidy;
 mod versions;
 mod wire;
 
-pub use about::About;
+pub use about::CommitInfo;
 pub use ancestry::Ancestry;
 pub use counterpart::{Counterpart, LookError, Move, PushError};
 pub use fetch_error::FetchError;
@@ -62,4 +63,5 @@ pub use origin::{Origin, OriginError};
 pub use pack::Packed;
 pub use shared::{Shared, SharedError};
 pub use signature::Signature;
+pub use tidy::Untidy;
 pub use versions::Version;

@@ -13,7 +13,7 @@ use crate::files::{self, Files};
 use crate::mirror::Mirror;
 use crate::objects::{Source, commit_id, decoding, object_id, read_merged};
 use crate::read_error::ReadError;
-use crate::reader::{Reader, Told};
+use crate::reader::{Reader, ReaderError};
 
 /// What merging a proposal into the protected branch gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub enum MergeError {
     Read(#[source] ReadError),
     /// The reader could not merge them: with its words.
     #[error(transparent)]
-    Told(Told),
+    Told(ReaderError),
     /// The merge itself failed, for instance because an object is missing.
     #[error("cannot merge {head} into {protected}")]
     Merge {

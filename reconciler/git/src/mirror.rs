@@ -17,7 +17,7 @@ use gix::hash::{Kind, ObjectId};
 use gix::objs;
 use muster_core::commit::{CommitId, TagId};
 
-use crate::about::About;
+use crate::about::CommitInfo;
 use crate::ancestry::Ancestry;
 use crate::bare;
 use crate::fetch_error::FetchError;
@@ -394,8 +394,8 @@ impl Mirror {
     }
 
     /// Who made a commit, when, and what it is called.
-    pub fn about(&self, commit: &CommitId) -> Result<About, ReadError> {
-        self.own_or_view(|objects| About::read(&objects, &object_id(commit)))
+    pub fn about(&self, commit: &CommitId) -> Result<CommitInfo, ReadError> {
+        self.own_or_view(|objects| CommitInfo::read(&objects, &object_id(commit)))
     }
 
     /// Reads in the mirror, so that an adopted commit stays readable when the origin is gone; else in the origin.

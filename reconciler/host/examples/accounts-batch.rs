@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use muster_host::accounts::{
     Aging, Databases, EditError, File, Locked, NewAccount, PrimaryGroup, free_ids, free_ranges,
 };
-use muster_host::root::{Ownership, Root};
+use muster_host::root::{Ownership, RootDir};
 use nix::sys::resource::{UsageWho, getrusage};
 
 const TODAY: i64 = 20_000;
@@ -58,12 +58,12 @@ fn batch(root: &Path, edits: &[String]) -> Result<(), Box<dyn Error>> {
         [edit] if edit.starts_with("generate:") => {
             generate(root)?;
             add(
-                &Root::open(root, ownership)?,
+                &RootDir::open(root, ownership)?,
                 edit["generate:".len()..].parse()?,
             )
         }
         [read, edit] if read == "read" && edit.starts_with("add:") => {
-            let root = Root::open(root, ownership)?;
+            let root = RootDir::open(root, ownership)?;
             measured("read", || {
                 let databases = Databases::read(&root)?;
                 Ok(format!(
@@ -78,7 +78,7 @@ fn batch(root: &Path, edits: &[String]) -> Result<(), Box<dyn Error>> {
             })
         }
         edits => {
-            let root = Root::open(root, ownership)?;
+            let root = RootDir::open(root, ownership)?;
             let locked = Locked::take(&root, Duration::ZERO)?;
             let mut databases = locked.read()?;
             for edit in edits {
@@ -149,7 +149,7 @@ fn generate(root: &Path) -> std::io::Result<()> {
 
 /// One in a hundred joins two groups. Ranges are given out as long as there are any; some tens of thousands of accounts
 /// are more than there are ranges for.
-fn add(root: &Root, count: usize) -> Result<(), Box<dyn Error>> {
+fn add(root: &RootDir, count: usize) -> Result<(), Box<dyn Error>> {
     let locked = Locked::take(root, Locked::WAIT)?;
     let mut databases = locked.read()?;
     let uids: Vec<u32> = free_ids(1000..=4_000_000, databases.uids_in_use())

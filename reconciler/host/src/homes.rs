@@ -16,7 +16,7 @@ pub(crate) use make::{NewHome, create};
 pub(crate) use skeleton::Skeleton;
 
 use crate::dir::{Dir, FileKind, FileStat, is_name, split, with_causes};
-use crate::root::{Ownership, Root, RootError};
+use crate::root::{Ownership, RootDir, RootError};
 
 /// From how many homes on one flush of the file system is cheaper than one for each file.
 const MANY: usize = 16;
@@ -85,7 +85,7 @@ pub(crate) fn lists_everything(dir: &Dir) -> bool {
 }
 
 impl<'a> Homes<'a> {
-    pub(crate) fn new(root: &'a Dir, owners: &Root) -> Self {
+    pub(crate) fn new(root: &'a Dir, owners: &RootDir) -> Self {
         let recorded = (owners.ownership() == Ownership::Recorded).then(|| recorded(root));
         Self {
             root,
@@ -189,7 +189,7 @@ mod tests {
     struct Scratch {
         scratch: tempfile::TempDir,
         dir: Dir,
-        root: Root,
+        root: RootDir,
         uid: u32,
     }
 
@@ -210,7 +210,7 @@ mod tests {
             (Ownership::Recorded, euid.as_raw())
         };
         let dir = Dir::open(scratch.path()).unwrap();
-        let root = Root::open(scratch.path(), ownership).unwrap();
+        let root = RootDir::open(scratch.path(), ownership).unwrap();
         Scratch {
             scratch,
             dir,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::dir::{Dir, FileKind};
 use crate::homes;
-use crate::root::{Ownership, Root};
+use crate::root::{Ownership, RootDir};
 use crate::traces::CRONTABS;
 
 /// Where mail is kept, a file or a directory for each account.
@@ -16,7 +16,7 @@ const MAIL: [&str; 2] = ["var/mail", "var/spool/mail"];
 /// be listed is nobody's here.
 pub(crate) fn look(
     dir: &Dir,
-    root: &Root,
+    root: &RootDir,
     homes: &BTreeSet<&str>,
     known: &HashSet<&str>,
     accounts: &HashSet<u32>,
@@ -89,7 +89,7 @@ mod tests {
                       1005:1005 var/spool/cron/tabs/cid\n1006:0 var/spool/cron/dee\n0:0 home/note\n";
         std::fs::write(scratch.path().join(".muster-ownership"), owners).unwrap();
         let dir = Dir::open(scratch.path()).unwrap();
-        let root = Root::open(scratch.path(), Ownership::Recorded).unwrap();
+        let root = RootDir::open(scratch.path(), Ownership::Recorded).unwrap();
         let homes = ["/home", "/srv/people/", "/nowhere"].into();
         // Amy's is an account's, and dee's uid somebody else's.
         let known = ["/home/amy"].into();

@@ -36,7 +36,7 @@ use muster_core::rooms::{Observed, Question};
 use muster_core::world::{Complaints, Recorder, World};
 
 use dir::Dir;
-use root::{Ownership, Root, RootError};
+use root::{Ownership, RootDir, RootError};
 use saved::Saved;
 
 pub use saved::SaveError;
@@ -123,7 +123,7 @@ pub enum HostError {
 #[derive(Debug)]
 pub struct Host {
     settings: HostSettings,
-    root: Root,
+    root: RootDir,
     dir: Dir,
     saved: Saved,
     /// Whether the root is the root of the running machine.
@@ -182,7 +182,7 @@ impl Host {
             ),
             None => None,
         };
-        let root = Root::open(&settings.root, settings.ownership)?;
+        let root = RootDir::open(&settings.root, settings.ownership)?;
         let dir = Dir::open(&settings.root)?;
         let saved = Saved::open(&settings.saved)?;
         let live = root.is_live()?;

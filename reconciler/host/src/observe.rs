@@ -7,8 +7,8 @@ use muster_core::accounts::action::Trace;
 use muster_core::accounts::facts::{IdRange, MoreRanges};
 use muster_core::accounts::hindrances::Hindrances;
 use muster_core::accounts::observed::{
-    Account, Accounts, AccountsOf, Defaults, Home, Kept, Observed, Password, Person, Question,
-    Subject, Traces, Units,
+    Account, Accounts, AccountsOf, Defaults, Home, Observed, Password, Person, Question,
+    RemovedAccount, Subject, Traces, Units,
 };
 use muster_core::accounts::policy::Aggregate;
 use muster_core::accounts::root::Sources;
@@ -529,7 +529,7 @@ fn unknown(why: &str, subject: &Subject<'_>) -> Person {
         processes: Reading::Unknown(why.to_owned()),
         login_saved: flag(),
     });
-    let kept = subject.kept.map(|_| Kept {
+    let kept = subject.kept.map(|_| RemovedAccount {
         quarantined: Reading::Unknown(why.to_owned()),
         purging: None,
         archive: Reading::Unknown(why.to_owned()),

@@ -23,7 +23,7 @@ use std::ffi::OsStr;
 use muster_core::accounts::action::Action;
 use muster_core::accounts::action::Incarnation;
 use muster_core::accounts::facts::{HomeId, IdRange, KeptOf, archive_name};
-use muster_core::accounts::observed::{ArchiveSeen, Kept};
+use muster_core::accounts::observed::{ArchiveSeen, RemovedAccount};
 use muster_core::id::StepId;
 use muster_core::reading::Reading;
 use muster_core::time::Time;
@@ -408,7 +408,7 @@ impl Host {
         user: &str,
         home: &str,
         of: KeptOf,
-    ) -> Kept {
+    ) -> RemovedAccount {
         let KeptOf { uid, gid, entry } = of;
         let quarantine = homes::check(home).and_then(|()| self.quarantine(home, uid, entry));
         let looked = quarantine.and_then(|it| match it {
@@ -431,7 +431,7 @@ impl Host {
                 bytes: kept.bytes,
             })
         });
-        Kept {
+        RemovedAccount {
             quarantined,
             purging,
             archive: archive.map_or_else(Reading::Unknown, Reading::Known),

@@ -1,7 +1,7 @@
 //! The file system that a host is made of: `/`, or any directory that looks like one.
 //!
 //! Everything is done relative to an open directory, so that nothing renamed or linked underneath can lead a write
-//! elsewhere: [`Root::directory`] resolves a path inside the root without following one symbolic link, and a
+//! elsewhere: [`RootDir::directory`] resolves a path inside the root without following one symbolic link, and a
 //! [`Directory`] touches names directly inside itself, never a path.
 
 use std::ffi::OsStr;
@@ -58,13 +58,13 @@ pub enum Ownership {
 
 /// An opened root directory.
 #[derive(Debug)]
-pub struct Root {
+pub struct RootDir {
     directory: OwnedFd,
     path: PathBuf,
     ownership: Ownership,
 }
 
-impl Root {
+impl RootDir {
     /// Opens the directory `path` as the root of a host.
     ///
     /// # Errors
@@ -193,12 +193,12 @@ impl Root {
     }
 }
 
-/// An open directory inside a [`Root`]. Names are single components; a name with a slash is refused.
+/// An open directory inside a [`RootDir`]. Names are single components; a name with a slash is refused.
 #[derive(Debug)]
 pub struct Directory<'root> {
     directory: OwnedFd,
     path: PathBuf,
-    root: &'root Root,
+    root: &'root RootDir,
 }
 
 impl Directory<'_> {
@@ -464,7 +464,7 @@ mod tests {
         std::fs::write(scratch.path().join("real/file"), "text").unwrap();
         std::os::unix::fs::symlink("real", scratch.path().join("linked")).unwrap();
         std::os::unix::fs::symlink("file", scratch.path().join("real/link")).unwrap();
-        let root = Root::open(scratch.path(), Ownership::Performed).unwrap();
+        let root = RootDir::open(scratch.path(), Ownership::Performed).unwrap();
         assert_eq!(root.read("real/file").unwrap().unwrap(), b"text");
         assert!(root.read("real/none").unwrap().is_none());
         assert!(root.read("none/file").unwrap().is_none());
@@ -478,7 +478,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         std::fs::create_dir(scratch.path().join("inner")).unwrap();
         std::fs::write(scratch.path().join("secret"), "text").unwrap();
-        let root = Root::open(&scratch.path().join("inner"), Ownership::Performed).unwrap();
+        let root = RootDir::open(&scratch.path().join("inner"), Ownership::Performed).unwrap();
         assert!(root.read("../secret").unwrap().is_none());
         let here = root.directory(".").unwrap();
         for name in ["../secret", "a/b", "..", ".", "", "a/"] {
@@ -489,7 +489,7 @@ mod tests {
     #[test]
     fn records_owners_it_may_not_change() {
         let scratch = tempfile::tempdir().unwrap();
-        let root = Root::open(scratch.path(), Ownership::Recorded).unwrap();
+        let root = RootDir::open(scratch.path(), Ownership::Recorded).unwrap();
         let here = root.directory(".").unwrap();
         let file = here.create("file").unwrap();
         here.set_owner(&file, "file", 4711, 42).unwrap();

@@ -10,7 +10,7 @@ use nix::unistd::{Gid, Uid};
 
 use crate::dir::{Dir, FileKind, split, with_causes};
 use crate::homes::Homes;
-use crate::root::{Ownership, Root, RootError};
+use crate::root::{Ownership, RootDir, RootError};
 use crate::saved::{PutBack, SaveError, Saved, key};
 
 /// Where logind keeps a file for each user whose services outlive the session.
@@ -170,7 +170,7 @@ fn open_home(root: &Dir, homes: &mut Homes<'_>, whose: &Whose<'_>) -> Result<Opt
 /// What a change of traces works on.
 pub(crate) struct Context<'a> {
     pub(crate) root: &'a Dir,
-    pub(crate) owners: &'a Root,
+    pub(crate) owners: &'a RootDir,
     pub(crate) saved: &'a Saved,
     pub(crate) keys: &'a [String],
 }

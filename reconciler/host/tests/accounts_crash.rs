@@ -9,7 +9,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use muster_host::accounts::{File, LockError, Locked};
-use muster_host::root::{Ownership, Root};
+use muster_host::root::{Ownership, RootDir};
 
 const FILES: [(&str, &str); 6] = [
     (
@@ -336,7 +336,7 @@ fn syncs_of_files(host: &Host, edits: &[&str]) -> usize {
 #[test]
 fn a_file_that_somebody_changes_meanwhile_is_not_overwritten() {
     let host = Host::new();
-    let root = Root::open(host.root(), Ownership::Performed).unwrap();
+    let root = RootDir::open(host.root(), Ownership::Performed).unwrap();
     let locked = Locked::take(&root, Duration::ZERO).unwrap();
     let mut databases = locked.read().unwrap();
     databases.join_group("ada", "root").unwrap();
@@ -389,7 +389,7 @@ fn what_is_not_edited_is_not_written() {
 #[test]
 fn useradd_waits_for_our_lock() {
     let host = Host::new();
-    let root = Root::open(host.root(), Ownership::Performed).unwrap();
+    let root = RootDir::open(host.root(), Ownership::Performed).unwrap();
     let locked = Locked::take(&root, Duration::ZERO).unwrap();
     let mut useradd = Command::new("/usr/bin/strace")
         .args([
@@ -436,7 +436,7 @@ fn useradd_waits_for_our_lock() {
 #[test]
 fn a_batch_waits_for_the_lock_of_useradd_and_takes_over_when_it_died() {
     let host = Host::new();
-    let root = Root::open(host.root(), Ownership::Performed).unwrap();
+    let root = RootDir::open(host.root(), Ownership::Performed).unwrap();
     // Stopped where it is about to rename its first file, useradd holds every lock.
     let mut useradd = Command::new("/usr/bin/strace")
         .args([

@@ -8,7 +8,7 @@ use std::time::Duration;
 use muster_host::accounts::{
     Databases, File, IdRange, Locked, LoginDefs, NewAccount, PrimaryGroup, SavedLogin, free_ranges,
 };
-use muster_host::root::{Ownership, Root};
+use muster_host::root::{Ownership, RootDir};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
@@ -176,7 +176,7 @@ fn program(tool: &str) -> PathBuf {
 }
 
 struct Ours<'root> {
-    root: &'root Root,
+    root: &'root RootDir,
     edited: Option<(Locked<'root>, Databases)>,
 }
 
@@ -475,7 +475,7 @@ fn check(host: Host, edits: &[Edit]) -> usize {
     let (here, there) = (scratch.path().join("ours"), scratch.path().join("theirs"));
     make(host, &here);
     make(host, &there);
-    let root = Root::open(&here, Ownership::Performed).unwrap();
+    let root = RootDir::open(&here, Ownership::Performed).unwrap();
     let ours = Ours {
         root: &root,
         edited: None,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use muster_core::commit::{CommitId, TagId};
 use muster_core::diagnostic::Diagnostics;
 use muster_core::executor::Executor;
-use muster_core::fleet::{BotStore, Fleet, Lead, Past, Standing};
+use muster_core::fleet::{BotStore, Fleet, Lead, LedgerHead, Past};
 use muster_core::release::TagHorizon;
 use muster_core::rooms::Policy;
 use muster_core::time::Time;
@@ -75,7 +75,7 @@ impl Pushed {
 impl Fleet for SimFleet {
     type Error = SimError;
 
-    fn look(&mut self) -> Result<BTreeMap<Executor, Result<Standing, String>>, SimError> {
+    fn look(&mut self) -> Result<BTreeMap<Executor, Result<LedgerHead, String>>, SimError> {
         let pushed = self.lock();
         if pushed.down {
             return Err(SimError::Down("the ledger repository is down".to_owned()));
@@ -84,7 +84,7 @@ impl Fleet for SimFleet {
             let last = pushes.last()?;
             let standing = match pushed.refused.get(executor) {
                 Some(why) => Err(why.clone()),
-                None => Ok(Standing {
+                None => Ok(LedgerHead {
                     ledger: last.commit.clone(),
                     read: last.read,
                     version: None,

@@ -6,8 +6,8 @@ use muster_core::accounts::action::Incarnation;
 use muster_core::accounts::action::{Action, Direction, HomeSource, Trace, UnitChange};
 use muster_core::accounts::facts::{HomeId, IdRange, archive_name};
 use muster_core::accounts::observed::{
-    Account, Accounts, ArchiveSeen, Defaults, Home, Kept, Manager, Observed, Password, Person,
-    Question, Subject, Traces, UnitState, Units,
+    Account, Accounts, ArchiveSeen, Defaults, Home, Manager, Observed, Password, Person, Question,
+    RemovedAccount, Subject, Traces, UnitState, Units,
 };
 use muster_core::accounts::policy::Aggregate;
 use muster_core::accounts::render::{self, FileWrite};
@@ -350,7 +350,7 @@ impl SimHost {
             }
             (Some(owner), _) => Home::Directory(home_id(*owner)),
         };
-        let kept = subject.kept.map(|of| Kept {
+        let kept = subject.kept.map(|of| RemovedAccount {
             quarantined: Reading::Known(
                 self.quarantine
                     .get(&shelf(of.uid, of.entry))

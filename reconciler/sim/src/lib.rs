@@ -12,7 +12,7 @@ mod repository;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use muster::cycle::{self, CycleError, Memory, Outside, Run, Summary};
+use muster::cycle::{self, CycleError, CycleSummary, Memory, Outside, Run};
 use muster_core::clock::{Clock, Moment, Reading, TimeService};
 use muster_core::commit::{CommitId, TagId};
 use muster_core::diagnostic::Diagnostics;
@@ -21,7 +21,7 @@ use muster_core::gate::Intent;
 use muster_core::journal::{Entry, Replayed};
 use muster_core::ledger::{self, Through};
 use muster_core::release::TagHorizon;
-use muster_core::release::root::Root;
+use muster_core::release::root::TrustRoot;
 use muster_core::rooms::{Observed, Policy, Question};
 use muster_core::time::Time;
 use muster_core::world::{
@@ -84,9 +84,9 @@ pub struct Universe {
     /// What fails, when it fails.
     pub fuse: Fuse,
     /// The root of trust, if the host has one.
-    pub trust: Option<Root>,
+    pub trust: Option<TrustRoot>,
     /// What the root of trust is from some read of it on: how many reads come before, and what it is then.
-    pub trust_later: Option<(usize, Option<Root>)>,
+    pub trust_later: Option<(usize, Option<TrustRoot>)>,
     /// Whether the origin answers.
     pub origin_is_down: bool,
     /// Whether reports are taken.
@@ -190,7 +190,7 @@ impl Sim {
     ///
     /// # Errors
     /// As the cycle does; a crash is a [`CycleError`] whose cause is [`SimError::Crash`].
-    pub fn cycle(&self, policy: &Policy, now: Time) -> Result<Summary, CycleError> {
+    pub fn cycle(&self, policy: &Policy, now: Time) -> Result<CycleSummary, CycleError> {
         let mut memory = self.boot();
         self.cycle_with(&mut memory, policy, now)
     }
@@ -204,7 +204,7 @@ impl Sim {
         memory: &mut Memory,
         policy: &Policy,
         now: Time,
-    ) -> Result<Summary, CycleError> {
+    ) -> Result<CycleSummary, CycleError> {
         self.cycle_telling(memory, policy, now, cycle::Inventory::WithFacts)
     }
 
@@ -218,7 +218,7 @@ impl Sim {
         policy: &Policy,
         now: Time,
         inventory: cycle::Inventory,
-    ) -> Result<Summary, CycleError> {
+    ) -> Result<CycleSummary, CycleError> {
         let mut outside = Outside {
             source: self.clone(),
             world: self.clone(),
@@ -307,7 +307,7 @@ impl Source for Sim {
 }
 
 impl TrustStore for Sim {
-    fn read(&mut self) -> Result<Option<Arc<Root>>, String> {
+    fn read(&mut self) -> Result<Option<Arc<TrustRoot>>, String> {
         let mut universe = self.lock();
         universe.trust_later = match universe.trust_later.take() {
             Some((0, root)) => {
@@ -319,7 +319,7 @@ impl TrustStore for Sim {
         Ok(universe.trust.clone().map(Arc::new))
     }
 
-    fn replace(&mut self, root: &Root) -> Result<(), String> {
+    fn replace(&mut self, root: &TrustRoot) -> Result<(), String> {
         self.effect(|universe| universe.trust = Some(root.clone()))
             .map_err(|error| error.to_string())
     }

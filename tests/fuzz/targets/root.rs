@@ -1,16 +1,16 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use muster_core::release::root::Root;
+use muster_core::release::root::TrustRoot;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = str::from_utf8(bytes) else {
         return;
     };
-    match Root::parse(text) {
+    match TrustRoot::parse(text) {
         Ok(root) => {
             let written = root.render();
-            assert_eq!(Root::parse(&written).unwrap(), root);
+            assert_eq!(TrustRoot::parse(&written).unwrap(), root);
             assert!(root.allowed_signers().lines().count() == root.keys.len());
         }
         Err(problems) => {

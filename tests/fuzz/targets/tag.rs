@@ -7,7 +7,7 @@ mod forge;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use muster_core::release::root::Root;
+use muster_core::release::root::TrustRoot;
 use muster_core::release::tag::Tag;
 use muster_core::release::{ObjectKind, authenticate, rotation};
 
@@ -18,7 +18,7 @@ static GOOD: LazyLock<(String, Vec<u8>)> = LazyLock::new(|| {
         forge::How::default(),
     )
 });
-static ROOT: LazyLock<Root> = LazyLock::new(forge::root);
+static ROOT: LazyLock<TrustRoot> = LazyLock::new(forge::root);
 
 fuzz_target!(|raw: &[u8]| {
     let name = match Tag::parse(raw) {

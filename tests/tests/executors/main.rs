@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use muster::cycle::{Inventory, Summary};
+use muster::cycle::{CycleSummary, Inventory};
 use muster_core::commit::CommitId;
 use muster_core::executor::Executor;
 use muster_core::fleet;
@@ -122,7 +122,7 @@ fn waiting(town: &Town, name: &str) -> Vec<Arc<Step>> {
     pending(&summary)
 }
 
-fn pending(summary: &Summary) -> Vec<Arc<Step>> {
+fn pending(summary: &CycleSummary) -> Vec<Arc<Step>> {
     summary
         .held
         .iter()
@@ -301,15 +301,18 @@ fn each_ledger_is_kept_under_its_own_ref_and_is_nobody_elses() {
         (&guests, &of_guests, &of_host),
     ] {
         assert_eq!(ledger::facts(own).expect("its own").0.executor, *executor);
-        let told = fleet::Told::read(executor, own).expect("its own");
+        let told = fleet::ExecutorReport::read(executor, own).expect("its own");
         assert_eq!(told.policy.executor(), executor);
-        assert!(fleet::Told::read(executor, foreign).is_err(), "{executor}");
+        assert!(
+            fleet::ExecutorReport::read(executor, foreign).is_err(),
+            "{executor}"
+        );
         // Neither a pin alone nor an inventory alone makes it the other's.
         for file in ["state.json", "inventory.json", "policy.json", "held.json"] {
             let mut mixed = own.clone();
             mixed.insert(file.to_owned(), foreign[file].clone());
             assert!(
-                fleet::Told::read(executor, &mixed).is_err(),
+                fleet::ExecutorReport::read(executor, &mixed).is_err(),
                 "{executor} with {file}"
             );
         }
@@ -685,7 +688,7 @@ fn settle(sim: &Sim) {
 fn settle_from(sim: &Sim, now: Time) {
     for tries in 0..16 {
         let cycle = sim.cycle(&of_pve1(), now.plus(tries * 240));
-        let waits = |it: &Summary| {
+        let waits = |it: &CycleSummary| {
             let codes = ["retry", "precondition"];
             it.held.iter().any(|it| codes.contains(&it.reason.code()))
         };

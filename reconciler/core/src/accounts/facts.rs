@@ -103,7 +103,7 @@ pub struct ArchiveFacts {
 /// How an account came to be muster's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum How {
+pub enum Provenance {
     /// muster created it.
     Created,
     /// It was there, and a row's `adopt` took it over.
@@ -143,7 +143,7 @@ pub struct PersonFacts {
     /// The step that created or adopted the account.
     pub entry: StepId,
     /// How it came to be muster's.
-    pub how: How,
+    pub how: Provenance,
     /// How often an account of this name was created here.
     pub generation: u32,
     /// How often it was cut or disabled.
@@ -269,7 +269,7 @@ impl Known {
     pub fn recall_locked<'m>(&mut self, messages: impl Iterator<Item = &'m str>) -> bool {
         let adopted = self.people.iter().filter(|(_, it)| {
             let here = !matches!(it.stage, Stage::Archived | Stage::Deleted);
-            here && it.how == How::Adopted
+            here && it.how == Provenance::Adopted
         });
         let mut sought: BTreeMap<StepId, &str> = BTreeMap::new();
         let mut names: BTreeMap<&str, StepId> = BTreeMap::new();
@@ -433,7 +433,7 @@ impl Known {
                     user,
                     Box::new(PersonFacts {
                         entry: id,
-                        how: How::Created,
+                        how: Provenance::Created,
                         generation,
                         cuts,
                         uid: *uid,
@@ -471,7 +471,7 @@ impl Known {
                     user,
                     Box::new(PersonFacts {
                         entry: id,
-                        how: How::Adopted,
+                        how: Provenance::Adopted,
                         generation: 1,
                         cuts: 0,
                         uid: *uid,

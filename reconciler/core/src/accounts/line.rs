@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
-use crate::accounts::facts::{How, IdRange, PersonFacts, SetAside};
+use crate::accounts::facts::{IdRange, PersonFacts, Provenance, SetAside};
 use crate::accounts::policy::Ports;
 use crate::id::STANDS_FOR_ITSELF;
 use crate::people::Stage;
@@ -151,7 +151,7 @@ fn words(user: &str, person: &PersonFacts) -> Option<String> {
     if gid != uid {
         write(format_args!(" gid={gid}"));
     }
-    if *how != How::Created {
+    if *how != Provenance::Created {
         write(format_args!(" how={}", how_word(*how)));
     }
     if *generation != 1 {
@@ -214,7 +214,7 @@ fn of_words(line: &[u8]) -> Result<(String, Box<PersonFacts>), Odd> {
     let since = Time(number(next(), "since")?);
     let mut person = Box::new(PersonFacts {
         entry,
-        how: How::Created,
+        how: Provenance::Created,
         generation: 1,
         cuts: 0,
         uid,
@@ -262,7 +262,7 @@ fn read_more(person: &mut PersonFacts, name: &'static str, value: &str) -> Resul
     match name {
         "gid" => person.gid = number(value, name)?,
         "how" => {
-            let all = [How::Created, How::Adopted];
+            let all = [Provenance::Created, Provenance::Adopted];
             let found = all.into_iter().find(|it| how_word(*it) == value);
             person.how = found.ok_or(Odd(name))?;
         }
@@ -307,10 +307,10 @@ fn read_more(person: &mut PersonFacts, name: &'static str, value: &str) -> Resul
     Ok(())
 }
 
-fn how_word(how: How) -> &'static str {
+fn how_word(how: Provenance) -> &'static str {
     match how {
-        How::Created => "created",
-        How::Adopted => "adopted",
+        Provenance::Created => "created",
+        Provenance::Adopted => "adopted",
     }
 }
 
@@ -385,7 +385,7 @@ mod tests {
             (usual(), ""),
             (both, " subuid=100000+65536 subgid=100000+65536"),
             it(|it| it.gid = 100, " gid=100"),
-            it(|it| it.how = How::Adopted, " how=adopted"),
+            it(|it| it.how = Provenance::Adopted, " how=adopted"),
             it(|it| it.generation = 2, " generation=2"),
             it(|it| it.cuts = 3, " cuts=3"),
             it(|it| it.stage = Stage::Parked, " stage=parked"),

@@ -200,7 +200,7 @@ impl Observed {
         });
         if subject.kept.is_some() {
             person.kept.get_or_insert_with(|| {
-                Box::new(Kept {
+                Box::new(RemovedAccount {
                     quarantined: unknown(),
                     purging: None,
                     archive: unknown(),
@@ -399,13 +399,13 @@ pub struct Person {
     pub traces: Option<Box<Traces>>,
     /// What a removal keeps, or left; `None` when it was not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kept: Option<Box<Kept>>,
+    pub kept: Option<Box<RemovedAccount>>,
 }
 
 /// What there is of an account that was removed, or is being removed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Kept {
+pub struct RemovedAccount {
     /// The home in quarantine, if it is there, and whole.
     pub quarantined: Reading<Option<HomeId>>,
     /// The home in quarantine whose removal for ever was begun: what is left of it is never put back.

@@ -1,11 +1,11 @@
 //! What each step about an account costs.
 
 use super::action::{Action, Direction, Leave, Trace, UnitChange};
-use super::facts::{How, Known};
+use super::facts::{Known, Provenance};
 use super::policy::{Aggregate, Policy};
-use super::root::{About, Roots, may_be_declared};
+use super::root::{RootEffect, Roots, may_be_declared};
 use crate::people::{Parking, Stage};
-use crate::price::{Because, Class, Doubt, Looks, Price, Root, Shows, Takes};
+use crate::price::{Because, Class, Doubt, Looks, Price, RootRelation, Shows, Takes};
 use crate::turn::Turn;
 
 /// What a price is made of beside the action.
@@ -34,7 +34,7 @@ impl Context<'_> {
     /// Whether the account was there before muster kept it.
     fn is_adopted(&self, user: &str) -> bool {
         let person = self.known.people.get(user);
-        self.occasion.adopting || person.is_some_and(|it| it.how == How::Adopted)
+        self.occasion.adopting || person.is_some_and(|it| it.how == Provenance::Adopted)
     }
 }
 
@@ -44,17 +44,17 @@ pub fn price(action: &Action, context: &Context<'_>) -> Price {
     let declared = context.policy.declared_benign.contains(&verb);
     let about = context
         .roots
-        .map_or(About::Apart, |it| it.of_step(action, context.known));
+        .map_or(RootEffect::Apart, |it| it.of_step(action, context.known));
     let (because, declared) = match (about, because(action, context)) {
         // Whatever it would be elsewhere: here it puts root into somebody's hands (F1, F2).
-        (About::Makes, because) => {
+        (RootEffect::Makes, because) => {
             let because = match because.class() {
                 Class::Benign => Because::MakesRoot,
                 Class::Privileged | Class::Destructive => because,
             };
             (because, declared && may_be_declared(verb))
         }
-        (About::Apart | About::Touches, because) => (because, declared),
+        (RootEffect::Apart | RootEffect::Touches, because) => (because, declared),
     };
     let (shows, looks, doubt) = afterwards(action);
     Price {
@@ -67,8 +67,8 @@ pub fn price(action: &Action, context: &Context<'_>) -> Price {
             takes @ (Takes::Nothing | Takes::Removal | Takes::WithRemoval | Takes::Access) => takes,
         },
         root: match about {
-            About::Apart => Root::Apart,
-            About::Touches | About::Makes => Root::Touches,
+            RootEffect::Apart => RootRelation::Apart,
+            RootEffect::Touches | RootEffect::Makes => RootRelation::Touches,
         },
         shows,
         looks,

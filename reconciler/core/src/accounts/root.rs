@@ -22,7 +22,7 @@ use super::action::Action;
 use super::facts::{Known, PersonFacts};
 use super::observed::{Account, Accounts, Password};
 use super::policy::{Aggregate, Policy};
-use super::sudoers::{Asked, Effect, Sudoers};
+use super::sudoers::{Asked, RuleEffect, Sudoers};
 use super::verbs::Verb;
 use crate::reading::Reading;
 
@@ -69,7 +69,7 @@ impl Sources {
 
 /// What a step has to do with root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum About {
+pub enum RootEffect {
     /// It is about nobody who may become root, before it or after it.
     Apart,
     /// It is about somebody who may become root, before it or after it: it takes the quorum of admins.
@@ -245,11 +245,18 @@ impl<'a> Roots<'a> {
     /// What a step has to do with root; `known` is whom muster keeps.
     ///
     /// No wildcard: a new action does not compile until it is said here.
-    pub fn of_step(&self, action: &Action, known: &Known) -> About {
+    pub fn of_step(&self, action: &Action, known: &Known) -> RootEffect {
         let user = action.user();
         let may = |name: &str| self.person_may(name, known.people.get(name).map(Box::as_ref));
-        let touches = |yes: bool| if yes { About::Touches } else { About::Apart };
-        let makes = |yes: bool, otherwise: About| if yes { About::Makes } else { otherwise };
+        let touches = |yes: bool| {
+            if yes {
+                RootEffect::Touches
+            } else {
+                RootEffect::Apart
+            }
+        };
+        let makes =
+            |yes: bool, otherwise: RootEffect| if yes { RootEffect::Makes } else { otherwise };
         match action {
             Action::CreateAccount { uid, gid, .. } => {
                 let begun = known.begun.contains_key(user);
@@ -271,15 +278,15 @@ impl<'a> Roots<'a> {
             Action::RenameAccount { from, .. } => {
                 let account = self.accounts.by_name.get(from);
                 let would = account.is_some_and(|it| self.renamed_would(it, user));
-                makes(would || may(from) || may(user), About::Apart)
+                makes(would || may(from) || may(user), RootEffect::Apart)
             }
             // Root changes hands with the account.
             Action::AdoptAccount { .. } | Action::ChangeIdentity { .. } => {
-                makes(may(user), About::Apart)
+                makes(may(user), RootEffect::Apart)
             }
             Action::ChangeUid { to, .. } => makes(
                 may(user) || *to == 0 || self.uids().contains(to),
-                About::Apart,
+                RootEffect::Apart,
             ),
             Action::JoinGroup { group, gid, .. } => makes(
                 self.is_privileged_group(group, Some(*gid)),
@@ -419,11 +426,11 @@ impl<'a> Admins<'a> {
             groups: &named,
         };
         match sudoers.grants(&asked) {
-            Some(Effect::WithoutPassword) => true,
-            Some(Effect::WithPassword) => {
+            Some(RuleEffect::WithoutPassword) => true,
+            Some(RuleEffect::WithPassword) => {
                 account.password == Password::Usable && !sudoers.asks_anothers_password
             }
-            Some(Effect::Void) | None => false,
+            Some(RuleEffect::Void) | None => false,
         }
     }
 }

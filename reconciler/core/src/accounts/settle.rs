@@ -1,17 +1,17 @@
 //! How far the world shows a step: an exit code is no evidence.
 
 use super::action::{Action, Direction, HomeSource, Trace, UnitChange};
-use super::observed::{Account, Home, Kept, Manager, Observed, Password, Traces};
+use super::observed::{Account, Home, Manager, Observed, Password, RemovedAccount, Traces};
 use super::policy::Policy;
-use crate::reading::{Reading, State};
+use crate::reading::{Reading, StepState};
 
 /// How far `action` has come, by what was observed. The same function closes a batch that has just run and one that was open when
 /// the process died.
-pub fn settle(action: &Action, observed: &Observed, policy: &Policy) -> State {
+pub fn settle(action: &Action, observed: &Observed, policy: &Policy) -> StepState {
     state_of(action, observed, &policy.nologin)
 }
 
-fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
+fn state_of(action: &Action, observed: &Observed, nologin: &str) -> StepState {
     match action {
         // The record is the effect: its intent was durable before it could be settled.
         Action::AdoptAccount { .. }
@@ -24,15 +24,15 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
         | Action::GiveNotice { .. }
         | Action::Cut { .. }
         | Action::RecordArchive { .. }
-        | Action::Return { .. } => State::Reached,
+        | Action::Return { .. } => StepState::Reached,
         Action::CreateAccount { user, uid, .. } | Action::RestoreAccount { user, uid, .. } => {
             account(observed, user, |found| match found {
-                Some(account) if account.uid == *uid => State::Reached,
-                Some(account) => State::Strange(format!(
+                Some(account) if account.uid == *uid => StepState::Reached,
+                Some(account) => StepState::Strange(format!(
                     "{user} was to be created with uid {uid} and exists with {}",
                     account.uid
                 )),
-                None => State::NotReached,
+                None => StepState::NotReached,
             })
         }
         Action::RenameAccount { from, user, uid } => account(observed, user, |found| {
@@ -44,56 +44,56 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
             match found {
                 Some(account) if account.uid == *uid => {
                     if old_is_gone && account.renaming_from.as_ref() != Some(from) {
-                        State::Reached
+                        StepState::Reached
                     } else {
-                        State::Halfway(format!(
+                        StepState::Halfway(format!(
                             "the account is {user} by now, and lines of {from} are left"
                         ))
                     }
                 }
-                Some(account) => State::Strange(format!(
+                Some(account) => StepState::Strange(format!(
                     "{user} was to get uid {uid} of {from} and has {}",
                     account.uid
                 )),
-                None => State::NotReached,
+                None => StepState::NotReached,
             }
         }),
         Action::SetShell { user, from, to } => account(observed, user, |found| match found {
             Some(it) if it.shell != *to && it.shell != *from => {
-                State::Changed(format!("the shell is {} by now", it.shell))
+                StepState::Changed(format!("the shell is {} by now", it.shell))
             }
-            found => State::when(found.is_some_and(|it| it.shell == *to)),
+            found => StepState::when(found.is_some_and(|it| it.shell == *to)),
         }),
         Action::LockPassword { user } => account(observed, user, |found| {
-            State::when(found.is_some_and(|it| it.password == Password::Locked))
+            StepState::when(found.is_some_and(|it| it.password == Password::Locked))
         }),
         Action::RestorePassword { user, .. } => account(observed, user, |found| {
-            State::when(found.is_some_and(|it| it.password == Password::Usable))
+            StepState::when(found.is_some_and(|it| it.password == Password::Usable))
         }),
         Action::JoinGroup { user, group, .. } => account(observed, user, |found| {
-            State::when(
+            StepState::when(
                 found
                     .is_some_and(|it| it.groups.contains(group) && !it.half_groups.contains(group)),
             )
         }),
         Action::LeaveGroup { user, group, .. } => account(observed, user, |found| {
-            State::when(!found.is_some_and(|it| it.groups.contains(group)))
+            StepState::when(!found.is_some_and(|it| it.groups.contains(group)))
         }),
         Action::LockLogin { user, .. } => account(observed, user, |found| {
-            State::when(found.is_none_or(|it| is_shut(it, nologin)))
+            StepState::when(found.is_none_or(|it| is_shut(it, nologin)))
         }),
         // The save goes only once all of it is back: half a login is not put back.
         Action::UnlockLogin { user, .. } => {
             match traces_of(observed, user).map(|it| &it.login_saved) {
-                Some(Reading::Known(true)) => State::NotReached,
+                Some(Reading::Known(true)) => StepState::NotReached,
                 Some(Reading::Known(false)) => account(observed, user, |found| match found {
-                    Some(it) if is_shut(it, nologin) => State::Changed(
+                    Some(it) if is_shut(it, nologin) => StepState::Changed(
                         "what was saved is put back, and the login is shut again".to_owned(),
                     ),
-                    found => State::when(found.is_some()),
+                    found => StepState::when(found.is_some()),
                 }),
-                Some(Reading::Unknown(why)) => State::Unknown(why.clone()),
-                None => State::Unknown(format!("{user} was not looked at")),
+                Some(Reading::Unknown(why)) => StepState::Unknown(why.clone()),
+                None => StepState::Unknown(format!("{user} was not looked at")),
             }
         }
         Action::Trace {
@@ -103,40 +103,42 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
             ..
         } => {
             let Some(traces) = traces_of(observed, user) else {
-                return State::Unknown(format!("{user} was not looked at"));
+                return StepState::Unknown(format!("{user} was not looked at"));
             };
             match trace_reading(traces, *trace) {
-                Reading::Known(there) => State::when(*there == (*direction == Direction::Restore)),
-                Reading::Unknown(why) => State::Unknown(why.clone()),
+                Reading::Known(there) => {
+                    StepState::when(*there == (*direction == Direction::Restore))
+                }
+                Reading::Unknown(why) => StepState::Unknown(why.clone()),
             }
         }
         Action::EndSessions { user } => match traces_of(observed, user).map(|it| &it.processes) {
-            Some(Reading::Known(count)) => State::when(*count == 0),
-            Some(Reading::Unknown(why)) => State::Unknown(why.clone()),
-            None => State::Unknown(format!("{user} was not looked at")),
+            Some(Reading::Known(count)) => StepState::when(*count == 0),
+            Some(Reading::Unknown(why)) => StepState::Unknown(why.clone()),
+            None => StepState::Unknown(format!("{user} was not looked at")),
         },
         Action::CreateHome { user, .. } => match observed.people.get(user).map(|it| &it.home) {
-            Some(Reading::Known(Home::Directory(_))) => State::Reached,
-            Some(Reading::Known(Home::Absent)) => State::NotReached,
-            Some(Reading::Known(Home::Odd(what))) => State::Strange(what.clone()),
-            Some(Reading::Unknown(why)) => State::Unknown(why.clone()),
-            None => State::Unknown(format!("{user} was not looked at")),
+            Some(Reading::Known(Home::Directory(_))) => StepState::Reached,
+            Some(Reading::Known(Home::Absent)) => StepState::NotReached,
+            Some(Reading::Known(Home::Odd(what))) => StepState::Strange(what.clone()),
+            Some(Reading::Unknown(why)) => StepState::Unknown(why.clone()),
+            None => StepState::Unknown(format!("{user} was not looked at")),
         },
         Action::WriteEnvironment { user, digest } => match &observed.environments {
-            Reading::Known(found) => State::when(found.get(user) == Some(digest)),
-            Reading::Unknown(why) => State::Unknown(why.clone()),
+            Reading::Known(found) => StepState::when(found.get(user) == Some(digest)),
+            Reading::Unknown(why) => StepState::Unknown(why.clone()),
         },
         Action::Unit { unit, change, .. } => match &observed.units {
             Reading::Known(units) => {
                 let state = units.by_name.get(unit).copied().unwrap_or_default();
-                State::when(match change {
+                StepState::when(match change {
                     UnitChange::Stop => !state.active,
                     UnitChange::Disable => !state.enabled,
                     UnitChange::Enable => state.enabled,
                     UnitChange::Start => state.active || units.manager == Manager::Files,
                 })
             }
-            Reading::Unknown(why) => State::Unknown(why.clone()),
+            Reading::Unknown(why) => StepState::Unknown(why.clone()),
         },
         Action::Entry {
             file,
@@ -146,22 +148,22 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
             ..
         } => match observed.aggregates.get(file) {
             Some(Reading::Known(entries)) => match entries.get(key) {
-                found if found == to.as_ref() => State::Reached,
-                found if found == from.as_ref() => State::NotReached,
-                Some(found) => State::Changed(format!("the entry is {found} by now")),
-                None => State::Changed("the entry is gone by now".to_owned()),
+                found if found == to.as_ref() => StepState::Reached,
+                found if found == from.as_ref() => StepState::NotReached,
+                Some(found) => StepState::Changed(format!("the entry is {found} by now")),
+                None => StepState::Changed("the entry is gone by now".to_owned()),
             },
-            Some(Reading::Unknown(why)) => State::Unknown(why.clone()),
-            None => State::Unknown("the file was not looked at".to_owned()),
+            Some(Reading::Unknown(why)) => StepState::Unknown(why.clone()),
+            None => StepState::Unknown("the file was not looked at".to_owned()),
         },
         Action::ChangeUid { user, to, .. } => account(observed, user, |found| {
-            State::when(found.is_some_and(|it| it.uid == *to))
+            StepState::when(found.is_some_and(|it| it.uid == *to))
         }),
         Action::ArchiveDelete {
             user, uid, home_id, ..
         } => account(observed, user, |found| {
             let Some(kept) = kept_of(observed, user) else {
-                return State::Unknown(format!("{user} was not looked at"));
+                return StepState::Unknown(format!("{user} was not looked at"));
             };
             removal(
                 found,
@@ -174,37 +176,37 @@ fn state_of(action: &Action, observed: &Observed, nologin: &str) -> State {
         Action::RestoreHome { user, from, .. } => match (home_of(observed, user), from) {
             (Some(Reading::Known(Home::Directory(found))), HomeSource::Quarantine { home_id }) => {
                 if found == home_id {
-                    State::Reached
+                    StepState::Reached
                 } else {
-                    State::Strange(
+                    StepState::Strange(
                         "another directory stands where the home is to be put back".to_owned(),
                     )
                 }
             }
             (Some(Reading::Known(Home::Directory(_))), HomeSource::Archive { .. }) => {
-                State::Reached
+                StepState::Reached
             }
-            (Some(Reading::Known(Home::Absent | Home::Odd(_))), _) => State::NotReached,
-            (Some(Reading::Unknown(why)), _) => State::Unknown(why.clone()),
-            (None, _) => State::Unknown(format!("{user} was not looked at")),
+            (Some(Reading::Known(Home::Absent | Home::Odd(_))), _) => StepState::NotReached,
+            (Some(Reading::Unknown(why)), _) => StepState::Unknown(why.clone()),
+            (None, _) => StepState::Unknown(format!("{user} was not looked at")),
         },
         Action::PurgeHome { user, .. } => match kept_of(observed, user) {
-            Some(Kept {
+            Some(RemovedAccount {
                 purging: Some(_), ..
-            }) => State::Halfway("a part of the home is removed".to_owned()),
-            Some(Kept {
+            }) => StepState::Halfway("a part of the home is removed".to_owned()),
+            Some(RemovedAccount {
                 quarantined: Reading::Known(found),
                 ..
-            }) => State::when(found.is_none()),
-            Some(Kept {
+            }) => StepState::when(found.is_none()),
+            Some(RemovedAccount {
                 quarantined: Reading::Unknown(why),
                 ..
-            }) => State::Unknown(why.clone()),
-            None => State::Unknown(format!("{user} was not looked at")),
+            }) => StepState::Unknown(why.clone()),
+            None => StepState::Unknown(format!("{user} was not looked at")),
         },
         Action::ClearRemains { user, .. } => match &observed.accounts {
-            Reading::Known(accounts) => State::when(!accounts.remains.contains(user)),
-            Reading::Unknown(why) => State::Unknown(why.clone()),
+            Reading::Known(accounts) => StepState::when(!accounts.remains.contains(user)),
+            Reading::Unknown(why) => StepState::Unknown(why.clone()),
         },
     }
 }
@@ -214,9 +216,9 @@ fn removal(
     account: Option<&Account>,
     uid: u32,
     had_home: bool,
-    kept: &Kept,
+    kept: &RemovedAccount,
     home: Option<&Reading<Home>>,
-) -> State {
+) -> StepState {
     let (quarantined, archive, remnants) = match (&kept.quarantined, &kept.archive, &kept.remnants)
     {
         (Reading::Known(quarantined), Reading::Known(archive), Reading::Known(remnants)) => {
@@ -224,32 +226,32 @@ fn removal(
         }
         (Reading::Unknown(why), _, _)
         | (_, Reading::Unknown(why), _)
-        | (_, _, Reading::Unknown(why)) => return State::Unknown(why.clone()),
+        | (_, _, Reading::Unknown(why)) => return StepState::Unknown(why.clone()),
     };
     match account {
-        Some(found) if found.uid != uid => State::Strange(format!(
+        Some(found) if found.uid != uid => StepState::Strange(format!(
             "uid {uid} was to be removed, and an account of that name has uid {}",
             found.uid
         )),
         Some(_) if quarantined => match home {
-            Some(Reading::Known(Home::Directory(_) | Home::Odd(_))) => State::Strange(
+            Some(Reading::Known(Home::Directory(_) | Home::Odd(_))) => StepState::Strange(
                 "the home is in quarantine, and something stands in its place; compare the two, and move one away"
                     .to_owned(),
             ),
-            _ => State::Halfway("the home is in quarantine, and the account is still there".to_owned()),
+            _ => StepState::Halfway("the home is in quarantine, and the account is still there".to_owned()),
         },
-        Some(_) => State::NotReached,
+        Some(_) => StepState::NotReached,
         None if remnants => {
-            State::Halfway("the account databases still have something under the name".to_owned())
+            StepState::Halfway("the account databases still have something under the name".to_owned())
         }
-        None if had_home && !archive => State::Strange(
+        None if had_home && !archive => StepState::Strange(
             "the account is gone, and its archive is not in the store of archives; the home is in quarantine".to_owned(),
         ),
-        None => State::Reached,
+        None => StepState::Reached,
     }
 }
 
-fn kept_of<'a>(observed: &'a Observed, user: &str) -> Option<&'a Kept> {
+fn kept_of<'a>(observed: &'a Observed, user: &str) -> Option<&'a RemovedAccount> {
     observed.people.get(user)?.kept.as_deref()
 }
 
@@ -260,11 +262,11 @@ fn home_of<'a>(observed: &'a Observed, user: &str) -> Option<&'a Reading<Home>> 
 fn account(
     observed: &Observed,
     user: &str,
-    judge: impl FnOnce(Option<&Account>) -> State,
-) -> State {
+    judge: impl FnOnce(Option<&Account>) -> StepState,
+) -> StepState {
     match &observed.accounts {
         Reading::Known(accounts) => judge(accounts.by_name.get(user).map(Box::as_ref)),
-        Reading::Unknown(why) => State::Unknown(why.clone()),
+        Reading::Unknown(why) => StepState::Unknown(why.clone()),
     }
 }
 

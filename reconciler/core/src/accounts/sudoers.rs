@@ -81,13 +81,13 @@ pub struct Rule {
     /// Whom it is about.
     pub users: Vec<Item>,
     /// What it does.
-    pub effect: Effect,
+    pub effect: RuleEffect,
 }
 
 /// What a rule does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Effect {
+pub enum RuleEffect {
     /// Gives root to who knows the password that is asked for.
     WithPassword,
     /// Gives root, and asks for no password.
@@ -178,15 +178,15 @@ impl Sudoers {
     }
 
     /// What the rules surely give to somebody: nothing, root with a password, or root without one.
-    pub fn grants(&self, asked: &Asked<'_>) -> Option<Effect> {
+    pub fn grants(&self, asked: &Asked<'_>) -> Option<RuleEffect> {
         let mut given = None;
         for Rule { users, effect } in &self.rules {
             let fits = fits(users, asked);
             given = match (effect, fits) {
                 (_, Fit::No) => given,
-                (Effect::Void, Fit::Yes | Fit::Perhaps) => None,
-                (Effect::WithPassword | Effect::WithoutPassword, Fit::Perhaps) => None,
-                (Effect::WithPassword | Effect::WithoutPassword, Fit::Yes) => Some(*effect),
+                (RuleEffect::Void, Fit::Yes | Fit::Perhaps) => None,
+                (RuleEffect::WithPassword | RuleEffect::WithoutPassword, Fit::Perhaps) => None,
+                (RuleEffect::WithPassword | RuleEffect::WithoutPassword, Fit::Yes) => Some(*effect),
             };
         }
         given
@@ -712,7 +712,7 @@ impl Book {
                     .collect();
                 sudoers.rules.push(Rule {
                     users,
-                    effect: Effect::Void,
+                    effect: RuleEffect::Void,
                 });
             }
             Spec::Rule { users, privileges } => {
@@ -798,7 +798,7 @@ impl Book {
     }
 
     /// What a list of commands does for root, one after the other; what neither gives it nor may take it is left out.
-    fn effects(&self, hosts: &[Token], commands: &[Token]) -> Vec<Effect> {
+    fn effects(&self, hosts: &[Token], commands: &[Token]) -> Vec<RuleEffect> {
         let here =
             hosts.iter().any(|it| it.word() == Some("ALL")) && !hosts.iter().any(|it| it.is('!'));
         let mut as_root = AsRoot::Yes;
@@ -842,14 +842,14 @@ impl Book {
             let effect = match (self.command(rest), as_root) {
                 (Command::All, AsRoot::Yes) if here && plain && harmless && !self.spoiled => {
                     Some(if free {
-                        Effect::WithoutPassword
+                        RuleEffect::WithoutPassword
                     } else {
-                        Effect::WithPassword
+                        RuleEffect::WithPassword
                     })
                 }
                 (Command::All, AsRoot::No) => None,
                 (Command::All, AsRoot::Yes | AsRoot::Perhaps) | (Command::Odd, _) => {
-                    Some(Effect::Void)
+                    Some(RuleEffect::Void)
                 }
                 (Command::Some, _) => None,
             };

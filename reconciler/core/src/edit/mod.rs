@@ -13,7 +13,7 @@ use jiff::civil::Date;
 use crate::diagnostic::{Diagnostics, Faults};
 use crate::repo::{self, Person, Tier};
 use crate::yaml::cursor::Cursor;
-use crate::yaml::event::{Kind, Stop};
+use crate::yaml::event::{EventKind, Stop};
 use crate::yaml::{self, scalar};
 
 /// Why a roster was not edited.
@@ -423,7 +423,7 @@ impl Places {
     fn find(cursor: &mut Cursor<'_>) -> Result<Self, Stop> {
         let mut places = Places::default();
         let head = cursor.value()?;
-        if head.kind != Kind::MapStart {
+        if head.kind != EventKind::MapStart {
             return Ok(places);
         }
         while let Some((key, value)) = cursor.entry()? {
@@ -435,7 +435,7 @@ impl Places {
                 continue;
             }
             places.users = Some((key.at as usize, value.offset as usize));
-            if value.kind == Kind::MapStart {
+            if value.kind == EventKind::MapStart {
                 while let Some((key, value)) = cursor.entry()? {
                     places.rows.push((key.text.into_owned(), key.at as usize));
                     cursor.skip(&value)?;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::executor::{Executor, Kind};
+use crate::executor::{Executor, ExecutorKind};
 use crate::report::{Audience, Problem};
 use crate::world::Files;
 
@@ -148,11 +148,11 @@ fn has_field(bytes: &[u8], field: &str) -> bool {
 /// else, so its host is named apart from the others; one that never said which version it is may be old.
 pub fn named_together(executors: &BTreeMap<Executor, Option<Version>>) -> Vec<BTreeSet<Executor>> {
     let all = || executors.keys().cloned();
-    if all().all(|it| it.kind() == Kind::Host) {
+    if all().all(|it| it.kind() == ExecutorKind::Host) {
         return vec![all().collect()];
     }
     let is_old = |executor: &Executor| {
-        executor.kind() == Kind::Host
+        executor.kind() == ExecutorKind::Host
             && executors[executor].is_none_or(|version| version < MORE_THAN_HOSTS)
     };
     let (old, others): (BTreeSet<_>, BTreeSet<_>) = all().partition(is_old);

@@ -12,7 +12,7 @@ use crate::repo::schema;
 use crate::repo::tiers::is_empty;
 use crate::repo::value::{At, FieldReader, Subject};
 use crate::yaml;
-use crate::yaml::event::{Event, Kind, Stop};
+use crate::yaml::event::{Event, EventKind, Stop};
 
 /// The folder of the files.
 pub const GUESTS: &str = "guests/";
@@ -326,7 +326,7 @@ fn read_guests<'a>(
     if is_empty(head) {
         return Ok(guests);
     }
-    if head.kind != Kind::MapStart {
+    if head.kind != EventKind::MapStart {
         reader.wrong_type(head, field, "a map from guests to what they are to be")?;
         return Ok(guests);
     }
@@ -466,7 +466,7 @@ fn read_size<'a>(
     field: &str,
     head: &Event<'a>,
 ) -> Result<Option<At<u64>>, Stop> {
-    if let Kind::Scalar { value, .. } = &head.kind
+    if let EventKind::Scalar { value, .. } = &head.kind
         && let Some(value) = bytes_of(value)
     {
         return Ok(Some(At {

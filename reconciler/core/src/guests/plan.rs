@@ -19,7 +19,7 @@ use super::price::price;
 use super::settle::settle;
 use crate::bytes::hex;
 use crate::id::StepId;
-use crate::reading::{Reading, State};
+use crate::reading::{Reading, StepState};
 use crate::sheet::{Hold, Sheet};
 use crate::time::Date;
 
@@ -107,7 +107,7 @@ impl<'a> Planner<'a, '_, '_> {
                 continue;
             };
             let id = StepId::of(&policy.executor, action, incarnation);
-            if settle(id, action, observed, known) == State::Reached {
+            if settle(id, action, observed, known) == StepState::Reached {
                 let hold = self.protected(name);
                 let price = price(action, known);
                 let (action, incarnation) = (action.clone(), incarnation.clone());
@@ -308,10 +308,10 @@ impl<'a> Planner<'a, '_, '_> {
     fn record(&mut self, subject: &Subject<'_>, config: &Config) -> Vec<StepId> {
         match &subject.incarnation {
             Incarnation::FoundGuest { identity, .. }
-                if !subject
+                if subject
                     .facts
                     .and_then(|it| it.seen.as_ref())
-                    .is_some_and(|it| it.identity == *identity) =>
+                    .is_none_or(|it| it.identity != *identity) =>
             {
                 let action = Action::RecordGuest {
                     guest: subject.name.to_owned(),

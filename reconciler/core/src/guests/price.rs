@@ -2,7 +2,7 @@
 
 use super::action::Action;
 use super::facts::{Known, takes};
-use crate::price::{Because, Doubt, Looks, Price, Root, Shows};
+use crate::price::{Because, Doubt, Looks, Price, RootRelation, Shows};
 use crate::turn::Turn;
 
 /// What `action` costs: by provenance and by whether data is at stake, not by verb (G11). The provenance is what the local journal
@@ -16,7 +16,7 @@ pub fn price(action: &Action, known: &Known) -> Price {
         because,
         declared: false,
         takes: takes(action),
-        root: Root::Apart,
+        root: RootRelation::Apart,
         shows,
         looks: Looks::AsEver,
         doubt,

@@ -109,6 +109,26 @@ fn of(before: &str, action: &Action, ink: &mut dyn Ink) {
     ink.of(action.guest());
 }
 
+/// What the change of a guest is called, before its name. Nothing where this part says little of the whole.
+pub(crate) fn deed(action: &Action) -> Option<&'static str> {
+    match action {
+        Action::StartGuest { .. } => Some("start"),
+        Action::ShutdownGuest { .. } => Some("shut down"),
+        Action::StopGuest { .. } => Some("stop"),
+        Action::SetGuestCores { .. } | Action::SetGuestMemory { .. } => Some("resize"),
+        Action::CreateGuest { .. } => Some("create"),
+        Action::DestroyGuest { .. } => Some("destroy"),
+        Action::OverwriteGuest { .. } => Some("overwrite"),
+        Action::RestoreGuest { .. } => Some("give back"),
+        Action::PurgeGuest { .. } => Some("purge"),
+        Action::RecordGuest { .. }
+        | Action::SetGuestDescription { .. }
+        | Action::SetGuestTags { .. }
+        | Action::SetGuestOnboot { .. }
+        | Action::DiscardGuest { .. } => None,
+    }
+}
+
 fn change(from: Option<String>, to: &str, ink: &mut dyn Ink) {
     if let Some(from) = from.filter(|it| !it.is_empty()) {
         ink.own(" from ");

@@ -6,10 +6,10 @@ use super::desired::Run;
 use super::facts::{GuestFacts, Known};
 use super::observed::{Config, Down, Guest, Observed, Sight, TaskState};
 use crate::id::StepId;
-use crate::reading::{Reading, State};
+use crate::reading::{Reading, StepState};
 
 /// How far `action`, which is the step `step`, has come, by what was observed and by what its act noted on the way.
-pub fn settle(step: StepId, action: &Action, observed: &Observed, known: &Known) -> State {
+pub fn settle(step: StepId, action: &Action, observed: &Observed, known: &Known) -> StepState {
     let look = Look {
         step,
         observed,
@@ -17,8 +17,10 @@ pub fn settle(step: StepId, action: &Action, observed: &Observed, known: &Known)
     };
     match action {
         Action::RecordGuest { guest, identity } => look.at(guest, |found| match found {
-            Some(found) => with_config(found, |config| State::when(config.identity == *identity)),
-            None => State::NotReached,
+            Some(found) => with_config(found, |config| {
+                StepState::when(config.identity == *identity)
+            }),
+            None => StepState::NotReached,
         }),
         Action::StartGuest { guest } => look.at(guest, |found| look.power(found, Run::Running)),
         Action::ShutdownGuest { guest } | Action::StopGuest { guest } => {
@@ -40,11 +42,13 @@ pub fn settle(step: StepId, action: &Action, observed: &Observed, known: &Known)
         Action::DiscardGuest { guest, made } => look.at(guest, |found| match found {
             Some(found) if found.made.as_ref() == Some(made) => look.begun_or_not(Some(found)),
             // What stands there now is another one.
-            Some(_) | None => State::Reached,
+            Some(_) | None => StepState::Reached,
         }),
         Action::DestroyGuest { guest, aside, .. } => look.set_aside(guest, aside),
         Action::OverwriteGuest { guest, made, .. } => look.at(guest, |found| match found {
-            Some(found) if found.made.as_ref() == Some(made) && is_at_rest(found) => State::Reached,
+            Some(found) if found.made.as_ref() == Some(made) && is_at_rest(found) => {
+                StepState::Reached
+            }
             Some(_) | None => look.begun_or_not(found),
         }),
         Action::RestoreGuest {
@@ -69,10 +73,10 @@ fn is_at_rest(guest: &Guest) -> bool {
     guest.lock.is_none() && guest.busy.is_none()
 }
 
-fn with_config(guest: &Guest, look: impl FnOnce(&Config) -> State) -> State {
+fn with_config(guest: &Guest, look: impl FnOnce(&Config) -> StepState) -> StepState {
     match &guest.config {
         Reading::Known(config) => look(config),
-        Reading::Unknown(why) => State::Unknown(why.clone()),
+        Reading::Unknown(why) => StepState::Unknown(why.clone()),
     }
 }
 
@@ -84,16 +88,16 @@ struct Look<'a> {
 
 impl Look<'_> {
     /// What a guest shows; unknown where it cannot be read, or may stand on a node that does not answer.
-    fn at(&self, guest: &str, look: impl FnOnce(Option<&Guest>) -> State) -> State {
+    fn at(&self, guest: &str, look: impl FnOnce(Option<&Guest>) -> StepState) -> StepState {
         let guests = match &self.observed.guests {
             Reading::Known(guests) => guests,
-            Reading::Unknown(why) => return State::Unknown(why.clone()),
+            Reading::Unknown(why) => return StepState::Unknown(why.clone()),
         };
         match guests.get(guest) {
             Some(Sight::Seen(guest)) => look(Some(guest)),
-            Some(Sight::Unknown { down, .. }) => State::Unknown(down.why.clone()),
+            Some(Sight::Unknown { down, .. }) => StepState::Unknown(down.why.clone()),
             None => match self.observed.down.iter().next() {
-                Some((node, Down { why, .. })) => State::Unknown(format!(
+                Some((node, Down { why, .. })) => StepState::Unknown(format!(
                     "it may be on node {node}, which does not answer: {why}"
                 )),
                 None => look(None),
@@ -101,55 +105,55 @@ impl Look<'_> {
         }
     }
 
-    fn config(&self, guest: &str, reached: impl FnOnce(&Config) -> bool) -> State {
+    fn config(&self, guest: &str, reached: impl FnOnce(&Config) -> bool) -> StepState {
         self.at(guest, |found| match found {
-            Some(found) => with_config(found, |config| State::when(reached(config))),
+            Some(found) => with_config(found, |config| StepState::when(reached(config))),
             None => is_gone(),
         })
     }
 
-    fn power(&self, found: Option<&Guest>, wanted: Run) -> State {
+    fn power(&self, found: Option<&Guest>, wanted: Run) -> StepState {
         let Some(guest) = found else {
             return is_gone();
         };
         if guest.run == Some(wanted) {
-            return State::Reached;
+            return StepState::Reached;
         }
         let asked = guest.ha.as_ref().is_some_and(|it| it.asked == Some(wanted));
         if asked {
             let why = "the high availability manager was asked, and the guest does not show it yet";
-            return State::Halfway(why.to_owned());
+            return StepState::Halfway(why.to_owned());
         }
         match self.running_task() {
-            Some(task) => State::Halfway(still_running(task)),
-            None => State::NotReached,
+            Some(task) => StepState::Halfway(still_running(task)),
+            None => StepState::NotReached,
         }
     }
 
-    fn made(&self, found: Option<&Guest>, made: &Marker) -> State {
+    fn made(&self, found: Option<&Guest>, made: &Marker) -> StepState {
         let Some(guest) = found else {
             return match self.running_task() {
-                Some(task) => State::Halfway(still_running(task)),
-                None => State::NotReached,
+                Some(task) => StepState::Halfway(still_running(task)),
+                None => StepState::NotReached,
             };
         };
         if guest.made.as_ref() != Some(made) {
             let begun = self.facts.and_then(|it| it.made.as_ref());
             return if begun.is_some_and(|it| it.begun && it.marker == *made) && guest.made.is_none()
             {
-                State::Halfway("it is there, and bears no mark yet".to_owned())
+                StepState::Halfway("it is there, and bears no mark yet".to_owned())
             } else {
                 another()
             };
         }
         if is_at_rest(guest) && self.running_task().is_none() {
-            State::Reached
+            StepState::Reached
         } else {
-            State::Halfway("it is being made".to_owned())
+            StepState::Halfway("it is being made".to_owned())
         }
     }
 
-    fn set_aside(&self, guest: &str, aside: &str) -> State {
+    fn set_aside(&self, guest: &str, aside: &str) -> StepState {
         self.at(place_aside(guest, aside), |found| match found {
             Some(found) => with_config(found, |config| {
                 let is_aside = config.name.as_deref() == Some(aside)
@@ -157,7 +161,7 @@ impl Look<'_> {
                     && !config.onboot
                     && found.run == Some(Run::Stopped);
                 if is_aside {
-                    State::Reached
+                    StepState::Reached
                 } else {
                     self.begun_or_not(Some(found))
                 }
@@ -169,7 +173,7 @@ impl Look<'_> {
         })
     }
 
-    fn restored(&self, guest: &str, place: &str, standing: &Standing) -> State {
+    fn restored(&self, guest: &str, place: &str, standing: &Standing) -> StepState {
         self.at(guest, |found| match found {
             Some(found) => with_config(found, |config| {
                 let named = standing.name.is_none() || config.name == standing.name;
@@ -177,7 +181,7 @@ impl Look<'_> {
                     && config.onboot == standing.onboot
                     && config.protection == standing.protection;
                 if stands {
-                    State::Reached
+                    StepState::Reached
                 } else {
                     self.begun_or_not(Some(found))
                 }
@@ -189,9 +193,9 @@ impl Look<'_> {
         })
     }
 
-    fn purged(&self, place: &str) -> State {
+    fn purged(&self, place: &str) -> StepState {
         self.at(place, |found| match found {
-            None => State::Reached,
+            None => StepState::Reached,
             Some(found) => with_config(found, |config| {
                 let aside = self.facts.and_then(|it| it.aside.as_ref());
                 if aside.is_some_and(|it| config.name.as_ref() != Some(&it.called)) {
@@ -203,13 +207,13 @@ impl Look<'_> {
     }
 
     /// Whether the act of the step got anywhere, by what it noted and by what the hypervisor is at work on.
-    fn begun_or_not(&self, found: Option<&Guest>) -> State {
+    fn begun_or_not(&self, found: Option<&Guest>) -> StepState {
         let busy = found.and_then(|it| it.busy.as_deref());
         if let Some(task) = self.running_task().or(busy) {
-            return State::Halfway(still_running(task));
+            return StepState::Halfway(still_running(task));
         }
         let Some(facts) = self.facts else {
-            return State::NotReached;
+            return StepState::NotReached;
         };
         let task = facts
             .tasks
@@ -221,20 +225,20 @@ impl Look<'_> {
             .as_ref()
             .is_some_and(|it| it.step == self.step)
         {
-            State::Halfway("it is about to be set aside".to_owned())
+            StepState::Halfway("it is about to be set aside".to_owned())
         } else if let Some(backup) = backup {
-            State::Halfway(match backup.rehearsed {
+            StepState::Halfway(match backup.rehearsed {
                 Some(_) => format!("the backup {} is made and tried", backup.backup),
                 None => format!("the backup {} is made", backup.backup),
             })
         } else if let Some(task) = task {
-            State::Halfway(format!(
+            StepState::Halfway(format!(
                 "the hypervisor began {} ({})",
                 task.task,
                 task.end.as_deref().unwrap_or("its end was not seen")
             ))
         } else {
-            State::NotReached
+            StepState::NotReached
         }
     }
 
@@ -254,12 +258,12 @@ fn still_running(task: &str) -> String {
     format!("the hypervisor still works at it ({task})")
 }
 
-fn is_gone() -> State {
-    State::Strange("the guest is gone".to_owned())
+fn is_gone() -> StepState {
+    StepState::Strange("the guest is gone".to_owned())
 }
 
-fn another() -> State {
-    State::Strange(
+fn another() -> StepState {
+    StepState::Strange(
         "another guest has that number now; look at both, and put the right one into the row"
             .to_owned(),
     )

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{LedgerError, Through};
-use crate::executor::{Executor, Kind};
+use crate::executor::{Executor, ExecutorKind};
 use crate::facts::Facts;
 use crate::reading::RecordedFacts;
 use crate::rooms::{self, Observed};
@@ -107,7 +107,7 @@ fn recorded_facts(facts: &Facts) -> RecordedFacts {
     }
 }
 
-fn facts_of(kind: Kind, recorded: RecordedFacts) -> Result<Facts, LedgerError> {
+fn facts_of(kind: ExecutorKind, recorded: RecordedFacts) -> Result<Facts, LedgerError> {
     let text = |value: &serde_json::Value| {
         let mut line = serde_json::to_vec(value).expect("what was read can be written");
         line.push(b'\n');

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::claim::{Claim, Claimed, Progress, RefusedRelease};
 use super::reset::{self, SignedReset};
-use super::root::{Role, Root, Weight};
+use super::root::{Role, TrustRoot, Weight};
 use super::statement::{LONGEST_WINDOW, Line};
 use super::{Code, Nonce, Refusal, Signed, distinct_principals};
 use crate::bytes::hex;
@@ -22,7 +22,7 @@ use crate::gate::{Approvals, Held, Reason, judge};
 use crate::id::StepId;
 use crate::journal::Entry;
 use crate::plan::{Plan, PlannedStep};
-use crate::price::{Class, Price, Root as TouchesRoot};
+use crate::price::{Class, Price, RootRelation as TouchesRoot};
 use crate::rooms::{Observed, Policy};
 use crate::time::Time;
 
@@ -106,9 +106,9 @@ pub enum CommitStanding {
 
 /// What a release is judged against.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing<'a> {
+pub struct AdmissionContext<'a> {
     /// Whom this executor trusts.
-    pub root: &'a Root,
+    pub root: &'a TrustRoot,
     /// What the host's administrator decided.
     pub policy: &'a Policy,
     /// What muster knows of its own doing.
@@ -178,7 +178,7 @@ impl Admission {
 pub fn admit(
     release: &Release,
     commit: &CommitStanding,
-    standing: &Standing<'_>,
+    standing: &AdmissionContext<'_>,
 ) -> Result<Admission, Refusal> {
     check(release, commit, standing).map_err(Refusal::authenticated)
 }
@@ -186,9 +186,9 @@ pub fn admit(
 fn check(
     release: &Release,
     commit: &CommitStanding,
-    standing: &Standing<'_>,
+    standing: &AdmissionContext<'_>,
 ) -> Result<Admission, Refusal> {
-    let Standing {
+    let AdmissionContext {
         root,
         policy,
         facts,
@@ -342,10 +342,10 @@ fn bound<'p>(lines: &[&Line], plan: &'p Plan) -> Result<Vec<&'p PlannedStep>, Re
 fn within_limits(
     ids: &BTreeSet<StepId>,
     nonce: Nonce,
-    standing: &Standing<'_>,
+    standing: &AdmissionContext<'_>,
 ) -> Result<(), Refusal> {
     let supposed = standing.approvals.supposing(ids, nonce);
-    let Standing {
+    let AdmissionContext {
         policy,
         facts,
         observed,
@@ -370,7 +370,7 @@ fn within_limits(
 fn enough_signed(
     release: &Release,
     steps: &[&PlannedStep],
-    standing: &Standing<'_>,
+    standing: &AdmissionContext<'_>,
 ) -> Result<(), Refusal> {
     let count =
         |wanted: &dyn Fn(&Price) -> bool| steps.iter().filter(|it| wanted(&it.price)).count();
@@ -402,7 +402,7 @@ fn enough_signed(
 /// The refusal, which is authenticated.
 pub fn admit_reset(
     signed: &[&SignedReset],
-    root: &Root,
+    root: &TrustRoot,
     facts: &Facts,
     moment: &Moment,
 ) -> Result<(), Refusal> {

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::root::Key;
+use super::root::SignerKey;
 use super::signature::{SshSig, UserVerification};
 use super::tag::Tag;
 use super::{Code, Fingerprint, ObjectKind, Refusal, annotated, names_agree, shown};
@@ -37,7 +37,7 @@ const MOST_FILES: usize = 1_000;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Signers {
-    people: BTreeMap<Key, String>,
+    people: BTreeMap<SignerKey, String>,
 }
 
 /// What is wrong with a file of signers: every line that cannot be read, and why.
@@ -82,7 +82,7 @@ impl Signers {
                 problems.push((index + 1, problem));
                 continue;
             }
-            match format!("{kind} {blob}").parse::<Key>() {
+            match format!("{kind} {blob}").parse::<SignerKey>() {
                 Err(error) => problems.push((index + 1, error.to_string())),
                 Ok(key) => match signers.people.get(&key) {
                     Some(other) => problems.push((
@@ -221,7 +221,7 @@ mod tests {
         let text = format!("# ours\n\nemo {KEY} laptop\n");
         let signers = Signers::parse("signers", &text).unwrap();
         assert!(!signers.is_empty());
-        let key: Key = KEY.parse().unwrap();
+        let key: SignerKey = KEY.parse().unwrap();
         assert!(signers.has("emo", &key.fingerprint().to_string()));
         assert!(!signers.has("ann", &key.fingerprint().to_string()));
         let wrong = format!("emo {KEY}\nann {KEY}\nEmo {KEY}\nbob ssh-dss AAAA\n");

@@ -44,7 +44,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use code::{Code, NotACode, Refusal};
 pub use horizon::{RELEASES, RESETS, ROTATIONS, TagHorizon};
-use root::{Role, Root, TrustedKey};
+use root::{Role, TrustRoot, TrustedKey};
 use signature::SshSig;
 use statement::Statement;
 use tag::{Tag, Tagger};
@@ -221,7 +221,7 @@ pub fn authenticate(
     ref_name: &str,
     kind: ObjectKind,
     raw: &[u8],
-    root: Option<&Root>,
+    root: Option<&TrustRoot>,
     now: Time,
 ) -> Result<Signed, Refusal> {
     let (statement, by) = signed_text::<Statement>(ref_name, kind, raw, root, now)?;
@@ -279,7 +279,7 @@ fn signed_text<T: Text>(
     ref_name: &str,
     kind: ObjectKind,
     raw: &[u8],
-    root: Option<&Root>,
+    root: Option<&TrustRoot>,
     now: Time,
 ) -> Result<(T, By), Refusal> {
     annotated(kind)?;
@@ -389,7 +389,7 @@ fn hashes(digest: &[u8; 32], signer_key_blob: &[u8]) -> String {
 }
 
 /// What the name of every tag ends with that a key of this root signs: 8 hex digits of each key.
-pub fn key_suffixes(root: &Root) -> BTreeSet<String> {
+pub fn key_suffixes(root: &TrustRoot) -> BTreeSet<String> {
     let suffix = |key: &TrustedKey| hex(&Sha256::digest(key.key.blob())[..4]);
     root.keys.iter().map(suffix).collect()
 }
@@ -405,7 +405,7 @@ fn dated_name(prefix: &str, digest: &[u8; 32], not_before: Time, signer_key_blob
 fn trusted<'r>(
     sig: &SshSig<'_>,
     tag: &Tag<'_>,
-    root: Option<&'r Root>,
+    root: Option<&'r TrustRoot>,
     role: Role,
     now: Time,
 ) -> Result<&'r TrustedKey, Refusal> {
@@ -430,7 +430,7 @@ fn trusted<'r>(
 }
 
 /// The one trusted key that claims this signature, made for git.
-fn known<'r>(sig: &SshSig<'_>, root: Option<&'r Root>) -> Result<&'r TrustedKey, Refusal> {
+fn known<'r>(sig: &SshSig<'_>, root: Option<&'r TrustRoot>) -> Result<&'r TrustedKey, Refusal> {
     let root = root.filter(|it| !it.keys.is_empty()).ok_or_else(|| {
         Code::Inert.because(
             "this host trusts no key yet, so no release can be accepted; write its trust root with `muster trust init`",

@@ -17,14 +17,14 @@
 //!
 //! It permits one move, from that commit to that other one, and no step. As with a release, window, repository, nonce
 //! and the commit adopted are asked of the executor, not here; so is the threshold ([`principals`] counts, and
-//! [`super::root::Root::threshold`] of [`Role::Recovery`] says how many).
+//! [`super::root::TrustRoot::threshold`] of [`Role::Recovery`] says how many).
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::root::{Role, Root};
+use super::root::{Role, TrustRoot};
 use super::statement::{Lines, may_stand_in_a_reason, plain_text};
 use super::tag::Tagger;
 use super::{Code, Fingerprint, Nonce, ObjectKind, Refusal, RepoId, Text, dated_name, signed_text};
@@ -160,7 +160,7 @@ pub fn authenticate(
     ref_name: &str,
     kind: ObjectKind,
     raw: &[u8],
-    root: Option<&Root>,
+    root: Option<&TrustRoot>,
     now: Time,
 ) -> Result<SignedReset, Refusal> {
     let (reset, by) = signed_text::<Reset>(ref_name, kind, raw, root, now)?;

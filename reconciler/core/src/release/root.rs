@@ -47,7 +47,7 @@ pub const FEW: usize = 5;
 
 /// Who may sign what.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Root {
+pub struct TrustRoot {
     /// Moves by exactly one, and never back.
     pub version: u64,
     /// The state repository that releases must be about.
@@ -87,7 +87,7 @@ pub struct TrustedKey {
     /// What it may sign.
     pub role: Role,
     /// The public key.
-    pub key: Key,
+    pub key: SignerKey,
     /// First moment at which it is valid; always, when absent.
     pub not_before: Option<Time>,
     /// Last moment at which it is valid; for ever, when absent.
@@ -119,12 +119,12 @@ impl TrustedKey {
 
 /// A public key of a type that can be used: `ssh-ed25519 AAAA…`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
+pub struct SignerKey {
     kind: &'static str,
     blob: Vec<u8>,
 }
 
-impl Key {
+impl SignerKey {
     /// The decoded blob.
     pub fn blob(&self) -> &[u8] {
         &self.blob
@@ -145,7 +145,7 @@ impl Key {
 #[error("{0}")]
 pub struct NotAKey(String);
 
-impl FromStr for Key {
+impl FromStr for SignerKey {
     type Err = NotAKey;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -180,13 +180,13 @@ impl FromStr for Key {
     }
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for SignerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, armor::encode(&self.blob))
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for SignerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -222,7 +222,7 @@ pub struct Weight {
     pub admin: usize,
 }
 
-impl Root {
+impl TrustRoot {
     /// Reads a trust root. Every problem is told, with its place.
     pub fn parse(text: &str) -> Result<Self, RootProblems> {
         read::root(text)
@@ -444,7 +444,7 @@ pub fn is_principal(text: &str) -> bool {
 }
 
 /// Rules over the whole root, beyond those of single values. `place` finds where a key of the file stands.
-fn rules(root: &Root, mut problem: impl FnMut(Place, String)) {
+fn rules(root: &TrustRoot, mut problem: impl FnMut(Place, String)) {
     let mut owners: BTreeMap<&[u8], &str> = BTreeMap::new();
     for (at, key) in root.keys.iter().enumerate() {
         let fingerprint = key.key.fingerprint();

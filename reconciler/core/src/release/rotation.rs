@@ -17,7 +17,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-use super::root::{Role, Root};
+use super::root::{Role, TrustRoot};
 use super::signature::SshSig;
 use super::tag::Tag;
 use super::{Code, Fingerprint, Refusal, hashes, known, misnamed, names_agree, shown};
@@ -31,8 +31,8 @@ pub const TAG_PREFIX: &str = "root/";
 #[must_use = "a rotation that is not kept did not happen"]
 pub struct Rotation {
     /// The new root.
-    pub root: Root,
-    /// Its bytes, as they were signed: what [`Root::render`] gives.
+    pub root: TrustRoot,
+    /// Its bytes, as they were signed: what [`TrustRoot::render`] gives.
     pub text: String,
     /// Which role signed it.
     pub role: Role,
@@ -80,7 +80,7 @@ pub fn tag_name(text: &[u8], version: u64, signer_key_blob: &[u8]) -> String {
 /// that nobody asks for a rotation. One bad candidate hides no good one; two different good ones are both refused
 /// ([`Code::Frozen`]), for other hosts may have seen only one of them.
 pub fn next(
-    current: &Root,
+    current: &TrustRoot,
     candidates: &[(&str, &[u8])],
     now: Time,
 ) -> Result<Option<Rotation>, NoRotation> {
@@ -161,7 +161,7 @@ impl<'c> Signature<'c> {
     }
 
     /// Whose signature it is under `root`, and in which role.
-    fn signer(&self, root: &Root, now: Time) -> Result<Signer, Refusal> {
+    fn signer(&self, root: &TrustRoot, now: Time) -> Result<Signer, Refusal> {
         let sig = SshSig::parse(&self.armor)?;
         let key = known(&sig, Some(root))?;
         key.valid_at(now)?;
@@ -183,7 +183,7 @@ struct Signer {
 
 /// Judges all signatures over one message; when it may not follow, says why of each, in the same order.
 fn judge(
-    current: &Root,
+    current: &TrustRoot,
     message: &[u8],
     signatures: &[Signature<'_>],
     now: Time,
@@ -215,7 +215,7 @@ fn judge(
         if role == Role::Operational && !is_planned {
             continue;
         }
-        let agree = |signers: &[Result<Signer, Refusal>], root: &Root| {
+        let agree = |signers: &[Result<Signer, Refusal>], root: &TrustRoot| {
             people(signers, role).len() >= root.threshold(role)
         };
         if agree(&old, current) && agree(&new, &root) {
@@ -274,12 +274,12 @@ fn judge(
 }
 
 /// The root in `message`, if anybody at all could make it follow.
-fn successor(current: &Root, message: &[u8]) -> Result<(Root, String), Refusal> {
+fn successor(current: &TrustRoot, message: &[u8]) -> Result<(TrustRoot, String), Refusal> {
     let malformed = |why: String| Err(Code::Malformed.because(why));
     let Ok(text) = str::from_utf8(message) else {
         return malformed("the new trust root is not UTF-8".into());
     };
-    let root = match Root::parse(text) {
+    let root = match TrustRoot::parse(text) {
         Ok(root) => root,
         Err(problems) => {
             let first = problems.0.first().map(ToString::to_string);
@@ -318,8 +318,8 @@ fn successor(current: &Root, message: &[u8]) -> Result<(Root, String), Refusal> 
 }
 
 /// Whether nothing changes but operational keys.
-fn is_planned(current: &Root, root: &Root) -> bool {
-    let recovery = |root: &Root| -> Vec<_> {
+fn is_planned(current: &TrustRoot, root: &TrustRoot) -> bool {
+    let recovery = |root: &TrustRoot| -> Vec<_> {
         let keys = root.keys.iter().filter(|it| it.role == Role::Recovery);
         keys.cloned().collect()
     };

@@ -12,7 +12,7 @@ use crate::bytes::places_in_order;
 use crate::diagnostic::Faults;
 use crate::yaml;
 use crate::yaml::cursor::{Cursor, Key};
-use crate::yaml::event::{Event, Kind, Stop};
+use crate::yaml::event::{Event, EventKind, Stop};
 
 /// A person's row as it is written; what is missing or wrong was reported and is absent here.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ fn read_users<'a>(
     if is_empty(head) {
         return Ok(());
     }
-    if head.kind != Kind::MapStart {
+    if head.kind != EventKind::MapStart {
         return reading.wrong_type(head, "users", "a map from os_user to a person");
     }
     while let Some((key, value)) = reading.entry()? {
@@ -104,7 +104,7 @@ fn read_row<'a>(
 ) -> Result<Row<'a>, Stop> {
     let Key { text, plain, at } = key;
     let written = Event {
-        kind: Kind::Scalar {
+        kind: EventKind::Scalar {
             value: text.clone(),
             plain,
         },

@@ -8,7 +8,7 @@ use super::names::{self, did_you_mean};
 use super::value::{At, FieldReader, Subject, shape_rules, shown};
 use crate::compat::python::repr;
 use crate::diagnostic::{Fault, Faults};
-use crate::yaml::event::{Event, Kind, Stop};
+use crate::yaml::event::{Event, EventKind, Stop};
 use crate::yaml::{self, rules, scalar};
 
 /// What a person is given (R2).
@@ -217,7 +217,7 @@ pub(super) fn read_host(bytes: &[u8], is_person: IsPerson<'_>, faults: &mut Faul
 
 /// Whether a value is one of the ways to say "nothing" (R3).
 pub(crate) fn is_empty(head: &Event<'_>) -> bool {
-    matches!(&head.kind, Kind::Scalar { value, plain: true } if scalar::is_null(value))
+    matches!(&head.kind, EventKind::Scalar { value, plain: true } if scalar::is_null(value))
 }
 
 fn read_admits<'a>(
@@ -277,7 +277,7 @@ fn read_changes<'a>(
     if is_empty(head) {
         return Ok(changes);
     }
-    if head.kind != Kind::MapStart {
+    if head.kind != EventKind::MapStart {
         reading.wrong_type(head, field, "a map from tiers to what they give")?;
         return Ok(changes);
     }

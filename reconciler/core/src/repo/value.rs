@@ -10,7 +10,7 @@ use super::names::{Grammar, did_you_mean};
 use crate::compat::python::repr;
 use crate::diagnostic::{Fault, Faults};
 use crate::yaml::cursor::{Cursor, Key};
-use crate::yaml::event::{Event, Kind, Stop};
+use crate::yaml::event::{Event, EventKind, Stop};
 use crate::yaml::{self, rules, scalar};
 
 /// A value and the byte offset at which it stands.
@@ -89,7 +89,7 @@ impl<'a> FieldReader<'_, 'a> {
         head: &Event<'a>,
         mut each: impl FnMut(&mut Self, &'static Field<K>, Event<'a>) -> Result<(), Stop>,
     ) -> Result<bool, Stop> {
-        if head.kind != Kind::MapStart {
+        if head.kind != EventKind::MapStart {
             self.wrong_type(head, "", "a map of fields")?;
             return Ok(false);
         }
@@ -178,7 +178,7 @@ impl<'a> FieldReader<'_, 'a> {
         head: Event<'a>,
     ) -> Result<Option<At<Cow<'a, str>>>, Stop> {
         let Event {
-            kind: Kind::Scalar { value, plain },
+            kind: EventKind::Scalar { value, plain },
             offset: at,
         } = head
         else {
@@ -213,8 +213,8 @@ impl<'a> FieldReader<'_, 'a> {
     /// `true` or `false`, and nothing else that YAML calls a boolean.
     pub(crate) fn bool(&mut self, field: &str, head: &Event<'a>) -> Result<Option<bool>, Stop> {
         match &head.kind {
-            Kind::Scalar { value, plain: true } if value == "true" => Ok(Some(true)),
-            Kind::Scalar { value, plain: true } if value == "false" => Ok(Some(false)),
+            EventKind::Scalar { value, plain: true } if value == "true" => Ok(Some(true)),
+            EventKind::Scalar { value, plain: true } if value == "false" => Ok(Some(false)),
             _ => {
                 self.wrong_type(head, field, "true or false (without quotes)")?;
                 Ok(None)
@@ -228,7 +228,7 @@ impl<'a> FieldReader<'_, 'a> {
         field: &str,
         head: &Event<'a>,
     ) -> Result<Option<At<u32>>, Stop> {
-        if let Kind::Scalar { value, plain: true } = &head.kind
+        if let EventKind::Scalar { value, plain: true } = &head.kind
             && value.bytes().all(|b| b.is_ascii_digit())
             && (value == "0" || !value.starts_with('0'))
             && let Ok(value) = value.parse()
@@ -248,7 +248,7 @@ impl<'a> FieldReader<'_, 'a> {
 
     /// A day that the calendar has, written `YYYY-MM-DD`, with or without quotes.
     pub(crate) fn date(&mut self, field: &str, head: &Event<'a>) -> Result<Option<At<Date>>, Stop> {
-        let Kind::Scalar { value, .. } = &head.kind else {
+        let EventKind::Scalar { value, .. } = &head.kind else {
             self.wrong_type(head, field, "a day as YYYY-MM-DD")?;
             return Ok(None);
         };
@@ -273,7 +273,7 @@ impl<'a> FieldReader<'_, 'a> {
         head: &Event<'a>,
         mut each: impl FnMut(&mut Self, Event<'a>) -> Result<(), Stop>,
     ) -> Result<bool, Stop> {
-        if head.kind != Kind::SeqStart {
+        if head.kind != EventKind::SeqStart {
             self.wrong_type(head, field, "a list")?;
             return Ok(false);
         }
@@ -400,11 +400,11 @@ impl<'a> FieldReader<'_, 'a> {
         expected: &str,
     ) -> Result<(), Stop> {
         let found = match &head.kind {
-            Kind::MapStart => "a map".to_owned(),
-            Kind::SeqStart => "a list".to_owned(),
-            Kind::Scalar { value, plain: true } if value.is_empty() => "no value".to_owned(),
-            Kind::Scalar { value, .. } => shown(value),
-            Kind::MapEnd | Kind::SeqEnd | Kind::End => "nothing".to_owned(),
+            EventKind::MapStart => "a map".to_owned(),
+            EventKind::SeqStart => "a list".to_owned(),
+            EventKind::Scalar { value, plain: true } if value.is_empty() => "no value".to_owned(),
+            EventKind::Scalar { value, .. } => shown(value),
+            EventKind::MapEnd | EventKind::SeqEnd | EventKind::End => "nothing".to_owned(),
         };
         let problem = format!(
             "{}{}{expected} is expected, not {found}",

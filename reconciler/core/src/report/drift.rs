@@ -7,7 +7,7 @@ use super::markdown::{ages, counted_blocks, full_report, whole_blocks};
 use super::noun::Noun;
 use super::page::{self, Block};
 use super::view::{Sum, View};
-use super::{Audience, Comment, FullReport, Host, Operator, State, public};
+use super::{Audience, Comment, FullReport, Host, Operator, ReportState, public};
 use crate::commit::CommitId;
 use crate::id::StepId;
 
@@ -88,5 +88,10 @@ pub fn drift(drift: &Drift<'_>, limit: usize) -> Option<Comment> {
     blocks.push(Block::body(since));
     blocks.push(Block::body(ages));
     let pages = page::pages(&head, &blocks, limit);
-    Some(Comment::naming(content, pages, State::Failure, &title))
+    Some(Comment::naming(
+        content,
+        pages,
+        ReportState::Failure,
+        &title,
+    ))
 }

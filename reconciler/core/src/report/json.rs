@@ -24,7 +24,7 @@ pub struct Basis<'a> {
     /// The day it was planned for, in UTC.
     pub today: Date,
     /// When the host was read, if that was before now.
-    pub recorded: Recorded,
+    pub recorded: ReadAt,
     /// Where the policy is from.
     pub policy: PolicyFrom,
     /// The moment of the plan.
@@ -33,7 +33,7 @@ pub struct Basis<'a> {
 
 /// When the host was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recorded {
+pub enum ReadAt {
     /// Just now.
     Live,
     /// Then, and written down.
@@ -184,8 +184,8 @@ pub fn invalid_plan(basis: &Basis<'_>, executor: &Executor, problems: &[Problem]
 
 fn empty<'a>(basis: &Basis<'a>, executor: &Executor) -> Document<'a> {
     let (source, at) = match basis.recorded {
-        Recorded::Live => ("host", basis.now),
-        Recorded::At(at) => ("recorded", at),
+        ReadAt::Live => ("host", basis.now),
+        ReadAt::At(at) => ("recorded", at),
     };
     Document {
         format: FORMAT,

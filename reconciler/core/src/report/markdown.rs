@@ -11,8 +11,8 @@ use super::section::{
 };
 use super::view::{self, AT_ONCE, Counts, Origin, View};
 use super::{
-    About, Audience, Comment, FullReport, Host, Problem, Proposal, State, UnknownHost, escape,
-    public, table,
+    Audience, Comment, CommitContext, FullReport, Host, Problem, Proposal, ReportState,
+    UnknownHost, escape, public, table,
 };
 use crate::executor::Executor;
 use crate::ink::count;
@@ -27,7 +27,7 @@ use crate::time::Time;
 /// sentence for each person; what waited before, and drift, is folded. Benign steps become counts when they do not fit. Only
 /// held steps and what needs attention ever take a further page.
 /// A `limit` below 16 KiB is taken as 16 KiB: less does not hold one step with its surroundings.
-pub fn comment(about: &About<'_>, proposal: &Proposal<'_>, limit: usize) -> Comment {
+pub fn comment(about: &CommitContext<'_>, proposal: &Proposal<'_>, limit: usize) -> Comment {
     let limit = limit.max(page::MIN_LIMIT);
     match proposal {
         Proposal::Planned {
@@ -42,12 +42,12 @@ pub fn comment(about: &About<'_>, proposal: &Proposal<'_>, limit: usize) -> Comm
         Proposal::Contained => {
             let line = "Nothing to merge: the protected branch already contains this commit";
             let page = format!("**{line}.**\n{}", foot(about, None));
-            Comment::new(vec![page], State::Success, line)
+            Comment::new(vec![page], ReportState::Success, line)
         }
         Proposal::Closed => {
             let line = "Closed, and not merged: nothing of it happens";
             let page = format!("**{line}.**\n{}", foot(about, None));
-            Comment::new(vec![page], State::Failure, line)
+            Comment::new(vec![page], ReportState::Failure, line)
         }
         Proposal::Elsewhere(base) => elsewhere(about, base),
         Proposal::Planning => {
@@ -57,14 +57,14 @@ pub fn comment(about: &About<'_>, proposal: &Proposal<'_>, limit: usize) -> Comm
                 about.head.short(),
                 foot(about, None)
             );
-            Comment::new(vec![page], State::Pending, &line)
+            Comment::new(vec![page], ReportState::Pending, &line)
         }
         Proposal::Broken(why) => broken(about, why),
     }
 }
 
 fn planned(
-    about: &About<'_>,
+    about: &CommitContext<'_>,
     hosts: &[Host<'_>],
     unknown: &[UnknownHost<'_>],
     warnings: &[Problem],
@@ -115,9 +115,9 @@ fn planned(
     let content = super::content([head.as_str()].into_iter().chain(said));
     blocks.push(Block::body(ages));
     let state = if looked.is_complete() {
-        State::Success
+        ReportState::Success
     } else {
-        State::Failure
+        ReportState::Failure
     };
     Comment::naming(content, page::pages(&head, &blocks, limit), state, &line)
 }
@@ -219,7 +219,7 @@ fn noun_of(views: &[&View<'_>]) -> Noun {
 }
 
 /// What stands on top of each page: the verdict, what is there without the change, and of whom nothing is known.
-fn head(about: &About<'_>, looked: &Looked<'_, '_>) -> String {
+fn head(about: &CommitContext<'_>, looked: &Looked<'_, '_>) -> String {
     let Looked {
         views,
         counts,
@@ -454,7 +454,7 @@ fn warning_blocks(warnings: &[Problem]) -> Vec<Block> {
     ]
 }
 
-fn invalid(about: &About<'_>, problems: &[Problem], limit: usize) -> Comment {
+fn invalid(about: &CommitContext<'_>, problems: &[Problem], limit: usize) -> Comment {
     let line = format!(
         "Not valid: {}; merging this would change nothing anywhere",
         count(how_many(problems), "error")
@@ -468,11 +468,16 @@ fn invalid(about: &About<'_>, problems: &[Problem], limit: usize) -> Comment {
         &foot(about, None),
         limit,
     );
-    Comment::new(vec![page], State::Failure, &line)
+    Comment::new(vec![page], ReportState::Failure, &line)
 }
 
 /// The protected branch is wrong by itself: whoever proposes something else is not blamed for that.
-fn on_invalid(about: &About<'_>, new: &[Problem], already: &[Problem], limit: usize) -> Comment {
+fn on_invalid(
+    about: &CommitContext<'_>,
+    new: &[Problem],
+    already: &[Problem],
+    limit: usize,
+) -> Comment {
     let there = count(already.len(), "error");
     let line = match new.len() {
         0 => format!("Not planned: the protected branch has {there}, none of them by this change"),
@@ -498,11 +503,11 @@ fn on_invalid(about: &About<'_>, new: &[Problem], already: &[Problem], limit: us
         &foot(about, None),
         limit,
     );
-    Comment::new(vec![page], State::Failure, &line)
+    Comment::new(vec![page], ReportState::Failure, &line)
 }
 
 /// The forge names a commit that it does not hand out, as after a push to a proposal that was closed.
-fn head_missing(about: &About<'_>, why: &str) -> Comment {
+fn head_missing(about: &CommitContext<'_>, why: &str) -> Comment {
     let line = "Not planned: the newest commit of this proposal cannot be fetched";
     let mut page = format!("**{line}.**\n\n");
     if about.audience == Audience::Team {
@@ -514,7 +519,7 @@ fn head_missing(about: &About<'_>, why: &str) -> Comment {
         "It is tried again by itself. Where it stays so, push to the branch once more, or open a new proposal from it.\n",
     );
     page.push_str(&foot(about, None));
-    Comment::new(vec![page], State::Failure, line)
+    Comment::new(vec![page], ReportState::Failure, line)
 }
 
 pub(super) fn problem_item(problem: &Problem) -> String {
@@ -549,7 +554,7 @@ pub(super) fn how_many(problems: &[Problem]) -> usize {
     problems.iter().map(|it| 1 + it.more).sum()
 }
 
-fn conflict(about: &About<'_>, paths: &[String], limit: usize) -> Comment {
+fn conflict(about: &CommitContext<'_>, paths: &[String], limit: usize) -> Comment {
     let line = format!(
         "Conflict with the protected branch in {}; rebase and push again",
         count(paths.len(), "path")
@@ -569,22 +574,22 @@ fn conflict(about: &About<'_>, paths: &[String], limit: usize) -> Comment {
         &foot(about, None),
         limit,
     );
-    Comment::new(vec![page], State::Failure, &line)
+    Comment::new(vec![page], ReportState::Failure, &line)
 }
 
 /// Hosts follow one branch, and this is not for it.
-fn elsewhere(about: &About<'_>, base: &str) -> Comment {
+fn elsewhere(about: &CommitContext<'_>, base: &str) -> Comment {
     let line = "Not for the branch that hosts follow: merging it changes no host";
     let mut page = format!("**{line}.**\n\nIt is to go into ");
     escape::value(&mut page, base);
     page.push_str(". When it is to go into the protected branch, it is planned again.\n");
     page.push_str(&foot(about, None));
     // Never a success: it would stand on the same commit when the proposal is turned to the protected branch again (F37).
-    Comment::new(vec![page], State::Failure, line)
+    Comment::new(vec![page], ReportState::Failure, line)
 }
 
 /// Muster's own failure. It says nothing about the proposal.
-fn broken(about: &About<'_>, why: &str) -> Comment {
+fn broken(about: &CommitContext<'_>, why: &str) -> Comment {
     let line = "Not planned: muster itself failed, so what merging would do is not known";
     let mut page = format!("**{line}.**\n\n");
     match about.audience {
@@ -600,12 +605,12 @@ fn broken(about: &About<'_>, why: &str) -> Comment {
         "\nIt is tried again by itself; nothing in this proposal has to change for that.\n",
     );
     page.push_str(&foot(about, None));
-    Comment::new(vec![page], State::Failure, line)
+    Comment::new(vec![page], ReportState::Failure, line)
 }
 
 /// Which commits, which day, which plan.
-fn foot(about: &About<'_>, digest: Option<&str>) -> String {
-    let About {
+fn foot(about: &CommitContext<'_>, digest: Option<&str>) -> String {
+    let CommitContext {
         head,
         protected,
         branch,

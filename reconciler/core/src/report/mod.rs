@@ -42,7 +42,7 @@ pub use drift::{Drift, drift};
 pub use explain::{released_by, undone_by, why_class};
 pub use freshness::{Unknown, UnknownHost, freshness};
 pub use ink::{sentence, sentence_below};
-pub use json::{Basis, PolicyFrom, Recorded, invalid_plan as invalid_json, plan as json};
+pub use json::{Basis, PolicyFrom, ReadAt, invalid_plan as invalid_json, plan as json};
 pub use markdown::comment;
 pub use marker::{Mark, Recognised, Sticky, marker, recognise};
 pub use outcome::{Outcome, Refused, outcome, refusal, release_claimed, release_refused};
@@ -51,7 +51,7 @@ pub use terminal::{Paper, Tint, pending, summary, text, to_release};
 
 /// Which commit a text is about.
 #[derive(Clone, Copy, Debug)]
-pub struct About<'a> {
+pub struct CommitContext<'a> {
     /// The commit that is proposed.
     pub head: &'a CommitId,
     /// The commit of the protected branch that it was compared with.
@@ -108,7 +108,7 @@ pub struct Host<'a> {
     /// The plan of the protected branch on the same observations; tells the change from drift already there.
     pub base: Option<&'a Plan>,
     /// When the host was read.
-    pub read: Recorded,
+    pub read: ReadAt,
 }
 
 /// Something that is wrong in the state repository.
@@ -202,7 +202,7 @@ pub enum Proposal<'a> {
 
 /// What a commit status says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum ReportState {
     /// It can be merged, and what that does is known.
     Success,
     /// It cannot, or not everything is known.
@@ -211,12 +211,12 @@ pub enum State {
     Pending,
 }
 
-impl From<State> for StatusState {
-    fn from(state: State) -> Self {
+impl From<ReportState> for StatusState {
+    fn from(state: ReportState) -> Self {
         match state {
-            State::Success => Self::Success,
-            State::Failure => Self::Failure,
-            State::Pending => Self::Pending,
+            ReportState::Success => Self::Success,
+            ReportState::Failure => Self::Failure,
+            ReportState::Pending => Self::Pending,
         }
     }
 }
@@ -228,7 +228,7 @@ pub struct Comment {
     /// Markdown. One page, unless the held steps alone are more than the limit; then each page stands for itself.
     pub pages: Vec<String>,
     /// Whether it is good news.
-    pub state: State,
+    pub state: ReportState,
     /// The same in one plain line of at most 140 characters, for a commit status.
     pub line: String,
     /// Names all that it says but when the hosts were read: SHA-256 in hex. What is posted already with the same content
@@ -237,12 +237,12 @@ pub struct Comment {
 }
 
 impl Comment {
-    fn new(pages: Vec<String>, state: State, line: &str) -> Self {
+    fn new(pages: Vec<String>, state: ReportState, line: &str) -> Self {
         let content = content(pages.iter().map(String::as_str));
         Self::naming(content, pages, state, line)
     }
 
-    fn naming(content: String, pages: Vec<String>, state: State, line: &str) -> Self {
+    fn naming(content: String, pages: Vec<String>, state: ReportState, line: &str) -> Self {
         let mut shown = String::new();
         escape::visible(&mut shown, line);
         if shown.chars().count() > 140 {
@@ -265,7 +265,7 @@ pub struct Section<'a> {
     /// Sentences, each with those below it. They may quote what a repository says, between backticks.
     pub items: &'a [(String, Vec<String>)],
     /// Whether it is good news.
-    pub state: State,
+    pub state: ReportState,
     /// The same in a few words.
     pub line: &'a str,
     /// What shows all of it, where a page does not hold it.
@@ -306,7 +306,7 @@ impl Comment {
         }
         let line = format!("{}; {}", self.line, section.line);
         let state = match (self.state, section.state) {
-            (State::Success, other) => other,
+            (ReportState::Success, other) => other,
             (worse, _) => worse,
         };
         Self::naming(self.content, self.pages, state, &line)

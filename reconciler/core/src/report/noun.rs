@@ -1,6 +1,6 @@
 //! What stands for executors in a sentence.
 
-use crate::executor::{Executor, Kind};
+use crate::executor::{Executor, ExecutorKind};
 
 /// The noun for some executors: what all of them are, or `executor` where they are of several kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ impl Noun {
     /// The noun for `executors`; for none at all, that of hosts.
     pub(super) fn of<'a>(executors: impl IntoIterator<Item = &'a Executor>) -> Self {
         let mut kinds = executors.into_iter().map(Executor::kind);
-        let first = kinds.next().unwrap_or(Kind::Host);
+        let first = kinds.next().unwrap_or(ExecutorKind::Host);
         let (one, many) = match kinds.all(|it| it == first) {
             true => first.nouns(),
             false => ("executor", "executors"),

@@ -9,7 +9,7 @@ use super::markdown::{how_many, problem_item};
 use super::page::{self, Block};
 use super::section::{Fold, counted_steps, first_blocks, note_item, steps_text};
 use super::view::View;
-use super::{Comment, Problem, State, attention_first, escape};
+use super::{Comment, Problem, ReportState, attention_first, escape};
 use crate::commit::CommitId;
 use crate::executor::Executor;
 use crate::facts::Frozen;
@@ -125,9 +125,9 @@ pub fn outcome(outcome: &Outcome<'_>, limit: usize) -> Comment {
     ));
     blocks.push(Block::body(foot));
     let state = if undone.is_empty() {
-        State::Success
+        ReportState::Success
     } else {
-        State::Failure
+        ReportState::Failure
     };
     Comment::new(
         page::pages(&head, &blocks, limit),
@@ -168,7 +168,7 @@ pub fn refusal(
     let rest = |more: usize| format!("- and {more} more; `muster check` shows all\n");
     let page = page::one_page(&head, &items, rest, &foot, limit);
     let line = format!("{executor} did not adopt {}: {line}", refused.short());
-    Comment::new(vec![page], State::Failure, &line)
+    Comment::new(vec![page], ReportState::Failure, &line)
 }
 
 /// Tells, where a refusal of it was told, that a release runs: nothing stale stays there.

@@ -15,7 +15,7 @@ use super::page::{self, Block};
 use super::section::{Fold, already_blocks, counted_steps, first_blocks, on_each, steps_text};
 use super::table::Table;
 use super::view::{Sum, View};
-use super::{Audience, Comment, FullReport, Operator, State, Unknown, escape, public};
+use super::{Audience, Comment, FullReport, Operator, ReportState, Unknown, escape, public};
 use crate::commit::CommitId;
 use crate::executor::Executor;
 use crate::facts::{Attempted, Frozen};
@@ -231,14 +231,14 @@ impl<'a> HostView<'a> {
     }
 }
 
-fn verdict(hosts: &[HostView<'_>]) -> (String, State) {
+fn verdict(hosts: &[HostView<'_>]) -> (String, ReportState) {
     let number =
         |wanted: fn(&HostRecord<'_>) -> bool| hosts.iter().filter(|it| wanted(it.host)).count();
     let sum = |of: fn(&HostView<'_>) -> usize| hosts.iter().map(of).sum::<usize>();
     let done = sum(|it| it.done.len());
     if hosts.is_empty() {
         let line = "No host is known that this concerns, so what became of it is not known";
-        return (line.to_owned(), State::Failure);
+        return (line.to_owned(), ReportState::Failure);
     }
     let noun = Noun::of(hosts.iter().map(|it| it.host.executor));
     if hosts.iter().all(HostView::is_done) {
@@ -247,7 +247,7 @@ fn verdict(hosts: &[HostView<'_>]) -> (String, State) {
             all(hosts.len(), noun),
             count(done, "step")
         );
-        return (line, State::Success);
+        return (line, ReportState::Success);
     }
     let at = number(|it| it.reached == Reached::At);
     let mut line = format!(
@@ -278,11 +278,11 @@ fn verdict(hosts: &[HostView<'_>]) -> (String, State) {
         it.undone.iter().any(|(_, how)| bad(how))
     };
     let state = if unknown + refused + frozen > 0 || number(failed) > 0 {
-        State::Failure
+        ReportState::Failure
     } else if behind + undone > 0 {
-        State::Pending
+        ReportState::Pending
     } else {
-        State::Success
+        ReportState::Success
     };
     (line, state)
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Host, Operator, Recorded, escape};
+use super::{Host, Operator, ReadAt, escape};
 use crate::executor::Executor;
 use crate::gate::{self, Held, Reason};
 use crate::id::{StepId, percent_encode};
@@ -120,8 +120,8 @@ impl<'a> View<'a> {
             unneeded,
             notes: plan.notes(),
             read: match read {
-                Recorded::Live => None,
-                Recorded::At(at) => Some(at),
+                ReadAt::Live => None,
+                ReadAt::At(at) => Some(at),
             },
             operator: None,
         }

@@ -53,7 +53,7 @@ impl Default for Freshness {
 #[derive(Clone, Debug, Default)]
 pub struct Assessment {
     /// By id.
-    pub surfaces: BTreeMap<String, Standing>,
+    pub surfaces: BTreeMap<String, SurfaceStatus>,
     /// What is wrong with the inventory; while there is any of it, no lane changes (LB10).
     pub inventory: Vec<InventoryFault>,
     /// What is wrong in answers and reviews themselves: a name that never was, an answer that nobody asked for.
@@ -62,7 +62,7 @@ pub struct Assessment {
 
 /// Where one surface stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct SurfaceStatus {
     /// Its lane.
     pub lane: Lane,
     /// What keeps it from a better one, the worst first.
@@ -71,7 +71,7 @@ pub struct Standing {
     pub by: Option<Attribution>,
 }
 
-impl Standing {
+impl SurfaceStatus {
     /// Whether an answer that was complete is not any more because time or content moved on.
     pub fn is_stale(&self) -> bool {
         self.findings.iter().any(|it| match it.cause {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::attributions::{Attribution, Identity, Mark};
 use super::checks::Check;
-use super::evaluate::{Assessment, Cause, Finding, Gone, InventoryFault, Stale, Standing};
+use super::evaluate::{Assessment, Cause, Finding, Gone, InventoryFault, Stale, SurfaceStatus};
 use super::lane::Lane;
 use super::records::{INVENTORY, Place, place as place_of};
 use super::secrets;
@@ -143,7 +143,7 @@ pub struct Change<'a> {
     /// Its lane after; `None` where it is not asked about any more.
     pub after: Option<Lane>,
     /// How it stands after.
-    pub standing: Option<&'a Standing>,
+    pub standing: Option<&'a SurfaceStatus>,
 }
 
 /// What differs between two assessments: lanes, and what keeps surfaces in them.
@@ -167,7 +167,7 @@ pub fn changes<'a>(before: &'a Assessment, after: &'a Assessment) -> Vec<Change<
     ids.into_iter().filter_map(change).collect()
 }
 
-fn causes(standing: &Standing) -> Vec<(Check, &Cause, &str)> {
+fn causes(standing: &SurfaceStatus) -> Vec<(Check, &Cause, &str)> {
     standing
         .findings
         .iter()
@@ -295,7 +295,7 @@ pub fn to_json(assessment: &Assessment) -> String {
 }
 
 /// What a comment tells of two assessments: nothing where nothing differs and nothing is wrong.
-pub fn told(before: &Assessment, after: &Assessment) -> Option<Told> {
+pub fn told(before: &Assessment, after: &Assessment) -> Option<AnswersSection> {
     let of_inventory: Vec<&InventoryFault> = after
         .inventory
         .iter()
@@ -322,7 +322,7 @@ pub fn told(before: &Assessment, after: &Assessment) -> Option<Told> {
             ),
         })
         .collect();
-    let mut told = Told::default();
+    let mut told = AnswersSection::default();
     if of_inventory.is_empty() {
         for it in changes(before, after) {
             let findings = it.standing.map_or(&[][..], |it| &it.findings);
@@ -419,7 +419,7 @@ const ROTATE: &str =
 /// What a comment tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Told {
+pub struct AnswersSection {
     /// Each with what there is to say about it.
     pub items: Vec<(String, Vec<String>)>,
     /// Whether the proposal is not to be merged.
@@ -428,7 +428,7 @@ pub struct Told {
     pub line: String,
 }
 
-impl Told {
+impl AnswersSection {
     /// With more that keeps the proposal from being merged.
     #[must_use]
     pub fn refused(mut self, more: impl IntoIterator<Item = String>) -> Self {

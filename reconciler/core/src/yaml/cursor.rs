@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::event::{Event, Events as _, Kind, Stop};
+use super::event::{Event, EventKind, Events as _, Stop};
 use super::full::Full;
 use super::rules;
 use super::subset::Subset;
@@ -111,14 +111,14 @@ impl<'a> Cursor<'a> {
             return Ok(Some((key, value)));
         }
         let Event {
-            kind: Kind::Scalar { value: text, plain },
+            kind: EventKind::Scalar { value: text, plain },
             offset: at,
         } = self.value()?
         else {
             return Ok(None);
         };
         let mut value = self.value()?;
-        if matches!(&value.kind, Kind::Scalar { value, plain: true } if value.is_empty()) {
+        if matches!(&value.kind, EventKind::Scalar { value, plain: true } if value.is_empty()) {
             value.offset = at;
         }
         Ok(Some((Key { text, plain, at }, value)))
@@ -130,7 +130,7 @@ impl<'a> Cursor<'a> {
     /// What the reader of the file says.
     pub fn item(&mut self) -> Result<Option<Event<'a>>, Stop> {
         let event = self.value()?;
-        Ok((event.kind != Kind::SeqEnd).then_some(event))
+        Ok((event.kind != EventKind::SeqEnd).then_some(event))
     }
 
     /// Passes over the rest of the value that began with `head`.
@@ -150,15 +150,15 @@ impl<'a> Cursor<'a> {
     /// # Errors
     /// What the reader of the file says.
     pub fn finish(&mut self) -> Result<(), Stop> {
-        while self.value()?.kind != Kind::End {}
+        while self.value()?.kind != EventKind::End {}
         Ok(())
     }
 }
 
-fn depth_change(kind: &Kind<'_>) -> i32 {
+fn depth_change(kind: &EventKind<'_>) -> i32 {
     match kind {
-        Kind::MapStart | Kind::SeqStart => 1,
-        Kind::MapEnd | Kind::SeqEnd => -1,
-        Kind::Scalar { .. } | Kind::End => 0,
+        EventKind::MapStart | EventKind::SeqStart => 1,
+        EventKind::MapEnd | EventKind::SeqEnd => -1,
+        EventKind::Scalar { .. } | EventKind::End => 0,
     }
 }

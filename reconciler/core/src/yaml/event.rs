@@ -8,7 +8,7 @@ use crate::diagnostic::Fault;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
     /// What happens.
-    pub kind: Kind<'a>,
+    pub kind: EventKind<'a>,
     /// Where, in bytes from the start of the file. Meaningless for a value that is not written (`key:`).
     pub offset: u32,
 }
@@ -16,14 +16,14 @@ pub struct Event<'a> {
 impl Event<'_> {
     /// An end without a place.
     pub(super) const END: Self = Self {
-        kind: Kind::End,
+        kind: EventKind::End,
         offset: 0,
     };
 }
 
 /// The kinds of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind<'a> {
+pub enum EventKind<'a> {
     /// A map begins; keys (always scalars) and values follow in turn.
     MapStart,
     /// The map ends.
@@ -54,7 +54,7 @@ pub enum Stop {
 
 /// Produces the events of one file.
 pub trait Events<'a> {
-    /// The next event; after [`Kind::End`] always that again.
+    /// The next event; after [`EventKind::End`] always that again.
     ///
     /// # Errors
     /// [`Stop`], after which the stream must not be used any more.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use granit_parser::{ErrorKind, Event as Parsed, Parser, ScalarStyle, ScanError, Span, StrInput};
 
-use super::event::{Event, Events, Kind, Stop};
+use super::event::{Event, EventKind, Events, Stop};
 use super::{MAX_DEPTH, rules};
 use crate::diagnostic::Fault;
 
@@ -132,7 +132,7 @@ impl<'a> Events<'a> for Full<'a> {
                 Some(Err(error)) => return Err(refusal(&error)),
                 None => {
                     return Ok(Event {
-                        kind: Kind::End,
+                        kind: EventKind::End,
                         offset: 0,
                     });
                 }
@@ -145,12 +145,12 @@ impl<'a> Events<'a> for Full<'a> {
                 // A file without any content says the same as one that says `null`.
                 Parsed::StreamEnd if !self.root_seen => {
                     self.root_seen = true;
-                    Kind::Scalar {
+                    EventKind::Scalar {
                         value: Cow::Borrowed(""),
                         plain: true,
                     }
                 }
-                Parsed::StreamEnd => Kind::End,
+                Parsed::StreamEnd => EventKind::End,
                 Parsed::Alias(_) | Parsed::UnresolvedAlias(_) => {
                     return refuse(
                         rules::ALIAS,
@@ -168,25 +168,25 @@ impl<'a> Events<'a> for Full<'a> {
                         value
                     };
                     self.enter_node(span, anchor != 0, tag.is_some(), Some((&value, plain)))?;
-                    Kind::Scalar { value, plain }
+                    EventKind::Scalar { value, plain }
                 }
                 Parsed::SequenceStart(_, anchor, tag) => {
                     self.enter_node(span, anchor != 0, tag.is_some(), None)?;
                     self.open(span, Open::Seq)?;
-                    Kind::SeqStart
+                    EventKind::SeqStart
                 }
                 Parsed::MappingStart(_, anchor, tag) => {
                     self.enter_node(span, anchor != 0, tag.is_some(), None)?;
                     self.open(span, Open::MapBeforeKey)?;
-                    Kind::MapStart
+                    EventKind::MapStart
                 }
                 Parsed::SequenceEnd => {
                     self.open.pop();
-                    Kind::SeqEnd
+                    EventKind::SeqEnd
                 }
                 Parsed::MappingEnd => {
                     self.open.pop();
-                    Kind::MapEnd
+                    EventKind::MapEnd
                 }
                 _ => continue,
             };

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::MAX_DEPTH;
 use super::cursor::Key;
-use super::event::{Event, Events, Kind, Stop};
+use super::event::{Event, EventKind, Events, Stop};
 use crate::bytes::ByteSet;
 
 /// The longest plain or quoted value; well under the length at which YAML no longer accepts a key.
@@ -94,7 +94,7 @@ impl<'a> Subset<'a> {
     }
 
     #[inline]
-    fn emit(&mut self, at: usize, kind: Kind<'a>) {
+    fn emit(&mut self, at: usize, kind: EventKind<'a>) {
         self.ready.push(Event {
             kind,
             offset: offset(at),
@@ -164,7 +164,7 @@ impl<'a> Subset<'a> {
             at: offset(key.at),
         };
         let value = Event {
-            kind: Kind::Scalar {
+            kind: EventKind::Scalar {
                 value: Cow::Borrowed(value.text),
                 plain: true,
             },
@@ -201,7 +201,7 @@ impl<'a> Subset<'a> {
             indent,
             kind: Collection::Map,
         });
-        self.emit(first, Kind::MapStart);
+        self.emit(first, EventKind::MapStart);
         Ok(Begun::Root)
     }
 
@@ -285,7 +285,7 @@ impl<'a> Subset<'a> {
     }
 
     fn read_flow_map(&mut self, open: usize, depth: usize) -> Result<usize, Stop> {
-        self.begin_flow(open, depth, Kind::MapStart)?;
+        self.begin_flow(open, depth, EventKind::MapStart)?;
         let mut at = self.skip_spaces(open + 1);
         if self.byte(at) != Some(b'}') {
             loop {
@@ -304,12 +304,12 @@ impl<'a> Subset<'a> {
                 }
             }
         }
-        self.emit(at, Kind::MapEnd);
+        self.emit(at, EventKind::MapEnd);
         Ok(at + 1)
     }
 
     fn read_flow_seq(&mut self, open: usize, depth: usize) -> Result<usize, Stop> {
-        self.begin_flow(open, depth, Kind::SeqStart)?;
+        self.begin_flow(open, depth, EventKind::SeqStart)?;
         let mut at = self.skip_spaces(open + 1);
         if self.byte(at) != Some(b']') {
             loop {
@@ -323,11 +323,11 @@ impl<'a> Subset<'a> {
                 }
             }
         }
-        self.emit(at, Kind::SeqEnd);
+        self.emit(at, EventKind::SeqEnd);
         Ok(at + 1)
     }
 
-    fn begin_flow(&mut self, open: usize, depth: usize, start: Kind<'a>) -> Result<(), Stop> {
+    fn begin_flow(&mut self, open: usize, depth: usize, start: EventKind<'a>) -> Result<(), Stop> {
         if depth > MAX_DEPTH {
             return Err(Stop::Declined);
         }
@@ -366,7 +366,7 @@ impl<'a> Subset<'a> {
             _ => return Err(Stop::Declined),
         };
         let value = Cow::Borrowed(&self.text[from..to]);
-        self.emit(at, Kind::Scalar { value, plain });
+        self.emit(at, EventKind::Scalar { value, plain });
         Ok(end)
     }
 
@@ -422,7 +422,7 @@ impl<'a> Events<'a> for Subset<'a> {
             self.taken = 0;
             if self.phase == Phase::End {
                 return Ok(Event {
-                    kind: Kind::End,
+                    kind: EventKind::End,
                     offset: offset(self.text.len()),
                 });
             }
@@ -438,23 +438,23 @@ enum Begun {
 }
 
 impl Collection {
-    fn start<'a>(self) -> Kind<'a> {
+    fn start<'a>(self) -> EventKind<'a> {
         match self {
-            Collection::Map => Kind::MapStart,
-            Collection::Seq => Kind::SeqStart,
+            Collection::Map => EventKind::MapStart,
+            Collection::Seq => EventKind::SeqStart,
         }
     }
 
-    fn end<'a>(self) -> Kind<'a> {
+    fn end<'a>(self) -> EventKind<'a> {
         match self {
-            Collection::Map => Kind::MapEnd,
-            Collection::Seq => Kind::SeqEnd,
+            Collection::Map => EventKind::MapEnd,
+            Collection::Seq => EventKind::SeqEnd,
         }
     }
 }
 
-fn null<'a>() -> Kind<'a> {
-    Kind::Scalar {
+fn null<'a>() -> EventKind<'a> {
+    EventKind::Scalar {
         value: Cow::Borrowed(""),
         plain: true,
     }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::cursor::{Cursor, Key};
-use super::event::{Event, Events, Kind, Stop};
+use super::event::{Event, EventKind, Events, Stop};
 use super::full::Full;
 use super::subset::Subset;
 use super::{inspect, rules, scalar};
@@ -13,7 +13,7 @@ fn events<'a>(mut source: impl Events<'a>) -> Result<Vec<Event<'a>>, Stop> {
     let mut events = Vec::new();
     loop {
         let event = source.next_event()?;
-        if event.kind == Kind::End {
+        if event.kind == EventKind::End {
             return Ok(events);
         }
         events.push(event);
@@ -30,19 +30,19 @@ fn walked(text: &str) -> Result<Vec<Event<'_>>, Stop> {
         let end = |kind| Event { kind, offset: 0 };
         let kind = head.kind.clone();
         events.push(head);
-        if kind == Kind::MapStart {
+        if kind == EventKind::MapStart {
             while let Some((key, value)) = cursor.entry()? {
                 let Key { text, plain, at } = key;
-                let kind = Kind::Scalar { value: text, plain };
+                let kind = EventKind::Scalar { value: text, plain };
                 events.push(Event { kind, offset: at });
                 walk(cursor, value, events)?;
             }
-            events.push(end(Kind::MapEnd));
-        } else if kind == Kind::SeqStart {
+            events.push(end(EventKind::MapEnd));
+        } else if kind == EventKind::SeqStart {
             while let Some(item) = cursor.item()? {
                 walk(cursor, item, events)?;
             }
-            events.push(end(Kind::SeqEnd));
+            events.push(end(EventKind::SeqEnd));
         }
         Ok(())
     }
@@ -55,11 +55,11 @@ fn walked(text: &str) -> Result<Vec<Event<'_>>, Stop> {
 }
 
 /// Kinds with their places, as far as places mean something: an end, and a value that is not written, have none.
-fn told<'a>(events: &[Event<'a>]) -> Vec<(Kind<'a>, u32)> {
+fn told<'a>(events: &[Event<'a>]) -> Vec<(EventKind<'a>, u32)> {
     let place = |event: &Event<'_>| match &event.kind {
-        Kind::MapEnd | Kind::SeqEnd | Kind::End => 0,
-        Kind::Scalar { value, plain: true } if value.is_empty() => 0,
-        Kind::MapStart | Kind::SeqStart | Kind::Scalar { .. } => event.offset,
+        EventKind::MapEnd | EventKind::SeqEnd | EventKind::End => 0,
+        EventKind::Scalar { value, plain: true } if value.is_empty() => 0,
+        EventKind::MapStart | EventKind::SeqStart | EventKind::Scalar { .. } => event.offset,
     };
     events
         .iter()
@@ -79,28 +79,30 @@ enum Tree {
 
 fn tree(events: &mut std::slice::Iter<'_, Event<'_>>) -> Tree {
     match events.next().map(|event| &event.kind) {
-        Some(Kind::Scalar { value, plain }) if *plain && scalar::taken_for(value).is_some() => {
+        Some(EventKind::Scalar { value, plain })
+            if *plain && scalar::taken_for(value).is_some() =>
+        {
             Tree::Other
         }
-        Some(Kind::Scalar { value, .. }) => Tree::Text(value.to_string()),
-        Some(Kind::SeqStart) => {
+        Some(EventKind::Scalar { value, .. }) => Tree::Text(value.to_string()),
+        Some(EventKind::SeqStart) => {
             let mut list = Vec::new();
             while events
                 .as_slice()
                 .first()
-                .is_some_and(|event| event.kind != Kind::SeqEnd)
+                .is_some_and(|event| event.kind != EventKind::SeqEnd)
             {
                 list.push(tree(events));
             }
             events.next();
             Tree::List(list)
         }
-        Some(Kind::MapStart) => {
+        Some(EventKind::MapStart) => {
             let mut map = Vec::new();
             while events
                 .as_slice()
                 .first()
-                .is_some_and(|event| event.kind != Kind::MapEnd)
+                .is_some_and(|event| event.kind != EventKind::MapEnd)
             {
                 map.push((tree(events), tree(events)));
             }

@@ -7,7 +7,7 @@ use muster_core::guests::observed::TaskState;
 use muster_core::guests::price::price;
 use muster_core::guests::verbs::Verb;
 use muster_core::journal::StepResult;
-use muster_core::price::{Class, Doubt, Root, Takes};
+use muster_core::price::{Class, Doubt, RootRelation, Takes};
 use muster_core::turn::Turn;
 
 use super::{House, classes, every_action, size};
@@ -295,7 +295,7 @@ fn what_loses_data_is_destructive_and_the_rest_is_benign() {
             (Verb::Purge, Turn::Destroy, destructive, nothing),
         ]
     );
-    assert!(prices.iter().all(|(_, it)| it.root == Root::Apart));
+    assert!(prices.iter().all(|(_, it)| it.root == RootRelation::Apart));
     let verbs: Vec<Verb> = prices.iter().map(|it| it.0).collect();
     assert_eq!(verbs, Verb::ALL);
     let brought: Vec<Verb> = prices

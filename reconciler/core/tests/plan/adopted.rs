@@ -1,6 +1,6 @@
 //! An account that is taken over stays as it is, until a step that is shown by itself changes it (F19).
 
-use muster_core::accounts::facts::{How, Known};
+use muster_core::accounts::facts::{Known, Provenance};
 use muster_core::accounts::policy::Passwords;
 use muster_core::gate::Held;
 
@@ -73,7 +73,10 @@ fn what_an_adopted_account_has_waits_for_a_signature_of_its_own() {
     .unwrap();
     let results = vec![StepResult::Done];
     past.apply(&Entry::Outcome { at: NOW, results }).unwrap();
-    assert_eq!(past.facts.known.accounts().people["carl"].how, How::Adopted);
+    assert_eq!(
+        past.facts.known.accounts().people["carl"].how,
+        Provenance::Adopted
+    );
     let waits = held(&locking(), &host, &past.facts);
     for verb in [Verb::UserLockPassword, Verb::UserShell] {
         assert_eq!(waits[&verb].price.class, Class::Privileged, "{verb}");

@@ -4,7 +4,7 @@ use muster_core::accounts::blocked::Blocked;
 use muster_core::accounts::root::Sources;
 use muster_core::accounts::sudoers::{Line, Sudoers, lines};
 use muster_core::plan::PlannedStep;
-use muster_core::price::Root;
+use muster_core::price::RootRelation;
 use muster_core::sheet::Hold;
 
 use super::*;
@@ -158,7 +158,11 @@ fn a_row_alone_makes_nobody_root() {
             Class::Benign
         };
         assert_eq!(created.price.class, class, "{what}");
-        assert_eq!(created.price.root == Root::Touches, privileged, "{what}");
+        assert_eq!(
+            created.price.root == RootRelation::Touches,
+            privileged,
+            "{what}"
+        );
         let verdict = verdict(&plan, &host, &past.facts);
         let held = verdict.held.iter().find(|it| it.step.id == created.step.id);
         let reason = held.map(|it| (it.price.class, &it.reason));
@@ -301,10 +305,18 @@ fn whoever_may_become_root_is_known_by_everything_that_makes_it_so() {
         if uid >= 1000 {
             let plan = make(&roster(&row), &host, &nothing_known().facts);
             let adopted = planned(&plan, "user.adopt emo");
-            let about = if root { Root::Touches } else { Root::Apart };
+            let about = if root {
+                RootRelation::Touches
+            } else {
+                RootRelation::Apart
+            };
             assert_eq!(adopted.price.root, about, "{what}");
             let home = planned(&plan, "group.join emo gid=996 group=t3");
-            let about = if root { Root::Touches } else { Root::Apart };
+            let about = if root {
+                RootRelation::Touches
+            } else {
+                RootRelation::Apart
+            };
             assert_eq!(home.price.root, about, "{what}");
         }
     }
@@ -320,12 +332,17 @@ fn a_rename_touches_root_under_both_names() {
         )
     };
     for (text, from, to, root) in [
-        ("", "ann", "anna", Root::Touches),
-        ("", "emo", "emil", Root::Apart),
-        ("emo ALL=(ALL) ALL", "emo", "emil", Root::Touches),
-        ("emil ALL=(ALL) ALL", "emo", "emil", Root::Touches),
-        ("%emil ALL=(ALL) ALL", "emo", "emil", Root::Touches),
-        ("emo, emil ALL=(ALL) ALL", "emo", "emil", Root::Touches),
+        ("", "ann", "anna", RootRelation::Touches),
+        ("", "emo", "emil", RootRelation::Apart),
+        ("emo ALL=(ALL) ALL", "emo", "emil", RootRelation::Touches),
+        ("emil ALL=(ALL) ALL", "emo", "emil", RootRelation::Touches),
+        ("%emil ALL=(ALL) ALL", "emo", "emil", RootRelation::Touches),
+        (
+            "emo, emil ALL=(ALL) ALL",
+            "emo",
+            "emil",
+            RootRelation::Touches,
+        ),
     ] {
         let host = changed(host.clone(), |it| it.root.sudoers = sudoers(text));
         let plan = make(&roster(&renamed(from, to)), &host, &past.facts);
@@ -373,8 +390,11 @@ fn a_way_back_to_root_is_privileged_by_whatever_made_it_so() {
         let step = planned(&plan, "user.return emo");
         (step.price.class, step.price.root)
     };
-    assert_eq!(back(DEBIAN), (Class::Benign, Root::Apart));
-    assert_eq!(back("emo ALL=ALL"), (Class::Privileged, Root::Touches));
+    assert_eq!(back(DEBIAN), (Class::Benign, RootRelation::Apart));
+    assert_eq!(
+        back("emo ALL=ALL"),
+        (Class::Privileged, RootRelation::Touches)
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Makes tags as git and OpenSSH would, and as they never would.
 
 use muster_core::commit::CommitId;
-use muster_core::release::root::{Quorums, Role, Root, TrustedKey};
+use muster_core::release::root::{Quorums, Role, TrustRoot, TrustedKey};
 use muster_core::release::signature::UserVerification;
 use muster_core::release::statement::{Line, Statement};
 use muster_core::release::{Nonce, RepoId};
@@ -241,8 +241,8 @@ pub(crate) fn release(signer: &Signer, statement: &Statement, how: How) -> (Stri
 }
 
 /// emo (1) and ema (2) operate, ivo (3) recovers, and key 9 was dropped.
-pub(crate) fn root() -> Root {
-    Root {
+pub(crate) fn root() -> TrustRoot {
+    TrustRoot {
         version: 4,
         repo: RepoId([0x6f; 16]),
         quorums: Quorums::default(),

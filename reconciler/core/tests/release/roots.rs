@@ -1,7 +1,7 @@
 //! Trust roots, and how one follows another.
 
 use muster_core::release::Fingerprint;
-use muster_core::release::root::{Role, Root, Weight};
+use muster_core::release::root::{Role, TrustRoot, Weight};
 use muster_core::release::rotation::{NoRotation, Rotation, next, tag_name};
 use muster_core::time::Time;
 
@@ -18,7 +18,7 @@ fn a_root_is_written_and_read_again() {
         .push(sk_ed25519(4).trusted("ana", Role::Operational));
     root.keys[3].verify_required = muster_core::release::signature::UserVerification::Required;
     root.check().unwrap();
-    assert_eq!(Root::parse(&root.render()).unwrap(), root);
+    assert_eq!(TrustRoot::parse(&root.render()).unwrap(), root);
     let text = root.allowed_signers();
     assert_eq!(text.lines().count(), 4);
     assert!(text.starts_with(&format!(
@@ -62,7 +62,7 @@ fn every_problem_of_a_root_is_told_with_its_line() {
          key = \"ssh-ed25519-cert-v01@openssh.com AAAA\"\n",
         key(1)
     );
-    let problems = Root::parse(&text).unwrap_err();
+    let problems = TrustRoot::parse(&text).unwrap_err();
     let lines: Vec<u32> = problems
         .0
         .iter()
@@ -88,7 +88,7 @@ fn a_root_that_leaves_a_doubt_is_refused() {
         "\n[[key]]\nprincipal = \"zoe\"\nrole = \"operational\"\nkey = \"{}\"\n",
         ed25519(5).text()
     );
-    Root::parse(&(good.clone() + &fifth)).unwrap();
+    TrustRoot::parse(&(good.clone() + &fifth)).unwrap();
     for (row, text, says) in [
         (
             "M36: a pattern",
@@ -226,7 +226,7 @@ fn a_root_that_leaves_a_doubt_is_refused() {
         ),
         ("M62: too deep", format!("x = {}", "[".repeat(100_000)), ""),
     ] {
-        let problems = Root::parse(&text).expect_err(row).to_string();
+        let problems = TrustRoot::parse(&text).expect_err(row).to_string();
         assert!(problems.contains(says), "{row}: {problems}");
     }
 }
@@ -267,7 +267,7 @@ fn how_many_have_to_sign_follows_from_what_is_released() {
     }
 }
 
-fn signed(new: &Root, signers: &[&Signer]) -> Vec<(String, Vec<u8>)> {
+fn signed(new: &TrustRoot, signers: &[&Signer]) -> Vec<(String, Vec<u8>)> {
     let text = new.render();
     signers
         .iter()
@@ -279,7 +279,7 @@ fn signed(new: &Root, signers: &[&Signer]) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-fn follow(current: &Root, tags: &[(String, Vec<u8>)]) -> Result<Option<Rotation>, NoRotation> {
+fn follow(current: &TrustRoot, tags: &[(String, Vec<u8>)]) -> Result<Option<Rotation>, NoRotation> {
     let tags: Vec<(&str, &[u8])> = tags
         .iter()
         .map(|(name, raw)| (&name[..], &raw[..]))
@@ -297,7 +297,7 @@ fn codes(result: Result<Option<Rotation>, NoRotation>) -> Vec<&'static str> {
 }
 
 /// Version 5, in which zoe (5) takes ema's (2) place.
-fn planned() -> Root {
+fn planned() -> TrustRoot {
     let mut new = root();
     new.version += 1;
     new.keys[1] = ed25519(5).trusted("zoe", Role::Operational);
@@ -339,7 +339,7 @@ fn operational_keys_rotate_operational_keys_and_nothing_else() {
         ["quorum_pending"; 2]
     );
     // M12: whatever is not an operational key needs recovery.
-    let edits: [fn(&mut Root); 5] = [
+    let edits: [fn(&mut TrustRoot); 5] = [
         |it| it.repo.0[0] ^= 1,
         |it| it.quorums.admin = Some(1),
         |it| it.keys[2].comment = "safe".into(),
@@ -361,7 +361,7 @@ fn operational_keys_rotate_operational_keys_and_nothing_else() {
 #[test]
 fn recovery_keys_rotate_everything() {
     let ivo = ed25519(3);
-    let edits: [fn(&mut Root); 3] = [
+    let edits: [fn(&mut TrustRoot); 3] = [
         |it| it.repo.0[0] ^= 1,
         |it| it.quorums.admin = Some(1),
         |it| {
@@ -449,7 +449,7 @@ fn a_chain_of_roots_is_walked_one_by_one() {
 #[test]
 fn a_rotation_keeps_what_was_revoked_and_revokes_what_it_drops() {
     let (emo, ema, zoe) = (ed25519(1), ed25519(2), ed25519(5));
-    let edits: [fn(&mut Root); 2] = [
+    let edits: [fn(&mut TrustRoot); 2] = [
         |it| it.revoked.clear(),
         |it| {
             it.revoked

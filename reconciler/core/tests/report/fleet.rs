@@ -15,9 +15,9 @@ use muster_core::people::Stage;
 use muster_core::release::Code;
 use muster_core::repo::Tier;
 use muster_core::report::{
-    About, Audience, Comment, Drift, FORGE_LIMIT, FullReport, Host, HostRecord, Proposal, Reached,
-    Record, Recorded, ReleaseRecord, ReleaseState, State, Unknown, UnknownHost, annotations,
-    comment, drift, record,
+    Audience, Comment, CommitContext, Drift, FORGE_LIMIT, FullReport, Host, HostRecord, Proposal,
+    Reached, ReadAt, Record, ReleaseRecord, ReleaseState, ReportState, Unknown, UnknownHost,
+    annotations, comment, drift, record,
 };
 use muster_core::step::Step;
 use muster_core::time::Time;
@@ -77,7 +77,7 @@ fn calm(name: &str) -> (Planned, Planned) {
 
 fn seen(at: i64, planned: &(Planned, Planned)) -> Host<'_> {
     Host {
-        read: Recorded::At(Time(at)),
+        read: ReadAt::At(Time(at)),
         ..planned.0.host(Some(&planned.1.plan))
     }
 }
@@ -94,7 +94,7 @@ fn planned(audience: Audience, hosts: &[Host<'_>], unknown: &[UnknownHost<'_>]) 
 fn told(audience: Audience, proposal: &Proposal<'_>) -> Comment {
     about(Some("onboard-emo"), audience, |it| {
         let full = Some(FULL);
-        comment(&About { full, ..*it }, proposal, FORGE_LIMIT)
+        comment(&CommitContext { full, ..*it }, proposal, FORGE_LIMIT)
     })
 }
 
@@ -111,7 +111,7 @@ fn hosts_alike_share_a_section_and_each_keeps_its_ids() {
         .map(|(at, it)| seen(at, it))
         .collect();
     let comment = planned(Audience::Team, &hosts, &[]);
-    assert_eq!(comment.state, State::Success);
+    assert_eq!(comment.state, ReportState::Success);
     assert_eq!(comment.pages.len(), 1);
     check("fleet.md", &comment.pages[0]);
     check("fleet.line", &format!("{}\n", comment.line));
@@ -124,7 +124,7 @@ fn hosts_alike_share_a_section_and_each_keeps_its_ids() {
         "in any order"
     );
     for host in &mut turned {
-        host.read = Recorded::At(NOW);
+        host.read = ReadAt::At(NOW);
     }
     let later = planned(Audience::Team, &turned, &[]);
     assert_eq!(later.content, comment.content, "only read later");
@@ -163,14 +163,14 @@ fn a_host_that_is_not_known_is_said_on_top_and_not_guessed_over() {
         },
     ];
     let comment = planned(Audience::Team, &hosts, &unknown);
-    assert_eq!(comment.state, State::Failure);
+    assert_eq!(comment.state, ReportState::Failure);
     check("fleet-unknown.md", &comment.pages.concat());
     check("fleet-unknown.line", &format!("{}\n", comment.line));
     for one in &unknown {
         let comment = planned(Audience::Team, &hosts, &[*one]);
-        assert_eq!(comment.state, State::Failure, "{one:?}");
+        assert_eq!(comment.state, ReportState::Failure, "{one:?}");
         let comment = planned(Audience::Team, &[], &[*one]);
-        assert_eq!(comment.state, State::Failure, "{one:?}");
+        assert_eq!(comment.state, ReportState::Failure, "{one:?}");
     }
     let nobody = planned(Audience::Team, &[], &unknown);
     assert_eq!(nobody.line, "What merging would do is not known on 4 hosts");
@@ -198,15 +198,15 @@ fn a_fleet_too_big_to_list_is_counted_and_its_held_steps_are_not() {
 #[test]
 fn what_is_being_planned_is_pending_and_what_could_not_be_is_a_failure() {
     let planning = told(Audience::Team, &Proposal::Planning);
-    assert_eq!(planning.state, State::Pending);
+    assert_eq!(planning.state, ReportState::Pending);
     assert_eq!(planning.line, "planning bbbbbbbbbbbb");
     check("planning.md", &planning.pages.concat());
     let broken = Proposal::Broken("the mirror of the state repository has no space left");
     let comment = told(Audience::Team, &broken);
-    assert_eq!(comment.state, State::Failure);
+    assert_eq!(comment.state, ReportState::Failure);
     check("broken.md", &comment.pages.concat());
     let public = told(Audience::Public, &broken);
-    assert_eq!(public.state, State::Failure);
+    assert_eq!(public.state, ReportState::Failure);
     assert!(!public.pages.concat().contains("mirror"));
 }
 
@@ -319,7 +319,7 @@ fn a_record_tells_how_far_each_host_is() {
         limit: 3_600,
     });
     let comment = recorded(Audience::Team, &hosts);
-    assert_eq!(comment.state, State::Failure);
+    assert_eq!(comment.state, ReportState::Failure);
     check("record.md", &comment.pages.concat());
     check("record.line", &format!("{}\n", comment.line));
     check(
@@ -327,11 +327,17 @@ fn a_record_tells_how_far_each_host_is() {
         &recorded(Audience::Public, &hosts).pages.concat(),
     );
 
-    assert_eq!(recorded(Audience::Team, &hosts[..1]).state, State::Success);
-    assert_eq!(recorded(Audience::Team, &hosts[1..2]).state, State::Failure);
+    assert_eq!(
+        recorded(Audience::Team, &hosts[..1]).state,
+        ReportState::Success
+    );
+    assert_eq!(
+        recorded(Audience::Team, &hosts[1..2]).state,
+        ReportState::Failure
+    );
     let behind = recorded(Audience::Team, &[hosts[0], hosts[3]]);
-    assert_eq!(behind.state, State::Pending);
-    assert_eq!(recorded(Audience::Team, &[]).state, State::Failure);
+    assert_eq!(behind.state, ReportState::Pending);
+    assert_eq!(recorded(Audience::Team, &[]).state, ReportState::Failure);
 }
 
 #[test]
@@ -344,7 +350,7 @@ fn a_record_says_first_when_all_is_done_and_keeps_nothing_stale() {
     let new = commit('b');
     let hosts = [all[0].record(&new, &[]), all[1].record(&new, &[])];
     let comment = recorded(Audience::Team, &hosts);
-    assert_eq!(comment.state, State::Success);
+    assert_eq!(comment.state, ReportState::Success);
     assert!(
         comment.line.starts_with("Done on all 2 hosts: "),
         "{}",
@@ -464,7 +470,7 @@ fn errors_of_the_protected_branch_are_not_blamed_on_a_proposal() {
     let (already, new) = ([problem("roster.yaml:3:11")], [problem("roster.yaml:9:11")]);
     let of = |new, already: &[_]| {
         let comment = told(Audience::Team, &Proposal::OnInvalid { new, already });
-        assert_eq!(comment.state, State::Failure);
+        assert_eq!(comment.state, ReportState::Failure);
         comment
     };
     let innocent = of(&[], &already);
@@ -497,7 +503,7 @@ fn an_operator_elsewhere_pastes_the_command() {
         warnings: &[],
     };
     let comment = about(None, Audience::Team, |it| {
-        comment(&About { operator, ..*it }, &proposal, FORGE_LIMIT)
+        comment(&CommitContext { operator, ..*it }, &proposal, FORGE_LIMIT)
     });
     let commands = crate::reader::commands(&comment.pages);
     for command in &commands {

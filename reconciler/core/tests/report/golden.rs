@@ -10,7 +10,7 @@ use muster_core::people::Stage;
 use muster_core::reading::Reading;
 use muster_core::repo::Tier;
 use muster_core::report::{
-    Audience, Comment, FORGE_LIMIT, Host, Outcome, Paper, Problem, Proposal, Refused, State,
+    Audience, Comment, FORGE_LIMIT, Host, Outcome, Paper, Problem, Proposal, Refused, ReportState,
     comment, outcome, pending, refusal, summary, text,
 };
 use muster_core::step::Step;
@@ -101,7 +101,7 @@ fn problems() -> [Problem; 2] {
 fn an_onboarding_tells_what_waits_and_what_runs() {
     let (planned_, base) = onboarding();
     let comment = planned(&[planned_.host(Some(&base.plan))]);
-    assert_eq!(comment.state, State::Success);
+    assert_eq!(comment.state, ReportState::Success);
     assert_eq!(comment.pages.len(), 1);
     check("onboarding.md", &comment.pages[0]);
     check("onboarding.line", &format!("{}\n", comment.line));
@@ -213,7 +213,7 @@ fn nothing_to_change_is_said_and_is_not_the_same_as_nothing_known() {
     let comment = planned(&[calm.host(Some(&calm.plan))]);
     assert_eq!(
         (comment.state, comment.line.as_str()),
-        (State::Success, "Merging changes nothing")
+        (ReportState::Success, "Merging changes nothing")
     );
     check("nothing.md", &comment.pages[0]);
     assert_eq!(summary(&[calm.host(None)]), "Nothing to change");
@@ -222,14 +222,14 @@ fn nothing_to_change_is_said_and_is_not_the_same_as_nothing_known() {
     blind.observed.accounts = Reading::Unknown("passwd: permission denied".into());
     let blind = blind.plan();
     let comment = planned(&[blind.host(None)]);
-    assert_eq!(comment.state, State::Failure);
+    assert_eq!(comment.state, ReportState::Failure);
     check("unread.md", &comment.pages[0]);
     assert_eq!(
         planned(&[calm.host(None), blind.host(None)]).state,
-        State::Failure,
+        ReportState::Failure,
         "a host that nothing is known of is not one with nothing to change"
     );
-    assert_eq!(planned(&[]).state, State::Failure);
+    assert_eq!(planned(&[]).state, ReportState::Failure);
 }
 
 #[test]
@@ -258,14 +258,22 @@ fn what_cannot_be_merged_says_why() {
         })
     };
     for (name, proposal, state) in [
-        ("invalid.md", Proposal::Invalid(&problems), State::Failure),
-        ("conflict.md", Proposal::Conflict(&paths), State::Failure),
-        ("contained.md", Proposal::Contained, State::Success),
-        ("closed.md", Proposal::Closed, State::Failure),
+        (
+            "invalid.md",
+            Proposal::Invalid(&problems),
+            ReportState::Failure,
+        ),
+        (
+            "conflict.md",
+            Proposal::Conflict(&paths),
+            ReportState::Failure,
+        ),
+        ("contained.md", Proposal::Contained, ReportState::Success),
+        ("closed.md", Proposal::Closed, ReportState::Failure),
         (
             "elsewhere.md",
             Proposal::Elsewhere("release/`1`"),
-            State::Failure,
+            ReportState::Failure,
         ),
     ] {
         let comment = of(&proposal);
@@ -304,7 +312,7 @@ fn an_outcome_tells_what_was_done_and_what_waits() {
         },
         usize::MAX,
     );
-    assert_eq!(told.state, State::Failure);
+    assert_eq!(told.state, ReportState::Failure);
     check("outcome.md", &told.pages.concat());
     check("outcome.line", &format!("{}\n", told.line));
 }

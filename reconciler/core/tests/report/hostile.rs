@@ -12,9 +12,9 @@ use muster_core::reading::Reading;
 use muster_core::release::RepoId;
 use muster_core::repo::Tier;
 use muster_core::report::{
-    About, Audience, Comment, Drift, FORGE_LIMIT, FullReport, Host, HostRecord, Mark, Paper,
-    Problem, Proposal, Reached, Recognised, Record, ReleaseRecord, ReleaseState, Sticky, Unknown,
-    UnknownHost, comment, drift, marker, recognise, record, text,
+    Audience, Comment, CommitContext, Drift, FORGE_LIMIT, FullReport, Host, HostRecord, Mark,
+    Paper, Problem, Proposal, Reached, Recognised, Record, ReleaseRecord, ReleaseState, Sticky,
+    Unknown, UnknownHost, comment, drift, marker, recognise, record, text,
 };
 use muster_core::step::Step;
 use proptest::prelude::*;
@@ -152,7 +152,7 @@ fn comments(data: &str) -> Vec<String> {
     let comments = proposals.iter().flat_map(|proposal| {
         audiences.map(|audience| {
             about(Some(data), audience, |it| {
-                comment(&About { full, ..*it }, proposal, FORGE_LIMIT)
+                comment(&CommitContext { full, ..*it }, proposal, FORGE_LIMIT)
             })
         })
     });

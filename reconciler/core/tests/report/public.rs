@@ -5,7 +5,7 @@ use muster_core::people::Stage;
 use muster_core::reading::Reading;
 use muster_core::repo::Tier;
 use muster_core::report::{
-    Audience, Comment, Drift, FORGE_LIMIT, Proposal, Recorded, Unknown, UnknownHost, comment, drift,
+    Audience, Comment, Drift, FORGE_LIMIT, Proposal, ReadAt, Unknown, UnknownHost, comment, drift,
 };
 
 use crate::fleet::FULL;
@@ -29,7 +29,7 @@ fn public(planned: &[&Planned], base: Option<&Planned>) -> Comment {
     about(None, Audience::Public, |it| {
         let full = Some(FULL);
         comment(
-            &muster_core::report::About { full, ..*it },
+            &muster_core::report::CommitContext { full, ..*it },
             &proposal,
             FORGE_LIMIT,
         )
@@ -124,7 +124,7 @@ fn what_the_public_reads_does_not_change_with_what_was_observed() {
     let one = public(&[&planned], None);
     assert_ne!(one.content, public(&[&other.plan()], None).content);
     let mut host = planned.host(None);
-    host.read = Recorded::At(NOW);
+    host.read = ReadAt::At(NOW);
     let proposal = |hosts| Proposal::Planned {
         hosts,
         unknown: &[],

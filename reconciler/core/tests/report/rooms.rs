@@ -14,7 +14,7 @@ use muster_core::reading::Reading;
 use muster_core::repo::Tier;
 use muster_core::report::{
     Audience, Comment, FORGE_LIMIT, Host, HostRecord, Outcome, Paper, Proposal, Reached, Record,
-    State, comment, outcome, record, text,
+    ReportState, comment, outcome, record, text,
 };
 use muster_core::rooms;
 use muster_core::time::Time;
@@ -120,7 +120,7 @@ fn one_comment_tells_of_a_host_and_of_a_hypervisor() {
         pve1.0.host(Some(&pve1.1.plan)),
     ];
     let comment = commented(Audience::Team, &hosts);
-    assert_eq!(comment.state, State::Success);
+    assert_eq!(comment.state, ReportState::Success);
     assert_eq!(comment.pages.len(), 1);
     check("rooms.md", &comment.pages[0]);
     check("rooms.line", &format!("{}\n", comment.line));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use muster_core::accounts::action::Incarnation;
 use muster_core::accounts::desired::{Desired, Wanted};
-use muster_core::accounts::facts::{How, PersonFacts, SetAside};
+use muster_core::accounts::facts::{PersonFacts, Provenance, SetAside};
 use muster_core::accounts::observed::{Account, Accounts, Manager, Observed, Password, Units};
 use muster_core::accounts::policy::{Aggregate, Policy, PortFamily};
 use muster_core::commit::CommitId;
@@ -16,7 +16,7 @@ use muster_core::people::Stage;
 use muster_core::plan::{Input, Plan, plan};
 use muster_core::reading::Reading;
 use muster_core::repo::{Grant, Tier};
-use muster_core::report::{About, Audience, Recorded};
+use muster_core::report::{Audience, CommitContext, ReadAt};
 use muster_core::rooms;
 use muster_core::step::Step;
 use muster_core::time::Time;
@@ -176,7 +176,7 @@ impl World {
         let person = PersonFacts {
             more: Default::default(),
             entry,
-            how: How::Created,
+            how: Provenance::Created,
             generation: 1,
             cuts: 0,
             uid,
@@ -247,7 +247,7 @@ impl Planned {
             plan: &self.plan,
             verdict: &self.verdict,
             base,
-            read: Recorded::Live,
+            read: ReadAt::Live,
         }
     }
 }
@@ -256,10 +256,10 @@ impl Planned {
 pub(crate) fn about<T>(
     branch: Option<&str>,
     audience: Audience,
-    f: impl FnOnce(&About<'_>) -> T,
+    f: impl FnOnce(&CommitContext<'_>) -> T,
 ) -> T {
     let (head, protected) = (commit('b'), commit('a'));
-    f(&About {
+    f(&CommitContext {
         head: &head,
         protected: &protected,
         branch,

@@ -15,7 +15,7 @@ use muster_core::rooms::{self, StateRepo};
 use muster_core::services::attributions::{Attribution, Attributions, Identity, sha256};
 use muster_core::services::evaluate::{Assessment, Source, Sources, evaluate, secrets_in, shrunk};
 use muster_core::services::records::{Records, SERVICES};
-use muster_core::services::say::{self, Told};
+use muster_core::services::say::{self, AnswersSection};
 use muster_core::time::{Date, Time};
 use muster_core::world::{Files, Pulls};
 
@@ -53,7 +53,7 @@ pub(super) struct Answers {
 #[derive(Clone)]
 struct Known {
     attributions: Attributions,
-    told: BTreeMap<u64, Told>,
+    told: BTreeMap<u64, AnswersSection>,
 }
 
 struct Asked {
@@ -98,7 +98,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         proposal: &Proposal,
         files: &Files,
         repo: Option<&StateRepo<'_>>,
-    ) -> Option<Told> {
+    ) -> Option<AnswersSection> {
         let repo = repo.filter(|_| has_services(files))?;
         if let Err(why) = self.ground_answers() {
             self.summary
@@ -181,7 +181,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
     }
 
     /// What was last told of a proposal, for the record of its merge.
-    pub(super) fn answers_told(&mut self, number: u64) -> Option<Told> {
+    pub(super) fn answers_told(&mut self, number: u64) -> Option<AnswersSection> {
         self.load_answers();
         match &self.memory.answers.known {
             Some(Ok(known)) => known.told.get(&number).cloned(),
@@ -321,7 +321,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
     }
 
     /// Keeps what was told of a proposal's head, for the record of its merge.
-    fn remember_told(&mut self, proposal: &Proposal, told: Option<&Told>) {
+    fn remember_told(&mut self, proposal: &Proposal, told: Option<&AnswersSection>) {
         let open = self.memory.open.get(&proposal.number);
         if open.is_none_or(|it| it.head != proposal.head) {
             return;

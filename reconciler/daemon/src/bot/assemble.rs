@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use muster_core::commit::CommitId;
 use muster_core::executor::Executor;
-use muster_core::fleet::{BotStore, Fleet, Past, Standing};
+use muster_core::fleet::{BotStore, Fleet, LedgerHead, Past};
 use muster_core::forge::{
     Approval, ForgeError, ForgeReader, ForgeWriter, Listing, Proposal, Visibility, Which,
 };
@@ -26,10 +26,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::turn::{Memory, Outside, Run, TurnError, turn};
 use super::vouching::{Vouching, key_at, signers_at};
-use super::{Hints, Summary as Turned};
+use super::{Hints, TurnSummary as Turned};
 use crate::bot_store::{GitStore, StoreError};
 use crate::cycle::chain;
-use crate::daemon::{Cycle, Health, Summary, Why};
+use crate::daemon::{Cycle, CycleStatus, Health, Why};
 use crate::fleet::{GitFleet, OwnFleet};
 use crate::outside::{OutsideError, StateSource};
 use crate::reader;
@@ -220,7 +220,7 @@ where
         true
     }
 
-    fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> Summary {
+    fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> CycleStatus {
         tracing::debug!(?why, "A turn of the bot begins.");
         let hints = self.hints.take();
         let first: BTreeSet<u64> = hints
@@ -268,7 +268,7 @@ where
                 self.untold = true;
                 let line = format!("the forge wants to be left alone until {until} ({why})");
                 self.warn(BTreeSet::from([line.clone()]));
-                Summary {
+                CycleStatus {
                     health: Health::Well,
                     line,
                     due_in: Some(self.until(until)),
@@ -277,7 +277,7 @@ where
             Err(error) => {
                 let line = chain(&error);
                 tracing::error!("The bot told nothing: {line}.");
-                Summary {
+                CycleStatus {
                     health: Health::Failed,
                     line,
                     due_in: None,
@@ -296,7 +296,7 @@ where
 }
 
 impl<S, F, B: BotStore> Bot<S, F, B> {
-    fn tell(&mut self, turned: &Turned) -> Summary {
+    fn tell(&mut self, turned: &Turned) -> CycleStatus {
         let Turned {
             other,
             open,
@@ -330,7 +330,7 @@ impl<S, F, B: BotStore> Bot<S, F, B> {
             _ if *unfinished => Some(Duration::ZERO),
             due => due.map(|due| self.until(due)),
         };
-        Summary {
+        CycleStatus {
             health: Health::Well,
             line,
             due_in,
@@ -390,7 +390,7 @@ impl Ledgers {
 impl Fleet for Ledgers {
     type Error = OutsideError;
 
-    fn look(&mut self) -> Result<BTreeMap<Executor, Result<Standing, String>>, OutsideError> {
+    fn look(&mut self) -> Result<BTreeMap<Executor, Result<LedgerHead, String>>, OutsideError> {
         match self {
             Self::Own(fleet) => fleet.look(),
             Self::Pushed(fleet) => fleet.look(),

@@ -21,5 +21,5 @@ mod vouching;
 
 pub use assemble::{AssembleError, assemble};
 pub use hints::Hints;
-pub use turn::{Memory, Outside, Run, Summary, TurnError, turn};
+pub use turn::{Memory, Outside, Run, TurnError, TurnSummary, turn};
 pub use vouching::Vouching;

@@ -4,11 +4,11 @@ use muster_core::bytes::hex;
 use muster_core::commit::CommitId;
 use muster_core::forge::{
     Annotation, CheckRun, CheckState, CommentId, ForgeError, ForgeWriter, Marker, Put, Status,
-    Summary,
+    StatusLine,
 };
 use muster_core::ledger::told::ToldProposal;
 use muster_core::release::RepoId;
-use muster_core::report::{self, Comment, FORGE_LIMIT, Mark, State, Sticky};
+use muster_core::report::{self, Comment, FORGE_LIMIT, Mark, ReportState, Sticky};
 use sha2::{Digest as _, Sha256};
 
 /// What stands on a page that there was, and that is needed no more.
@@ -118,7 +118,7 @@ impl Post<'_> {
         let status = Status {
             state: verdict.state.into(),
             context: self.context.to_owned(),
-            summary: Summary::of(verdict.line),
+            summary: StatusLine::of(verdict.line),
             target: None,
         };
         let put = self.writer.set_status(commit, &status)?;
@@ -126,9 +126,9 @@ impl Post<'_> {
         let check = CheckRun {
             name: self.context.to_owned(),
             state: match verdict.state {
-                State::Success => CheckState::Success,
-                State::Failure => CheckState::Failure,
-                State::Pending => CheckState::Running,
+                ReportState::Success => CheckState::Success,
+                ReportState::Failure => CheckState::Failure,
+                ReportState::Pending => CheckState::Running,
             },
             title: verdict.line.to_owned(),
             summary: verdict.summary.to_owned(),
@@ -151,7 +151,7 @@ impl Post<'_> {
 
 /// What is said on a commit.
 pub(super) struct Verdict<'a> {
-    pub(super) state: State,
+    pub(super) state: ReportState,
     pub(super) line: &'a str,
     pub(super) summary: &'a str,
     pub(super) annotations: &'a [Annotation],
@@ -170,9 +170,9 @@ impl Verdict<'_> {
         for part in [
             commit.as_str(),
             match state {
-                State::Success => "success",
-                State::Failure => "failure",
-                State::Pending => "pending",
+                ReportState::Success => "success",
+                ReportState::Failure => "failure",
+                ReportState::Pending => "pending",
             },
             line,
             summary,

@@ -7,9 +7,9 @@ use muster_core::executor::Executor;
 use muster_core::fleet::{BotStore, Fleet, versions};
 use muster_core::forge::{Annotation, ForgeError, Proposal, ProposalState};
 use muster_core::ledger::told::{self, Stage};
-use muster_core::report::{self, About, Audience, Comment, FullReport, Problem};
+use muster_core::report::{self, Audience, Comment, CommitContext, FullReport, Problem};
 use muster_core::rooms::{self, StateRepo};
-use muster_core::services::say::Told;
+use muster_core::services::say::AnswersSection;
 use muster_core::time::Time;
 use muster_core::world::{Files, Merge, Pulls};
 
@@ -301,7 +301,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         files: &Files,
         repo: Option<StateRepo<'_>>,
         problems: Diagnostics,
-        told: Option<&Told>,
+        told: Option<&AnswersSection>,
     ) -> (Comment, Vec<Annotation>) {
         let room = told.map_or(0, |it| Comment::room_for(&answers::section(it)));
         let wrong = problems.has_error(|_| true);
@@ -395,7 +395,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
             let reason = format!("pull request {}", proposal.number);
             let operator = self.run.operator(&reason);
             let render = |audience: Audience, full: Option<FullReport<'_>>, limit: usize| {
-                let about = About {
+                let about = CommitContext {
                     audience,
                     operator,
                     ..self.about(proposal, full)
@@ -408,8 +408,12 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         comment
     }
 
-    fn about<'p>(&'p self, proposal: &'p Proposal, full: Option<FullReport<'p>>) -> About<'p> {
-        About {
+    fn about<'p>(
+        &'p self,
+        proposal: &'p Proposal,
+        full: Option<FullReport<'p>>,
+    ) -> CommitContext<'p> {
+        CommitContext {
             head: &proposal.head,
             protected: &self.protected,
             branch: Some(&proposal.head_label),

@@ -8,12 +8,12 @@ use muster_core::commit::CommitId;
 use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::fleet::versions::Version;
-use muster_core::fleet::{Fleet, Standing, Told};
+use muster_core::fleet::{ExecutorReport, Fleet, LedgerHead};
 use muster_core::gate::{Approvals, Verdict, judge};
 use muster_core::ledger::held::HeldSteps;
 use muster_core::plan::{self, Input, Plan};
 use muster_core::repo::HostFile;
-use muster_core::report::{self, Host, Recorded, Unknown, UnknownHost};
+use muster_core::report::{self, Host, ReadAt, Unknown, UnknownHost};
 use muster_core::rooms::{self, Desired, Policy, StateRepo};
 use muster_core::time::{Date, Time};
 
@@ -28,7 +28,7 @@ pub(super) struct Survey {
 
 /// One host.
 struct Surveyed {
-    standing: Result<Standing, String>,
+    standing: Result<LedgerHead, String>,
     /// What it told with its newest commit. With many people in it, it is unpacked for as long as it is looked at and no longer.
     told: Option<Result<Arc<Packed>, String>>,
     /// The little of it that is always kept at hand.
@@ -99,7 +99,7 @@ impl Outlook {
                 plan: &it.planned.plan,
                 verdict: &it.planned.verdict,
                 base: it.base.as_ref().map(|it| &it.plan),
-                read: Recorded::At(it.read),
+                read: ReadAt::At(it.read),
             })
             .collect()
     }
@@ -118,12 +118,12 @@ impl Outlook {
 
 impl Survey {
     /// Takes in where every ledger stands now.
-    pub(super) fn renew(&mut self, found: BTreeMap<Executor, Result<Standing, String>>) {
+    pub(super) fn renew(&mut self, found: BTreeMap<Executor, Result<LedgerHead, String>>) {
         self.hosts
             .retain(|executor, _| found.contains_key(executor));
         for (executor, standing) in found {
             let ledger =
-                |it: &Result<Standing, String>| it.as_ref().ok().map(|it| it.ledger.clone());
+                |it: &Result<LedgerHead, String>| it.as_ref().ok().map(|it| it.ledger.clone());
             match self.hosts.get_mut(&executor) {
                 Some(known) => {
                     if ledger(&known.standing) != ledger(&standing) {
@@ -185,7 +185,7 @@ impl Survey {
     }
 
     /// Where somebody's ledger stands.
-    pub(super) fn standing(&self, executor: &Executor) -> Option<&Result<Standing, String>> {
+    pub(super) fn standing(&self, executor: &Executor) -> Option<&Result<LedgerHead, String>> {
         self.hosts.get(executor).map(|it| &it.standing)
     }
 
@@ -404,13 +404,13 @@ impl Survey {
 }
 
 /// Unpacks what a host told, all of it.
-fn unpack(executor: &Executor, packed: &Packed) -> Result<Told, String> {
+fn unpack(executor: &Executor, packed: &Packed) -> Result<ExecutorReport, String> {
     let files = packed.files().map_err(|error| chain(&error))?;
-    Told::read(executor, &files)
+    ExecutorReport::read(executor, &files)
 }
 
 impl Brief {
-    fn of(told: Told) -> Self {
+    fn of(told: ExecutorReport) -> Self {
         Self {
             facts: Facts {
                 known: rooms::Known::new(told.executor.kind()),
@@ -459,8 +459,13 @@ impl Surveyed {
 }
 
 /// Plans one host out of what it told.
-fn plan_for(told: &Told, commit: &CommitId, desired: Arc<Desired>, at: Moment) -> Planned {
-    let Told {
+fn plan_for(
+    told: &ExecutorReport,
+    commit: &CommitId,
+    desired: Arc<Desired>,
+    at: Moment,
+) -> Planned {
+    let ExecutorReport {
         executor: _,
         facts,
         policy,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use muster_core::commit::CommitId;
 use muster_core::executor::Executor;
-use muster_core::fleet::{BotStore, Fleet, Lead, Standing};
+use muster_core::fleet::{BotStore, Fleet, Lead, LedgerHead};
 use muster_core::forge::{
     Cursor, ForgeError, ForgeReader, ForgeWriter, Listing, Proposal, ProposalState, Visibility,
     Which, queued_for,
@@ -132,7 +132,7 @@ pub(super) struct Premises {
 /// What a turn came to.
 #[derive(Debug, Default)]
 #[must_use = "a turn that nobody hears of cannot be acted on"]
-pub struct Summary {
+pub struct TurnSummary {
     /// Who leads, where it is another one, and until when.
     pub other: Option<(String, Time)>,
     /// Proposals that are open.
@@ -193,7 +193,7 @@ pub(super) struct Turn<'t, S, F, B> {
     pub(super) at: Moment,
     pub(super) audience: Audience,
     pub(super) protected: CommitId,
-    pub(super) summary: Summary,
+    pub(super) summary: TurnSummary,
     /// Reports to be written down in full.
     pub(super) reports: BTreeMap<String, Option<Vec<u8>>>,
     /// Heads that could not be brought here, and why.
@@ -213,7 +213,7 @@ pub fn turn<S: Pulls + Send, F: Fleet, B: BotStore>(
     memory: &mut Memory,
     outside_: &mut Outside<S, F, B>,
     run: &Run<'_>,
-) -> Result<Summary, TurnError>
+) -> Result<TurnSummary, TurnError>
 where
     S::Error: Send,
 {
@@ -227,10 +227,10 @@ where
         Lead::Others { who, until } => {
             // Whoever leads next begins with what the last one left.
             *memory = Memory::default();
-            return Ok(Summary {
+            return Ok(TurnSummary {
                 other: Some((who, until)),
                 due: Some(until),
-                ..Summary::default()
+                ..TurnSummary::default()
             });
         }
     };
@@ -246,14 +246,14 @@ where
     }
 
     // Read.
-    let mut summary = Summary::default();
+    let mut summary = TurnSummary::default();
     let Some((seen, ledgers)) = look(memory, outside_, run, now, &mut summary)? else {
-        return Ok(Summary {
+        return Ok(TurnSummary {
             warnings: vec![format!(
                 "the state repository has no branch {} yet",
                 run.protected
             )],
-            ..Summary::default()
+            ..TurnSummary::default()
         });
     };
     let ForgeState {
@@ -317,7 +317,7 @@ struct ForgeState {
 }
 
 /// Where each ledger stands, or why that does not count.
-type Ledgers = BTreeMap<Executor, Result<Standing, String>>;
+type Ledgers = BTreeMap<Executor, Result<LedgerHead, String>>;
 
 /// Looks at forge, state repository and ledgers. Each is a conversation with somebody else, and none waits for another but the
 /// heads of proposals for those who name them. `None` where there is no protected branch.
@@ -326,7 +326,7 @@ fn look<S: Pulls + Send, F: Fleet, B>(
     outside_: &mut Outside<S, F, B>,
     run: &Run<'_>,
     now: Time,
-    summary: &mut Summary,
+    summary: &mut TurnSummary,
 ) -> Result<Option<(ForgeState, Ledgers)>, TurnError>
 where
     S::Error: Send,
@@ -379,7 +379,7 @@ fn bring<S: Pulls>(
     memory: &Memory,
     source: &mut S,
     run: &Run<'_>,
-    summary: &mut Summary,
+    summary: &mut TurnSummary,
 ) -> BTreeMap<u64, String> {
     let heads: BTreeMap<u64, CommitId> = memory
         .open
@@ -407,14 +407,14 @@ fn list(
     memory: &mut Memory,
     reader: &mut dyn ForgeReader,
     run: &Run<'_>,
-    summary: &mut Summary,
+    summary: &mut TurnSummary,
 ) -> Result<(), TurnError> {
     let Some((_, told, _)) = &memory.told else {
         return Ok(());
     };
     let since = told.all.listed;
     let mut changed = Vec::new();
-    let mut take = |listing: Listing, summary: &mut Summary| {
+    let mut take = |listing: Listing, summary: &mut TurnSummary| {
         let Listing {
             proposals,
             unread,

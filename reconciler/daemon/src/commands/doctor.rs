@@ -9,11 +9,11 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use muster_core::executor::{Executor, Kind};
+use muster_core::executor::{Executor, ExecutorKind};
 use muster_core::forge::ForgeReader as _;
 use muster_core::ink::count;
 use muster_core::plan::Note;
-use muster_core::release::root::{Role, Root};
+use muster_core::release::root::{Role, TrustRoot};
 use muster_core::report::{Paper, Tint};
 use muster_core::time::Time;
 use muster_core::world::TrustStore as _;
@@ -179,7 +179,7 @@ fn executor(here: &ExecutorSettings, settings: &Settings, offline: bool, sheet: 
         sheet.bad("frozen", frozen.to_string(), cure);
     }
     let names = origin_and_world(here, settings, offline, sheet);
-    if here.executor.kind() == Kind::Guests {
+    if here.executor.kind() == ExecutorKind::Guests {
         hypervisor(here, settings, &names, offline, sheet);
     }
     daemon(&here.executor, &state, sheet);
@@ -252,7 +252,7 @@ fn trust(settings: &Settings, remembered: bool, sheet: &mut Sheet) {
         }
     };
     let now = now();
-    let signers = |root: &Root, at: Time| {
+    let signers = |root: &TrustRoot, at: Time| {
         let keys = root.keys.iter().filter(|it| it.role == Role::Operational);
         let valid = keys.filter(|it| it.valid_at(at).is_ok());
         let people: BTreeSet<&str> = valid.map(|it| it.principal.as_str()).collect();
@@ -326,9 +326,9 @@ fn origin_and_world(
         .filter(|it| it.is_unread())
         .collect();
     let part = match here.executor.kind() {
-        Kind::Host => "databases",
-        Kind::Guests => "guests",
-        Kind::Cluster | Kind::Ca => "world",
+        ExecutorKind::Host => "databases",
+        ExecutorKind::Guests => "guests",
+        ExecutorKind::Cluster | ExecutorKind::Ca => "world",
     };
     for note in &unread {
         sheet.bad(

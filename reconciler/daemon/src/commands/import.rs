@@ -9,12 +9,12 @@ use clap::Subcommand;
 use muster_core::diagnostic::visible;
 use muster_core::edit::import::{self, ImportedAccount};
 use muster_core::edit::membership::{self, Report};
-use muster_core::executor::{Executor, Kind};
+use muster_core::executor::{Executor, ExecutorKind};
 use muster_core::guests::observed::Question as GuestsQuestion;
 use muster_core::rooms::Question;
 use muster_core::world::World as _;
 use muster_host::accounts::{Databases, LoginDefs};
-use muster_host::root::{Ownership, Root};
+use muster_host::root::{Ownership, RootDir};
 
 use super::here::{self, TheOne};
 use super::{CommandError, Common, Output, now, output, roster};
@@ -82,7 +82,7 @@ fn import_guests(args: &Guests, common: &Common, out: &mut Output) -> Result<u8,
         Some(name) => {
             // Either form is what people read elsewhere.
             let name = name.strip_prefix("guests/").unwrap_or(name);
-            let executor = Executor::of(Kind::Guests, name).ok_or_else(|| {
+            let executor = Executor::of(ExecutorKind::Guests, name).ok_or_else(|| {
                 let name = visible(name);
                 CommandError::Usage(format!("`{name}` is no name of a hypervisor"))
             })?;
@@ -90,7 +90,7 @@ fn import_guests(args: &Guests, common: &Common, out: &mut Output) -> Result<u8,
         }
         None => {
             let all = args.here.all_of(&settings)?;
-            let keeps_guests = |it: &ExecutorSettings| it.executor.kind() == Kind::Guests;
+            let keeps_guests = |it: &ExecutorSettings| it.executor.kind() == ExecutorKind::Guests;
             here::only(all.into_iter().filter(keeps_guests).collect())?
         }
     };
@@ -138,7 +138,7 @@ fn read_accounts(
     root: &Path,
 ) -> Result<(Databases, RangeInclusive<u32>), Box<dyn std::error::Error + Send + Sync>> {
     // Nothing is written: what would be done with owners does not matter.
-    let root = Root::open(root, Ownership::Recorded)?;
+    let root = RootDir::open(root, Ownership::Recorded)?;
     let (defs, _) = LoginDefs::read(&root)?;
     Ok((Databases::read(&root)?, defs.uids))
 }

@@ -5,10 +5,10 @@ use std::io::{self, IsTerminal as _};
 use muster_core::clock::Clock;
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::visible;
-use muster_core::executor::Kind;
+use muster_core::executor::ExecutorKind;
 use muster_core::rooms;
 use muster_core::time::Time;
-use muster_git::{About, Ancestry, Mirror, Origin, Proposals};
+use muster_git::{Ancestry, CommitInfo, Mirror, Origin, Proposals};
 
 use super::here::TheOne;
 use super::{CommandError, Common, Output, now};
@@ -58,10 +58,10 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     }
     let host = here.executor.name();
     let section = match here.executor.kind() {
-        Kind::Host => "[host]",
-        Kind::Guests => "[[guests]]",
-        Kind::Cluster => "[[cluster]]",
-        Kind::Ca => "[[ca]]",
+        ExecutorKind::Host => "[host]",
+        ExecutorKind::Guests => "[[guests]]",
+        ExecutorKind::Cluster => "[[cluster]]",
+        ExecutorKind::Ca => "[[ca]]",
     };
     if let Some(name) = args.name.as_ref().filter(|name| *name != host) {
         return Err(CommandError::Usage(format!(
@@ -108,7 +108,7 @@ pub(super) fn present(
         commit: commit.clone(),
         source,
     };
-    let About {
+    let CommitInfo {
         author,
         committed,
         subject,

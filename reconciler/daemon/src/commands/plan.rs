@@ -14,7 +14,7 @@ use std::sync::Arc;
 use muster_core::clock::Moment;
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::{Diagnostics, visible};
-use muster_core::executor::{Executor, Kind};
+use muster_core::executor::{Executor, ExecutorKind};
 use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, judge};
 use muster_core::id::StepId;
@@ -22,7 +22,7 @@ use muster_core::ledger::inventory::Inventory;
 use muster_core::plan::{Note, Plan};
 use muster_core::release::TagHorizon;
 use muster_core::report::{
-    self, About, Audience, Basis, FORGE_LIMIT, PolicyFrom, Problem, Recorded,
+    self, Audience, Basis, CommitContext, FORGE_LIMIT, PolicyFrom, Problem, ReadAt,
 };
 use muster_core::rooms::{self, Desired, Observed, Policy};
 use muster_core::step::Step;
@@ -102,7 +102,7 @@ impl Args {
                 )),
             };
         };
-        let host = Executor::of(Kind::Host, name);
+        let host = Executor::of(ExecutorKind::Host, name);
         let wrong = || CommandError::Usage(format!("{} is no name of a host", visible(name)));
         host.map(Some).ok_or_else(wrong)
     }
@@ -121,7 +121,7 @@ struct PlanContext {
     facts: Facts,
     policy: Policy,
     policy_from: PolicyFrom,
-    recorded: Recorded,
+    recorded: ReadAt,
     now: Time,
 }
 
@@ -178,7 +178,7 @@ fn for_one(
     let context = PlanContext {
         policy: settings.policy_of(&facts.executor),
         policy_from: PolicyFrom::Settings,
-        recorded: Recorded::Live,
+        recorded: ReadAt::Live,
         now: clock::moment(&state, &facts, now).now,
         facts,
     };
@@ -199,16 +199,18 @@ fn world_of(
     state: &StateDir,
 ) -> Result<AnyWorld, AssembleError> {
     match here.executor.kind() {
-        Kind::Host => {
+        ExecutorKind::Host => {
             let host = open_host(settings, state).map_err(AssembleError::Host)?;
             Ok(AnyWorld::Host(Box::new(host)))
         }
-        Kind::Guests => {
+        ExecutorKind::Guests => {
             let section = settings.guests_of(&here.executor)?;
             let guests = guests::open(section, state).map_err(AssembleError::Guests)?;
             Ok(AnyWorld::Guests(Box::new(guests)))
         }
-        Kind::Cluster | Kind::Ca => Err(AssembleError::NotKept(here.executor.clone())),
+        ExecutorKind::Cluster | ExecutorKind::Ca => {
+            Err(AssembleError::NotKept(here.executor.clone()))
+        }
     }
 }
 
@@ -229,7 +231,7 @@ fn for_a_recorded_host(
         // What that host's own administrator decided.
         (Some(policy), _) => (policy.clone(), PolicyFrom::Ledger),
         (None, Some(settings))
-            if name.kind() == Kind::Host || settings.guests_of(&name).is_ok() =>
+            if name.kind() == ExecutorKind::Host || settings.guests_of(&name).is_ok() =>
         {
             (settings.policy_of(&name), PolicyFrom::Settings)
         }
@@ -238,7 +240,7 @@ fn for_a_recorded_host(
     let context = PlanContext {
         policy,
         policy_from,
-        recorded: Recorded::At(world.at),
+        recorded: ReadAt::At(world.at),
         // What another host's ledger says that it was there is no moment here.
         now: now(),
         facts: world.facts.clone(),
@@ -511,7 +513,7 @@ fn planned<W: World>(
         policy: *policy_from,
         now: *now,
     };
-    let about = About {
+    let about = CommitContext {
         head: &subject.head,
         protected: &subject.protected,
         branch: None,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Subcommand;
-use muster_core::release::root::{FEW, Root, Weight};
+use muster_core::release::root::{FEW, TrustRoot, Weight};
 use muster_core::release::statement::Statement;
 use muster_core::release::tag::Tag;
 use muster_core::release::{Code, ObjectKind, Refusal, TagHorizon, authenticate};
@@ -149,7 +149,7 @@ fn sign(
 fn still_takes(
     statement: &Statement,
     name: &str,
-    root: Option<&Root>,
+    root: Option<&TrustRoot>,
     args: &SignArgs,
 ) -> Result<String, CommandError> {
     let other = format!("another one signs with: muster release cosign {name} --push");
@@ -207,7 +207,10 @@ fn signatures(repo: &Path, name: &str) -> Result<usize, CommandError> {
 ///
 /// # Errors
 /// Why the one that is there is not taken.
-fn root_here(settings: &Settings, here: &[ExecutorSettings]) -> Result<Option<Arc<Root>>, String> {
+fn root_here(
+    settings: &Settings,
+    here: &[ExecutorSettings],
+) -> Result<Option<Arc<TrustRoot>>, String> {
     let Some(root) = TrustFile::at(&settings.trust).read()? else {
         return Ok(None);
     };

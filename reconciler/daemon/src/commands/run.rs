@@ -5,7 +5,7 @@ mod together;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_core::executor::Kind;
+use muster_core::executor::ExecutorKind;
 use muster_forge::Repository;
 use tokio::runtime::Runtime;
 
@@ -15,8 +15,8 @@ use crate::bot::{self, Hints};
 use crate::cycle::chain;
 use crate::daemon::loops::{self, Begin as Anew, ExecutorLoop};
 use crate::daemon::{
-    Cycle, Ears, Ended, Health, Knock, Pace, Pulse, Pulsing, Silent, Summary, Supervisor, Systemd,
-    Why, ears, trouble,
+    Cycle, CycleStatus, Ears, Ended, Health, Knock, Pace, Pulse, Pulsing, Silent, Supervisor,
+    Systemd, Why, ears, trouble,
 };
 use crate::executors::{AssembleError, Console, Locked, OpenedExecutor, Worker, guests, host};
 use crate::exit;
@@ -69,19 +69,21 @@ pub fn run(args: &Args, common: &Common) -> Result<u8, CommandError> {
             .executor
             .kind()
         {
-            Kind::Host => {
+            ExecutorKind::Host => {
                 let kept = host::keep(settings, &opened.state, &opened.opened.replayed.facts)?;
                 let worker = Worker::assemble(settings, opened, kept, console, now)?;
                 Ok(Box::new(worker) as Box<dyn Cycle>)
             }
-            Kind::Guests => {
+            ExecutorKind::Guests => {
                 let section = settings.guests_of(&here.executor)?;
                 let facts = &opened.opened.replayed.facts;
                 let kept = guests::keep(settings, section, &opened.state, facts)?;
                 let worker = Worker::assemble(settings, opened, kept, console, now)?;
                 Ok(Box::new(worker) as Box<dyn Cycle>)
             }
-            Kind::Cluster | Kind::Ca => Err(AssembleError::NotKept(here.executor.clone()).into()),
+            ExecutorKind::Cluster | ExecutorKind::Ca => {
+                Err(AssembleError::NotKept(here.executor.clone()).into())
+            }
         };
     let bot =
         |settings: &Settings, state: &StateDir, hints| bot::assemble(settings, state, hints, now);
@@ -215,7 +217,7 @@ fn refuse_to_forget_the_host(settings: &Settings, common: &Common) -> Result<(),
         return Ok(());
     };
     let host = identity.executor();
-    if host.kind() != Kind::Host {
+    if host.kind() != ExecutorKind::Host {
         return Ok(());
     }
     let problem = Problem {
@@ -286,7 +288,7 @@ impl Agents {
 fn once(agents: Agents, executors: &[ExecutorSettings], bot: Option<Bot>) -> u8 {
     let mut worst = Health::Well;
     let mut once = |cycle: &mut dyn Cycle| {
-        let Summary { health, line, .. } = cycle.run(Why::Started, &|| false);
+        let CycleStatus { health, line, .. } = cycle.run(Why::Started, &|| false);
         tracing::info!("{line}");
         worst = worst.max(health);
         if cycle.left_something() {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use muster_core::commit::CommitId;
-use muster_core::release::root::Key;
+use muster_core::release::root::SignerKey;
 use muster_core::release::signature::{SshSig, UserVerification};
 use muster_core::release::tag::Tag;
 use muster_core::release::{Code, Refusal};
@@ -39,7 +39,7 @@ pub(super) struct Signer {
     /// As git takes it: a path, or `key::` and the key itself.
     setting: String,
     /// The public key.
-    pub(super) key: Key,
+    pub(super) key: SignerKey,
 }
 
 /// git in `repo`, with the operator's own configuration.
@@ -102,12 +102,12 @@ pub(super) fn full_tag(name: &str) -> String {
 }
 
 /// The first two words of a line of a `.pub` file, of `ssh-add -L` or of git's settings, and the comment behind them.
-pub(super) fn read_key(line: &str) -> Result<(Key, String), String> {
+pub(super) fn read_key(line: &str) -> Result<(SignerKey, String), String> {
     let mut words = line.split_whitespace();
     let two = [words.next().unwrap_or(""), words.next().unwrap_or("")].join(" ");
     let key = two
         .trim()
-        .parse::<Key>()
+        .parse::<SignerKey>()
         .map_err(|error| error.to_string())?;
     Ok((key, words.collect::<Vec<_>>().join(" ")))
 }
@@ -115,7 +115,7 @@ pub(super) fn read_key(line: &str) -> Result<(Key, String), String> {
 impl Signer {
     /// Finds the key to sign with: the one named, git's `user.signingkey`, or the only one of the agent.
     pub(super) fn find(args: &SignArgs) -> Result<Self, CommandError> {
-        let found = |setting: String, key: Key| Self {
+        let found = |setting: String, key: SignerKey| Self {
             repo: args.repo.clone(),
             setting,
             key,
@@ -155,7 +155,7 @@ impl Signer {
             .output();
         let listed = listed.map(|it| it.stdout).unwrap_or_default();
         let listed = String::from_utf8_lossy(&listed);
-        let keys: Vec<Key> = listed
+        let keys: Vec<SignerKey> = listed
             .lines()
             .filter_map(|line| Some(read_key(line).ok()?.0))
             .collect();
@@ -240,7 +240,7 @@ fn is_exactly(raw: &[u8], message: &str) -> Result<(), Refusal> {
 }
 
 /// The public half of a key file: the file itself, the one beside it, or what `ssh-keygen` says.
-fn public_of(file: &Path) -> Result<Key, CommandError> {
+fn public_of(file: &Path) -> Result<SignerKey, CommandError> {
     let beside = PathBuf::from(format!("{}.pub", file.display()));
     for path in [file, &beside] {
         if let Ok(text) = std::fs::read_to_string(path)

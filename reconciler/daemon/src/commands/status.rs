@@ -19,7 +19,7 @@ use muster_core::limits::Limits;
 use muster_core::people::Stage;
 use muster_core::price::Class;
 use muster_core::release::claim::Progress;
-use muster_core::release::root::Root;
+use muster_core::release::root::TrustRoot;
 use muster_core::report::{Paper, Tint, sentence_below};
 use muster_core::step::Step;
 use muster_core::time::Time;
@@ -129,13 +129,13 @@ struct ExecutorStatus {
     /// What waits, as the ledger says; `None` where no cycle has said it yet.
     held: Option<HeldSteps>,
     /// The root of trust as it is in its file, which the next cycle takes up.
-    trust: Result<Option<Arc<Root>>, String>,
+    trust: Result<Option<Arc<TrustRoot>>, String>,
     /// What is not in order, each in a sentence (O4). Empty means that all is well.
     matters: Vec<String>,
     /// Its key, or why there is none.
     key: Result<String, String>,
     pushed: Option<Pushed>,
-    reads: Option<reader::Standing>,
+    reads: Option<reader::ReaderStatus>,
 }
 
 /// So many seconds a state repository may be away, as when its machine is started anew, before that is not in order (F30).
@@ -357,7 +357,7 @@ impl ExecutorStatus {
         if let Some((since, why)) = self.unanswered() {
             lines.push(format!("origin    has not answered since {since}: {why}"));
         }
-        if let Some(reader::Standing { says, bytes, .. }) = &self.reads {
+        if let Some(reader::ReaderStatus { says, bytes, .. }) = &self.reads {
             lines.push(format!("reads     {says}"));
             lines.push(format!("mirror    {} MiB", bytes.div_ceil(1 << 20)));
         }
@@ -549,7 +549,7 @@ fn word(stage: Stage) -> &'static str {
 
 fn text(
     facts: &Facts,
-    trust: &Result<Option<Arc<Root>>, String>,
+    trust: &Result<Option<Arc<TrustRoot>>, String>,
     limits: &Limits,
     now: Time,
     holder: Option<&Holder>,

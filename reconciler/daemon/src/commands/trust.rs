@@ -10,7 +10,7 @@ use muster_core::accounts::render;
 use muster_core::diagnostic::visible;
 use muster_core::facts::Facts;
 use muster_core::release::RepoId;
-use muster_core::release::root::{Quorums, Role, Root, TrustedKey};
+use muster_core::release::root::{Quorums, Role, TrustRoot, TrustedKey};
 use muster_core::release::signature::UserVerification;
 use muster_core::time::{Counted, Time};
 use serde_json::{Value, json};
@@ -105,7 +105,10 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
 }
 
 /// The trust root in `file` or of this host: where it is, its text, and what it says.
-fn read(file: Option<&Path>, common: &Common) -> Result<(PathBuf, String, Root), CommandError> {
+fn read(
+    file: Option<&Path>,
+    common: &Common,
+) -> Result<(PathBuf, String, TrustRoot), CommandError> {
     let (path, text) = match file {
         Some(file) => {
             let text = std::fs::read_to_string(file).map_err(|source| CommandError::Input {
@@ -127,7 +130,7 @@ fn read(file: Option<&Path>, common: &Common) -> Result<(PathBuf, String, Root),
             (path, text)
         }
     };
-    let root = Root::parse(&text)
+    let root = TrustRoot::parse(&text)
         .map_err(|problems| CommandError::Refused(of_file(&path, &problems.to_string())))?;
     Ok((path, text, root))
 }
@@ -211,7 +214,7 @@ fn init(
     for spec in recovery {
         keys.push(trusted(spec, Role::Recovery, None)?);
     }
-    let root = Root {
+    let root = TrustRoot {
         version: 1,
         repo: RepoId(random()?),
         quorums: Quorums::default(),
@@ -250,7 +253,7 @@ pub(super) fn random() -> Result<[u8; 16], CommandError> {
     Ok(bytes)
 }
 
-fn check(root: &Root) -> Result<(), CommandError> {
+fn check(root: &TrustRoot) -> Result<(), CommandError> {
     root.check().map_err(|problems| {
         CommandError::Refused(format!("that would be no trust root:\n{problems}"))
     })
@@ -333,7 +336,7 @@ fn standing(key: &TrustedKey, now: Time) -> String {
     }
 }
 
-fn shown(root: &Root, now: Time) -> String {
+fn shown(root: &TrustRoot, now: Time) -> String {
     let mut lines = vec![
         format!("version   {}", root.version),
         format!("repo      {}", root.repo),
@@ -379,7 +382,7 @@ fn shown(root: &Root, now: Time) -> String {
 }
 
 /// How many people have to sign what, with what is not written down worked out.
-fn quorums(root: &Root) -> Vec<(&'static str, usize)> {
+fn quorums(root: &TrustRoot) -> Vec<(&'static str, usize)> {
     use muster_core::release::root::Weight;
     let of = |privileged, destructive, admin| {
         root.quorum(Weight {
@@ -401,7 +404,7 @@ fn quorums(root: &Root) -> Vec<(&'static str, usize)> {
     all
 }
 
-fn as_json(root: &Root, text: &str, now: Time) -> Value {
+fn as_json(root: &TrustRoot, text: &str, now: Time) -> Value {
     let keys = root.keys.iter().map(|key| {
         json!({
             "principal": key.principal,

@@ -13,7 +13,7 @@ use muster_core::step::Step;
 use muster_core::time::Time;
 use muster_core::world::{Complaints, Journal, NotKept, Recorder, World};
 
-use super::ground::{CycleError, Memory, Outside, Run, Summary, chain, observe};
+use super::ground::{CycleError, CycleSummary, Memory, Outside, Run, chain, observe};
 use super::records::record;
 use super::releases;
 
@@ -52,7 +52,7 @@ pub(super) fn recover<S, W: World, J: Journal, L, R>(
     memory: &mut Memory,
     outside: &mut Outside<S, W, J, L, R>,
     run: &Run<'_>,
-    summary: &mut Summary,
+    summary: &mut CycleSummary,
 ) -> Result<(), CycleError> {
     let Some(Open { steps, .. }) = memory.replayed.open.clone() else {
         return Ok(());
@@ -110,7 +110,7 @@ pub(super) fn carry_out<S, W: World, J: Journal, L, R>(
     evidence: &releases::Evidence<'_>,
     batches: Vec<Batch>,
     approvals: &mut Approvals,
-    summary: &mut Summary,
+    summary: &mut CycleSummary,
 ) -> Result<bool, CycleError> {
     let mut uncovered = false;
     let mut undone: BTreeSet<StepId> = BTreeSet::new();

@@ -8,7 +8,9 @@ use muster_core::rooms::{Desired, Policy};
 use muster_core::time::Time;
 use muster_core::world::{Ancestry, Heads, Journal, ReportSink, Source};
 
-use super::ground::{CycleError, Memory, Outside, Run, Summary, chain, read_host, world_error};
+use super::ground::{
+    CycleError, CycleSummary, Memory, Outside, Run, chain, read_host, world_error,
+};
 use super::records::record;
 use super::trust;
 use crate::tell;
@@ -18,7 +20,7 @@ pub(super) fn heads<S: Source, W, J, L, R>(
     memory: &Memory,
     outside: &mut Outside<S, W, J, L, R>,
     run: &mut Run<'_>,
-    summary: &mut Summary,
+    summary: &mut CycleSummary,
 ) -> Option<Heads> {
     match outside
         .source
@@ -42,7 +44,7 @@ pub(super) fn adopt<S: Source, W, J: Journal, L, R: ReportSink>(
     outside: &mut Outside<S, W, J, L, R>,
     run: &Run<'_>,
     heads: &Heads,
-    summary: &mut Summary,
+    summary: &mut CycleSummary,
 ) -> Result<(), CycleError> {
     let Some(head) = heads.protected.clone() else {
         summary.warnings.push(
@@ -94,7 +96,7 @@ pub(super) fn consider<S: Source, W, J: Journal, L, R: ReportSink>(
     outside: &mut Outside<S, W, J, L, R>,
     run: &Run<'_>,
     head: &CommitId,
-    summary: &mut Summary,
+    summary: &mut CycleSummary,
 ) -> Result<(), CycleError> {
     let files = match outside.source.files(head) {
         Ok(files) => files,

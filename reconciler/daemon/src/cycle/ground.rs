@@ -224,7 +224,7 @@ pub enum Inventory {
 /// What a cycle came to.
 #[derive(Debug, Default)]
 #[must_use = "a cycle that nobody hears of cannot be acted on"]
-pub struct Summary {
+pub struct CycleSummary {
     /// The commit that is enforced.
     pub adopted: Option<CommitId>,
     /// A newer commit that is not, and why.
@@ -275,7 +275,7 @@ pub struct Unauthenticated {
     pub refusal: Refusal,
 }
 
-impl Summary {
+impl CycleSummary {
     /// Whether anything changed, here or in the ledger.
     pub fn is_quiet(&self) -> bool {
         self.ran.is_empty() && self.recovered.is_empty() && self.told == 0

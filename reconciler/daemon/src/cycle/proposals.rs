@@ -9,7 +9,7 @@ use muster_core::time::Date;
 use muster_core::world::{Heads, ReportSink, Source, World};
 
 use super::ground::{
-    CycleError, Memory, Outside, Premises, Run, Summary, chain, make_plan, observe,
+    CycleError, CycleSummary, Memory, Outside, Premises, Run, chain, make_plan, observe,
 };
 use crate::tell;
 
@@ -21,7 +21,7 @@ pub(super) fn tell_proposals<S: Source, W: World, J, L, R: ReportSink>(
     heads: &Option<Heads>,
     desired: &Desired,
     observed: &Observed,
-    summary: &mut Summary,
+    summary: &mut CycleSummary,
 ) -> Result<(), CycleError> {
     let Some(Heads {
         protected: Some(protected),

@@ -13,7 +13,7 @@ use muster_core::rooms::Observed;
 use muster_core::step::Step;
 use muster_core::world::{Journal, Ledger};
 
-use super::ground::{CycleError, Inventory, LastWritten, Memory, Outside, Run, Summary};
+use super::ground::{CycleError, CycleSummary, Inventory, LastWritten, Memory, Outside, Run};
 use crate::tell;
 
 /// How things stand at the end of a cycle.
@@ -109,7 +109,7 @@ pub(super) fn commit_ledger<S, W, J: Journal, L: Ledger, R>(
     memory: &mut Memory,
     outside: &mut Outside<S, W, J, L, R>,
     run: &Run<'_>,
-    summary: &Summary,
+    summary: &CycleSummary,
     standing: Option<&EndState>,
 ) -> Result<(), CycleError> {
     let through = outside.journal.through();

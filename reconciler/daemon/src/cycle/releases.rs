@@ -10,14 +10,14 @@ use muster_core::id::StepId;
 use muster_core::ink::count;
 use muster_core::journal::Entry;
 use muster_core::plan::Plan;
-use muster_core::release::admit::{CommitStanding, Release, Standing, admit, in_window};
+use muster_core::release::admit::{AdmissionContext, CommitStanding, Release, admit, in_window};
 use muster_core::release::claim::{Claim, Progress};
 use muster_core::release::{Nonce, Refusal, authenticate};
 use muster_core::report;
 use muster_core::rooms::Observed;
 use muster_core::world::{Ancestry, Journal, ReportSink, Source, Topic};
 
-use super::ground::{CycleError, Memory, Outside, Run, Summary, chain};
+use super::ground::{CycleError, CycleSummary, Memory, Outside, Run, chain};
 use super::records::record;
 use super::trust::{Tags, Trusted};
 
@@ -35,7 +35,7 @@ pub(super) fn approve<S: Source, W, J: Journal, L, R: ReportSink>(
     outside: &mut Outside<S, W, J, L, R>,
     run: &Run<'_>,
     evidence: &Evidence<'_>,
-    summary: &mut Summary,
+    summary: &mut CycleSummary,
 ) -> Result<Approvals, CycleError> {
     let mut approvals = Approvals::of_begun(memory.facts());
     let Some(root) = &evidence.trusted.root else {
@@ -67,7 +67,7 @@ pub(super) fn approve<S: Source, W, J: Journal, L, R: ReportSink>(
             Err(error) => CommitStanding::Unknown(chain(&error)),
         };
         let moment = run.moment();
-        let standing = Standing {
+        let standing = AdmissionContext {
             root,
             policy: run.policy,
             facts: memory.facts(),
@@ -109,7 +109,7 @@ fn tell_claimed<S, W, J, L, R: ReportSink>(
     outside: &mut Outside<S, W, J, L, R>,
     run: &Run<'_>,
     release: &Release,
-    summary: &mut Summary,
+    summary: &mut CycleSummary,
 ) {
     let Some(sink) = &mut outside.sink else {
         return;
@@ -137,7 +137,7 @@ fn refuse<S, W, J: Journal, L, R: ReportSink>(
     run: &Run<'_>,
     release: &Release,
     refusal: &Refusal,
-    summary: &mut Summary,
+    summary: &mut CycleSummary,
 ) -> Result<(), CycleError> {
     let refused = release.refused(refusal);
     let said = memory
@@ -180,7 +180,7 @@ pub(super) fn withdraw(
     trusted: &Trusted,
     approvals: &mut Approvals,
     batch: &mut Batch,
-    summary: &mut Summary,
+    summary: &mut CycleSummary,
 ) -> Vec<StepId> {
     let mut left = Vec::new();
     for nonce in batch.releases() {
@@ -231,7 +231,7 @@ pub(super) fn finish<S, W, J: Journal, L, R>(
     run: &Run<'_>,
     trusted: &Trusted,
     plan: &BTreeSet<StepId>,
-    summary: &mut Summary,
+    summary: &mut CycleSummary,
 ) -> Result<(), CycleError> {
     let may_be_checked_later = |claim: &Claim| {
         trusted.tags == Tags::Unknown && claim.is_waiting() && run.now <= claim.not_after

@@ -14,7 +14,7 @@ use muster_core::journal::Entry;
 use muster_core::release::admit::{Release, admit_reset};
 use muster_core::release::claim::TrustFacts;
 use muster_core::release::reset::{self, SignedReset};
-use muster_core::release::root::Root;
+use muster_core::release::root::TrustRoot;
 use muster_core::release::{
     self, Code, ObjectKind, RELEASES, RESETS, ROTATIONS, Refusal, Signed, authenticate, rotation,
 };
@@ -22,7 +22,9 @@ use muster_core::time::Time;
 use muster_core::world::{Heads, Journal, RawTag, ReportSink, Source, TrustStore};
 
 use super::adoption::can_be_kept_by;
-use super::ground::{CycleError, Memory, Outside, Run, Summary, TagCache, Unauthenticated, chain};
+use super::ground::{
+    CycleError, CycleSummary, Memory, Outside, Run, TagCache, Unauthenticated, chain,
+};
 use super::records::record;
 
 /// How many tags that were not looked at before are read in one cycle, where all of them are needed at once. However many somebody
@@ -48,7 +50,7 @@ const LINES: usize = 20;
 #[derive(Debug, Default)]
 pub(super) struct Trusted {
     /// Whom this host trusts, if anybody.
-    pub(super) root: Option<Arc<Root>>,
+    pub(super) root: Option<Arc<TrustRoot>>,
     /// What they signed.
     pub(super) releases: Vec<Release>,
     /// Whether that is all there is.
@@ -71,7 +73,7 @@ pub(super) fn look<S: Source, W, J: Journal, L, R: ReportSink>(
     outside: &mut Outside<S, W, J, L, R>,
     run: &mut Run<'_>,
     heads: Option<&Heads>,
-    summary: &mut Summary,
+    summary: &mut CycleSummary,
 ) -> Result<Trusted, CycleError> {
     let Some(root) = root_in_force(memory, outside, run, summary)? else {
         return Ok(Trusted::default());
@@ -98,8 +100,8 @@ fn root_in_force<S, W, J: Journal, L, R>(
     memory: &mut Memory,
     outside: &mut Outside<S, W, J, L, R>,
     run: &mut Run<'_>,
-    summary: &mut Summary,
-) -> Result<Option<Arc<Root>>, CycleError> {
+    summary: &mut CycleSummary,
+) -> Result<Option<Arc<TrustRoot>>, CycleError> {
     let known = memory.facts().trust.clone();
     let root = match run.trust.read() {
         Ok(Some(root)) => root,
@@ -144,7 +146,7 @@ fn root_in_force<S, W, J: Journal, L, R>(
 }
 
 /// Why this root is not taken where `known` was in force, if it is not.
-pub(crate) fn is_wrong(root: &Root, known: Option<&TrustFacts>) -> Option<String> {
+pub(crate) fn is_wrong(root: &TrustRoot, known: Option<&TrustFacts>) -> Option<String> {
     let (found, known) = (facts_of(root), known?);
     if found == *known {
         None
@@ -169,7 +171,7 @@ pub(crate) fn is_wrong(root: &Root, known: Option<&TrustFacts>) -> Option<String
 }
 
 /// What is remembered of a root.
-pub(crate) fn facts_of(root: &Root) -> TrustFacts {
+pub(crate) fn facts_of(root: &TrustRoot) -> TrustFacts {
     TrustFacts {
         version: root.version,
         repo: root.repo,
@@ -183,9 +185,9 @@ fn rotate<S: Source, W, J: Journal, L, R: ReportSink>(
     outside: &mut Outside<S, W, J, L, R>,
     run: &mut Run<'_>,
     heads: &Heads,
-    mut root: Arc<Root>,
-    summary: &mut Summary,
-) -> Result<Arc<Root>, CycleError> {
+    mut root: Arc<TrustRoot>,
+    summary: &mut CycleSummary,
+) -> Result<Arc<TrustRoot>, CycleError> {
     loop {
         let next = format!("{ROTATIONS}{}-", root.version + 1);
         let tags = read_all(outside, heads, &next, run.now);
@@ -264,8 +266,8 @@ fn leave_freeze<S: Source, W, J: Journal, L, R>(
     outside: &mut Outside<S, W, J, L, R>,
     run: &Run<'_>,
     heads: &Heads,
-    root: &Root,
-    summary: &mut Summary,
+    root: &TrustRoot,
+    summary: &mut CycleSummary,
 ) -> Result<(), CycleError> {
     // A name is not changed back by a signature: whoever holds recovery keys cannot know what this host is called.
     if !matches!(
@@ -346,8 +348,8 @@ fn gather<S: Source, W, J, L, R>(
     outside: &mut Outside<S, W, J, L, R>,
     run: &Run<'_>,
     heads: &Heads,
-    root: &Root,
-    summary: &mut Summary,
+    root: &TrustRoot,
+    summary: &mut CycleSummary,
 ) -> Vec<Release> {
     let mut there = in_order(&heads.tags);
     memory
@@ -447,7 +449,7 @@ fn gather<S: Source, W, J, L, R>(
 
 /// What comes of releases that are looked at.
 struct Judge<'r> {
-    root: &'r Root,
+    root: &'r TrustRoot,
     now: Time,
     signed: Vec<Signed>,
     lines: usize,
@@ -457,7 +459,7 @@ impl Judge<'_> {
     fn look(
         &mut self,
         seen: &mut TagCache,
-        summary: &mut Summary,
+        summary: &mut CycleSummary,
         name: &str,
         id: &TagId,
         raw: RawTag,
@@ -491,7 +493,7 @@ impl Judge<'_> {
     }
 
     /// The releases that are good, in the order of their names, whatever the order in which they were read.
-    fn end(mut self, summary: &mut Summary) -> Vec<Release> {
+    fn end(mut self, summary: &mut CycleSummary) -> Vec<Release> {
         if self.lines > LINES {
             let more = self.lines - LINES;
             tracing::warn!("{more} more releases are refused; `muster release list` shows them.");

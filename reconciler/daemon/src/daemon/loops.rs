@@ -19,7 +19,7 @@ use tokio::time::sleep_until;
 
 use super::trouble::{self, Trouble};
 use super::{
-    Alarm, Cycle, Ended, Event, Knock, Look, Pace, Pulse, Pulsing, Summary, Supervisor,
+    Alarm, Cycle, CycleStatus, Ended, Event, Knock, Look, Pace, Pulse, Pulsing, Supervisor,
     Surroundings, Tells, Unwatched, Watch, Watcher, Why, serve,
 };
 use crate::state_dir::StateDir;
@@ -252,7 +252,7 @@ impl Cycle for Named {
         self.cycle.has_moved()
     }
 
-    fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> Summary {
+    fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> CycleStatus {
         let name = &self.name;
         tracing::error_span!("executor", name).in_scope(|| self.cycle.run(why, stop))
     }

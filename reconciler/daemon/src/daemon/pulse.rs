@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Cycle, Health, Look, PATIENCE, Summary, Tells, Why};
+use super::{Cycle, CycleStatus, Health, Look, PATIENCE, Tells, Why};
 
 /// The health of one loop, shared with whoever asks.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +62,7 @@ impl Cycle for Pulsing {
         self.cycle.has_moved()
     }
 
-    fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> Summary {
+    fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> CycleStatus {
         self.pulse.begins();
         let stop = || {
             self.pulse.begins();
@@ -95,11 +95,11 @@ mod tests {
         fn has_moved(&mut self) -> bool {
             true
         }
-        fn run(&mut self, _: Why, _: &dyn Fn() -> bool) -> Summary {
+        fn run(&mut self, _: Why, _: &dyn Fn() -> bool) -> CycleStatus {
             // While it runs, what the last one came to still counts.
             let now = Instant::now();
             assert!(self.1.turns(now) && !self.1.turns(now + PATIENCE));
-            Summary {
+            CycleStatus {
                 health: self.0.remove(0),
                 line: String::new(),
                 due_in: None,

@@ -31,7 +31,7 @@ impl Cycle for Fake {
         it.moved
     }
 
-    fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> Summary {
+    fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> CycleStatus {
         if let Some(send) = self.1.take() {
             // What a signal does in the middle of a cycle.
             send.send(Event::Stop).unwrap();
@@ -49,7 +49,7 @@ impl Cycle for Fake {
         } else {
             it.health.remove(0)
         };
-        Summary {
+        CycleStatus {
             health,
             line: "line".into(),
             due_in: it.due_in.take(),
@@ -298,9 +298,9 @@ impl Cycle for Speaks {
     fn has_moved(&mut self) -> bool {
         false
     }
-    fn run(&mut self, _: Why, _: &dyn Fn() -> bool) -> Summary {
+    fn run(&mut self, _: Why, _: &dyn Fn() -> bool) -> CycleStatus {
         self.0.block_on(async {});
-        Summary {
+        CycleStatus {
             health: Health::Broken,
             line: String::new(),
             due_in: None,
@@ -417,14 +417,14 @@ impl Cycle for Seen {
     fn has_moved(&mut self) -> bool {
         true
     }
-    fn run(&mut self, why: Why, _: &dyn Fn() -> bool) -> Summary {
+    fn run(&mut self, why: Why, _: &dyn Fn() -> bool) -> CycleStatus {
         let mut it = self.0.lock().unwrap();
         it.0.ran.push((0, why));
         let health = match it.0.ran.len() {
             1 => Health::Well,
             _ => Health::Broken,
         };
-        Summary {
+        CycleStatus {
             health,
             line: String::new(),
             due_in: None,

@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use super::DemoError;
 
 /// The example state repository, as it is delivered.
-const EXAMPLE: [(&str, &str); 4] = [
+const EXAMPLE: [(&str, &str); 6] = [
     (
         "roster.yaml",
         include_str!("../../../../state-repo-example/roster.yaml"),
@@ -27,6 +27,14 @@ const EXAMPLE: [(&str, &str); 4] = [
     (
         "guests/lab.yaml",
         include_str!("../../../../state-repo-example/guests/lab.yaml"),
+    ),
+    (
+        "services/requests.json",
+        include_str!("../../../../state-repo-example/services/requests.json"),
+    ),
+    (
+        "services/responses/tide-tables.yaml",
+        include_str!("../../../../state-repo-example/services/responses/tide-tables.yaml"),
     ),
 ];
 

@@ -19,7 +19,7 @@ use muster_guests::trust::{ClientCertificate, Trust, TrustError};
 use muster_guests::wire::{Limits, OpenError};
 use muster_guests::{ActSettings, Guests, GuestsError, Opener};
 
-use super::{AssembleError, Kept};
+use super::{AssembleError, Managed};
 use crate::settings::{Authority, Credential, Entrance, GuestsSettings, Settings};
 use crate::state_dir::StateDir;
 
@@ -109,8 +109,8 @@ pub fn keep(
     here: &GuestsSettings,
     state: &StateDir,
     facts: &Facts,
-) -> Result<Kept<Hypervisor>, AssembleError> {
-    Ok(Kept {
+) -> Result<Managed<Hypervisor>, AssembleError> {
+    Ok(Managed {
         world: open(here, state).map_err(AssembleError::Guests)?,
         policy: settings.policy_of(&facts.executor),
         watched: vec![settings.trust.clone()],

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use muster_core::facts::Facts;
 use muster_host::{Host, HostError, HostSettings};
 
-use super::{AssembleError, Kept};
+use super::{AssembleError, Managed};
 use crate::settings::{self, Settings};
 use crate::state_dir::StateDir;
 
@@ -18,10 +18,10 @@ pub fn keep(
     settings: &Settings,
     state: &StateDir,
     facts: &Facts,
-) -> Result<Kept<Host>, AssembleError> {
+) -> Result<Managed<Host>, AssembleError> {
     let world = open_host(settings, state).map_err(AssembleError::Host)?;
     world.clear_leftovers();
-    Ok(Kept {
+    Ok(Managed {
         world,
         // For the name that is pinned: another one in the settings freezes the executor, and must not have it plan as if it were
         // another host.

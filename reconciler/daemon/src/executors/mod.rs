@@ -28,7 +28,7 @@ use muster_host::HostError;
 use crate::clock;
 use crate::console;
 use crate::cycle::{self, CycleError, Memory, Outside, Run, chain};
-use crate::daemon::{Cycle, Health, Look, Summary, Tells, Why};
+use crate::daemon::{Cycle, CycleStatus, Health, Look, Tells, Why};
 use crate::journal::{Journal, Opened};
 use crate::last_cycle::{Keeper, LastCycle};
 use crate::outside::{LedgerRepository, NotesSink, OutsideError, StateSource};
@@ -78,7 +78,7 @@ pub enum Console {
 }
 
 /// What one executor keeps, and by what policy.
-pub struct Kept<W> {
+pub struct Managed<W> {
     /// Where it is read and changed.
     pub world: W,
     /// What was decided about it, for the name that is pinned.
@@ -102,7 +102,7 @@ impl Cycle for Locked {
         self.cycle.has_moved()
     }
 
-    fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> Summary {
+    fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> CycleStatus {
         self.cycle.run(why, stop)
     }
 
@@ -158,7 +158,7 @@ impl<W: World> Worker<W> {
     pub fn assemble(
         settings: &Settings,
         opened: OpenedExecutor,
-        kept: Kept<W>,
+        kept: Managed<W>,
         console: Console,
         now: fn() -> Time,
     ) -> Result<Self, AssembleError> {
@@ -169,7 +169,7 @@ impl<W: World> Worker<W> {
             },
             ledger: (mut ledger, files),
         } = opened;
-        let Kept {
+        let Managed {
             world,
             policy,
             watched,
@@ -239,7 +239,7 @@ impl<W: World> Worker<W> {
         })
     }
 
-    fn tell(&mut self, summary: &cycle::Summary) {
+    fn tell(&mut self, summary: &cycle::CycleSummary) {
         for warning in &summary.warnings {
             tracing::warn!("{warning}");
         }
@@ -281,48 +281,6 @@ impl<W: World> Worker<W> {
         self.pulse.and_then(|pulse| pulse(&self.outside.world))
     }
 
-    /// Takes in what somebody asked at the console since: first the journal, then the request goes.
-    fn take_requests(&mut self, now: Time) -> Result<(), CycleError> {
-        for (path, request) in suspension::asked(&self.state) {
-            let Some(entry) = request.entry(now.max(self.memory.facts().latest)) else {
-                self.accept_clock(&request)?;
-                suspension::forget(&path);
-                continue;
-            };
-            cycle::take_decision(&mut self.memory, &mut self.outside.journal, &entry)?;
-            suspension::forget(&path);
-            match &self.memory.facts().suspended {
-                Some(suspended) => tracing::warn!("From here on, nothing is done: {suspended}."),
-                None => tracing::info!("Resumed."),
-            }
-        }
-        Ok(())
-    }
-
-    /// Goes by the clock from here on, because somebody at the console said that it is right.
-    fn accept_clock(&mut self, request: &Request) -> Result<(), CycleError> {
-        let reading = clock::read(self.now);
-        let facts = &self.memory.replayed.facts;
-        let latest = facts.latest;
-        let look = || clock::jump_in_records(&self.state, facts, reading.wall);
-        let mut known = self.memory.clock.clone();
-        match known.accept(latest, &reading, clock::BUILT, look) {
-            Ok(Accepted { at }) => {
-                let entry = Entry::ClockAccepted {
-                    at,
-                    who: request.who.clone(),
-                    reason: request.reason.clone(),
-                    latest,
-                };
-                cycle::take_decision(&mut self.memory, &mut self.outside.journal, &entry)?;
-                self.memory.clock = known;
-                tracing::warn!("The clock is right, says {}: it is {at}.", request.who);
-            }
-            Err(why) => tracing::warn!("The clock is not taken as right: {why}."),
-        }
-        Ok(())
-    }
-
     /// The moment to go by. What is the matter with the clock is said once.
     fn hear_clock(&mut self) -> Moment {
         let reading = clock::read(self.now);
@@ -345,7 +303,7 @@ impl<W: World> Worker<W> {
     }
 
     /// Keeps the list of tags that nobody who may signed; written only when it changes.
-    fn keep_refused_tags(&mut self, summary: &cycle::Summary, now: Time) {
+    fn keep_refused_tags(&mut self, summary: &cycle::CycleSummary, now: Time) {
         let path = self.state.refused_tags();
         let before = self
             .refused_tags
@@ -509,7 +467,7 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
             || self.feel().is_some_and(|it| self.felt != Some(it))
     }
 
-    fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> Summary {
+    fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> CycleStatus {
         tracing::debug!(?why, "A cycle begins.");
         // By this machine's clock, for those elsewhere who compare it with theirs.
         let wall = (self.now)();
@@ -523,7 +481,7 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
         if let Err(error) = self.take_requests(now).and_then(|()| self.take_misfit(now)) {
             let line = chain(&error);
             tracing::error!("{line}.");
-            return Summary {
+            return CycleStatus {
                 health: Health::Broken,
                 line,
                 due_in: None,
@@ -599,7 +557,7 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
                 } else {
                     Health::Well
                 };
-                Summary {
+                CycleStatus {
                     health,
                     line,
                     due_in,
@@ -621,7 +579,7 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
                     CycleError::World { .. } | CycleError::Repository { .. } => Health::Failed,
                     CycleError::Records { .. } | CycleError::Order(_) => Health::Broken,
                 };
-                Summary {
+                CycleStatus {
                     health,
                     line,
                     due_in: None,
@@ -669,7 +627,7 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
 }
 
 /// When something is due although nothing moves: a step to be tried again, or the next day, when somebody may expire.
-fn due_in(summary: &cycle::Summary, now: Time) -> Duration {
+fn due_in(summary: &cycle::CycleSummary, now: Time) -> Duration {
     // A clock that is doubted is looked at again soon: a time service needs a moment after a start.
     let clock = summary.clock.map(|_| now.0 + 60);
     let midnight = (now.days() + 1) * 86_400;

@@ -21,7 +21,7 @@ fn open(scene: &Scene) -> GitFleet {
     .unwrap()
 }
 
-fn standing(fleet: &mut GitFleet, host: &Host) -> Result<Standing, String> {
+fn standing(fleet: &mut GitFleet, host: &Host) -> Result<LedgerHead, String> {
     fleet
         .look()
         .unwrap()
@@ -41,7 +41,7 @@ fn what_a_host_tells_is_read() {
     let first = standing(&mut fleet, &a).unwrap();
     assert_eq!(
         first,
-        Standing {
+        LedgerHead {
             ledger: one.clone(),
             read: Time(100),
             version: None,
@@ -51,10 +51,10 @@ fn what_a_host_tells_is_read() {
     scene.push(&a);
     assert_eq!(standing(&mut fleet, &a).unwrap().read, Time(400));
     let told = fleet.told(&a.executor(), &one).unwrap();
-    let told = Told::read(&a.executor(), &told).unwrap();
+    let told = ExecutorReport::read(&a.executor(), &told).unwrap();
     assert_eq!(
         told,
-        Told {
+        ExecutorReport {
             executor: a.executor(),
             facts: a.facts.clone(),
             policy: a.policy.clone().into(),
@@ -70,7 +70,7 @@ fn what_a_host_tells_is_read() {
     let second = standing(&mut fleet, &a).unwrap();
     assert_eq!(
         second,
-        Standing {
+        LedgerHead {
             ledger: two,
             read: Time(300),
             version: Version::parse("1"),
@@ -112,14 +112,14 @@ fn a_host_reads_its_own_ledger_without_a_key() {
     a.beat(150);
     assert_eq!(
         look(&mut own).unwrap(),
-        Standing {
+        LedgerHead {
             ledger: one.clone(),
             read: Time(150),
             version: Version::parse("1"),
         }
     );
     let told = own.told(&a.executor(), &one).unwrap();
-    let told = Told::read(&a.executor(), &told).unwrap();
+    let told = ExecutorReport::read(&a.executor(), &told).unwrap();
     assert_eq!(told.facts, a.facts);
 }
 
@@ -316,7 +316,7 @@ fn what_is_told_is_the_hosts_own() {
             ledger.commit(head.as_ref(), &changes, "x", 1).unwrap()
         };
         let told = fleet.told(&a.executor(), &commit)?;
-        Told::read(&a.executor(), &told)
+        ExecutorReport::read(&a.executor(), &told)
     };
     let other = Policy::for_host("b").into();
     let cases: [(&str, Change<'_>); 6] = [
@@ -364,10 +364,10 @@ fn a_thousand_hosts_are_looked_at() {
         seed[..2].copy_from_slice(&number.to_le_bytes());
         let key = muster_core::host_key::HostKey::from_seed(&seed);
         hosts.push_str(&format!("host/h{number} {}\n", key.public()));
-        for (tree, dir) in trees
-            .iter()
-            .zip([Kind::Host.ledgers(), Kind::Host.signs_of_life()])
-        {
+        for (tree, dir) in trees.iter().zip([
+            ExecutorKind::Host.ledgers(),
+            ExecutorKind::Host.signs_of_life(),
+        ]) {
             let who = format!("muster <muster@h{number}> 100 +0000");
             let commit = format!("tree {tree}\nauthor {who}\ncommitter {who}\n\na cycle\n");
             let path = scene.path(&format!("commit{}", names.len()));

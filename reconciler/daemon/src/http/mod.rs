@@ -27,7 +27,8 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use muster_forge::Repository;
 use muster_forge::secret::SecretError;
 use muster_forge::webhook::{
-    Deliveries, EmptySecret, Heard, Heed, Key, LARGEST, Poke, Refused, Repositories, Sender, hear,
+    Deliveries, EmptySecret, Heard, Heed, LARGEST, Poke, Refused, Repositories, Sender, WebhookKey,
+    hear,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
@@ -142,7 +143,7 @@ impl Server {
             (Some(forge), Some(file)) => {
                 let file = file.clone();
                 let paths = vec![file.path().to_owned()];
-                let read = move || Ok(Key::new(&file.read().map_err(HttpError::Secret)?)?);
+                let read = move || Ok(WebhookKey::new(&file.read().map_err(HttpError::Secret)?)?);
                 Some(Ear {
                     sender: forge.place.sender(),
                     repositories: Repositories {
@@ -219,7 +220,7 @@ fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, HttpError> {
 struct Ear {
     sender: Sender,
     repositories: Repositories,
-    key: Fresh<Key>,
+    key: Fresh<WebhookKey>,
     deliveries: Mutex<Deliveries>,
     doors: Doors,
     refusals: Mutex<Refusals>,

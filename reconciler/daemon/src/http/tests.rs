@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::*;
-use crate::daemon::{Cycle, Health, Pulsing, Summary, Why};
+use crate::daemon::{Cycle, CycleStatus, Health, Pulsing, Why};
 use crate::settings::{DriftIssue, ForgePlace};
 
 const SECRET: &str = "correct horse battery staple";
@@ -488,8 +488,8 @@ impl Cycle for Goes {
     fn has_moved(&mut self) -> bool {
         false
     }
-    fn run(&mut self, _: Why, _: &dyn Fn() -> bool) -> Summary {
-        Summary {
+    fn run(&mut self, _: Why, _: &dyn Fn() -> bool) -> CycleStatus {
+        CycleStatus {
             health: self.0.remove(0),
             line: String::new(),
             due_in: None,

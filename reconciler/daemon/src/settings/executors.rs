@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use muster_core::executor::{Executor, Kind};
+use muster_core::executor::{Executor, ExecutorKind};
 use muster_core::rooms::Policy;
 
 use super::table::{Reader, Table};
@@ -53,7 +53,7 @@ pub struct ExecutorSettings {
 }
 
 impl Settings {
-    /// The executors that this machine keeps, in the order of [`Kind::ALL`] and then of their names; none on a machine that
+    /// The executors that this machine keeps, in the order of [`ExecutorKind::ALL`] and then of their names; none on a machine that
     /// only runs a bot.
     pub fn executors(&self) -> Vec<ExecutorSettings> {
         if !self.fleet.roles.contains(&Role::Agent) {
@@ -115,17 +115,17 @@ impl Inputs {
 }
 
 /// What people call what an executor keeps, for a kind that this version does not keep.
-fn not_kept(kind: Kind) -> Option<&'static str> {
+fn not_kept(kind: ExecutorKind) -> Option<&'static str> {
     match kind {
-        Kind::Host | Kind::Guests => None,
-        Kind::Cluster => Some("clusters"),
-        Kind::Ca => Some("certificate authorities"),
+        ExecutorKind::Host | ExecutorKind::Guests => None,
+        ExecutorKind::Cluster => Some("clusters"),
+        ExecutorKind::Ca => Some("certificate authorities"),
     }
 }
 
 /// Refuses the sections of executors that only a newer version keeps.
 pub(super) fn refuse_those_not_kept(top: &mut Table<'_>, reader: &mut Reader<'_>) {
-    for kind in Kind::ALL {
+    for kind in ExecutorKind::ALL {
         let Some(what) = not_kept(kind) else {
             continue;
         };
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_host_keeps_its_directory_and_the_others_lie_beside_it() {
-        let dirs = Kind::ALL.map(|it| {
+        let dirs = ExecutorKind::ALL.map(|it| {
             let executor = Executor::of(it, "pve").unwrap();
             default_dir(&executor).display().to_string()
         });

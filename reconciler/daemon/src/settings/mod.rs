@@ -53,6 +53,7 @@ pub use log::{Level, LogFormat, LogSettings};
 pub use place::{Place, Problem};
 pub use report::{Notes, ReportSettings};
 use section::{Check as _, Checks, Heading, Key, Named as _, Section as _};
+pub use services::ServicesSettings;
 pub use shipped::shipped;
 pub(crate) use source::read_guarded;
 pub use state::StateSettings;

@@ -3,7 +3,7 @@
 use muster_core::commit::CommitId;
 use muster_core::forge::{
     Annotation, CheckRun, CheckState, Closed, CommentId, ForgeError, ForgeWriter, Issue, Level,
-    Marker, Put, Status, StatusState, Summary,
+    Marker, Put, Status, StatusLine, StatusState,
 };
 use serde_json::json;
 
@@ -176,7 +176,7 @@ fn a_status_is_set_when_it_is_another() {
         let mut status = Status {
             state: StatusState::Pending,
             context: "muster".into(),
-            summary: Summary::of("planning for 2 hosts"),
+            summary: StatusLine::of("planning for 2 hosts"),
             target: Some("https://ledger.example/report".into()),
         };
         assert_eq!(
@@ -189,7 +189,7 @@ fn a_status_is_set_when_it_is_another() {
             Put::Unchanged(())
         );
         status.state = StatusState::Failure;
-        status.summary = Summary::of(&"x".repeat(300));
+        status.summary = StatusLine::of(&"x".repeat(300));
         assert_eq!(
             writer.set_status(&head(), &status).unwrap(),
             Put::Updated(())
@@ -199,7 +199,7 @@ fn a_status_is_set_when_it_is_another() {
         let forged = json!({"context": "muster", "state": "success", "status": "success", "description": "ok", "target_url": null, "creator": {"id": SOMEBODY}});
         forge.state(|it| it.statuses.push((sha(1), forged)));
         status.state = StatusState::Success;
-        status.summary = Summary::of("ok");
+        status.summary = StatusLine::of("ok");
         status.target = None;
         assert_eq!(
             writer.set_status(&head(), &status).unwrap(),

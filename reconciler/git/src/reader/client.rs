@@ -21,7 +21,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::frame::{self, Room};
-use super::message::{self, FORMAT, Told};
+use super::message::{self, FORMAT, ReaderError};
 use crate::fetch_error::FetchError;
 use crate::files::{BlobId, File, Files};
 use crate::heads::{Heads, Proposals, WantedTags, heads_of};
@@ -134,7 +134,7 @@ pub enum Lost {
 /// What became of a question.
 enum Asked {
     Read(ReadError),
-    Told(Told),
+    Told(ReaderError),
     Lost(Lost),
 }
 
@@ -316,7 +316,7 @@ impl Reader {
             Origin::Local(path) => {
                 let told = |error: &dyn std::error::Error| {
                     let words = ["cannot read the origin".to_owned(), error.to_string()];
-                    Asked::Told(Told::of(&words.map(String::into_bytes)))
+                    Asked::Told(ReaderError::of(&words.map(String::into_bytes)))
                 };
                 let (_, common) = layout::dirs(path).map_err(|error| told(&error))?;
                 Some(Owner::of(&common).map_err(|error| told(&error))?)
@@ -712,7 +712,7 @@ fn converse(
     let why = match answer {
         Ok(Some(mut parts)) => match parts.first().map(Vec::as_slice) {
             Some(b"ok") => return Ok(parts),
-            Some(b"failed") => return Err(Asked::Told(Told::of(&parts.split_off(1)))),
+            Some(b"failed") => return Err(Asked::Told(ReaderError::of(&parts.split_off(1)))),
             Some(b"unread") => match message::read_error(&parts[1..]) {
                 Some(error) => return Err(Asked::Read(error)),
                 None => "what it said is no answer".to_owned(),

@@ -19,34 +19,34 @@ pub(crate) const TAGS_BYTES: usize = 1 << 20;
 
 /// An error as the reader told it, with its causes.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct ReaderError {
     text: String,
-    cause: Option<Box<Told>>,
+    cause: Option<Box<ReaderError>>,
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for ReaderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-impl std::error::Error for Told {
+impl std::error::Error for ReaderError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.cause.as_deref().map(|it| it as _)
     }
 }
 
-impl Told {
+impl ReaderError {
     /// The error whose words, and those of its causes, these are. What the reader says may be a stranger's words.
-    pub(crate) fn of(words: &[Vec<u8>]) -> Told {
+    pub(crate) fn of(words: &[Vec<u8>]) -> ReaderError {
         let mut told = None;
         for text in words.iter().rev() {
-            told = Some(Told {
+            told = Some(ReaderError {
                 text: printable(text),
                 cause: told.map(Box::new),
             });
         }
-        told.unwrap_or_else(|| Told {
+        told.unwrap_or_else(|| ReaderError {
             text: "the reader gave no reason".to_owned(),
             cause: None,
         })
@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn words_of_strangers_are_made_fit_to_print() {
         let words = [b"a\x1b[31m\nb".to_vec(), b"\xff".to_vec()];
-        let told = Told::of(&words);
+        let told = ReaderError::of(&words);
         assert_eq!(told.to_string(), "a\u{fffd}[31m / b");
         assert_eq!(
             std::error::Error::source(&told).unwrap().to_string(),

@@ -15,5 +15,5 @@ mod serve;
 
 pub(crate) use client::{Far, Lost, far_fetch};
 pub use client::{Reader, Way};
-pub use message::Told;
+pub use message::ReaderError;
 pub use serve::{Desk, Reads, bind_this_process};

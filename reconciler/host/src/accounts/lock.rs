@@ -15,7 +15,7 @@ use nix::unistd::{Pid, getpid};
 
 use super::commit::{self, Committed};
 use super::{CommitError, Databases, File, ReadError};
-use crate::root::{Directory, Root, RootError};
+use crate::root::{Directory, RootDir, RootError};
 
 const RECORD: &str = ".pwd.lock";
 const PID: &str = ".pwd.lock.muster-new";
@@ -82,7 +82,7 @@ fn holder(pid: Option<i32>) -> String {
 #[derive(Debug)]
 #[must_use = "the lock ends when this is dropped"]
 pub struct Locked<'root> {
-    root: &'root Root,
+    root: &'root RootDir,
     held: Held<'root>,
 }
 
@@ -94,7 +94,7 @@ impl<'root> Locked<'root> {
     ///
     /// # Errors
     /// When somebody else holds it all the time, or the files that stand for it cannot be made.
-    pub fn take(root: &'root Root, wait: Duration) -> Result<Self, LockError> {
+    pub fn take(root: &'root RootDir, wait: Duration) -> Result<Self, LockError> {
         let deadline = Instant::now() + wait;
         let mut held = Held::claim(root.directory("etc")?, deadline)?;
         held.lock_record(deadline)?;
@@ -114,7 +114,7 @@ impl<'root> Locked<'root> {
     ///
     /// # Errors
     /// When somebody holds the lock just now, or `etc` cannot be looked at or changed.
-    pub fn clear_leftovers(root: &'root Root) -> Result<(), LockError> {
+    pub fn clear_leftovers(root: &'root RootDir) -> Result<(), LockError> {
         let etc = root.directory("etc")?;
         let locks = ORDER.map(|file| format!("{}.lock", file.name()));
         for name in locks
@@ -323,10 +323,10 @@ mod tests {
     use super::*;
     use crate::root::Ownership;
 
-    fn scratch() -> (tempfile::TempDir, Root) {
+    fn scratch() -> (tempfile::TempDir, RootDir) {
         let scratch = tempfile::tempdir().unwrap();
         std::fs::create_dir(scratch.path().join("etc")).unwrap();
-        let root = Root::open(scratch.path(), Ownership::Performed).unwrap();
+        let root = RootDir::open(scratch.path(), Ownership::Performed).unwrap();
         (scratch, root)
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use crate::root::{Root, RootError};
+use crate::root::{RootDir, RootError};
 
 const LOGIN_DEFS: &str = "etc/login.defs";
 const USERADD: &str = "etc/default/useradd";
@@ -115,7 +115,7 @@ impl LoginDefs {
     ///
     /// # Errors
     /// When a file exists and cannot be read, or a value in it is not what its key takes.
-    pub fn read(root: &Root) -> Result<(Self, UseraddDefaults), LoginDefsError> {
+    pub fn read(root: &RootDir) -> Result<(Self, UseraddDefaults), LoginDefsError> {
         let mut defs = Self::of(&login_defs_of(root)?)?;
         let useradd = UseraddDefaults::of(&read_or_vendors(root, USERADD)?)?;
         defs.aging.inactive = useradd.inactive;
@@ -126,7 +126,7 @@ impl LoginDefs {
     /// Reads the settings as far as they can be read. What is wrong with them matters to whoever is to get an account, and
     /// to nobody else (F25): it comes back beside the values that the shadow suite is built with.
     #[must_use]
-    pub fn read_what_can_be(root: &Root) -> (Self, UseraddDefaults, Option<String>) {
+    pub fn read_what_can_be(root: &RootDir) -> (Self, UseraddDefaults, Option<String>) {
         match Self::read(root) {
             Ok((defs, useradd)) => (defs, useradd, None),
             Err(error) => {
@@ -238,7 +238,7 @@ impl UseraddDefaults {
 }
 
 /// The texts of a file, with its path relative to the root: that of `/etc`, or the vendor's where there is none.
-fn read_or_vendors(root: &Root, path: &str) -> Result<Vec<(String, String)>, RootError> {
+fn read_or_vendors(root: &RootDir, path: &str) -> Result<Vec<(String, String)>, RootError> {
     for path in [path.to_owned(), format!("{VENDOR}{path}")] {
         if let Some(bytes) = root.read(&path)? {
             return Ok(vec![(path, String::from_utf8_lossy(&bytes).into_owned())]);
@@ -248,7 +248,7 @@ fn read_or_vendors(root: &Root, path: &str) -> Result<Vec<(String, String)>, Roo
 }
 
 /// `login.defs` and its parts, in the order in which they count.
-fn login_defs_of(root: &Root) -> Result<Vec<(String, String)>, RootError> {
+fn login_defs_of(root: &RootDir) -> Result<Vec<(String, String)>, RootError> {
     let mut texts = read_or_vendors(root, LOGIN_DEFS)?;
     let mut names = BTreeSet::new();
     for dir in [PARTS.to_owned(), format!("{VENDOR}{PARTS}")] {
@@ -502,7 +502,7 @@ mod tests {
         std::fs::create_dir_all(etc.join("default")).unwrap();
         std::fs::write(etc.join("login.defs"), "UID_MIN 5000\n").unwrap();
         std::fs::write(etc.join("default/useradd"), "HOME=srv\n").unwrap();
-        let root = Root::open(scratch.path(), crate::root::Ownership::Recorded).unwrap();
+        let root = RootDir::open(scratch.path(), crate::root::Ownership::Recorded).unwrap();
         let (defs, useradd, wrong) = LoginDefs::read_what_can_be(&root);
         assert_eq!((*defs.uids.start(), &*useradd.home), (5_000, "/home"));
         assert!(wrong.unwrap().contains("/etc/default/useradd:1:6"));
@@ -511,7 +511,7 @@ mod tests {
     #[test]
     fn the_vendors_settings_count_where_the_administrator_has_none_and_parts_come_after_both() {
         let scratch = tempfile::tempdir().unwrap();
-        let root = Root::open(scratch.path(), crate::root::Ownership::Recorded).unwrap();
+        let root = RootDir::open(scratch.path(), crate::root::Ownership::Recorded).unwrap();
         let put = |path: &str, text: &str| {
             let path = scratch.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -63,7 +63,7 @@ pub use lock::{LockError, Locked};
 pub use login_defs::{Aging, LoginDefs, LoginDefsError, UseraddDefaults};
 pub use saved::{SavedLogin, SavedLoginError};
 
-use crate::root::{Root, RootError};
+use crate::root::{RootDir, RootError};
 use commit::Stamp;
 use fields::is_nis;
 use subordinate::Ranges;
@@ -174,7 +174,7 @@ impl Databases {
     ///
     /// # Errors
     /// When a file cannot be read, or cannot be understood well enough to be edited.
-    pub fn read(root: &Root) -> Result<Self, ReadError> {
+    pub fn read(root: &RootDir) -> Result<Self, ReadError> {
         let etc = root.directory("etc")?;
         let mut stamps = BTreeMap::new();
         let mut bytes = |file: File| -> Result<Option<Vec<u8>>, ReadError> {

@@ -19,7 +19,7 @@ fn read(passwd: &[u8], shadow: &str) -> Result<Databases, ReadError> {
         "root:x:0:late,root,late\nbroken:x\nstaff:x:50:late\n",
     )
     .unwrap();
-    Databases::read(&Root::open(scratch.path(), Ownership::Performed).unwrap())
+    Databases::read(&RootDir::open(scratch.path(), Ownership::Performed).unwrap())
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn finds_memberships_that_one_of_group_and_gshadow_lacks() {
     for (file, text) in [("passwd", ""), ("group", group), ("gshadow", gshadow)] {
         std::fs::write(etc.join(file), text).unwrap();
     }
-    let root = Root::open(scratch.path(), Ownership::Performed).unwrap();
+    let root = RootDir::open(scratch.path(), Ownership::Performed).unwrap();
     let read = || Databases::read(&root).unwrap();
     let halves: Vec<(String, String)> = read()
         .half_memberships()

@@ -217,7 +217,7 @@ pub(crate) struct Store {
 
 /// An archive in the store, as the file beside it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct StoredArchive {
     pub(crate) sha256: String,
     pub(crate) bytes: u64,
 }
@@ -269,14 +269,14 @@ impl Store {
     }
 
     /// The archive called `name`, if it is there and complete, as it is or encrypted.
-    pub(crate) fn kept(&self, name: &str) -> Result<Option<Kept>, RootError> {
+    pub(crate) fn kept(&self, name: &str) -> Result<Option<StoredArchive>, RootError> {
         match self.kept_as(name)? {
             Some(kept) => Ok(Some(kept)),
             None => self.kept_as(&seal::name(name)),
         }
     }
 
-    fn kept_as(&self, name: &str) -> Result<Option<Kept>, RootError> {
+    fn kept_as(&self, name: &str) -> Result<Option<StoredArchive>, RootError> {
         let Some(seen) = self
             .dir
             .see(name)?
@@ -293,7 +293,7 @@ impl Store {
             .next()
             .filter(|it| it.len() == 64)
             .map(str::to_owned);
-        Ok(sha256.map(|sha256| Kept {
+        Ok(sha256.map(|sha256| StoredArchive {
             sha256,
             bytes: seen.size,
         }))
@@ -330,7 +330,7 @@ impl Store {
         job: &Job<'_>,
         point: Point<'_>,
         progress: Progress<'_>,
-    ) -> Result<Kept, Error> {
+    ) -> Result<StoredArchive, Error> {
         if let Some(kept) = self.kept_as(job.name)? {
             return self.check_kept(job, &kept, &census(&home)?);
         }
@@ -375,7 +375,7 @@ impl Store {
         };
         point("archive: read back");
         let Some(seal) = &self.seal else {
-            let kept = Kept {
+            let kept = StoredArchive {
                 sha256: verified.sha256,
                 bytes: verified.bytes,
             };
@@ -398,7 +398,7 @@ impl Store {
     }
 
     /// Makes an encrypted file root's alone and durable, and takes its digest.
-    fn settle_sealed(&self, name: &str) -> Result<Kept, Error> {
+    fn settle_sealed(&self, name: &str) -> Result<StoredArchive, Error> {
         let file = self.open_file(name)?;
         nix::sys::stat::fchmod(&file, nix::sys::stat::Mode::from_bits_truncate(0o600))
             .map_err(|errno| Error::Writing(errno.into()))?;
@@ -406,7 +406,7 @@ impl Store {
         seal::digest(file)
     }
 
-    fn check_sealed(&self, name: &str, kept: &Kept) -> Result<Kept, Error> {
+    fn check_sealed(&self, name: &str, kept: &StoredArchive) -> Result<StoredArchive, Error> {
         let found = seal::digest(self.open_file(name)?)?;
         if found != *kept {
             return Err(self.occupied(name, "it differs from the digest beside it".to_owned()));
@@ -465,7 +465,7 @@ impl Store {
         &self,
         name: &str,
         temporary: &str,
-        kept: &Kept,
+        kept: &StoredArchive,
         point: Point<'_>,
     ) -> Result<(), Error> {
         self.put_in_place(name, temporary, kept, point)
@@ -481,7 +481,7 @@ impl Store {
         &self,
         name: &str,
         temporary: &str,
-        kept: &Kept,
+        kept: &StoredArchive,
         point: Point<'_>,
     ) -> Result<(), Error> {
         use std::io::Write as _;
@@ -505,7 +505,12 @@ impl Store {
     }
 
     /// An archive that was there before is this one only if every byte of it says so.
-    fn check_kept(&self, job: &Job<'_>, kept: &Kept, census: &Census) -> Result<Kept, Error> {
+    fn check_kept(
+        &self,
+        job: &Job<'_>,
+        kept: &StoredArchive,
+        census: &Census,
+    ) -> Result<StoredArchive, Error> {
         let verified = self
             .read_back(job.name)
             .map_err(|error| self.occupied(job.name, with_causes(&error)))?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Error, Kept};
+use super::{Error, StoredArchive};
 use crate::dir::with_causes;
 use crate::run;
 
@@ -75,7 +75,7 @@ pub(super) fn name(name: &str) -> String {
 }
 
 /// Size and SHA-256 of a file.
-pub(super) fn digest(mut file: File) -> Result<Kept, Error> {
+pub(super) fn digest(mut file: File) -> Result<StoredArchive, Error> {
     let mut hash = Sha256::new();
     let mut bytes = 0;
     let mut buffer = vec![0; 1 << 16];
@@ -90,7 +90,7 @@ pub(super) fn digest(mut file: File) -> Result<Kept, Error> {
             Err(error) => return Err(Error::Reading(error)),
         }
     }
-    Ok(Kept {
+    Ok(StoredArchive {
         sha256: muster_core::bytes::hex(&hash.finalize()),
         bytes,
     })

@@ -67,11 +67,11 @@ impl Scratch {
         self.dir.path().join("store/a.tar.zst")
     }
 
-    fn keep_with(&self, point: Point<'_>) -> Result<Kept, Error> {
+    fn keep_with(&self, point: Point<'_>) -> Result<StoredArchive, Error> {
         self.keep_while(point, &mut |_, _| {})
     }
 
-    fn keep_while(&self, point: Point<'_>, progress: Progress<'_>) -> Result<Kept, Error> {
+    fn keep_while(&self, point: Point<'_>, progress: Progress<'_>) -> Result<StoredArchive, Error> {
         self.keep_on(Dir::sync, point, progress)
     }
 
@@ -80,7 +80,7 @@ impl Scratch {
         sync: fn(&Dir) -> Result<(), RootError>,
         point: Point<'_>,
         progress: Progress<'_>,
-    ) -> Result<Kept, Error> {
+    ) -> Result<StoredArchive, Error> {
         let store = Store::open(&self.dir.path().join("store")).unwrap();
         let mut store = store.sealed_by(self.seal.clone());
         store.sync = sync;
@@ -98,7 +98,7 @@ impl Scratch {
         store.keep(home, &job, point, progress)
     }
 
-    fn keep(&self) -> Result<Kept, Error> {
+    fn keep(&self) -> Result<StoredArchive, Error> {
         self.keep_with(&mut |_| {})
     }
 

@@ -9,7 +9,7 @@ use nix::unistd::{Gid, Uid};
 use super::skeleton::{Each, Skeleton, own};
 use super::{MANY, check};
 use crate::dir::{Dir, FileKind, failed, split, with_causes};
-use crate::root::{Ownership, Root, RootError};
+use crate::root::{Ownership, RootDir, RootError};
 
 /// A home to be made.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct NewHome<'a> {
 /// returns without a complaint, the home is in place and durable. Many homes share one flush of their file system.
 pub(crate) fn create(
     root: &Dir,
-    owners: &Root,
+    owners: &RootDir,
     skeleton: &Skeleton,
     mode: u32,
     homes: &[NewHome<'_>],
@@ -109,7 +109,7 @@ fn temporary(name: &str) -> String {
 
 fn build(
     parent: &Dir,
-    owners: &Root,
+    owners: &RootDir,
     skeleton: &Skeleton,
     mode: u32,
     new: &NewHome<'_>,
@@ -162,7 +162,7 @@ fn build(
 }
 
 /// Adds a line to the record of owners; see [`Ownership::Recorded`].
-fn record(owners: &Root, home: &str, uid: u32, gid: u32) -> std::io::Result<()> {
+fn record(owners: &RootDir, home: &str, uid: u32, gid: u32) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut file = File::options()
         .append(true)

@@ -770,7 +770,7 @@ fn cycle(
 
 #[test]
 fn a_row_that_is_back_brings_the_account_back_by_way_of_the_gate() {
-    use muster_core::accounts::facts::{How, PersonFacts, SetAside};
+    use muster_core::accounts::facts::{PersonFacts, Provenance, SetAside};
     use muster_core::journal::{Entry, Replayed};
     use muster_core::people::Stage;
     for purged in [false, true] {
@@ -790,7 +790,7 @@ fn a_row_that_is_back_brings_the_account_back_by_way_of_the_gate() {
         let mut replayed = Replayed::begin(&genesis).unwrap();
         let person = PersonFacts {
             entry: it.entry,
-            how: How::Created,
+            how: Provenance::Created,
             generation: 1,
             cuts: 1,
             uid: UID,

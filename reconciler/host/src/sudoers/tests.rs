@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use muster_core::accounts::sudoers::{Asked, Effect};
+use muster_core::accounts::sudoers::{Asked, RuleEffect};
 
 use super::*;
 
@@ -67,10 +67,10 @@ fn what_is_included_stands_in_its_place_and_what_sudo_leaves_out_is_left_out() {
             groups: &[],
         })
     };
-    assert_eq!(grants("a"), Some(Effect::WithoutPassword));
-    assert_eq!(grants("b"), Some(Effect::WithPassword));
+    assert_eq!(grants("a"), Some(RuleEffect::WithoutPassword));
+    assert_eq!(grants("b"), Some(RuleEffect::WithPassword));
     assert_eq!(grants("c"), None, "the later file denies it");
-    assert_eq!(grants("d"), Some(Effect::WithPassword));
+    assert_eq!(grants("d"), Some(RuleEffect::WithPassword));
 }
 
 #[test]

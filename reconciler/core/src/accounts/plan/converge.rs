@@ -5,7 +5,7 @@ use crate::accounts::action::Incarnation;
 use crate::accounts::action::{Action, Leave};
 use crate::accounts::blocked::Blocked;
 use crate::accounts::desired::Wanted;
-use crate::accounts::facts::{How, PersonFacts};
+use crate::accounts::facts::{PersonFacts, Provenance};
 use crate::accounts::note::Note;
 use crate::accounts::observed::{Account, Home, Password};
 use crate::accounts::policy::{Aggregate, Passwords};
@@ -144,7 +144,7 @@ impl<'a> Draft<'a, '_> {
             self.push_blocked(action, anchor, blocked);
         }
         let adopted =
-            self.adopting.contains(user) || person.is_some_and(|it| it.how == How::Adopted);
+            self.adopting.contains(user) || person.is_some_and(|it| it.how == Provenance::Adopted);
         let keeps = adopted && self.input.policy.passwords == Passwords::Keep;
         match account.password {
             Password::Usable if keeps => {}

@@ -5,7 +5,7 @@ use crate::accounts::action::Incarnation;
 use crate::accounts::action::{Action, HomeSource};
 use crate::accounts::blocked::Blocked;
 use crate::accounts::desired::Wanted;
-use crate::accounts::facts::{ArchiveFacts, How, PersonFacts};
+use crate::accounts::facts::{ArchiveFacts, PersonFacts, Provenance};
 use crate::accounts::observed::{Account, ArchiveSeen, Home, Password};
 use crate::accounts::refusal::Refusal;
 use crate::id::StepId;
@@ -101,7 +101,9 @@ impl<'a> Draft<'a, '_> {
                 place: place.to_owned(),
             });
         }
-        if let Some(why) = self.group_in_the_way(user, person.gid, person.how == How::Adopted) {
+        if let Some(why) =
+            self.group_in_the_way(user, person.gid, person.how == Provenance::Adopted)
+        {
             return Some(Refusal::CannotComeBack(Box::new(why)));
         }
         let (taken, _) = self

@@ -10,7 +10,7 @@ fn read(text: &str) -> Sudoers {
 }
 
 /// What is found of `emo`, uid 1004, in the groups `emo` (1004) and `devs` (990).
-fn emo(sudoers: &Sudoers) -> (bool, Option<Effect>) {
+fn emo(sudoers: &Sudoers) -> (bool, Option<RuleEffect>) {
     let asked = Asked {
         name: "emo",
         uid: 1004,
@@ -20,10 +20,10 @@ fn emo(sudoers: &Sudoers) -> (bool, Option<Effect>) {
     (sudoers.mentions(&asked), sudoers.grants(&asked))
 }
 
-const YES: (bool, Option<Effect>) = (true, Some(Effect::WithPassword));
-const FREE: (bool, Option<Effect>) = (true, Some(Effect::WithoutPassword));
-const ONLY_MENTIONED: (bool, Option<Effect>) = (true, None);
-const NO: (bool, Option<Effect>) = (false, None);
+const YES: (bool, Option<RuleEffect>) = (true, Some(RuleEffect::WithPassword));
+const FREE: (bool, Option<RuleEffect>) = (true, Some(RuleEffect::WithoutPassword));
+const ONLY_MENTIONED: (bool, Option<RuleEffect>) = (true, None);
+const NO: (bool, Option<RuleEffect>) = (false, None);
 
 /// As the distributions ship it, shortened where lines only differ in words.
 const DEBIAN: &str = "#
@@ -115,13 +115,13 @@ fn what_distributions_ship_makes_nobody_root_but_who_is_in_their_group() {
             groups: &[group],
         })
     };
-    assert_eq!(in_admins(DEBIAN, "sudo"), Some(Effect::WithPassword));
-    assert_eq!(in_admins(RED_HAT, "wheel"), Some(Effect::WithPassword));
+    assert_eq!(in_admins(DEBIAN, "sudo"), Some(RuleEffect::WithPassword));
+    assert_eq!(in_admins(RED_HAT, "wheel"), Some(RuleEffect::WithPassword));
     assert_eq!(in_admins(ARCH, "wheel"), None);
     // On openSUSE it is root's password that is asked for.
     let suse = read(SUSE);
     assert!(suse.asks_anothers_password);
-    assert_eq!(emo(&suse), (false, Some(Effect::WithPassword)));
+    assert_eq!(emo(&suse), (false, Some(RuleEffect::WithPassword)));
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::str::FromStr;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    FORMAT, Key, MAX_BYTES, MAX_KEYS, Place, Quorums, Role, Root, RootProblem, RootProblems, Spans,
-    TrustedKey, UserVerification, is_principal, may_stand_in_a_reason, parse_time, rules, shown,
+    FORMAT, MAX_BYTES, MAX_KEYS, Place, Quorums, Role, RootProblem, RootProblems, SignerKey, Spans,
+    TrustRoot, TrustedKey, UserVerification, is_principal, may_stand_in_a_reason, parse_time,
+    rules, shown,
 };
 use crate::diagnostic::Pos;
 use crate::repo::names::did_you_mean;
@@ -19,7 +20,7 @@ const COMMENT: usize = 200;
 
 type Value<'t> = toml::Spanned<DeValue<'t>>;
 
-pub(super) fn root(text: &str) -> Result<Root, RootProblems> {
+pub(super) fn root(text: &str) -> Result<TrustRoot, RootProblems> {
     let mut reader = Reader {
         text,
         problems: Vec::new(),
@@ -68,7 +69,7 @@ impl Reader<'_> {
     }
 
     /// All of it, or `None` after at least one problem was told.
-    fn root(&mut self, table: DeTable<'_>) -> Option<Root> {
+    fn root(&mut self, table: DeTable<'_>) -> Option<TrustRoot> {
         let mut top = Table::new("the trust root", 0..0, table);
         let format = top.take("format");
         match format.as_ref().map(|it| (it.get_ref().as_str(), it.span())) {
@@ -130,7 +131,7 @@ impl Reader<'_> {
         }
         top.refuse_the_rest(self);
         let read_all = self.problems.is_empty();
-        let root = Root {
+        let root = TrustRoot {
             version: version.unwrap_or(0),
             repo: repo.unwrap_or(crate::release::RepoId([0; 16])),
             quorums,
@@ -207,7 +208,7 @@ impl Reader<'_> {
             "recovery" => Ok(Role::Recovery),
             _ => Err("must be \"operational\" or \"recovery\"".to_owned()),
         });
-        let key = table.required(self, "key", parsed::<Key>);
+        let key = table.required(self, "key", parsed::<SignerKey>);
         let not_before = table.optional(self, "not_before", moment);
         let not_after = table.optional(self, "not_after", moment);
         let verify_required =

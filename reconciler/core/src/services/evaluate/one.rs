@@ -1,7 +1,7 @@
 //! One surface: what its files say, and which lane that comes to.
 
 use super::people::{Known, People};
-use super::{Cause, Finding, Sources, Standing, fold, rank, secrets_in};
+use super::{Cause, Finding, Sources, SurfaceStatus, fold, rank, secrets_in};
 use crate::diagnostic::{Diagnostic, Fault, Faults, places_of};
 use crate::repo::names::did_you_mean;
 use crate::services::attributions::{Attribution, Attributions};
@@ -101,11 +101,11 @@ impl One<'_, '_> {
         &self,
         response: Option<&Response<'_>>,
         review: Option<&Review<'_>>,
-    ) -> (Standing, Vec<Diagnostic>) {
+    ) -> (SurfaceStatus, Vec<Diagnostic>) {
         let path = format!("{RESPONSES}{}.yaml", self.id);
         let marked = self.marked();
         let Some(response) = response else {
-            let standing = Standing {
+            let standing = SurfaceStatus {
                 lane: fold(Lane::WaitingOwnerResponse, &marked),
                 findings: marked,
                 by: None,
@@ -177,7 +177,7 @@ impl One<'_, '_> {
         findings.sort_by_key(|it| (rank(it.lane), it.check));
         let lane = fold(led, &findings);
         (
-            Standing {
+            SurfaceStatus {
                 lane,
                 findings,
                 by: told.cloned(),

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use muster_core::executor::{Executor, Kind};
+use muster_core::executor::{Executor, ExecutorKind};
 use muster_core::facts::Facts;
 use muster_core::fleet::alive::{self, Alive};
 use muster_core::gate::Intent;
@@ -87,7 +87,7 @@ fn several(executors: &[Executor]) -> String {
         let names: Vec<String> = executors.iter().map(of).collect();
         names.join(", ")
     };
-    let hosts_alone = executors.iter().all(|it| it.kind() == Kind::Host);
+    let hosts_alone = executors.iter().all(|it| it.kind() == ExecutorKind::Host);
     match (executors, hosts_alone) {
         ([], _) => "no host's ledger: say which with --host NAME".to_owned(),
         (_, true) => format!(

@@ -6,7 +6,7 @@ use muster_core::diagnostic::visible;
 use muster_core::facts::Facts;
 use muster_core::release::admit::Release;
 use muster_core::release::claim::{Claim, Progress};
-use muster_core::release::root::Root;
+use muster_core::release::root::TrustRoot;
 use muster_core::release::tag::Tag;
 use muster_core::release::{Code, ObjectKind, RELEASES, Signed, authenticate};
 use muster_core::report::{Paper, Tint};
@@ -137,7 +137,7 @@ enum PresentTag {
 }
 
 impl PresentTag {
-    fn of(name: &str, kind: ObjectKind, bytes: &[u8], root: Option<&Root>, now: Time) -> Self {
+    fn of(name: &str, kind: ObjectKind, bytes: &[u8], root: Option<&TrustRoot>, now: Time) -> Self {
         match authenticate(name, kind, bytes, root, now) {
             Ok(signed) => Self::Signed(Box::new(signed)),
             Err(refusal) => {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::visible;
-use muster_core::executor::{Executor, Kind};
+use muster_core::executor::{Executor, ExecutorKind};
 use muster_core::fleet::alive::{self, Alive};
 use muster_core::fleet::versions::{self, Version};
 use muster_core::gate;
@@ -77,7 +77,7 @@ pub(super) fn run(
     let wanted = |executor: &Executor| {
         let is_it = |named: &String| {
             executor.to_string() == *named
-                || (executor.kind() == Kind::Host && executor.name() == named)
+                || (executor.kind() == ExecutorKind::Host && executor.name() == named)
         };
         args.host.is_empty() || args.host.iter().any(is_it)
     };

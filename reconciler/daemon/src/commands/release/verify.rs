@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use muster_core::gate::Approvals;
-use muster_core::release::admit::{CommitStanding, Release, Standing, admit};
+use muster_core::release::admit::{AdmissionContext, CommitStanding, Release, admit};
 use muster_core::release::claim::Progress;
-use muster_core::release::root::Root;
+use muster_core::release::root::TrustRoot;
 use muster_core::release::signature::SshSig;
 use muster_core::release::statement::Statement;
 use muster_core::release::tag::Tag;
@@ -196,7 +196,7 @@ pub(super) fn run(
 }
 
 /// The first half: whose signature it is.
-fn authenticated(ref_name: &str, raw: &RawTag, root: Option<&Root>) -> Result<Signed, Found> {
+fn authenticated(ref_name: &str, raw: &RawTag, root: Option<&TrustRoot>) -> Result<Signed, Found> {
     let at = |at| move |refusal| Found { at, refusal };
     let result = authenticate(ref_name, raw.kind, &raw.bytes, root, now());
     if raw.kind != ObjectKind::Tag {
@@ -218,7 +218,7 @@ fn admitted(
     signed: &Signed,
     (settings, here): (&Settings, &ExecutorSettings),
     look: &mut Look,
-    root: &Root,
+    root: &TrustRoot,
 ) -> Result<Option<Found>, CommandError> {
     let now = now();
     // All that say the same are one release.
@@ -252,7 +252,7 @@ fn admitted(
         Err(error) => CommitStanding::Unknown(chain(&error)),
     };
     let approvals = Approvals::of_begun(&ground.facts);
-    let standing = Standing {
+    let standing = AdmissionContext {
         root,
         policy: &ground.policy,
         facts: &ground.facts,

@@ -14,9 +14,9 @@ impl Cycle for Once {
     fn has_moved(&mut self) -> bool {
         false
     }
-    fn run(&mut self, _: Why, stop: &dyn Fn() -> bool) -> Summary {
+    fn run(&mut self, _: Why, stop: &dyn Fn() -> bool) -> CycleStatus {
         assert!(!stop());
-        Summary {
+        CycleStatus {
             health: self.0,
             line: String::new(),
             due_in: None,

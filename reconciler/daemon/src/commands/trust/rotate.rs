@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use muster_core::commit::CommitId;
-use muster_core::release::root::{Role, Root};
+use muster_core::release::root::{Role, TrustRoot};
 use muster_core::release::rotation;
 use muster_core::release::tag::Tag;
 use muster_core::release::{Code, Refusal};
@@ -98,7 +98,7 @@ pub(super) fn cosign(
         |why: String| CommandError::Refused(format!("{} is no rotation: {why}", args.tag));
     let tag = Tag::parse(&raw).map_err(|it| refused(it.to_string()))?;
     let text = str::from_utf8(tag.message).map_err(|it| refused(it.to_string()))?;
-    let root = Root::parse(text).map_err(|it| refused(it.to_string()))?;
+    let root = TrustRoot::parse(text).map_err(|it| refused(it.to_string()))?;
     if root.render() != text {
         return Err(refused("it is not written as muster writes it".into()));
     }
@@ -113,7 +113,7 @@ pub(super) fn cosign(
 }
 
 /// The root that follows.
-fn follow(args: &Args, current: &Root, common: &Common) -> Result<Root, CommandError> {
+fn follow(args: &Args, current: &TrustRoot, common: &Common) -> Result<TrustRoot, CommandError> {
     let mut root = match &args.file {
         Some(file) => read(Some(file), common)?.2,
         None => current.clone(),
@@ -174,15 +174,15 @@ fn is(key: &muster_core::release::root::TrustedKey, who: &str) -> bool {
     key.principal == who || key.key.fingerprint().to_string() == who
 }
 
-fn same(root: &Root, current: &Root) -> bool {
-    Root {
+fn same(root: &TrustRoot, current: &TrustRoot) -> bool {
+    TrustRoot {
         version: current.version,
         ..root.clone()
     } == *current
 }
 
 /// Shows what changes, on standard error.
-fn show(current: &Root, root: &Root) {
+fn show(current: &TrustRoot, root: &TrustRoot) {
     let (old, new) = (current.render(), root.render());
     let names = [current, root].map(|it| format!("version {}", it.version));
     let diff = TextDiff::from_lines(&old, &new);
@@ -195,12 +195,12 @@ fn show(current: &Root, root: &Root) {
 }
 
 /// How many people have to sign: of those that the old root names, and of those that the new one names (F31).
-fn takes(current: &Root, root: &Root) -> String {
+fn takes(current: &TrustRoot, root: &TrustRoot) -> String {
     let (role, why) = match planned(current, root) {
         true => (Role::Operational, ""),
         false => (Role::Recovery, ", since more changes than operational keys"),
     };
-    let of = |it: &Root| {
+    let of = |it: &TrustRoot| {
         let people = match it.threshold(role) {
             1 => "1 person".to_owned(),
             many => format!("{many} people"),
@@ -215,8 +215,8 @@ fn takes(current: &Root, root: &Root) -> String {
     )
 }
 
-fn planned(current: &Root, root: &Root) -> bool {
-    let recovery = |it: &Root| -> Vec<_> {
+fn planned(current: &TrustRoot, root: &TrustRoot) -> bool {
+    let recovery = |it: &TrustRoot| -> Vec<_> {
         let keys = it.keys.iter().filter(|it| it.role == Role::Recovery);
         keys.cloned().collect()
     };
@@ -226,8 +226,8 @@ fn planned(current: &Root, root: &Root) -> bool {
 }
 
 fn sign(
-    root: &Root,
-    current: &Root,
+    root: &TrustRoot,
+    current: &TrustRoot,
     commit: &CommitId,
     args: &SignArgs,
     out: &mut Output,
@@ -267,8 +267,8 @@ fn sign(
 
 /// Whether this signature counts; what is missing beside it, if anything.
 fn judge(
-    current: &Root,
-    root: &Root,
+    current: &TrustRoot,
+    root: &TrustRoot,
     ref_name: &str,
     candidates: &[(&str, &[u8])],
 ) -> Result<Option<String>, Refusal> {

@@ -17,13 +17,13 @@ impl Cycle for Pretended {
     fn has_moved(&mut self) -> bool {
         false
     }
-    fn run(&mut self, _: Why, _: &dyn Fn() -> bool) -> Summary {
+    fn run(&mut self, _: Why, _: &dyn Fn() -> bool) -> CycleStatus {
         self.began.send(()).unwrap();
         if let Some(ends) = &self.ends {
             // It hangs until the test is over.
             let _ = ends.recv();
         }
-        Summary {
+        CycleStatus {
             health: Health::Well,
             line: "all is well".to_owned(),
             due_in: None,

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::daemon::{
-    Alarm, Cycle, Event, Health, Knock, Pace, Pulse, Pulsing, Summary, Surroundings, Unwatched,
+    Alarm, Cycle, CycleStatus, Event, Health, Knock, Pace, Pulse, Pulsing, Surroundings, Unwatched,
     Why, serve,
 };
 
@@ -39,12 +39,12 @@ impl Cycle for Told {
     fn has_moved(&mut self) -> bool {
         true
     }
-    fn run(&mut self, _: Why, stop: &dyn Fn() -> bool) -> Summary {
+    fn run(&mut self, _: Why, stop: &dyn Fn() -> bool) -> CycleStatus {
         while let Ok(Next::Asks) = self.0.recv() {
             stop();
             self.1.send(()).unwrap();
         }
-        Summary {
+        CycleStatus {
             health: Health::Well,
             line: String::new(),
             due_in: None,
@@ -62,8 +62,8 @@ impl Cycle for Quick {
     fn has_moved(&mut self) -> bool {
         true
     }
-    fn run(&mut self, _: Why, _: &dyn Fn() -> bool) -> Summary {
-        Summary {
+    fn run(&mut self, _: Why, _: &dyn Fn() -> bool) -> CycleStatus {
+        CycleStatus {
             health: Health::Well,
             line: String::new(),
             due_in: None,

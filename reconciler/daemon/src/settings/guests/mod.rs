@@ -8,7 +8,7 @@ mod entrance;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use muster_core::executor::{Executor, Kind};
+use muster_core::executor::{Executor, ExecutorKind};
 use muster_core::guests::file::is_guest;
 use muster_core::guests::policy::Policy;
 use muster_core::limits::Limits;
@@ -305,7 +305,7 @@ impl WholeGiven {
                 .push(problem.help("each has a name of its own"));
             return None;
         }
-        let executor = Executor::of(Kind::Guests, &name.value);
+        let executor = Executor::of(ExecutorKind::Guests, &name.value);
         if executor.is_none() {
             let what = format!(
                 "`{}` is no name for a hypervisor",

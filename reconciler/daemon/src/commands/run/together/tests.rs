@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
-use crate::daemon::{Health, Silent, Summary, Why};
+use crate::daemon::{CycleStatus, Health, Silent, Why};
 
 /// Tells of each cycle, and ends it when it is told how.
 struct Told {
@@ -18,9 +18,9 @@ impl Cycle for Told {
     fn has_moved(&mut self) -> bool {
         false
     }
-    fn run(&mut self, _: Why, _: &dyn Fn() -> bool) -> Summary {
+    fn run(&mut self, _: Why, _: &dyn Fn() -> bool) -> CycleStatus {
         self.began.send(()).unwrap();
-        Summary {
+        CycleStatus {
             health: self.ends.recv().unwrap(),
             line: String::new(),
             due_in: None,
