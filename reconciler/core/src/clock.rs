@@ -32,6 +32,10 @@ pub const HOLD: i64 = 3_600;
 /// So many jumps that were believed are remembered.
 const JUMPS: usize = 8;
 
+/// By how many seconds a record may be ahead of the clock that it was made by: what is recorded while a clock is doubted counts the
+/// seconds since boot, and is rounded.
+const ROUNDING: i64 = 2;
+
 /// The moment as a machine tells it, in two ways.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
@@ -218,8 +222,9 @@ pub struct Jump {
 impl Jump {
     /// The jump that `records` show across `moment`, if they show one. They need not be in order.
     pub fn across(moment: Time, records: &[Time]) -> Option<Self> {
-        let to = records.iter().copied().filter(|it| *it > moment).min()?;
-        let from = records.iter().copied().filter(|it| *it <= moment).max();
+        let about = moment.plus(ROUNDING);
+        let to = records.iter().copied().filter(|it| *it > about).min()?;
+        let from = records.iter().copied().filter(|it| *it <= about).max();
         let is_jump = match from {
             Some(from) => to.0.saturating_sub(from.0) >= HOLD,
             // The executor itself began behind it.
@@ -390,16 +395,18 @@ impl Clock {
         if is_well(self) {
             return Err(NotAccepted::Well(wall));
         }
+        let mut at = wall;
         if wall < latest {
-            let spans = |it: &Jump| it.from <= wall && wall < it.to;
+            let spans = |it: &&Jump| it.from <= wall.plus(ROUNDING) && wall < it.to;
             let mut known = self.jumps.iter().filter(|it| wall < it.to).peekable();
-            let is_behind_a_jump = match known.peek() {
-                Some(_) => known.any(spans),
-                None => look().as_ref().is_some_and(spans),
+            let before = match known.peek() {
+                Some(_) => known.find(spans).map(|it| it.from),
+                None => look().as_ref().filter(spans).map(|it| it.from),
             };
-            if !is_behind_a_jump {
+            let Some(before) = before else {
                 return Err(NotAccepted::NoJump { wall, latest });
-            }
+            };
+            at = wall.max(before);
             self.jumps.retain(|it| it.to <= wall);
             self.anchor = None;
         } else if self.anchor.as_ref().is_some_and(|it| it.time < wall) {
@@ -409,7 +416,7 @@ impl Clock {
             });
         }
         self.believe(reading);
-        Ok(Accepted { at: wall })
+        Ok(Accepted { at })
     }
 
     /// Whether what is remembered tells a later process more than `before` did: the seconds since boot tell the rest.

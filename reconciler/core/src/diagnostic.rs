@@ -189,6 +189,13 @@ impl Diagnostics {
         self.list.len()
     }
 
+    /// How many errors were found, warnings apart: those that were not kept, too.
+    pub fn errors(&self) -> usize {
+        let counts = self.counts().into_iter();
+        let errors = counts.filter(|((_, severity, _), _)| *severity == Severity::Error);
+        errors.map(|(_, count)| count).sum()
+    }
+
     /// Whether there is nothing to say.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty() && self.left_out.is_empty()

@@ -222,6 +222,15 @@ async fn turns(
             return (cycle, Ended::Stopped);
         }
         let tells = around.watch.follow(&cycle.watch_paths());
+        // What moved during the first cycle is told by nobody: the directories are watched from here on.
+        if why == Why::Started
+            && health == Health::Well
+            && matches!(tells, Tells::Everything)
+            && cycle.has_moved()
+        {
+            why = Why::Moved;
+            continue;
+        }
         let due = due_in.map(|due_in| Instant::now() + due_in);
         let look = cycle.look(tells, pace.poll).filter(|_| failures == 0);
         // Without a thread to be had, the loop looks itself.

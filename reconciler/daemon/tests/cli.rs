@@ -467,6 +467,41 @@ fn check_reads_what_is_committed() {
     says(&output, exit::FAILED, "\"plain-file\"");
 }
 
+/// Whoever proposes a link would have the lines of what it leads to in the log of a check.
+#[test]
+fn check_reads_nothing_that_a_link_leads_to() {
+    let bench = Bench::new();
+    bench.write("secret", "hunter2: [\n");
+    bench.write("elsewhere/web.yaml", "hunter2: [\n");
+    for (link, target) in [
+        ("roster.yaml", "secret"),
+        ("guests/lab.yaml", "secret"),
+        ("hosts", "elsewhere"),
+    ] {
+        let _ = fs::remove_dir_all(bench.path("repo"));
+        bench.write("repo/guests/other.yaml", "guests: {}\n");
+        bench.write("repo/roster.yaml", ROSTER);
+        let _ = fs::remove_file(bench.path("repo").join(link));
+        std::os::unix::fs::symlink(bench.path(target), bench.path("repo").join(link)).unwrap();
+        let output = bench.muster(&["check", "repo"]);
+        says(&output, exit::NO_INPUT, "it is a symbolic link");
+        let said = [output.stdout, output.stderr].concat();
+        assert!(
+            !String::from_utf8_lossy(&said).contains("hunter2"),
+            "{link}"
+        );
+    }
+    let _ = fs::remove_file(bench.path("repo/hosts"));
+    let pipe = bench.path("repo/guests/pipe.yaml");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    says(
+        &bench.muster(&["check", "repo"]),
+        exit::NO_INPUT,
+        "a device, a socket or a pipe",
+    );
+}
+
 #[test]
 fn the_accounts_of_a_host_become_a_roster() {
     let bench = Bench::new();

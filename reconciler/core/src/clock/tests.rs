@@ -207,7 +207,7 @@ fn only_a_person_goes_back_and_no_further_than_before_the_jump() {
     assert_eq!(now, later);
 
     // Not to before the last record before the jump, and not to before the program was built.
-    it.ahead = before.0 - 1 - it.at.0;
+    it.ahead = before.0 - 1 - ROUNDING - it.at.0;
     let (wall, latest) = (it.reading().wall, it.latest);
     assert_eq!(it.accepts(), Err(NotAccepted::NoJump { wall, latest }));
     it.ahead = -YEAR;
@@ -264,6 +264,11 @@ fn records_show_a_jump_and_their_steady_going_on_shows_none() {
     let (from, to) = (at(2), at(9_000));
     assert_eq!(jump(5), Some(Jump { from, to }));
     assert_eq!(jump(2), Some(Jump { from, to }));
+    // A record that was rounded ahead of the clock is before the jump, too.
+    let just_before = Jump::across(at(2).plus(-ROUNDING), &records);
+    assert_eq!(just_before, Some(Jump { from, to }));
+    let earlier = Jump::across(at(2).plus(-1 - ROUNDING), &records);
+    assert_eq!(earlier.map(|it| it.to), Some(from));
     assert_eq!(jump(9_001), None, "nothing is later");
     let steady: Vec<Time> = (0..20).map(|it| BEGIN.plus(it * 600)).collect();
     assert_eq!(Jump::across(BEGIN.plus(3_000), &steady), None);

@@ -79,7 +79,7 @@ impl fmt::Display for Blocked {
                 "the guest is protected at the hypervisor; take the protection off there, if its end is meant",
             ),
             Self::NoCreateToken => f.write_str(
-                "the settings have no create_token, without which muster makes, discards and tries no guest",
+                "the settings have no create_token with a scratch (on a socket: no scratch), without which muster makes, discards and tries no guest",
             ),
             Self::NoReleaseToken => f.write_str(
                 "the settings have no release_token, without which muster deletes and overwrites no guest",

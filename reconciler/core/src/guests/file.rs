@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::action::Marker;
 use super::desired::{Create, Desired, More, Origin, Overwrite, Run, Wanted};
 use super::normal;
+use super::plan::ASIDE;
 use crate::diagnostic::{Fault, Faults};
 use crate::repo::fields::{Field, Presence, Shape};
 use crate::repo::names::{Grammar, OS_USER};
@@ -21,13 +22,15 @@ pub const GUESTS: &str = "guests/";
 static GUEST: Grammar = Grammar {
     rule: "guest-form",
     about: "a vmid (from 100, 9 digits at most), or a name of ASCII letters, digits and dashes that begins with a letter and does \
-            not end with a dash, of at most 63 characters",
-    pattern: "^([1-9][0-9]{2,8}|[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)$",
+            not end with a dash, of at most 63 characters; aside- and muster- begin the names that muster itself gives",
+    pattern: "^([1-9][0-9]{2,8}|(?!aside-|muster-)[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)$",
     accepts: |text| {
         let is_vmid = (3..=9).contains(&text.len())
             && !text.starts_with('0')
             && text.bytes().all(|b| b.is_ascii_digit());
-        is_vmid || (text.starts_with(|c: char| c.is_ascii_alphabetic()) && is_label(text))
+        let is_taken = text.starts_with(ASIDE) || text.starts_with(Marker::PREFIX);
+        let is_name = text.starts_with(|c: char| c.is_ascii_alphabetic()) && is_label(text);
+        is_vmid || (is_name && !is_taken)
     },
 };
 

@@ -205,8 +205,13 @@ fn host(view: &View<'_>, paper: Paper, out: &mut String) {
     for class in [Class::Destructive, Class::Privileged] {
         let steps = runs(&|it| it.class == class);
         let verb = if steps.len() == 1 { "runs" } else { "run" };
+        // Nothing destructive begins without a release: what is not held goes on by one that was taken up.
+        let by = match class {
+            Class::Destructive => "by a release that was taken up",
+            Class::Privileged | Class::Benign => "without a release",
+        };
         let title = format!(
-            "{} {verb} without a release",
+            "{} {verb} {by}",
             count(steps.len(), &format!("{class} step"))
         );
         people(&title, Some(Tint::Warn), &steps, paper, out);

@@ -300,6 +300,15 @@ fn each_fault_of_a_file_of_guests_has_its_place_and_its_rule() {
         ),
         ("guests:\n  \"\": {}\n", &["2:3 guest-form"]),
         ("guests:\n  we_b: {}\n", &["2:3 guest-form"]),
+        // What is set aside, or tried, is begun by no row: that would go round the step that gives it back.
+        (
+            "guests:\n  aside-fd138d78-old: {run: running}\n",
+            &["2:3 guest-form"],
+        ),
+        (
+            "guests:\n  muster-0123456789abcdef: {}\n",
+            &["2:3 guest-form"],
+        ),
         ("guests:\n  -web: {}\n", &["2:3 guest-form"]),
         ("guests:\n  web-: {}\n", &["2:3 guest-form"]),
         ("guests:\n  ../104: {}\n", &["2:3 guest-form"]),

@@ -155,7 +155,11 @@ pub(super) fn files_below(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, Comma
     folder::entries(dir).map_err(unreadable(dir))?;
     let mut names = vec![ROSTER.to_owned(), TIERS.to_owned()];
     for folder in [HOSTS, GUESTS, SERVICES, RESPONSES, REVIEWS] {
-        let below = dir.join(folder);
+        // With a slash behind it, a link would be looked at where it leads.
+        let below = dir.join(folder.trim_end_matches('/'));
+        if fs::symlink_metadata(&below).is_ok_and(|it| it.is_symlink()) {
+            return Err(unreadable(&below)(not_plain("a symbolic link", "folders")));
+        }
         match folder::entries(&below) {
             Ok(entries) => {
                 for entry in entries {
@@ -174,14 +178,29 @@ pub(super) fn files_below(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, Comma
     let mut files = BTreeMap::new();
     for name in names {
         let path = dir.join(&name);
-        match fs::metadata(&path) {
-            Ok(meta) if meta.is_file() => {
+        // What a link leads to is not part of the repository, and would be shown to whoever reads the errors.
+        match fs::symlink_metadata(&path).map(|it| it.file_type()) {
+            Ok(kind) if kind.is_file() => {
                 drop(files.insert(name, fs::read(&path).map_err(unreadable(&path))?))
             }
-            Ok(_) => {}
+            Ok(kind) if kind.is_dir() => {}
+            Ok(kind) => {
+                let what = match kind.is_symlink() {
+                    true => "a symbolic link",
+                    false => "a device, a socket or a pipe",
+                };
+                return Err(unreadable(&path)(not_plain(what, "files")));
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(unreadable(&path)(error)),
         }
     }
     Ok(files)
+}
+
+/// Why something that is no part of a state repository is not read.
+fn not_plain(what: &str, wanted: &str) -> io::Error {
+    io::Error::other(format!(
+        "it is {what}, and a state repository has plain {wanted} alone; put in its place what it is to say"
+    ))
 }

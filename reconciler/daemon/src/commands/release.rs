@@ -184,7 +184,7 @@ fn still_takes(
         )
     } else if signed < most {
         format!(
-            "{}; it takes {most} if a step of it touches an admin or loses data: then {other}\n",
+            "{}; it takes {most} if its steps are of a kind for which `muster trust show` says so: then {other}\n",
             people(signed)
         )
     } else {

@@ -1,6 +1,7 @@
 //! Which commit is in force, and what it asks for (invariant 7).
 
 use muster_core::commit::CommitId;
+use muster_core::diagnostic::Severity;
 use muster_core::facts::Frozen;
 use muster_core::journal::Entry;
 use muster_core::release::TagHorizon;
@@ -114,14 +115,11 @@ pub(super) fn consider<S: Source, W, J: Journal, L, R: ReportSink>(
             None
         }
         Err(problems) => {
-            let first = problems
-                .iter()
-                .next()
-                .map(ToString::to_string)
-                .unwrap_or_default();
+            let first = problems.iter().find(|it| it.severity == Severity::Error);
+            let first = first.map(ToString::to_string).unwrap_or_default();
             let adopted = memory.facts().adopted.clone();
             tell::refusal(outside, run.policy, head, &adopted, &problems, summary);
-            Some(format!("{} errors, the first: {first}", problems.len()))
+            Some(format!("{} errors, the first: {first}", problems.errors()))
         }
     };
     let entry = match refused {
@@ -150,7 +148,7 @@ pub(super) fn can_be_kept_by<S: Source>(
     files
         .and_then(|files| read_host(&files, policy, now.date()))
         .map(drop)
-        .map_err(|problems| format!("it has {} errors", problems.len()))
+        .map_err(|problems| format!("it has {} errors", problems.errors()))
 }
 
 /// Writes down for which commit a person decided at the console of a daemon at work: `decision`, a reset. Gives why not where

@@ -19,6 +19,8 @@ struct Script {
     due_in: Option<Duration>,
     stopped_early: bool,
     follows: Vec<PathBuf>,
+    /// Whether something moves while the first cycle runs.
+    moves_at_first: bool,
 }
 
 #[derive(Clone)]
@@ -41,7 +43,7 @@ impl Cycle for Fake {
             self.0.lock().unwrap().stopped_early = true;
         }
         let mut it = self.0.lock().unwrap();
-        it.moved = false;
+        it.moved = std::mem::take(&mut it.moves_at_first);
         let at = it.began.unwrap().elapsed().as_secs();
         it.ran.push((at, why));
         let health = if it.health.is_empty() {
@@ -166,8 +168,23 @@ async fn while_nothing_moves_it_looks_often_and_runs_seldom() {
         script.ran,
         [(0, Why::Started), (300, Why::Drift), (600, Why::Drift)]
     );
-    assert_eq!(script.looked, 9 + 9 + 1);
+    // Once more when the directories have just begun to be watched.
+    assert_eq!(script.looked, 1 + 9 + 9 + 1);
     assert_eq!(told.0, ["line", "ready", "line", "line", "stopping"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_moves_before_the_directories_are_watched_is_not_left_to_the_next_look() {
+    let script = Script {
+        moves_at_first: true,
+        ..Script::default()
+    };
+    let (_, script, _) = play(script, None, |send, _| async move {
+        after(1).await;
+        send.send(Event::Stop).unwrap();
+    })
+    .await;
+    assert_eq!(script.ran, [(0, Why::Started), (0, Why::Moved)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! What somebody asked at the console of a daemon at work: into the journal, or answered with why not.
 
-use muster_core::clock::Accepted;
+use muster_core::clock::{Accepted, NotAccepted};
 use muster_core::commit::CommitId;
 use muster_core::journal::Entry;
 use muster_core::time::Time;
@@ -65,7 +65,9 @@ impl<W: World> Worker<W> {
                 tracing::warn!("The clock is right, says {}: it is {at}.", request.who);
                 Ok(Ok(()))
             }
-            Err(why) => {
+            // It has believed the clock since somebody asked: that is what was asked for.
+            Err(NotAccepted::Well(_)) => Ok(Ok(())),
+            Err(why @ (NotAccepted::BeforeBuild { .. } | NotAccepted::NoJump { .. })) => {
                 tracing::warn!("The clock is not taken as right: {why}.");
                 Ok(Err(why.to_string()))
             }

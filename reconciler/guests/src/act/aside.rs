@@ -62,6 +62,8 @@ impl<A: GuestApi> Act<'_, A> {
                 Box::pin(self.rehearse(step, &listed, &backup)).await?;
                 self.rehearsed.borrow_mut().insert(step);
             }
+            // A backup and its trial take hours, in which another guest may have come under the name (H8).
+            self.is_meant(incarnation, &api.config(&place).await?)?;
         }
         self.set_aside(api, step, guest, &place, called).await
     }

@@ -108,7 +108,8 @@ impl Incus {
             return Ok(false);
         }
         let found = kept(path).map_err(|it| Error::unreadable("a backup", it))?;
-        Ok(found.is_some())
+        // An empty file is what a crash or a full disk leaves of one, and nothing could be had back from it.
+        Ok(found.is_some_and(|it| it.size > 0))
     }
 
     pub(super) async fn restore_backup(&self, restore: &Restore) -> Result<Option<Task>> {

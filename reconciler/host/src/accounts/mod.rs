@@ -3,9 +3,9 @@
 //! They are read as lines, edited in memory, and written back in one batch under the lock of the shadow suite:
 //!
 //! ```no_run
-//! # use muster_host::{accounts::{Locked, LoginDefs}, root::{Ownership, Root}};
+//! # use muster_host::{accounts::{Locked, LoginDefs}, root::{Ownership, RootDir}};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let root = Root::open("/".as_ref(), Ownership::Performed)?;
+//! let root = RootDir::open("/".as_ref(), Ownership::Performed)?;
 //! let locked = Locked::take(&root, Locked::WAIT)?;
 //! let mut databases = locked.read()?;
 //! databases.join_group("emo", "docker")?;
@@ -129,6 +129,18 @@ pub enum ReadError {
         /// The file.
         file: File,
     },
+    /// passwd has no account of root, as when it was emptied or cut off.
+    #[error("{file} has no account with uid 0; restore it, for example from {file}-")]
+    NoRoot {
+        /// The file.
+        file: File,
+    },
+    /// A file that has lines on every system has none.
+    #[error("{file} is empty; restore it, for example from {file}-")]
+    Empty {
+        /// The file.
+        file: File,
+    },
     /// A file has a NUL byte, as after a crash of the file system.
     #[error("{file}:{line}: there is a NUL byte in the file; restore it, for example from {file}-")]
     Nul {
@@ -169,6 +181,12 @@ struct Ids {
     primary: BTreeMap<u32, usize>,
 }
 
+/// Whether some line of passwd is an account with uid 0: on every system that runs, one is.
+fn has_root(passwd: &[u8]) -> bool {
+    let mut lines = passwd.split(|byte| *byte == b'\n');
+    lines.any(|line| line.split(|byte| *byte == b':').nth(2) == Some(b"0"))
+}
+
 impl Databases {
     /// Reads the files of `root`. To change them, take the lock and read under it: [`Locked::read`].
     ///
@@ -182,12 +200,22 @@ impl Databases {
             stamps.insert(file, read.as_ref().map(|(_, stat)| Stamp::of(stat)));
             Ok(read.map(|(bytes, _)| bytes))
         };
-        let passwd = Some(bytes(File::Passwd)?.ok_or(ReadError::Missing { file: File::Passwd })?);
-        let group = Some(bytes(File::Group)?.ok_or(ReadError::Missing { file: File::Group })?);
+        let mut there = |file: File| bytes(file)?.ok_or(ReadError::Missing { file });
+        let (passwd, group) = (there(File::Passwd)?, there(File::Group)?);
+        if group.is_empty() {
+            return Err(ReadError::Empty { file: File::Group });
+        }
+        if !has_root(&passwd) {
+            return Err(ReadError::NoRoot { file: File::Passwd });
+        }
+        let shadow = bytes(File::Shadow)?;
+        if shadow.as_ref().is_some_and(Vec::is_empty) {
+            return Err(ReadError::Empty { file: File::Shadow });
+        }
         Ok(Self {
-            passwd: Table::parse(File::Passwd, passwd)?,
-            shadow: Table::parse(File::Shadow, bytes(File::Shadow)?)?,
-            group: Table::parse(File::Group, group)?,
+            passwd: Table::parse(File::Passwd, Some(passwd))?,
+            shadow: Table::parse(File::Shadow, shadow)?,
+            group: Table::parse(File::Group, Some(group))?,
             gshadow: Table::parse(File::Gshadow, bytes(File::Gshadow)?)?,
             subuid: Ranges::parse(File::Subuid, bytes(File::Subuid)?)?,
             subgid: Ranges::parse(File::Subgid, bytes(File::Subgid)?)?,

@@ -22,6 +22,22 @@ fn read(passwd: &[u8], shadow: &str) -> Result<Databases, ReadError> {
     Databases::read(&RootDir::open(scratch.path(), Ownership::Performed).unwrap())
 }
 
+/// A database that was emptied, or that lost its first lines, is not taken for a host without accounts: what would be written over it
+/// would also take the place of the last good copy.
+#[test]
+fn what_was_emptied_is_not_read_as_nobody() {
+    for passwd in ["", "\n", "emo:x:1000:1000::/home/emo:/bin/sh\n"] {
+        let error = read(passwd.as_bytes(), SHADOW).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "/etc/passwd has no account with uid 0; restore it, for example from /etc/passwd-"
+        );
+    }
+    let error = read(PASSWD.as_bytes(), "").unwrap_err().to_string();
+    assert!(error.starts_with("/etc/shadow is empty"), "{error}");
+    assert!(read(b"toor:x:0:0::/root:/bin/sh\n", SHADOW).is_ok());
+}
+
 #[test]
 fn joins_passwd_and_shadow_whatever_their_order() {
     let databases = read(PASSWD.as_bytes(), SHADOW).unwrap();
@@ -78,7 +94,11 @@ fn finds_memberships_that_one_of_group_and_gshadow_lacks() {
     std::fs::create_dir(&etc).unwrap();
     let group = "root:x:0:\nsudo:x:27:ann,bob\ndocker:x:28:\nt3:x:96:ann\ntwice:x:30:ann\nalone:x:31:ann\nann:x:1000:\n";
     let gshadow = "root:*::\ndocker:!:eve:bob,bob\nsudo:!::bob\nt3:!:ann:ann\ntwice:!::\ntwice:!::\nann:!::\n#alone:!::\n";
-    for (file, text) in [("passwd", ""), ("group", group), ("gshadow", gshadow)] {
+    for (file, text) in [
+        ("passwd", "root:x:0:0::/root:/bin/sh\n"),
+        ("group", group),
+        ("gshadow", gshadow),
+    ] {
         std::fs::write(etc.join(file), text).unwrap();
     }
     let root = RootDir::open(scratch.path(), Ownership::Performed).unwrap();
@@ -372,7 +392,11 @@ fn who_comes_back_has_the_shared_group_they_had() {
 #[test]
 fn lines_by_number_go_with_the_account() {
     let subuid = "amy:100000:9\n1001:200000:9\namy:300000:9\n10010:400000:9\n";
-    let mut databases = read(b"amy:x:1001:1001::/home/amy:/bin/sh\n", SHADOW).unwrap();
+    let mut databases = read(
+        b"root:x:0:0::/root:/bin/sh\namy:x:1001:1001::/home/amy:/bin/sh\n",
+        SHADOW,
+    )
+    .unwrap();
     databases.subuid = Ranges::parse(File::Subuid, Some(subuid.into())).unwrap();
     databases.delete("amy", 1_001).unwrap();
     databases.remove_ranges_of(1_001);
