@@ -19,7 +19,6 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// H5, GB10: a container is started, told apart, sized while it runs, and shut down; what nobody asked for stays.
 #[test]
-#[ignore = "needs Incus; run by tests/guests/incus"]
 fn a_container_lives() {
     let scratch = tempfile::tempdir().unwrap();
     let api = open(&socket(), scratch.path());
@@ -103,7 +102,6 @@ fn a_container_lives() {
 
 /// H14: a write shows what it read, and is refused when another came between.
 #[test]
-#[ignore = "needs Incus; run by tests/guests/incus"]
 fn a_write_to_what_changed_since_is_a_conflict() {
     let scratch = tempfile::tempdir().unwrap();
     let api = open(&socket(), scratch.path());
@@ -130,7 +128,6 @@ fn a_write_to_what_changed_since_is_a_conflict() {
 
 /// G25, GB11: an operation is forgotten within seconds, and that is no failure; one that failed says why.
 #[test]
-#[ignore = "needs Incus; run by tests/guests/incus"]
 fn an_operation_that_is_forgotten_is_no_failure() {
     let scratch = tempfile::tempdir().unwrap();
     let api = open(&socket(), scratch.path());
@@ -183,7 +180,6 @@ fn an_operation_that_is_forgotten_is_no_failure() {
 
 /// H4, H7: made, backed up, restored beside itself, renamed, protected, and removed; the backup outlives it.
 #[test]
-#[ignore = "needs Incus; run by tests/guests/incus"]
 fn a_backup_outlives_its_container() {
     let scratch = tempfile::tempdir().unwrap();
     let api = open(&socket(), scratch.path());
@@ -358,7 +354,6 @@ fn a_backup_outlives_its_container() {
 
 /// H11: a connection that breaks says what may have happened, and the guest's state agrees.
 #[test]
-#[ignore = "needs Incus; run by tests/guests/incus"]
 fn every_broken_answer_says_what_may_have_happened() {
     let scratch = tempfile::tempdir().unwrap();
     let direct = open(&socket(), scratch.path());
@@ -397,7 +392,6 @@ fn every_broken_answer_says_what_may_have_happened() {
 
 /// H1, H9: elsewhere the server is known by its certificate and we by ours, which reaches the projects that it was given.
 #[test]
-#[ignore = "needs Incus; run by tests/guests/incus"]
 fn a_certificate_reaches_the_projects_it_was_given() {
     let scratch = tempfile::tempdir().unwrap();
     let path = |name: &str| scratch.path().join(name).display().to_string();

@@ -87,7 +87,6 @@ fn done(results: &Results) -> Vec<&str> {
 
 /// H4, H5, H7, GB6, GB10, H17: sized, destroyed undo first, given back, destroyed again, purged; what nobody asked for stays.
 #[test]
-#[ignore = "needs Incus; run by tests/guests/incus"]
 fn a_container_goes_the_whole_way() {
     let scratch = tempfile::tempdir().unwrap();
     let entrance = Entrance::new(&socket(), scratch.path());
@@ -176,7 +175,6 @@ fn a_container_goes_the_whole_way() {
 
 /// GB7, H3: what is imported is what runs, and the plan after it has no step.
 #[test]
-#[ignore = "needs Incus; run by tests/guests/incus"]
 fn what_is_imported_needs_no_step() {
     let scratch = tempfile::tempdir().unwrap();
     let entrance = Entrance::new(&socket(), scratch.path());
@@ -209,7 +207,6 @@ fn what_is_imported_needs_no_step() {
 
 /// GB8, H8: a guest that was made anew under the name, or has another volume, is not what was signed.
 #[test]
-#[ignore = "needs Incus; run by tests/guests/incus"]
 fn another_container_of_that_name_is_left_alone() {
     let scratch = tempfile::tempdir().unwrap();
     let relay = Relay::start(&socket(), &scratch.path().join("relay"));
@@ -440,37 +437,31 @@ fn kill_everything(case: &Case) {
 }
 
 #[test]
-#[ignore = "needs Incus; run by tests/guests/incus"]
 fn a_creation_takes_effect_once_whatever_breaks() {
     break_everything(&creation("make-b"));
 }
 
 #[test]
-#[ignore = "needs Incus; run by tests/guests/incus"]
 fn a_shutdown_takes_effect_once_whatever_breaks() {
     break_everything(&shutdown("down-b"));
 }
 
 #[test]
-#[ignore = "needs Incus; run by tests/guests/incus"]
 fn a_destroy_takes_effect_once_whatever_breaks() {
     break_everything(&destroy("ends-b"));
 }
 
 #[test]
-#[ignore = "needs Incus; run by tests/guests/incus"]
 fn a_creation_takes_effect_once_whoever_is_killed() {
     kill_everything(&creation("make-k"));
 }
 
 #[test]
-#[ignore = "needs Incus; run by tests/guests/incus"]
 fn a_shutdown_takes_effect_once_whoever_is_killed() {
     kill_everything(&shutdown("down-k"));
 }
 
 #[test]
-#[ignore = "needs Incus; run by tests/guests/incus"]
 fn a_destroy_takes_effect_once_whoever_is_killed() {
     kill_everything(&destroy("ends-k"));
 }

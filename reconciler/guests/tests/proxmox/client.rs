@@ -19,7 +19,6 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// H15: three requests for the run state of all, one more for each configuration.
 #[test]
-#[ignore = "needs fakepve; run by tests/guests/pve"]
 fn guests_are_read_in_three_requests() {
     let proxy = Proxy::start(
         &fakepve(),
@@ -52,7 +51,6 @@ fn guests_are_read_in_three_requests() {
 
 /// GB1: whatever is written as a description is read back as what a second look takes for the same.
 #[test]
-#[ignore = "needs fakepve; run by tests/guests/pve"]
 fn a_description_comes_back_as_what_was_written() {
     use muster_core::guests::normal::description;
     let proxy = Proxy::start(
@@ -88,7 +86,6 @@ fn a_description_comes_back_as_what_was_written() {
 
 /// H14: a write to what has changed since is refused as a conflict, and changes nothing.
 #[test]
-#[ignore = "needs fakepve; run by tests/guests/pve"]
 fn a_write_to_what_changed_since_is_a_conflict() {
     let proxy = Proxy::start(&fakepve(), &json!([container(101, "running")]));
     let api = open(&proxy, TOKEN, limits());
@@ -110,7 +107,6 @@ fn a_write_to_what_changed_since_is_a_conflict() {
 
 /// G25, H12: the end of a task is told as what it is: done, done with warnings, failed, not known, forgotten.
 #[test]
-#[ignore = "needs fakepve; run by tests/guests/pve"]
 fn a_task_ends_in_one_of_five_ways() {
     let proxy = Proxy::start(&fakepve(), &json!([container(101, "stopped")]));
     let api = open(&proxy, TOKEN, limits());
@@ -151,7 +147,6 @@ fn a_task_ends_in_one_of_five_ways() {
 
 /// H11: what may have happened is told by what was seen of the connection, and the count of effects agrees with it.
 #[test]
-#[ignore = "needs fakepve; run by tests/guests/pve"]
 fn every_broken_answer_says_what_may_have_happened() {
     let proxy = Proxy::start(&fakepve(), &json!([container(101, "running")]));
     let place = place(Kind::Container, 101);
@@ -214,7 +209,6 @@ fn every_broken_answer_says_what_may_have_happened() {
 
 /// H1: the certificate is the pinned one or signed by the named authority; everything else is no connection, and no token leaves.
 #[test]
-#[ignore = "needs fakepve; run by tests/guests/pve"]
 fn a_certificate_is_pinned_or_signed() {
     let proxy = Proxy::start(&fakepve(), &json!([]));
     let other = Proxy::start(&fakepve(), &json!([]));
@@ -249,7 +243,6 @@ fn a_certificate_is_pinned_or_signed() {
 
 /// GB9, H9: what is refused names path and privilege; the everyday token cannot delete, and the other two can as far as they go.
 #[test]
-#[ignore = "needs fakepve; run by tests/guests/pve"]
 fn each_token_does_what_it_may() {
     let proxy = Proxy::start(&fakepve(), &json!([container(101, "stopped")]));
     let everyday = open(&proxy, TOKEN, limits());
@@ -368,7 +361,6 @@ fn each_token_does_what_it_may() {
 
 /// GB4: a node that does not answer makes its guests unknown and nothing else.
 #[test]
-#[ignore = "needs fakepve; run by tests/guests/pve"]
 fn a_silent_node_costs_nobody_else_anything() {
     let mut elsewhere = container(102, "running");
     elsewhere["node"] = json!("pve2");

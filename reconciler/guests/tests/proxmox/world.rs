@@ -121,7 +121,6 @@ fn end_row(vmid: u32) -> String {
 
 /// H5, G2, G7, GB1, GB6: whatever the row says is so after one cycle, and the next plan has no step.
 #[test]
-#[ignore = "needs fakepve; run by tests/guests/pve"]
 fn a_row_is_carried_out_once() {
     let proxy = Proxy::start(
         &fakepve(),
@@ -160,7 +159,6 @@ fn a_row_is_carried_out_once() {
 
 /// H4, H7: made, destroyed undo first, given back, destroyed again, purged.
 #[test]
-#[ignore = "needs fakepve; run by tests/guests/pve"]
 fn a_container_goes_the_whole_way() {
     let proxy = Proxy::start(&fakepve(), &json!([]));
     let entrance = Entrance::new(&proxy);
@@ -205,7 +203,6 @@ fn a_container_goes_the_whole_way() {
 
 /// GB7, H3: what is imported is what runs, and the plan after it has no step.
 #[test]
-#[ignore = "needs fakepve; run by tests/guests/pve"]
 fn what_is_imported_needs_no_step() {
     let mut odd = container(102, "stopped");
     odd["config"]["description"] = json!("zwei\nZeilen: \"x\" # y");
@@ -244,7 +241,6 @@ fn what_is_imported_needs_no_step() {
 
 /// GB9, H9: what is missing is said call by call, with the line that gives it; what is too much, too.
 #[test]
-#[ignore = "needs fakepve; run by tests/guests/pve"]
 fn the_doctor_names_what_is_missing() {
     let proxy = Proxy::start(
         &fakepve(),
@@ -298,7 +294,6 @@ fn the_doctor_names_what_is_missing() {
 
 /// GB2: what high availability was asked for is done when the guest shows it.
 #[test]
-#[ignore = "needs fakepve; run by tests/guests/pve"]
 fn high_availability_is_waited_for() {
     let proxy = Proxy::start(&fakepve(), &json!([container(101, "running")]));
     proxy
@@ -496,37 +491,31 @@ fn kill_everything(case: &Case) {
 }
 
 #[test]
-#[ignore = "needs fakepve; run by tests/guests/pve"]
 fn a_creation_takes_effect_once_whatever_breaks() {
     break_everything(&CREATE);
 }
 
 #[test]
-#[ignore = "needs fakepve; run by tests/guests/pve"]
 fn a_shutdown_takes_effect_once_whatever_breaks() {
     break_everything(&SHUTDOWN);
 }
 
 #[test]
-#[ignore = "needs fakepve; run by tests/guests/pve"]
 fn a_destroy_takes_effect_once_whatever_breaks() {
     break_everything(&DESTROY);
 }
 
 #[test]
-#[ignore = "needs fakepve; run by tests/guests/pve"]
 fn a_creation_takes_effect_once_whoever_is_killed() {
     kill_everything(&CREATE);
 }
 
 #[test]
-#[ignore = "needs fakepve; run by tests/guests/pve"]
 fn a_shutdown_takes_effect_once_whoever_is_killed() {
     kill_everything(&SHUTDOWN);
 }
 
 #[test]
-#[ignore = "needs fakepve; run by tests/guests/pve"]
 fn a_destroy_takes_effect_once_whoever_is_killed() {
     kill_everything(&DESTROY);
 }
