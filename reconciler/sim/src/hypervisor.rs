@@ -575,6 +575,10 @@ impl Act<'_> {
     }
 
     fn destroy(&mut self, guest: &str, volumes: &Volumes, aside: &str) -> Said {
+        let there = place_aside(guest, aside);
+        if self.look(guest, |_| ()).is_none() && self.look(there, |_| ()).is_some() {
+            return self.set_aside(there, guest, aside);
+        }
         self.same_volumes(guest, volumes)?;
         self.power(guest, Run::Stopped)?;
         let backup = self.back_up(guest)?;
@@ -585,7 +589,7 @@ impl Act<'_> {
         if !tried {
             self.rehearse(&backup)?;
         }
-        self.set_aside(guest, aside)
+        self.set_aside(guest, guest, aside)
     }
 
     /// Brings the backup up as a guest of its own, starts it, and takes it away again.
@@ -627,8 +631,9 @@ impl Act<'_> {
         self.mark(Mark::ScratchGone { scratch })
     }
 
-    fn set_aside(&mut self, guest: &str, aside: &str) -> Said {
-        let standing = self.look(guest, |it| {
+    /// Two requests, the name first; `from` is where the guest stands now.
+    fn set_aside(&mut self, from: &str, guest: &str, aside: &str) -> Said {
+        let standing = self.look(from, |it| {
             let config = it.config.known();
             config.map(|it| Standing {
                 name: it.name.clone(),
@@ -640,13 +645,13 @@ impl Act<'_> {
             return complaint("it cannot be read");
         };
         self.mark(Mark::SetAside { standing })?;
-        let (from, to) = (guest.to_owned(), place_aside(guest, aside).to_owned());
-        self.move_and_write(&from, &to, |config| {
+        let to = place_aside(guest, aside);
+        self.rename(from, to)?;
+        self.write(to, "standing", None, |config| {
             config.name = Some(aside.to_owned());
             config.protection = true;
             config.onboot = false;
-        })?;
-        Ok(())
+        })
     }
 
     fn give_back(&mut self, guest: &str, found: &str, standing: &Standing) -> Said {
@@ -666,6 +671,10 @@ impl Act<'_> {
     /// Two requests: the settings, and the name.
     fn move_and_write(&mut self, from: &str, to: &str, change: impl FnOnce(&mut Config)) -> Said {
         self.write(from, "standing", None, change)?;
+        self.rename(from, to)
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Said {
         if from == to {
             return Ok(());
         }

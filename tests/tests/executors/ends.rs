@@ -337,7 +337,7 @@ fn an_end_can_be_taken_back_until_the_last_step() {
     assert_eq!(
         short,
         [
-            "stop", "back", "bring", "start", "delete", "standing", "rename"
+            "stop", "back", "bring", "start", "delete", "rename", "standing"
         ],
         "{effects:?}"
     );

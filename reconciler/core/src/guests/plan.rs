@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest as _, Sha256};
 
-use super::action::{Action, Found, Incarnation, is_vmid};
+use super::action::{Action, Found, Incarnation, is_vmid, place_aside};
 use super::blocked::Blocked;
 use super::desired::{Desired, Run, Wanted};
 use super::facts::{GuestFacts, Known, Refusal, Underway};
@@ -88,8 +88,8 @@ struct Subject<'a> {
 }
 
 impl<'a> Planner<'a, '_, '_> {
-    /// Steps that were begun, not seen done, and are by now: each is planned once more as it was, and nothing else of its guest, which
-    /// is another one for everybody until that is told.
+    /// Steps that were begun, not seen done, and are by now, or whose guest has its other name already: each is planned once more as
+    /// it was, and nothing else of its guest, which is another one for everybody until that is told.
     fn bring_to_end(&mut self) -> BTreeSet<&'a str> {
         let Input {
             policy,
@@ -107,7 +107,8 @@ impl<'a> Planner<'a, '_, '_> {
                 continue;
             };
             let id = StepId::of(&policy.executor, action, incarnation);
-            if settle(id, action, observed, known) == StepState::Reached {
+            let is_done = settle(id, action, observed, known) == StepState::Reached;
+            if is_done || self.has_its_other_name(action) {
                 let hold = self.protected(name);
                 let price = price(action, known);
                 let (action, incarnation) = (action.clone(), incarnation.clone());
@@ -117,6 +118,31 @@ impl<'a> Planner<'a, '_, '_> {
             }
         }
         ended
+    }
+
+    /// Whether a guest that goes by its name was given the other one by a step that ended before the rest of it: under the name by
+    /// which its row knows it, or the journal, nobody finds it.
+    fn has_its_other_name(&self, action: &Action) -> bool {
+        let (from, to) = match action {
+            Action::DestroyGuest { guest, aside, .. } => {
+                (guest.as_str(), place_aside(guest, aside))
+            }
+            Action::RestoreGuest { guest, found, .. } => (found.as_str(), guest.as_str()),
+            Action::RecordGuest { .. }
+            | Action::StartGuest { .. }
+            | Action::ShutdownGuest { .. }
+            | Action::StopGuest { .. }
+            | Action::SetGuestCores { .. }
+            | Action::SetGuestMemory { .. }
+            | Action::SetGuestDescription { .. }
+            | Action::SetGuestTags { .. }
+            | Action::SetGuestOnboot { .. }
+            | Action::CreateGuest { .. }
+            | Action::DiscardGuest { .. }
+            | Action::OverwriteGuest { .. }
+            | Action::PurgeGuest { .. } => return false,
+        };
+        from != to && !self.guests.contains_key(from) && self.guests.contains_key(to)
     }
 
     fn row(&mut self, name: &'a str, wanted: &Wanted) {

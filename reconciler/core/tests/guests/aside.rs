@@ -435,3 +435,32 @@ fn what_ended_unseen_is_planned_as_it_was_until_it_is_closed() {
         assert_eq!(house.of(name).aside, None);
     }
 }
+
+/// Invariant 9, H7: a hypervisor that goes by names is asked for the new one first. An end that stops behind that request has a guest
+/// that no row names: the step stays planned, so that it goes on, by its claim or a new release.
+#[test]
+fn an_end_that_stopped_behind_the_rename_is_planned_on() {
+    for result in [
+        StepResult::Failed("400".into()),
+        StepResult::Unfinished("could not be observed".into()),
+    ] {
+        let end = "guests: {old: {destroy: true}}\n";
+        let mut house = recorded("old");
+        let destroy = house.step(end, "guest.destroy");
+        let standing = muster_core::guests::action::Standing::default();
+        house.journal(
+            &destroy,
+            &[backed_up(), Mark::SetAside { standing }],
+            result,
+        );
+        // Renamed, and neither protected nor off-boot yet.
+        let called = aside("old").of("old").aside.expect("aside").found;
+        let guest = house.guests.remove("old").unwrap();
+        house.guests.insert(called, guest);
+        for text in [end, "guests: {old: {run: running}}\n", "guests: {}\n"] {
+            let planned = house.plan(text);
+            let ids: Vec<_> = planned.steps().iter().map(|it| it.step.id).collect();
+            assert_eq!(ids, [destroy.id], "{text}");
+        }
+    }
+}
