@@ -427,6 +427,29 @@ fn a_guest_whose_backup_does_not_come_up_is_not_set_aside() {
     );
 }
 
+/// H2: a hypervisor that does not answer for a moment says nothing about what is asked for, and uses no release up.
+#[test]
+fn a_moment_in_which_nothing_can_be_read_ends_no_release() {
+    let sim = asked(&lived_in(), MOVED);
+    settle(&sim);
+    release(&sim, start());
+    sim.with(|it| it.hypervisor.backups_are_broken = true);
+    let _ = sim.cycle(&of_pve1(), start()).expect("a cycle");
+    let is_open = || sim.facts().claims.values().any(|it| !it.finished);
+    assert!(is_open() && !is_aside(&sim));
+    sim.with(|it| {
+        it.hypervisor.backups_are_broken = false;
+        it.hypervisor.silent = Some("connection refused".to_owned());
+    });
+    for minutes in 1..4 {
+        let _ = sim.cycle(&of_pve1(), start().plus(minutes * 60));
+        assert!(is_open(), "after {minutes} minutes");
+    }
+    sim.with(|it| it.hypervisor.silent = None);
+    settle_from(&sim, start().plus(DAY));
+    assert!(is_aside(&sim) && !is_open());
+}
+
 /// GB8: where a volume came or went since it was signed, nothing is done.
 #[test]
 fn a_volume_that_nobody_signed_keeps_the_guest() {

@@ -224,7 +224,8 @@ fn still_counts(
 }
 
 /// Ends the claims of which nothing is left to run in this process or a later one. What waits has to be checked again in
-/// full before it runs, which takes the tags: while the origin does not tell them it goes on waiting, until its time is over.
+/// full before it runs, which takes the tags: while the origin does not tell them it goes on waiting, until its time is over. So does
+/// what is not planned because the world could not be read.
 pub(super) fn finish<S, W, J: Journal, L, R>(
     memory: &mut Memory,
     outside: &mut Outside<S, W, J, L, R>,
@@ -236,6 +237,12 @@ pub(super) fn finish<S, W, J: Journal, L, R>(
     let may_be_checked_later = |claim: &Claim| {
         trusted.tags == Tags::Unknown && claim.is_waiting() && run.now <= claim.not_after
     };
+    // Where a part of the world could not be read, nothing is planned on it: that says nothing about what is asked for.
+    let is_blind = summary.unread() > 0;
+    let may_be_seen_later = |claim: &Claim| {
+        let waits = claim.is_waiting() && run.now <= claim.not_after;
+        is_blind && (waits || claim.begun().next().is_some())
+    };
     let open: Vec<(Nonce, Option<String>)> = memory
         .facts()
         .claims
@@ -243,7 +250,7 @@ pub(super) fn finish<S, W, J: Journal, L, R>(
         .filter(|claim| !claim.finished)
         // What is begun and still asked for goes on in the next cycle.
         .filter(|claim| !claim.begun().any(|step| plan.contains(&step)))
-        .filter(|claim| !may_be_checked_later(claim))
+        .filter(|claim| !may_be_checked_later(claim) && !may_be_seen_later(claim))
         .map(|claim| {
             let count = |wanted: Progress| claim.steps.values().filter(|it| **it == wanted).count();
             let (failed, left) = (
