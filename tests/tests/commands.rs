@@ -616,7 +616,7 @@ fn every_exit_code_of_the_readme_is_given_and_no_other() {
     ends(site.muster(&["check", &checked]), 1, "roster.yaml");
     ends(
         site.muster(&["run", "--once"]),
-        0,
+        1,
         "a newer commit was refused",
     );
     ends(site.muster(&["status"]), 1, "NOT IN ORDER: commit");

@@ -21,9 +21,12 @@ fn killed_at(
     for point in points {
         // A point that is not reached, as a thread may have been quicker, is an undisturbed run.
         let ran = site.once_with(Fault::Kill, *point);
+        // Where the call was its reader's, that one is killed: the cycle goes on with what it had adopted, and says so.
+        let goes_on =
+            ran.code == Some(1) && ran.out.contains("the state repository did not answer");
         if ran.signal == Some(9) {
             KILLED.fetch_add(1, Ordering::Relaxed);
-        } else if !ran.is_ok() {
+        } else if !ran.is_ok() && !goes_on {
             return Err(format!("{points:?}: {}", ran.said()));
         }
     }

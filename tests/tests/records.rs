@@ -76,12 +76,14 @@ fn an_older_journal_freezes_until_somebody_has_looked() {
     let map = site.text_on_host("etc/ttyd-user-map");
     site.write_on_host("etc/ttyd-user-map", "", 0o644);
     let adopted = site.commit(ANN, "bob leaves");
-    let ran = site.once().ok();
+    let ran = site.once();
+    assert_eq!(ran.code, Some(1), "{}", ran.said());
     assert!(ran.said().contains("Frozen"), "{}", ran.said());
     assert_eq!(site.text_on_host("etc/ttyd-user-map"), map);
     assert_eq!(site.status()["people"]["active"], 2);
     assert!(site.path("state/journal.old-1/00000001.log").exists());
-    site.is_still().unwrap();
+    let still = site.changes_nothing().unwrap();
+    assert_eq!(still.code, Some(1), "{}", still.said());
     let _ = site
         .muster(&["adopt", &adopted, "--reason", "looked at it"])
         .ok();

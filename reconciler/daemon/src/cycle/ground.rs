@@ -7,7 +7,7 @@ use muster_core::clock::{Clock, Matter, Moment, Reading, TimeService};
 use muster_core::commit::{CommitId, TagId};
 use muster_core::diagnostic::Diagnostics;
 use muster_core::facts::{Attempted, Facts, Frozen, Suspended};
-use muster_core::gate::{Approvals, Held, Verdict, judge};
+use muster_core::gate::{Approvals, Held, Reason, Verdict, judge};
 use muster_core::id::StepId;
 use muster_core::journal::{OutOfOrder, Replayed, StepResult};
 use muster_core::ledger;
@@ -279,6 +279,17 @@ impl CycleSummary {
     /// Whether anything changed, here or in the ledger.
     pub fn is_quiet(&self) -> bool {
         self.ran.is_empty() && self.recovered.is_empty() && self.told == 0
+    }
+
+    /// Whether whoever ran this one cycle need not look at anything (F30): all that could be done is done, and it was done by the
+    /// newest commit and a clock that is right. What waits for a signature is in order.
+    pub fn is_in_order(&self) -> bool {
+        let failed = (self.ran.iter()).any(|(_, result)| *result != StepResult::Done);
+        // One that failed before and waits for its next try is not done either. Whose release is used up waits as before it was signed.
+        let retries = (self.held.iter()).any(|it| matches!(it.reason, Reason::Retry { .. }));
+        let stands_off = self.frozen.is_some() || self.attempted.is_some();
+        let is_blind = self.unread() > 0 || self.unanswered.is_some() || self.clock.is_some();
+        !(failed || retries || stands_off || is_blind)
     }
 
     /// How many parts of the world could not be read, so that nothing was planned on them.

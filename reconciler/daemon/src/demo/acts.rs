@@ -385,7 +385,7 @@ fn a_rewritten_branch_freezes(play: &mut Play<'_>) -> Act {
     ])?;
     play.git(&["push", "--quiet", "--force", "origin", "main"])?;
     let before = play.stage.look()?;
-    let output = play.muster(&ONCE, exit::OK, &|line| line.starts_with("frozen"))?;
+    let output = play.muster(&ONCE, exit::FAILED, &|line| line.starts_with("frozen"))?;
     play.expect(
         output.contains("the protected branch was rewritten"),
         "the host should be frozen",

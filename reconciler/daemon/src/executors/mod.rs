@@ -545,17 +545,9 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
                 let source = &mut self.outside.source;
                 source.maintain_after(!summary.is_quiet(), adopted);
                 let due_in = Some(due_in(&summary, now));
-                // One that failed before and waits for its next try is not done either (F30). Whose release is used up waits as
-                // before it was signed.
-                let failed = summary
-                    .ran
-                    .iter()
-                    .any(|(_, result)| *result != StepResult::Done)
-                    || (summary.held.iter()).any(|it| matches!(it.reason, Reason::Retry { .. }));
-                let health = if (failed || summary.unread() > 0) && console == Console::Person {
-                    Health::Failed
-                } else {
-                    Health::Well
+                let health = match console {
+                    Console::Person if !summary.is_in_order() => Health::Failed,
+                    Console::Person | Console::Log => Health::Well,
                 };
                 CycleStatus {
                     health,
