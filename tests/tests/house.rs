@@ -209,6 +209,7 @@ const STOREYS: [(&str, &[&str]); 4] = [
             "flat",
             "id",
             "ink",
+            "key_list",
             "limits",
             "merge_join",
             "people",

@@ -30,6 +30,7 @@ pub mod executor;
 mod flat;
 pub mod id;
 pub mod ink;
+pub mod key_list;
 pub mod limits;
 pub mod merge_join;
 pub mod people;

@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use muster_core::commit::CommitId;
 use muster_core::executor::{Executor, ExecutorKind};
 use muster_core::fleet::alive::{self, Alive};
-use muster_core::fleet::hosts::{Hosts, HostsError};
+use muster_core::fleet::hosts::Hosts;
 use muster_core::fleet::versions::Version;
 use muster_core::fleet::{ExecutorReport, Fleet, LedgerHead, Past};
 use muster_core::host_key::{PublicKey, committed_at, signer_of, verify_commit};
+use muster_core::key_list::KeyListError;
 use muster_core::time::Time;
 use muster_core::world::Files;
 use muster_git::files::ReadError;
@@ -36,7 +37,7 @@ enum FleetError {
     Guarded(String),
     /// The same, for what is written there.
     #[error("it cannot be told whose ledger is whose:\n{0}")]
-    Hosts(HostsError),
+    Hosts(KeyListError),
     /// What was seen before is not known.
     #[error("{}:{line}: this is no `<kind>/<name> <commit>`; remove the line", path.display())]
     Seen {

@@ -8,11 +8,11 @@
 //! A host may have several keys, so that one can follow another; a key belongs to one host.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use crate::diagnostic::visible;
 use crate::executor::Executor;
 use crate::host_key::PublicKey;
+use crate::key_list::{self, KeyListError};
 
 /// The keys of each host, in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,61 +20,26 @@ pub struct Hosts {
     keys: BTreeMap<Executor, Vec<PublicKey>>,
 }
 
-/// What is wrong with such a file: every line of it that cannot be read, and why.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct HostsError {
-    file: String,
-    problems: Vec<(usize, String)>,
-}
-
-impl fmt::Display for HostsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, problems } = self;
-        for (index, (line, problem)) in problems.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "\n" };
-            write!(f, "{separator}{file}:{line}: {problem}")?;
-        }
-        Ok(())
-    }
-}
-
 impl Hosts {
     /// Reads the text of `file`.
     ///
     /// # Errors
     /// Everything that is wrong with it, each with file and line.
-    pub fn parse(file: &str, text: &str) -> Result<Self, HostsError> {
+    pub fn parse(file: &str, text: &str) -> Result<Self, KeyListError> {
         let mut hosts = Self::default();
         let mut owners: BTreeMap<PublicKey, (Executor, usize)> = BTreeMap::new();
-        let mut problems = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            let number = index + 1;
-            let line = line.trim_matches([' ', '\t']);
-            if line.is_empty() || line.starts_with('#') {
-                continue;
+        key_list::read(file, text, |number, words| {
+            let (executor, key) = entry(words)?;
+            if let Some((other, at)) = owners.get(&key) {
+                return Err(format!(
+                    "this key stands for {other} in line {at} already; every host has its own"
+                ));
             }
-            match entry(line) {
-                Err(problem) => problems.push((number, problem)),
-                Ok((executor, key)) => match owners.get(&key) {
-                    Some((other, at)) => problems.push((
-                        number,
-                        format!("this key stands for {other} in line {at} already; every host has its own"),
-                    )),
-                    None => {
-                        owners.insert(key.clone(), (executor.clone(), number));
-                        hosts.keys.entry(executor).or_default().push(key);
-                    }
-                },
-            }
-        }
-        if problems.is_empty() {
-            Ok(hosts)
-        } else {
-            Err(HostsError {
-                file: file.to_owned(),
-                problems,
-            })
-        }
+            owners.insert(key.clone(), (executor.clone(), number));
+            hosts.keys.entry(executor).or_default().push(key);
+            Ok(())
+        })?;
+        Ok(hosts)
     }
 
     /// The keys of one host; none when it is not known.
@@ -88,10 +53,7 @@ impl Hosts {
     }
 }
 
-fn entry(line: &str) -> Result<(Executor, PublicKey), String> {
-    let mut words = line.split([' ', '\t']).filter(|it| !it.is_empty());
-    let mut word = || words.next().unwrap_or_default();
-    let (name, kind, blob) = (word(), word(), word());
+fn entry([name, kind, blob]: [&str; 3]) -> Result<(Executor, PublicKey), String> {
     let executor = name
         .parse::<Executor>()
         .map_err(|_| format!("`{}` is no host: write host/<name>", visible(name)))?;

@@ -11,13 +11,13 @@
 //! key it is stands in a file of the bot's machine (`/etc/muster/signers`), never in the state repository.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use super::root::SignerKey;
 use super::signature::{SshSig, UserVerification};
 use super::tag::Tag;
 use super::{Code, Fingerprint, ObjectKind, Refusal, annotated, names_agree, shown};
 use crate::diagnostic::visible;
+use crate::key_list::{self, KeyListError};
 
 /// What the full name of such a tag begins with.
 pub const ANSWERS: &str = "refs/tags/answer/";
@@ -40,66 +40,33 @@ pub struct Signers {
     people: BTreeMap<SignerKey, String>,
 }
 
-/// What is wrong with a file of signers: every line that cannot be read, and why.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct SignersError {
-    file: String,
-    problems: Vec<(usize, String)>,
-}
-
-impl fmt::Display for SignersError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, problems } = self;
-        for (index, (line, problem)) in problems.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "\n" };
-            write!(f, "{separator}{file}:{line}: {problem}")?;
-        }
-        Ok(())
-    }
-}
-
 impl Signers {
     /// Reads the text of `file`.
     ///
     /// # Errors
     /// Everything that is wrong with it, each with file and line.
-    pub fn parse(file: &str, text: &str) -> Result<Self, SignersError> {
+    pub fn parse(file: &str, text: &str) -> Result<Self, KeyListError> {
         let mut signers = Self::default();
-        let mut problems = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            let line = line.trim_matches([' ', '\t']);
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let mut words = line.split([' ', '\t']).filter(|it| !it.is_empty());
-            let mut word = || words.next().unwrap_or_default();
-            let (name, kind, blob) = (word(), word(), word());
+        key_list::read(file, text, |_, [name, kind, blob]| {
             if !(crate::repo::names::OS_USER.accepts)(name) {
-                let problem = format!(
+                return Err(format!(
                     "`{}` is no os_user: write `<os_user> ssh-ed25519 AAAA…`",
                     visible(name)
-                );
-                problems.push((index + 1, problem));
-                continue;
+                ));
             }
-            match format!("{kind} {blob}").parse::<SignerKey>() {
-                Err(error) => problems.push((index + 1, error.to_string())),
-                Ok(key) => match signers.people.get(&key) {
-                    Some(other) => problems.push((
-                        index + 1,
-                        format!("this key is that of {other} already; each person has their own"),
-                    )),
-                    None => drop(signers.people.insert(key, name.to_owned())),
-                },
+            let key = (format!("{kind} {blob}").parse::<SignerKey>())
+                .map_err(|error| error.to_string())?;
+            match signers.people.get(&key) {
+                Some(other) => Err(format!(
+                    "this key is that of {other} already; each person has their own"
+                )),
+                None => {
+                    signers.people.insert(key, name.to_owned());
+                    Ok(())
+                }
             }
-        }
-        match problems.is_empty() {
-            true => Ok(signers),
-            false => Err(SignersError {
-                file: file.to_owned(),
-                problems,
-            }),
-        }
+        })?;
+        Ok(signers)
     }
 
     /// Whether there is none.
