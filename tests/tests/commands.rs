@@ -537,6 +537,7 @@ fn codes_of_the_readme() -> BTreeSet<i32> {
     numbers.filter_map(|it| it.parse().ok()).collect()
 }
 
+/// F34, F30.
 #[test]
 fn every_exit_code_of_the_readme_is_given_and_no_other() {
     needs(&["git"]);

@@ -1,5 +1,5 @@
 //! Crashes that change their mind: the power goes out somewhere in a cycle, and before the next one people want something else, or
-//! somebody was at the machine. Whatever that is, the host comes to rest whole, and journal and ledger tell what was done.
+//! somebody was at the machine. Whatever that is, the host comes to rest whole (F11), and journal and ledger tell what was done (F13).
 //!
 //! Each round is made of its number alone, and who fails says by which command it is played again.
 //! `ROUNDS=100000 cargo nextest run --release -p muster-tests --test minds` plays more of them.

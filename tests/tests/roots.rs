@@ -221,6 +221,7 @@ fn a_name_that_is_in_sudo_before_it_has_an_account_gets_none_without_two() {
     }
 }
 
+/// F4: signed or not.
 #[test]
 fn a_protected_name_is_not_renamed_away_by_any_number() {
     let mut world = World::new(EMO, |_| ());

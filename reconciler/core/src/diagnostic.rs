@@ -857,6 +857,7 @@ mod tests {
         assert!(commands.contains("%0Aand 19990 more like it\n"));
     }
 
+    /// F33.
     #[test]
     fn those_that_are_alike_fold_and_others_stand_beside_them() {
         let mut faults = Faults::default();

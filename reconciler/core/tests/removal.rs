@@ -601,6 +601,7 @@ fn a_shared_primary_group_is_no_obstacle_and_another_ones_is() {
     assert!(restored(&world));
 }
 
+/// F22.
 #[test]
 fn every_range_of_somebody_who_was_removed_is_nobodys_for_ever() {
     let range = |first| IdRange {

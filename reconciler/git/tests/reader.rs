@@ -487,6 +487,7 @@ fn one_that_dies_of_a_proposal_is_started_again_and_the_proposal_is_refused() {
     assert!(mirror.files(&next).is_ok());
 }
 
+/// F9.
 #[test]
 fn a_pipe_or_a_device_in_the_origin_is_named_and_never_waited_for() {
     for below in ["info/alternates", "pack/pack-x.pack", "pack/pack-x.idx"] {

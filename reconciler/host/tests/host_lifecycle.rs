@@ -954,6 +954,7 @@ fn whoever_leaves_with_a_broken_line_is_cut_and_told() {
     }
 }
 
+/// F22.
 #[test]
 fn every_line_of_somebodys_ranges_is_told_of() {
     let mut it = machine();

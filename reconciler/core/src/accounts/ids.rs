@@ -407,6 +407,7 @@ mod tests {
         }
     }
 
+    /// F22.
     #[test]
     fn no_range_lies_over_an_id_and_no_id_in_a_range() {
         let mut host = Accounts::default();

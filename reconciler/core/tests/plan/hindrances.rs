@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// F23.
 #[test]
 fn a_name_that_a_name_service_knows_is_left_alone() {
     let mut host = fresh_host();

@@ -171,6 +171,7 @@ fn a_row_alone_makes_nobody_root() {
     }
 }
 
+/// F3.
 #[test]
 fn a_name_that_is_a_privileged_group_is_no_row_s_to_take() {
     let mut policy = policy();
@@ -525,6 +526,7 @@ fn a_sudoers_that_cannot_be_read_is_told() {
     );
 }
 
+/// F4.
 #[test]
 fn a_protected_account_is_protected_under_every_name_it_has() {
     let (past, host) = emo_and_ann_are_here();
@@ -556,6 +558,7 @@ fn a_protected_account_is_protected_under_every_name_it_has() {
     }
 }
 
+/// F3.
 #[test]
 fn a_group_that_is_somebody_s_own_is_not_given_to_others() {
     let tiers = "tiers:\n  power-user: {groups: [code-shared, keeper, ledgers, users]}\n";

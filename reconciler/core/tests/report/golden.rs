@@ -154,6 +154,7 @@ fn what_waits_already_is_folded_and_what_changes_is_a_diff() {
     }
 }
 
+/// F32.
 #[test]
 fn the_verdict_says_what_becomes_of_whom() {
     let mut world = World::bare("devvm");

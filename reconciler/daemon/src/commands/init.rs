@@ -207,6 +207,7 @@ fn is_yes(answer: &str) -> bool {
 mod tests {
     use super::is_yes;
 
+    /// F33.
     #[test]
     fn y_is_yes_and_nothing_else_is() {
         assert!(["y\n", "Y", "yes\r\n", " Yes "].iter().all(|it| is_yes(it)));

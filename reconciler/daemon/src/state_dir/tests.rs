@@ -592,6 +592,7 @@ fn a_mark_that_is_gone_is_noticed_and_only_an_upgrade_may_find_none() {
     assert_eq!(it.state.identity().unwrap(), Some(identity));
 }
 
+/// F16.
 #[test]
 fn a_directory_of_another_machine_of_that_name_is_refused() {
     let (it, lock, identity) = initialised();

@@ -508,6 +508,7 @@ mod tests {
         assert!(wrong.unwrap().contains("/etc/default/useradd:1:6"));
     }
 
+    /// F26.
     #[test]
     fn the_vendors_settings_count_where_the_administrator_has_none_and_parts_come_after_both() {
         let scratch = tempfile::tempdir().unwrap();

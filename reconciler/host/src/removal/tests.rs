@@ -655,6 +655,7 @@ fn a_home_comes_back_from_quarantine_as_it_was_and_from_the_archive_without_what
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// F10: from the moment it is marked, nobody puts it back.
 #[test]
 fn a_home_is_purged_only_while_its_archive_is_whole() {
     let it = machine();

@@ -1,3 +1,5 @@
+//! F17: fed for as long as the loop turns, and no longer.
+
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
