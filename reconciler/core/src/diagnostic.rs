@@ -3,6 +3,8 @@
 //! A reader collects [`Faults`] by byte offset, which costs nothing while all is well. Only at the end are they turned
 //! into [`Diagnostics`] with line and column, in one walk over the file.
 
+mod fold;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
@@ -20,6 +22,12 @@ pub(crate) const ROOM: usize = 256 << 10;
 
 /// What the faults of a file may take for each of its bytes.
 pub(crate) const ROOM_FOR_EACH_BYTE: usize = 2;
+
+/// What is left free for the first fault of each kind, when those of other kinds take the rest: each has an example with its place.
+const ROOM_FOR_EXAMPLES: usize = 32 << 10;
+
+/// So many kinds are told apart while there is little room, so that telling them apart takes little, too.
+const MANY_KINDS: usize = 2_000;
 
 /// What is left free for the last fault of a file, which says where its reading ended.
 const ROOM_FOR_THE_LAST: usize = 1 << 10;
@@ -218,30 +226,6 @@ impl Diagnostics {
                 .or_default() += more;
         }
         counts
-    }
-
-    /// Those that people are shown: at most `alike` of a sort, and after the last of them how many more like it there are. Then how
-    /// many there are of sorts that are not shown at all.
-    pub fn folded(&self, alike: usize) -> (Vec<(&Diagnostic, usize)>, usize) {
-        let counts = self.counts();
-        let mut rest: usize = counts.values().sum();
-        let mut seen: BTreeMap<(&str, Severity, &str), (usize, usize)> = BTreeMap::new();
-        let mut shown: Vec<(&Diagnostic, usize)> = Vec::new();
-        for it in &self.list {
-            let sort = (&*it.file, it.severity, it.rule);
-            let (number, last) = seen.entry(sort).or_default();
-            if *number == alike || shown.len() == SHOWN {
-                continue;
-            }
-            (*number, *last) = (*number + 1, shown.len());
-            shown.push((it, 0));
-        }
-        for (sort, (number, last)) in seen.into_iter().filter(|(_, (number, _))| *number > 0) {
-            let all = counts.get(&sort).copied().unwrap_or(number);
-            shown[last].1 = all - number;
-            rest -= all;
-        }
-        (shown, rest)
     }
 }
 
@@ -545,6 +529,8 @@ pub struct Faults {
     errors: usize,
     /// Memory for more of them, in bytes.
     room: usize,
+    /// Of which kinds there is one in the list, as soon as there is little room; before that all are.
+    kinds: Option<BTreeSet<(Severity, &'static str, String)>>,
 }
 
 impl Default for Faults {
@@ -561,6 +547,7 @@ impl Faults {
             left_out: BTreeMap::new(),
             errors: 0,
             room,
+            kinds: None,
         }
     }
 
@@ -574,6 +561,7 @@ impl Faults {
         self.room += self.list.drain(..).map(|it| it.cost()).sum::<usize>();
         self.left_out.clear();
         self.errors = 0;
+        self.kinds = None;
     }
 
     /// How many bytes of memory there are for more of them.
@@ -583,21 +571,24 @@ impl Faults {
 
     /// Keeps `fault`, or counts it when there is no room for more.
     pub fn add(&mut self, fault: Fault) {
-        self.add_in(fault, ROOM_FOR_THE_LAST);
+        let needs = fault.cost() + ROOM_FOR_THE_LAST;
+        let is_kept = needs + ROOM_FOR_EXAMPLES <= self.room
+            || (needs <= self.room && self.is_first_of_its_kind(&fault));
+        self.add_if(is_kept, fault);
     }
 
     /// The same for the last one, for which there is some room left.
     pub(crate) fn add_last(&mut self, fault: Fault) {
-        self.add_in(fault, 0);
+        let is_kept = fault.cost() <= self.room;
+        self.add_if(is_kept, fault);
     }
 
-    fn add_in(&mut self, fault: Fault, spare: usize) {
+    fn add_if(&mut self, is_kept: bool, fault: Fault) {
         if fault.severity == Severity::Error {
             self.errors += 1;
         }
-        let cost = fault.cost();
-        if cost + spare <= self.room {
-            self.room -= cost;
+        if is_kept {
+            self.room -= fault.cost();
             self.list.push(fault);
         } else {
             *self
@@ -605,6 +596,15 @@ impl Faults {
                 .entry((fault.severity, fault.rule))
                 .or_default() += 1;
         }
+    }
+
+    /// Whether the list has none of the kind of `fault`, which it has from here on.
+    fn is_first_of_its_kind(&mut self, fault: &Fault) -> bool {
+        let kind = |it: &Fault| (it.severity, it.rule, fold::kind_of(&it.problem));
+        let list = &self.list;
+        let kinds =
+            (self.kinds).get_or_insert_with(|| list.iter().take(MANY_KINDS).map(kind).collect());
+        kinds.len() < MANY_KINDS && kinds.insert(kind(fault))
     }
 
     /// The same faults without anything that the file says: each is told by the sentence of its rule, and what to do about it is left

@@ -129,12 +129,21 @@ pub struct Problem {
 impl Problem {
     /// What is wrong, as people are told: those that are alike are folded.
     pub fn folded(diagnostics: &Diagnostics) -> Vec<Self> {
-        let (shown, _) = diagnostics.folded(ALIKE);
+        let (shown, rest) = diagnostics.folded(ALIKE);
         let problems = shown.into_iter().map(|(diagnostic, more)| Self {
             more,
             ..Self::from(diagnostic)
         });
-        problems.collect()
+        // Those of rules that are not shown at all count like the others.
+        let rest = rest.checked_sub(1).map(|more| Self {
+            place: "elsewhere".to_owned(),
+            rule: "more".to_owned(),
+            text: "what is not shown here; `muster check --format json` has all that was kept"
+                .to_owned(),
+            help: None,
+            more,
+        });
+        problems.chain(rest).collect()
     }
 
     /// All that is known of what is wrong, for programs.
