@@ -30,6 +30,12 @@ pub const LIMIT: &str = "limit";
 /// The code of a step that follows one that is held.
 pub const NEEDS: &str = "needs";
 
+/// The code of a step that failed, and waits for its next try.
+pub const RETRY: &str = "retry";
+
+/// The code of what only a suspension keeps from running.
+pub const SUSPENDED: &str = "suspended";
+
 /// Why a step does not run now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -87,10 +93,10 @@ impl Reason {
             Self::Needs(_) => NEEDS,
             Self::Precondition(_) => "precondition",
             Self::Until { .. } => "until",
-            Self::Retry { .. } => "retry",
+            Self::Retry { .. } => RETRY,
             Self::NeedsOperator(_) => "needs_operator",
             Self::Frozen => "frozen",
-            Self::Suspended(_) => "suspended",
+            Self::Suspended(_) => SUSPENDED,
         }
     }
 }

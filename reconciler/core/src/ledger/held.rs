@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::LedgerError;
 use crate::commit::CommitId;
 use crate::executor::Executor;
+use crate::facts::{Facts, Failure};
 use crate::gate;
 use crate::id::StepId;
 use crate::price::Class;
@@ -55,6 +56,44 @@ pub struct HeldSteps {
     pub commit: CommitId,
     /// The steps.
     pub held: Vec<Waiting>,
+}
+
+/// What becomes of a step that did not come out as meant, by what its executor planned last (O4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prospect<'w> {
+    /// A later cycle tries it again by itself.
+    TriedAgain,
+    /// It waits for something else than its next try: most often for another release, as the one it ran by is used up.
+    Waits(&'w Waiting),
+    /// Nobody asks for it any more: the history tells of it, and nothing is wrong now.
+    NotPlanned,
+}
+
+/// Every failure that is remembered, with what becomes of its step. What nobody has said yet (`held` is `None`) is tried again.
+///
+/// A failed step that is still planned is held at the end of each cycle, until its next try at the least. Where failures are tried in
+/// each cycle (`retry_after` is 0) nothing holds it, and the outcome of its last try is as new as anything that is recorded.
+pub fn prospects<'w>(
+    facts: &'w Facts,
+    held: Option<&'w HeldSteps>,
+    retry_after: u32,
+) -> Vec<(StepId, &'w Failure, Prospect<'w>)> {
+    let of = |id: &StepId, failure: &Failure| {
+        let Some(held) = held else {
+            return Prospect::TriedAgain;
+        };
+        match held.held.iter().find(|it| it.step.id == *id) {
+            // A suspension holds what would have run, and only for a while.
+            Some(it) if [gate::RETRY, gate::SUSPENDED].contains(&&*it.reason) => {
+                Prospect::TriedAgain
+            }
+            Some(it) => Prospect::Waits(it),
+            None if retry_after == 0 && failure.last == facts.latest => Prospect::TriedAgain,
+            None => Prospect::NotPlanned,
+        }
+    };
+    let failures = facts.failures.iter();
+    failures.map(|(id, it)| (*id, it, of(id, it))).collect()
 }
 
 impl HeldSteps {

@@ -8,7 +8,7 @@ use muster_core::diagnostic::visible;
 use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::fleet::alive::{self, Alive};
-use muster_core::ledger::held::HeldSteps;
+use muster_core::ledger::held::{self, HeldSteps, Prospect};
 use muster_core::report::{Paper, Tint, Unknown, freshness};
 use muster_core::time::Time;
 use serde_json::{Value, json};
@@ -33,6 +33,8 @@ struct Row {
 struct Heard {
     facts: Facts,
     held: Option<HeldSteps>,
+    /// How long a step that failed waits for its next try there, in seconds.
+    retry_after: u32,
     alive: Option<Alive>,
     read: Time,
 }
@@ -81,6 +83,7 @@ fn heard(shelf: &Shelf) -> Result<Heard, String> {
     let alive = files.and_then(|it| Alive::read(it.get(alive::FILE)?));
     Ok(Heard {
         held: shelf.held().map_err(failed)?,
+        retry_after: shelf.policy().map_err(failed)?.limits().retry_after,
         read: Alive::read_of(alive.as_ref(), &head.commit, Time(head.time)),
         facts,
         alive,
@@ -105,7 +108,8 @@ fn state(row: &Row, now: Time, stale: u32) -> State<'_> {
     let Heard {
         facts,
         read,
-        held: _,
+        held,
+        retry_after,
         alive,
     } = match &row.told {
         Ok(heard) => heard,
@@ -135,7 +139,11 @@ fn state(row: &Row, now: Time, stale: u32) -> State<'_> {
     if let Some(suspended) = facts.suspension_at(now) {
         return State::Suspended(suspended.to_string());
     }
-    match facts.failures.len() {
+    let failing = held::prospects(facts, held.as_ref(), *retry_after).into_iter();
+    match failing
+        .filter(|(.., it)| *it == Prospect::TriedAgain)
+        .count()
+    {
         0 => State::Well,
         failing => State::Failing(failing),
     }

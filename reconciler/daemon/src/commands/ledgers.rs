@@ -8,7 +8,8 @@ use muster_core::diagnostic::visible;
 use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::ledger::held::{self, HeldSteps};
-use muster_core::ledger::{self, LedgerError};
+use muster_core::ledger::{self, LedgerError, policy};
+use muster_core::rooms::Policy;
 use muster_core::step::Step;
 use muster_core::world::Files;
 use muster_git::Ledger;
@@ -146,6 +147,15 @@ impl Shelf {
         found
             .map(|bytes| HeldSteps::read(&bytes).map_err(self.unusable()))
             .transpose()
+    }
+
+    /// What its administrator decided; what the program has built in where no cycle has said so yet.
+    pub(super) fn policy(&self) -> Result<Policy, CommandError> {
+        let found = self.ledger.file(policy::FILE).map_err(self.unreadable())?;
+        found.map_or_else(
+            || Ok(Policy::built_in(&self.executor)),
+            |bytes| policy::read(&bytes).map_err(self.unusable()),
+        )
     }
 
     /// What is known; `None` before the first commit.

@@ -10,12 +10,11 @@ use muster_core::clock::Moment;
 use muster_core::commit::CommitId;
 use muster_core::diagnostic::visible;
 use muster_core::executor::Executor;
-use muster_core::facts::{Attempted, Facts};
+use muster_core::facts::{Attempted, Facts, Failure};
 use muster_core::gate;
 use muster_core::id::StepId;
 use muster_core::ink::count;
-use muster_core::ledger::held::{self, HeldSteps, Waiting};
-use muster_core::limits::Limits;
+use muster_core::ledger::held::{self, HeldSteps, Prospect, Waiting};
 use muster_core::people::Stage;
 use muster_core::price::Class;
 use muster_core::release::claim::Progress;
@@ -90,7 +89,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
                     if !standing.matters.is_empty() {
                         code = exit::FAILED;
                     }
-                    standing.json(&settings)
+                    standing.json()
                 }
                 Err(error) => {
                     code = exit::FAILED;
@@ -106,8 +105,8 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         let standing = ExecutorStatus::of(here, &settings)?;
         match (args.format, &args.user) {
             (Format::Human, Some(user)) => standing.tell_of(user, out)?,
-            (Format::Human, None) => standing.tell(&settings, out)?,
-            (Format::Json, _) => out.line(format_args!("{:#}", standing.json(&settings)))?,
+            (Format::Human, None) => standing.tell(out)?,
+            (Format::Json, _) => out.line(format_args!("{:#}", standing.json()))?,
         }
         Ok(match standing.matters.is_empty() {
             true => exit::OK,
@@ -128,6 +127,10 @@ struct ExecutorStatus {
     last: Option<LastCycle>,
     /// What waits, as the ledger says; `None` where no cycle has said it yet.
     held: Option<HeldSteps>,
+    /// Whether the journal has outcomes that are not in the ledger yet, as after a kill: what waits was said before them.
+    is_behind: bool,
+    /// How long a step that failed waits for its next try, in seconds.
+    retry_after: u32,
     /// The root of trust as it is in its file, which the next cycle takes up.
     trust: Result<Option<Arc<TrustRoot>>, String>,
     /// What is not in order, each in a sentence (O4). Empty means that all is well.
@@ -165,6 +168,8 @@ impl ExecutorStatus {
         let mut status = Self {
             reads,
             held: held(&state, &replayed.facts.executor),
+            is_behind: !replayed.untold.results.is_empty(),
+            retry_after: settings.policy_of(&here.executor).limits().retry_after,
             facts: replayed.facts,
             moment,
             holder,
@@ -225,12 +230,11 @@ impl ExecutorStatus {
             matters.push(format!("commit {} was refused: {problem}", commit.short()));
         }
         // Whose release is used up waits as before it was signed, and is among what waits.
-        let asks = |id: &StepId| {
-            let held = self.held.iter().flat_map(|it| &it.held);
-            held.into_iter()
-                .any(|it| it.step.id == *id && it.reason == gate::PENDING_SIGNATURE)
-        };
-        match facts.failures.keys().filter(|id| !asks(id)).count() {
+        let failing = self.prospects().into_iter();
+        match failing
+            .filter(|(.., it)| *it == Prospect::TriedAgain)
+            .count()
+        {
             0 => {}
             1 => matters.push("1 step fails, and is tried again".to_owned()),
             many => matters.push(format!("{many} steps fail, and are tried again")),
@@ -295,9 +299,7 @@ impl ExecutorStatus {
         out.text(&text)
     }
 
-    fn tell(&self, settings: &Settings, out: &mut Output) -> Result<(), CommandError> {
-        let limits = settings.policy_of(&self.facts.executor).limits().to_owned();
-        let limits = &limits;
+    fn tell(&self, out: &mut Output) -> Result<(), CommandError> {
         let holder = self.holder.as_ref();
         let paper = paper();
         let mut state = String::new();
@@ -330,7 +332,7 @@ impl ExecutorStatus {
         let told = text(
             &self.facts,
             &self.trust,
-            limits,
+            &self.failed(),
             self.moment.now,
             holder,
             self.in_doubt,
@@ -370,17 +372,77 @@ impl ExecutorStatus {
         lines
     }
 
+    /// What becomes of the steps that did not come out as meant. What was planned while something could not be read, before the last
+    /// outcome, or in a cycle that came to no end, says of a step that is not in it nothing at all.
+    fn prospects(&self) -> Vec<(StepId, &Failure, Prospect<'_>)> {
+        let last = self.last.as_ref();
+        let is_unread = last.is_some_and(|it| !it.unread.is_empty() || it.problem.is_some());
+        let mut all = held::prospects(&self.facts, self.held.as_ref(), self.retry_after);
+        for (_, _, prospect) in &mut all {
+            if *prospect == Prospect::NotPlanned && (is_unread || self.is_behind) {
+                *prospect = Prospect::TriedAgain;
+            }
+        }
+        all
+    }
+
+    /// A line for each step that failed and that is still asked for.
+    fn failed(&self) -> Vec<String> {
+        let line = |(id, failure, prospect): (StepId, &Failure, Prospect<'_>)| {
+            let reason = visible(&failure.reason);
+            let times = match failure.times {
+                1 => "once".to_owned(),
+                times => format!("{times} times"),
+            };
+            let then = match prospect {
+                Prospect::NotPlanned => return None,
+                Prospect::TriedAgain => {
+                    format!("next try at {}", failure.retry_at(self.retry_after))
+                }
+                Prospect::Waits(it)
+                    if [gate::PENDING_SIGNATURE, gate::LIMIT].contains(&&*it.reason) =>
+                {
+                    let id = &id.to_string()[..8];
+                    format!(
+                        "and tried again by another release alone: `muster release propose {id}`"
+                    )
+                }
+                Prospect::Waits(it) => {
+                    format!("and not tried again as it is: {}", visible(&it.text))
+                }
+            };
+            Some(format!("failed    {id}: {reason} ({times}, {then})"))
+        };
+        self.prospects().into_iter().filter_map(line).collect()
+    }
+
+    /// The same for programs; `retry_at` is of those that are tried again by themselves.
+    fn failures(&self) -> Value {
+        let one = |(id, failure, prospect): (StepId, &Failure, Prospect<'_>)| {
+            let retry_at = failure.retry_at(self.retry_after).to_string();
+            let (retry_at, waits) = match prospect {
+                Prospect::NotPlanned => return None,
+                Prospect::TriedAgain => (Some(retry_at), None),
+                Prospect::Waits(it) => (None, Some(&it.reason)),
+            };
+            let Failure { times, reason, .. } = failure;
+            let told =
+                json!({ "times": times, "reason": reason, "retry_at": retry_at, "waits": waits });
+            Some((id.to_string(), told))
+        };
+        Value::Object(self.prospects().into_iter().filter_map(one).collect())
+    }
+
     /// Since when the state repository has not answered, and why, if it did not in the last cycle.
     fn unanswered(&self) -> Option<(Time, &str)> {
         let last = self.last.as_ref()?;
         Some((last.since, last.unanswered.as_deref()?))
     }
 
-    fn json(&self, settings: &Settings) -> Value {
-        let limits = settings.policy_of(&self.facts.executor).limits().to_owned();
-        let limits = &limits;
+    fn json(&self) -> Value {
         let holder = self.holder.as_ref();
-        let mut all = as_json(&self.facts, limits, self.moment.now, holder, self.in_doubt);
+        let mut all = as_json(&self.facts, self.moment.now, holder, self.in_doubt);
+        all["failures"] = self.failures();
         if let Some(guests) = guests(&self.facts) {
             all["guests"] = guests;
         }
@@ -550,7 +612,7 @@ fn word(stage: Stage) -> &'static str {
 fn text(
     facts: &Facts,
     trust: &Result<Option<Arc<TrustRoot>>, String>,
-    limits: &Limits,
+    failed: &[String],
     now: Time,
     holder: Option<&Holder>,
     in_doubt: usize,
@@ -630,14 +692,7 @@ fn text(
     for (step, why) in &facts.needs_operator {
         lines.push(format!("look at   {step}: {}", visible(why)));
     }
-    for (step, failure) in &facts.failures {
-        lines.push(format!(
-            "failed    {step}: {} ({} times, next try at {})",
-            visible(&failure.reason),
-            failure.times,
-            failure.retry_at(limits.retry_after)
-        ));
-    }
+    lines.extend_from_slice(failed);
     if in_doubt > 0 {
         lines.push(format!(
             "in doubt  {in_doubt} steps: begun, and their outcome is not recorded yet"
@@ -665,13 +720,7 @@ fn fitted<'l>(lines: impl Iterator<Item = &'l str>, paper: Paper) -> String {
     out
 }
 
-fn as_json(
-    facts: &Facts,
-    limits: &Limits,
-    now: Time,
-    holder: Option<&Holder>,
-    in_doubt: usize,
-) -> Value {
+fn as_json(facts: &Facts, now: Time, holder: Option<&Holder>, in_doubt: usize) -> Value {
     json!({
         "format": 1,
         "executor": facts.executor.to_string(),
@@ -687,9 +736,6 @@ fn as_json(
         })),
         "people": by_stage(facts),
         "needs_operator": facts.needs_operator.iter().map(|(step, why)| (step.to_string(), why)).collect::<BTreeMap<_, _>>(),
-        "failures": facts.failures.iter().map(|(step, it)| {
-            (step.to_string(), json!({ "times": it.times, "reason": it.reason, "retry_at": it.retry_at(limits.retry_after).to_string() }))
-        }).collect::<BTreeMap<_, _>>(),
         "in_doubt": in_doubt,
         "trust": facts.trust,
         "claims": facts.claims.values().filter(|it| !it.finished).map(|it| json!({
