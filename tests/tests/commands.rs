@@ -61,15 +61,18 @@ fn a_plan_says_by_its_exit_code_whether_there_is_anything_to_do() {
         64,
         "--branch",
     );
-    site.commit("users: [", "broken");
-    let broken = site.muster(&["plan", "--format", "json"]);
-    assert_eq!(broken.code, FAILED, "{}", broken.said());
-    assert!(
-        json(&broken)["problems"][0]["place"]
-            .as_str()
-            .unwrap()
-            .starts_with("roster.yaml:")
-    );
+    // What is named is planned, or there is no plan; what is in force is planned all the same, and the newest commit is beside it.
+    let broken = site.commit("users: [", "broken");
+    let named = site.muster(&["plan", "--commit", &broken, "--format", "json"]);
+    let newest = site.muster(&["plan", "--format", "json"]);
+    for (ran, problems) in [
+        (&named, &json(&named)["problems"]),
+        (&newest, &json(&newest)["refused"]["problems"]),
+    ] {
+        assert_eq!(ran.code, FAILED, "{}", ran.said());
+        let place = problems[0]["place"].as_str().expect("a place");
+        assert!(place.starts_with("roster.yaml:"), "{place}");
+    }
 }
 
 #[test]

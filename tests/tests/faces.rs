@@ -5,8 +5,12 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use muster_tests::operator::{self, Place, says};
-use muster_tests::site::{ANN, ANN_AND_BOB, Site, hermetic, needs};
+use muster_tests::site::{ANN, ANN_AND_BOB, Ran, Site, hermetic, needs, program};
 use serde_json::Value;
+
+fn json(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {}", ran.said()))
+}
 
 /// Bob's environment file cannot be written: a directory is in its way.
 fn bob_fails() -> Site {
@@ -104,4 +108,148 @@ fn a_released_step_that_failed_promises_no_next_try() {
     let said = site.muster(&["status"]);
     says(&said, 0, "tried again by another release alone: `muster");
     assert!(!said.out.contains("next try"), "{}", said.out);
+}
+
+/// The plan of an executor that is suspended or frozen says so in every form (F33).
+#[test]
+fn a_plan_says_what_keeps_it_from_running() {
+    needs(&["git"]);
+    let site = Site::new();
+    let first = site.commit(ANN, "ann");
+    let _ = site.settles();
+    site.commit(ANN_AND_BOB, "ann and bob");
+    let _ = site
+        .muster(&["suspend", "--reason", "a disk is changed"])
+        .ok();
+    let plan = site.muster(&["plan"]);
+    says(&plan, 2, "SUSPENDED, nothing runs: suspended by");
+    says(&plan, 2, "a disk is changed");
+    says(
+        &site.muster(&["plan", "--format", "markdown"]),
+        2,
+        "SUSPENDED, nothing runs",
+    );
+    let _ = site.muster(&["resume", "--reason", "done"]).ok();
+    assert!(!site.muster(&["plan"]).out.contains("SUSPENDED"));
+    let _ = site.settles();
+    site.git(&["reset", "--quiet", "--hard", &first]);
+    let other = site.commit("users: {}\n", "another history");
+    // Before a cycle has seen it, and after that.
+    let plan = site.muster(&["plan"]);
+    says(&plan, 1, "does not descend from what was adopted");
+    says(&plan, 1, &other[..12]);
+    let _ = site.once();
+    says(
+        &site.muster(&["plan"]),
+        0,
+        "FROZEN, nothing but benign steps runs: the protected branch was rewritten",
+    );
+}
+
+/// While the newest commit is refused the adopted one stays in force, and can be planned (invariant 7).
+#[test]
+fn what_is_in_force_is_planned_while_a_newer_commit_is_refused() {
+    needs(&["git"]);
+    let site = Site::new();
+    site.commit(ANN_AND_BOB, "ann and bob");
+    let _ = site.settles();
+    site.commit(ANN, "bob leaves");
+    let _ = site.settles();
+    let adopted = site.status()["adopted"].as_str().unwrap().to_owned();
+    let broken = site.commit("users: [\n", "nonsense");
+    // Before a cycle has looked at it, and after that.
+    for _ in 0..2 {
+        let plan = site.muster(&["plan"]);
+        says(&plan, 1, "roster.yaml");
+        let why = format!("{} of refs/heads/main is refused", &broken[..12]);
+        says(&plan, 1, &why);
+        says(&plan, 1, "user.archive_delete bob");
+        let told = json(&site.muster(&["plan", "--format", "json"]));
+        assert_eq!(told["commit"], adopted.as_str());
+        assert_eq!(told["refused"]["commit"], broken.as_str());
+        assert!(!told["refused"]["problems"].as_array().unwrap().is_empty());
+        assert_eq!(told["problems"], serde_json::json!([]));
+        let restore = site.muster(&["restore", "bob"]);
+        says(&restore, 1, &why);
+        says(&restore, 1, "Nothing brings bob back at commit");
+        let doctor = site.muster(&["doctor"]);
+        says(&doctor, 1, &format!("refs/heads/main is {}", &broken[..12]));
+        let _ = site.once();
+    }
+    // What a person names is planned as it is, or not at all.
+    let named = site.muster(&["plan", "--commit", &broken]);
+    assert_eq!(named.code, Some(1), "{}", named.said());
+    assert!(!named.out.contains("user.archive_delete"), "{}", named.out);
+}
+
+/// The origin is told as it answers now, and is not blamed for what is not its fault.
+#[test]
+fn doctor_says_what_the_origin_shows_and_whose_fault_it_is() {
+    needs(&["git"]);
+    let site = Site::new();
+    let first = site.commit(ANN, "ann");
+    let _ = site.settles();
+    site.commit(ANN_AND_BOB, "ann and bob");
+    let _ = site.settles();
+    site.git(&["reset", "--quiet", "--hard", &first]);
+    let other = site.commit("users: {}\n", "another history");
+    let _ = site.once();
+    let origin = |ran: &Ran| {
+        let told = json(ran);
+        let sheets = told["sheets"].as_array().unwrap().clone();
+        let found = sheets
+            .iter()
+            .flat_map(|it| it["findings"].as_array().unwrap());
+        let found = found.filter(|it| it["part"] == "origin");
+        found.cloned().collect::<Vec<_>>()
+    };
+    let told = origin(&site.muster(&["doctor", "--format", "json"]));
+    let text = told[0]["text"].as_str().unwrap();
+    assert!(
+        text.contains(&format!("refs/heads/main is {}", &other[..12])),
+        "{text}"
+    );
+    assert_eq!(
+        told[0]["health"], "good",
+        "the freeze is a finding of its own"
+    );
+}
+
+#[test]
+fn doctor_does_not_blame_the_origin_for_a_certificate_that_is_missing() {
+    needs(&["git"]);
+    let site = Site::bare("");
+    let settings = site.path("guests.toml");
+    let text = format!(
+        "[state]\nurl = {:?}\n\n[[guests]]\nname = \"pve1\"\nkind = \"proxmox\"\nurl = \"https://pve1.example:8006\"\nnode = \"pve1\"\n\
+         ca = {:?}\ntoken = {:?}\ndir = {:?}\n",
+        site.path("origin"),
+        site.path("no-such-ca.pem"),
+        site.path("token"),
+        site.path("guests-state"),
+    );
+    fs::write(&settings, text).unwrap();
+    let muster = |args: &[&str]| {
+        let mut muster = hermetic(program());
+        let ran = muster.arg("--config").arg(&settings).args(args).output();
+        Ran::from(ran.expect("muster"))
+    };
+    let began = muster(&["init", "--yes"]);
+    assert!(began.is_ok(), "{}", began.said());
+    let told = json(&muster(&["doctor", "--format", "json"]));
+    let sheets = told["sheets"].as_array().unwrap();
+    let found: Vec<&Value> = sheets
+        .iter()
+        .flat_map(|it| it["findings"].as_array().unwrap())
+        .collect();
+    let of = |part: &str| found.iter().find(|it| it["part"] == part);
+    assert_eq!(
+        of("origin").expect("an origin")["health"],
+        "good",
+        "{told:#}"
+    );
+    let blamed = found
+        .iter()
+        .filter(|it| it["text"].as_str().unwrap().contains("no-such-ca.pem"));
+    assert_eq!(blamed.count(), 1, "once, where it belongs: {told:#}");
 }

@@ -440,6 +440,7 @@ fn a_proposal_is_told_as_it_was() {
                 recorded: ReadAt::At(facts.latest),
                 policy: PolicyFrom::Ledger,
                 now: known.now,
+                refused: None,
             };
             let told = json(&basis, &host, facts);
             same(&version.join(format!("{name}.json")), &told);

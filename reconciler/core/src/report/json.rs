@@ -29,6 +29,8 @@ pub struct Basis<'a> {
     pub policy: PolicyFrom,
     /// The moment of the plan.
     pub now: Time,
+    /// The newest commit of the branch and what is wrong in it, where the plan is of the adopted one in its place.
+    pub refused: Option<(&'a CommitId, &'a [Problem])>,
 }
 
 /// When the host was read.
@@ -62,6 +64,8 @@ struct Document<'a> {
     inventory: InventoryAge,
     frozen: Option<String>,
     suspended: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<NotFollowed<'a>>,
     counts: Numbers,
     problems: Vec<Wrong<'a>>,
     steps: Vec<Line<'a>>,
@@ -104,6 +108,12 @@ struct JsonNote {
     kind: &'static str,
     attention: bool,
     text: String,
+}
+
+#[derive(Serialize)]
+struct NotFollowed<'a> {
+    commit: &'a CommitId,
+    problems: Vec<Wrong<'a>>,
 }
 
 #[derive(Serialize)]
@@ -170,16 +180,18 @@ pub fn plan(basis: &Basis<'_>, host: &Host<'_>, facts: &Facts) -> String {
 /// The same for a commit that cannot be planned, because of `problems`.
 pub fn invalid_plan(basis: &Basis<'_>, executor: &Executor, problems: &[Problem]) -> String {
     let mut document = empty(basis, executor);
-    document.problems = problems
-        .iter()
-        .map(|it| Wrong {
-            place: &it.place,
-            rule: &it.rule,
-            text: &it.text,
-            help: it.help.as_deref(),
-        })
-        .collect();
+    document.problems = wrong(problems);
     written(&document)
+}
+
+fn wrong(problems: &[Problem]) -> Vec<Wrong<'_>> {
+    let all = problems.iter().map(|it| Wrong {
+        place: &it.place,
+        rule: &it.rule,
+        text: &it.text,
+        help: it.help.as_deref(),
+    });
+    all.collect()
 }
 
 fn empty<'a>(basis: &Basis<'a>, executor: &Executor) -> Document<'a> {
@@ -200,6 +212,10 @@ fn empty<'a>(basis: &Basis<'a>, executor: &Executor) -> Document<'a> {
         },
         frozen: None,
         suspended: None,
+        refused: basis.refused.map(|(commit, problems)| NotFollowed {
+            commit,
+            problems: wrong(problems),
+        }),
         counts: Numbers::default(),
         problems: Vec::new(),
         steps: Vec::new(),

@@ -21,6 +21,7 @@ mod page;
 mod public;
 mod record;
 mod section;
+mod standing;
 mod table;
 mod terminal;
 mod view;
@@ -47,7 +48,8 @@ pub use markdown::comment;
 pub use marker::{Mark, Recognised, Sticky, marker, recognise};
 pub use outcome::{Outcome, Refused, outcome, refusal, release_claimed, release_refused};
 pub use record::{HostRecord, Reached, Record, ReleaseRecord, ReleaseState, record};
-pub use terminal::{Paper, Tint, pending, summary, text, to_release};
+pub use standing::standing;
+pub use terminal::{Paper, Tint, pending, summary, text, text_under, to_release};
 
 /// Which commit a text is about.
 #[derive(Clone, Copy, Debug)]

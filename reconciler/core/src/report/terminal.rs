@@ -125,6 +125,11 @@ impl Paper {
 
 /// Everything about some hosts' plans; the first line is [`summary`].
 pub fn text(hosts: &[Host<'_>], paper: Paper) -> String {
+    text_under(&[], hosts, paper)
+}
+
+/// The same; `above` are sentences that have to be read before the plan, such as those of [`super::standing()`].
+pub fn text_under(above: &[String], hosts: &[Host<'_>], paper: Paper) -> String {
     let views: Vec<View<'_>> = hosts.iter().map(View::of).collect();
     let mut out = String::new();
     // About a line for each step; what is not used is never touched.
@@ -137,6 +142,9 @@ pub fn text(hosts: &[Host<'_>], paper: Paper) -> String {
         Some(Tint::Strong),
         &format!("{}.", line(&views)),
     );
+    for sentence in above {
+        paper.tinted(&mut out, "", 2, Some(Tint::Alarm), sentence);
+    }
     let already = Counts::of(&views).already();
     if !already.is_empty() {
         paper.wrapped(&mut out, "", 2, &format!("Not by this change: {already}."));

@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use muster_core::commit::CommitId;
 use muster_core::executor::{Executor, ExecutorKind};
 use muster_core::forge::ForgeReader as _;
 use muster_core::ink::count;
@@ -23,8 +24,9 @@ use muster_guests::doctor::Finding;
 use serde_json::{Value, json};
 
 use super::here::Those;
+use super::plan::{self, NowError};
 use super::status::{self, Format};
-use super::{CommandError, Common, Output, now, plan};
+use super::{CommandError, Common, Output, now};
 use crate::cycle::chain;
 use crate::executors::{AssembleError, guests};
 use crate::exit;
@@ -161,6 +163,11 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
 /// One executor, in the order in which a set-up is made.
 fn executor(here: &ExecutorSettings, settings: &Settings, offline: bool, sheet: &mut Sheet) {
     let state = here.state();
+    if settings.state.url.is_none() {
+        // First of all: without it `muster init`, which everything below asks for, does nothing.
+        let cure = "set [state] url, the one setting without which nothing runs";
+        sheet.bad("origin", "the settings name none", cure);
+    }
     if !rights(&state, sheet) {
         return;
     }
@@ -294,7 +301,6 @@ fn origin_and_world(
 ) -> BTreeSet<String> {
     let nobody = BTreeSet::new();
     let Some(origin) = &settings.state.url else {
-        sheet.bad("origin", "the settings name none", "set [state] url");
         return nobody;
     };
     if offline && matches!(origin, muster_git::Origin::Remote(_)) {
@@ -302,6 +308,15 @@ fn origin_and_world(
         sheet.note("origin", text, "leave out --offline");
         return nobody;
     }
+    let part = match here.executor.kind() {
+        ExecutorKind::Host => "databases",
+        ExecutorKind::Guests => "guests",
+        ExecutorKind::Cluster | ExecutorKind::Ca => "world",
+    };
+    let answers = |newest: &CommitId| {
+        let branch = &settings.state.branch;
+        format!("{origin} answers; {branch} is {}", newest.short())
+    };
     let planned = match plan::plan_now(here, settings) {
         Ok(Some(planned)) => planned,
         Ok(None) => {
@@ -309,27 +324,33 @@ fn origin_and_world(
             sheet.bad("origin", text, "`muster plan` says what is wrong in it");
             return nobody;
         }
-        Err(error) => {
+        Err(NowError::Commit(error)) => {
             sheet.failed("origin", &error);
             return nobody;
         }
+        // The origin is well: what cannot be looked at is something else. A hypervisor is examined below, and has its own findings.
+        Err(NowError::World(newest, error)) => {
+            sheet.good("origin", answers(&newest));
+            if offline || here.executor.kind() != ExecutorKind::Guests {
+                sheet.failed(part, &error);
+            }
+            return nobody;
+        }
     };
-    let head = planned.head.short();
-    sheet.good(
-        "origin",
-        format!("{origin} answers; {} is {head}", settings.state.branch),
-    );
+    match &planned.refused {
+        None => sheet.good("origin", answers(&planned.newest)),
+        Some(why) => sheet.bad(
+            "origin",
+            format!("{}. {why}", answers(&planned.newest)),
+            "mend it by a pull request; `muster plan` says what is wrong in it",
+        ),
+    }
     let unread: Vec<&Note> = planned
         .plan
         .notes()
         .iter()
         .filter(|it| it.is_unread())
         .collect();
-    let part = match here.executor.kind() {
-        ExecutorKind::Host => "databases",
-        ExecutorKind::Guests => "guests",
-        ExecutorKind::Cluster | ExecutorKind::Ca => "world",
-    };
     for note in &unread {
         sheet.bad(
             part,

@@ -1,6 +1,7 @@
 //! `muster plan`: what a cycle would do, and nothing of it. Needs no lock, and holds readers only (invariant 4).
 
 mod recorded;
+mod subject;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -13,33 +14,30 @@ use std::sync::Arc;
 
 use muster_core::clock::Moment;
 use muster_core::commit::CommitId;
-use muster_core::diagnostic::{Diagnostics, visible};
+use muster_core::diagnostic::visible;
 use muster_core::executor::{Executor, ExecutorKind};
 use muster_core::facts::Facts;
 use muster_core::gate::{Approvals, judge};
 use muster_core::id::StepId;
 use muster_core::ledger::inventory::Inventory;
 use muster_core::plan::{Note, Plan};
-use muster_core::release::TagHorizon;
-use muster_core::report::{
-    self, Audience, Basis, CommitContext, FORGE_LIMIT, PolicyFrom, Problem, ReadAt,
-};
+use muster_core::report::{self, Audience, Basis, CommitContext, FORGE_LIMIT, PolicyFrom, ReadAt};
 use muster_core::rooms::{self, Desired, Observed, Policy};
 use muster_core::step::Step;
 use muster_core::time::Time;
-use muster_core::world::{Files, Merge, Source as _, World};
-use muster_git::{Origin, Proposals, at};
+use muster_core::world::{Files, World};
+
+use self::subject::{Made, Planned, PlannedCommit, RefusedCommit, StatePlace, Wanted, find};
 
 pub use recorded::InventoryError;
 
 use super::here::{self, Those};
 use super::{CommandError, Common, Output, ledgers, now, output};
 use crate::clock;
-use crate::cycle::{CycleError, Preview, preview};
+use crate::cycle::{Preview, preview};
 use crate::executors::host::open_host;
 use crate::executors::{AnyWorld, AssembleError, guests};
 use crate::exit;
-use crate::outside::StateSource;
 use crate::paint::paper;
 use crate::reader;
 use crate::settings::{self, ExecutorSettings, Settings};
@@ -108,14 +106,6 @@ impl Args {
     }
 }
 
-/// What is planned: the files, and by which commits they are named.
-struct PlannedCommit {
-    head: CommitId,
-    protected: CommitId,
-    files: Result<Files, Vec<Problem>>,
-    base: Option<Files>,
-}
-
 /// What a plan is made for.
 struct PlanContext {
     facts: Facts,
@@ -182,14 +172,8 @@ fn for_one(
         now: clock::moment(&state, &facts, now).now,
         facts,
     };
-    let subject = find(
-        args,
-        &context.facts,
-        settings.state.url.as_ref(),
-        &settings.state.branch,
-        &settings.state.reader,
-    )?;
-    planned(args, &context, &subject, &mut world, out)
+    let place = StatePlace::of(&settings.state);
+    planned(args, &context, place, &mut world, out)
 }
 
 /// What an executor of this machine keeps, to be read.
@@ -258,16 +242,15 @@ fn for_a_recorded_host(
         "note: planned for {host} as it was recorded at {}, by {from}\n",
         world.at
     ));
-    let (url, branch, listens) = match &settings {
-        Some(Settings { state, .. }) => (
-            state.url.as_ref(),
-            state.branch.as_str(),
-            state.reader.as_path(),
-        ),
-        None => (None, "refs/heads/main", Path::new(reader::LISTENS)),
+    let place = match &settings {
+        Some(Settings { state, .. }) => StatePlace::of(state),
+        None => StatePlace {
+            url: None,
+            branch: "refs/heads/main",
+            listens: Path::new(reader::LISTENS),
+        },
     };
-    let subject = find(args, &context.facts, url, branch, listens)?;
-    planned(args, &context, &subject, &mut world, out)
+    planned(args, &context, place, &mut world, out)
 }
 
 /// What a cycle would plan now, and from what.
@@ -276,6 +259,10 @@ pub(super) struct Now {
     pub(super) moment: Moment,
     /// The commit that would be enforced.
     pub(super) head: CommitId,
+    /// The newest commit of the protected branch.
+    pub(super) newest: CommitId,
+    /// Why the newest one would not be enforced, where that is another, in a sentence.
+    pub(super) refused: Option<String>,
     pub(super) facts: Facts,
     pub(super) policy: Policy,
     pub(super) observed: Observed,
@@ -301,53 +288,71 @@ pub(super) fn steps_now(here: &ledgers::Here) -> Result<Vec<StepNow>, CommandErr
     Ok(all)
 }
 
-/// What a cycle would plan now; `None` where the commit cannot be planned.
+/// Why nothing could be planned: whose fault it is differs, and so does what is to be done.
+#[derive(Debug)]
+pub(super) enum NowError {
+    /// There is no commit to plan by.
+    Commit(CommandError),
+    /// What the plan is for could not be looked at; the newest commit was found.
+    World(CommitId, Box<CommandError>),
+}
+
+impl From<NowError> for CommandError {
+    fn from(error: NowError) -> Self {
+        match error {
+            NowError::Commit(error) => error,
+            NowError::World(_, error) => *error,
+        }
+    }
+}
+
+/// What a cycle would plan now; `None` where neither the newest nor the adopted commit can be planned.
 pub(super) fn plan_now(
     here: &ExecutorSettings,
     settings: &Settings,
-) -> Result<Option<Now>, CommandError> {
+) -> Result<Option<Now>, NowError> {
     let state = here.state();
-    let facts = state.look_now(&here.executor)?.facts;
-    let what = Args {
-        branch: None,
-        commit: None,
-        rev: None,
-        repo: None,
-        inventory: None,
-        host: None,
-        ledger: None,
-        record: None,
-        format: Format::Human,
-        here: Those::default(),
+    let place = StatePlace::of(&settings.state);
+    let facts = match state.look_now(&here.executor) {
+        Ok(replayed) => replayed.facts,
+        Err(error) => return Err(NowError::Commit(error.into())),
     };
-    let PlannedCommit { head, files, .. } = find(
-        &what,
-        &facts,
-        settings.state.url.as_ref(),
-        &settings.state.branch,
-        &settings.state.reader,
-    )?;
-    // What cannot be planned has no steps.
-    let Ok(files) = files else {
-        return Ok(None);
-    };
-    let mut world = world_of(here, settings, &state)?;
-    let policy = settings.policy_of(&facts.executor);
+    let subject = find(Wanted::default(), place, &facts).map_err(NowError::Commit)?;
+    let newest = subject.protected.clone();
+    let world = |error| NowError::World(newest.clone(), Box::new(error));
+    let mut outside = world_of(here, settings, &state).map_err(|it| world(it.into()))?;
     let moment = clock::moment(&state, &facts, now);
+    let context = PlanContext {
+        policy: settings.policy_of(&facts.executor),
+        policy_from: PolicyFrom::Settings,
+        recorded: ReadAt::Live,
+        now: moment.now,
+        facts,
+    };
+    let made = subject::plan(Wanted::default(), place, &context, &mut outside, subject);
+    let Made {
+        subject,
+        preview,
+        refused,
+    } = match made.map_err(world)? {
+        Planned::Made(made) => *made,
+        // What cannot be planned has no steps.
+        Planned::Refused(..) => return Ok(None),
+    };
+    let PlanContext { facts, policy, .. } = context;
+    let files = subject.files.unwrap_or_default();
     let guests = guests_named(&files, &policy, moment.now);
-    match preview(&facts, &mut world, &policy, moment.now, &head, &files) {
-        Ok(Preview { plan, observed, .. }) => Ok(Some(Now {
-            moment,
-            head,
-            facts,
-            policy,
-            observed,
-            plan,
-            guests,
-        })),
-        Err(CycleError::Repository { .. }) => Ok(None),
-        Err(error) => Err(CommandError::Cycle(error)),
-    }
+    Ok(Some(Now {
+        moment,
+        newest,
+        refused: refused.map(|it| it.says(place.branch, &facts.adopted)),
+        guests,
+        head: subject.head,
+        facts,
+        policy,
+        observed: preview.observed,
+        plan: preview.plan,
+    }))
 }
 
 /// The guests that the file of a hypervisor names, as far as it can be read.
@@ -375,191 +380,100 @@ pub(super) fn settings_if_any(common: &Common) -> Result<Option<Settings>, Comma
     common.settings().map(Some)
 }
 
-fn problems_of(diagnostics: &Diagnostics) -> Vec<Problem> {
-    Problem::all(diagnostics)
-}
-
-fn find(
-    args: &Args,
-    facts: &Facts,
-    url: Option<&Origin>,
-    protected_branch: &str,
-    listens: &Path,
-) -> Result<PlannedCommit, CommandError> {
-    let failed = |error| CommandError::from(AssembleError::Repositories(error));
-    let origin = match &args.repo {
-        Some(dir) => Origin::Local(std::path::absolute(dir).map_err(CommandError::Runtime)?),
-        None => url.cloned().ok_or(AssembleError::NoOrigin)?,
-    };
-    let named = args.rev.clone().or_else(|| {
-        // Whoever names a repository means what lies there.
-        (args.repo.is_some() && args.branch.is_none() && args.commit.is_none())
-            .then(|| "HEAD".to_owned())
-    });
-    // A repository of its own, so that a daemon at work on the mirror is not disturbed.
-    let scratch = tempfile::tempdir().map_err(CommandError::Runtime)?;
-    let wanted = if args.branch.is_some() || named.is_some() {
-        Proposals::Include
-    } else {
-        Proposals::Ignore
-    };
-    let dir = scratch.path().join("mirror.git");
-    let way = reader::way_of_console(&origin, listens);
-    let mut source = StateSource::for_one_look(&dir, origin.clone(), way, protected_branch, wanted)
-        .map_err(failed)?;
-    let heads = source.heads(&TagHorizon::NONE).map_err(failed)?;
-    let no_branch = |name: &str| {
-        CommandError::NotConfirmed(format!(
-            "the state repository {origin} has no branch {name}"
-        ))
-    };
-    if let Some(branch) = &args.branch {
-        let protected = heads.protected.ok_or_else(|| no_branch(protected_branch))?;
-        let full = full_name(branch);
-        let head = if full == protected_branch {
-            protected.clone()
-        } else {
-            let found = heads.proposals.get(&full).cloned();
-            found.ok_or_else(|| no_branch(&full))?
-        };
-        let base = source.files(&protected).map_err(failed)?.ok();
-        let files = match source.merge(&protected, &head).map_err(failed)? {
-            Merge::Clean(files) => Ok(files),
-            Merge::Contained => source
-                .files(&protected)
-                .map_err(failed)?
-                .map_err(|it| problems_of(&it)),
-            Merge::Refused(diagnostics) => Err(problems_of(&diagnostics)),
-            Merge::Conflict(paths) => Err(paths
-                .into_iter()
-                .map(|path| Problem {
-                    place: path,
-                    rule: "merge-conflict".to_owned(),
-                    text: format!("cannot be merged into {protected_branch} by itself"),
-                    help: Some("rebase the branch".to_owned()),
-                    more: 0,
-                })
-                .collect()),
-        };
-        return Ok(PlannedCommit {
-            head,
-            protected,
-            files,
-            base,
-        });
-    }
-    let head = match (&args.commit, &named) {
-        (Some(commit), _) => commit.clone(),
-        (None, Some(rev)) => {
-            let full = full_name(rev);
-            let known = rev
-                .parse()
-                .ok()
-                .or_else(|| heads.proposals.get(&full).cloned())
-                .or_else(|| heads.protected.clone().filter(|_| full == protected_branch));
-            match (known, &origin) {
-                (Some(commit), _) => commit,
-                (None, Origin::Local(path)) => {
-                    at::commit_at(path, rev).map_err(CommandError::Revision)?
-                }
-                (None, Origin::Remote(_)) => return Err(no_branch(&full)),
-            }
-        }
-        // A frozen executor enforces what it adopted, whatever the branch shows.
-        (None, None) if facts.frozen.is_some() => facts.adopted.clone(),
-        (None, None) => heads
-            .protected
-            .clone()
-            .ok_or_else(|| no_branch(protected_branch))?,
-    };
-    let files = source
-        .files(&head)
-        .map_err(failed)?
-        .map_err(|it| problems_of(&it));
-    Ok(PlannedCommit {
-        protected: heads.protected.unwrap_or_else(|| head.clone()),
-        head,
-        files,
-        base: None,
-    })
-}
-
-fn full_name(branch: &str) -> String {
-    if branch.starts_with("refs/") {
-        branch.to_owned()
-    } else {
-        format!("refs/heads/{branch}")
-    }
-}
-
 fn planned<W: World>(
     args: &Args,
     context: &PlanContext,
+    place: StatePlace<'_>,
+    world: &mut W,
+    out: &mut Output,
+) -> Result<u8, CommandError> {
+    let wanted = Wanted::of(args);
+    let found = find(wanted, place, &context.facts)?;
+    match subject::plan(wanted, place, context, world, found)? {
+        // The process ends here: what is known of tens of thousands of people need not be taken apart for that.
+        Planned::Made(made) => shown(args, context, place, &ManuallyDrop::new(made), world, out),
+        Planned::Refused(subject, refused) => {
+            let PlanContext { policy, .. } = context;
+            match (args.format, &refused.human) {
+                (Format::Json, _) => {
+                    let basis = context.basis(&subject.head, None);
+                    let problems = &refused.problems;
+                    out.text(&report::invalid_json(&basis, policy.executor(), problems))?;
+                }
+                (Format::Human, Some(text)) => out.text(text)?,
+                (Format::Human | Format::Markdown, _) => {
+                    let invalid = report::Proposal::Invalid(&refused.problems);
+                    comment(context, &subject, &invalid, out)?;
+                }
+            }
+            Ok(exit::FAILED)
+        }
+    }
+}
+
+impl PlanContext {
+    fn basis<'a>(&self, commit: &'a CommitId, refused: Option<&'a RefusedCommit>) -> Basis<'a> {
+        Basis {
+            commit,
+            today: self.now.date(),
+            recorded: self.recorded,
+            policy: self.policy_from,
+            now: self.now,
+            refused: refused.map(|it| (&it.commit, it.problems.as_slice())),
+        }
+    }
+}
+
+/// The comment that a bot would write.
+fn comment(
+    context: &PlanContext,
     subject: &PlannedCommit,
+    proposal: &report::Proposal<'_>,
+    out: &mut Output,
+) -> Result<(), CommandError> {
+    let about = CommitContext {
+        head: &subject.head,
+        protected: &subject.protected,
+        branch: None,
+        today: context.now.date(),
+        audience: Audience::Team,
+        full: None,
+        operator: None,
+    };
+    let mut pages = report::comment(&about, proposal, FORGE_LIMIT)
+        .pages
+        .into_iter();
+    pages.try_for_each(|page| out.line(page))
+}
+
+/// Shows a plan, and says by the exit code whether there is anything to do.
+fn shown<W: World>(
+    args: &Args,
+    context: &PlanContext,
+    place: StatePlace<'_>,
+    made: &Made,
     world: &mut W,
     out: &mut Output,
 ) -> Result<u8, CommandError> {
     let PlanContext {
         facts,
         policy,
-        policy_from,
         recorded,
         now,
+        ..
     } = context;
-    let basis = Basis {
-        commit: &subject.head,
-        today: now.date(),
-        recorded: *recorded,
-        policy: *policy_from,
-        now: *now,
-    };
-    let about = CommitContext {
-        head: &subject.head,
-        protected: &subject.protected,
-        branch: None,
-        today: now.date(),
-        audience: Audience::Team,
-        full: None,
-        operator: None,
-    };
-    let comment = |proposal: &report::Proposal<'_>, out: &mut Output| {
-        report::comment(&about, proposal, FORGE_LIMIT)
-            .pages
-            .into_iter()
-            .try_for_each(|page| out.line(page))
-    };
-    let invalid = |problems: &[Problem], out: &mut Output| {
-        match args.format {
-            Format::Json => out.text(&report::invalid_json(&basis, policy.executor(), problems))?,
-            Format::Human | Format::Markdown => {
-                comment(&report::Proposal::Invalid(problems), out)?;
-            }
-        }
-        Ok(exit::FAILED)
-    };
-    let files = match &subject.files {
-        Ok(files) => files,
-        Err(problems) => return invalid(problems, out),
-    };
-    let shown = match preview(facts, world, policy, *now, &subject.head, files) {
-        // The process ends here: what is known of tens of thousands of people need not be taken apart for that.
-        Ok(shown) => ManuallyDrop::new(shown),
-        Err(CycleError::Repository { problems, .. }) => match args.format {
-            Format::Human => {
-                out.text(&muster_core::diagnostic::human(&problems, files))?;
-                return Ok(exit::FAILED);
-            }
-            Format::Json | Format::Markdown => return invalid(&problems_of(&problems), out),
-        },
-        Err(error) => return Err(CommandError::Cycle(error)),
-    };
+    let Made {
+        subject,
+        preview: shown,
+        refused,
+    } = made;
     let base: Option<Plan> = match &subject.base {
         Some(files) => preview(facts, world, policy, *now, &subject.protected, files)
             .ok()
             .map(|it| it.plan),
         None => None,
     };
-    let Preview { plan, observed, .. } = &*shown;
+    let Preview { plan, observed, .. } = shown;
     if let Some(path) = &args.record {
         let inventory = Inventory {
             executor: policy.executor().clone(),
@@ -582,27 +496,47 @@ fn planned<W: World>(
         base: base.as_ref(),
         read: *recorded,
     }];
+    let mut above = report::standing(facts, *now);
+    let instead = refused.as_ref();
+    above.extend(instead.map(|it| it.says(place.branch, &facts.adopted)));
     match args.format {
-        Format::Human => out.text(&report::text(&hosts, paper()))?,
-        Format::Json => out.text(&report::json(&basis, &hosts[0], facts))?,
+        Format::Human => {
+            // What is wrong with the newest commit comes first: it is what somebody has to mend.
+            if let Some(wrong) = instead.map(RefusedCommit::in_lines) {
+                out.text(&wrong)?;
+            }
+            out.text(&report::text_under(&above, &hosts, paper()))?;
+        }
+        Format::Json => {
+            let basis = context.basis(&subject.head, instead);
+            out.text(&report::json(&basis, &hosts[0], facts))?;
+        }
         Format::Markdown => {
+            // A comment is about a proposal; what stands against this executor is told beside it.
+            for sentence in above {
+                output::note(&format!("note: {}\n", visible(&sentence)));
+            }
             let proposal = report::Proposal::Planned {
                 hosts: &hosts,
                 unknown: &[],
                 warnings: &[],
             };
-            comment(&proposal, out)?;
+            comment(context, subject, &proposal, out)?;
         }
     }
-    let code = if !plan.steps().is_empty() {
+    let is_unread = || plan.notes().iter().any(Note::is_unread);
+    let code = if instead.is_some() {
+        // What is in force is planned, and the newest commit cannot be: whoever waits for that hears of it.
+        exit::FAILED
+    } else if !plan.steps().is_empty() {
         exit::CHANGES
-    } else if plan.notes().iter().any(Note::is_unread) {
+    } else if is_unread() {
         // Nothing is planned on what could not be read, which is not the same as nothing to do.
         exit::FAILED
     } else {
         exit::OK
     };
     // The process ends now, and the system takes it all back at once.
-    std::mem::forget((shown, verdict, base));
+    std::mem::forget((verdict, base));
     Ok(code)
 }

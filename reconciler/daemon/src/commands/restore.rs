@@ -36,6 +36,9 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             "there is no valid commit to plan by; see `muster status`".into(),
         ));
     };
+    if let Some(why) = &ground.refused {
+        out.line(format_args!("note     {}", visible(why)))?;
+    }
     let is_way_back = |action: &rooms::Action| match action {
         rooms::Action::Account(it) => it.is_way_back() && it.user() == user,
         rooms::Action::Guest(it) => it.verb() == Verb::Restore && it.guest() == user,
