@@ -182,6 +182,37 @@ fn what_is_in_force_is_planned_while_a_newer_commit_is_refused() {
     assert!(!named.out.contains("user.archive_delete"), "{}", named.out);
 }
 
+/// An older commit of the branch is no decision where all is well: the next cycle would go on from it.
+#[test]
+fn an_older_commit_is_not_adopted_where_the_next_cycle_would_leave_it() {
+    needs(&["git"]);
+    let site = Site::new();
+    let older = site.commit(ANN, "ann");
+    let _ = site.settles();
+    let newest = site.commit(ANN_AND_BOB, "ann and bob");
+    let _ = site.settles();
+    let adopt = |commit: &str| site.muster(&["adopt", commit, "--reason", "go back"]);
+    let refused = adopt(&older);
+    says(&refused, 1, &newest[..12]);
+    says(&refused, 1, "revert on refs/heads/main");
+    says(&refused, 1, "muster suspend");
+    assert_eq!(site.status()["adopted"], newest.as_str());
+    let told = site.muster(&["history"]).ok();
+    assert!(!told.out.contains("go back"), "{}", told.out);
+    // The newest one itself is a decision, such as that what was stuck was looked at.
+    says(&adopt(&newest), 0, "adopts");
+    // Where it is frozen an older one is a way out, and where that leads is said in the same breath.
+    site.git(&["reset", "--quiet", "--hard", &older]);
+    let other = site.commit("users: {}\n", "another history");
+    let _ = site.once();
+    assert!(site.status()["frozen"].is_string());
+    let out = adopt(&older);
+    says(&out, 0, "adopts");
+    says(&out, 0, &format!("goes on from there to {other}"));
+    let _ = site.settles();
+    assert_eq!(site.status()["adopted"], other.as_str());
+}
+
 /// The origin is told as it answers now, and is not blamed for what is not its fault.
 #[test]
 fn doctor_says_what_the_origin_shows_and_whose_fault_it_is() {
