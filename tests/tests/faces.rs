@@ -284,3 +284,84 @@ fn doctor_does_not_blame_the_origin_for_a_certificate_that_is_missing() {
         .filter(|it| it["text"].as_str().unwrap().contains("no-such-ca.pem"));
     assert_eq!(blamed.count(), 1, "once, where it belongs: {told:#}");
 }
+
+/// A number that no machine holds is out of range, and not of another type.
+#[test]
+fn a_number_of_any_size_in_the_settings_is_told_as_one() {
+    let site = Site::bare("removals = 99999999999999999999999\n");
+    let said = site.muster(&["status"]);
+    says(
+        &said,
+        78,
+        "`removals` is out of range: 99999999999999999999999",
+    );
+    assert!(!said.said().contains("not integer"), "{}", said.said());
+    site.change_settings(
+        "removals = 99999999999999999999999",
+        "removals = 18446744073709551615",
+    );
+    says(&site.muster(&["status"]), 78, "`removals` is out of range");
+    site.change_settings("removals = 18446744073709551615", "removals = \"many\"");
+    says(
+        &site.muster(&["status"]),
+        78,
+        "`removals` must be a whole number",
+    );
+}
+
+/// With settings that say nothing, what is missing is the address of the state repository, and every command leads there (F33).
+#[test]
+fn empty_settings_lead_to_the_one_that_is_needed() {
+    let site = Site::bare("");
+    fs::write(site.path("muster.toml"), "").unwrap();
+    says(&site.muster(&["init", "--yes"]), 78, "set [state] url");
+    says(&site.muster(&["doctor"]), 1, "set [state] url");
+}
+
+/// What cannot be taken out leaves nothing where it was to be, and a file that is not there is told as that.
+#[test]
+fn an_archive_that_cannot_be_taken_out_leaves_no_directory() {
+    let site = Site::bare("");
+    let file = site.path("muster.toml").display().to_string();
+    let into = site.path("into");
+    let dir = into.display().to_string();
+    says(
+        &site.muster(&["archive", "extract", &file, &dir]),
+        1,
+        "the archive",
+    );
+    assert!(!into.exists(), "made for nothing");
+    let absent = site.path("absent.tar.zst").display().to_string();
+    for args in [
+        &["archive", "extract", &absent, &dir][..],
+        &["archive", "verify", &absent],
+        &["archive", "list", &absent],
+    ] {
+        says(&site.muster(args), 66, "absent.tar.zst");
+    }
+    assert!(!into.exists(), "made for nothing");
+    // A directory that was there stays.
+    fs::create_dir(&into).unwrap();
+    says(
+        &site.muster(&["archive", "extract", &file, &dir]),
+        1,
+        "the archive",
+    );
+    assert!(into.exists());
+}
+
+/// What is only for muster itself is not offered to anybody (F34).
+#[test]
+fn commands_that_muster_starts_itself_are_not_offered() {
+    let site = Site::bare("");
+    for args in [&[][..], &["--help"], &["readr"], &["notes-as-ownr"]] {
+        let said = site.muster(args).said();
+        for hidden in ["notes-as-owner", "pretend-incus", "reader"] {
+            assert!(!said.contains(hidden), "{hidden}: {said}");
+        }
+    }
+    let code = site.muster(&[]).code;
+    assert_eq!(code, Some(64));
+    let none = site.muster(&["history", "-n", "0"]);
+    assert_eq!(none.code, Some(64), "{}", none.said());
+}

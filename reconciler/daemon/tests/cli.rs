@@ -828,7 +828,7 @@ fn an_archive_is_listed_verified_and_taken_out() {
     );
     says(
         &bench.muster(&["archive", "verify", "/nowhere"]),
-        exit::FAILED,
+        exit::NO_INPUT,
         "/nowhere",
     );
 }

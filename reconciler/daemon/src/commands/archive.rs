@@ -113,7 +113,19 @@ fn list_store(common: &Common, out: &mut Output) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// That a named file can be read is looked at first: what is wrong with it otherwise is wrong with an archive.
+fn readable(file: &Path) -> Result<(), CommandError> {
+    match fs::File::open(file) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(CommandError::Input {
+            path: file.to_owned(),
+            source,
+        }),
+    }
+}
+
 fn list(file: &Path, out: &mut Output) -> Result<(), CommandError> {
+    readable(file)?;
     let mut told = Ok(());
     archive::list(file, &mut |line| {
         if told.is_ok() {
@@ -153,6 +165,7 @@ fn shown(line: &Line) -> String {
 }
 
 fn verify(file: &Path, out: &mut Output) -> Result<(), CommandError> {
+    readable(file)?;
     let verified = archive::verify(file, &mut |_, _| {}).map_err(failed(file))?;
     out.line(format_args!(
         "{}: {} entries of {} (uid {}), archived {}; every one is as the manifest says",
@@ -166,13 +179,22 @@ fn verify(file: &Path, out: &mut Output) -> Result<(), CommandError> {
 }
 
 fn extract(file: &Path, into: &Path, owners: Owners, out: &mut Output) -> Result<(), CommandError> {
-    if let Err(source) = fs::create_dir(into)
-        && source.kind() != std::io::ErrorKind::AlreadyExists
-    {
-        let path = into.to_owned();
-        return Err(CommandError::Write { path, source });
-    }
-    let extracted = archive::extract(file, into, owners).map_err(failed(file))?;
+    readable(file)?;
+    let is_made = match fs::create_dir(into) {
+        Ok(()) => true,
+        Err(source) if source.kind() == std::io::ErrorKind::AlreadyExists => false,
+        Err(source) => {
+            let path = into.to_owned();
+            return Err(CommandError::Write { path, source });
+        }
+    };
+    let extracted = archive::extract(file, into, owners).map_err(|error| {
+        if is_made {
+            // It goes only where nothing was taken out: what was stays for whoever looks into it.
+            let _ = fs::remove_dir(into);
+        }
+        failed(file)(error)
+    })?;
     for line in &extracted.named {
         out.line(format_args!("left out: {line}"))?;
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,9 +27,9 @@ use crate::paint::paper;
 /// What is told of.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// At most so many, the newest.
-    #[arg(short = 'n', value_name = "NUMBER", default_value_t = 20)]
-    number: usize,
+    /// At most so many, the newest; at least one.
+    #[arg(short = 'n', value_name = "NUMBER", default_value = "20")]
+    number: NonZeroUsize,
     /// Nothing older: a date, a time, or a length of time such as 8h or 3d.
     #[arg(long, value_name = "DATE|DURATION")]
     since: Option<String>,
@@ -60,7 +61,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     }
     // Several hosts' in one; of one moment, in the order of the hosts.
     told.sort_by_key(|(_, event)| std::cmp::Reverse(event.at));
-    told.truncate(args.number);
+    told.truncate(args.number.get());
     match args.format {
         Format::Human if told.is_empty() => out.line("Nothing was done.")?,
         Format::Human => {
@@ -93,7 +94,7 @@ fn kept(shelf: &Shelf, event: &Event) -> BTreeMap<StepId, Arc<Step>> {
 
 /// The events of one ledger that are asked for, newest first. More of the log is read until there are enough.
 fn newest(shelf: &Shelf, args: &Args, since: Option<Time>) -> Result<Vec<Event>, CommandError> {
-    let mut limit = args.number.saturating_mul(4).max(64);
+    let mut limit = args.number.get().saturating_mul(4).max(64);
     loop {
         let log = shelf.log(limit)?;
         let all = log.len() < limit;
@@ -103,9 +104,9 @@ fn newest(shelf: &Shelf, args: &Args, since: Option<Time>) -> Result<Vec<Event>,
             .iter()
             .take_while(late)
             .filter_map(|it| Event::read(it).about(args.user.as_deref()))
-            .take(args.number)
+            .take(args.number.get())
             .collect();
-        if all || over || events.len() >= args.number {
+        if all || over || events.len() >= args.number.get() {
             return Ok(events);
         }
         limit = limit.saturating_mul(4);

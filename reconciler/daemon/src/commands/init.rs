@@ -13,6 +13,7 @@ use muster_git::{Ancestry, CommitInfo, Mirror, Origin, Proposals};
 use super::here::TheOne;
 use super::{CommandError, Common, Output, now};
 use crate::clock;
+use crate::executors::AssembleError;
 use crate::exit;
 use crate::host_key;
 use crate::outside::{bytes_of, refused};
@@ -70,10 +71,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         )));
     }
     let Some(origin) = &settings.state.url else {
-        return Err(CommandError::NotConfirmed(format!(
-            "there is no state repository yet: set [state] url in {}",
-            common.config.display()
-        )));
+        return Err(AssembleError::NoOrigin.into());
     };
     let adopt = choose(args, &settings, origin, out)?;
     state.make()?;

@@ -37,8 +37,8 @@ mod validate;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use muster_core::diagnostic::visible;
 use muster_core::time::Time;
 
@@ -153,6 +153,25 @@ enum Command {
     Reader(reader::Args),
 }
 
+/// A complaint without the commands that muster starts itself, which clap lists and suggests like the others (F34).
+fn only_offered(mut complaint: clap::Error) -> clap::Error {
+    let cli = Cli::command();
+    let hidden = |name: &String| {
+        let named = cli.find_subcommand(name);
+        named.is_some_and(clap::Command::is_hide_set)
+    };
+    for kind in [
+        ContextKind::ValidSubcommand,
+        ContextKind::SuggestedSubcommand,
+    ] {
+        if let Some(ContextValue::Strings(all)) = complaint.get(kind) {
+            let offered = all.iter().filter(|it| !hidden(it)).cloned().collect();
+            complaint.insert(kind, ContextValue::Strings(offered));
+        }
+    }
+    complaint
+}
+
 /// Runs the command line `args`, and gives the exit code.
 pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
     // The one cryptography of this process, whatever is linked to it.
@@ -168,8 +187,9 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
                 .map(|it| OsString::from(visible(&it.to_string_lossy())));
             let complaint = Cli::try_parse_from(shown).err();
             // Neither help nor a complaint has anybody to tell when this fails.
-            let _ = complaint.as_ref().unwrap_or(&error).print();
-            return match error.kind() {
+            let kind = error.kind();
+            let _ = only_offered(complaint.unwrap_or(error)).print();
+            return match kind {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => exit::OK,
                 _ => usage_code(&args),
             };

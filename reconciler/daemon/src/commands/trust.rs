@@ -9,6 +9,7 @@ use clap::Subcommand;
 use muster_core::accounts::render;
 use muster_core::diagnostic::visible;
 use muster_core::facts::Facts;
+use muster_core::ink::count;
 use muster_core::release::RepoId;
 use muster_core::release::root::{Quorums, Role, TrustRoot, TrustedKey};
 use muster_core::release::signature::UserVerification;
@@ -275,11 +276,11 @@ fn verify(
     let (path, text, root) = read(file, common)?;
     let mut code = exit::OK;
     out.line(format_args!(
-        "ok    {} is version {} of the trust root of repository {}, with {} keys",
+        "ok    {} is version {} of the trust root of repository {}, with {}",
         path.display(),
         root.version,
         root.repo,
-        root.keys.len()
+        count(root.keys.len(), "key")
     ))?;
     if root.render() == text {
         out.line(

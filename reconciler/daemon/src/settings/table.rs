@@ -242,10 +242,19 @@ impl Shape for bool {
 
 impl Shape for i64 {
     fn read(reader: &mut Reader<'_>, key: &str, value: &Spanned<'_>) -> Option<At<Self>> {
-        let number = value
-            .get_ref()
-            .as_integer()
-            .and_then(|it| i64::from_str_radix(it.as_str(), it.radix()).ok());
+        let written = value.get_ref().as_integer();
+        let number = written.map(|it| (it, i64::from_str_radix(it.as_str(), it.radix()).ok()));
+        if let Some((written, None)) = number {
+            // It is one, and no setting takes one of more than 64 bits.
+            let problem = format!("`{key}` is out of range: {}", written.as_str());
+            reader.complain(
+                &value.span(),
+                problem,
+                format!("write a number of at most {}", Self::MAX),
+            );
+            return None;
+        }
+        let number = number.and_then(|(_, number)| number);
         shaped(reader, key, value, "a whole number", number)
     }
 }
