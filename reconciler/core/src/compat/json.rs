@@ -7,6 +7,9 @@
 use std::borrow::Cow;
 
 use super::unprintable::is_unprintable;
+use number::float;
+
+mod number;
 
 /// How deep arrays and objects may lie in one another: CPython gives up beyond, with its default limit of recursion.
 const DEPTH: usize = 993;
@@ -324,23 +327,6 @@ fn code_of(bytes: &[u8]) -> u32 {
         .iter()
         .skip(1)
         .fold(first, |code, b| code << 6 | u32::from(b & 0x3f))
-}
-
-/// A finite number as Python's `repr` has it: the fewest digits that mean it, with an exponent below 1e-4 and from 1e16 on.
-fn float(value: f64) -> String {
-    let scientific = format!("{value:e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..16).contains(&exponent) {
-        let plain = format!("{value}");
-        return if plain.contains('.') {
-            plain
-        } else {
-            plain + ".0"
-        };
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs())
 }
 
 struct Reader<'a> {
