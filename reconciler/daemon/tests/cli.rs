@@ -937,6 +937,22 @@ fn a11_services_report_tells_the_commit_as_git_does() {
     assert_eq!(told("origin"), commit[..7]);
     bench.git(&["config", "core.abbrev", "12"]);
     assert_eq!(told("origin"), commit[..12]);
+    for (value, wanted) in [
+        ("100", commit.as_str()),
+        ("no", &commit),
+        ("010", &commit[..8]),
+        ("true", "unknown"),
+        ("3", "unknown"),
+        ("abc", "unknown"),
+    ] {
+        bench.git(&["config", "core.abbrev", value]);
+        assert_eq!(told("origin"), wanted, "core.abbrev = {value}");
+    }
+    bench.git(&["config", "core.abbrev", "auto"]);
+    assert_eq!(told("origin"), commit[..7]);
+    bench.git(&["config", "core.repositoryformatversion", "1"]);
+    bench.git(&["config", "extensions.nobody", "true"]);
+    assert_eq!(told("origin"), "unknown", "a format that git does not know");
 }
 
 /// W6, W7, LB3, LB5: what fails and what only waits, in three formats, and no line of an answer in any.
