@@ -899,6 +899,9 @@ fn services_report_is_called_as_the_program_before_it() {
             "{failed:?}"
         );
     }
+    // A value with a space in it is no option, whatever it begins with.
+    let spaced = report(&["--generated-at", "-a b"]);
+    assert!(String::from_utf8_lossy(&spaced.stdout).contains("\"generated_at\": \"-a b\""));
     for wrong in [&["--o", "x"][..], &["--nothing"], &["x"], &["--root"]] {
         assert_eq!(report(wrong).status.code(), Some(2), "{wrong:?}");
     }

@@ -12,14 +12,65 @@ use super::words::{
 use crate::compat::json::{self, Value};
 
 /// What is reported, and what the last line on standard error tells.
-#[derive(Debug)]
-pub struct Report {
-    /// The document, without a line break at its end. UTF-8, save where an input has half a surrogate pair.
-    pub json: Vec<u8>,
+pub struct Report<'v> {
     /// How many surfaces were asked about.
     pub candidates: usize,
     /// How many of them can be written to.
     pub write_capable: usize,
+    /// What stands before the candidates, and behind them.
+    around: [Vec<u8>; 2],
+    each: Vec<Candidate<'v>>,
+}
+
+/// So many bytes are written at once, about: a report of ten thousand candidates has seventy million, and is never in memory (W9).
+const AT_ONCE: usize = 64 << 10;
+
+impl Report<'_> {
+    /// Writes the document, without a line break at its end: UTF-8, save where an input has half a surrogate pair. No character is cut.
+    ///
+    /// # Errors
+    /// The first that `put` gives.
+    pub fn write<E>(&self, mut put: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let [before, behind] = &self.around;
+        put(before)?;
+        if self.each.is_empty() {
+            put(b"[]")?;
+            return put(behind);
+        }
+        let template = Template::new();
+        let mut out = Vec::with_capacity(2 * AT_ONCE);
+        for (index, candidate) in self.each.iter().enumerate() {
+            out.push(if index == 0 { b'[' } else { b',' });
+            json::new_line(IN_CANDIDATE - 2, &mut out);
+            template.write(candidate, &mut out);
+            if out.len() >= AT_ONCE {
+                put(&out)?;
+                out.clear();
+            }
+        }
+        json::new_line(IN_CANDIDATE - 4, &mut out);
+        out.push(b']');
+        put(&out)?;
+        put(behind)
+    }
+
+    /// The document as a whole.
+    pub fn json(&self) -> Vec<u8> {
+        let mut whole = Vec::new();
+        let keep = |part: &[u8]| -> Result<(), std::convert::Infallible> {
+            whole.extend_from_slice(part);
+            Ok(())
+        };
+        match self.write(keep) {
+            Ok(()) => whole,
+        }
+    }
+
+    /// Whether an input has half a surrogate pair, which no encoding has.
+    pub fn has_half_a_pair(&self) -> bool {
+        let look = |part: &[u8]| json::lone_surrogate(part).map_or(Ok(()), Err);
+        self.write(look).is_err()
+    }
 }
 
 /// Why there is no report.
@@ -58,7 +109,7 @@ pub enum ReportError {
 }
 
 /// The last line on standard error.
-pub fn summary_line(report: &Report) -> String {
+pub fn summary_line(report: &Report<'_>) -> String {
     format!(
         "HOST_SERVICE_OWNER_RESPONSE_ACCEPTANCE_OK candidates={} write_capable={} checks={} lanes={} accepted=0 runtime_gate=0\n",
         report.candidates,
@@ -72,12 +123,12 @@ pub fn summary_line(report: &Report) -> String {
 ///
 /// # Errors
 /// When one of them is not as the source needs it; a missing key is told with its draft.
-pub fn report(
+pub fn report<'v>(
     inventory: &Value<'_>,
-    requests: &Value<'_>,
+    requests: &'v Value<'v>,
     git_commit: &str,
     generated_at: &[u8],
-) -> Result<Report, ReportError> {
+) -> Result<Report<'v>, ReportError> {
     for (name, document) in [
         ("inventory report", inventory),
         ("owner request report", requests),
@@ -97,13 +148,10 @@ pub fn report(
         Some(value) => value.write_json(2, out),
         None => out.extend_from_slice(b"null"),
     };
+    let mut before = 0;
     let mut object = Object::begin(0, &mut out);
-    let template = Template::new();
-    object.entry("acceptance_candidates", |indent, out| {
-        json::write_list(indent, out, candidates.iter(), |it, _, out| {
-            template.write(it, out)
-        });
-    });
+    // The candidates themselves are written between the two halves.
+    object.entry("acceptance_candidates", |_, out| before = out.len());
     object.entry("acceptance_fields", |i, out| {
         texts(i, out, &ACCEPTANCE_FIELDS)
     });
@@ -158,10 +206,12 @@ pub fn report(
         object.end();
     });
     object.end();
+    let behind = out.split_off(before);
     Ok(Report {
         candidates: candidates.len(),
-        json: out,
         write_capable,
+        around: [out, behind],
+        each: candidates,
     })
 }
 

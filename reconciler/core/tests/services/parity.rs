@@ -10,9 +10,12 @@ const INVENTORY: &[u8] = include_bytes!("../golden/services/inventory.json");
 const REQUESTS: &[u8] = include_bytes!("../golden/services/requests.json");
 const REPORT: &str = include_str!("../golden/services/report.json");
 
-fn report_of(requests: &str) -> Result<report::Report, ReportError> {
+/// How many candidates there are, and the document.
+fn report_of(requests: &str) -> Result<(usize, Vec<u8>), ReportError> {
     let (inventory, requests) = (json::parse(b"{}"), json::parse(requests.as_bytes()));
-    report::report(&inventory.unwrap(), &requests.unwrap(), "unknown", b"now")
+    let (inventory, requests) = (inventory.unwrap(), requests.unwrap());
+    let made = report::report(&inventory, &requests, "unknown", b"now")?;
+    Ok((made.candidates, made.json()))
 }
 
 fn value(text: &[u8]) -> serde_json::Value {
@@ -23,14 +26,15 @@ fn value(text: &[u8]) -> serde_json::Value {
 #[test]
 fn a2_to_a12_the_report_is_that_of_the_source_to_the_byte() {
     let (inventory, requests) = (json::parse(INVENTORY), json::parse(REQUESTS));
+    let (inventory, requests) = (inventory.unwrap(), requests.unwrap());
     let made = report::report(
-        &inventory.unwrap(),
-        &requests.unwrap(),
+        &inventory,
+        &requests,
         "unknown",
         b"2026-06-15T14:51:25+08:00",
     )
     .unwrap();
-    let shown = String::from_utf8(made.json.clone()).unwrap() + "\n";
+    let shown = String::from_utf8(made.json()).unwrap() + "\n";
     similar_asserts(&shown, REPORT);
     assert_eq!(
         report::summary_line(&made),
@@ -59,7 +63,7 @@ fn a4_a5_a6_a7_a10_a11_there_are_as_many_of_each_as_the_source_has() {
     ];
     assert_eq!(counts, [34, 6, 33, 10, 8, 27, 15]);
     let made = report_of(MINIMAL).unwrap();
-    let report = value(&made.json);
+    let report = value(&made.1);
     let candidate = report["acceptance_candidates"][0].as_object().unwrap();
     assert_eq!(candidate.len(), 73);
     assert_eq!(
@@ -93,7 +97,7 @@ fn a2_absent_and_empty_lists_are_no_candidates() {
         r#"{"request_drafts": ""}"#,
         r#"{"request_drafts": {}}"#,
     ] {
-        assert_eq!(report_of(requests).unwrap().candidates, 0, "{requests}");
+        assert_eq!(report_of(requests).unwrap().0, 0, "{requests}");
     }
     for requests in [
         "[]",
@@ -145,12 +149,49 @@ fn a3_a_missing_key_is_told_with_its_draft() {
     );
 }
 
+/// W9: a report of many candidates comes in parts, and is what it is as a whole; none of them cuts a character.
+#[test]
+fn w9_a_large_report_comes_in_parts() {
+    let draft = MINIMAL
+        .split_once('[')
+        .unwrap()
+        .1
+        .strip_suffix("]}")
+        .unwrap();
+    let drafts = vec![draft.replace("\"a\"", "\"\u{5bc6}\u{78bc}\""); 100];
+    let requests = format!("{{\"request_drafts\": [{}]}}", drafts.join(","));
+    let (inventory, requests) = (json::parse(b"{}"), json::parse(requests.as_bytes()));
+    let (inventory, requests) = (inventory.unwrap(), requests.unwrap());
+    let made = report::report(&inventory, &requests, "unknown", b"now").unwrap();
+    let mut parts = Vec::new();
+    let keep = |part: &[u8]| -> Result<(), ()> {
+        parts.push(String::from_utf8(part.to_vec()).expect("whole characters"));
+        Ok(())
+    };
+    made.write(keep).unwrap();
+    assert!(parts.len() > 5, "{}", parts.len());
+    assert!(parts.iter().all(|it| it.len() < 100_000));
+    let whole = value(&made.json());
+    assert!(whole == value(parts.concat().as_bytes()));
+    assert_eq!(
+        whole["acceptance_candidates"].as_array().unwrap().len(),
+        100
+    );
+    assert!(!made.has_half_a_pair());
+    let half = MINIMAL.replace("\"a\"", "\"\\ud800\"");
+    let half = json::parse(half.as_bytes()).unwrap();
+    let made = report::report(&inventory, &half, "unknown", b"now").unwrap();
+    assert!(made.has_half_a_pair());
+    // A sink that is full is told of at once.
+    assert_eq!(made.write(|_| Err("full")), Err("full"));
+}
+
 /// LB4: nothing but the surface decides an id, and equal inputs give equal bytes.
 #[test]
 fn lb4_a_hundred_runs_give_the_same_bytes() {
-    let first = report_of(MINIMAL).unwrap().json;
+    let first = report_of(MINIMAL).unwrap().1;
     for _ in 0..100 {
-        assert!(report_of(MINIMAL).unwrap().json == first);
+        assert!(report_of(MINIMAL).unwrap().1 == first);
     }
     let report = value(&first);
     assert_eq!(

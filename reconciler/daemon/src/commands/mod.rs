@@ -177,7 +177,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
     // The one cryptography of this process, whatever is linked to it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     crate::reader::this_process_is_muster();
-    let args: Vec<OsString> = args.collect();
+    let args: Vec<OsString> = services::as_before(args.collect());
     let Cli { common, command } = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(error) => {

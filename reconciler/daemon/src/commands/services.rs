@@ -4,6 +4,8 @@ mod check;
 mod report;
 mod state;
 
+use std::ffi::OsString;
+
 use clap::Subcommand;
 
 pub(super) use check::without_answers;
@@ -33,5 +35,15 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8, CommandError> {
         Command::Report(args) => report::run(args, out),
         Command::Check(args) => check::check(args, out),
         Command::Status(args) => check::status(args, out),
+    }
+}
+
+/// The command line, with what `services report` reads otherwise than the rest of muster (W2).
+pub(super) fn as_before(args: Vec<OsString>) -> Vec<OsString> {
+    match args.get(1..3) {
+        Some([services, report]) if services == "services" && report == "report" => {
+            report::as_before(args)
+        }
+        Some(_) | None => args,
     }
 }

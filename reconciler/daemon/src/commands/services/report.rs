@@ -112,8 +112,8 @@ fn plain(path: &OsStr) -> PathBuf {
     Path::new(path).components().collect()
 }
 
-fn write(path: &Path, report: &Report) -> Result<(), CommandError> {
-    if json::lone_surrogate(&report.json).is_some() {
+fn write(path: &Path, report: &Report<'_>) -> Result<(), CommandError> {
+    if report.has_half_a_pair() {
         return Err(half_a_pair());
     }
     let failed = |error: io::Error| {
@@ -123,7 +123,7 @@ fn write(path: &Path, report: &Report) -> Result<(), CommandError> {
         fs::create_dir_all(parent).map_err(failed)?;
     }
     let mut file = fs::File::create(path).map_err(failed)?;
-    file.write_all(&report.json).map_err(failed)?;
+    report.write(|part| file.write_all(part)).map_err(failed)?;
     file.write_all(b"\n").map_err(failed)
 }
 
@@ -133,15 +133,23 @@ fn half_a_pair() -> CommandError {
     )
 }
 
-fn print(out: &mut Output, report: &Report) -> Result<(), CommandError> {
-    let escapes = locale_is_posix();
-    let mut rest = &*report.json;
+fn print(out: &mut Output, report: &Report<'_>) -> Result<(), CommandError> {
+    if !report.has_half_a_pair() {
+        report.write(|part| out.bytes(part))?;
+        out.bytes(b"\n")?;
+        return out.finish();
+    }
+    let mut escapes = None;
+    let whole = report.json();
+    let mut rest = &*whole;
     let mut pieces: Vec<(&[u8], Option<u8>)> = Vec::new();
     // All is looked at before anything is written.
     while let Some(at) = json::lone_surrogate(rest) {
         // Where the locale is POSIX, Python writes the halves that stand for bytes as those bytes.
         let byte = match rest.get(at..at + 3) {
-            Some(&[_, high @ 0xb2..=0xb3, low]) if escapes => high << 6 | low & 0x3f,
+            Some(&[_, high @ 0xb2..=0xb3, low]) if *escapes.get_or_insert_with(locale_is_posix) => {
+                high << 6 | low & 0x3f
+            }
             _ => return Err(half_a_pair()),
         };
         pieces.push((&rest[..at], Some(byte)));
@@ -155,7 +163,7 @@ fn print(out: &mut Output, report: &Report) -> Result<(), CommandError> {
     out.finish()
 }
 
-/// Whether Python would take the locale for one that says nothing about encodings.
+/// Whether Python would take the locale for one that says nothing about encodings: it is one of these, or none that is installed.
 fn locale_is_posix() -> bool {
     let set = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()
@@ -165,5 +173,58 @@ fn locale_is_posix() -> bool {
         ["C", "POSIX", "C.UTF-8", "C.utf8", "UTF-8"]
             .iter()
             .any(|known| value == *known)
+            || !is_installed(&value.to_string_lossy())
     })
+}
+
+/// Whether a locale is there, as `locale -a` would have it: in a folder of its own, or in the archive of them.
+fn is_installed(name: &str) -> bool {
+    let (language, rest) = name.split_once('.').unwrap_or((name, ""));
+    let (encoding, variant) = rest.split_once('@').unwrap_or((rest, ""));
+    // The C library writes UTF-8 as utf8.
+    let mut plain = encoding.to_ascii_lowercase();
+    plain.retain(|c| c.is_ascii_alphanumeric());
+    let mut spelled = language.to_owned();
+    for (sign, part) in [('.', plain.as_str()), ('@', variant)] {
+        if !part.is_empty() {
+            spelled.push(sign);
+            spelled.push_str(part);
+        }
+    }
+    let folder = Path::new("/usr/lib/locale");
+    let is_folder = |it: &str| !it.contains('/') && folder.join(it).is_dir();
+    if is_folder(name) || is_folder(&spelled) {
+        return true;
+    }
+    let archive = fs::read(folder.join("locale-archive")).unwrap_or_default();
+    let mut names = archive.split(|b| *b == 0);
+    names.any(|it| it == name.as_bytes() || it == spelled.as_bytes())
+}
+
+/// The command line as the program before reads it: a value that begins with a dash and has a space in it is no option.
+pub(super) fn as_before(args: Vec<OsString>) -> Vec<OsString> {
+    const OPTIONS: [&str; 5] = [
+        "--root",
+        "--inventory-report",
+        "--owner-request-report",
+        "--output",
+        "--generated-at",
+    ];
+    let is_option = |it: &str| it.len() > 2 && OPTIONS.iter().any(|known| known.starts_with(it));
+    let mut args = args.into_iter().peekable();
+    let mut read = Vec::new();
+    while let Some(mut word) = args.next() {
+        let takes = word.to_str().is_some_and(is_option);
+        let is_text = |it: &OsString| {
+            let text = it.to_string_lossy();
+            let name = text.split('=').next().unwrap_or_default();
+            text.starts_with('-') && text.contains(' ') && !is_option(name)
+        };
+        if takes && let Some(value) = args.next_if(is_text) {
+            word.push("=");
+            word.push(value);
+        }
+        read.push(word);
+    }
+    read
 }
