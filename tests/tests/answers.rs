@@ -201,6 +201,36 @@ fn w5_a_secret_in_an_answer_is_quarantined_and_never_told() {
     }
 }
 
+/// LB5, W5: a name of a file that is a secret itself is told, remembered and kept nowhere, not even of a commit that is taken back.
+#[test]
+fn lb5_a_name_that_is_a_secret_is_told_and_kept_nowhere() {
+    let named = "services/responses/password-hunter22.yaml";
+    let leak = with(asked(), named, &answer("It ends TLS."));
+    let mut town = town(asked());
+    let (comment, state) = propose(&mut town, 1, "emo-f", leak.clone());
+    has(&comment, "tells a secret, and is not repeated here");
+    assert_eq!(state, StatusState::Failure);
+    town.is_quiet();
+
+    let _ = town.origin.with(|it| it.commit("by-emo-f-2", leak));
+    let clean = with(asked(), ANSWER, &answer("It ends TLS."));
+    let (after, state) = propose(&mut town, 2, "emo-f", clean);
+    has(&after, "a file below services/");
+    has(&after, "rotate it");
+    assert_eq!(state, StatusState::Failure);
+
+    let mut told = comment + &after;
+    let store = &mut town.bots[0].outside.store;
+    let kept = muster_core::fleet::BotStore::read(store, &|_| true).unwrap();
+    for (path, bytes) in kept {
+        told += &format!("{path}: {}", String::from_utf8_lossy(&bytes));
+    }
+    for status in town.forge.with(|it| it.statuses.clone()).values() {
+        told += status.summary.as_str();
+    }
+    assert!(!told.contains("hunter22"), "{told}");
+}
+
 /// LB8, W5: what one commit of a proposal had and a later one takes out is found although nobody looked in between, of a surface that
 /// nobody asked about, too; and what was there before the proposal is not held against it.
 #[test]

@@ -1054,9 +1054,14 @@ fn read_services<'a>(
     files: &'a BTreeMap<String, Vec<u8>>,
     report: &mut crate::repo::Report,
 ) -> Records<'a> {
+    use services::names;
     use services::records::{self, Place};
     let mut read = Records::default();
     for path in files.keys().map(String::as_str) {
+        if names::tells_secret(path, |it| read.surfaces.contains_key(it)) {
+            report.say(names::shown(path), names::secret_name());
+            continue;
+        }
         match records::place(path) {
             None => {}
             Some(Place::Inventory) => {

@@ -1041,6 +1041,77 @@ fn services_check_and_status_tell_lanes_and_places() {
     assert!(!said(&output).contains("hunter2"), "{}", said(&output));
 }
 
+/// W7, LB5: what is missing is told with where and what to do; a name that is a secret is repeated nowhere; what others read is no
+/// business of these commands.
+#[test]
+fn w7_services_say_what_is_missing_and_repeat_no_name_that_is_a_secret() {
+    let bench = Bench::new();
+    bench.write("repo/roster.yaml", ROSTER);
+    let run = |args: &[&str]| {
+        command()
+            .args(args)
+            .arg(bench.path("repo"))
+            .output()
+            .unwrap()
+    };
+    let missing = "services/requests.json: warning: the file is missing in ";
+    says(&run(&["services", "status"]), exit::FAILED, missing);
+    says(
+        &run(&["services", "status"]),
+        exit::FAILED,
+        "write the owner requests there",
+    );
+    says(&run(&["services", "check"]), exit::OK, missing);
+    bench.write("repo/services/responses/edge.yaml", "decision: keep\n");
+    let missing = missing.replace("warning", "error");
+    says(&run(&["services", "check"]), exit::FAILED, &missing);
+
+    bench.write("repo/services/requests.json", "{}");
+    let plain = said(&run(&["services", "check"]));
+    bench.write("repo/guests/lab.yaml", "guests: {}\n");
+    assert_eq!(
+        said(&run(&["services", "check"])),
+        plain,
+        "guests are read by others"
+    );
+    for name in ["password-hunter22", "AKIAIOSFODNN7EXAMPLE", "pw hunter22"] {
+        let file = bench.path(&format!("repo/services/responses/{name}.yaml"));
+        fs::write(&file, "decision: keep\n").unwrap();
+        for args in [
+            &["services", "check"][..],
+            &["services", "check", "--format", "json"],
+            &["services", "check", "--format", "github"],
+            &["services", "status"],
+            &["services", "status", "--format", "json"],
+            &["check"],
+        ] {
+            let output = run(args);
+            assert_eq!(
+                output.status.code(),
+                Some(i32::from(exit::FAILED)),
+                "{args:?}"
+            );
+            let text = said(&output);
+            assert!(
+                !text.contains("hunter22") && !text.contains("AKIA"),
+                "{args:?}: {text}"
+            );
+        }
+        says(
+            &run(&["check"]),
+            exit::FAILED,
+            "tells a secret, and is not repeated here",
+        );
+        // Nor where it cannot be read at all.
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", &file).unwrap();
+        let output = run(&["services", "check"]);
+        says(&output, exit::NO_INPUT, "a symbolic link");
+        assert!(!said(&output).contains("hunter22") && !said(&output).contains("AKIA"));
+        fs::remove_file(&file).unwrap();
+    }
+}
+
 /// W8, A13: with no network and no other process to be had, every byte is what it is otherwise.
 #[test]
 fn w8_services_run_where_nothing_can_be_reached_or_started() {

@@ -13,6 +13,8 @@ use std::fmt;
 use gix::hash::ObjectId;
 use gix::objs;
 
+use muster_core::services::names::shown;
+
 use crate::objects::{Source, TreeEntry};
 pub use crate::read_error::{
     COUNT_LIMIT, DEPTH_LIMIT, FILE_LIMIT, Found, PathProblem, ReadError, TOTAL_LIMIT,
@@ -121,7 +123,8 @@ impl Listing {
 
     fn problem(&mut self, path: &str, found: Found) -> Result<(), ReadError> {
         self.problems.push(PathProblem {
-            path: path.to_owned(),
+            // A name can be a secret itself (LB5).
+            path: shown(path).to_owned(),
             found,
         });
         self.check_count()

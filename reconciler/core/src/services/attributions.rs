@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::names::shown;
 use crate::bytes::hex;
 
 /// The format that this version writes, and the latest that it reads.
@@ -180,10 +181,13 @@ impl Attributions {
 
     /// Who stands behind a file as it is.
     pub fn of(&self, path: &str, bytes: &[u8]) -> &[Attribution] {
-        let known = self.files.get(path);
-        known
-            .and_then(|it| it.get(&sha256(bytes)))
-            .map_or(&[], Vec::as_slice)
+        self.of_digest(path, &sha256(bytes))
+    }
+
+    /// The same, of a file by its SHA-256.
+    pub fn of_digest(&self, path: &str, sha256: &str) -> &[Attribution] {
+        let known = self.files.get(path).and_then(|it| it.get(sha256));
+        known.map_or(&[], Vec::as_slice)
     }
 
     /// Keeps that somebody stands behind a file as it is.
@@ -232,7 +236,8 @@ impl Attributions {
         context.update(b"\0");
         context.update(bytes);
         let mark = Mark {
-            path: path.to_owned(),
+            // A name that is a secret itself is kept nowhere, either.
+            path: shown(path).to_owned(),
             rule: found.rule.to_owned(),
             length: length_class(found.length).to_owned(),
             on: on.to_owned(),

@@ -4,13 +4,14 @@
 //! answer stands, and opens nothing. `waiting_runtime_gate` is an end; whoever then acts does so elsewhere, by other means.
 //!
 //! Read in this order: [`words`], [`checks`] and [`lane`] are the vocabulary; [`records`] reads the files; [`evaluate`] says which lane a
-//! surface is in, with [`secrets`], [`refs`] and [`requests`] for what texts hold and [`attributions`] for whom they are from; [`say`] has the
+//! surface is in, with [`secrets`] and [`names`], [`refs`] and [`requests`] for what texts hold and [`attributions`] for whom they are from; [`say`] has the
 //! sentences. [`report`] is the report of the source, byte for byte.
 
 pub mod attributions;
 pub mod checks;
 pub mod evaluate;
 pub mod lane;
+pub mod names;
 mod needles;
 pub mod records;
 pub mod refs;

@@ -1,6 +1,7 @@
 //! Whether a text asks for something to be run, or tells of an incident.
 
 use super::needles::Needles;
+use super::secrets;
 
 /// A command, and the words behind it that make it one. With no such words the command alone is a request.
 static COMMANDS: [(&str, &[&str]); 20] = [
@@ -117,49 +118,63 @@ static INCIDENTS: Needles<9> = Needles::of([
     "靜默",
 ]);
 
+/// What commands begin with: most words are told by their first letter (W9).
+static BEGINS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < COMMANDS.len() {
+        table[COMMANDS[at].0.as_bytes()[0] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
+/// What a word of a command line ends at.
+static ENDS: [bool; 256] = secrets::bytes_of(b" \t\n\x0b\x0c\r`\"',;()&|$");
+
 /// Whether a text asks for something to be run.
 pub fn asks(text: &str) -> bool {
-    let lower = text.to_lowercase();
+    let lower = lowered(text);
     if ASKED.is_any_in(&lower) {
         return true;
     }
-    let is_end = |c: char| {
-        c.is_whitespace()
-            || matches!(
-                c,
-                '`' | '"' | '\'' | ',' | ';' | '(' | ')' | '&' | '|' | '$'
-            )
-    };
-    let words: Vec<&str> = lower.split(is_end).filter(|it| !it.is_empty()).collect();
-    words.iter().enumerate().any(|(at, word)| {
+    let words = || secrets::split(&lower, &ENDS).filter(|it| !it.is_empty());
+    words().enumerate().any(|(at, word)| {
         let command = word.rsplit('/').next().unwrap_or(word);
-        let Some((_, verbs)) = COMMANDS.iter().find(|(name, _)| is_it(name, command)) else {
+        let first = command.as_bytes().first();
+        if !first.is_some_and(|it| BEGINS[usize::from(*it)]) {
+            return false;
+        }
+        let Some((_, verbs)) = COMMANDS.iter().find(|(name, _)| *name == command) else {
             return false;
         };
         // Options may stand between them: docker compose -f x.yml up.
         let is_between =
-            |it: &&&str| it.starts_with('-') || **it == "compose" || it.contains(['.', '=']);
-        let rest = &words[at + 1..];
-        let Some(next) = rest
-            .iter()
-            .find(|it| verbs.contains(*it) || verbs.is_empty() || !is_between(it))
+            |it: &&str| it.starts_with('-') || *it == "compose" || it.contains(['.', '=']);
+        let Some(next) = words()
+            .skip(at + 1)
+            .find(|it| verbs.contains(it) || verbs.is_empty() || !is_between(it))
         else {
             return false;
         };
         match verbs {
             // What follows is an argument, and no word of a sentence about it.
-            [] => !NOUNS.contains(next),
-            verbs => verbs.contains(next),
+            [] => !NOUNS.contains(&next),
+            verbs => verbs.contains(&next),
         }
     })
 }
 
-/// Whether a word is that command; most words begin with another letter than most commands.
-fn is_it(name: &str, word: &str) -> bool {
-    name.as_bytes().first() == word.as_bytes().first() && name == word
+/// In lower case, which for ASCII is a matter of bytes.
+fn lowered(text: &str) -> String {
+    if text.is_ascii() {
+        text.to_ascii_lowercase()
+    } else {
+        text.to_lowercase()
+    }
 }
 
 /// Whether a text tells of an incident.
 pub fn tells_of_incident(text: &str) -> bool {
-    INCIDENTS.is_any_in(&text.to_lowercase())
+    INCIDENTS.is_any_in(&lowered(text))
 }

@@ -10,6 +10,7 @@ use super::attributions::{Attribution, Identity, Mark};
 use super::checks::Check;
 use super::evaluate::{Assessment, Cause, Finding, Gone, InventoryFault, Stale, SurfaceStatus};
 use super::lane::Lane;
+use super::names::shown;
 use super::records::{INVENTORY, Place, place as place_of};
 use super::secrets;
 
@@ -401,9 +402,7 @@ pub fn is_of_a_surface(mark: &Mark, assessment: &Assessment) -> bool {
 pub fn mark(mark: &Mark) -> String {
     // A name can be a secret, too.
     let path = match place_of(&mark.path) {
-        Some(Place::Response(name) | Place::Review(name)) if secrets::scan(name).is_empty() => {
-            &mark.path
-        }
+        Some(Place::Response(_) | Place::Review(_)) => shown(&mark.path),
         _ => "a file below services/",
     };
     let rule = secrets::rule_named(&mark.rule);

@@ -14,8 +14,10 @@ use muster_core::release::answer::{SignedAnswers, Signers, signed_answers};
 use muster_core::rooms::{self, StateRepo};
 use muster_core::services::attributions::{Attribution, Attributions, Identity, sha256};
 use muster_core::services::evaluate::{Assessment, Source, Sources, evaluate, secrets_in, shrunk};
+use muster_core::services::names::tells_secret;
 use muster_core::services::records::{Records, SERVICES};
 use muster_core::services::say::{self, AnswersSection};
+use muster_core::services::secrets;
 use muster_core::time::{Date, Time};
 use muster_core::world::{Files, Pulls};
 
@@ -115,7 +117,14 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
             .filter(|(path, bytes)| is_new(path, bytes))
             .collect();
         let approvals = self.approvals_of(proposal.number, !brought.is_empty());
-        let problem = self.judge(proposal, &brought);
+        let is_asked = |it: &str| repo.services.surfaces.contains_key(it);
+        let is_told = |path: &str| !tells_secret(path, is_asked);
+        let problem = self.judge(proposal, &brought, &is_told);
+        // The store keeps no name that is a secret, either.
+        let brought: Vec<(&String, &Vec<u8>)> = brought
+            .into_iter()
+            .filter(|(path, _)| is_told(path))
+            .collect();
         self.attribute(proposal, &brought, &approvals);
         let (records, roster) = (&repo.services, &repo.documents.roster);
         let mut attributions = self.in_force(&on(proposal.number));
@@ -243,7 +252,12 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
 
     /// Looks through every commit of a proposal, and what merging it gives, for what must not be there (LB8). Says why not all of it
     /// could be looked through, if so.
-    fn judge(&mut self, proposal: &Proposal, brought: &[(&String, &Vec<u8>)]) -> Option<String> {
+    fn judge(
+        &mut self,
+        proposal: &Proposal,
+        brought: &[(&String, &Vec<u8>)],
+        is_told: &dyn Fn(&str) -> bool,
+    ) -> Option<String> {
         let known = self.memory.answers.judged.get(&proposal.number);
         let known = known.filter(|it| it.head == proposal.head && it.protected == self.protected);
         let (versions, problem) = match known {
@@ -270,11 +284,14 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         let of_commits = versions.iter().map(|(path, bytes)| (path, bytes));
         let all = of_commits.chain(brought.iter().copied());
         let found: Vec<_> = all
-            .filter(|(path, _)| path.ends_with(".yaml"))
             .flat_map(|(path, bytes)| {
-                secrets_in(bytes)
-                    .into_iter()
-                    .map(move |it| (path, bytes, it))
+                let inside = match path.ends_with(".yaml") {
+                    true => secrets_in(bytes),
+                    false => Vec::new(),
+                };
+                let name = (!is_told(path)).then(|| secrets::of_name(path));
+                let both = inside.into_iter().chain(name);
+                both.map(move |it| (path, bytes, it))
             })
             .collect();
         if !found.is_empty() {

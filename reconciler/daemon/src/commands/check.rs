@@ -13,6 +13,7 @@ use muster_core::guests::file::GUESTS;
 use muster_core::ink::count;
 use muster_core::repo::{HOSTS, ROSTER, TIERS};
 use muster_core::rooms::{self, Desired, Policy, StateRepo};
+use muster_core::services::names::shown;
 use muster_core::services::records::{RESPONSES, REVIEWS, SERVICES};
 use muster_git::at::{self, AtError};
 use muster_git::folder;
@@ -178,10 +179,12 @@ pub(super) fn files_below(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, Comma
     let mut files = BTreeMap::new();
     for name in names {
         let path = dir.join(&name);
+        // A name below services/ can be a secret itself, and is not repeated then (LB5).
+        let told = dir.join(shown(&name));
         // What a link leads to is not part of the repository, and would be shown to whoever reads the errors.
         match fs::symlink_metadata(&path).map(|it| it.file_type()) {
             Ok(kind) if kind.is_file() => {
-                drop(files.insert(name, fs::read(&path).map_err(unreadable(&path))?))
+                drop(files.insert(name, fs::read(&path).map_err(unreadable(&told))?))
             }
             Ok(kind) if kind.is_dir() => {}
             Ok(kind) => {
@@ -189,10 +192,10 @@ pub(super) fn files_below(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, Comma
                     true => "a symbolic link",
                     false => "a device, a socket or a pipe",
                 };
-                return Err(unreadable(&path)(not_plain(what, "files")));
+                return Err(unreadable(&told)(not_plain(what, "files")));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(unreadable(&path)(error)),
+            Err(error) => return Err(unreadable(&told)(error)),
         }
     }
     Ok(files)

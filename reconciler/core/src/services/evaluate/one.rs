@@ -4,7 +4,7 @@ use super::people::{Known, People};
 use super::{Cause, Finding, Sources, SurfaceStatus, fold, rank, secrets_in};
 use crate::diagnostic::{Diagnostic, Fault, Faults, places_of};
 use crate::repo::names::did_you_mean;
-use crate::services::attributions::{Attribution, Attributions};
+use crate::services::attributions::{Attribution, Attributions, sha256};
 use crate::services::checks::Check;
 use crate::services::lane::Lane;
 use crate::services::records::{Outcome, RESPONSES, REVIEWS, Response, Review, Said, Surface};
@@ -112,7 +112,8 @@ impl One<'_, '_> {
             };
             return (standing, Vec::new());
         };
-        let by = self.attributions.of(&path, response.bytes);
+        let digest = sha256(response.bytes);
+        let by = self.attributions.of_digest(&path, &digest);
         let mut notes = Notes {
             path,
             list: Vec::new(),
@@ -146,7 +147,13 @@ impl One<'_, '_> {
             };
             let texts: Vec<&Said<'_>> = review.reviewer.iter().chain(&review.response).collect();
             self.check_secrets(review.bytes, &texts, &mut notes);
-            self.check_review(review, reviewer, response, &answering, &mut notes);
+            self.check_review(
+                review,
+                reviewer,
+                (response, &digest),
+                &answering,
+                &mut notes,
+            );
             let (of_review, more) = notes.findings(review.bytes);
             if of_review.is_empty() && more.is_empty() {
                 led = match review.outcome.map(|it| it.value) {
@@ -201,8 +208,11 @@ impl One<'_, '_> {
 
     /// What was seen in an earlier version of its files, and is in git for good (LB8).
     pub(super) fn marked(&self) -> Vec<Finding> {
-        let own = [RESPONSES, REVIEWS].map(|folder| format!("{folder}{}.yaml", self.id));
         let marks = self.attributions.quarantined.values();
+        if marks.len() == 0 {
+            return Vec::new();
+        }
+        let own = [RESPONSES, REVIEWS].map(|folder| format!("{folder}{}.yaml", self.id));
         marks
             .filter(|it| own.contains(&it.path))
             .map(|mark| Finding {

@@ -3,7 +3,7 @@
 use super::Cause;
 use super::one::{Notes, One};
 use super::people::Known;
-use crate::services::attributions::{Attribution, sha256};
+use crate::services::attributions::Attribution;
 use crate::services::checks::Check;
 use crate::services::lane::Lane;
 use crate::services::records::{Outcome, Response, Review};
@@ -14,7 +14,7 @@ impl One<'_, '_> {
         &self,
         review: &Review<'_>,
         reviewer: &[Attribution],
-        response: &Response<'_>,
+        (response, digest): (&Response<'_>, &str),
         answering: &[&Attribution],
         notes: &mut Notes<'_>,
     ) {
@@ -35,7 +35,7 @@ impl One<'_, '_> {
         let current = review
             .response
             .as_ref()
-            .is_some_and(|it| it.value == sha256(response.bytes));
+            .is_some_and(|it| it.value == digest);
         if !current {
             let at = review.response.as_ref().map(|it| it.at);
             notes.add(check, lane, Cause::OtherResponse, "response_sha256", at);

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 use muster_core::diagnostic::{Diagnostic, Diagnostics, Severity};
+use muster_core::executor::Executor;
 use muster_core::rooms;
 use muster_core::services::evaluate::{Assessment, Finding, evaluate, shrunk};
 use muster_core::services::lane::Lane;
-use muster_core::services::records::{INVENTORY, RESPONSES, REVIEWS};
+use muster_core::services::records::{INVENTORY, REQUESTS, RESPONSES, REVIEWS, SERVICES};
 use muster_core::services::say;
 use muster_core::time::Time;
 
@@ -57,10 +58,12 @@ pub(super) fn status(args: &StatusArgs, out: &mut Output) -> Result<u8, CommandE
     let files = args.files.read()?;
     let (assessed, problems) = assess(&args.files, &files, now())?;
     // What cannot be read is told as `check` tells it, and nothing is made of it.
-    let wrong = problems
-        .iter()
-        .filter(|it| it.severity == Severity::Error)
-        .count();
+    let is_missing = missing(&args.files, &files);
+    if let Some(it) = &is_missing {
+        let help = it.help.as_deref().unwrap_or_default();
+        crate::commands::output::note(&format!("{it}\n  = {help}\n"));
+    }
+    let wrong = problems.errors();
     if wrong > 0 {
         crate::commands::output::note(&format!("{problems}; `muster services check` says which\n"));
     }
@@ -68,7 +71,11 @@ pub(super) fn status(args: &StatusArgs, out: &mut Output) -> Result<u8, CommandE
         StatusFormat::Human => say::text(&assessed),
         StatusFormat::Json => say::to_json(&assessed),
     })?;
-    Ok(if wrong > 0 { exit::FAILED } else { exit::OK })
+    Ok(if wrong > 0 || is_missing.is_some() {
+        exit::FAILED
+    } else {
+        exit::OK
+    })
 }
 
 /// Evaluates what is there, with all that is wrong with the files themselves.
@@ -77,7 +84,14 @@ fn assess(
     files: &Read,
     now: Time,
 ) -> Result<(Assessment, Diagnostics), CommandError> {
-    let (repo, problems) = rooms::read_as_far(files, &[]);
+    // As `muster check` reads them: guests of a hypervisor that is not known here are no file that nobody reads.
+    let others = rooms::executors_of(files);
+    let others: Vec<&Executor> = others.iter().collect();
+    let (repo, problems) = rooms::read_as_far(files, &others);
+    let problems = problems.and(Diagnostics::new(
+        missing(args, files).into_iter().collect(),
+        0,
+    ));
     let Some(repo) = repo else {
         return Ok((Assessment::default(), problems));
     };
@@ -104,6 +118,22 @@ fn assess(
     let fewer = before.and_then(|before| shrunk(&before.services, &repo.services));
     assessed.inventory.extend(fewer);
     Ok((assessed, problems))
+}
+
+/// That nobody asks about any surface. A repository that has nothing below `services/` is as it should be, and `check` says no more of it.
+fn missing(args: &Files, files: &Read) -> Option<Diagnostic> {
+    if files.contains_key(REQUESTS) {
+        return None;
+    }
+    let has_more = files.keys().any(|it| it.starts_with(SERVICES));
+    Some(Diagnostic {
+        file: REQUESTS.to_owned(),
+        at: None,
+        severity: if has_more { Severity::Error } else { Severity::Warning },
+        rule: "missing-file",
+        problem: format!("the file is missing in {}: no surface is asked about", args.place()),
+        help: Some("write the owner requests there, as their tool makes them ({\"request_drafts\": [...]}), or say where the state repository is".to_owned()),
+    })
 }
 
 /// What was found, as diagnostics: what fails is an error, and what an owner has yet to write a warning.

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use clap::builder::ArgPredicate;
+use muster_core::diagnostic::visible;
 use muster_core::services::attributions::{Attributions, sha256};
 use muster_core::services::evaluate::{Freshness, Source, Sources};
 use muster_core::services::records::Records;
@@ -53,6 +54,14 @@ impl Files {
         match (&self.repo, &self.rev) {
             (Some(repo), Some(rev)) => committed(repo, rev),
             _ => check::files_below(&self.path),
+        }
+    }
+
+    /// Where they are looked for, in words.
+    pub(super) fn place(&self) -> String {
+        match (&self.repo, &self.rev) {
+            (Some(repo), Some(rev)) => format!("{} of {}", visible(rev), shown_path(repo)),
+            _ => shown_path(&self.path),
         }
     }
 
@@ -114,6 +123,10 @@ impl Files {
             .collect();
         Ok(sources)
     }
+}
+
+fn shown_path(path: &Path) -> String {
+    visible(&path.to_string_lossy())
 }
 
 fn committed(repo: &Path, rev: &str) -> Result<Read, CommandError> {
