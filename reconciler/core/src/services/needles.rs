@@ -22,14 +22,22 @@ pub(super) const fn mark(tables: &mut [[u32; 256]; LOOKED_UP], text: &[u8], numb
     }
 }
 
-/// Which texts can begin at a place, by their numbers as bits.
-#[inline]
-pub(super) fn can_begin(tables: &[[u32; 256]; LOOKED_UP], bytes: &[u8], at: usize) -> u32 {
-    let Some(&[first, second, third]) = bytes.get(at..at + LOOKED_UP) else {
-        return 0;
-    };
-    let [firsts, seconds, thirds] = tables;
-    firsts[usize::from(first)] & seconds[usize::from(second)] & thirds[usize::from(third)]
+/// Two tables of texts as one: the second in the upper half of each number.
+pub(super) const fn both(
+    lower: &[[u32; 256]; LOOKED_UP],
+    upper: &[[u32; 256]; LOOKED_UP],
+) -> [[u64; 256]; LOOKED_UP] {
+    let mut tables = [[0; 256]; LOOKED_UP];
+    let mut at = 0;
+    while at < LOOKED_UP {
+        let mut byte = 0;
+        while byte < 256 {
+            tables[at][byte] = lower[at][byte] as u64 | (upper[at][byte] as u64) << 32;
+            byte += 1;
+        }
+        at += 1;
+    }
+    tables
 }
 
 impl<const N: usize> Needles<N> {
@@ -50,21 +58,41 @@ impl<const N: usize> Needles<N> {
         Self { texts, begins }
     }
 
-    /// Those that begin at a place, by their number.
-    #[inline]
-    pub(super) fn at(&self, bytes: &[u8], at: usize) -> impl Iterator<Item = usize> {
-        let mut left = can_begin(&self.begins, bytes, at);
+    /// Which of them can begin with three bytes.
+    pub(super) const fn tables(&self) -> &[[u32; 256]; LOOKED_UP] {
+        &self.begins
+    }
+
+    /// Those that begin at a place, out of the ones whose bits are set; by their number.
+    pub(super) fn of_bits(&self, mut bits: u32, text: &[u8]) -> impl Iterator<Item = usize> {
         std::iter::from_fn(move || {
-            while left != 0 {
-                let number = left.trailing_zeros() as usize;
-                left &= left - 1;
+            while bits != 0 {
+                let number = bits.trailing_zeros() as usize;
+                bits &= bits - 1;
                 let needle = self.texts[number].as_bytes();
-                let there = bytes.get(at..at + needle.len());
+                let there = text.get(..needle.len());
                 if there.is_some_and(|it| it.eq_ignore_ascii_case(needle)) {
                     return Some(number);
                 }
             }
             None
+        })
+    }
+
+    /// Every place where one of them stands, and which it is by its number.
+    pub(super) fn all_in(&self, bytes: &[u8]) -> impl Iterator<Item = (usize, usize)> {
+        let [firsts, seconds, thirds] = &self.begins;
+        let places = bytes.windows(LOOKED_UP).enumerate();
+        places.flat_map(move |(at, there)| {
+            let bits = match there {
+                [first, second, third] => {
+                    firsts[usize::from(*first)]
+                        & seconds[usize::from(*second)]
+                        & thirds[usize::from(*third)]
+                }
+                _ => 0,
+            };
+            self.of_bits(bits, &bytes[at..]).map(move |it| (at, it))
         })
     }
 
@@ -75,8 +103,7 @@ impl<const N: usize> Needles<N> {
 
     /// Whether any of them is in a text.
     pub(super) fn is_any_in(&self, text: &str) -> bool {
-        let bytes = text.as_bytes();
-        (0..bytes.len()).any(|at| self.at(bytes, at).next().is_some())
+        self.all_in(text.as_bytes()).next().is_some()
     }
 }
 
@@ -101,8 +128,8 @@ mod tests {
         ] {
             let lower = text.to_ascii_lowercase();
             for (number, needle) in NEEDLES.texts.iter().enumerate() {
-                let places = |at: &usize| NEEDLES.at(text.as_bytes(), *at).any(|it| it == number);
-                let found: Vec<usize> = (0..text.len()).filter(places).collect();
+                let all = NEEDLES.all_in(text.as_bytes());
+                let found: Vec<usize> = all.filter(|it| it.1 == number).map(|it| it.0).collect();
                 let wanted: Vec<usize> = (0..text.len())
                     .filter(|at| lower.as_bytes()[*at..].starts_with(needle.as_bytes()))
                     .collect();

@@ -4,9 +4,8 @@
 //! What is found is told by the name of a rule and a place, never by any part of it (LB5). A word that has the form of a reference
 //! (`sha256:…`, `commit:…`, `ticket:…`, `uuid:…`) is a digest or a name, and its randomness is not held against it (LB6).
 
-use forms::{FORMS, FORMS_AT, NAMES, PAYLOAD_RULES, PAYLOADS, is_upper_or_digit};
+use forms::{BEGINS, FORMS, NAMES, PAYLOAD_RULES, PAYLOADS, is_upper_or_digit};
 
-use super::needles;
 use super::refs;
 
 mod encoded;
@@ -97,8 +96,21 @@ fn anchored(text: &str, found: &mut Vec<Found>) {
     let bytes = text.as_bytes();
     // Each payload is told of where it stands first.
     let mut told = [false; PAYLOAD_RULES.len()];
-    for (at, first) in bytes.iter().enumerate() {
-        for payload in PAYLOADS.at(bytes, at) {
+    let [firsts, seconds, thirds] = &BEGINS;
+    for (at, there) in bytes.windows(3).enumerate() {
+        let &[first, second, third] = there else {
+            continue;
+        };
+        let can_begin = firsts[usize::from(first)] & seconds[usize::from(second)];
+        let can_begin = can_begin & thirds[usize::from(third)];
+        if there == b"://" {
+            in_address(text, at, found);
+        }
+        if can_begin == 0 {
+            continue;
+        }
+        let [payloads, mut forms] = [can_begin, can_begin >> 32].map(|it| it as u32);
+        for payload in PAYLOADS.of_bits(payloads, &bytes[at..]) {
             if !std::mem::replace(&mut told[payload], true) {
                 found.push(Found {
                     rule: PAYLOAD_RULES[payload],
@@ -107,13 +119,9 @@ fn anchored(text: &str, found: &mut Vec<Found>) {
                 });
             }
         }
-        if *first == b':' {
-            in_address(text, at, found);
-        }
-        let mut forms = needles::can_begin(&FORMS_AT, bytes, at);
         // A token begins where no other word goes on.
         let begins =
-            at == 0 || !bytes[at - 1].is_ascii_alphanumeric() || matches!(*first, b':' | b'$');
+            at == 0 || !bytes[at - 1].is_ascii_alphanumeric() || matches!(first, b':' | b'$');
         while begins && forms != 0 {
             let form = &FORMS[forms.trailing_zeros() as usize];
             forms &= forms - 1;

@@ -263,8 +263,10 @@ pub(super) static NAMES: [&str; 22] = [
     "sessionid",
 ];
 
-/// The forms that can begin with three bytes in a row: a bit for each.
-pub(super) static FORMS_AT: [[u32; 256]; 3] = {
+/// The payloads and, in the upper half, the forms that can begin with three bytes in a row: a bit for each.
+pub(super) static BEGINS: [[u64; 256]; 3] = needles::both(PAYLOADS.tables(), &FORMS_AT);
+
+const FORMS_AT: [[u32; 256]; 3] = {
     let mut tables = [[0; 256]; 3];
     let mut form = 0;
     while form < FORMS.len() {

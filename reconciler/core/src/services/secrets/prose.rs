@@ -73,35 +73,33 @@ static OF: [&str; 16] = [
 /// Looks for secrets that a sentence tells.
 pub(super) fn told(text: &str, found: &mut Vec<Found>) {
     let bytes = text.as_bytes();
-    for at in 0..bytes.len() {
-        for called in CALLED.at(bytes, at) {
-            let is_wide = !bytes[at].is_ascii();
-            let goes_on = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
-            let before = at.checked_sub(1).and_then(|it| bytes.get(it));
-            let mut end = at + CALLED.length(called);
-            if text[..end].ends_with([':', ' ', '=']) {
-                end -= 1;
-            }
-            if matches!(bytes.get(end), Some(b's' | b'S')) {
-                end += 1;
-            }
-            if !is_wide && (goes_on(before) || goes_on(bytes.get(end))) {
-                continue;
-            }
-            let least = if called < PASSWORDS {
-                LEAST_AFTER_SIGN
-            } else {
-                LEAST
-            };
-            let value = after(clause(&text[end..]), least)
-                .or_else(|| ahead(&text[..at], &text[end..], is_wide));
-            if let Some(value) = value {
-                found.push(Found {
-                    rule: "told-secret",
-                    at: value.as_ptr() as usize - text.as_ptr() as usize,
-                    length: value.len(),
-                });
-            }
+    for (at, called) in CALLED.all_in(bytes) {
+        let is_wide = !bytes[at].is_ascii();
+        let goes_on = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
+        let before = at.checked_sub(1).and_then(|it| bytes.get(it));
+        let mut end = at + CALLED.length(called);
+        if text[..end].ends_with([':', ' ', '=']) {
+            end -= 1;
+        }
+        if matches!(bytes.get(end), Some(b's' | b'S')) {
+            end += 1;
+        }
+        if !is_wide && (goes_on(before) || goes_on(bytes.get(end))) {
+            continue;
+        }
+        let least = if called < PASSWORDS {
+            LEAST_AFTER_SIGN
+        } else {
+            LEAST
+        };
+        let value = after(clause(&text[end..]), least)
+            .or_else(|| ahead(&text[..at], &text[end..], is_wide));
+        if let Some(value) = value {
+            found.push(Found {
+                rule: "told-secret",
+                at: value.as_ptr() as usize - text.as_ptr() as usize,
+                length: value.len(),
+            });
         }
     }
 }
@@ -123,8 +121,8 @@ pub(super) fn is_in_name(name: &str) -> bool {
     let is_called = |word: &&str| {
         let mut forms = word.strip_suffix('s').into_iter().chain([*word]);
         forms.any(|it| {
-            let mut called = CALLED.at(it.as_bytes(), 0);
-            it == "pw" || called.any(|number| CALLED.length(number) == it.len())
+            let mut called = CALLED.all_in(it.as_bytes());
+            it == "pw" || called.any(|(_, number)| CALLED.length(number) == it.len())
         })
     };
     let mut pairs = words.iter().zip(words.iter().skip(1));
