@@ -70,6 +70,25 @@ static OF: [&str; 16] = [
     "pour", "para",
 ];
 
+/// What is told of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A password: any word that stands in quotes is one.
+    Password,
+    /// Something that has a lifetime, or a name.
+    Other,
+}
+
+impl Kind {
+    /// How long it is at least where a sign stands before it.
+    fn after_sign(self) -> usize {
+        match self {
+            Kind::Password => LEAST_AFTER_SIGN,
+            Kind::Other => LEAST,
+        }
+    }
+}
+
 /// Looks for secrets that a sentence tells.
 pub(super) fn told(text: &str, found: &mut Vec<Found>) {
     let bytes = text.as_bytes();
@@ -87,13 +106,13 @@ pub(super) fn told(text: &str, found: &mut Vec<Found>) {
         if !is_wide && (goes_on(before) || goes_on(bytes.get(end))) {
             continue;
         }
-        let least = if called < PASSWORDS {
-            LEAST_AFTER_SIGN
+        let kind = if called < PASSWORDS {
+            Kind::Password
         } else {
-            LEAST
+            Kind::Other
         };
-        let value = after(clause(&text[end..]), least)
-            .or_else(|| ahead(&text[..at], &text[end..], is_wide));
+        let value =
+            after(clause(&text[end..]), kind).or_else(|| ahead(&text[..at], &text[end..], is_wide));
         if let Some(value) = value {
             found.push(Found {
                 rule: "told-secret",
@@ -144,12 +163,12 @@ fn clause(text: &str) -> &str {
 }
 
 /// The value that follows a name.
-fn after(text: &str, after_sign: usize) -> Option<&str> {
+fn after(text: &str, kind: Kind) -> Option<&str> {
     let text = text.trim_start_matches(['"', '\'', '`', '*', ')']);
     let text = text.trim_start();
     for wide in IS_WIDE {
         if let Some(rest) = text.strip_prefix(wide) {
-            return value(rest, after_sign);
+            return value(rest, kind.after_sign(), kind);
         }
     }
     let is_of = |word: &str| {
@@ -167,15 +186,20 @@ fn after(text: &str, after_sign: usize) -> Option<&str> {
         {
             let sign = &word[at..=at];
             let rest = &rest[at + sign.len()..];
-            return value(rest.trim_start_matches(['=', '>', ':']), after_sign);
+            return value(
+                rest.trim_start_matches(['=', '>', ':']),
+                kind.after_sign(),
+                kind,
+            );
         }
         if between == 0 && !word.starts_with('(') && !is_of(word) {
             return None;
         }
         rest = &rest[word.len()..];
         let bare = word.to_lowercase();
-        if IS.contains(&bare.as_str()) {
-            return value(rest, LEAST);
+        // "to" is one right behind the name alone: "we set the password to …".
+        if IS.contains(&bare.as_str()) && (bare != "to" || between == 0) {
+            return value(rest, LEAST, kind);
         }
         if word.is_empty() || word.ends_with(['.', ',', '!', '?']) {
             return None;
@@ -218,7 +242,7 @@ fn ahead<'t>(before: &'t str, behind: &str, is_wide: bool) -> Option<&'t str> {
 }
 
 /// A value, if what stands there is one.
-fn value(text: &str, least: usize) -> Option<&str> {
+fn value(text: &str, least: usize, kind: Kind) -> Option<&str> {
     let mut rest = text
         .trim_start()
         .trim_start_matches(['「', '『', '《', '【'])
@@ -241,6 +265,7 @@ fn value(text: &str, least: usize) -> Option<&str> {
                 .ends_with(['"', '\'', '`', '”', '“', '»', '」']);
         let is_told = is_secret(inner, least)
             || is_quoted
+                && kind == Kind::Password
                 && inner.len() >= LEAST
                 && !HARMLESS.contains(&inner.to_lowercase().as_str())
                 && !is_placeholder(inner);
@@ -296,7 +321,9 @@ fn trimmed(word: &str) -> &str {
 
 /// Whether a word is none of a language, no date, no number of a version and no reference.
 fn is_secret(word: &str, least: usize) -> bool {
-    if word.len() < least || is_placeholder(word) || word.contains('/') || !word.is_ascii() {
+    // A path, or a line of a program.
+    let is_code = word.contains(['/', '(', ')', '<', '>', '[', ']', '{', '}']);
+    if word.len() < least || is_placeholder(word) || is_code || !word.is_ascii() {
         return false;
     }
     let has = |is: fn(&u8) -> bool| word.as_bytes().iter().any(is);
@@ -312,7 +339,7 @@ fn is_secret(word: &str, least: usize) -> bool {
         // Numbers alone; with anything between them they are a date, a time or a version.
         return word.bytes().all(|b| b.is_ascii_digit());
     }
-    if !digits && !signs {
+    if !digits && (!signs || word.len() < LEAST) {
         return false;
     }
     let is_version = word
