@@ -83,17 +83,16 @@ impl<const N: usize> Needles<N> {
     pub(super) fn all_in(&self, bytes: &[u8]) -> impl Iterator<Item = (usize, usize)> {
         let [firsts, seconds, thirds] = &self.begins;
         let places = bytes.windows(LOOKED_UP).enumerate();
-        places.flat_map(move |(at, there)| {
-            let bits = match there {
-                [first, second, third] => {
-                    firsts[usize::from(*first)]
-                        & seconds[usize::from(*second)]
-                        & thirds[usize::from(*third)]
-                }
-                _ => 0,
+        let can_begin = places.filter_map(move |(at, there)| {
+            let &[first, second, third] = there else {
+                return None;
             };
-            self.of_bits(bits, &bytes[at..]).map(move |it| (at, it))
-        })
+            let bits = firsts[usize::from(first)]
+                & seconds[usize::from(second)]
+                & thirds[usize::from(third)];
+            (bits != 0).then_some((at, bits))
+        });
+        can_begin.flat_map(|(at, bits)| self.of_bits(bits, &bytes[at..]).map(move |it| (at, it)))
     }
 
     /// How many bytes one of them has.
