@@ -320,7 +320,7 @@ fn after_a_person_set_the_floor_back_all_is_by_the_right_day() {
     assert!(!world.exists("emo"), "the release runs");
     let facts = world.sim.facts();
     assert!(facts.latest <= world.now && facts.latest < floor);
-    assert!(facts.removals.iter().all(|it| *it <= world.now));
+    assert!(facts.removals.iter().all(|it| it.at <= world.now));
     assert!(
         !facts.removals.is_empty(),
         "what was removed today still counts"

@@ -13,6 +13,7 @@ use crate::commit::CommitId;
 use crate::executor::Executor;
 use crate::id::StepId;
 use crate::journal::{Entry, Open, StepResult};
+use crate::limits::Recent;
 use crate::release::Nonce;
 use crate::release::claim::{Claim, Progress, REFUSED_LIMIT, RefusedRelease, TrustFacts};
 use crate::rooms::Known;
@@ -230,6 +231,17 @@ impl fmt::Display for Suspended {
     }
 }
 
+/// Something that was taken away, as the limits count it (F29, H13).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Removal {
+    /// When last.
+    pub at: Time,
+    /// From whom: the resource of the step. Earlier versions kept no more than the moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+}
+
 /// A step that was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -263,8 +275,8 @@ pub struct Facts {
     pub suspended: Option<Suspended>,
     /// What the executor's room knows of what it keeps.
     pub known: Known,
-    /// When removals ran, for the limit over a day; a day old at most.
-    pub removals: Vec<Time>,
+    /// What was taken from whom, for the limit over a day; a day old at most.
+    pub removals: Vec<Removal>,
     /// Steps that did not come out as meant, since they last did.
     pub failures: BTreeMap<StepId, Failure>,
     /// Steps that were brought to no end and that a person has to look at.
@@ -309,9 +321,16 @@ impl Facts {
         }
     }
 
-    /// How many removals ran after a moment, of those of the last 24 hours that are remembered.
-    pub fn removals_since(&self, moment: Time) -> usize {
-        self.removals.iter().filter(|then| **then > moment).count()
+    /// From whom something was taken after a moment, of those of the last 24 hours that are remembered.
+    pub fn recent(&self, moment: Time) -> Recent<'_> {
+        let mut recent = Recent::default();
+        for Removal { at: _, of } in self.removals.iter().filter(|it| it.at > moment) {
+            match of {
+                Some(of) => drop(recent.of.insert(of)),
+                None => recent.unnamed += 1,
+            }
+        }
+        recent
     }
 
     /// The suspension that holds at a moment, if one does.
@@ -403,7 +422,7 @@ impl Facts {
                     let by = open.authority.release_of(step.id);
                     self.apply_result(step, result, *at, by);
                 }
-                self.removals.retain(|then| then.plus(86_400) > *at);
+                self.removals.retain(|it| it.at.plus(86_400) > *at);
                 // A step that was not tried for a week is no longer planned, or is somebody's new concern.
                 self.failures
                     .retain(|_, failure| failure.last.plus(604_800) > *at);
@@ -436,7 +455,7 @@ impl Facts {
         let back = |moment: &mut Time| *moment = (*moment).min(at);
         *latest = at;
         suspended.iter_mut().for_each(|it| back(&mut it.since));
-        removals.iter_mut().for_each(back);
+        removals.iter_mut().for_each(|it| back(&mut it.at));
         failures.values_mut().for_each(|it| back(&mut it.last));
         record.iter_mut().for_each(|it| back(&mut it.at));
         claims.values_mut().for_each(|it| back(&mut it.at));
@@ -501,7 +520,8 @@ impl Facts {
 
     fn apply_done(&mut self, step: &Arc<Step>, at: Time, by: Option<Nonce>) {
         if self.known.takes(&step.action).counts() {
-            self.removals.push(at);
+            let of = Some(step.resource().to_owned());
+            self.removals.push(Removal { at, of });
         }
         if self.record.len() < RECORD_LIMIT {
             self.record.push(DoneStep {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::commit::CommitId;
 use crate::executor::{Executor, ExecutorKind};
-use crate::facts::{Attempted, DoneStep, Facts, Failure, Frozen, Suspended};
+use crate::facts::{Attempted, DoneStep, Facts, Failure, Frozen, Removal, Suspended};
 use crate::id::StepId;
 use crate::release::Nonce;
 use crate::release::claim::{Claim, RefusedRelease, TrustFacts};
@@ -45,6 +45,9 @@ struct State {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     begun: Option<Begun>,
     removals: Vec<Time>,
+    /// From whom each of them was, in their order; not there where earlier versions kept no more than the moments.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    removed: Vec<Option<String>>,
     failures: BTreeMap<StepId, Failure>,
     needs_operator: BTreeMap<StepId, String>,
     record: Vec<DoneStep>,
@@ -238,6 +241,10 @@ fn state(facts: &Facts, through: &Through) -> Vec<u8> {
         spent,
         refused,
     } = facts;
+    let mut removed: Vec<Option<String>> = removals.iter().map(|it| it.of.clone()).collect();
+    if removed.iter().all(Option::is_none) {
+        removed.clear();
+    }
     let state = State {
         format: FORMAT,
         executor_id: executor_id.clone(),
@@ -247,7 +254,8 @@ fn state(facts: &Facts, through: &Through) -> Vec<u8> {
         frozen: frozen.clone(),
         suspended: suspended.clone(),
         begun: known.begun(),
-        removals: removals.clone(),
+        removals: removals.iter().map(|it| it.at).collect(),
+        removed,
         failures: failures.clone(),
         needs_operator: needs_operator.clone(),
         record: record.clone(),
@@ -341,6 +349,7 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         suspended,
         begun,
         removals,
+        removed,
         failures,
         needs_operator,
         record,
@@ -361,6 +370,8 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
             })?;
         claims.insert(claim.nonce, claim);
     }
+    let of = removed.into_iter().chain(std::iter::repeat(None));
+    let removals = removals.into_iter().zip(of);
     let executor = Executor::from_pin(&name);
     refuse_foreign(&executor, begun.as_ref(), &record, files)?;
     let known = Known::read(executor.kind(), begun, files)
@@ -373,7 +384,7 @@ pub fn facts(files: &BTreeMap<String, Vec<u8>>) -> Result<(Facts, Through), Ledg
         frozen,
         suspended,
         known,
-        removals,
+        removals: removals.map(|(at, of)| Removal { at, of }).collect(),
         failures,
         needs_operator,
         record,

@@ -1,5 +1,7 @@
 //! Bounds on a whole plan.
 
+use std::collections::BTreeSet;
+
 /// Bounds on a whole plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -50,4 +52,25 @@ pub struct Bounds {
     pub over: Vec<Over>,
     /// How many seconds after its first failure a step is tried again, doubled with each further one.
     pub retry_after: u32,
+}
+
+/// Who lost something in the last 24 hours: each once, however often.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recent<'a> {
+    /// By name.
+    pub of: BTreeSet<&'a str>,
+    /// Losses of which the journal of an earlier version says no more than when they were.
+    pub unnamed: usize,
+}
+
+impl<'a> Recent<'a> {
+    /// How many they are.
+    pub fn count(&self) -> usize {
+        self.of.len() + self.unnamed
+    }
+
+    /// How many they are with these.
+    pub fn count_with(&self, planned: &BTreeSet<&'a str>) -> usize {
+        self.count() + planned.difference(&self.of).count()
+    }
 }

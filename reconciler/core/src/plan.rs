@@ -136,13 +136,13 @@ impl Plan {
             .map(|it| (&it.step.action, it.price.takes));
         // Who takes nothing away is over nothing, and need not be counted.
         let planned: Vec<(&Action, Takes)> = planned.collect();
-        let recent = facts.removals_since(now.plus(-86_400));
+        let recent = facts.recent(now.plus(-86_400));
         rooms::bounds(
             planned.iter().copied(),
             policy,
             observed,
             &facts.known,
-            recent,
+            &recent,
             now,
         )
     }

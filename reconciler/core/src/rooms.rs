@@ -16,7 +16,7 @@ use crate::executor::{Executor, ExecutorKind};
 use crate::flat::flat_sum;
 use crate::id::{Spell, StepId};
 use crate::ink::{Ink, Replaced};
-use crate::limits::{Bounds, Limits, Over};
+use crate::limits::{Bounds, Limits, Over, Recent};
 use crate::price::{Because, Price, Takes};
 use crate::reading::{RecordedFacts, StepState};
 use crate::repo::Documents;
@@ -922,13 +922,13 @@ pub fn why(action: &Action, because: Because) -> String {
     }
 }
 
-/// What a plan is over. `recent` counts the removals of the last 24 hours.
+/// What a plan is over. `recent` are those from whom something was taken in the last 24 hours.
 pub fn bounds<'a>(
     planned: impl Iterator<Item = (&'a Action, Takes)> + Clone,
     policy: &Policy,
     observed: &Observed,
     known: &Known,
-    recent: usize,
+    recent: &Recent<'a>,
     now: Time,
 ) -> Bounds {
     let over: Vec<Over> = match (policy, observed) {
@@ -937,7 +937,7 @@ pub fn bounds<'a>(
             accounts::limits::limits(planned, policy, observed, known.accounts(), recent, now)
         }
         (Policy::Guests(policy), Observed::Guests(observed)) => {
-            let planned = planned.map(|(_, takes)| takes);
+            let planned = planned.map(|(action, takes)| (action.spelled().resource(), takes));
             guests::limits::limits(planned, policy, observed, recent)
         }
         (Policy::Accounts(_) | Policy::Guests(_), _) => Vec::new(),

@@ -1,6 +1,6 @@
 //! Bounds on a whole plan: how much is taken away at once, and how many remain who can become root.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::Action;
 use super::facts::Known;
@@ -8,19 +8,20 @@ use super::observed::{Account, Observed, Password};
 use super::policy::Policy;
 use super::root::Admins;
 use super::say;
-use crate::limits::{Bound, Over};
+use crate::limits::{Bound, Over, Recent};
 use crate::people::Stage;
 use crate::price::Takes;
 use crate::reading::Reading;
 use crate::time::Time;
 
-/// What a plan is over. `recent` counts the removals of the last 24 hours.
+/// What a plan is over. `recent` are those from whom something was taken in the last 24 hours; somebody who is cut several times is one
+/// (F29).
 pub fn limits<'a>(
     planned: impl Iterator<Item = (&'a Action, Takes)> + Clone,
     policy: &Policy,
     observed: &Observed,
     known: &Known,
-    recent: usize,
+    recent: &Recent<'a>,
     now: Time,
 ) -> Vec<Over> {
     let admins = too_few_admins(
@@ -29,8 +30,9 @@ pub fn limits<'a>(
         observed,
         now,
     );
-    let removals = planned.filter(|(_, takes)| takes.counts()).count();
-    let removals = too_many_removals(removals, policy, known, recent, now);
+    let planned = planned.filter(|(_, takes)| takes.counts());
+    let planned = planned.map(|(action, _)| action.user()).collect();
+    let removals = too_many_removals(&planned, policy, known, recent, now);
     let floor = admins.map(|why| Over {
         bound: Bound::Floor,
         why,
@@ -42,17 +44,17 @@ pub fn limits<'a>(
     floor.into_iter().chain(share).collect()
 }
 
-fn too_many_removals(
-    planned: usize,
+fn too_many_removals<'a>(
+    planned: &BTreeSet<&'a str>,
     policy: &Policy,
     known: &Known,
-    recent: usize,
+    recent: &Recent<'a>,
     now: Time,
 ) -> Option<String> {
-    if planned == 0 {
+    if planned.is_empty() {
         return None;
     }
-    let removals = planned + recent;
+    let removals = recent.count_with(planned);
     let people = || known.people.values();
     let active = people().filter(|it| it.stage == Stage::Active).count();
     // Those already cut or disabled today were active this morning.
@@ -64,7 +66,7 @@ fn too_many_removals(
     let base = active + cut_today;
     let limits = policy.limits;
     (removals >= limits.removals && removals * 100 > limits.share * base)
-        .then(|| say::too_many(removals, recent, base, &limits))
+        .then(|| say::too_many(removals, recent.count(), base, &limits))
 }
 
 /// Whether too few accounts remain that surely can become root, of those that can now.

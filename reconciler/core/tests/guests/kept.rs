@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use muster_core::facts::Removal;
 use muster_core::guests::action::Standing;
 use muster_core::guests::mark::Mark;
 use muster_core::guests::observed::{NOT_ASKED, Observed, Question};
@@ -314,7 +315,11 @@ fn a_guest_that_stopped_counts_for_a_day() {
     for step in house.steps(text, "guest.shutdown") {
         house.done(&step);
     }
-    assert_eq!(house.facts().removals, [NOW, NOW]);
+    let of = |it: &str| Removal {
+        at: NOW,
+        of: Some(it.to_owned()),
+    };
+    assert_eq!(house.facts().removals, [of("a"), of("b")]);
     for name in ["a", "b"] {
         house.guest(name).run = Some(muster_core::guests::desired::Run::Stopped);
     }
@@ -325,6 +330,37 @@ fn a_guest_that_stopped_counts_for_a_day() {
     );
     house.past.facts.removals.clear();
     assert_eq!(house.told(one).0, ["guest.shutdown c"]);
+}
+
+/// H13: who stops, is started and stops again is one guest, however often; what an earlier version noted counts as it did.
+#[test]
+fn a_guest_that_stopped_three_times_is_one_guest() {
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let mut house = House::with(&names.map(|it| (it, true)));
+    let text = "guests: {a: {run: stopped}}\n";
+    for _ in 0..3 {
+        let step = house.step(text, "guest.shutdown");
+        house.done(&step);
+    }
+    assert_eq!(house.told(text).0, ["guest.shutdown a"], "1 of 8");
+    let two = "guests: {a: {run: stopped}, b: {run: stopped}}\n";
+    assert_eq!(house.told(two).0.len(), 2, "2 of 8");
+    let three = "guests: {b: {run: stopped}, c: {run: stopped}}\n";
+    assert!(
+        house.told(three).0.is_empty(),
+        "3 of 8 are more than a quarter"
+    );
+    // The ledger keeps of whom; without that, each event counts.
+    let files = muster_core::ledger::files(house.facts(), &muster_core::ledger::Through::default());
+    let (facts, _) = muster_core::ledger::facts(&files).unwrap();
+    assert_eq!(&facts, house.facts());
+    house
+        .past
+        .facts
+        .removals
+        .iter_mut()
+        .for_each(|it| it.of = None);
+    assert!(house.told(text).0.is_empty());
 }
 
 /// Which guests to look at closely: of whom the row says more than whether they run, and those that muster made or set aside (H15).

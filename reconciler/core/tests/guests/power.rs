@@ -7,7 +7,7 @@ use muster_core::guests::mark::Mark;
 use muster_core::guests::observed::{Ha, Observed, Sight, TaskState};
 use muster_core::guests::policy::Policy;
 use muster_core::journal::StepResult;
-use muster_core::limits::Bound;
+use muster_core::limits::{Bound, Recent};
 use muster_core::plan::{Input, plan};
 use muster_core::price::Takes;
 use muster_core::rooms;
@@ -369,9 +369,14 @@ fn more_stops_and_ends_than_a_share_of_what_runs_are_over_the_limit() {
     }
     let policy = Policy::new(pve1());
     let over = |removals: usize, recent: usize| {
-        let planned = std::iter::repeat_n(Takes::Removal, removals);
-        let planned = planned.chain([Takes::Nothing; 9]);
-        limits(planned, &policy, &house.observed(), recent)
+        let names: Vec<String> = (0..removals).map(|it| format!("p{it}")).collect();
+        let planned = names.iter().map(|it| (it.as_str(), Takes::Removal));
+        let planned = planned.chain([("q", Takes::Nothing); 9]);
+        let recent = Recent {
+            unnamed: recent,
+            ..Recent::default()
+        };
+        limits(planned, &policy, &house.observed(), &recent)
     };
     // Fewer than three are never too many, and two of eight are a quarter; three are more.
     assert_eq!(over(0, 9), []);
