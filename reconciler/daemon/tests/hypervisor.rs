@@ -276,6 +276,16 @@ fn a_hypervisor_that_is_gone_is_told_and_nothing_is_planned() {
     );
     let doctor = bench.muster(&["doctor", "guests/lab"]);
     says(&doctor, exit::FAILED, "bad");
+    // Nothing is said to wait or not to wait where nobody can know it.
+    let pending = bench.muster(&["pending"]);
+    says(&pending, exit::OK, "is not known in full: not read since");
+    assert!(
+        !said(&pending).contains("nothing waits"),
+        "{}",
+        said(&pending)
+    );
+    let status = bench.muster(&["status"]);
+    says(&status, exit::FAILED, "waits     not known");
 }
 
 /// H6, H9: the end of a guest waits, with what would go and the reason; nothing in the repository makes it benign.

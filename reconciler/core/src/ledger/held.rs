@@ -54,6 +54,9 @@ pub struct HeldSteps {
     pub executor: String,
     /// The commit whose plan it is.
     pub commit: CommitId,
+    /// What could not be read: what waits there is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<Unread>,
     /// The steps.
     pub held: Vec<Waiting>,
 }
@@ -96,6 +99,19 @@ pub fn prospects<'w>(
     failures.map(|(id, it)| (*id, it, of(id, it))).collect()
 }
 
+/// Parts of the world that could not be read, so that nothing was planned on them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unread {
+    /// Since when, without a break.
+    pub since: Time,
+    /// Which, each in a sentence with the reason.
+    pub what: Vec<String>,
+}
+
+/// How many parts that could not be read are told.
+const UNREAD_LIMIT: usize = 8;
+
 impl HeldSteps {
     /// What waits now. Whatever waited `before` keeps its time; the rest waits since `now`. `needs` says for a step which
     /// others must be done first.
@@ -120,8 +136,30 @@ impl HeldSteps {
             format: FORMAT,
             executor: executor.to_string(),
             commit: commit.clone(),
+            unread: None,
             held: held.collect(),
         }
+    }
+
+    /// The same, where these parts of the world could not be read now. Whatever could not be read `before` keeps its time, and its
+    /// words: those of one reason may differ from cycle to cycle.
+    pub fn without_sight_of(
+        self,
+        what: impl Iterator<Item = String>,
+        before: Option<&Unread>,
+        now: Time,
+    ) -> Self {
+        let what: Vec<String> = what.take(UNREAD_LIMIT).collect();
+        let unread = match before {
+            _ if what.is_empty() => None,
+            Some(before) if before.what.len() == what.len() => Some(before.clone()),
+            Some(before) => Some(Unread {
+                since: before.since,
+                what,
+            }),
+            None => Some(Unread { since: now, what }),
+        };
+        Self { unread, ..self }
     }
 
     /// Since when each of the steps waits.

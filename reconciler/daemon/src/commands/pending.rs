@@ -7,7 +7,7 @@ use muster_core::accounts::action::TakenHome;
 use muster_core::diagnostic::visible;
 use muster_core::executor::Executor;
 use muster_core::ink::count;
-use muster_core::ledger::held::{HeldSteps, Waiting};
+use muster_core::ledger::held::{HeldSteps, Unread, Waiting};
 use muster_core::price::Class;
 use muster_core::report::{Paper, Tint, sentence_below, to_release};
 use muster_core::time::Time;
@@ -59,6 +59,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             Format::Json => executors.push(json!({
                 "executor": shelf.executor,
                 "commit": held.as_ref().map(|it| it.commit.as_str()),
+                "unread": held.as_ref().and_then(|it| it.unread.as_ref()).map(unread_json),
                 "held": steps.iter().zip(&losses).map(|(it, loss)| as_json(it, loss.as_ref())).collect::<Vec<_>>(),
             })),
         }
@@ -165,6 +166,12 @@ fn as_json(waiting: &Waiting, loss: Option<&Loss>) -> Value {
     })
 }
 
+/// What could not be read, for programs.
+fn unread_json(unread: &Unread) -> Value {
+    let Unread { since, what } = unread;
+    json!({ "since": since.to_string(), "what": what })
+}
+
 fn text(
     executor: &Executor,
     held: Option<&HeldSteps>,
@@ -175,7 +182,16 @@ fn text(
     let Some(held) = held else {
         return format!("{executor}: no cycle has said yet what waits\n");
     };
+    if let Some(Unread { since, what }) = &held.unread {
+        let lead = format!("{executor}: ");
+        let first = format!("what waits is not known in full: not read since {since}");
+        paper.tinted(&mut out, &lead, 2, Some(Tint::Alarm), &first);
+        for why in what {
+            paper.wrapped(&mut out, "  ", 4, why);
+        }
+    }
     let number = match held.held.len() {
+        0 if held.unread.is_some() => return out,
         0 => return format!("{executor}: nothing waits\n"),
         1 => "1 step waits".to_owned(),
         many => format!("{many} steps wait"),
@@ -219,6 +235,37 @@ fn text(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// H2: what could not be read is told with the moment since when, in place of `nothing waits`.
+    #[test]
+    fn what_waits_where_nothing_is_read_is_not_known() {
+        let executor = Executor::Guests("pve1".to_owned());
+        let commit = "1".repeat(40).parse().unwrap();
+        let none = std::collections::BTreeMap::new();
+        let at = |now, what: &[&str], before: Option<&Unread>| {
+            let now = Time(now);
+            let held = HeldSteps::now(&executor, &commit, &[], |_| Vec::new(), &none, now);
+            held.without_sight_of(what.iter().map(|it| (*it).to_owned()), before, now)
+        };
+        let told = |held: &HeldSteps| text(&executor, Some(held), &[], Paper::PLAIN);
+        let first = at(0, &["the guests could not be read (no route)"], None);
+        let then = at(
+            60,
+            &["the guests could not be read (refused)"],
+            first.unread.as_ref(),
+        );
+        let words = told(&then);
+        assert!(!words.contains("nothing waits"), "{words}");
+        let one_line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+        let since = "not known in full: not read since 1970-01-01T00:00:00Z";
+        assert!(one_line.contains(since), "{words}");
+        assert!(one_line.contains("could not be read (no route)"), "{words}");
+        assert_eq!(
+            told(&at(90, &[], then.unread.as_ref())),
+            "guests/pve1: nothing waits\n"
+        );
+        assert_eq!(HeldSteps::read(&then.to_bytes()).unwrap(), then);
+    }
 
     #[test]
     fn sizes_read_as_people_say_them() {

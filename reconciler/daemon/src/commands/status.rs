@@ -319,8 +319,18 @@ impl ExecutorStatus {
                 }
             }
         }
+        let unread = self.last.as_ref().filter(|it| !it.unread.is_empty());
         match &self.held {
             None => state.push_str("waits     no cycle has said it yet\n"),
+            Some(held) if let Some(last) = unread => {
+                let known = match held.held.len() {
+                    0 => String::new(),
+                    _ => format!("; {} beside it", classes(held)),
+                };
+                let since = last.since;
+                let text = format!("not known: what it is about was not read since {since}{known}");
+                paper.tinted(&mut state, "waits     ", 10, Some(Tint::Alarm), &text);
+            }
             Some(held) if held.held.is_empty() => state.push_str("waits     nothing\n"),
             Some(held) => {
                 let steps = count(held.held.len(), "step");

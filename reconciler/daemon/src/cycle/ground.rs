@@ -11,6 +11,7 @@ use muster_core::gate::{Approvals, Held, Reason, Verdict, judge};
 use muster_core::id::StepId;
 use muster_core::journal::{OutOfOrder, Replayed, StepResult};
 use muster_core::ledger;
+use muster_core::ledger::held::Unread;
 use muster_core::plan::{self, Input, Note, Plan};
 use muster_core::release::Refusal;
 use muster_core::rooms::{self, Desired, Observed, Policy, Question};
@@ -115,6 +116,7 @@ pub(super) struct Premises {
 pub(super) struct LastWritten {
     pub(super) fingerprint: u64,
     pub(super) since: BTreeMap<StepId, Time>,
+    pub(super) unread: Option<Unread>,
 }
 
 /// What is remembered of tags from one cycle to the next. All of it can be lost: tags are then read again.

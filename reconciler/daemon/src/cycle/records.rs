@@ -233,9 +233,17 @@ pub(super) fn keep<S, W, J, L: Ledger, R>(
         &before,
         run.now,
     );
+    let unread_before = match (&memory.kept, &told) {
+        (Some(kept), _) => kept.unread.as_ref(),
+        (None, Some(told)) => told.unread.as_ref(),
+        (None, None) => None,
+    };
+    let unread = plan.notes().iter().filter(|it| it.is_unread());
+    let unread = unread.map(ToString::to_string);
+    let waiting = waiting.without_sight_of(unread, unread_before, run.now);
     let is_told = match &told {
         Some(told) => *told == waiting,
-        None => waiting.held.is_empty(),
+        None => waiting.held.is_empty() && waiting.unread.is_none(),
     };
     if when == Keep::OtherWaits && is_told {
         return None;
@@ -247,6 +255,7 @@ pub(super) fn keep<S, W, J, L: Ledger, R>(
     Some(LastWritten {
         fingerprint,
         since: waiting.since(),
+        unread: waiting.unread,
     })
 }
 
