@@ -1143,6 +1143,14 @@ fn read_all<'a>(
             guests.insert(name, desired);
         }
     }
+    if let Some(documents) = &documents {
+        for path in files.keys() {
+            if let Some(desired) = guests_of(path).and_then(|it| guests.get(it)) {
+                let warn = |_, faults: &mut Faults| desired.warn_of_owners(documents, faults);
+                report.read(files, path, warn);
+            }
+        }
+    }
     let repo = documents.map(|documents| StateRepo {
         documents,
         guests,

@@ -343,6 +343,22 @@ fn shapes(size: usize) -> Vec<(String, Vec<u8>)> {
             )
         }),
     );
+    for (what, row) in [
+        ("guests of whom nothing is said", "{}"),
+        ("guests that are called something", "{name: a}"),
+        ("guests with a tag", "{tags: [a]}"),
+        ("guests with many tags", "{tags: [a,b,c,d,e,g,h,i,j,k,l,m]}"),
+        ("guests with an owner who is nobody", "{owner: a}"),
+        (
+            "guests with all there is",
+            "{name: a,run: running,disk: 1,description: a,tags: [a],owner: a,create: {clone: a,storage: a,devices: [a,b]}}",
+        ),
+    ] {
+        add(
+            what,
+            counted("guests:\n", size, |it| format!(" {}: {row}\n", it + 100)),
+        );
+    }
     files
 }
 

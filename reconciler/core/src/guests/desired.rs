@@ -1,10 +1,12 @@
 //! What the state repository asks of a hypervisor: `guests/<name>.yaml` (H3, H4). How it is read stands in [`super::file`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::action::{Marker, joined, yes_or_no};
+use crate::diagnostic::{Fault, Faults};
 use crate::id::Parameter;
 use crate::repo::Documents;
 use crate::time::Date;
@@ -27,15 +29,46 @@ impl Desired {
         let mores = self.guests.values().filter_map(|it| it.more.as_ref());
         let owners: BTreeSet<&String> = mores.filter_map(|it| it.owner.as_ref()).collect();
         let told = owners.into_iter().filter_map(|owner| {
-            let why = match documents.roster.get(owner) {
-                None => Owner::Unknown,
-                Some(person) if person.disabled() => Owner::Leaving,
-                Some(person) if person.expires().is_some_and(|last| last < today) => Owner::Leaving,
-                Some(_) => return None,
-            };
+            let why = Owner::standing(documents, owner, Some(today))?;
             Some((owner.clone(), why))
         });
         self.owners = told.collect();
+    }
+
+    /// Warns of owners who are not to be counted on, each where the file names them (H3). Which day it is, nobody says here: whose last
+    /// day is over is told by the plan.
+    pub(crate) fn warn_of_owners(&self, documents: &Documents<'_>, faults: &mut Faults) {
+        for (guest, wanted) in &self.guests {
+            let Some(more) = &wanted.more else { continue };
+            let Some(owner) = &more.owner else { continue };
+            let Some(why) = Owner::standing(documents, owner, None) else {
+                continue;
+            };
+            let text = format!("guest {guest}: owner: {owner} {why}");
+            let fault = Fault::warning("owner", more.owner_at.0, text);
+            faults.add(fault.help("put somebody else into the row"));
+        }
+    }
+}
+
+impl Owner {
+    /// Why somebody is not to be counted on, by the roster and, where it is said, as of `today`.
+    fn standing(documents: &Documents<'_>, owner: &str, today: Option<Date>) -> Option<Self> {
+        let Some(person) = documents.roster.get(owner) else {
+            return Some(Self::Unknown);
+        };
+        let is_over = today.zip(person.expires());
+        let is_over = is_over.is_some_and(|(today, last)| last < today);
+        (person.disabled() || is_over).then_some(Self::Leaving)
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "is nobody in the roster",
+            Self::Leaving => "is leaving: disabled in the roster, or past the last day",
+        })
     }
 }
 
@@ -61,9 +94,23 @@ pub struct Wanted {
     pub cores: Option<u32>,
     /// How much memory it is to have, in MiB, rounded up by [`super::normal::mebibytes`] (G7).
     pub memory: Option<u64>,
+    /// Where its row begins in the file.
+    pub at: Spot,
     /// What few rows say.
     pub more: Option<Box<More>>,
 }
+
+/// A place in the file, in bytes from its beginning: for what is told of it. What is asked for is the same wherever it stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spot(pub u32);
+
+impl PartialEq for Spot {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Spot {}
 
 /// What is said of few guests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,12 +121,14 @@ pub struct More {
     pub disk: Option<u64>,
     /// Its description, as [`super::normal::description`] leaves it. An empty one is managed, too (G2).
     pub description: Option<String>,
-    /// Its tags: all that it is to have.
-    pub tags: Option<BTreeSet<String>>,
+    /// Its tags: all that it is to have, each once.
+    pub tags: Option<Box<[String]>>,
     /// The person who answers for it, by os_user.
     pub owner: Option<String>,
+    /// Where the file names that person.
+    pub owner_at: Spot,
     /// How to make it, where it is not there (H4).
-    pub create: Option<Create>,
+    pub create: Option<Box<Create>>,
     /// What to put in its place (H4).
     pub overwrite: Option<Overwrite>,
 }

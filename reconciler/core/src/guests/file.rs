@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::Marker;
-use super::desired::{Create, Desired, More, Origin, Overwrite, Run, Wanted};
+use super::desired::{Create, Desired, More, Origin, Overwrite, Run, Spot, Wanted};
 use super::normal;
 use super::plan::ASIDE;
 use crate::diagnostic::{Fault, Faults};
@@ -11,7 +11,7 @@ use crate::repo::fields::{Field, Presence, Shape};
 use crate::repo::names::{Grammar, OS_USER};
 use crate::repo::schema;
 use crate::repo::tiers::is_empty;
-use crate::repo::value::{At, FieldReader, Subject};
+use crate::repo::value::{At, FieldReader, ITEM, Subject};
 use crate::yaml;
 use crate::yaml::event::{Event, EventKind, Stop};
 
@@ -317,8 +317,8 @@ pub(crate) fn read(bytes: &[u8], faults: &mut Faults) -> Desired {
     }
 }
 
-/// What is kept for a guest, in bytes: its name twice, in maps.
-const GUEST_KEPT: usize = 200;
+/// What is kept for a guest, in bytes, beside its name: an entry of a map that is filled from one end.
+const GUEST_KEPT: usize = 128;
 
 fn read_guests<'a>(
     reader: &mut FieldReader<'_, 'a>,
@@ -333,16 +333,16 @@ fn read_guests<'a>(
         reader.wrong_type(head, field, "a map from guests to what they are to be")?;
         return Ok(guests);
     }
-    let mut places: BTreeMap<String, u32> = BTreeMap::new();
     while let Some((key, value)) = reader.entry()? {
-        reader.cursor.keep(GUEST_KEPT, key.at)?;
         let name = key.text.to_string();
+        reader.cursor.keep(GUEST_KEPT + name.len(), key.at)?;
         reader.key(&GUEST, &name, key.at);
-        if let Some(first) = places.insert(name.clone(), key.at) {
-            reader.repeated(field, &name, key.at, first);
+        let mut wanted = read_row(&mut reader.about(Subject::Guest(&name)), key.at, &value)?;
+        wanted.at = Spot(key.at);
+        if let Some(Wanted { at: first, .. }) = guests.insert(name, wanted) {
+            let name = key.text.as_ref();
+            reader.repeated(field, name, key.at, first.0);
         }
-        let wanted = read_row(&mut reader.about(Subject::Guest(&name)), key.at, &value)?;
-        guests.insert(name, wanted);
     }
     Ok(guests)
 }
@@ -372,9 +372,12 @@ fn read_row<'a>(
                 let text = text(reader, field.name, value, &DESCRIPTION)?;
                 more.description = text.map(|it| normal::description(&it));
             }
-            GuestKey::Tags => more.tags = texts(reader, field.name, &value, &TAG)?,
+            GuestKey::Tags => more.tags = read_tags(reader, field.name, &value)?,
             GuestKey::Onboot => wanted.onboot = reader.bool(field.name, &value)?,
-            GuestKey::Owner => more.owner = text(reader, field.name, value, &OS_USER)?,
+            GuestKey::Owner => {
+                more.owner = text(reader, field.name, value, &OS_USER)?;
+                more.owner_at = Spot(place);
+            }
             GuestKey::Create => more.create = read_create(reader, &value)?,
             GuestKey::Destroy => {
                 wanted.destroy = reader.bool(field.name, &value)?.unwrap_or_default();
@@ -409,6 +412,22 @@ fn text<'a>(
 ) -> Result<Option<String>, Stop> {
     let text = reader.text(field, head, grammar)?;
     Ok(text.map(|it| it.value.into_owned()))
+}
+
+/// Tags, in order. What is kept of them once they are read is less than what is kept while they are.
+fn read_tags<'a>(
+    reader: &mut FieldReader<'_, 'a>,
+    field: &str,
+    head: &Event<'a>,
+) -> Result<Option<Box<[String]>>, Stop> {
+    let Some(tags) = texts(reader, field, head, &TAG)? else {
+        return Ok(None);
+    };
+    let tags: Box<[String]> = tags.into_iter().collect();
+    reader.cursor.give_back(tags.len() * ITEM);
+    let kept = tags.iter().map(|it| size_of::<String>() + it.len());
+    reader.cursor.keep(kept.sum(), head.offset)?;
+    Ok(Some(tags))
 }
 
 fn texts<'a>(
@@ -502,7 +521,7 @@ pub fn bytes_of(text: &str) -> Option<u64> {
 fn read_create<'a>(
     reader: &mut FieldReader<'_, 'a>,
     head: &Event<'a>,
-) -> Result<Option<Create>, Stop> {
+) -> Result<Option<Box<Create>>, Stop> {
     let at = head.offset;
     let mut origins = Vec::new();
     let mut storage = None;
@@ -541,14 +560,18 @@ fn read_create<'a>(
         return Ok(None);
     }
     let origin = origins.pop().flatten();
-    Ok(origin.zip(storage).map(|(origin, storage)| Create {
+    let Some((origin, storage)) = origin.zip(storage) else {
+        return Ok(None);
+    };
+    reader.cursor.keep(size_of::<Create>(), at)?;
+    Ok(Some(Box::new(Create {
         origin,
         storage,
         network,
         unprivileged,
         nesting,
         devices,
-    }))
+    })))
 }
 
 fn read_overwrite<'a>(

@@ -331,11 +331,7 @@ impl fmt::Display for Note {
             ),
             Self::OwnerGone { guest, owner, why } => write!(
                 f,
-                "{guest}: its owner {owner} {}; put somebody else into the row",
-                match why {
-                    Owner::Unknown => "is nobody in the roster",
-                    Owner::Leaving => "is leaving: disabled in the roster, or past the last day",
-                }
+                "{guest}: its owner {owner} {why}; put somebody else into the row"
             ),
             Self::Aside {
                 guest,

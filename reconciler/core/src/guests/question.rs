@@ -56,6 +56,7 @@ fn asks_for_more_than_power(wanted: &Wanted) -> bool {
         onboot,
         cores,
         memory,
+        at: _,
         more,
     } = wanted;
     *destroy

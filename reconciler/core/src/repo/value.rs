@@ -68,7 +68,7 @@ pub(crate) struct FieldReader<'r, 'a> {
 }
 
 /// What is kept for an item of a list while the list is read, in bytes: its text and its place, in lists that grow.
-const ITEM: usize = 96;
+pub(crate) const ITEM: usize = 96;
 
 impl<'a> FieldReader<'_, 'a> {
     /// The same place, with another subject.

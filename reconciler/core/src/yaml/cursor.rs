@@ -87,6 +87,11 @@ impl<'a> Cursor<'a> {
         ))))
     }
 
+    /// Takes account of `bytes` that [`Cursor::keep`] was told of and that are kept no longer.
+    pub fn give_back(&mut self, bytes: usize) {
+        self.kept = self.kept.saturating_sub(bytes);
+    }
+
     /// The first event of the next value.
     ///
     /// # Errors

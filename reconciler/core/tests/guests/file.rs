@@ -1,7 +1,7 @@
 //! Files of guests: what is read, and what is wrong with its place.
 
 use muster_core::executor::Executor;
-use muster_core::guests::desired::{Create, Desired, More, Origin, Overwrite, Run, Wanted};
+use muster_core::guests::desired::{Create, Desired, More, Origin, Overwrite, Run, Spot, Wanted};
 use muster_core::guests::{file, normal};
 use muster_core::rooms;
 use serde_json::Value;
@@ -50,8 +50,8 @@ guests:
   told: {}
   empty: {description: \"\"}
 ";
-    let tags = |tags: &[&str]| tags.iter().map(|it| (*it).to_owned()).collect();
     let shop = Wanted {
+        at: Spot::default(),
         run: Some(Run::Running),
         destroy: false,
         onboot: Some(true),
@@ -61,16 +61,17 @@ guests:
             name: Some("web".into()),
             disk: Some(8 << 30),
             description: Some("the shop\nask ann".into()),
-            tags: Some(tags(&["prod", "shop"])),
+            tags: Some(["prod", "shop"].map(str::to_owned).into()),
             owner: Some("ann".into()),
-            create: Some(Create {
+            owner_at: Spot::default(),
+            create: Some(Box::new(Create {
                 origin: Origin::Template("debian-13".into()),
                 storage: "local-lvm".into(),
                 network: Some("vmbr0".into()),
                 unprivileged: false,
                 nesting: true,
-                devices: tags(&["gpu"]),
-            }),
+                devices: ["gpu".to_owned()].into(),
+            })),
             overwrite: None,
         })),
     };
@@ -368,4 +369,50 @@ fn a_file_that_is_nearly_called_right_is_an_error_for_whom_it_is_meant() {
         assert!(rooms::read_whole(&files, &[&host, &pve1()]).is_err());
         assert!(rooms::read_whole(&files, &[&host, &other]).is_ok());
     }
+}
+
+/// A file of very many guests with all that a row can say is read, however short the words in it are; one that would fill the memory
+/// is not (F7).
+#[test]
+fn ten_thousand_guests_with_all_fields_are_read() {
+    let rows = |row: &str| {
+        let rows = (0..10_000).map(|it| format!("  {}: {row}\n", 100 + it));
+        format!("guests:\n{}", rows.collect::<String>())
+    };
+    for row in [
+        "{name: a, run: running, cores: 1, memory: 1GiB, disk: 1GiB, description: a, tags: [a, b, c], onboot: true, owner: ann,          create: {template: a, storage: a, network: a, unprivileged: true, nesting: true, devices: [a]}}",
+        "{name: web1, run: running, cores: 2, memory: 2GiB, description: web, tags: [prod, web, db], onboot: true, owner: emo}",
+        "{run: running, tags: [a, b, c, d, e, g], cores: 1, memory: 16MiB, description: a, onboot: true, name: a}",
+        "{run: running}",
+    ] {
+        assert_eq!(desired(&rows(row)).guests.len(), 10_000, "{row}");
+    }
+}
+
+/// H3: who answers for a guest and is nobody, or is leaving, is told where the file says so; it stops nobody.
+#[test]
+fn an_owner_who_is_not_to_be_counted_on_is_a_warning() {
+    let row = |rest: &str| format!("{{authentik_user: {rest}, tier: power-user}}");
+    let roster = format!(
+        "users:\n  ann: {}\n  emo: {}\n",
+        row("a.nn, k8s_user: ann"),
+        row("e.mo, k8s_user: emo, disabled: true")
+    );
+    let text = "guests:\n  104: {owner: ann}\n  105: {owner: emo}\n  106: {owner: bob}\n";
+    let files = [("roster.yaml", roster.as_str()), ("guests/pve1.yaml", text)];
+    let files = files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()));
+    let files = files.into();
+    let (_, told) = rooms::read(&files, &pve1()).expect("a warning is no error");
+    let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].contains("guests/pve1.yaml:3:16")
+            && told[0].contains("guest 105: owner: emo is leaving"),
+        "{told:?}"
+    );
+    assert!(
+        told[1].contains("guests/pve1.yaml:4:16")
+            && told[1].contains("guest 106: owner: bob is nobody in the roster"),
+        "{told:?}"
+    );
 }

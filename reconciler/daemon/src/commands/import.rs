@@ -103,8 +103,14 @@ fn import_guests(args: &Guests, common: &Common, out: &mut Output) -> Result<u8,
     let observed = world.observe(&question);
     let observed = observed.map_err(|it| AssembleError::Guests(it.into()))?;
     let node = section.policy.node.as_deref();
-    let text = muster_guests::import::import(&observed, node).map_err(CommandError::Refused)?;
-    out.text(&text)?;
+    let imported = muster_guests::import::import(&observed, node).map_err(CommandError::Refused)?;
+    out.text(&imported.text)?;
+    let warnings = imported.left_out.iter();
+    output::note(
+        &warnings
+            .map(|it| format!("warning: left out: {it}\n"))
+            .collect::<String>(),
+    );
     Ok(exit::OK)
 }
 

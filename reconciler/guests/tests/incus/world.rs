@@ -189,7 +189,7 @@ fn what_is_imported_needs_no_step() {
         "boot.autostart=true",
     ]);
     let observed = site.everything(&mut world);
-    let file = muster_guests::import::import(&observed, None).unwrap();
+    let file = muster_guests::import::import(&observed, None).unwrap().text;
     let row = "  imported:\n    run: stopped\n    cores: 1\n    memory: 96MiB\n    onboot: true\n";
     assert!(file.contains(row), "{file}");
     // Others come and go meanwhile: only this one's row is looked at.

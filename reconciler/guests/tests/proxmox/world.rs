@@ -222,7 +222,9 @@ fn what_is_imported_needs_no_step() {
     let entrance = Entrance::new(&proxy);
     let (site, mut world) = (site(), entrance.open());
     let observed = site.everything(&mut world);
-    let file = muster_guests::import::import(&observed, Some("pve1")).unwrap();
+    let imported = muster_guests::import::import(&observed, Some("pve1")).unwrap();
+    assert_eq!(imported.left_out, ["103: it is on node pve2"]);
+    let file = imported.text;
     for part in [
         "\n  101:\n    run: running\n",
         "memory: 1024MiB",

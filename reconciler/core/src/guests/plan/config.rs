@@ -1,7 +1,5 @@
 //! What of a guest's configuration the row asks otherwise.
 
-use std::collections::BTreeSet;
-
 use super::{Planner, Subject};
 use crate::guests::action::{Action, Volumes};
 use crate::guests::blocked::Blocked;
@@ -110,6 +108,7 @@ fn manages_config(wanted: &Wanted) -> bool {
         onboot,
         cores,
         memory,
+        at: _,
         more,
     } = wanted;
     onboot.is_some()
@@ -154,10 +153,8 @@ fn texts(subject: &Subject<'_>, config: &Config, wanted: &Wanted) -> Vec<Action>
         });
     }
     if let Some(tags) = more.and_then(|it| it.tags.as_ref()) {
-        let to: BTreeSet<String> = tags
-            .union(&normal::own_tags(&config.tags))
-            .cloned()
-            .collect();
+        let mut to = normal::own_tags(&config.tags);
+        to.extend(tags.iter().cloned());
         if to != config.tags {
             actions.push(Action::SetGuestTags {
                 guest: guest(),
