@@ -251,8 +251,36 @@ impl Site {
         told
     }
 
+    /// Every release that was taken up is at its end.
+    pub fn end_releases(&self) {
+        let mut journal = self.journal.lock().unwrap();
+        let claims = journal.facts.claims.values().filter(|it| !it.finished);
+        for nonce in claims.map(|it| it.nonce).collect::<Vec<_>>() {
+            let (at, why) = (self.now(), None);
+            journal.apply(&Entry::Finished { at, nonce, why }).unwrap();
+        }
+    }
+
+    /// What the journal knows of a guest.
+    pub fn known(&self, guest: &str) -> guests::facts::GuestFacts {
+        match &self.journal.lock().unwrap().facts.known {
+            rooms::Known::Guests(known) => known.of(guest).cloned().unwrap_or_default(),
+            rooms::Known::Accounts(_) | rooms::Known::Nothing => panic!("it keeps guests"),
+        }
+    }
+
     /// One cycle, as a daemon runs it; two hours later than the last one. Says what came of each step.
     pub fn cycle<A: GuestApi>(&self, world: &mut Guests<A>, file: &str) -> Results {
+        self.cycle_after(world, file, |_| {})
+    }
+
+    /// The same, with something that happens there after the plan was made and before it is carried out.
+    pub fn cycle_after<A: GuestApi>(
+        &self,
+        world: &mut Guests<A>,
+        file: &str,
+        meanwhile: impl FnOnce(&Guests<A>),
+    ) -> Results {
         let number = {
             let mut now = self.now.lock().unwrap();
             *now = now.plus(7_200);
@@ -267,6 +295,7 @@ impl Site {
         let bounds = plan.bounds(&self.policy.clone().into(), &observed, &facts, self.now());
         let approvals = Approvals::of_begun(&facts);
         let (batches, _) = judge(&plan, &bounds, &facts, &approvals, self.now()).into_batches();
+        meanwhile(world);
         let mut told = Results::new();
         let mut undone = std::collections::BTreeSet::new();
         for mut batch in batches {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::commit::CommitId;
 use crate::executor::Executor;
-use crate::id::StepId;
+use crate::id::{RunId, StepId};
 use crate::journal::{Entry, Open, StepResult};
 use crate::limits::Recent;
 use crate::release::Nonce;
@@ -378,6 +378,7 @@ impl Facts {
                 if let Some(claim) = self.claims.get_mut(nonce) {
                     claim.finished = true;
                 }
+                self.known.run_ended(&RunId::of(nonce));
             }
             Entry::Refused { release, .. } => {
                 self.refused.retain(|it| it.statement != release.statement);
@@ -413,7 +414,9 @@ impl Facts {
             Entry::Marked { at, step, mark } => {
                 let open = open.expect("invariant: a mark is of an open batch");
                 if let Some(step) = open.steps.iter().find(|it| it.id == *step) {
-                    self.known.marked(step.id, &step.action, mark, *at);
+                    let run = open.authority.release_of(step.id).map(RunId::of);
+                    let step = (step.id, &step.action);
+                    self.known.marked(step, mark, run, *at);
                 }
             }
             Entry::Outcome { at, results } => {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::commit::CommitId;
 use crate::facts::{Facts, Frozen, Suspended};
-use crate::id::StepId;
+use crate::id::{RunId, StepId};
 use crate::journal::{Authority, Entry};
 use crate::limits::{Bound, Bounds, Over};
 use crate::plan::{Plan, PlannedStep};
@@ -444,8 +444,11 @@ impl Batch {
             authority,
         };
         append(&entry)?;
+        let runs = self.admitted.iter();
+        let runs = runs.filter_map(|it| Some((it.step().id, RunId::of(it.by?))));
         Ok(Intent {
             turn: self.turn,
+            runs: runs.collect(),
             planned: self.admitted.into_iter().map(|it| it.planned).collect(),
             material,
             at,
@@ -458,13 +461,15 @@ impl Batch {
 /// ```compile_fail
 /// use muster_core::{gate::Intent, plan::PlannedStep, rooms::Material, time::Time, turn::Turn};
 /// fn act_without_a_record(planned: Vec<std::sync::Arc<PlannedStep>>, at: Time) -> Intent {
-///     Intent { turn: Turn::Record, planned, material: Material::Nothing, at }
+///     let runs = std::collections::BTreeMap::new();
+///     Intent { turn: Turn::Record, runs, planned, material: Material::Nothing, at }
 /// }
 /// ```
 #[derive(Debug)]
 #[must_use = "an open intent must be brought to an outcome, or it is in doubt after a restart"]
 pub struct Intent {
     turn: Turn,
+    runs: BTreeMap<StepId, RunId>,
     planned: Vec<Arc<PlannedStep>>,
     material: Material,
     at: Time,
@@ -484,6 +489,11 @@ impl Intent {
     /// The same, with what it costs.
     pub fn planned(&self) -> &[Arc<PlannedStep>] {
         &self.planned
+    }
+
+    /// The run of a step that a release permits: the same however often it is tried, and another one where it is released again (H7).
+    pub fn run_of(&self, step: StepId) -> Option<&RunId> {
+        self.runs.get(&step)
     }
 
     /// What the act needs beyond its steps.

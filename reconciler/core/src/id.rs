@@ -69,6 +69,23 @@ impl StepId {
     }
 }
 
+/// Names the runs of steps by the release that they run by: a step that another release names runs once more (invariant 6).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(String);
+
+impl RunId {
+    /// The run of a release, by its nonce.
+    pub fn of(nonce: impl fmt::Display) -> Self {
+        Self(nonce.to_string())
+    }
+
+    /// As it is hashed into other things.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Appends a field and, before it, its length in bytes as a 64-bit number, the highest byte first.
 fn put_text(text: &mut Vec<u8>, field: &str) {
     text.extend_from_slice(&(field.len() as u64).to_be_bytes());

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostics, Faults};
 use crate::executor::{Executor, ExecutorKind};
 use crate::flat::flat_sum;
-use crate::id::{Spell, StepId};
+use crate::id::{RunId, Spell, StepId};
 use crate::ink::{Ink, Replaced};
 use crate::limits::{Bounds, Limits, Over, Recent};
 use crate::price::{Because, Price, Takes};
@@ -429,12 +429,26 @@ impl Known {
     }
 
     /// Takes in what an act noted of a step.
-    pub(crate) fn marked(&mut self, id: StepId, action: &Action, mark: &Mark, at: Time) {
+    pub(crate) fn marked(
+        &mut self,
+        (id, action): (StepId, &Action),
+        mark: &Mark,
+        run: Option<RunId>,
+        at: Time,
+    ) {
         match (self, action, mark) {
             (Self::Guests(known), Action::Guest(action), Mark::Guest(mark)) => {
-                known.marked(id, action, mark, at);
+                known.marked((id, action), mark, run, at);
             }
             (known, action, Mark::Guest(_)) => known.refuse(action),
+        }
+    }
+
+    /// Takes in that a release is at its end.
+    pub(crate) fn run_ended(&mut self, run: &RunId) {
+        match self {
+            Self::Guests(known) => known.run_ended(run),
+            Self::Accounts(_) | Self::Nothing => {}
         }
     }
 

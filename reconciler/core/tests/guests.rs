@@ -30,7 +30,9 @@ use muster_core::guests::action::{Action, Found, Incarnation, Marker, Volume, Vo
 use muster_core::guests::desired::{Desired, Origin, Run, Shape};
 use muster_core::guests::facts::{GuestFacts, Known};
 use muster_core::guests::mark::Mark;
-use muster_core::guests::observed::{Config, Down, Form, Guest, Observed, Sight, TaskState};
+use muster_core::guests::observed::{
+    Config, Down, Form, Guest, Observed, Sight, Stored, TaskState,
+};
 use muster_core::guests::policy::{Policy, Size};
 use muster_core::journal::{Authority, Entry, Replayed, StepResult};
 use muster_core::plan::{Input, Plan, plan};
@@ -90,6 +92,7 @@ struct House {
     guests: BTreeMap<String, Sight>,
     down: BTreeMap<String, Down>,
     tasks: BTreeMap<String, TaskState>,
+    backups: BTreeMap<String, Reading<Option<Stored>>>,
     past: Replayed,
     now: Time,
 }
@@ -119,6 +122,7 @@ impl House {
             guests: BTreeMap::new(),
             down: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            backups: BTreeMap::new(),
             past: Replayed::begin(&genesis).unwrap(),
             now: NOW,
         }
@@ -172,6 +176,7 @@ impl House {
         let mut observed = Observed::of(self.guests.clone());
         observed.down = self.down.clone();
         observed.tasks = self.tasks.clone();
+        observed.backups = self.backups.clone();
         observed
     }
 

@@ -320,6 +320,13 @@ pub struct Backup {
     pub size: u64,
 }
 
+impl Backup {
+    /// What tells it from another one of its name, beside its size.
+    pub fn seal(&self) -> String {
+        format!("made={}", self.at)
+    }
+}
+
 /// A backup to be made into a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restore {
@@ -433,13 +440,16 @@ pub trait GuestApi {
         label: &str,
     ) -> impl Future<Output = Result<Option<Backup>>>;
 
-    /// Whether a backup is there, by its id.
-    fn has_backup(
+    /// A backup, by its id; `None` where there is none.
+    ///
+    /// # Errors
+    /// Also one that [`Error::is_gone`] when the credential is shown no backup at all of that guest, and may not be allowed to see any.
+    fn find_backup(
         &self,
         place: &Place,
         storage: &str,
         backup: &str,
-    ) -> impl Future<Output = Result<bool>>;
+    ) -> impl Future<Output = Result<Option<Backup>>>;
 
     /// Makes a guest out of a backup; it does not start.
     fn restore(&self, restore: &Restore) -> impl Future<Output = Result<Option<Task>>>;

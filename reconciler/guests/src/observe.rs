@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use muster_core::guests::action::{Found, Marker, Volume, Volumes};
 use muster_core::guests::desired::Run;
 use muster_core::guests::observed::{
-    Config, Down, Form, Guest, Ha, NOT_ASKED, Observed, Pending, Question, Sight, TaskState,
+    Config, Down, Form, Guest, Ha, NOT_ASKED, Observed, Pending, Question, Sight, Stored, TaskState,
 };
 use muster_core::reading::Reading;
 use muster_core::time::Time;
 
+use crate::act::ActSettings;
 use crate::api::{self, GuestApi, Kind, Listed, Power, Progress, Task};
 use crate::parallel;
 
@@ -22,8 +23,10 @@ pub(crate) async fn observe<A: GuestApi>(
     question: &Question,
     silence: &mut Silence,
     now: Time,
-    parallel: usize,
+    settings: &ActSettings,
 ) -> Observed {
+    let parallel = settings.parallel.max(8);
+    let storage = settings.backup_storage.as_str();
     let listing = match api.list().await {
         Ok(listing) => listing,
         Err(error) => return Observed::unread(error.to_string()),
@@ -58,7 +61,8 @@ pub(crate) async fn observe<A: GuestApi>(
             .keys()
             .map(|task| async { (task.clone(), api.task_once(&Task(task.clone())).await) }),
     );
-    let (read, tasks) = tokio::join!(read, tasks);
+    let (read, tasks, backups) =
+        tokio::join!(read, tasks, stored(api, question, &listing, storage));
     let mut read: BTreeMap<_, _> = read.into_iter().collect();
     let tasks: BTreeMap<String, TaskState> = tasks
         .into_iter()
@@ -78,7 +82,33 @@ pub(crate) async fn observe<A: GuestApi>(
         guests: Reading::Known(guests),
         down,
         tasks,
+        backups,
     }
+}
+
+/// The backups that steps rely on, as far as the everyday credential may see them.
+async fn stored<A: GuestApi>(
+    api: &A,
+    question: &Question,
+    listing: &api::Listing,
+    storage: &str,
+) -> BTreeMap<String, Reading<Option<Stored>>> {
+    let mut found = BTreeMap::new();
+    for (backup, guest) in &question.backups {
+        // Of one that is not there nothing is planned.
+        let Some(listed) = listing.guests.get(guest).filter(|it| it.power.is_some()) else {
+            continue;
+        };
+        let reading = match api.find_backup(&listed.place, storage, backup).await {
+            Ok(backup) => Reading::Known(backup.map(|it| Stored {
+                bytes: it.size,
+                seal: Some(it.seal()),
+            })),
+            Err(error) => Reading::Unknown(error.to_string()),
+        };
+        found.insert(backup.clone(), reading);
+    }
+    found
 }
 
 fn task_state(state: api::Result<Progress>) -> TaskState {

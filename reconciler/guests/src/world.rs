@@ -1,7 +1,7 @@
 //! A hypervisor as a cycle sees it: observed, and changed by admitted steps.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,8 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use muster_core::gate::Intent;
 use muster_core::guests::action::{Action, Incarnation};
-use muster_core::id::StepId;
-use muster_core::rooms::{self, Observed, Question};
+use muster_core::rooms::{self, Material, Observed, Question};
 use muster_core::step::Step;
 use muster_core::time::Time;
 use muster_core::world::{Complaints, NotKept, Recorder, World};
@@ -35,7 +34,6 @@ pub struct Guests<A> {
     release: Option<Opener<A>>,
     settings: ActSettings,
     silence: Silence,
-    rehearsed: RefCell<BTreeSet<StepId>>,
 }
 
 impl<A> fmt::Debug for Guests<A> {
@@ -93,7 +91,6 @@ impl<A: GuestApi> Guests<A> {
             release,
             settings,
             silence: Silence::new(),
-            rehearsed: RefCell::new(BTreeSet::new()),
         })
     }
 
@@ -189,7 +186,7 @@ impl<A: GuestApi> World for Guests<A> {
             question,
             &mut self.silence,
             now(),
-            self.settings.parallel.max(8),
+            &self.settings,
         );
         Ok(self.runtime.block_on(looking).into())
     }
@@ -210,7 +207,11 @@ impl<A: GuestApi> World for Guests<A> {
         let create = Self::open(self.create.as_ref(), "create_token", needs.0)?;
         let release = Self::open(self.release.as_ref(), "release_token", needs.1)?;
         let (everyday, settings) = (&self.everyday, &self.settings);
-        let rehearsed = &self.rehearsed;
+        let nothing = BTreeMap::new();
+        let known = match intent.material() {
+            Material::Guests(known) => known,
+            Material::Files(_) | Material::Nothing => &nothing,
+        };
         self.runtime.block_on(async {
             let act = Rc::new(Act {
                 everyday,
@@ -220,7 +221,11 @@ impl<A: GuestApi> World for Guests<A> {
                 listing: RefCell::new(everyday.list().await?),
                 recorder: RefCell::new(recorder),
                 not_kept: Cell::new(None),
-                rehearsed,
+                known,
+                runs: steps
+                    .iter()
+                    .filter_map(|it| Some((it.id, intent.run_of(it.id)?.clone())))
+                    .collect(),
             });
             let complaints = carry_out(&act, &steps, settings.parallel).await;
             match act.not_kept.take() {

@@ -7,12 +7,14 @@ use muster_core::gate::Intent;
 use muster_core::guests::action::{
     Action, Found, Marker, Standing, Volume, Volumes, is_vmid, place_aside,
 };
+use muster_core::guests::backup::{Spoilt, label};
 use muster_core::guests::desired::{Run, Shape};
 use muster_core::guests::facts::GuestFacts;
 use muster_core::guests::mark::Mark;
 use muster_core::guests::observed::{
-    Config, Down, Form, Guest, NOT_ASKED, Observed, Pending, Question, Sight, TaskState,
+    Config, Down, Form, Guest, NOT_ASKED, Observed, Pending, Question, Sight, Stored, TaskState,
 };
+use muster_core::id::RunId;
 use muster_core::reading::Reading;
 use muster_core::rooms::{self, Material};
 use muster_core::step::Step;
@@ -43,6 +45,10 @@ pub struct SimHypervisor {
     pub backups_are_broken: bool,
     /// Its backups: how the guest was.
     pub backups: BTreeMap<String, Guest>,
+    /// Backups that are as large as this, and not as large as they were made.
+    pub sizes: BTreeMap<String, u64>,
+    /// Whether it shows backups to whoever may not make any; Proxmox VE does not.
+    pub shows_backups: bool,
     /// What it remembers of tasks.
     pub tasks: BTreeMap<String, TaskState>,
     /// What it took up and is not through with.
@@ -167,11 +173,27 @@ impl SimHypervisor {
         }
         let mut observed = Observed::of(guests);
         observed.down = self.down.clone();
+        for backup in question.backups.keys() {
+            let reading = match self.shows_backups {
+                true => Reading::Known(self.stored(backup)),
+                false => Reading::Unknown("the token lacks VM.Backup on the guest".to_owned()),
+            };
+            observed.backups.insert(backup.clone(), reading);
+        }
         for task in question.tasks.keys() {
             let state = self.tasks.get(task).cloned().unwrap_or(TaskState::Lost);
             observed.tasks.insert(task.clone(), state);
         }
         observed
+    }
+
+    /// A backup as it lies there.
+    fn stored(&self, backup: &str) -> Option<Stored> {
+        self.backups.get(backup)?;
+        Some(Stored {
+            bytes: self.sizes.get(backup).copied().unwrap_or(BACKUP_BYTES),
+            seal: None,
+        })
     }
 
     /// Ends what it took up.
@@ -261,6 +283,9 @@ impl SimHypervisor {
     }
 }
 
+/// How large a backup is when it is made.
+pub(crate) const BACKUP_BYTES: u64 = 1 << 20;
+
 /// The one volume of a guest.
 pub fn volumes_of(name: &str) -> Volumes {
     let volume = Volume {
@@ -325,6 +350,7 @@ pub(crate) fn carry_out(
             step,
             facts,
             recorder: &mut *recorder,
+            run: intent.run_of(step.id),
         };
         match act.carry_out(action) {
             Ok(()) => {}
@@ -343,6 +369,7 @@ struct Act<'a> {
     step: &'a Step,
     facts: Option<&'a GuestFacts>,
     recorder: &'a mut dyn Recorder,
+    run: Option<&'a RunId>,
 }
 
 impl Act<'_> {
@@ -407,9 +434,11 @@ impl Act<'_> {
                 if self.look(guest, |it| it.made.as_ref() == Some(made)) == Some(true) {
                     return Ok(());
                 }
+                self.is_as_journaled(backup)?;
                 self.same_volumes(guest, volumes)?;
+                let again = self.runs_again(guest)?;
                 self.power(guest, Run::Stopped)?;
-                self.back_up(guest)?;
+                self.back_up(guest, again)?;
                 self.task(Work::Overwrite {
                     guest: guest.clone(),
                     backup: backup.clone(),
@@ -422,10 +451,16 @@ impl Act<'_> {
                 standing,
                 ..
             } => self.give_back(guest, found, standing),
-            Action::PurgeGuest { found, volumes, .. } => {
+            Action::PurgeGuest {
+                found,
+                volumes,
+                backup,
+                ..
+            } => {
                 if self.look(found, |_| ()).is_none() {
                     return Ok(());
                 }
+                self.is_as_journaled(backup)?;
                 self.same_volumes(found, volumes)?;
                 self.task(Work::Delete(found.clone()))
             }
@@ -552,13 +587,31 @@ impl Act<'_> {
         }
     }
 
-    /// The backup of this step, made once however often it is tried: it bears the step's id.
-    fn back_up(&mut self, guest: &str) -> Result<String, Stop> {
-        let backup = format!("backup/{guest}/{}", &self.step.id.to_string()[..8]);
-        if !self
-            .sim
-            .with(|it| it.hypervisor.backups.contains_key(&backup))
-        {
+    /// What the backup of this run is called, when the guest ran again so often since the step was planned.
+    fn backup_name(&self, guest: &str, more: u32) -> String {
+        let again = self.facts.map_or(0, |it| it.again) + more;
+        format!("backup/{guest}/{}", label(self.step.id, self.run, again))
+    }
+
+    fn has_backup(&self, backup: &str) -> bool {
+        self.sim
+            .with(|it| it.hypervisor.backups.contains_key(backup))
+    }
+
+    /// Marks that the guest runs although this run has a backup of it.
+    fn runs_again(&mut self, guest: &str) -> Result<u32, Stop> {
+        let runs = self.look(guest, |it| it.run != Some(Run::Stopped)) == Some(true);
+        if !runs || !self.has_backup(&self.backup_name(guest, 0)) {
+            return Ok(0);
+        }
+        self.mark(Mark::RanAgain {})?;
+        Ok(1)
+    }
+
+    /// The backup of this run, made once however often it is tried.
+    fn back_up(&mut self, guest: &str, again: u32) -> Result<String, Stop> {
+        let backup = self.backup_name(guest, again);
+        if !self.has_backup(&backup) {
             self.task(Work::BackUp {
                 guest: guest.to_owned(),
                 backup: backup.clone(),
@@ -568,28 +621,52 @@ impl Act<'_> {
         if !known.into_iter().any(|it| it.backup == backup) {
             self.mark(Mark::BackedUp {
                 backup: backup.clone(),
-                bytes: 1 << 20,
+                bytes: BACKUP_BYTES,
+                seal: None,
             })?;
         }
         Ok(backup)
     }
 
+    /// Refuses where a backup is not as it was when it was made.
+    fn is_as_journaled(&mut self, backup: &str) -> Said {
+        let found = self.sim.with(|it| it.hypervisor.stored(backup));
+        let noted = self.facts.iter().flat_map(|it| &it.backups);
+        let noted = noted.into_iter().rfind(|it| it.backup == backup);
+        let spoilt = match (noted, &found) {
+            (Some(noted), found) => noted.spoilt(found.as_ref()),
+            (None, None) => Some(Spoilt::Gone),
+            (None, Some(_)) => None,
+        };
+        let Some(spoilt) = spoilt else {
+            return Ok(());
+        };
+        let why = spoilt.to_string();
+        self.mark(Mark::Spoilt {
+            backup: backup.to_owned(),
+            why: why.clone(),
+        })?;
+        complaint(&format!("the backup {backup} {why}"))
+    }
+
     fn destroy(&mut self, guest: &str, volumes: &Volumes, aside: &str) -> Said {
         let there = place_aside(guest, aside);
-        if self.look(guest, |_| ()).is_none() && self.look(there, |_| ()).is_some() {
-            return self.set_aside(there, guest, aside);
+        let renamed = self.look(guest, |_| ()).is_none() && self.look(there, |_| ()).is_some();
+        let stands = if renamed { there } else { guest };
+        if !renamed {
+            self.same_volumes(guest, volumes)?;
         }
-        self.same_volumes(guest, volumes)?;
-        self.power(guest, Run::Stopped)?;
-        let backup = self.back_up(guest)?;
-        let tried = self.facts.is_some_and(|it| {
-            let of_step = it.backups.iter().find(|it| it.backup == backup);
-            of_step.is_some_and(|it| it.rehearsed.is_some())
+        let again = self.runs_again(stands)?;
+        self.power(stands, Run::Stopped)?;
+        let tried = self.facts.and_then(|it| {
+            let noted = it.backup_of(self.step.id, self.run)?;
+            noted.rehearsed.map(|_| noted.backup.as_str())
         });
-        if !tried {
+        if again > 0 || !tried.is_some_and(|it| self.has_backup(it)) {
+            let backup = self.back_up(stands, again)?;
             self.rehearse(&backup)?;
         }
-        self.set_aside(guest, guest, aside)
+        self.set_aside(stands, guest, aside)
     }
 
     /// Brings the backup up as a guest of its own, starts it, and takes it away again.
@@ -598,7 +675,7 @@ impl Act<'_> {
             let free = |number: &u32| !it.hypervisor.guests.contains_key(&number.to_string());
             (9000..).find(free).unwrap_or_default().to_string()
         });
-        let made = Marker::of_rehearsal(self.step.id);
+        let made = Marker::of_rehearsal(backup);
         self.mark(Mark::ScratchTaken {
             scratch: scratch.clone(),
             made: made.clone(),

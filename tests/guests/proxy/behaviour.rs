@@ -223,32 +223,35 @@ fn option(key: &str) -> &'static str {
 }
 
 fn permit(asked: &Asked, state: &State) -> Result<(), Reply> {
-    let Some(grants) = state.tokens.get(&asked.token) else {
+    if !state.tokens.contains_key(&asked.token) {
         return Err(Reply::error(401, "no such token"));
-    };
+    }
     for (place, privilege) in needs(asked) {
-        // One that is not there yet is to be in the pool that is asked for.
-        let asked_for = asked
-            .form
-            .get("pool")
-            .filter(|_| privilege == "VM.Allocate");
-        let pool = place
-            .strip_prefix("/vms/")
-            .and_then(|it| state.pools.get(it).or(asked_for))
-            .map(|it| format!("/pool/{it}"));
-        let granted = grants.iter().any(|(path, privileges)| {
-            let covers = |place: &str| {
-                *path == "/" || place == *path || place.starts_with(&format!("{path}/"))
-            };
-            privileges.contains(&privilege)
-                && (covers(&place) || pool.as_deref().is_some_and(covers))
-        });
-        if !granted {
+        if !is_granted(asked, state, &place, privilege) {
             let text = format!("Permission check failed ({place}, {privilege})");
             return Err(Reply::error(403, &text));
         }
     }
     Ok(())
+}
+
+fn is_granted(asked: &Asked, state: &State, place: &str, privilege: &str) -> bool {
+    // One that is not there yet is to be in the pool that is asked for.
+    let asked_for = asked
+        .form
+        .get("pool")
+        .filter(|_| privilege == "VM.Allocate");
+    let pool = place
+        .strip_prefix("/vms/")
+        .and_then(|it| state.pools.get(it).or(asked_for))
+        .map(|it| format!("/pool/{it}"));
+    let grants = state.tokens.get(&asked.token).into_iter().flatten();
+    let mut grants = grants.filter(|(_, privileges)| privileges.contains(&privilege));
+    grants.any(|(path, _)| {
+        let covers =
+            |place: &str| *path == "/" || place == *path || place.starts_with(&format!("{path}/"));
+        covers(place) || pool.as_deref().is_some_and(covers)
+    })
 }
 
 fn permissions(asked: &Asked, state: &State) -> Reply {
@@ -417,6 +420,8 @@ async fn vzdump(asked: &Asked, node: &str, upstream: &Upstream, state: &Mutex<St
             volid,
             vmid,
             notes: word("notes-template"),
+            size: 123_456_789,
+            ctime: 1_795_900_000 + number as u64,
             config: config.into_iter().collect(),
         });
     }
@@ -428,11 +433,12 @@ fn backups(asked: &Asked, state: &State) -> Reply {
     let rows: Vec<Value> = state
         .backups
         .iter()
-        .enumerate()
-        .filter(|(_, it)| of.is_none_or(|of| *of == it.vmid))
-        .map(|(number, it)| {
-            json!({ "volid": it.volid, "vmid": it.vmid, "notes": it.notes, "size": 123_456_789, "ctime": 1_795_900_000 + number,
-                    "format": "tar.zst", "content": "backup" })
+        .filter(|it| of.is_none_or(|of| *of == it.vmid))
+        // Who may not back a guest up is shown none of its backups, and not told so.
+        .filter(|it| is_granted(asked, state, &format!("/vms/{}", it.vmid), "VM.Backup"))
+        .map(|it| {
+            json!({ "volid": it.volid, "vmid": it.vmid, "notes": it.notes, "size": it.size, "ctime": it.ctime, "format": "tar.zst",
+                    "content": "backup" })
         })
         .collect();
     Reply::ok(rows.into())

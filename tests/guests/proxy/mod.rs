@@ -96,6 +96,10 @@ pub struct Backup {
     pub vmid: String,
     /// What was written on it.
     pub notes: String,
+    /// How large it is, in bytes.
+    pub size: u64,
+    /// When it was made.
+    pub ctime: u64,
     /// The configuration in it.
     pub config: BTreeMap<String, Value>,
 }

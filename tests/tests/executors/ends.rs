@@ -427,6 +427,93 @@ fn a_guest_whose_backup_does_not_come_up_is_not_set_aside() {
     );
 }
 
+/// H7: who changes their mind and asks for the end a week later gets a backup of the guest as it is then, tried; wherever the power goes
+/// out, once.
+#[test]
+fn another_release_of_an_end_backs_up_what_is_there_then() {
+    let sim = asked(&lived_in(), MOVED);
+    settle(&sim);
+    let step = pending(&sim.fork().cycle(&of_pve1(), start()).expect("a cycle"))[0].id;
+    release(&sim, start());
+    sim.with(|it| it.hypervisor.backups_are_broken = true);
+    let _ = sim.cycle(&of_pve1(), start()).expect("a cycle");
+    sim.with(|it| it.hypervisor.backups_are_broken = false);
+    let back = asked(&sim, "guests:\n  old: {run: running}\n");
+    settle_from(&back, start().plus(3_600));
+    assert!(back.facts().claims.values().all(|it| it.finished));
+    let later = start().plus(7 * DAY);
+    believe_the_clock(&back, later);
+    let again = asked(&back, MOVED);
+    let later = later.plus(7_200);
+    settle_from(&again, later);
+    let waits = pending(&again.fork().cycle(&of_pve1(), later).expect("a cycle"));
+    assert_eq!(waits[0].id, step, "it is the very same step");
+    release(&again, later);
+    let first = again.with(|it| it.hypervisor.backups.len());
+    assert_eq!(first, 1);
+    for at in 0..40 {
+        for timing in [Timing::Before, Timing::After] {
+            let sim = again.fork();
+            let before = count(&sim);
+            blow_at(&sim, at, timing);
+            let _ = sim.cycle(&of_pve1(), later);
+            sim.with(|it| it.fuse = Fuse::default());
+            settle_from(&sim, later.plus(600));
+            assert!(is_aside(&sim), "{timing:?} {at}");
+            let effects = did(&sim, before);
+            let made = effects.iter().filter(|it| it.starts_with("back up old"));
+            assert_eq!(made.count(), 1, "{timing:?} {at}: {effects:?}");
+            let facts = sim.facts();
+            let known = facts.known.guests().expect("guests").of("old").cloned();
+            let known = known.expect("known");
+            let tried = known.last_tried().expect("a backup that was tried");
+            assert_eq!(known.backups.last(), Some(tried), "{timing:?} {at}");
+            let brought = format!("bring {} up", tried.backup);
+            assert!(
+                effects.iter().any(|it| it.starts_with(&brought)),
+                "{effects:?}"
+            );
+        }
+    }
+}
+
+/// H7: a guest is purged while the backup that was tried is there as it was; a release of what it is not is refused, told and not
+/// forgotten.
+#[test]
+fn a_purge_is_refused_without_the_backup_that_was_tried() {
+    let sim = set_aside();
+    release(&sim, start());
+    let backup = sim.with(|it| it.hypervisor.backups.keys().next().cloned());
+    let backup = backup.expect("a backup");
+    sim.with(|it| it.hypervisor.sizes.insert(backup.clone(), 1));
+    let before = count(&sim);
+    let _ = sim.cycle(&of_pve1(), start()).expect("a cycle");
+    assert!(is_aside(&sim));
+    assert_eq!(did(&sim, before), [] as [&str; 0]);
+    let told = |now| {
+        let summary = sim.fork().cycle(&of_pve1(), now).expect("a cycle");
+        let held = summary.held.iter();
+        held.map(|it| format!("{:?}", it.reason))
+            .collect::<String>()
+    };
+    let soon = start().plus(600);
+    assert!(
+        told(soon).contains("has 1 bytes, and had 1048576"),
+        "{}",
+        told(soon)
+    );
+    // Where backups are shown, it is told before anybody signs.
+    sim.with(|it| {
+        it.hypervisor.shows_backups = true;
+        it.hypervisor.backups.clear();
+    });
+    assert!(
+        told(soon).contains("is not there any more"),
+        "{}",
+        told(soon)
+    );
+}
+
 /// H2: a hypervisor that does not answer for a moment says nothing about what is asked for, and uses no release up.
 #[test]
 fn a_moment_in_which_nothing_can_be_read_ends_no_release() {

@@ -156,9 +156,9 @@ impl Marker {
         Self::hashed(&format!("create\0{executor}\0{guest}\0{times}"))
     }
 
-    /// What a guest that is only there for the trial of `step` is marked with.
-    pub fn of_rehearsal(step: StepId) -> Self {
-        Self::hashed(&format!("rehearse\0{step}"))
+    /// What a guest is marked with that is only there for the trial of a backup, which is known by `label`.
+    pub fn of_rehearsal(label: &str) -> Self {
+        Self::hashed(&format!("rehearse\0{label}"))
     }
 
     fn hashed(text: &str) -> Self {

@@ -58,6 +58,13 @@ pub enum Blocked {
     },
     /// No backup of it is in the journal, so nothing would be left.
     NoBackup,
+    /// A backup on which the step relies is not as it should be.
+    Spoilt {
+        /// Which.
+        backup: String,
+        /// How it is.
+        why: String,
+    },
     /// Another guest has its name meanwhile, so it cannot be given back.
     NameTaken,
 }
@@ -106,7 +113,11 @@ impl fmt::Display for Blocked {
                 f,
                 "the hypervisor refused it {times} times in the same words, so it is tried once a day: {why}"
             ),
-            Self::NoBackup => f.write_str("the journal knows of no backup of it, so nothing would be left"),
+            Self::NoBackup => f.write_str("the journal knows of no backup of it that was tried, so nothing would be left"),
+            Self::Spoilt { backup, why } => write!(
+                f,
+                "the backup {backup} {why}; bring back the one that was meant, or take the wish out of the row"
+            ),
             Self::NameTaken => f.write_str(
                 "another guest has its name meanwhile; rename that one, or take it away",
             ),

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Found, Incarnation, Marker, Standing, place_aside};
+use super::backup::Backup;
 use super::mark::Mark;
-use crate::id::StepId;
+use crate::id::{RunId, StepId};
 use crate::price::Takes;
 use crate::time::Time;
 
@@ -41,9 +42,15 @@ pub struct GuestFacts {
     /// see it halfway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing: Option<Stood>,
-    /// Backups that muster made of it, oldest first; [`BACKUP_LIMIT`] of them.
+    /// Backups that muster made of it, oldest first; [`super::backup::BACKUP_LIMIT`] of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backups: Vec<Backup>,
+    /// How often it ran again between the backup of an end and the rest of that end.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub again: u32,
+    /// The backup that was not as it should be when a step relied on it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spoilt: Option<SpoiltBackup>,
     /// Guests that are there for a trial of a backup of this one, by number or name: they are ours, and nobody's data.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub scratch: BTreeMap<String, Marker>,
@@ -74,9 +81,6 @@ pub struct Underway {
     /// To which guest.
     pub incarnation: Incarnation,
 }
-
-/// How many backups are remembered of a guest.
-pub const BACKUP_LIMIT: usize = 16;
 
 /// How many tasks that ended are remembered of a guest.
 pub const TASK_LIMIT: usize = 8;
@@ -114,6 +118,9 @@ pub struct Made {
 pub struct Stood {
     /// Which step.
     pub step: StepId,
+    /// In which run of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
     /// How.
     pub standing: Standing,
 }
@@ -132,21 +139,16 @@ pub struct Aside {
     pub standing: Standing,
 }
 
-/// A backup of a guest.
+/// A backup that was not as it should be when a step relied on it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Backup {
-    /// What the hypervisor calls it.
+pub struct SpoiltBackup {
+    /// Which.
     pub backup: String,
-    /// How large it is, in bytes.
-    pub bytes: u64,
-    /// When it was made.
+    /// How it was.
+    pub why: String,
+    /// When.
     pub at: Time,
-    /// By which step.
-    pub step: StepId,
-    /// Whether it was tried, and if so, whether the guest that came of it was started, too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rehearsed: Option<bool>,
 }
 
 /// A task that the hypervisor began for a step.
@@ -226,7 +228,13 @@ impl Known {
     }
 
     /// Takes in what an act noted of a step.
-    pub(crate) fn marked(&mut self, step: StepId, action: &Action, mark: &Mark, at: Time) {
+    pub(crate) fn marked(
+        &mut self,
+        (step, action): (StepId, &Action),
+        mark: &Mark,
+        run: Option<RunId>,
+        at: Time,
+    ) {
         let facts = self.guests.entry(action.guest().to_owned()).or_default();
         match mark {
             Mark::TaskBegun { task } => {
@@ -255,17 +263,27 @@ impl Known {
             Mark::TaskEnded { task, how, well: _ } => facts.end_task(task, how),
             Mark::Unheeded {} => facts.unheeded = Some(at),
             Mark::Refused { why } => facts.refuse(step, why, at),
-            Mark::BackedUp { backup, bytes } => {
-                facts.backups.retain(|it| it.backup != *backup);
-                facts.backups.push(Backup {
+            Mark::BackedUp {
+                backup,
+                bytes,
+                seal,
+            } => facts.take_backup(Backup {
+                backup: backup.clone(),
+                bytes: *bytes,
+                seal: seal.clone(),
+                at,
+                step,
+                run,
+                past: false,
+                rehearsed: None,
+            }),
+            Mark::RanAgain {} => facts.ran_again(),
+            Mark::Spoilt { backup, why } => {
+                facts.spoilt = Some(SpoiltBackup {
                     backup: backup.clone(),
-                    bytes: *bytes,
+                    why: why.clone(),
                     at,
-                    step,
-                    rehearsed: None,
                 });
-                let over = facts.backups.len().saturating_sub(BACKUP_LIMIT);
-                facts.backups.drain(..over);
             }
             Mark::ScratchTaken { scratch, made } => {
                 facts.scratch.insert(scratch.clone(), made.clone());
@@ -274,18 +292,28 @@ impl Known {
                 facts.scratch.remove(scratch);
             }
             Mark::Rehearsed { started } => {
-                if let Some(backup) = facts.backups.iter_mut().rfind(|it| it.step == step) {
+                let of_run = |it: &&mut Backup| it.step == step && it.run == run && !it.past;
+                if let Some(backup) = facts.backups.iter_mut().rfind(of_run) {
                     backup.rehearsed = Some(*started);
                 }
             }
             Mark::SetAside { standing } => {
-                if facts.standing.as_ref().is_none_or(|it| it.step != step) {
+                let of_run = |it: &Stood| it.step == step && it.run == run;
+                if !facts.standing.as_ref().is_some_and(of_run) {
                     facts.standing = Some(Stood {
                         step,
+                        run,
                         standing: standing.clone(),
                     });
                 }
             }
+        }
+    }
+
+    /// Takes in that a release is at its end.
+    pub(crate) fn run_ended(&mut self, run: &RunId) {
+        for facts in self.guests.values_mut() {
+            facts.run_ended(run);
         }
     }
 
@@ -380,6 +408,7 @@ impl Known {
                 });
             }
             Action::OverwriteGuest { backup, made, .. } => {
+                facts.spoilt = None;
                 facts.is_made(made);
                 facts.overwritten = Some(backup.clone());
             }
@@ -405,6 +434,7 @@ impl Known {
         for facts in self.guests.values_mut() {
             facts.aside.iter_mut().for_each(|it| back(&mut it.since));
             facts.backups.iter_mut().for_each(|it| back(&mut it.at));
+            facts.spoilt.iter_mut().for_each(|it| back(&mut it.at));
             facts.tasks.iter_mut().for_each(|it| back(&mut it.at));
             facts.unheeded.iter_mut().for_each(back);
             facts.refusal.iter_mut().for_each(|it| back(&mut it.last));
@@ -494,6 +524,8 @@ impl GuestFacts {
             aside,
             standing,
             backups: _,
+            again: _,
+            spoilt,
             scratch: _,
             tasks: _,
             unheeded,
@@ -502,7 +534,7 @@ impl GuestFacts {
             underway: _,
         } = self;
         (*seen, *made, *aside, *standing) = (None, None, None, None);
-        (*unheeded, *overwritten) = (None, None);
+        (*unheeded, *overwritten, *spoilt) = (None, None, None);
         *restored = 0;
     }
 }

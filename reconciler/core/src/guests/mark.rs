@@ -36,6 +36,18 @@ pub enum Mark {
         backup: String,
         /// How large it is, in bytes.
         bytes: u64,
+        /// What else tells it from another one of that name: the moment at which it was made, in the hypervisor's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seal: Option<String>,
+    },
+    /// The guest runs, though a backup of it was made in this run: that one says nothing of it any more, and another one is due (H7).
+    RanAgain {},
+    /// A backup on which a step relies is not as it was when it was made, so the step was not carried out (H7).
+    Spoilt {
+        /// Which.
+        backup: String,
+        /// How it is.
+        why: String,
     },
     /// A guest is going to be made out of that backup for a trial: noted before it is made, so that nothing of ours stays unknown.
     ScratchTaken {
@@ -69,6 +81,8 @@ impl Mark {
         "unheeded",
         "refused",
         "backed_up",
+        "ran_again",
+        "spoilt",
         "scratch_taken",
         "scratch_gone",
         "rehearsed",

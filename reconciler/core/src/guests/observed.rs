@@ -20,6 +20,8 @@ pub struct Question {
     pub configs: BTreeSet<String>,
     /// Tasks to ask for once, without waiting (H12, G25), and the guest that each is about.
     pub tasks: BTreeMap<String, String>,
+    /// Backups that a step relies on, and where the guest of each stands.
+    pub backups: BTreeMap<String, String>,
 }
 
 /// Why a configuration is unknown that the question did not ask for ([`Question::asks_for`]).
@@ -37,10 +39,12 @@ impl Question {
             everybody,
             configs,
             tasks,
+            backups,
         } = other;
         self.everybody |= everybody;
         self.configs.extend(configs);
         self.tasks.extend(tasks);
+        self.backups.extend(backups);
     }
 
     /// Asks about those of `names` alone, and about the tasks of others no more.
@@ -54,6 +58,8 @@ impl Question {
             self.configs.extend(names.iter().cloned());
         }
         self.tasks.retain(|_, guest| names.contains(guest));
+        self.backups
+            .retain(|_, guest| names.contains(guest) || goes_by_another(guest));
     }
 }
 
@@ -70,6 +76,21 @@ pub struct Observed {
     /// What became of the tasks that were asked for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tasks: BTreeMap<String, TaskState>,
+    /// What is found of the backups that were asked for; `None` is one that is not there. A credential that may not see a guest's backups
+    /// knows of none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub backups: BTreeMap<String, Reading<Option<Stored>>>,
+}
+
+/// A backup as it is found.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stored {
+    /// How large it is, in bytes.
+    pub bytes: u64,
+    /// What else tells it from another one of that name ([`super::mark::Mark::BackedUp`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<String>,
 }
 
 /// Since when something does not answer, and why.
@@ -236,6 +257,7 @@ impl Observed {
             guests: Reading::Known(guests),
             down: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            backups: BTreeMap::new(),
         }
     }
 
@@ -245,6 +267,7 @@ impl Observed {
             guests: Reading::Unknown(why),
             down: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            backups: BTreeMap::new(),
         }
     }
 
@@ -259,6 +282,9 @@ impl Observed {
                     now.config = before.config;
                 }
             }
+        }
+        for (backup, found) in std::mem::take(&mut self.backups) {
+            newer.backups.entry(backup).or_insert(found);
         }
         *self = newer;
     }

@@ -309,6 +309,7 @@ impl<'a> Planner<'a, '_, '_> {
         let hold = self
             .hold_of_end(subject.guest)
             .or_else(|| config.protection.then_some(Blocked::Protection))
+            .or_else(|| self.spoilt(subject, backup, None))
             .or_else(|| self.no_release_token());
         let action = Action::OverwriteGuest {
             guest: subject.name.to_owned(),

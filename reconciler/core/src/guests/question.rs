@@ -15,6 +15,12 @@ pub fn question(desired: &Desired, known: Option<&Known>) -> Question {
     if let Some(known) = known {
         look_at_ours(&mut question, known);
     }
+    for (name, wanted) in &desired.guests {
+        if let Some(overwrite) = wanted.more.as_ref().and_then(|it| it.overwrite.as_ref()) {
+            let backup = overwrite.backup.clone();
+            question.backups.insert(backup, name.clone());
+        }
+    }
     question
 }
 
@@ -41,6 +47,11 @@ fn look_at_ours(question: &mut Question, known: &Known) {
         question
             .configs
             .extend(facts.aside.iter().map(|it| it.found.clone()));
+        // Its end relies on the backup that stays.
+        if let (Some(aside), Some(backup)) = (&facts.aside, facts.last_tried()) {
+            let (backup, found) = (backup.backup.clone(), aside.found.clone());
+            question.backups.insert(backup, found);
+        }
     }
     let tasks = known.open_tasks();
     question

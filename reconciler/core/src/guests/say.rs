@@ -340,7 +340,13 @@ pub fn mark(mark: &Mark) -> Option<String> {
         | Mark::SetAside { .. } => None,
         Mark::TaskEnded { task, how, .. } => Some(format!("task {task} ended: {how}")),
         Mark::Unheeded {} => Some("the guest did not heed the shutdown".to_owned()),
-        Mark::BackedUp { backup, bytes } => Some(format!("backup {backup} of {bytes} bytes made")),
+        Mark::BackedUp { backup, bytes, .. } => {
+            Some(format!("backup {backup} of {bytes} bytes made"))
+        }
+        Mark::RanAgain {} => {
+            Some("the guest ran again after its backup, so another one is due".to_owned())
+        }
+        Mark::Spoilt { backup, why } => Some(format!("the backup {backup} {why}")),
         Mark::ScratchGone { scratch } => Some(format!("guest {scratch} of the trial is gone")),
         Mark::Rehearsed { started: true } => Some("the backup came up and was started".to_owned()),
         Mark::Rehearsed { started: false } => {

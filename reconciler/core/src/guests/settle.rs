@@ -2,6 +2,7 @@
 //! somebody promised it (GB2).
 
 use super::action::{Action, Marker, Standing, place_aside};
+use super::backup::Backup;
 use super::desired::Run;
 use super::facts::{GuestFacts, Known};
 use super::observed::{Config, Down, Guest, Observed, Sight, TaskState};
@@ -219,7 +220,8 @@ impl Look<'_> {
             .tasks
             .iter()
             .rfind(|it| it.step == self.step && !it.done);
-        let backup = facts.backups.iter().rfind(|it| it.step == self.step);
+        let of_step = |it: &&Backup| it.step == self.step && !it.past;
+        let backup = facts.backups.iter().rfind(of_step);
         if facts
             .standing
             .as_ref()

@@ -3,7 +3,7 @@
 use muster_core::guests::action::{Action, Incarnation, Marker};
 use muster_core::guests::desired::Run;
 use muster_core::guests::mark::Mark;
-use muster_core::guests::observed::{Ha, Sight};
+use muster_core::guests::observed::{Ha, Sight, Stored};
 use muster_core::journal::StepResult;
 use muster_core::price::Class;
 use muster_core::reading::Reading;
@@ -27,6 +27,7 @@ fn backed_up() -> Mark {
     Mark::BackedUp {
         backup: "pbs:backup/1".into(),
         bytes: 7,
+        seal: Some("made=1".into()),
     }
 }
 
@@ -463,4 +464,83 @@ fn an_end_that_stopped_behind_the_rename_is_planned_on() {
             assert_eq!(ids, [destroy.id], "{text}");
         }
     }
+}
+
+/// H7: what the end of a guest relies on is a backup that was tried and is still there as it was; whatever else is found is told by
+/// the step, which waits.
+#[test]
+fn an_end_waits_for_the_backup_that_was_tried() {
+    let stored = |bytes: u64, seal: &str| {
+        Reading::Known(Some(Stored {
+            bytes,
+            seal: Some(seal.to_owned()),
+        }))
+    };
+    for (found, why) in [
+        (stored(7, "made=1"), None),
+        (Reading::Known(None), Some("is not there any more")),
+        (stored(0, "made=1"), Some("is empty")),
+        (stored(6, "made=1"), Some("has 6 bytes, and had 7")),
+        (stored(8, "made=1"), Some("is another one")),
+        (stored(7, "made=2"), Some("is another one")),
+        // Who may not see it looks when the step runs.
+        (Reading::Unknown("no VM.Backup".to_owned()), None),
+    ] {
+        let mut house = aside("old");
+        house.now = house.now.plus(14 * DAY);
+        house
+            .backups
+            .insert("pbs:backup/1".to_owned(), found.clone());
+        let (_, held) = house.told(END);
+        let code = why.map_or("pending_signature", |_| "precondition");
+        assert_eq!(
+            held[..],
+            [("guest.purge old".to_owned(), code)],
+            "{found:?}"
+        );
+        if let Some(why) = why {
+            assert!(house.why(END).contains(why), "{}", house.why(END));
+        }
+    }
+}
+
+/// H4, H7: a backup that is not there is told by the step that is to put it in the place of a guest, before anybody signs that.
+#[test]
+fn an_overwrite_waits_for_a_backup_that_is_there() {
+    let text = "guests: {old: {overwrite: {backup: 'pbs:backup/9'}}}\n";
+    let mut house = recorded("old");
+    let stored = Stored {
+        bytes: 7,
+        seal: None,
+    };
+    for (found, code) in [
+        (Reading::Known(None), "precondition"),
+        (Reading::Known(Some(stored)), "pending_signature"),
+        (
+            Reading::Unknown("no VM.Backup".to_owned()),
+            "pending_signature",
+        ),
+    ] {
+        house.backups.insert("pbs:backup/9".to_owned(), found);
+        let (_, held) = house.told(text);
+        assert_eq!(held, [("guest.overwrite old".to_owned(), code)]);
+    }
+    // An act that found none says so for that day.
+    let overwrite = house.step(text, "guest.overwrite");
+    let gone = Mark::Spoilt {
+        backup: "pbs:backup/9".to_owned(),
+        why: "is not there any more".to_owned(),
+    };
+    house.journal(
+        &overwrite,
+        &[gone],
+        StepResult::Failed("it is not there".to_owned()),
+    );
+    let why = house.why(text);
+    assert!(
+        why.contains("the backup pbs:backup/9 is not there any more"),
+        "{why}"
+    );
+    house.now = house.now.plus(DAY);
+    assert_eq!(house.told(text).1[0].1, "pending_signature");
 }

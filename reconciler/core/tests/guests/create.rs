@@ -229,7 +229,7 @@ fn what_is_left_of_a_trial_is_discarded_by_the_journals_word() {
     let record = house.step(text, "guest.record");
     house.done(&record);
     let destroy = house.step(text, "guest.destroy");
-    let made = Marker::of_rehearsal(destroy.id);
+    let made = Marker::of_rehearsal("muster-of-that-run");
     let taken = Mark::ScratchTaken {
         scratch: "9000".into(),
         made: made.clone(),

@@ -207,7 +207,15 @@ fn an_end_is_as_far_as_its_marks_say() {
     );
     assert!(unfinished(&house).contains("began UPID:1 (its end was not seen)"));
     let backup = "pbs:1".to_owned();
-    note(&mut house, Mark::BackedUp { backup, bytes: 7 });
+    let (bytes, seal) = (7, None);
+    note(
+        &mut house,
+        Mark::BackedUp {
+            backup,
+            bytes,
+            seal,
+        },
+    );
     assert!(unfinished(&house).contains("the backup pbs:1 is made"));
     note(&mut house, Mark::Rehearsed { started: true });
     assert!(unfinished(&house).contains("is made and tried"));

@@ -11,10 +11,14 @@ use super::{Act, Deed, Halt, Outcome, because};
 use crate::api::{Backup, Call, Changes, Config, GuestApi, Listed, Place, Power, Restore};
 use crate::observe::volumes;
 
-/// What the backup of a step is known by.
-pub(super) fn label(step: StepId) -> String {
-    let text = step.to_string();
-    format!("muster-{}", text.get(..16).unwrap_or(&text))
+/// The end of a guest that was set aside.
+pub(super) struct End<'a> {
+    pub(super) guest: &'a str,
+    /// Where it stands.
+    pub(super) found: &'a str,
+    pub(super) volumes: &'a Volumes,
+    /// The backup that stays.
+    pub(super) backup: &'a str,
 }
 
 pub(super) fn other_volumes(place: &Place) -> String {
@@ -51,20 +55,19 @@ impl<A: GuestApi> Act<'_, A> {
         if is_aside(&read, called) {
             return Ok(());
         }
-        if !was_renamed {
-            if volumes(&read) != *shown {
-                return because(other_volumes(&place));
-            }
-            self.bring_to_rest(api, step, &listed).await?;
-            let backup = self.back_up(api, step, &place).await?;
-            let tried = self.rehearsed.borrow().contains(&step);
-            if !tried {
-                Box::pin(self.rehearse(step, &listed, &backup)).await?;
-                self.rehearsed.borrow_mut().insert(step);
-            }
-            // A backup and its trial take hours, in which another guest may have come under the name (H8).
-            self.is_meant(incarnation, &api.config(&place).await?)?;
+        // Under its other name its volumes have other names, too.
+        if !was_renamed && volumes(&read) != *shown {
+            return because(other_volumes(&place));
         }
+        let again = self.runs_again(api, step, &place, guest).await?;
+        self.bring_to_rest(api, step, &listed).await?;
+        if again > 0 || !self.is_tried(api, step, &place, guest).await? {
+            let label = self.label(step, guest, again);
+            let backup = self.back_up(api, step, &place, &label).await?;
+            Box::pin(self.rehearse(step, &listed, &label, &backup)).await?;
+        }
+        // A backup and its trial take hours, in which another guest may have come under the name (H8).
+        self.is_meant(incarnation, &api.config(&place).await?)?;
         self.set_aside(api, step, guest, &place, called).await
     }
 
@@ -80,9 +83,15 @@ impl<A: GuestApi> Act<'_, A> {
     }
 
     /// The backup as a guest of its own: without network cards, off-boot, started for a while, and gone again.
-    async fn rehearse(&self, step: StepId, original: &Listed, backup: &Backup) -> Outcome {
+    async fn rehearse(
+        &self,
+        step: StepId,
+        original: &Listed,
+        label: &str,
+        backup: &Backup,
+    ) -> Outcome {
         let api = self.creator()?;
-        let made = Marker::of_rehearsal(step);
+        let made = Marker::of_rehearsal(label);
         let place = self.scratch_place(api, original, &made).await?;
         self.mark(
             step,
@@ -217,16 +226,19 @@ impl<A: GuestApi> Act<'_, A> {
         } else {
             read.name.clone()
         };
-        self.mark(
-            step,
-            Mark::SetAside {
-                standing: Standing {
-                    name,
-                    onboot: read.onboot,
-                    protection: read.protection,
+        // Where it is set aside but for a part, how it stood is in the journal.
+        if read.name.as_deref() != Some(called) || !read.protection {
+            self.mark(
+                step,
+                Mark::SetAside {
+                    standing: Standing {
+                        name,
+                        onboot: read.onboot,
+                        protection: read.protection,
+                    },
                 },
-            },
-        )?;
+            )?;
+        }
         let mut place = place.clone();
         if A::NAME_IS_ID && place.id != called {
             place = self.rename_to(api, step, &place, called).await?;
@@ -282,6 +294,7 @@ impl<A: GuestApi> Act<'_, A> {
         &self,
         step: StepId,
         guest: &str,
+        incarnation: &Incarnation,
         found: &str,
         standing: &Standing,
     ) -> Outcome {
@@ -291,6 +304,7 @@ impl<A: GuestApi> Act<'_, A> {
             Some(listed) => listed,
             None => self.present(guest)?,
         };
+        self.is_meant(incarnation, &api.config(&listed.place).await?)?;
         let Standing {
             name,
             onboot,
@@ -317,14 +331,19 @@ impl<A: GuestApi> Act<'_, A> {
         Ok(())
     }
 
-    /// Deletes what was set aside, with what was shown, while its backup is there.
+    /// Deletes what was set aside, with what was shown, while its backup is there as it was tried.
     pub(super) async fn purge(
         &self,
         step: StepId,
-        found: &str,
-        shown: &Volumes,
-        backup: &str,
+        incarnation: &Incarnation,
+        end: &End<'_>,
     ) -> Outcome {
+        let End {
+            guest,
+            found,
+            volumes: shown,
+            backup,
+        } = *end;
         let api = self.releaser()?;
         self.look_again().await?;
         let Some(listed) = self.listed(found) else {
@@ -332,15 +351,12 @@ impl<A: GuestApi> Act<'_, A> {
         };
         let place = listed.place;
         let read = api.config(&place).await?;
+        self.is_meant(incarnation, &read)?;
         if volumes(&read) != *shown {
             return because(other_volumes(&place));
         }
-        let storage = &self.settings.backup_storage;
-        if !api.has_backup(&place, storage, backup).await? {
-            return because(format!(
-                "its backup {backup} is not there any more, so {place} is the only copy; it stays"
-            ));
-        }
+        self.is_as_journaled(api, step, &place, (guest, backup))
+            .await?;
         if api.status(&place).await?.power != Power::Stopped {
             return because(format!(
                 "{place} runs, though it was set aside; look who started it"

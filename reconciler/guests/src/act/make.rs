@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::guests::action::{Incarnation, Marker, Volumes, is_vmid};
 use muster_core::guests::desired::{Origin, Shape};
-use muster_core::guests::mark::Mark;
 use muster_core::id::StepId;
 
 use super::config::Stands;
@@ -237,14 +236,11 @@ impl<A: GuestApi> Act<'_, A> {
             None => return because(format!("there is no guest {guest} any more")),
         };
         let storage = &self.settings.backup_storage;
-        if !api.has_backup(&place, storage, backup).await? {
-            return because(format!("there is no backup {backup} of {place}"));
-        }
+        self.is_as_journaled(api, step, &place, (guest, backup))
+            .await?;
         if found.is_none() {
-            let saved = api
-                .keep(&place, storage, &super::aside::label(step))
-                .await?;
-            if saved.is_none() {
+            let label = self.label(step, guest, 0);
+            if api.keep(&place, storage, &label).await?.is_none() {
                 return because(format!("there is no guest {guest} any more"));
             }
         } else {
@@ -254,8 +250,10 @@ impl<A: GuestApi> Act<'_, A> {
                 if volumes(&read) != **shown {
                     return because(super::aside::other_volumes(&place));
                 }
+                let again = self.runs_again(api, step, &place, guest).await?;
                 self.ask_to_shut_down(api, step, &place).await?;
-                self.back_up(api, step, &place).await?;
+                let label = self.label(step, guest, again);
+                self.back_up(api, step, &place, &label).await?;
                 if A::NAME_IS_ID {
                     let gone = async || match self.everyday.config(&place).await {
                         Err(error) if error.is_gone() => Ok(true),
@@ -324,42 +322,5 @@ impl<A: GuestApi> Act<'_, A> {
             }
         };
         Box::pin(self.write_at(api, step, place, &tags, stands)).await
-    }
-
-    /// The backup of this step: made unless it is there, and brought to where it stays.
-    pub(super) async fn back_up(
-        &self,
-        api: &A,
-        step: StepId,
-        place: &Place,
-    ) -> Outcome<crate::api::Backup> {
-        let storage = &self.settings.backup_storage;
-        let label = super::aside::label(step);
-        let mut kept = api.keep(place, storage, &label).await?;
-        if kept.is_none() {
-            let deed = Deed {
-                api,
-                step,
-                place,
-                call: Call::Backup,
-                limit: self.settings.task,
-            };
-            let send = async || api.backup(place, storage, &label).await;
-            let reached = async || Ok(api.keep(place, storage, &label).await?.is_some());
-            let progress = Box::pin(self.once(&deed, send, reached)).await?;
-            Self::told(progress, Call::Backup)?;
-            kept = api.keep(place, storage, &label).await?;
-        }
-        let Some(backup) = kept else {
-            return because(format!("a backup of {place} was made, and is not there"));
-        };
-        self.mark(
-            step,
-            Mark::BackedUp {
-                backup: backup.id.clone(),
-                bytes: backup.size,
-            },
-        )?;
-        Ok(backup)
     }
 }

@@ -1,6 +1,7 @@
 //! Carrying steps out: each call once, whatever happens to its connection (H11).
 
 mod aside;
+mod backup;
 mod config;
 mod make;
 mod power;
@@ -10,8 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use muster_core::guests::action::{Action, Incarnation};
+use muster_core::guests::facts::GuestFacts;
 use muster_core::guests::mark::Mark;
-use muster_core::id::StepId;
+use muster_core::id::{RunId, StepId};
 use muster_core::world::{NotKept, Recorder};
 
 use crate::api::{self, Call, Config, GuestApi, Listed, Listing, Place, Progress, Task};
@@ -107,8 +109,11 @@ pub(crate) struct Act<'a, A> {
     pub(crate) listing: RefCell<Listing>,
     pub(crate) recorder: RefCell<&'a mut dyn Recorder>,
     pub(crate) not_kept: Cell<Option<NotKept>>,
-    /// Steps whose backup was tried, by this process: a second attempt need not.
-    pub(crate) rehearsed: &'a RefCell<BTreeSet<StepId>>,
+    /// What the journal knew of the guests of these steps when they were planned: what an earlier try of a run noted, whichever process
+    /// that was.
+    pub(crate) known: &'a BTreeMap<String, GuestFacts>,
+    /// The release that each step runs by, where it needs one.
+    pub(crate) runs: BTreeMap<StepId, RunId>,
 }
 
 /// How often one looks for what became of a call before it is sent again.
@@ -171,13 +176,21 @@ impl<A: GuestApi> Act<'_, A> {
                 found,
                 standing,
                 privileged: _,
-            } => Box::pin(self.give_back(step, guest, found, standing)).await,
+            } => Box::pin(self.give_back(step, guest, incarnation, found, standing)).await,
             Action::PurgeGuest {
-                guest: _,
+                guest,
                 found,
                 volumes,
                 backup,
-            } => Box::pin(self.purge(step, found, volumes, backup)).await,
+            } => {
+                let end = aside::End {
+                    guest,
+                    found,
+                    volumes,
+                    backup,
+                };
+                Box::pin(self.purge(step, incarnation, &end)).await
+            }
         }
     }
 

@@ -102,14 +102,12 @@ impl Incus {
             .map_err(local)
     }
 
-    pub(super) fn is_kept(&self, backup: &str) -> Result<bool> {
+    pub(super) fn kept_under(&self, backup: &str) -> Result<Option<Backup>> {
         let path = Path::new(backup);
         if path.parent() != Some(&self.backups) {
-            return Ok(false);
+            return Ok(None);
         }
-        let found = kept(path).map_err(|it| Error::unreadable("a backup", it))?;
-        // An empty file is what a crash or a full disk leaves of one, and nothing could be had back from it.
-        Ok(found.is_some_and(|it| it.size > 0))
+        kept(path).map_err(|it| Error::unreadable("a backup", it))
     }
 
     pub(super) async fn restore_backup(&self, restore: &Restore) -> Result<Option<Task>> {

@@ -511,8 +511,8 @@ impl GuestApi for Incus {
         self.keep_backup(place, label).await
     }
 
-    async fn has_backup(&self, _: &Place, _: &str, backup: &str) -> Result<bool> {
-        self.is_kept(backup)
+    async fn find_backup(&self, _: &Place, _: &str, backup: &str) -> Result<Option<Backup>> {
+        self.kept_under(backup)
     }
 
     async fn restore(&self, restore: &Restore) -> Result<Option<Task>> {

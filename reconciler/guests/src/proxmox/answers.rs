@@ -158,6 +158,16 @@ pub(super) struct Content {
     pub(super) notes: Word,
 }
 
+impl From<Content> for crate::api::Backup {
+    fn from(row: Content) -> Self {
+        Self {
+            at: row.ctime.number().unwrap_or(0),
+            size: row.size.number().unwrap_or(0),
+            id: row.volid.0,
+        }
+    }
+}
+
 /// A row of `/cluster/status`.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]

@@ -462,16 +462,24 @@ impl GuestApi for Proxmox {
         // It lies on the storage, and stays when its guest goes.
         let found = rows.into_iter().filter(|row| row.notes.0.trim() == label);
         let newest = found.max_by_key(|row| row.ctime.number());
-        Ok(newest.map(|row| Backup {
-            at: row.ctime.number().unwrap_or(0),
-            size: row.size.number().unwrap_or(0),
-            id: row.volid.0,
-        }))
+        Ok(newest.map(Backup::from))
     }
 
-    async fn has_backup(&self, place: &Place, storage: &str, backup: &str) -> Result<bool> {
+    async fn find_backup(
+        &self,
+        place: &Place,
+        storage: &str,
+        backup: &str,
+    ) -> Result<Option<Backup>> {
         let rows = self.backups(place, storage).await?;
-        Ok(rows.iter().any(|row| row.volid.0 == backup))
+        // A list without any is what a token gets, too, that may not see the backups of the guest.
+        if rows.is_empty() {
+            let what = format!("the backups of {place}");
+            let why = "none is shown: there is none, or the token lacks VM.Backup on the guest";
+            return Err(Error::refused(&what, 404, why));
+        }
+        let found = rows.into_iter().find(|row| row.volid.0 == backup);
+        Ok(found.map(Backup::from))
     }
 
     async fn restore(&self, restore: &Restore) -> Result<Option<Task>> {

@@ -14,7 +14,7 @@ use muster_guests::wire::Limits;
 use muster_guests::{ActSettings, Guests, Opener};
 use serde_json::json;
 
-use crate::proxy::{CREATE_TOKEN, Fault, Managed, Proxy, RELEASE_TOKEN, ROOT_TOKEN, TOKEN};
+use crate::proxy::{Backup, CREATE_TOKEN, Fault, Managed, Proxy, RELEASE_TOKEN, ROOT_TOKEN, TOKEN};
 use crate::site::{Hung, Results, Site};
 use crate::{container, fakepve, machine};
 

@@ -2,6 +2,7 @@
 
 use super::{Planner, Subject};
 use crate::guests::action::{Action, Incarnation};
+use crate::guests::backup::{Backup, Spoilt};
 use crate::guests::blocked::Blocked;
 use crate::guests::desired::Wanted;
 use crate::guests::facts::{Aside, GuestFacts};
@@ -79,7 +80,7 @@ impl<'a> Planner<'a, '_, '_> {
                 until: after(since, grace),
             });
         }
-        let backup = subject.facts.and_then(|it| it.backups.last());
+        let backup = subject.facts.and_then(GuestFacts::last_tried);
         let action = Action::PurgeGuest {
             guest: subject.name.to_owned(),
             found: aside.found.clone(),
@@ -88,9 +89,40 @@ impl<'a> Planner<'a, '_, '_> {
         };
         let hold = self
             .hold_of_end(subject.guest)
-            .or_else(|| backup.is_none().then_some(Blocked::NoBackup))
+            .or_else(|| match backup {
+                Some(backup) => self.spoilt(subject, &backup.backup, Some(backup)),
+                None => Some(Blocked::NoBackup),
+            })
             .or_else(|| self.no_release_token());
         self.put(subject, action, Vec::new(), hold);
+    }
+}
+
+impl Planner<'_, '_, '_> {
+    /// What is wrong with a backup on which a step relies: by what is found, or else by what the last act found today. `journaled` is
+    /// how it was when muster made it, where it did.
+    pub(super) fn spoilt(
+        &self,
+        subject: &Subject<'_>,
+        backup: &str,
+        journaled: Option<&Backup>,
+    ) -> Option<Blocked> {
+        let blocked = |why: String| Blocked::Spoilt {
+            backup: backup.to_owned(),
+            why,
+        };
+        if let Some(Reading::Known(found)) = self.input.observed.backups.get(backup) {
+            let spoilt = match (journaled, found) {
+                (Some(journaled), found) => journaled.spoilt(found.as_ref()),
+                (None, Some(found)) => (found.bytes == 0).then_some(Spoilt::Empty),
+                (None, None) => Some(Spoilt::Gone),
+            };
+            return spoilt.map(|it| blocked(it.to_string()));
+        }
+        // Who may not see it tries once a day.
+        let told = subject.facts?.spoilt.as_ref()?;
+        let today = told.backup == backup && told.at.date() >= self.input.today;
+        today.then(|| blocked(told.why.clone()))
     }
 }
 
