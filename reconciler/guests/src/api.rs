@@ -466,6 +466,9 @@ pub trait GuestApi {
     /// The server itself.
     fn server(&self) -> impl Future<Output = Result<Server>>;
 
+    /// Whether the pool or project is there in which guests are made.
+    fn has_scratch(&self, name: &str) -> impl Future<Output = Result<bool>>;
+
     /// What the credential may do.
     fn permissions(&self) -> impl Future<Output = Result<Permissions>>;
 }

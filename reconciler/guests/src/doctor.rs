@@ -95,14 +95,37 @@ const CREATE: [Need; 7] = [
     need("the memory of a copy", "VM.Config.Memory"),
 ];
 
+/// What the token does that a release lets out, on each guest: the parts of an end and of an overwrite.
+const RELEASE: [Need; 6] = [
+    need("looking at a guest that is to end", "VM.Audit"),
+    need("shutting it down first", "VM.PowerMgmt"),
+    need(
+        "backing it up, and bringing a backup up (guest.destroy, guest.overwrite)",
+        "VM.Backup",
+    ),
+    need(
+        "setting it aside, protected and off-boot",
+        "VM.Config.Options",
+    ),
+    need("giving it another name", "VM.Config.Network"),
+    need("guest.purge and guest.overwrite", "VM.Allocate"),
+];
+
 /// What no everyday token may have: with it, there is no wall behind the gate (H9).
 const WALL: [&str; 2] = ["VM.Allocate", "VM.Backup"];
 
-/// Looks at a hypervisor. `names` are the guests that the file of this executor names; `create` is the client with the token that makes
-/// guests, where there is one. The one that deletes is not opened for this.
+/// The clients with the credentials beside the everyday one, where there are such.
+pub(crate) struct Walled<A> {
+    /// What makes guests in one place.
+    pub(crate) create: Option<A>,
+    /// What deletes, which only reads here what it may do.
+    pub(crate) release: Option<A>,
+}
+
+/// Looks at a hypervisor. `names` are the guests that the file of this executor names.
 pub(crate) async fn examine<A: GuestApi>(
     everyday: &A,
-    create: Option<&A>,
+    walled: &Walled<A>,
     settings: &ActSettings,
     names: &BTreeSet<String>,
 ) -> Vec<Finding> {
@@ -139,12 +162,24 @@ pub(crate) async fn examine<A: GuestApi>(
         Ok(permissions) => findings.extend(about_everyday(&permissions, &guests)),
         Err(error) => findings.push(unanswered("the permissions", &error)),
     }
-    if let (Some(api), Some(pool)) = (create, &settings.scratch)
-        && !A::NAME_IS_ID
-    {
+    if let (Some(api), Some(pool)) = (&walled.create, &settings.scratch) {
+        findings.extend(about_scratch(api, pool).await);
+        if !A::NAME_IS_ID {
+            match api.permissions().await {
+                Ok(permissions) => findings.extend(about_create(&permissions, pool, settings)),
+                Err(error) => {
+                    findings.push(unanswered("the permissions of `create_token`", &error));
+                }
+            }
+        }
+    }
+    if let Some(api) = &walled.release {
         match api.permissions().await {
-            Ok(permissions) => findings.extend(about_create(&permissions, pool, settings)),
-            Err(error) => findings.push(unanswered("the permissions of `create_token`", &error)),
+            Ok(permissions) if A::NAME_IS_ID => {
+                findings.extend(about_projects(&permissions, settings));
+            }
+            Ok(permissions) => findings.extend(about_release(&permissions, &guests, settings)),
+            Err(error) => findings.push(unanswered("the permissions of `release_token`", &error)),
         }
     }
     if let Some(pool) = &settings.scratch {
@@ -290,9 +325,7 @@ fn about_create(permissions: &Permissions, pool: &str, settings: &ActSettings) -
         .collect();
     if let Some(storage) = &settings.scratch_storage {
         let path = format!("/storage/{storage}");
-        let paths = [path.as_str(), "/storage", "/"];
-        let has = paths.iter().find_map(|it| permissions.granted.get(*it));
-        if !has.is_some_and(|it| it.contains("Datastore.AllocateSpace")) {
+        if lacks_space(permissions, storage) {
             let text =
                 format!("guest.create: on storage {storage}, {who} lacks Datastore.AllocateSpace");
             let line = pveum("MusterStorage", &["Datastore.AllocateSpace"], &path, who);
@@ -311,6 +344,78 @@ fn about_create(permissions: &Permissions, pool: &str, settings: &ActSettings) -
         }
     }
     findings
+}
+
+/// Whether the place is there in which guests are made and backups are tried (H9).
+async fn about_scratch<A: GuestApi>(api: &A, name: &str) -> Vec<Finding> {
+    let (kind, line) = match A::NAME_IS_ID {
+        true => ("project", format!("incus project create {name}")),
+        false => ("pool", format!("pveum pool add {name}")),
+    };
+    match api.has_scratch(name).await {
+        Ok(true) => Vec::new(),
+        Ok(false) => {
+            let text = format!(
+                "there is no {kind} `{name}`, so no guest is made and no backup tried: no end of a guest gets further than its backup"
+            );
+            vec![Finding::told(Health::Bad, "scratch", text, line)]
+        }
+        Err(Error::Refused { code: 403, .. }) if !A::NAME_IS_ID => {
+            let text = format!(
+                "whether there is a pool `{name}` cannot be seen: the `create_token` lacks Pool.Audit on it"
+            );
+            let line = format!(
+                "pveum role modify MusterCreate --append --privs Pool.Audit; pveum acl modify /pool/{name} --roles MusterCreate --tokens …"
+            );
+            vec![Finding::told(Health::Note, "scratch", text, line)]
+        }
+        Err(error) => vec![unanswered("the scratch pool or project", &error)],
+    }
+}
+
+/// What the token lacks that a release lets out: better told now than halfway through an end.
+fn about_release(
+    permissions: &Permissions,
+    guests: &[&Listed],
+    settings: &ActSettings,
+) -> Vec<Finding> {
+    let who = &permissions.who;
+    let mut findings = Vec::new();
+    for guest in guests {
+        let has = granted(permissions, guest);
+        let place = &guest.place;
+        for need in RELEASE.iter().filter(|it| !has.contains(it.privilege)) {
+            let text = format!("{}: on {place}, {who} lacks {}", need.call, need.privilege);
+            let path = format!("/vms/{}", place.id);
+            let line = pveum("MusterRelease", &[need.privilege], &path, who);
+            findings.push(Finding::told(Health::Bad, "release", text, line));
+        }
+    }
+    let space = "Datastore.AllocateSpace";
+    let storages = [
+        ("keeping backups", Some(&settings.backup_storage)),
+        (
+            "bringing a backup up for its trial",
+            settings.scratch_storage.as_ref(),
+        ),
+    ];
+    for (call, storage) in storages {
+        let Some(storage) = storage else { continue };
+        if lacks_space(permissions, storage) {
+            let text = format!("{call}: on storage {storage}, {who} lacks {space}");
+            let path = format!("/storage/{storage}");
+            let line = pveum("MusterStorage", &[space], &path, who);
+            findings.push(Finding::told(Health::Bad, "release", text, line));
+        }
+    }
+    findings
+}
+
+fn lacks_space(permissions: &Permissions, storage: &str) -> bool {
+    let path = format!("/storage/{storage}");
+    let paths = [path.as_str(), "/storage", "/"];
+    let has = paths.iter().find_map(|it| permissions.granted.get(*it));
+    !has.is_some_and(|it| it.contains("Datastore.AllocateSpace"))
 }
 
 fn about_projects(permissions: &Permissions, settings: &ActSettings) -> Vec<Finding> {

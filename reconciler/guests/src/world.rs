@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 
 use crate::act::{Act, ActSettings, Halt};
 use crate::api::GuestApi;
-use crate::doctor::{Finding, Health, examine};
+use crate::doctor::{Finding, Health, Walled, examine};
 use crate::observe::{Silence, observe};
 use crate::parallel;
 use crate::queue::Queue;
@@ -107,22 +107,29 @@ impl<A: GuestApi> Guests<A> {
         self.runtime.block_on(self.everyday.pulse())
     }
 
-    /// Looks at what the hypervisor lets us do with the guests that the file names, call by call (GB9). The credential that deletes is not
-    /// opened for that.
+    /// Looks at what the hypervisor lets us do with the guests that the file names, call by call (GB9). Each credential is opened for the
+    /// question what it may do; with the one that deletes nothing else is asked, and it is let go of at once (H9).
     pub fn examine(&self, names: &BTreeSet<String>) -> Vec<Finding> {
-        let create = match Self::open(self.create.as_ref(), "create_token", true) {
-            Ok(create) => create,
-            Err(error) => {
-                return vec![Finding {
-                    part: "create_token".to_owned(),
+        let mut findings = Vec::new();
+        let mut open = |opener: &Option<Opener<A>>, which: &'static str| {
+            let opened = Self::open(opener.as_ref(), which, true);
+            opened.unwrap_or_else(|error| {
+                findings.push(Finding {
+                    part: which.to_owned(),
                     health: Health::Bad,
                     text: error.to_string(),
                     cure: Some("look at the file that settings name for it".to_owned()),
-                }];
-            }
+                });
+                None
+            })
         };
-        let looking = examine(&self.everyday, create.as_ref(), &self.settings, names);
-        self.runtime.block_on(looking)
+        let walled = Walled {
+            create: open(&self.create, "create_token"),
+            release: open(&self.release, "release_token"),
+        };
+        let looking = examine(&self.everyday, &walled, &self.settings, names);
+        findings.extend(self.runtime.block_on(looking));
+        findings
     }
 
     fn open(

@@ -116,6 +116,19 @@ pub(super) async fn answer(asked: &Asked, upstream: &Upstream, state: &Mutex<Sta
     if asked.path == "/access/permissions" {
         return permissions(asked, &state.lock().unwrap());
     }
+    if let Some(pool) = asked.path.strip_prefix("/pools/") {
+        let state = state.lock().unwrap();
+        if !is_granted(asked, &state, &format!("/pool/{pool}"), "Pool.Audit") {
+            return Reply::error(
+                403,
+                &format!("Permission check failed (/pool/{pool}, Pool.Audit)"),
+            );
+        }
+        return match state.no_pools {
+            true => Reply::error(500, &format!("pool '{pool}' does not exist")),
+            false => Reply::ok(json!({ "poolid": pool, "members": [] })),
+        };
+    }
     if asked.path == "/cluster/resources" {
         let mut reply = asked.pass(upstream).await;
         resources(&mut reply, &state.lock().unwrap());
@@ -255,15 +268,13 @@ fn is_granted(asked: &Asked, state: &State, place: &str, privilege: &str) -> boo
 }
 
 fn permissions(asked: &Asked, state: &State) -> Reply {
-    let mut paths = serde_json::Map::new();
+    let mut paths = json!({});
     for (path, privileges) in &state.tokens[&asked.token] {
-        let privileges: serde_json::Map<String, Value> = privileges
-            .iter()
-            .map(|it| ((*it).to_owned(), json!(1)))
-            .collect();
-        paths.insert((*path).to_owned(), privileges.into());
+        for privilege in *privileges {
+            paths[*path][*privilege] = json!(1);
+        }
     }
-    Reply::ok(paths.into())
+    Reply::ok(paths)
 }
 
 fn resources(reply: &mut Reply, state: &State) {

@@ -129,6 +129,8 @@ pub struct State {
     pub forgetful: bool,
     /// Backups.
     pub backups: Vec<Backup>,
+    /// Whether there is no pool.
+    pub no_pools: bool,
     /// Which pool a guest is in.
     pub pools: BTreeMap<String, String>,
 }
@@ -197,10 +199,17 @@ impl Proxy {
                     CREATE_TOKEN.to_owned(),
                     vec![
                         ("/pool/scratch", ALLOCATE),
+                        ("/pool/scratch", &["Pool.Audit"]),
                         ("/storage/local-lvm", &["Datastore.AllocateSpace"]),
                     ],
                 ),
-                (RELEASE_TOKEN.to_owned(), vec![("/vms", ALLOCATE)]),
+                (
+                    RELEASE_TOKEN.to_owned(),
+                    vec![
+                        ("/vms", ALLOCATE),
+                        ("/storage", &["Datastore.AllocateSpace"]),
+                    ],
+                ),
                 (ROOT_TOKEN.to_owned(), vec![("/", ALLOCATE)]),
             ]),
             ..State::default()

@@ -574,6 +574,18 @@ impl GuestApi for Incus {
         Ok(server)
     }
 
+    async fn has_scratch(&self, name: &str) -> Result<bool> {
+        let path = format!("/1.0/projects/{}", segment(name));
+        match self
+            .get::<serde_json::Value>(&format!("project {name}"), &path)
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_gone() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn permissions(&self) -> Result<Permissions> {
         let info: ServerInfo = self.get("the server", "/1.0").await?;
         let mut permissions = Permissions {

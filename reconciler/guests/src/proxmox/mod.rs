@@ -572,6 +572,16 @@ impl GuestApi for Proxmox {
         Ok(server)
     }
 
+    async fn has_scratch(&self, name: &str) -> Result<bool> {
+        let what = format!("pool {name}");
+        let route = format!("/pools/{}", segment(name));
+        match self.get::<serde_json::Value>(&what, route, &[]).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_gone() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn permissions(&self) -> Result<Permissions> {
         let paths: BTreeMap<String, BTreeMap<String, Word>> = self
             .get("our own permissions", "/access/permissions".to_owned(), &[])

@@ -201,6 +201,142 @@ fn a_container_goes_the_whole_way() {
     assert!(entrance.opened.load(Ordering::Relaxed) > 0);
 }
 
+/// An administrator of the hypervisor.
+fn root(entrance: &Entrance) -> Guests<Proxmox> {
+    let root = entrance.client(ROOT_TOKEN, Duration::from_secs(20));
+    Guests::new(root, None, None, entrance.settings.clone()).unwrap()
+}
+
+/// H7: an end that another release asks for is backed up and tried anew, however far a first one came.
+#[test]
+fn another_release_of_an_end_makes_another_backup() {
+    let proxy = Proxy::start(&fakepve(), &json!([container(101, "running")]));
+    let entrance = Entrance::new(&proxy);
+    let (site, mut world) = (site(), entrance.open());
+    // Backed up and tried, and then it is not allowed to be set aside.
+    let allowed = proxy.state().tokens[RELEASE_TOKEN].clone();
+    let less: &[&str] = &["VM.Audit", "VM.PowerMgmt", "VM.Allocate", "VM.Backup"];
+    let tokens = |grants| {
+        drop(
+            proxy
+                .state()
+                .tokens
+                .insert(RELEASE_TOKEN.to_owned(), grants),
+        )
+    };
+    tokens(vec![("/", less)]);
+    for _ in 0..2 {
+        site.cycle(&mut world, &end_row(101));
+    }
+    let first = site.known("101").backups;
+    assert_eq!(first.len(), 1);
+    assert_eq!(first[0].rehearsed, Some(true));
+    assert_eq!(
+        proxy.effects("vzdump"),
+        1,
+        "a second try of one run makes no other"
+    );
+    // Somebody changes their mind; the guest runs for a week, and is to end after all.
+    tokens(allowed);
+    site.end_releases();
+    done(&site.settles(&mut world, "guests: {101: {run: running}}\n"));
+    site.wait_days(7);
+    let told = site.settles(&mut world, &end_row(101));
+    assert_eq!(done(&told), ["guest.destroy"]);
+    assert_eq!(proxy.effects("vzdump"), 2);
+    assert_eq!(site.trials().len(), 1, "under the same number, once more");
+    assert_eq!(proxy.effects("POST /nodes/pve1/lxc/100/status/start"), 2);
+    let last = site.known("101").last_tried().cloned().unwrap();
+    assert_ne!(last.backup, first[0].backup);
+    assert_ne!(last.run, first[0].run);
+}
+
+/// H7: a guest that somebody starts between its backup and the rest of its end is backed up anew, in the same run.
+#[test]
+fn a_guest_that_ran_again_is_backed_up_again() {
+    let proxy = Proxy::start(&fakepve(), &json!([container(101, "running")]));
+    let entrance = Entrance::new(&proxy);
+    let (site, mut world) = (site(), entrance.open());
+    let allowed = proxy.state().tokens[CREATE_TOKEN].clone();
+    let tokens = |grants| drop(proxy.state().tokens.insert(CREATE_TOKEN.to_owned(), grants));
+    tokens(Vec::new());
+    site.cycle(&mut world, &end_row(101));
+    assert_eq!(proxy.effects("vzdump"), 1);
+    root(&entrance).ask(async |api| {
+        let place = api.list().await.unwrap().guests["101"].place.clone();
+        follow(api, api.start(&place).await).await;
+    });
+    tokens(allowed);
+    let told = site.settles(&mut world, &end_row(101));
+    // What the trial without rights left is taken away first.
+    assert_eq!(done(&told), ["guest.discard", "guest.destroy"]);
+    assert_eq!(proxy.effects("vzdump"), 2);
+    let known = site.known("101");
+    assert_eq!(known.again, 1);
+    assert_eq!(
+        known.last_tried().unwrap().backup,
+        proxy.state().backups[1].volid
+    );
+}
+
+/// H7, H8, GB8: what was set aside is deleted while its backup is as it was tried and while it is the guest that was signed, by what is
+/// found when it is carried out: the everyday token may see none of that.
+#[test]
+fn a_purge_looks_at_backup_and_guest_when_it_acts() {
+    let proxy = Proxy::start(&fakepve(), &json!([]));
+    let entrance = Entrance::new(&proxy);
+    let (site, mut world) = (site(), entrance.open());
+    done(&site.settles(&mut world, &create_row(300)));
+    done(&site.settles(&mut world, &end_row(300)));
+    site.wait_days(15);
+    let refused = |told: &Results, why: &str| match &told[..] {
+        [(words, StepResult::Failed(text))] if words.starts_with("guest.purge") => {
+            assert!(text.contains(why), "{text}");
+        }
+        told => panic!("{told:?}"),
+    };
+    let was = proxy.state().backups.clone();
+    for (backups, why) in [
+        (Vec::new(), "is not there any more"),
+        (
+            vec![Backup {
+                size: 9,
+                ..was[0].clone()
+            }],
+            "has 9 bytes, and had 123456789",
+        ),
+        (
+            vec![Backup {
+                ctime: 9,
+                ..was[0].clone()
+            }],
+            "is another one",
+        ),
+    ] {
+        proxy.state().backups = backups;
+        refused(&site.cycle(&mut world, &end_row(300)), why);
+        // It is told for as long as it waits, and not tried again that day.
+        let told = site.planned(&mut world, &end_row(300)).join("\n");
+        assert!(told.contains("Spoilt") && told.contains(why), "{told}");
+        site.wait_days(1);
+    }
+    proxy.state().backups = was;
+    // Another guest takes the number between the plan and the act: the mark on it is not ours.
+    let told = site.cycle_after(&mut world, &end_row(300), |_| {
+        root(&entrance).ask(async |api| {
+            let place = api.list().await.unwrap().guests["300"].place.clone();
+            let read = api.config(&place).await.unwrap();
+            let changes = Changes {
+                tags: Some(BTreeSet::from(["theirs".to_owned()])),
+                ..Changes::default()
+            };
+            api.set_config(&place, &changes, &read).await.unwrap();
+        });
+    });
+    refused(&told, "another guest has that number now");
+    assert_eq!(proxy.effects("DELETE /nodes/pve1/lxc/300"), 0);
+}
+
 /// GB7, H3: what is imported is what runs, and the plan after it has no step.
 #[test]
 fn what_is_imported_needs_no_step() {
@@ -264,6 +400,11 @@ fn the_doctor_names_what_is_missing() {
         CREATE_TOKEN.to_owned(),
         vec![("/pool/scratch", &["VM.Audit"])],
     );
+    let less: &[&str] = &["VM.Audit", "VM.PowerMgmt", "VM.Backup"];
+    proxy
+        .state()
+        .tokens
+        .insert(RELEASE_TOKEN.to_owned(), vec![("/vms", less)]);
     let found = world.examine(&BTreeSet::from(["101".to_owned(), "999".to_owned()]));
     let text: Vec<String> = found
         .iter()
@@ -276,16 +417,28 @@ fn the_doctor_names_what_is_missing() {
         "has VM.Allocate on container 101 on pve1, so nothing behind the gate",
         "in pool scratch, muster@pve!create lacks VM.Allocate",
         "guest 999 is named in the file and is not there",
+        "whether there is a pool `scratch` cannot be seen: the `create_token` lacks Pool.Audit",
+        "guest.purge and guest.overwrite: on container 101 on pve1, muster@pve!release lacks VM.Allocate -> pveum role add MusterRelease",
+        "setting it aside, protected and off-boot: on container 101 on pve1, muster@pve!release lacks VM.Config.Options",
+        "keeping backups: on storage local, muster@pve!release lacks Datastore.AllocateSpace",
     ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
     assert!(!text.contains("guest.cores: on"), "{text}");
-    // The credential that deletes was not opened for it.
-    assert_eq!(
-        entrance.opened.load(Ordering::Relaxed),
-        2,
-        "create_token, twice"
+    // The credential that deletes was asked what it may do, and nothing was done with any.
+    assert_eq!(entrance.opened.load(Ordering::Relaxed), 4, "two, twice");
+    assert_eq!(proxy.state().effects, Vec::<String>::new());
+    proxy.state().no_pools = true;
+    proxy.state().tokens.insert(
+        CREATE_TOKEN.to_owned(),
+        vec![("/pool/scratch", &["Pool.Audit"])],
     );
+    let found = world.examine(&names);
+    let none = found
+        .iter()
+        .find(|it| it.text.contains("there is no pool `scratch`"));
+    let none = none.unwrap_or_else(|| panic!("{found:#?}"));
+    assert_eq!(none.cure.as_deref(), Some("pveum pool add scratch"));
     proxy.state().tokens.remove(TOKEN);
     let found = world.examine(&names);
     assert!(
