@@ -3,6 +3,7 @@
 //! there by a ticket. Everything that took effect is counted.
 
 mod behaviour;
+mod meddling;
 mod serve;
 mod upstream;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use meddling::Meddling;
 pub use upstream::Upstream;
 
 /// What happens to one request.
@@ -115,6 +117,8 @@ pub struct State {
     pub effects: Vec<String>,
     /// The fault of the request of that number, counted from when it was set.
     pub fault: Option<(usize, Fault)>,
+    /// What somebody else does there, right before a request of ours.
+    pub meddling: Option<Meddling>,
     /// Who is told when a request is left without an answer.
     pub hung: Option<std::sync::mpsc::Sender<()>>,
     /// Nodes that do not answer.
@@ -248,6 +252,7 @@ impl Proxy {
         let mut state = self.state();
         state.requests.clear();
         state.effects.clear();
+        state.meddling = None;
         state.fault = fault;
     }
 

@@ -148,15 +148,17 @@ async fn take(
         .and_then(|it| it.to_str().ok()?.strip_prefix("PVEAPIToken="))
         .unwrap_or("");
     let asked = Asked::new(parts.method, path, &body, token);
-    let fault = {
+    let (fault, meddling) = {
         let mut state = state.lock().unwrap();
         state.requests.push(asked.line());
         let number = state.requests.len() - 1;
-        state
-            .fault
-            .filter(|(at, _)| *at == number)
-            .map(|(_, it)| it)
+        let fault = state.fault.filter(|(at, _)| *at == number);
+        let meddling = state.meddling.take_if(|it| it.at == number);
+        (fault.map(|(_, it)| it), meddling)
     };
+    if let Some(meddling) = meddling {
+        meddling.happens(upstream).await;
+    }
     match fault {
         Some(Fault::CutBefore) => return Err(Cut),
         Some(Fault::NotConnected) => {

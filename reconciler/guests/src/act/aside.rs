@@ -25,6 +25,9 @@ pub(super) fn other_volumes(place: &Place) -> String {
     format!("{place} has other volumes now than those that were shown; look at the plan again")
 }
 
+/// So often somebody may start a guest by hand after it was backed up, until its end is given up.
+const STARTS: u32 = 3;
+
 /// How a guest stands that is set aside.
 fn is_aside(read: &Config, called: &str) -> bool {
     read.name.as_deref() == Some(called) && read.protection && !read.onboot
@@ -53,28 +56,46 @@ impl<A: GuestApi> Act<'_, A> {
         let read = api.config(&place).await?;
         self.is_meant(incarnation, &read)?;
         if is_aside(&read, called) {
-            return Ok(());
+            // Somebody may have started it by hand since: what is set aside stands still.
+            return self.bring_to_rest(api, step, incarnation, &place).await;
         }
         // Under its other name its volumes have other names, too.
         if !was_renamed && volumes(&read) != *shown {
             return because(other_volumes(&place));
         }
-        let again = self.runs_again(api, step, &place, guest).await?;
-        self.bring_to_rest(api, step, &listed).await?;
-        if again > 0 || !self.is_tried(api, step, &place, guest).await? {
+        let mut again = self.runs_again(api, step, &place, guest).await?;
+        let mut is_tried = again == 0 && self.is_tried(api, step, &place, guest).await?;
+        while !is_tried {
+            if again > STARTS {
+                return because(format!(
+                    "{place} is started again whenever it was backed up"
+                ));
+            }
+            self.bring_to_rest(api, step, incarnation, &place).await?;
             let label = self.label(step, guest, again);
             let backup = self.back_up(api, step, &place, &label).await?;
             Box::pin(self.rehearse(step, &listed, &label, &backup)).await?;
+            // Both take hours, in which another guest may have come under the name (H8), or somebody started this one.
+            self.is_meant(incarnation, &api.config(&place).await?)?;
+            let more = self.runs_again(api, step, &place, guest).await?;
+            again += more;
+            is_tried = more == 0;
         }
-        // A backup and its trial take hours, in which another guest may have come under the name (H8).
-        self.is_meant(incarnation, &api.config(&place).await?)?;
-        self.set_aside(api, step, guest, &place, called).await
+        self.set_aside(api, step, guest, incarnation, &place, called)
+            .await
     }
 
-    async fn bring_to_rest(&self, api: &A, step: StepId, listed: &Listed) -> Outcome {
-        let place = &listed.place;
+    async fn bring_to_rest(
+        &self,
+        api: &A,
+        step: StepId,
+        incarnation: &Incarnation,
+        place: &Place,
+    ) -> Outcome {
         match self.ask_to_shut_down(api, step, place).await {
             Err(Halt::Because(why)) if self.settings.force_stop => {
+                // It was waited for, in which time another one may have come under the name (H8).
+                self.is_meant(incarnation, &api.config(place).await?)?;
                 tracing::warn!(guest = place.id, why, "stopped by force");
                 self.power(api, step, place, Call::Stop).await
             }
@@ -130,6 +151,10 @@ impl<A: GuestApi> Act<'_, A> {
         } else {
             api.free_id(&original.place.id).await?
         };
+        // Its number is free only when somebody removed it meanwhile, and is nobody's to take: under it another one may come any time.
+        if id == original.place.id {
+            return because(format!("{} is not there any more", original.place));
+        }
         Ok(Place {
             id,
             kind: original.place.kind,
@@ -217,10 +242,12 @@ impl<A: GuestApi> Act<'_, A> {
         api: &A,
         step: StepId,
         guest: &str,
+        incarnation: &Incarnation,
         place: &Place,
         called: &str,
     ) -> Outcome {
         let read = api.config(place).await?;
+        self.is_meant(incarnation, &read)?;
         let name = if A::NAME_IS_ID {
             Some(guest.to_owned())
         } else {
@@ -251,7 +278,9 @@ impl<A: GuestApi> Act<'_, A> {
             ..Changes::default()
         };
         let stands = |read: &Config| {
-            if is_aside(read, called) {
+            if let Err(Halt::Because(why)) = self.is_meant(incarnation, read) {
+                Stands::Else(why)
+            } else if is_aside(read, called) {
                 Stands::Done
             } else {
                 Stands::ToDo
@@ -318,7 +347,9 @@ impl<A: GuestApi> Act<'_, A> {
         };
         let stands = |read: &Config| {
             let named = A::NAME_IS_ID || name.is_none() || read.name == *name;
-            if read.onboot == *onboot && read.protection == *protection && named {
+            if let Err(Halt::Because(why)) = self.is_meant(incarnation, read) {
+                Stands::Else(why)
+            } else if read.onboot == *onboot && read.protection == *protection && named {
                 Stands::Done
             } else {
                 Stands::ToDo

@@ -10,6 +10,7 @@ mod proxy;
 mod site;
 
 mod client;
+mod races;
 mod world;
 
 use std::path::PathBuf;

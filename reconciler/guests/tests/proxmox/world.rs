@@ -20,15 +20,15 @@ use crate::{container, fakepve, machine};
 
 /// What a world is opened with, so that it can be opened on another thread.
 #[derive(Clone)]
-struct Entrance {
+pub(crate) struct Entrance {
     url: String,
     certificate: Vec<u8>,
-    settings: ActSettings,
+    pub(crate) settings: ActSettings,
     opened: Arc<AtomicUsize>,
 }
 
 impl Entrance {
-    fn new(proxy: &Proxy) -> Self {
+    pub(crate) fn new(proxy: &Proxy) -> Self {
         let settings = ActSettings {
             node: "pve1".to_owned(),
             shutdown: Duration::from_secs(5),
@@ -46,7 +46,7 @@ impl Entrance {
         }
     }
 
-    fn client(&self, token: &str, total: Duration) -> Proxmox {
+    pub(crate) fn client(&self, token: &str, total: Duration) -> Proxmox {
         let trust = Trust::Authority(self.certificate.clone());
         let limits = Limits {
             total,
@@ -62,7 +62,7 @@ impl Entrance {
         .unwrap()
     }
 
-    fn open_with(&self, total: Duration) -> Guests<Proxmox> {
+    pub(crate) fn open_with(&self, total: Duration) -> Guests<Proxmox> {
         let opener = |token: &'static str| -> Opener<Proxmox> {
             let this = self.clone();
             Box::new(move || {
@@ -79,14 +79,14 @@ impl Entrance {
         .unwrap()
     }
 
-    fn open(&self) -> Guests<Proxmox> {
+    pub(crate) fn open(&self) -> Guests<Proxmox> {
         self.open_with(Duration::from_secs(20))
     }
 }
 
-const TEMPLATE: &str = "local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst";
+pub(crate) const TEMPLATE: &str = "local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst";
 
-fn site() -> Site {
+pub(crate) fn site() -> Site {
     Site::new(|policy| {
         policy.create.templates = BTreeSet::from([TEMPLATE.to_owned()]);
         policy.create.storages = BTreeSet::from(["local-lvm".to_owned()]);
@@ -95,7 +95,7 @@ fn site() -> Site {
     })
 }
 
-fn done(results: &Results) -> Vec<&str> {
+pub(crate) fn done(results: &Results) -> Vec<&str> {
     for (words, result) in results {
         assert_eq!(*result, StepResult::Done, "{words}");
     }
@@ -594,7 +594,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-async fn follow(api: &Proxmox, begun: muster_guests::api::Result<Option<Task>>) {
+pub(crate) async fn follow(api: &Proxmox, begun: muster_guests::api::Result<Option<Task>>) {
     if let Some(task) = begun.unwrap() {
         api.wait(&task, Duration::from_secs(20)).await.unwrap();
     }
