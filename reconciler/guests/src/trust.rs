@@ -7,7 +7,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -180,6 +182,37 @@ pub(crate) fn client_config(
     };
     let key = PrivateKeyDer::from_pem_slice(&client.key).map_err(|_| TrustError::NoKey)?;
     Ok(builder.with_client_auth_cert(certificates(&client.certificate)?, key)?)
+}
+
+/// What went wrong while a connection became one of TLS, and what to do about it.
+pub(crate) fn in_words(error: &std::io::Error) -> String {
+    let tls = error.get_ref().and_then(|it| it.downcast_ref());
+    let (why, cure) = match tls {
+        // Our own words.
+        Some(rustls::Error::General(why)) => return why.clone(),
+        Some(rustls::Error::InvalidCertificate(why)) => match why {
+            CertificateError::UnknownIssuer => (
+                "its certificate is not signed by what `ca` names".to_owned(),
+                "put the certificate of the authority that signed it there, or pin the server's own by `fingerprint`",
+            ),
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                (
+                    format!("its certificate is for another name than `url` has ({why})"),
+                    "write a name into `url` that the certificate has, or pin it by `fingerprint`",
+                )
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
+                format!("its certificate has expired ({why})"),
+                "renew it there, and look at this machine's clock",
+            ),
+            why => (
+                format!("its certificate is not to be believed ({why})"),
+                "look at it there, or pin it by `fingerprint`",
+            ),
+        },
+        Some(_) | None => return error.to_string(),
+    };
+    format!("{why}; {cure}")
 }
 
 /// Takes one certificate and no other; whoever shows it must prove to have its key, as ever.

@@ -24,7 +24,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use crate::trust::{ClientCertificate, Trust, TrustError, client_config};
+use crate::trust::{self, ClientCertificate, Trust, TrustError, client_config};
 
 /// How long a hypervisor may take, and how much it may say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -326,7 +326,8 @@ impl Wire {
                         .await
                         .map_err(text)?;
                     tcp.set_nodelay(true).map_err(text)?;
-                    shake(connector.connect(name.clone(), tcp).await.map_err(text)?).await
+                    let tls = connector.connect(name.clone(), tcp).await;
+                    shake(tls.map_err(|error| trust::in_words(&error))?).await
                 }
                 (Address::Https { .. }, None) => unreachable!("every https address has its TLS"),
             }

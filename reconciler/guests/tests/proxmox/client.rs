@@ -231,9 +231,13 @@ fn a_certificate_is_pinned_or_signed() {
     for trust in [pin(&other), Trust::Authority(other.certificate.clone())] {
         let error = block_on(client(&trust).server()).unwrap_err();
         assert!(matches!(error, Error::NotSent { .. }), "{error}");
-        if matches!(trust, Trust::Pinned(_)) {
-            assert!(error.to_string().contains("is pinned"), "{error}");
-        }
+        let (why, cure) = match trust {
+            Trust::Pinned(_) => ("is pinned", "put its fingerprint into the settings"),
+            Trust::Authority(_) => ("not signed by what `ca` names", "by `fingerprint`"),
+        };
+        let error = error.to_string();
+        assert!(error.contains(why) && error.contains(cure), "{error}");
+        assert!(!error.contains("unexpected"), "{error}");
     }
     assert_eq!(proxy.requests(), seen);
     let secret = TOKEN.split_once('=').unwrap().1;
