@@ -149,6 +149,11 @@ pub(super) async fn answer(asked: &Asked, upstream: &Upstream, state: &Mutex<Sta
         }
         ("POST", ["vzdump"]) => vzdump(asked, node, upstream, state).await,
         ("POST", ["lxc" | "qemu"]) => create(asked, upstream, state).await,
+        ("POST", ["lxc" | "qemu", _, "clone"]) => {
+            let reply = note_task(asked.pass(upstream).await, state);
+            note_pool(&reply, &asked.form, "newid", state);
+            reply
+        }
         ("DELETE", ["lxc" | "qemu", vmid]) => {
             let reply = note_task(asked.pass(upstream).await, state);
             if reply.status.is_success() {
@@ -207,7 +212,10 @@ fn needs(asked: &Asked) -> Vec<(String, &'static str)> {
             needs.extend(owner.map(|it| (vm(it), "VM.Backup")));
             needs
         }
-        ("POST", ["lxc" | "qemu", vmid, "clone"]) => vec![(vm(vmid), "VM.Clone")],
+        ("POST", ["lxc" | "qemu", vmid, "clone"]) => {
+            let made = asked.form.get("newid").map_or("", String::as_str);
+            vec![(vm(vmid), "VM.Clone"), (vm(made), "VM.Allocate")]
+        }
         ("POST", ["vzdump"]) => {
             let vmid = asked.form.get("vmid").map_or("", String::as_str);
             vec![(vm(vmid), "VM.Backup")]
@@ -470,6 +478,7 @@ async fn create(asked: &Asked, upstream: &Upstream, state: &Mutex<State>) -> Rep
         let Some(backup) = backup else {
             return Reply::error(500, &format!("volume '{archive}' does not exist"));
         };
+        make_room(asked, upstream, &mut form).await;
         let unique = form.remove("unique").is_some_and(|it| it == "1");
         for (key, value) in backup.config {
             if matches!(
@@ -487,6 +496,8 @@ async fn create(asked: &Asked, upstream: &Upstream, state: &Mutex<State>) -> Rep
                 text = text
                     .split(',')
                     .filter(|it| !it.starts_with("hwaddr="))
+                    // Of a virtual machine: the model and, behind it, the address.
+                    .map(|it| it.strip_prefix("virtio=").map_or(it, |_| "virtio"))
                     .collect::<Vec<_>>()
                     .join(",");
             }
@@ -497,14 +508,37 @@ async fn create(asked: &Asked, upstream: &Upstream, state: &Mutex<State>) -> Rep
         }
     }
     let reply = note_task(asked.pass_with(upstream, &form).await, state);
-    if reply.status.is_success()
-        && let (Some(vmid), Some(pool)) = (form.get("vmid"), form.get("pool"))
-    {
-        state
-            .lock()
-            .unwrap()
-            .pools
-            .insert(vmid.clone(), pool.clone());
-    }
+    note_pool(&reply, &form, "vmid", state);
     reply
+}
+
+/// Takes in which pool a guest is that was made: `key` says what it is called.
+fn note_pool(reply: &Reply, form: &BTreeMap<String, String>, key: &str, state: &Mutex<State>) {
+    if reply.status.is_success()
+        && let (Some(vmid), Some(pool)) = (form.get(key), form.get("pool"))
+    {
+        let mut state = state.lock().unwrap();
+        state.pools.insert(vmid.clone(), pool.clone());
+    }
+}
+
+/// Proxmox VE puts a backup in the place of a virtual machine that stands still; the stand-in knows that of containers alone.
+async fn make_room(asked: &Asked, upstream: &Upstream, form: &mut BTreeMap<String, String>) {
+    let replaces = form.get("force").is_some_and(|it| it == "1");
+    if !replaces || !asked.path.ends_with("/qemu") {
+        return;
+    }
+    form.remove("force");
+    if let Some(vmid) = form.get("vmid") {
+        let path = format!("{}/{vmid}", asked.path);
+        upstream.ask(Method::DELETE, &path, Vec::new()).await;
+        while upstream
+            .ask(Method::GET, &format!("{path}/config"), Vec::new())
+            .await
+            .status
+            .is_success()
+        {
+            tokio::task::yield_now().await;
+        }
+    }
 }

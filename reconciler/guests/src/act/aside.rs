@@ -8,7 +8,7 @@ use muster_core::id::StepId;
 
 use super::config::Stands;
 use super::{Act, Deed, Halt, Outcome, because};
-use crate::api::{Backup, Call, Changes, Config, GuestApi, Listed, Place, Power, Restore};
+use crate::api::{Backup, Call, Changes, Config, GuestApi, Kind, Listed, Place, Power, Restore};
 use crate::observe::volumes;
 
 /// The end of a guest that was set aside.
@@ -27,6 +27,14 @@ pub(super) fn other_volumes(place: &Place) -> String {
 
 /// So often somebody may start a guest by hand after it was backed up, until its end is given up.
 const STARTS: u32 = 3;
+
+/// The storage that a backup of a container is to go to where nobody says another: its own. Proxmox VE would take `local` for it, which
+/// holds no containers on most nodes; a virtual machine's disks and what Incus has go back to where they were.
+pub(super) fn own_storage<A: GuestApi>(place: &Place, read: &Config) -> Option<String> {
+    let is_asked = !A::NAME_IS_ID && place.kind == Kind::Container;
+    let root = read.volumes.first().filter(|_| is_asked)?;
+    Some(root.storage.clone())
+}
 
 /// How a guest stands that is set aside.
 fn is_aside(read: &Config, called: &str) -> bool {
@@ -74,7 +82,9 @@ impl<A: GuestApi> Act<'_, A> {
             self.bring_to_rest(api, step, incarnation, &place).await?;
             let label = self.label(step, guest, again);
             let backup = self.back_up(api, step, &place, &label).await?;
-            Box::pin(self.rehearse(step, &listed, &label, &backup)).await?;
+            let storage = self.settings.scratch_storage.clone();
+            let storage = storage.or_else(|| own_storage::<A>(&place, &read));
+            Box::pin(self.rehearse(step, &listed, &label, &backup, storage)).await?;
             // Both take hours, in which another guest may have come under the name (H8), or somebody started this one.
             self.is_meant(incarnation, &api.config(&place).await?)?;
             let more = self.runs_again(api, step, &place, guest).await?;
@@ -110,6 +120,7 @@ impl<A: GuestApi> Act<'_, A> {
         original: &Listed,
         label: &str,
         backup: &Backup,
+        storage: Option<String>,
     ) -> Outcome {
         let api = self.creator()?;
         let made = Marker::of_rehearsal(label);
@@ -121,7 +132,16 @@ impl<A: GuestApi> Act<'_, A> {
                 made: made.clone(),
             },
         )?;
-        let said = Box::pin(self.try_backup(api, step, &place, &made, backup)).await;
+        let restore = Restore {
+            place: place.clone(),
+            backup: backup.id.clone(),
+            storage,
+            pool: self.settings.scratch.clone(),
+            unique: true,
+            replace: false,
+            tags: BTreeSet::from([made.0.clone()]),
+        };
+        let said = Box::pin(self.try_backup(api, step, &made, &restore)).await;
         if let Err(Halt::NotKept) = said {
             return said;
         }
@@ -163,24 +183,8 @@ impl<A: GuestApi> Act<'_, A> {
         })
     }
 
-    async fn try_backup(
-        &self,
-        api: &A,
-        step: StepId,
-        place: &Place,
-        made: &Marker,
-        backup: &Backup,
-    ) -> Outcome {
-        let tags = BTreeSet::from([made.0.clone()]);
-        let restore = Restore {
-            place: place.clone(),
-            backup: backup.id.clone(),
-            storage: self.settings.scratch_storage.clone(),
-            pool: self.settings.scratch.clone(),
-            unique: true,
-            replace: false,
-            tags: tags.clone(),
-        };
+    async fn try_backup(&self, api: &A, step: StepId, made: &Marker, restore: &Restore) -> Outcome {
+        let Restore { place, tags, .. } = restore;
         let there = async || self.bears(place, made).await;
         if !there().await? {
             let deed = Deed {
@@ -192,7 +196,7 @@ impl<A: GuestApi> Act<'_, A> {
             };
             // A backup holds what its guest holds: who may read any of them could overwrite any guest with it, so that is the release's.
             let release = self.releaser()?;
-            let send = async || release.restore(&restore).await;
+            let send = async || release.restore(restore).await;
             let progress = Box::pin(self.once(&deed, send, there)).await?;
             Self::told(progress, Call::Restore)?;
         }
@@ -206,7 +210,7 @@ impl<A: GuestApi> Act<'_, A> {
         };
         let stands = |read: &Config| {
             let is_bare = !read.onboot && !read.protection && read.cards.is_empty();
-            if is_bare && read.tags == tags {
+            if is_bare && read.tags == *tags {
                 Stands::Done
             } else {
                 Stands::ToDo

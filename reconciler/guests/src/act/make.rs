@@ -238,6 +238,7 @@ impl<A: GuestApi> Act<'_, A> {
         let storage = &self.settings.backup_storage;
         self.is_as_journaled(api, step, &place, (guest, backup))
             .await?;
+        let mut own_storage = None;
         if found.is_none() {
             let label = self.label(step, guest, 0);
             if api.keep(&place, storage, &label).await?.is_none() {
@@ -245,6 +246,7 @@ impl<A: GuestApi> Act<'_, A> {
             }
         } else {
             let read = api.config(&place).await?;
+            own_storage = super::aside::own_storage::<A>(&place, &read);
             if !read.tags.contains(&made.0) {
                 self.is_meant(incarnation, &read)?;
                 if volumes(&read) != **shown {
@@ -273,28 +275,22 @@ impl<A: GuestApi> Act<'_, A> {
                 }
             }
         }
-        self.put_in_place(api, step, &place, backup, made).await
-    }
-
-    async fn put_in_place(
-        &self,
-        api: &A,
-        step: StepId,
-        place: &Place,
-        backup: &str,
-        made: &Marker,
-    ) -> Outcome {
         let restore = Restore {
-            place: place.clone(),
-            backup: backup.to_owned(),
-            storage: None,
+            place,
+            backup: (*backup).to_owned(),
+            storage: own_storage,
             pool: None,
             unique: false,
             replace: !A::NAME_IS_ID,
             tags: BTreeSet::from([made.0.clone()]),
         };
+        self.put_in_place(api, step, &restore).await
+    }
+
+    async fn put_in_place(&self, api: &A, step: StepId, restore: &Restore) -> Outcome {
+        let Restore { place, tags, .. } = restore;
         let there = async || match api.config(place).await {
-            Ok(read) => Ok(A::NAME_IS_ID || read.tags.contains(&made.0)),
+            Ok(read) => Ok(A::NAME_IS_ID || read.tags.is_superset(tags)),
             Err(error) if error.is_gone() => Ok(false),
             Err(error) => Err(error),
         };
@@ -306,21 +302,21 @@ impl<A: GuestApi> Act<'_, A> {
                 call: Call::Restore,
                 limit: self.settings.task,
             };
-            let send = async || api.restore(&restore).await;
+            let send = async || api.restore(restore).await;
             let progress = Box::pin(self.once(&deed, send, there)).await?;
             Self::told(progress, Call::Restore)?;
         }
-        let tags = Changes {
-            tags: Some(restore.tags.clone()),
+        let changes = Changes {
+            tags: Some(tags.clone()),
             ..Changes::default()
         };
         let stands = |read: &Config| {
-            if read.tags == restore.tags {
+            if read.tags == *tags {
                 Stands::Done
             } else {
                 Stands::ToDo
             }
         };
-        Box::pin(self.write_at(api, step, place, &tags, stands)).await
+        Box::pin(self.write_at(api, step, place, &changes, stands)).await
     }
 }
