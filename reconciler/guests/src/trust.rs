@@ -191,7 +191,8 @@ pub(crate) fn in_words(error: &std::io::Error) -> String {
         // Our own words.
         Some(rustls::Error::General(why)) => return why.clone(),
         Some(rustls::Error::InvalidCertificate(why)) => match why {
-            CertificateError::UnknownIssuer => (
+            // An authority of the same name has another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => (
                 "its certificate is not signed by what `ca` names".to_owned(),
                 "put the certificate of the authority that signed it there, or pin the server's own by `fingerprint`",
             ),
