@@ -122,6 +122,26 @@ pub(crate) struct Walled<A> {
     pub(crate) release: Option<A>,
 }
 
+/// Whether the credential that deletes is opened to read what it may do. It is for claimed releases alone (H9), unless whoever looks
+/// asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReleaseToken {
+    /// It stays closed, which is told.
+    Closed,
+    /// It is asked what it may do, and for nothing else.
+    Asked,
+}
+
+/// That the credential that deletes was left alone.
+pub(crate) fn left_closed() -> Finding {
+    Finding::told(
+        Health::Note,
+        "release",
+        "what `release_token` may do was not read: only a claimed release opens it".to_owned(),
+        "`muster doctor --release-token` opens it to read that, and for nothing else".to_owned(),
+    )
+}
+
 /// Looks at a hypervisor. `names` are the guests that the file of this executor names.
 pub(crate) async fn examine<A: GuestApi>(
     everyday: &A,

@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 
 use crate::act::{Act, ActSettings, Halt};
 use crate::api::GuestApi;
-use crate::doctor::{Finding, Health, Walled, examine};
+use crate::doctor::{Finding, Health, ReleaseToken, Walled, examine, left_closed};
 use crate::observe::{Silence, observe};
 use crate::parallel;
 use crate::queue::Queue;
@@ -107,9 +107,9 @@ impl<A: GuestApi> Guests<A> {
         self.runtime.block_on(self.everyday.pulse())
     }
 
-    /// Looks at what the hypervisor lets us do with the guests that the file names, call by call (GB9). Each credential is opened for the
-    /// question what it may do; with the one that deletes nothing else is asked, and it is let go of at once (H9).
-    pub fn examine(&self, names: &BTreeSet<String>) -> Vec<Finding> {
+    /// Looks at what the hypervisor lets us do with the guests that the file names, call by call (GB9). The one that
+    /// deletes stays closed unless `release` says otherwise; then it is asked what it may do, and let go of at once (H9).
+    pub fn examine(&self, names: &BTreeSet<String>, release: ReleaseToken) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut open = |opener: &Option<Opener<A>>, which: &'static str| {
             let opened = Self::open(opener.as_ref(), which, true);
@@ -125,8 +125,14 @@ impl<A: GuestApi> Guests<A> {
         };
         let walled = Walled {
             create: open(&self.create, "create_token"),
-            release: open(&self.release, "release_token"),
+            release: match release {
+                ReleaseToken::Asked => open(&self.release, "release_token"),
+                ReleaseToken::Closed => None,
+            },
         };
+        if self.release.is_some() && release == ReleaseToken::Closed {
+            findings.push(left_closed());
+        }
         let looking = examine(&self.everyday, &walled, &self.settings, names);
         findings.extend(self.runtime.block_on(looking));
         findings

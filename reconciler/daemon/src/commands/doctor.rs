@@ -20,7 +20,7 @@ use muster_core::time::Time;
 use muster_core::world::TrustStore as _;
 use muster_forge::clock::SystemClock;
 use muster_forge::{Protection, Reader, forgejo, github};
-use muster_guests::doctor::Finding;
+use muster_guests::doctor::{Finding, ReleaseToken};
 use serde_json::{Value, json};
 
 use super::here::Those;
@@ -45,6 +45,9 @@ pub(super) struct Args {
     /// Do not ask the network: neither a remote origin nor the forge.
     #[arg(long)]
     offline: bool,
+    /// Also open the `release_token` of a hypervisor, to read what it may do; otherwise a claimed release alone does that.
+    #[arg(long)]
+    release_token: bool,
     /// For people or for programs.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -143,7 +146,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             forge(&settings, args.offline, &mut machine);
             for here in args.here.and(&args.which).of(&settings)? {
                 let mut sheet = Sheet::of(&here.executor);
-                executor(&here, &settings, args.offline, &mut sheet);
+                executor(&here, &settings, args, &mut sheet);
                 sheets.push(sheet);
             }
         }
@@ -161,7 +164,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
 }
 
 /// One executor, in the order in which a set-up is made.
-fn executor(here: &ExecutorSettings, settings: &Settings, offline: bool, sheet: &mut Sheet) {
+fn executor(here: &ExecutorSettings, settings: &Settings, args: &Args, sheet: &mut Sheet) {
     let state = here.state();
     if settings.state.url.is_none() {
         // First of all: without it `muster init`, which everything below asks for, does nothing.
@@ -185,9 +188,9 @@ fn executor(here: &ExecutorSettings, settings: &Settings, offline: bool, sheet: 
         let cure = "look at both commits, then `muster adopt COMMIT --reason …`";
         sheet.bad("frozen", frozen.to_string(), cure);
     }
-    let names = origin_and_world(here, settings, offline, sheet);
+    let names = origin_and_world(here, settings, args.offline, sheet);
     if here.executor.kind() == ExecutorKind::Guests {
-        hypervisor(here, settings, &names, offline, sheet);
+        hypervisor(here, settings, &names, args, sheet);
     }
     daemon(&here.executor, &state, sheet);
 }
@@ -369,15 +372,19 @@ fn hypervisor(
     here: &ExecutorSettings,
     settings: &Settings,
     names: &BTreeSet<String>,
-    offline: bool,
+    args: &Args,
     sheet: &mut Sheet,
 ) {
-    if offline {
+    if args.offline {
         return sheet.note("hypervisor", "it was not asked", "leave out --offline");
     }
     let opened = settings
         .guests_of(&here.executor)
         .and_then(|section| guests::open(section, &here.state()).map_err(AssembleError::Guests));
+    let release = match args.release_token {
+        true => ReleaseToken::Asked,
+        false => ReleaseToken::Closed,
+    };
     match opened {
         Ok(hypervisor) => {
             for Finding {
@@ -385,7 +392,7 @@ fn hypervisor(
                 health,
                 text,
                 cure,
-            } in hypervisor.examine(names)
+            } in hypervisor.examine(names, release)
             {
                 let health = match health {
                     muster_guests::doctor::Health::Good => Health::Good,

@@ -12,7 +12,7 @@ use muster_core::gate::Intent;
 use muster_core::rooms::{Observed, Question};
 use muster_core::world::{Complaints, Recorder, World};
 use muster_forge::secret::{SecretError, SecretFile};
-use muster_guests::doctor::Finding;
+use muster_guests::doctor::{Finding, ReleaseToken};
 use muster_guests::incus::{self, Incus};
 use muster_guests::proxmox::{Proxmox, Token};
 use muster_guests::trust::{ClientCertificate, Trust, TrustError};
@@ -70,10 +70,10 @@ impl Hypervisor {
     }
 
     /// What the hypervisor lets us do with the guests of these names, call by call (H1, GB9).
-    pub fn examine(&self, names: &BTreeSet<String>) -> Vec<Finding> {
+    pub fn examine(&self, names: &BTreeSet<String>, release: ReleaseToken) -> Vec<Finding> {
         match self {
-            Self::Proxmox(guests) => guests.examine(names),
-            Self::Incus(guests) => guests.examine(names),
+            Self::Proxmox(guests) => guests.examine(names, release),
+            Self::Incus(guests) => guests.examine(names, release),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use muster_core::journal::StepResult;
 use muster_guests::api::{GuestApi as _, Power, Task};
+use muster_guests::doctor::ReleaseToken;
 use muster_guests::incus::{Entrance as Way, Incus};
 use muster_guests::wire::Limits;
 use muster_guests::{ActSettings, Guests, Opener};
@@ -195,7 +196,10 @@ fn what_is_imported_needs_no_step() {
     // Others come and go meanwhile: only this one's row is looked at.
     let file = format!("guests:\n{row}");
     assert_eq!(site.planned(&mut world, &file), Vec::<String>::new());
-    let found = world.examine(&BTreeSet::from(["imported".to_owned()]));
+    let found = world.examine(
+        &BTreeSet::from(["imported".to_owned()]),
+        ReleaseToken::Asked,
+    );
     assert!(
         found
             .iter()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use muster_core::journal::StepResult;
 use muster_guests::api::{Changes, GuestApi as _, Power, Task};
-use muster_guests::doctor::Health;
+use muster_guests::doctor::{Health, ReleaseToken};
 use muster_guests::proxmox::{Proxmox, Token};
 use muster_guests::trust::Trust;
 use muster_guests::wire::Limits;
@@ -387,7 +387,15 @@ fn the_doctor_names_what_is_missing() {
     let entrance = Entrance::new(&proxy);
     let world = entrance.open();
     let names = BTreeSet::from(["101".to_owned()]);
-    let healthy = world.examine(&names);
+    let left = world.examine(&names, ReleaseToken::Closed);
+    assert!(
+        left.iter()
+            .any(|it| it.part == "release" && it.health == Health::Note),
+        "{left:#?}"
+    );
+    // H9: only the credential that makes was opened.
+    assert_eq!(entrance.opened.swap(0, Ordering::Relaxed), 1);
+    let healthy = world.examine(&names, ReleaseToken::Asked);
     assert!(
         healthy.iter().all(|it| it.health == Health::Good),
         "{healthy:#?}"
@@ -405,7 +413,10 @@ fn the_doctor_names_what_is_missing() {
         .state()
         .tokens
         .insert(RELEASE_TOKEN.to_owned(), vec![("/vms", less)]);
-    let found = world.examine(&BTreeSet::from(["101".to_owned(), "999".to_owned()]));
+    let found = world.examine(
+        &BTreeSet::from(["101".to_owned(), "999".to_owned()]),
+        ReleaseToken::Asked,
+    );
     let text: Vec<String> = found
         .iter()
         .map(|it| format!("{} -> {}", it.text, it.cure.as_deref().unwrap_or("")))
@@ -433,14 +444,14 @@ fn the_doctor_names_what_is_missing() {
         CREATE_TOKEN.to_owned(),
         vec![("/pool/scratch", &["Pool.Audit"])],
     );
-    let found = world.examine(&names);
+    let found = world.examine(&names, ReleaseToken::Asked);
     let none = found
         .iter()
         .find(|it| it.text.contains("there is no pool `scratch`"));
     let none = none.unwrap_or_else(|| panic!("{found:#?}"));
     assert_eq!(none.cure.as_deref(), Some("pveum pool add scratch"));
     proxy.state().tokens.remove(TOKEN);
-    let found = world.examine(&names);
+    let found = world.examine(&names, ReleaseToken::Asked);
     assert!(
         found[0].text.contains("the token is not accepted"),
         "{found:#?}"
