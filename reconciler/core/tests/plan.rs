@@ -6,6 +6,8 @@ mod adopted;
 mod disabled;
 #[path = "plan/hindrances.rs"]
 mod hindrances;
+#[path = "plan/limits.rs"]
+mod limits;
 #[path = "plan/root.rs"]
 mod root;
 
@@ -540,52 +542,6 @@ fn the_last_admin_is_not_cut() {
         Vec::<String>::new(),
         "nothing of the cut runs on its own"
     );
-}
-
-#[test]
-fn many_removals_at_once_are_held_as_a_whole() {
-    let rows = |users: std::ops::Range<u32>| {
-        let rows: String = users
-            .map(|n| {
-                format!("  u{n}: {{authentik_user: a{n}, k8s_user: k{n}, tier: power-user}}\n")
-            })
-            .collect();
-        roster(&format!("users:\n{rows}"))
-    };
-    let mut policy = policy();
-    policy.families.clear();
-    policy.units.clear();
-    let plan_of = |desired: &Desired, host: &Observed, past: &Replayed| {
-        make_under(&policy, desired, host, &past.facts)
-    };
-    let mut past = nothing_known();
-    let mut host = fresh_host();
-    let everybody = plan_of(&rows(0..10), &host, &past);
-    let steps: Vec<_> = everybody.steps().iter().map(|it| it.step.clone()).collect();
-    let results = vec![StepResult::Done; steps.len()];
-    past.apply(&Entry::Intended {
-        at: NOW,
-        steps,
-        authority: Authority::Benign { commit: commit() },
-    })
-    .unwrap();
-    past.apply(&Entry::Outcome { at: NOW, results }).unwrap();
-    for (name, person) in &past.facts.known.accounts().people {
-        let mut found = account(person.uid, &[]);
-        found.home.clone_from(&person.home);
-        add_account(&mut host, name, found);
-    }
-    // Two of ten are few; three are more than a quarter.
-    for (left, held) in [(2, 0), (3, 3)] {
-        let plan = plan_of(&rows(left..10), &host, &past);
-        let verdict = verdict_under(&policy, &plan, &host, &past.facts);
-        let limited = verdict
-            .held
-            .iter()
-            .filter(|it| verb(&it.step) == Verb::UserCut)
-            .count();
-        assert_eq!(limited, held, "{left} removed");
-    }
 }
 
 #[test]
