@@ -1,9 +1,11 @@
 //! The play that `tests/forge/story` sets up: from a pull request to what is done, with the real program in every part but the forge's.
 //!
-//!     story STAND_IN VALIDATOR DOOR WORK       three ports, and a directory with the app's private key
+//!     story STAND_IN VALIDATOR DOOR WORK           three ports, and a directory with the app's private key
+//!     story STAND_IN VALIDATOR DOOR WORK SOCKET    the play of a host and the Incus that listens there
 
 mod golden;
 mod stage;
+mod together;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -35,12 +37,20 @@ const AMARA_SUPERUSER: &str =
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [stand_in, validator, door, work] = &arguments[..] else {
-        panic!("story STAND_IN VALIDATOR DOOR WORK");
+    let [stand_in, validator, door, work, socket @ ..] = &arguments[..] else {
+        panic!("story STAND_IN VALIDATOR DOOR WORK [SOCKET]");
     };
-    let port = |text: &str| text.parse::<u16>().expect("a port");
-    let mut stage = Stage::new(port(stand_in), port(validator), port(door), Path::new(work));
-    let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(&mut stage)));
+    let ports = [stand_in, validator, door].map(|it| it.parse::<u16>().expect("a port"));
+    let goldens = match socket {
+        [] => "tests/forge/golden",
+        _ => "tests/forge/golden-together",
+    };
+    let mut stage = Stage::new(ports, Path::new(work), goldens);
+    let acts = || match socket {
+        [] => play(&mut stage),
+        [socket, ..] => together::play(&mut stage, Path::new(socket)),
+    };
+    let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(acts));
     if played.is_err() {
         stage.score.check("the play was broken off", false);
         println!("{}", stage.bots_log());

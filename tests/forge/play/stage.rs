@@ -67,7 +67,8 @@ impl Drop for Stage {
 }
 
 impl Stage {
-    pub(crate) fn new(stand_in: u16, validator: u16, door: u16, work: &Path) -> Self {
+    /// A forge and people, and no host; what is seen is held against the files of `goldens`.
+    pub(crate) fn new([stand_in, validator, door]: [u16; 3], work: &Path, goldens: &str) -> Self {
         let (mira, jonas, eve) = (
             Person::named("mira"),
             Person::named("jonas"),
@@ -100,7 +101,7 @@ impl Stage {
             bot: None,
             bot_port: free_port(),
             git,
-            goldens: Goldens::in_dir(Path::new("tests/forge/golden")),
+            goldens: Goldens::in_dir(Path::new(goldens)),
             last: None,
             score: Score::default(),
             pictures,
@@ -124,12 +125,23 @@ impl Stage {
         self.hub.code().path(LEDGER)
     }
 
+    /// The names of what is in the repository of ledgers, one a line.
+    pub(crate) fn ledger_refs(&self) -> String {
+        let all = ["for-each-ref", "--format=%(refname)"];
+        self.hub.code().git(LEDGER, &all)
+    }
+
     // ── hosts ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Adds a host, which begins with what the branch holds, and whose key the bot knows.
     pub(crate) fn add_host(&mut self, name: &str) {
+        self.add_machine(name, "", &[]);
+    }
+
+    /// Adds a machine that keeps the accounts of a host and, by `settings`, what these executors are for beside it.
+    pub(crate) fn add_machine(&mut self, name: &str, settings: &str, beside: &[&str]) {
         let site = Site::bare(&format!(
-            "[fleet]\nroles = [\"agent\"]\nledger = \"{}\"\n",
+            "[fleet]\nroles = [\"agent\"]\nledger = \"{}\"\n{settings}",
             self.ledgers().display()
         ));
         let local = format!("url = \"{}\"", site.path("origin").display());
@@ -137,12 +149,16 @@ impl Stage {
         site.change_settings("name = \"devvm\"", &format!("name = \"{name}\""));
         // Who may become root waits for somebody who signs.
         site.change_settings("\"group.join\", \"admins.add\"", "\"admins.add\"");
-        let ran = site.muster(&["init", "--yes"]).ok();
-        let key = ran.out.split("ssh-ed25519 ").nth(1).expect("a key");
-        let key = key.split_whitespace().next().expect("a key");
-        let known = fs::read_to_string(self.path("hosts")).unwrap_or_default();
-        let known = format!("{known}host/{name} ssh-ed25519 {key}\n");
-        fs::write(self.path("hosts"), known).expect("the keys");
+        let host = format!("host/{name}");
+        for executor in beside.iter().copied().chain([&*host]) {
+            let init = ["init", "--yes", "--executor", executor];
+            let ran = site.muster(&init).ok();
+            let key = ran.out.split("ssh-ed25519 ").nth(1).expect("a key");
+            let key = key.split_whitespace().next().expect("a key");
+            let known = fs::read_to_string(self.path("hosts")).unwrap_or_default();
+            let known = format!("{known}{executor} ssh-ed25519 {key}\n");
+            fs::write(self.path("hosts"), known).expect("the keys");
+        }
         self.hosts.push(site);
     }
 
@@ -158,8 +174,12 @@ impl Stage {
         let host = &self.hosts[which];
         let _ = host.once().ok();
         let name = host.status()["executor"].clone();
-        let name = name.as_str().expect("a name");
-        self.hub.tell_of_push(LEDGER, &format!("muster/{name}"));
+        self.has_told(name.as_str().expect("a name"));
+    }
+
+    /// The forge tells the bot that an executor's branch has moved in the ledger repository.
+    pub(crate) fn has_told(&self, executor: &str) {
+        self.hub.tell_of_push(LEDGER, &format!("muster/{executor}"));
     }
 
     /// Everybody who may sign, by a root of trust on every host.

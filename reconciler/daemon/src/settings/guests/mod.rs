@@ -73,7 +73,7 @@ section! {
     force_stop: bool, default false;
     /// Whether what comes of a backup is started, too, before its original is set aside; without it, it is only restored.
     rehearsal: bool, default true;
-    /// How long it may take to come up.
+    /// How long it must stay up then.
     rehearsal_timeout: String, default "2m";
     /// How many days a guest that was destroyed stays set aside, whole, before the step that deletes it is planned.
     grace_days: i64, default 14;
@@ -159,7 +159,7 @@ pub struct GuestsSettings {
     pub parallel: usize,
     /// How long a guest that is asked to shut down is waited for.
     pub timeout: Duration,
-    /// How long what comes of a backup may take to come up.
+    /// How long what comes of a backup must stay up.
     pub rehearsal_timeout: Duration,
     /// How often to look for what somebody changed by hand there.
     pub drift: Duration,
