@@ -122,13 +122,18 @@ impl Resource {
 
 /// What a step is about, to be counted: a person is one on however many hosts; a guest is another one on each hypervisor.
 pub(crate) fn counted<'s>(
+    id: StepId,
     action: &'s Action,
     incarnation: &Incarnation,
 ) -> (Resource, Cow<'s, str>) {
     match action {
         Action::Account(action) => (Resource::Person, Cow::Borrowed(action.user())),
         Action::Guest(action) => {
-            let guest = format!("{} {incarnation}", action.guest());
+            let which = match incarnation {
+                Incarnation::Account(_) => String::new(),
+                Incarnation::Guest(it) => it.counted(id),
+            };
+            let guest = format!("{} {which}", action.guest());
             (Resource::Guest, Cow::Owned(guest))
         }
     }

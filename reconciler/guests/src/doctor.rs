@@ -236,10 +236,17 @@ fn unanswered(part: &str, error: &Error) -> Finding {
 }
 
 fn about_server(server: &Server) -> Vec<Finding> {
-    let mut findings = vec![Finding::good(
-        "the hypervisor",
-        format!("version {}", server.version),
-    )];
+    // Incus answers strangers, too, and tells them next to nothing.
+    let mut findings = vec![match server.version.is_empty() {
+        true => Finding::told(
+            Health::Bad,
+            "the hypervisor",
+            "it answers, and does not know who asks",
+            "have it trust the client certificate: `incus config trust add-certificate FILE`"
+                .to_owned(),
+        ),
+        false => Finding::good("the hypervisor", format!("version {}", server.version)),
+    }];
     if !server.quorate {
         findings.push(Finding::told(
             Health::Bad,

@@ -270,6 +270,17 @@ fn is_never(times: &u32) -> bool {
     *times == 0
 }
 
+impl Incarnation {
+    /// What all steps about one guest have in common, those that made it or wrote down which it is by the step `id` apart from others.
+    pub(crate) fn counted(&self, id: StepId) -> String {
+        match self {
+            Self::Guest { made, .. } => made.to_string(),
+            Self::FoundGuest { entry, .. } => entry.to_string(),
+            Self::NoGuest { .. } => id.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let restored = match self {

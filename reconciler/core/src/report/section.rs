@@ -450,7 +450,7 @@ fn replaced_values(steps: &[&Step], room: usize) -> Option<String> {
 pub(super) fn resources<'a>(steps: impl Iterator<Item = &'a Step>) -> String {
     let mut kinds: BTreeMap<Resource, BTreeSet<Cow<'a, str>>> = BTreeMap::new();
     for step in steps {
-        let (kind, name) = rooms::counted(&step.action, &step.incarnation);
+        let (kind, name) = rooms::counted(step.id, &step.action, &step.incarnation);
         kinds.entry(kind).or_default().insert(name);
     }
     let counted = kinds
@@ -530,7 +530,7 @@ pub(super) fn whom<'a>(
     };
     let mut named: BTreeSet<(Resource, &str)> = BTreeSet::new();
     for step in steps.clone() {
-        let (kind, _) = rooms::counted(&step.action, &step.incarnation);
+        let (kind, _) = rooms::counted(step.id, &step.action, &step.incarnation);
         named.insert((kind, step.resource()));
         if named.len() > FEW.0 {
             return resources(steps);
