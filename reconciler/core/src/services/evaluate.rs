@@ -87,6 +87,8 @@ impl SurfaceStatus {
             | Cause::OtherIdentity
             | Cause::Unsettled
             | Cause::Delegation
+            | Cause::Undelegated
+            | Cause::DelegationTooLong
             | Cause::Reviewer
             | Cause::OnlyOwner
             | Cause::OtherResponse
@@ -146,6 +148,10 @@ pub enum Cause {
     Unsettled,
     /// Who answered in the place of an owner may not, or not any more.
     Delegation,
+    /// No owner stands behind the file that gives the delegation.
+    Undelegated,
+    /// A delegation would hold for more than a year.
+    DelegationTooLong,
     /// The reviewer is who answered.
     Reviewer,
     /// The reviewer is the only owner.

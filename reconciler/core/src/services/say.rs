@@ -64,6 +64,12 @@ pub fn why(finding: &Finding) -> String {
         Cause::Delegation => {
             "the delegation is over, or is for another surface, or of nobody".to_owned()
         }
+        Cause::Undelegated => {
+            "no owner stands behind the delegation: who brought it is whom it names".to_owned()
+        }
+        Cause::DelegationTooLong => {
+            "the delegation's last day lies more than 365 days ahead".to_owned()
+        }
         Cause::Reviewer => "the reviewer is who answered".to_owned(),
         Cause::OnlyOwner => "the reviewer is the only owner".to_owned(),
         Cause::OtherResponse => "the review is of another answer than the present one".to_owned(),
@@ -99,6 +105,8 @@ pub fn help(finding: &Finding) -> String {
         Cause::OtherResponse => "review it again: response_sha256 is the SHA-256 of the answer's file".to_owned(),
         Cause::Reviewer | Cause::OnlyOwner => "have somebody else review it".to_owned(),
         Cause::Delegation => "renew the delegation: to, until and scope".to_owned(),
+        Cause::Undelegated => "have an owner approve the pull request as it is, or sign a tag".to_owned(),
+        Cause::DelegationTooLong => "write an until within 365 days".to_owned(),
         Cause::Unattributed => "bring the file by a pull request of the forge account that the person's forge_user names, have it approve the pull request as it is, or sign a tag".to_owned(),
         Cause::OtherIdentity => "have the person open the pull request with the account that their forge_user names, or approve it as it is, or sign a tag".to_owned(),
         Cause::Unsettled => "change the roster in a pull request of its own first".to_owned(),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use muster_core::services::attributions::{Attribution, Attributions};
 use muster_core::services::checks::{CHECKS, Check};
-use muster_core::services::evaluate::{InventoryFault, Source, fold, rank, shrunk};
+use muster_core::services::evaluate::{Cause, InventoryFault, Source, fold, rank, shrunk};
 use muster_core::services::lane::Lane;
 use muster_core::services::{records, say};
 use muster_core::time::Time;
@@ -508,24 +508,68 @@ fn lb10_a_reviewer_is_independent() {
     let mut delegated = Repo::answered();
     let delegation = "delegation: {to: bob, until: 2026-12-31, scope: edge}\n";
     delegated.put(ANSWER, &(answer() + delegation), "bob-f");
+    delegated.behind(ANSWER, Attribution::approved("emo-f", "pull/1", 5));
     assert_eq!(delegated.stands().0, Lane::ReadyForHostServiceReview);
     delegated.review("emo", "accepted", "");
     stays(&delegated);
     delegated.review("ann", "accepted", "");
     assert_eq!(delegated.stands().0, Lane::WaitingRuntimeGate);
-    // A delegation has an end and a scope.
+}
+
+/// LB9, LB10: a delegation is an owner's to give, has a scope, and an end within a year.
+#[test]
+fn lb9_a_delegation_counts_when_an_owner_stands_behind_it() {
+    let causes = |repo: &Repo| {
+        let (assessed, _) = repo.assessed();
+        let findings = &assessed.surfaces["edge"].findings;
+        let of_identity = findings.iter().map(|it| {
+            assert_eq!(it.check, Check::OwnerIdentityPresent);
+            it.cause.clone()
+        });
+        of_identity.collect::<Vec<_>>()
+    };
+    let given = |delegation: &str| {
+        let mut repo = Repo::asked();
+        let text = answer().replace("[emo]", "[emo, ann]");
+        repo.put(ANSWER, &(text + delegation), "bob-f");
+        repo
+    };
+    let delegation = "delegation: {to: bob, until: 2026-12-31, scope: edge}\n";
+    // Whom it names gives it to themselves.
+    let own = given(delegation);
+    assert_eq!(causes(&own), [Cause::Undelegated]);
+    assert_eq!(own.stands().0, Lane::RequestSupplement);
+    // emo delegated, and is away.
+    let away = |repo: &mut Repo| {
+        repo.behind(ANSWER, Attribution::approved("emo-f", "pull/1", 5));
+        repo.replace(
+            "roster.yaml",
+            "forge_user: emo-f",
+            "forge_user: emo-f, parked: true",
+        );
+    };
+    let mut delegated = given(delegation);
+    away(&mut delegated);
+    assert_eq!(causes(&delegated), []);
     delegated.now = NOW.plus(31 * DAY);
-    assert_eq!(delegated.stands().0, Lane::RequestSupplement);
-    let mut elsewhere = Repo::answered();
-    elsewhere.put(
-        ANSWER,
-        &(answer() + &delegation.replace("scope: edge", "scope: other")),
-        "bob-f",
-    );
-    assert_eq!(
-        elsewhere.stands(),
-        (Lane::RequestSupplement, vec![Check::OwnerIdentityPresent])
-    );
+    assert_eq!(causes(&delegated), [Cause::Delegation]);
+    let mut elsewhere = given(&delegation.replace("scope: edge", "scope: other"));
+    away(&mut elsewhere);
+    assert_eq!(causes(&elsewhere), [Cause::Delegation]);
+    for (until, is_too_long) in [
+        ("2027-12-01", false),
+        ("2027-12-02", true),
+        ("9999-01-01", true),
+    ] {
+        let mut long = given(&delegation.replace("2026-12-31", until));
+        away(&mut long);
+        let expected: &[Cause] = if is_too_long {
+            &[Cause::DelegationTooLong]
+        } else {
+            &[]
+        };
+        assert_eq!(causes(&long), expected, "{until}");
+    }
 }
 
 /// A8, LB10: what can be written to takes a review that says that it looked further.

@@ -4,7 +4,7 @@ use jiff::civil::Date;
 
 use super::one::{Notes, One};
 use super::people::Known;
-use super::{Cause, LONGEST, Source, Stale};
+use super::{Cause, Gone, LONGEST, Source, Stale};
 use crate::services::attributions::Attribution;
 use crate::services::checks::Check;
 use crate::services::lane::Lane;
@@ -28,6 +28,7 @@ impl One<'_, '_> {
             }
         };
         self.check_identity(response, by, notes);
+        self.check_delegation(response, notes);
         need(Check::DecisionReasonPresent, Key::Decision, notes);
         need(Check::DecisionReasonPresent, Key::DecisionReason, notes);
         let asked = [
@@ -247,14 +248,11 @@ impl One<'_, '_> {
                     .scope
                     .as_ref()
                     .is_some_and(|it| it.value == self.id);
+                let at = Some(to.at);
                 if !(in_time && in_scope && !active.is_empty()) {
-                    notes.add(
-                        check,
-                        Lane::RequestSupplement,
-                        Cause::Delegation,
-                        "delegation",
-                        Some(to.at),
-                    );
+                    notes.add(check, lane, Cause::Delegation, "delegation", at);
+                } else if !self.is_delegated(response, by) {
+                    notes.add(check, lane, Cause::Undelegated, "delegation", at);
                 } else {
                     notes.person(check, "delegation", to);
                 }
@@ -264,6 +262,36 @@ impl One<'_, '_> {
                 notes.add(check, lane, why, field, None);
             }
         }
+    }
+
+    /// Whether an owner stands behind the file that gives a delegation: otherwise whoever it names gives it to themselves (LB9). An
+    /// owner who is parked is who delegates; one who left has nothing to give.
+    fn is_delegated(&self, response: &Response<'_>, by: &[Attribution]) -> bool {
+        let may_give = |owner: &&Said<'_>| match self.people.known(&owner.value) {
+            Known::Active | Known::Gone(Gone::Parked) => true,
+            Known::Gone(Gone::Leaving | Gone::Disabled | Gone::Expired) | Known::Never => false,
+        };
+        let mut owners = response.owners.iter().filter(may_give);
+        owners.any(|owner| by.iter().any(|it| self.people.is(it, &owner.value)))
+    }
+
+    /// A delegation ends within the time that an answer may hold (LB10).
+    fn check_delegation(&self, response: &Response<'_>, notes: &mut Notes<'_>) {
+        let until = response.delegation.as_ref().and_then(|it| it.until);
+        if let Some(until) = until.filter(|it| self.days_until(it.value) > LONGEST) {
+            notes.add(
+                Check::OwnerIdentityPresent,
+                Lane::RequestSupplement,
+                Cause::DelegationTooLong,
+                "delegation",
+                Some(until.at),
+            );
+        }
+    }
+
+    /// How many days it is from today to a last day.
+    fn days_until(&self, last: Date) -> i32 {
+        last.since(self.people.today).map_or(0, |it| it.get_days())
     }
 
     fn check_incident(&self, response: &Response<'_>, notes: &mut Notes<'_>) {
@@ -355,7 +383,6 @@ impl One<'_, '_> {
                 Some(Source::Sha256(_)) | None => {}
             },
         }
-        let days = |last: Date| last.since(self.people.today).map_or(0, |it| it.get_days());
         match response.valid_until {
             None => notes.add(check, lane, Cause::Missing, "valid_until", None),
             Some(last) if last.value < self.people.today => {
@@ -367,7 +394,7 @@ impl One<'_, '_> {
                     Some(last.at),
                 );
             }
-            Some(last) if days(last.value) > LONGEST => {
+            Some(last) if self.days_until(last.value) > LONGEST => {
                 notes.add(
                     check,
                     lane,
