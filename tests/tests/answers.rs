@@ -35,6 +35,7 @@ fn asked() -> Files {
         digest()
     );
     files.insert("services/requests.json".into(), requests.into());
+    files.insert("edge.yml".into(), "a: 1\n".into());
     files
 }
 

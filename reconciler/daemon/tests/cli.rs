@@ -970,6 +970,7 @@ fn services_check_and_status_tell_lanes_and_places() {
     );
     bench.write("repo/roster.yaml", ROSTER);
     bench.write("repo/services/requests.json", &requests);
+    bench.write("repo/edge.yml", "");
     let run = |what: &str, format: &str| {
         let mut command = command();
         command.args(["services", what, "--format", format]);
@@ -1015,9 +1016,23 @@ fn services_check_and_status_tell_lanes_and_places() {
         exit::FAILED,
         "::error file=services/responses/edge.yaml,line=2,col=14,title=stale::",
     );
-    let json: serde_json::Value = serde_json::from_slice(&run("status", "json").stdout).unwrap();
-    assert_eq!(json["surfaces"]["edge"]["lane"], "request_supplement");
-    assert_eq!(json["surfaces"]["edge"]["stale"], true);
+    let is_stale = || {
+        let json: serde_json::Value =
+            serde_json::from_slice(&run("status", "json").stdout).unwrap();
+        assert_eq!(json["surfaces"]["edge"]["lane"], "request_supplement");
+        assert_eq!(json["surfaces"]["edge"]["stale"], true);
+    };
+    is_stale();
+    // Taken out, or a link to the very same bytes, or a folder.
+    let config = bench.path("repo/edge.yml");
+    fs::remove_file(&config).unwrap();
+    is_stale();
+    bench.write("same.yml", "");
+    std::os::unix::fs::symlink(bench.path("same.yml"), &config).unwrap();
+    is_stale();
+    fs::remove_file(&config).unwrap();
+    fs::create_dir(&config).unwrap();
+    is_stale();
 
     bench.write(
         "repo/services/responses/edge.yaml",

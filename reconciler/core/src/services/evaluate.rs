@@ -24,7 +24,7 @@ mod review;
 /// The most days that an answer holds.
 pub const LONGEST: i32 = 365;
 
-/// What is known of the files that surfaces are configured by, by their paths.
+/// What is known of the files that surfaces are configured by, by their paths. One that is not in it is not there.
 pub type Sources = BTreeMap<String, Source>;
 
 /// What is known of one such file.
@@ -34,6 +34,8 @@ pub enum Source {
     Sha256(String),
     /// It is not there.
     Absent,
+    /// It could not be looked at, and nothing is stale for that.
+    Unread,
 }
 
 /// What is asked of an inventory.

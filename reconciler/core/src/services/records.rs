@@ -353,6 +353,17 @@ static SHA256: Grammar = Grammar {
     accepts: |text| refs::is_hex(text, 64),
 };
 
+/// Where a surface is configured: as git spells a path, since another spelling finds no file to hold an answer against (W6).
+static SOURCE: Grammar = Grammar {
+    rule: "source-path",
+    about: "a path in the repository: names with one / between them, none of them . or .., and no / at its ends",
+    pattern: "^[^/\\u0000]+(/[^/\\u0000]+)*$",
+    accepts: |text| {
+        let is_name = |name: &str| !matches!(name, "" | "." | "..") && !name.contains('\0');
+        text.split('/').all(is_name)
+    },
+};
+
 static FREE: Grammar = Grammar {
     rule: "free-text",
     about: "text, without anything secret in it",
@@ -531,9 +542,22 @@ fn read_draft(index: usize, draft: &Value<'_>, faults: &mut Faults) -> Option<(S
         faults,
     };
     let id = draft.text("surface_id");
+    let source = draft.text("repo_source_path");
+    if let Some((path, at)) = &source
+        && !(SOURCE.accepts)(path)
+    {
+        let problem = format!(
+            "request_drafts[{index}]: repo_source_path is not {}",
+            SOURCE.about
+        );
+        let fault = Fault::error(SOURCE.rule, *at, problem);
+        draft.faults.add(
+            fault.help("write it as `git ls-files` does; a file of no such path is never found"),
+        );
+    }
     let surface = Surface {
         request: draft.text("request_id").unwrap_or_default().0,
-        source: draft.text("repo_source_path").unwrap_or_default().0,
+        source: source.unwrap_or_default().0,
         sha256: draft.text("repo_sha256").unwrap_or_default().0,
         write_capable: draft.bool("write_capable_surface"),
         live_evidence: draft.bool("requires_live_evidence"),

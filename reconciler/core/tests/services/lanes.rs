@@ -311,6 +311,11 @@ fn lb3_acceptance_falls_by_itself() {
     stale(&changed);
     changed.sources.insert("edge.yml".into(), Source::Absent);
     stale(&changed);
+    // Nothing of that path was found: it is gone, whoever looked and whatever was there before.
+    changed.sources.clear();
+    stale(&changed);
+    changed.sources.insert("edge.yml".into(), Source::Unread);
+    assert_eq!(changed.stands().0, Lane::WaitingRuntimeGate);
     let mut asked_anew = Repo::accepted();
     let digest = muster_core::services::attributions::sha256(crate::repo::CONFIG.as_bytes());
     asked_anew.replace("services/requests.json", &digest, &"1".repeat(64));
@@ -321,6 +326,43 @@ fn lb3_acceptance_falls_by_itself() {
     stale(&too_long);
     too_long.edit("2027-12-02", "2027-12-01");
     assert_eq!(too_long.stands().0, Lane::ReadyForHostServiceReview);
+}
+
+/// W3, W6: a path that git does not spell so finds no file; it is an error where it stands, and the surface stays.
+#[test]
+fn w6_a_source_is_a_path_as_git_spells_it() {
+    let asked_about = |path: &str| {
+        let mut repo = Repo::accepted();
+        let key = "\"repo_source_path\": ";
+        repo.replace(
+            "services/requests.json",
+            &format!("{key}\"edge.yml\""),
+            &format!("{key}\"{path}\""),
+        );
+        let (assessed, problems) = repo.assessed();
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        (assessed.surfaces["edge"].is_stale(), told)
+    };
+    assert_eq!(asked_about("edge.yml"), (false, Vec::new()));
+    for path in [
+        "./edge.yml",
+        "/edge.yml",
+        "../edge.yml",
+        "a/../edge.yml",
+        "a//edge.yml",
+        "edge.yml/",
+        "",
+    ] {
+        let (is_stale, told) = asked_about(path);
+        assert!(is_stale, "{path}");
+        assert!(
+            told.len() == 1
+                && told[0].starts_with("services/requests.json:2:")
+                && told[0].contains("error: request_drafts[0]: repo_source_path is not")
+                && told[0].ends_with("[source-path]"),
+            "{path}: {told:?}"
+        );
+    }
 }
 
 /// LB4: a surface that goes takes its answer with it.

@@ -13,7 +13,7 @@ use muster_core::ledger::told::Stage;
 use muster_core::release::answer::{SignedAnswers, Signers, signed_answers};
 use muster_core::rooms::{self, StateRepo};
 use muster_core::services::attributions::{Attribution, Attributions, Identity, sha256};
-use muster_core::services::evaluate::{Assessment, Source, Sources, evaluate, secrets_in, shrunk};
+use muster_core::services::evaluate::{Assessment, Source, evaluate, secrets_in, shrunk};
 use muster_core::services::names::tells_secret;
 use muster_core::services::records::{Records, SERVICES};
 use muster_core::services::say::{self, AnswersSection};
@@ -140,7 +140,10 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         // What could not be read is not known, and nothing is stale for that.
         let sources = match there {
             Ok(there) => sources(records, &with(there, files, records), Some(&base.digests)),
-            Err(_) => Sources::new(),
+            Err(_) => {
+                let paths = paths_of(records).into_iter();
+                paths.map(|path| (path, Source::Unread)).collect()
+            }
         };
         let freshness = self.run.vouching.freshness;
         let now = self.at.now;
@@ -546,7 +549,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         let sources = sources(records, &with(there, files, records), None);
         digests.extend(sources.iter().filter_map(|(path, source)| match source {
             Source::Sha256(sha256) => Some((path.clone(), sha256.clone())),
-            Source::Absent => None,
+            Source::Absent | Source::Unread => None,
         }));
         let mut base = Base {
             protected: self.protected.clone(),

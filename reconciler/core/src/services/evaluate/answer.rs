@@ -379,8 +379,9 @@ impl One<'_, '_> {
                 Some(Source::Sha256(now)) if *now != self.surface.sha256 => {
                     stale(Stale::Changed, name, at)
                 }
-                Some(Source::Absent) => stale(Stale::Removed, name, at),
-                Some(Source::Sha256(_)) | None => {}
+                // Whoever looked found no file of this path: it was taken out, or is a link or a folder now (W6).
+                Some(Source::Absent) | None => stale(Stale::Removed, name, at),
+                Some(Source::Sha256(_) | Source::Unread) => {}
             },
         }
         match response.valid_until {
