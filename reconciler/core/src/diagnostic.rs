@@ -621,6 +621,12 @@ impl Faults {
         self
     }
 
+    /// Where the errors are that were kept, in the order in which they were found.
+    pub(crate) fn error_offsets(&self) -> Vec<Option<u32>> {
+        let errors = self.list.iter().filter(|it| it.severity == Severity::Error);
+        errors.map(|it| it.offset).collect()
+    }
+
     /// How many errors there are.
     pub(crate) fn errors(&self) -> usize {
         self.errors

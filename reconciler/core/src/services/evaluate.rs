@@ -91,6 +91,8 @@ impl SurfaceStatus {
             | Cause::Delegation
             | Cause::Undelegated
             | Cause::DelegationTooLong
+            | Cause::Written
+            | Cause::Nobody
             | Cause::Reviewer
             | Cause::OnlyOwner
             | Cause::OtherResponse
@@ -154,6 +156,10 @@ pub enum Cause {
     Undelegated,
     /// A delegation would hold for more than a year.
     DelegationTooLong,
+    /// It is not written as it has to be.
+    Written,
+    /// It names nobody who is or was in the roster.
+    Nobody,
     /// The reviewer is who answered.
     Reviewer,
     /// The reviewer is the only owner.

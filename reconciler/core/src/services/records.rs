@@ -87,6 +87,8 @@ pub struct Response<'a> {
     pub bytes: &'a [u8],
     /// Whether it could be read at all.
     pub is_read: bool,
+    /// What is not written as it has to be, in a file that can be read all the same.
+    pub wrong: Vec<Wrong>,
     /// Who owns the surface.
     pub owners: Vec<Said<'a>>,
     /// Which incident it touches.
@@ -101,6 +103,16 @@ pub struct Response<'a> {
     pub evidence: Vec<Said<'a>>,
     /// All other fields that are texts.
     pub texts: BTreeMap<TextKey, Said<'a>>,
+}
+
+/// That something in a file is not as it has to be. What, is told by the diagnostics of the file; a record with an error is good for
+/// nothing better than being completed (A14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// The field; empty where it is none that is known, or is there twice.
+    pub field: &'static str,
+    /// Where.
+    pub at: u32,
 }
 
 /// Who may answer in the place of an owner.
@@ -119,6 +131,8 @@ pub struct Delegation<'a> {
 pub struct Review<'a> {
     /// The file, as it is.
     pub bytes: &'a [u8],
+    /// What is not written as it has to be; where it cannot be read, the file.
+    pub wrong: Vec<Wrong>,
     /// Who reviewed.
     pub reviewer: Option<Said<'a>>,
     /// What came of it.
@@ -651,6 +665,8 @@ pub(crate) fn read_response<'a>(bytes: &'a [u8], faults: &mut Faults) -> Respons
             is_read: true,
             ..Response::default()
         };
+        // Which errors each field has.
+        let mut spans: Vec<Span> = Vec::new();
         let head = cursor.value()?;
         let mut reader = FieldReader {
             cursor,
@@ -659,16 +675,47 @@ pub(crate) fn read_response<'a>(bytes: &'a [u8], faults: &mut Faults) -> Respons
         };
         if !is_empty(&head) {
             reader.fields(&RESPONSE, 0, &head, |reader, field, value| {
-                read_field(reader, field, value, &mut response)
+                let (at, from) = (value.offset, reader.faults.errors());
+                read_field(reader, field, value, &mut response)?;
+                spans.push((field.name, at, from..reader.faults.errors()));
+                Ok(())
             })?;
         }
-        Ok(response)
+        Ok((response, spans))
     });
+    let (read, spans) = read.unzip();
+    let wrong = wrong_in(&found, &spans.unwrap_or_default());
     *faults = unquoted(found);
-    read.unwrap_or(Response {
-        bytes,
-        ..Response::default()
-    })
+    Response {
+        wrong,
+        ..read.unwrap_or(Response {
+            bytes,
+            ..Response::default()
+        })
+    }
+}
+
+/// A field, where it is, and which errors were found in it, by their number.
+type Span = (&'static str, u32, std::ops::Range<usize>);
+
+/// What errors a file has: those found while a field was read are the field's, the others are told where they are.
+fn wrong_in(found: &Faults, spans: &[Span]) -> Vec<Wrong> {
+    if !found.has_errors() {
+        return Vec::new();
+    }
+    let of_field = |number: usize| spans.iter().find(|(_, _, errors)| errors.contains(&number));
+    let offsets = found.error_offsets().into_iter().enumerate();
+    let mut wrong: Vec<Wrong> = offsets
+        .map(|(number, at)| match of_field(number) {
+            Some((field, at, _)) => Wrong { field, at: *at },
+            None => Wrong {
+                field: "",
+                at: at.unwrap_or_default(),
+            },
+        })
+        .collect();
+    wrong.dedup();
+    wrong
 }
 
 fn read_field<'a>(
@@ -767,11 +814,15 @@ pub(crate) fn read_review<'a>(bytes: &'a [u8], faults: &mut Faults) -> Review<'a
         })?;
         Ok(review)
     });
+    let wrong = wrong_in(&found, &[]);
     *faults = unquoted(found);
-    read.unwrap_or(Review {
-        bytes,
-        ..Review::default()
-    })
+    Review {
+        wrong,
+        ..read.unwrap_or(Review {
+            bytes,
+            ..Review::default()
+        })
+    }
 }
 
 /// The faults of a file whose text nobody may repeat: each by the sentence of its rule.

@@ -70,6 +70,12 @@ pub fn why(finding: &Finding) -> String {
         Cause::DelegationTooLong => {
             "the delegation's last day lies more than 365 days ahead".to_owned()
         }
+        Cause::Written if field.is_empty() => {
+            "the file has something here that is no field of it, is there twice, or is not written as it has to be"
+                .to_owned()
+        }
+        Cause::Written => format!("{field} is not written as it has to be"),
+        Cause::Nobody => format!("{field}: nobody of the roster has this name"),
         Cause::Reviewer => "the reviewer is who answered".to_owned(),
         Cause::OnlyOwner => "the reviewer is the only owner".to_owned(),
         Cause::OtherResponse => "the review is of another answer than the present one".to_owned(),
@@ -106,6 +112,8 @@ pub fn help(finding: &Finding) -> String {
         Cause::Reviewer | Cause::OnlyOwner => "have somebody else review it".to_owned(),
         Cause::Delegation => "renew the delegation: to, until and scope".to_owned(),
         Cause::Undelegated => "have an owner approve the pull request as it is, or sign a tag".to_owned(),
+        Cause::Written => "`muster services check` says against which rule it is; `muster schema` has the fields and their forms".to_owned(),
+        Cause::Nobody => "write the os_user of a person of roster.yaml".to_owned(),
         Cause::DelegationTooLong => "write an until within 365 days".to_owned(),
         Cause::Unattributed => "bring the file by a pull request of the forge account that the person's forge_user names, have it approve the pull request as it is, or sign a tag".to_owned(),
         Cause::OtherIdentity => "have the person open the pull request with the account that their forge_user names, or approve it as it is, or sign a tag".to_owned(),

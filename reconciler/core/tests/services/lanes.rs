@@ -247,6 +247,65 @@ fn lb1_a_name_that_never_was_is_an_error_where_it_stands() {
     assert_eq!(assessed.surfaces["edge"].lane, Lane::RequestSupplement);
 }
 
+/// A14, W4: a record with an error is no better than one in which something is missing, and the check that fails is told by its id.
+#[test]
+fn a14_an_error_in_a_record_reaches_its_lane() {
+    let edits = [
+        (
+            "incident: none",
+            "incident: Outage",
+            Check::IncidentRecoveryEvidencePresent,
+        ),
+        (
+            "not_approval: true",
+            "not_approval: \"false\"",
+            Check::NoRuntimeRequest,
+        ),
+        (
+            "incident: none",
+            "incident: none\nincident: none",
+            Check::DecisionReasonPresent,
+        ),
+        (
+            "incident: none",
+            "incident: none\nincidents: none",
+            Check::DecisionReasonPresent,
+        ),
+        (
+            "rollback_owner: bob",
+            "rollback_owner: bobb",
+            Check::RollbackOwnerPresent,
+        ),
+    ];
+    for (from, to, check) in edits {
+        let mut repo = Repo::answered();
+        repo.edit(from, to);
+        repo.review("ann", "accepted", "");
+        assert_eq!(
+            repo.stands(),
+            (Lane::RequestSupplement, vec![check]),
+            "{to}"
+        );
+        let (assessed, problems) = repo.assessed();
+        let finding = &assessed.surfaces["edge"].findings[0];
+        assert!(
+            finding.at.is_some() && !say::why(finding).contains("bobb"),
+            "{finding:?}"
+        );
+        assert_eq!(problems.errors() + assessed.problems.len(), 1, "{to}");
+    }
+    for more in [
+        "extra_review: \"yes\"\n",
+        "reason: a\nreason: b\n",
+        "more: 1\n",
+    ] {
+        let mut repo = Repo::answered();
+        repo.review("ann", "accepted", more);
+        let wanted = (Lane::RequestSupplement, vec![Check::CountsTransitionSafe]);
+        assert_eq!(repo.stands(), wanted, "{more}");
+    }
+}
+
 /// LB2, W4: whoever leaves, is parked or is past the last day reopens what they own alone, and is no error.
 #[test]
 fn lb2_an_offboarding_reopens_what_was_theirs_alone() {

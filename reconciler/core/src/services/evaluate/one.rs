@@ -7,7 +7,9 @@ use crate::repo::names::did_you_mean;
 use crate::services::attributions::{Attribution, Attributions, sha256};
 use crate::services::checks::Check;
 use crate::services::lane::Lane;
-use crate::services::records::{Outcome, RESPONSES, REVIEWS, Response, Review, Said, Surface};
+use crate::services::records::{
+    Outcome, RESPONSES, REVIEWS, Response, Review, Said, Surface, Wrong,
+};
 use crate::services::secrets;
 
 pub(super) struct One<'e, 'r> {
@@ -54,6 +56,8 @@ impl Notes<'_> {
                     Some(meant) => fault.help(format!("did you mean {meant}?")),
                     None => fault.help("write the os_user of a person of roster.yaml"),
                 });
+                let (lane, at) = (Lane::RequestSupplement, Some(name.at));
+                self.add(check, lane, Cause::Nobody, field, at);
                 return false;
             }
         };
@@ -63,6 +67,14 @@ impl Notes<'_> {
         };
         self.add(check, Lane::RequestSupplement, cause, field, Some(name.at));
         false
+    }
+
+    /// What is not written as it has to be, by the check of its field (A14).
+    pub(super) fn wrong(&mut self, wrong: &[Wrong], of: impl Fn(&str) -> Check) {
+        for Wrong { field, at } in wrong {
+            let (check, lane) = (of(field), Lane::RequestSupplement);
+            self.add(check, lane, Cause::Written, field, Some(*at));
+        }
     }
 
     /// In the order of precedence, with places.
@@ -96,6 +108,31 @@ impl Notes<'_> {
     }
 }
 
+/// The check that a field of an answer is about; one about none of them keeps the answer as a whole from being read.
+fn check_of(field: &str) -> Check {
+    match field {
+        "owner_role_or_team" | "delegation" => Check::OwnerIdentityPresent,
+        "redacted_evidence_refs" | "owner_response_ref" => Check::RedactedRefsOnly,
+        "incident" | "incident_recovery_evidence_ref" => Check::IncidentRecoveryEvidencePresent,
+        "not_approval" => Check::NoRuntimeRequest,
+        "affected_scope" | "request_id" | "surface_id" => Check::AffectedScopeMatchesSurface,
+        "live_config_hash_ref" => Check::LiveConfigHashMetadataOnly,
+        "maintenance_window" => Check::MaintenanceWindowPresent,
+        "restart_window" => Check::RestartWindowSeparateFromAction,
+        "rollback_owner" | "followup_owner" => Check::RollbackOwnerPresent,
+        "restart_actor" => Check::SilentRestartNotAccepted,
+        "post_check_plan" => Check::PostCheckPlanPresent,
+        "disable_switch" => Check::DisableSwitchPresent,
+        "config_source_of_truth_ref" => Check::ConfigSourceOfTruthPresent,
+        "service_dependency_map_ref" => Check::ServiceDependencyMapPresent,
+        "port_binding_inventory_ref" => Check::PortBindingInventoryPresent,
+        "cold_start_sequence_ref" => Check::ColdStartSequencePresent,
+        "daemon_runner_contention_ref" => Check::DaemonRunnerContentionReviewed,
+        "valid_until" | "repo_sha256" => Check::CountsTransitionSafe,
+        _ => Check::DecisionReasonPresent,
+    }
+}
+
 impl One<'_, '_> {
     pub(super) fn standing(
         &self,
@@ -123,6 +160,7 @@ impl One<'_, '_> {
         self.check_secrets(response.bytes, &response.fields(), &mut notes);
         if response.is_read {
             self.check_response(response, by, &mut notes);
+            notes.wrong(&response.wrong, check_of);
         } else {
             notes.add(
                 Check::DecisionReasonPresent,
@@ -154,6 +192,7 @@ impl One<'_, '_> {
                 &answering,
                 &mut notes,
             );
+            notes.wrong(&review.wrong, |_| Check::CountsTransitionSafe);
             let (of_review, more) = notes.findings(review.bytes);
             if of_review.is_empty() && more.is_empty() {
                 led = match review.outcome.map(|it| it.value) {
