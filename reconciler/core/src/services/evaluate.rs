@@ -344,5 +344,6 @@ fn without_bare_digests(text: &str) -> String {
 
 /// What must not be in an answer or a review, by its bytes alone.
 pub fn secrets_in(bytes: &[u8]) -> Vec<secrets::Found> {
-    secrets::scan(&without_bare_digests(&String::from_utf8_lossy(bytes)))
+    let text = String::from_utf8_lossy(bytes);
+    secrets::scan_with(&text, |it| without_bare_digests(it).into())
 }

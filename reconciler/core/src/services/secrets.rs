@@ -4,12 +4,15 @@
 //! What is found is told by the name of a rule and a place, never by any part of it (LB5). A word that has the form of a reference
 //! (`sha256:…`, `commit:…`, `ticket:…`, `uuid:…`) is a digest or a name, and its randomness is not held against it (LB6).
 
+use std::borrow::Cow;
+
 use forms::{BEGINS, FORMS, NAMES, PAYLOAD_RULES, PAYLOADS, is_upper_or_digit};
 
 use super::refs;
 
 mod encoded;
 mod forms;
+mod hidden;
 mod prose;
 mod random;
 
@@ -44,9 +47,28 @@ pub fn rule_named(name: &str) -> &'static str {
     all.find(|it| *it == name).unwrap_or("of another version")
 }
 
-/// Looks through a text: as it stands, with its lines joined, and through what is Base64 in it. The places of all but the first
-/// are those of the text as a whole.
+/// Looks through a text: as it stands, with its lines joined, through what is Base64 in it, and as people see it, without what is
+/// hidden between its letters. The places of all but the first are those of the text as a whole.
 pub fn scan(text: &str) -> Vec<Found> {
+    scan_with(text, |text| Cow::Borrowed(text))
+}
+
+/// The same where some of the text is no free text: it is left out of what is looked through, and keeps its length.
+pub(super) fn scan_with(text: &str, free: impl Fn(&str) -> Cow<'_, str>) -> Vec<Found> {
+    let found = scan_as_it_is(&free(text));
+    if !found.is_empty() {
+        return found;
+    }
+    match hidden::seen(text) {
+        Cow::Borrowed(_) => found,
+        Cow::Owned(seen) => {
+            let found = scan_as_it_is(&free(&seen)).into_iter();
+            found.map(|it| Found { at: 0, ..it }).take(1).collect()
+        }
+    }
+}
+
+fn scan_as_it_is(text: &str) -> Vec<Found> {
     if text.len() > LARGEST {
         return vec![Found {
             rule: "too-long",

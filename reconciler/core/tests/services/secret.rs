@@ -241,6 +241,68 @@ fn lb5_nothing_that_is_told_repeats_a_secret() {
     }
 }
 
+/// W5: what nobody sees between the letters hides nothing, nor do wide letters, in a file that is read or in one that is refused.
+#[test]
+fn w5_what_is_not_seen_hides_no_secret() {
+    let token = "ghp_aB3dE5gH7jK9mN1pQ3sT5vW7xY9zA1bC3dE5";
+    let cuts = "\u{fe0f}\u{34f}\u{301}\u{115f}\u{1160}\u{3164}\u{2800}\u{ffa0}\u{e0100}\u{e01ef}\0\u{200b}\u{200c}\u{ad}\u{2060}\u{feff}\u{202e}\u{8}";
+    let wide = |text: &str| -> String {
+        let wider = |c: char| char::from_u32(c as u32 + 0xfee0).unwrap();
+        text.chars().map(wider).collect()
+    };
+    let cut = |text: &str, by: &str| -> String {
+        let letters: Vec<String> = text.chars().map(String::from).collect();
+        letters.join(by)
+    };
+    let mut hidden = vec![
+        wide(token),
+        wide("password:Sommer2026x"),
+        format!("\u{1b}[8m{token}\u{1b}[0m"),
+        format!("\u{9b}8;1m{token}"),
+    ];
+    for c in cuts.chars().map(String::from) {
+        hidden.extend([
+            cut(token, &c),
+            cut("password: Sommer2026x", &c),
+            token.replacen("p_", &format!("p{c}_"), 1),
+        ]);
+    }
+    let quarantined = |text: &[u8], of: &str| {
+        let mut repo = Repo::answered();
+        repo.files.insert(ANSWER.to_owned(), text.to_vec());
+        let (lane, _) = repo.stands();
+        assert_eq!(lane, Lane::QuarantineSecretOrRawPayload, "{of:?}");
+    };
+    for secret in &hidden {
+        let text = answer().replace("It ends TLS.", secret);
+        quarantined(text.as_bytes(), secret);
+    }
+    let text = answer().replace("It ends TLS.", token);
+    let in_16 = |to: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        let units = std::iter::once(0xfeff).chain(text.encode_utf16());
+        units.flat_map(to).collect()
+    };
+    quarantined(&in_16(u16::to_le_bytes), "UTF-16LE");
+    quarantined(&in_16(u16::to_be_bytes), "UTF-16BE");
+    let in_32: Vec<u8> = text
+        .chars()
+        .flat_map(|c| (c as u32).to_le_bytes())
+        .collect();
+    quarantined(&in_32, "UTF-32");
+    // Neither form is a secret by itself.
+    let plain: Vec<u8> = answer().encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let mut repo = Repo::answered();
+    repo.files.insert(ANSWER.to_owned(), plain);
+    assert_eq!(repo.stands().0, Lane::RequestSupplement);
+    for text in [
+        "Fu\u{308}r den Cafe\u{301}-Dienst ist das Passwort beim Eigentu\u{308}mer.",
+        "ＴＬＳ 由 edge 負責，密码：见保管库。",
+        "👩\u{200d}💻 looks at it \u{2764}\u{fe0f}",
+    ] {
+        assert_eq!(secrets::scan(text), [], "{text}");
+    }
+}
+
 /// LB7: the key of a quarantine is made of content and path, under a key of this host; no commit, and no plain digest.
 #[test]
 fn lb7_a_quarantine_is_known_by_content_and_path_alone() {
