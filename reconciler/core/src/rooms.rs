@@ -1100,8 +1100,7 @@ fn read_services<'a>(
                 read.reviews.extend(review.map(|it| (surface, it)));
             }
             Some(Place::Elsewhere) => {
-                let say = |_, faults: &mut Faults| faults.add(records::nobody_reads());
-                let _ = report.read(files, path, say);
+                let _ = report.read(files, path, names::nobody_reads);
             }
         }
     }

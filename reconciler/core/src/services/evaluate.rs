@@ -7,7 +7,7 @@ use super::attributions::{Attribution, Attributions};
 use super::checks::Check;
 use super::lane::Lane;
 use super::records::{RESPONSES, REVIEWS, Records};
-use super::{refs, secrets};
+use super::{names, refs, secrets};
 use crate::diagnostic::{Diagnostic, Fault, Faults, Pos};
 use crate::repo::Roster;
 use crate::repo::names::did_you_mean;
@@ -273,6 +273,9 @@ pub fn evaluate(
         };
         let mut faults = Faults::default();
         faults.add(fault);
+        for secret in names::secrets_of_nobody(bytes) {
+            faults.add(secret);
+        }
         let (found, _) = faults.resolve(&format!("{folder}{id}.yaml"), bytes);
         assessment.problems.extend(found);
     }

@@ -1,8 +1,10 @@
 //! The names of files below `services/`, which can be secrets themselves: then no part of one is told or kept (LB5).
 
+use super::checks::Check;
+use super::evaluate::secrets_in;
 use super::records::{Place, RESPONSES, REVIEWS, SERVICES, place};
-use super::secrets;
-use crate::diagnostic::Fault;
+use super::{say, secrets};
+use crate::diagnostic::{Fault, Faults};
 
 /// Whether the name of a file below `services/` tells a secret itself. What was asked about has a name that is known, and
 /// `is_asked` says so.
@@ -28,6 +30,25 @@ pub fn shown(path: &str) -> &str {
         .into_iter()
         .find(|it| path.starts_with(it))
         .unwrap_or(SERVICES)
+}
+
+/// What is secret in a file below `services/` that is no surface's: nobody asks for it or reads it, and git keeps it all the same
+/// (W5, LB8). A large file is no answer for that.
+pub(super) fn secrets_of_nobody(bytes: &[u8]) -> impl Iterator<Item = Fault> {
+    let found = secrets_in(bytes).into_iter();
+    found.filter(|it| it.rule != secrets::TOO_LONG).map(|it| {
+        let at = u32::try_from(it.at).unwrap_or_default();
+        let problem = format!("something secret or unredacted is in it (rule {})", it.rule);
+        Fault::error(Check::SecretValueAbsent.row().id, at, problem).help(say::ROTATE)
+    })
+}
+
+/// Tells of a file below `services/` that nobody reads.
+pub(crate) fn nobody_reads(bytes: &[u8], faults: &mut Faults) {
+    faults.add(super::records::nobody_reads());
+    for fault in secrets_of_nobody(bytes) {
+        faults.add(fault);
+    }
 }
 
 /// That the name of a file below `services/` tells a secret: the file is not read, and its name is told nowhere.

@@ -25,7 +25,7 @@ use crate::repo::value::{At, FieldReader, Subject};
 use crate::yaml;
 use crate::yaml::event::{Event, Stop};
 
-use super::refs;
+use super::{refs, secrets};
 
 /// The folder of all of them.
 pub const SERVICES: &str = "services/";
@@ -578,6 +578,14 @@ fn read_draft(index: usize, draft: &Value<'_>, faults: &mut Faults) -> Option<(S
         at: id.as_ref().map_or(start, |it| it.1),
     };
     let (id, at) = id?;
+    if secrets::is_token(&id) {
+        let problem =
+            format!("request_drafts[{index}]: surface_id tells a secret, and is not repeated here");
+        faults.add(Fault::error("secret-in-name", at, problem).help(
+            "rotate it, for git keeps what was pushed; then call the surface otherwise, here and in its files",
+        ));
+        return None;
+    }
     if !(SURFACE.accepts)(&id) {
         let problem = format!(
             "request_drafts[{index}]: surface_id is not {}",

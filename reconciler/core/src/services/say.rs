@@ -428,7 +428,7 @@ pub fn mark(mark: &Mark) -> String {
 }
 
 /// Whoever deletes the line has deleted nothing (LB8).
-const ROTATE: &str =
+pub(super) const ROTATE: &str =
     "rotate it; deleting the line does not help, for the commit, refs/pull and every clone keep it";
 
 /// What a comment tells.

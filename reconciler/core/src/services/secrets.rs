@@ -19,6 +19,9 @@ mod random;
 /// The most bytes of one text that are looked at; a longer one is a payload by that alone.
 pub const LARGEST: usize = 64 << 10;
 
+/// The rule about a text that is longer than that.
+pub const TOO_LONG: &str = "too-long";
+
 /// Something that must not be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Found {
@@ -41,7 +44,7 @@ pub fn rule_named(name: &str) -> &'static str {
         "env-dump",
         "random-word",
         "base64",
-        "too-long",
+        TOO_LONG,
     ];
     let mut all = of_forms.chain(PAYLOAD_RULES).chain(others);
     all.find(|it| *it == name).unwrap_or("of another version")
@@ -71,7 +74,7 @@ pub(super) fn scan_with(text: &str, free: impl Fn(&str) -> Cow<'_, str>) -> Vec<
 fn scan_as_it_is(text: &str) -> Vec<Found> {
     if text.len() > LARGEST {
         return vec![Found {
-            rule: "too-long",
+            rule: TOO_LONG,
             at: 0,
             length: text.len(),
         }];
@@ -102,6 +105,14 @@ fn scan_as_it_is(text: &str) -> Vec<Found> {
 /// Whether the name of a file tells a secret (LB5).
 pub fn is_in_name(name: &str) -> bool {
     prose::is_in_name(name) || !scan(name).is_empty()
+}
+
+/// Whether a name has a token in it that is known by how it begins: of a surface that is asked about, which may be called as it likes
+/// otherwise.
+pub(super) fn is_token(name: &str) -> bool {
+    let mut found = Vec::new();
+    anchored(name, &mut found);
+    !found.is_empty()
 }
 
 /// That the name of a file tells a secret.

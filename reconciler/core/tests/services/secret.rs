@@ -303,6 +303,57 @@ fn w5_what_is_not_seen_hides_no_secret() {
     }
 }
 
+/// W5, LB8: a file that nobody asks for or reads is told to rotate what is in it, and so is a surface that is called after a token; no
+/// part of it is repeated (LB5).
+#[test]
+fn w5_a_secret_in_a_file_of_no_surface_is_told_to_be_rotated() {
+    let token = "ghp_aB3dE5gH7jK9mN1pQ3sT5vW7xY9zA1bC3dE5";
+    let told = |repo: &Repo| -> Vec<String> {
+        let (assessed, problems) = repo.assessed();
+        let all = problems.iter().chain(&assessed.problems);
+        let mut told: Vec<String> = all.map(|it| format!("{it} {:?}", it.help)).collect();
+        told.push(say::text(&assessed));
+        assert!(told.iter().all(|it| !it.contains("ghp_aB3d")), "{told:?}");
+        told
+    };
+    for path in [
+        "services/responses/other.yaml",
+        "services/reviews/other.yaml",
+        "services/responses/x/edge.yaml",
+        "services/repair-bot.yml",
+    ] {
+        let mut repo = Repo::answered();
+        repo.files.insert(
+            path.into(),
+            format!("decision: a\nreason: {token}\n").into(),
+        );
+        let told = told(&repo);
+        let is_told = |it: &String| {
+            it.starts_with(&format!("{path}:2:9: error: something secret"))
+                && it.contains("[secret_value_absent]")
+                && it.contains("rotate it")
+        };
+        assert!(told.iter().any(is_told), "{path}: {told:?}");
+        // Without it there is none of that.
+        repo.files.insert(path.into(), "decision: a\n".into());
+        let (assessed, problems) = repo.assessed();
+        let mut all = problems.iter().chain(&assessed.problems);
+        assert!(all.all(|it| it.rule != "secret_value_absent"));
+    }
+    let mut repo = Repo::asked();
+    let surface = "\"surface_id\": \"edge\"";
+    repo.replace(
+        "services/requests.json",
+        surface,
+        &surface.replace("edge", token),
+    );
+    let told = told(&repo);
+    assert!(
+        told[0].contains("surface_id tells a secret") && told[0].contains("rotate it"),
+        "{told:?}"
+    );
+}
+
 /// LB7: the key of a quarantine is made of content and path, under a key of this host; no commit, and no plain digest.
 #[test]
 fn lb7_a_quarantine_is_known_by_content_and_path_alone() {
