@@ -453,6 +453,7 @@ fn a_proposal_is_told_as_it_was() {
                 policy: PolicyFrom::Ledger,
                 now: known.now,
                 refused: None,
+                sections: &[],
             };
             let told = json(&basis, &host, facts);
             same(&version.join(format!("{name}.json")), &told);

@@ -4,7 +4,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 use super::view::{Sum, View};
-use super::{Host, Problem};
+use super::{Host, Problem, ReportState, Section};
 use crate::commit::CommitId;
 use crate::executor::Executor;
 use crate::facts::Facts;
@@ -31,6 +31,8 @@ pub struct Basis<'a> {
     pub now: Time,
     /// The newest commit of the branch and what is wrong in it, where the plan is of the adopted one in its place.
     pub refused: Option<(&'a CommitId, &'a [Problem])>,
+    /// What a comment on it tells beside the plan.
+    pub sections: &'a [Section<'a>],
 }
 
 /// When the host was read.
@@ -70,6 +72,36 @@ struct Document<'a> {
     problems: Vec<Wrong<'a>>,
     steps: Vec<Line<'a>>,
     notes: Vec<JsonNote>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sections: Vec<Beside<'a>>,
+}
+
+#[derive(Serialize)]
+struct Beside<'a> {
+    title: &'a str,
+    good: bool,
+    line: &'a str,
+    items: Vec<BesideItem<'a>>,
+}
+
+#[derive(Serialize)]
+struct BesideItem<'a> {
+    text: &'a str,
+    below: &'a [String],
+}
+
+impl<'a> From<&'a Section<'a>> for Beside<'a> {
+    fn from(section: &'a Section<'a>) -> Self {
+        let items = section.items.iter();
+        Self {
+            title: section.title,
+            good: section.state == ReportState::Success,
+            line: section.line,
+            items: items
+                .map(|(text, below)| BesideItem { text, below })
+                .collect(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -220,6 +252,7 @@ fn empty<'a>(basis: &Basis<'a>, executor: &Executor) -> Document<'a> {
         problems: Vec::new(),
         steps: Vec::new(),
         notes: Vec::new(),
+        sections: basis.sections.iter().map(Beside::from).collect(),
     }
 }
 

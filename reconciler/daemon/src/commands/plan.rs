@@ -1,6 +1,7 @@
 //! `muster plan`: what a cycle would do, and nothing of it. Needs no lock, and holds readers only (invariant 4).
 
 mod recorded;
+mod show;
 mod subject;
 
 use std::collections::BTreeSet;
@@ -21,13 +22,14 @@ use muster_core::gate::{Approvals, judge};
 use muster_core::id::StepId;
 use muster_core::ledger::inventory::Inventory;
 use muster_core::plan::{Note, Plan};
-use muster_core::report::{self, Audience, Basis, CommitContext, FORGE_LIMIT, PolicyFrom, ReadAt};
+use muster_core::report::{self, Basis, PolicyFrom, ReadAt};
 use muster_core::rooms::{self, Desired, Observed, Policy};
 use muster_core::step::Step;
 use muster_core::time::Time;
 use muster_core::world::{Files, World};
 
-use self::subject::{Made, Planned, PlannedCommit, RefusedCommit, StatePlace, Wanted, find};
+use self::show::{Shown, comment};
+use self::subject::{Made, Planned, RefusedCommit, StatePlace, Wanted, find};
 
 pub use recorded::InventoryError;
 
@@ -38,7 +40,6 @@ use crate::cycle::{Preview, preview};
 use crate::executors::host::open_host;
 use crate::executors::{AnyWorld, AssembleError, guests};
 use crate::exit;
-use crate::paint::paper;
 use crate::reader;
 use crate::settings::{self, ExecutorSettings, Settings};
 use crate::state_dir::StateDir;
@@ -317,7 +318,7 @@ pub(super) fn plan_now(
         Ok(replayed) => replayed.facts,
         Err(error) => return Err(NowError::Commit(error.into())),
     };
-    let subject = find(Wanted::default(), place, &facts).map_err(NowError::Commit)?;
+    let subject = find(Wanted::default(), place, &facts, now()).map_err(NowError::Commit)?;
     let newest = subject.protected.clone();
     let world = |error| NowError::World(newest.clone(), Box::new(error));
     let mut outside = world_of(here, settings, &state).map_err(|it| world(it.into()))?;
@@ -388,7 +389,7 @@ fn planned<W: World>(
     out: &mut Output,
 ) -> Result<u8, CommandError> {
     let wanted = Wanted::of(args);
-    let found = find(wanted, place, &context.facts)?;
+    let found = find(wanted, place, &context.facts, context.now)?;
     match subject::plan(wanted, place, context, world, found)? {
         // The process ends here: what is known of tens of thousands of people need not be taken apart for that.
         Planned::Made(made) => shown(args, context, place, &ManuallyDrop::new(made), world, out),
@@ -420,30 +421,9 @@ impl PlanContext {
             policy: self.policy_from,
             now: self.now,
             refused: refused.map(|it| (&it.commit, it.problems.as_slice())),
+            sections: &[],
         }
     }
-}
-
-/// The comment that a bot would write.
-fn comment(
-    context: &PlanContext,
-    subject: &PlannedCommit,
-    proposal: &report::Proposal<'_>,
-    out: &mut Output,
-) -> Result<(), CommandError> {
-    let about = CommitContext {
-        head: &subject.head,
-        protected: &subject.protected,
-        branch: None,
-        today: context.now.date(),
-        audience: Audience::Team,
-        full: None,
-        operator: None,
-    };
-    let mut pages = report::comment(&about, proposal, FORGE_LIMIT)
-        .pages
-        .into_iter();
-    pages.try_for_each(|page| out.line(page))
 }
 
 /// Shows a plan, and says by the exit code whether there is anything to do.
@@ -489,44 +469,28 @@ fn shown<W: World>(
     }
     let bounds = plan.bounds(policy, observed, facts, *now);
     let verdict = judge(plan, &bounds, facts, &Approvals::of_begun(facts), *now);
-    let hosts = [report::Host {
+    let host = report::Host {
         executor: policy.executor(),
         plan,
         verdict: &verdict,
         base: base.as_ref(),
         read: *recorded,
-    }];
+    };
     let mut above = report::standing(facts, *now);
     let instead = refused.as_ref();
     above.extend(instead.map(|it| it.says(place.branch, &facts.adopted)));
-    match args.format {
-        Format::Human => {
-            // What is wrong with the newest commit comes first: it is what somebody has to mend.
-            if let Some(wrong) = instead.map(RefusedCommit::in_lines) {
-                out.text(&wrong)?;
-            }
-            out.text(&report::text_under(&above, &hosts, paper()))?;
-        }
-        Format::Json => {
-            let basis = context.basis(&subject.head, instead);
-            out.text(&report::json(&basis, &hosts[0], facts))?;
-        }
-        Format::Markdown => {
-            // A comment is about a proposal; what stands against this executor is told beside it.
-            for sentence in above {
-                output::note(&format!("note: {}\n", visible(&sentence)));
-            }
-            let proposal = report::Proposal::Planned {
-                hosts: &hosts,
-                unknown: &[],
-                warnings: &[],
-            };
-            comment(context, subject, &proposal, out)?;
-        }
-    }
+    let is_refused = subject.answers.as_ref().is_some_and(|it| it.is_refused);
+    let written = Shown {
+        context,
+        made,
+        above,
+        host,
+    };
+    written.write(args.format, out)?;
     let is_unread = || plan.notes().iter().any(Note::is_unread);
-    let code = if instead.is_some() {
-        // What is in force is planned, and the newest commit cannot be: whoever waits for that hears of it.
+    let code = if instead.is_some() || is_refused {
+        // What is in force is planned, and the newest commit cannot be: whoever waits for that hears of it. So it is with a branch
+        // whose owner responses keep it from being merged.
         exit::FAILED
     } else if !plan.steps().is_empty() {
         exit::CHANGES

@@ -7,16 +7,20 @@ use muster_core::commit::CommitId;
 use muster_core::diagnostic::{self, Diagnostics, visible};
 use muster_core::facts::Facts;
 use muster_core::report::Problem;
+use muster_core::rooms;
+use muster_core::time::Time;
 use muster_core::world::{Ancestry, Files, Heads, Merge, Source as _, World};
 use muster_core::{ink::count, release::TagHorizon};
 use muster_git::{Origin, Proposals, at};
 
 use super::{Args, CommandError, PlanContext};
+use crate::answers::{self, AnswersSection};
 use crate::cycle::{CycleError, Preview, preview};
 use crate::executors::AssembleError;
 use crate::outside::StateSource;
 use crate::reader;
 use crate::settings::StateSettings;
+use crate::tell::Proposal;
 
 /// What a person named, if anything.
 #[derive(Clone, Copy, Default)]
@@ -63,6 +67,8 @@ pub(super) struct PlannedCommit {
     pub(super) protected: CommitId,
     pub(super) files: Result<Files, Vec<Problem>>,
     pub(super) base: Option<Files>,
+    /// What the merge of a branch does to owner responses (W7).
+    pub(super) answers: Option<AnswersSection>,
     /// Whether nobody named it, and it is the newest of the branch.
     is_newest: bool,
     /// The newest of the branch, where that is no descendant of what was adopted.
@@ -156,7 +162,7 @@ pub(super) fn plan<W: World>(
         ..Wanted::default()
     };
     // Whoever was recorded elsewhere may have adopted what is not in this repository.
-    let Ok(adopted) = find(instead, place, &context.facts) else {
+    let Ok(adopted) = find(instead, place, &context.facts, context.now) else {
         return Ok(Planned::Refused(Box::new(subject), refused));
     };
     Ok(match adopted.preview(context, world)? {
@@ -207,6 +213,7 @@ pub(super) fn find(
     wanted: Wanted<'_>,
     place: StatePlace<'_>,
     facts: &Facts,
+    now: Time,
 ) -> Result<PlannedCommit, CommandError> {
     let failed = |error| CommandError::from(AssembleError::Repositories(error));
     let StatePlace {
@@ -242,7 +249,13 @@ pub(super) fn find(
         ))
     };
     if let Some(branch) = wanted.branch {
-        return merged(branch, protected_branch, &mut source, heads, no_branch);
+        return merged(
+            branch,
+            protected_branch,
+            &mut source,
+            (heads, now),
+            no_branch,
+        );
     }
     let newest = heads.protected.clone();
     let mut rewritten = None;
@@ -290,6 +303,7 @@ pub(super) fn find(
         head,
         files,
         base: None,
+        answers: None,
         is_newest,
         rewritten,
     })
@@ -300,7 +314,7 @@ fn merged(
     branch: &str,
     protected_branch: &str,
     source: &mut StateSource,
-    heads: Heads,
+    (heads, now): (Heads, Time),
     no_branch: impl Fn(&str) -> CommandError,
 ) -> Result<PlannedCommit, CommandError> {
     let failed = |error| CommandError::from(AssembleError::Repositories(error));
@@ -313,8 +327,20 @@ fn merged(
         found.ok_or_else(|| no_branch(&full))?
     };
     let base = source.files(&protected).map_err(failed)?.ok();
+    let mut answers = None;
     let files = match source.merge(&protected, &head).map_err(failed)? {
-        Merge::Clean(files) => Ok(files),
+        Merge::Clean(files) => {
+            let about = Proposal {
+                branch: &full,
+                head: &head,
+                protected: &protected,
+            };
+            let others = rooms::executors_of(&files);
+            let (repo, _) = rooms::read_as_far(&files, &others.iter().collect::<Vec<_>>());
+            // As the note on the branch tells it: by the files alone.
+            answers = repo.and_then(|it| answers::told(&about, &files, &it, source, now));
+            Ok(files)
+        }
         Merge::Contained => source
             .files(&protected)
             .map_err(failed)?
@@ -336,6 +362,7 @@ fn merged(
         protected,
         files,
         base,
+        answers,
         is_newest: false,
         rewritten: None,
     })
