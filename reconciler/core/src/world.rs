@@ -131,15 +131,10 @@ pub trait Source {
         let _ = (protected, head, paths);
         Ok(Files::new())
     }
-}
 
-/// A path, and what stood there in some commit.
-pub type Version = (String, Vec<u8>);
-
-/// A state repository whose proposals are pull requests of a hosted forge.
-pub trait Pulls: Source {
     /// Each content that files below the directory `dir` had in a commit that `head` brings to `protected`: what stood in one of them
-    /// is in git for good. `None` where there are more than can be looked through.
+    /// is in git for good. `None` where there are more than can be looked through. A
+    /// source that has no more than the files that muster reads knows of none.
     ///
     /// # Errors
     /// When objects could not be read.
@@ -148,8 +143,17 @@ pub trait Pulls: Source {
         protected: &CommitId,
         head: &CommitId,
         dir: &str,
-    ) -> Result<Option<Vec<Version>>, Self::Error>;
+    ) -> Result<Option<Vec<Version>>, Self::Error> {
+        let _ = (protected, head, dir);
+        Ok(Some(Vec::new()))
+    }
+}
 
+/// A path, and what stood there in some commit.
+pub type Version = (String, Vec<u8>);
+
+/// A state repository whose proposals are pull requests of a hosted forge.
+pub trait Pulls: Source {
     /// The tags of owner responses that were there when [`Source::heads`] looked last, by full ref name.
     fn answer_tags(&mut self) -> BTreeMap<String, TagId>;
 

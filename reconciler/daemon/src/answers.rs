@@ -5,12 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::report::{ReportState, Section};
 use muster_core::rooms::{self, StateRepo};
-use muster_core::services::attributions::{Attributions, sha256};
-use muster_core::services::evaluate::{Freshness, Source, Sources, evaluate, shrunk};
-use muster_core::services::records::{Records, SERVICES};
+use muster_core::services::attributions::{Attributions, Mark, sha256};
+use muster_core::services::evaluate::{
+    Assessment, Freshness, Source, Sources, evaluate, secrets_in, shrunk,
+};
+use muster_core::services::names::tells_secret;
+use muster_core::services::records::{INVENTORY, REQUESTS, Records, SERVICES};
 use muster_core::services::say;
+use muster_core::services::secrets::{self, Found};
 use muster_core::time::Time;
-use muster_core::world::{self, Files};
+use muster_core::world::{self, Files, Version};
 
 use crate::tell::Proposal;
 
@@ -24,7 +28,13 @@ pub(crate) fn told<S: world::Source>(
     source: &mut S,
     now: Time,
 ) -> Option<AnswersSection> {
-    if !has_services(files) {
+    // Where all of it goes, it is what was there before that is told of (LB1).
+    let asked = BTreeSet::from([REQUESTS.to_owned(), INVENTORY.to_owned()]);
+    let had_services = |source: &mut S| {
+        let there = source.contents(about.protected, None, &asked);
+        there.is_ok_and(|it| !it.is_empty())
+    };
+    if !has_services(files) && !had_services(source) {
         return None;
     }
     let before = source.files(about.protected).ok()?.ok()?;
@@ -35,7 +45,7 @@ pub(crate) fn told<S: world::Source>(
         let there = source.contents(about.protected, head, &paths_of(records));
         there.map(|there| with(there, read, records))
     };
-    let mut was = muster_core::services::evaluate::Assessment::default();
+    let mut was = Assessment::default();
     let mut digests = BTreeMap::new();
     if let Some(base) = &base {
         let records = &base.services;
@@ -52,10 +62,67 @@ pub(crate) fn told<S: world::Source>(
     let there = contents(Some(about.head), records, files).ok()?;
     let sources = sources(records, &there, Some(&digests));
     let roster = &repo.documents.roster;
+    let problem = match source.versions(about.protected, about.head, FOLDER) {
+        Ok(Some(versions)) => {
+            attributions.quarantined = seen_in(&versions, records);
+            None
+        }
+        Ok(None) => Some(say::TOO_MANY_COMMITS.to_owned()),
+        Err(_) => Some(say::COMMITS_UNREAD.to_owned()),
+    };
     let mut after = evaluate(records, roster, &attributions, &sources, freshness, now);
     let fewer = base.and_then(|base| shrunk(&base.services, records));
     after.inventory.extend(fewer);
-    say::told(&was, &after)
+    let told = say::told(&was, &after);
+    let more: BTreeSet<String> = problem
+        .into_iter()
+        .chain(marks_beside(&attributions, &after).map(say::mark))
+        .collect();
+    match more.is_empty() {
+        true => told,
+        false => Some(told.unwrap_or_default().refused(more)),
+    }
+}
+
+/// What a proposal has to be looked through for.
+pub(crate) const FOLDER: &str = "services";
+
+/// What must not be there in any of these, and in their names (LB8). A name that is a secret itself is told nowhere (LB5).
+pub(crate) fn secrets_of<'v>(
+    all: impl Iterator<Item = (&'v String, &'v Vec<u8>)>,
+    is_told: &dyn Fn(&str) -> bool,
+) -> Vec<(&'v String, &'v Vec<u8>, Found)> {
+    all.flat_map(|(path, bytes)| {
+        let inside = match path.ends_with(".yaml") {
+            true => secrets_in(bytes),
+            false => Vec::new(),
+        };
+        let name = (!is_told(path)).then(|| secrets::of_name(path));
+        let both = inside.into_iter().chain(name);
+        both.map(move |it| (path, bytes, it))
+    })
+    .collect()
+}
+
+/// The same of what stood in each commit of a proposal, as it is told where nothing is kept: it is found again each time.
+pub(crate) fn seen_in(versions: &[Version], records: &Records<'_>) -> BTreeMap<String, Mark> {
+    let is_told = |path: &str| !tells_secret(path, |it| records.surfaces.contains_key(it));
+    let mut seen = Attributions::default();
+    let all = versions.iter().map(|(path, bytes)| (path, bytes));
+    for (path, bytes, found) in secrets_of(all, &is_told) {
+        // The key keeps what is written down from being guessed at, and this is not.
+        seen.quarantine(&[], path, bytes, &found, "");
+    }
+    seen.quarantined
+}
+
+/// What was found in files that are no surface's, or not any more.
+pub(crate) fn marks_beside<'a>(
+    attributions: &'a Attributions,
+    after: &'a Assessment,
+) -> impl Iterator<Item = &'a Mark> {
+    let marks = attributions.quarantined.values();
+    marks.filter(|it| !say::is_of_a_surface(it, after))
 }
 
 /// As a comment shows it.

@@ -269,9 +269,7 @@ impl Source for StateSource {
             .contents(protected, head, paths)
             .map_err(OutsideError::new)
     }
-}
 
-impl Pulls for StateSource {
     fn versions(
         &mut self,
         protected: &CommitId,
@@ -282,7 +280,9 @@ impl Pulls for StateSource {
             .versions(protected, head, dir)
             .map_err(OutsideError::new)
     }
+}
 
+impl Pulls for StateSource {
     fn answer_tags(&mut self) -> BTreeMap<String, TagId> {
         self.answers.clone()
     }

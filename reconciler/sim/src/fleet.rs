@@ -300,9 +300,7 @@ impl Source for SimOrigin {
     fn merge(&mut self, protected: &CommitId, head: &CommitId) -> Result<Merge, SimError> {
         Ok(self.asked()?.0.merge(protected, head))
     }
-}
 
-impl Pulls for SimOrigin {
     fn versions(
         &mut self,
         protected: &CommitId,
@@ -311,7 +309,9 @@ impl Pulls for SimOrigin {
     ) -> Result<Option<Vec<Version>>, SimError> {
         Ok(Some(self.asked()?.0.versions(protected, head, dir)))
     }
+}
 
+impl Pulls for SimOrigin {
     fn answer_tags(&mut self) -> BTreeMap<String, TagId> {
         self.lock().0.answer_tags()
     }

@@ -26,7 +26,7 @@ use muster_core::rooms::{Observed, Policy, Question};
 use muster_core::time::Time;
 use muster_core::world::{
     Ancestry, Complaints, Files, Heads, Journal, Ledger, Merge, RawTag, Recorder, ReportSink,
-    Source, Topic, TrustStore, World,
+    Source, Topic, TrustStore, Version, World,
 };
 
 pub use fleet::{Pushed, SimFleet, SimOrigin, SimStore, Stored};
@@ -303,6 +303,15 @@ impl Source for Sim {
 
     fn merge(&mut self, protected: &CommitId, head: &CommitId) -> Result<Merge, SimError> {
         Ok(self.lock().repository.merge(protected, head))
+    }
+
+    fn versions(
+        &mut self,
+        protected: &CommitId,
+        head: &CommitId,
+        dir: &str,
+    ) -> Result<Option<Vec<Version>>, SimError> {
+        Ok(Some(self.lock().repository.versions(protected, head, dir)))
     }
 }
 

@@ -13,16 +13,18 @@ use muster_core::ledger::told::Stage;
 use muster_core::release::answer::{SignedAnswers, Signers, signed_answers};
 use muster_core::rooms::{self, StateRepo};
 use muster_core::services::attributions::{Attribution, Attributions, Identity, sha256};
-use muster_core::services::evaluate::{Assessment, Source, evaluate, secrets_in, shrunk};
+use muster_core::services::evaluate::{Assessment, Source, Sources, evaluate, shrunk};
 use muster_core::services::names::tells_secret;
-use muster_core::services::records::{Records, SERVICES};
+use muster_core::services::records::Records;
 use muster_core::services::say::{self, AnswersSection};
-use muster_core::services::secrets;
 use muster_core::time::{Date, Time};
 use muster_core::world::{Files, Pulls};
 
 use super::turn::Turn;
-use crate::answers::{answers_in, counted, has_services, named_by, paths_of, sources, with};
+use crate::answers::{
+    FOLDER, answers_in, counted, has_services, marks_beside, named_by, paths_of, secrets_of,
+    sources, with,
+};
 use crate::cycle::chain;
 
 /// Where the store keeps who stands behind answers and reviews, and what was last told of each proposal.
@@ -91,6 +93,8 @@ struct Base {
     /// Answers and reviews, and what surfaces are configured by, by digest.
     digests: BTreeMap<String, String>,
     counts: (usize, usize),
+    /// Whether there is anything below `services/`.
+    is_asked: bool,
 }
 
 impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
@@ -101,8 +105,19 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         files: &Files,
         repo: Option<&StateRepo<'_>>,
     ) -> Option<AnswersSection> {
-        let repo = repo.filter(|_| has_services(files))?;
-        if let Err(why) = self.ground_answers() {
+        let repo = repo?;
+        let ground = self.ground_answers();
+        // Where all of it goes, it is what was there before that is told of (LB1).
+        let had_services = self
+            .memory
+            .answers
+            .base
+            .as_ref()
+            .is_some_and(|it| it.is_asked);
+        if !has_services(files) && !had_services {
+            return None;
+        }
+        if let Err(why) = ground {
             self.summary
                 .warnings
                 .push(format!("owner responses are not told of: {why}"));
@@ -153,8 +168,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
             .inventory
             .extend(shrunk(&counted(before_inventory, before_surfaces), records));
         let mut told = say::told(&base.assessed, &after);
-        let elsewhere = attributions.quarantined.values();
-        let elsewhere = elsewhere.filter(|it| !say::is_of_a_surface(it, &after));
+        let elsewhere = marks_beside(&attributions, &after);
         let more: BTreeSet<String> = problem
             .into_iter()
             .chain(elsewhere.map(say::mark))
@@ -266,9 +280,8 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         let (versions, problem) = match known {
             Some(known) => (Vec::new(), known.problem.clone()),
             None => {
-                let dir = SERVICES.trim_end_matches('/');
                 let source = &mut self.outside.source;
-                match source.versions(&self.protected, &proposal.head, dir) {
+                match source.versions(&self.protected, &proposal.head, FOLDER) {
                     Ok(Some(versions)) => (versions, None),
                     Ok(None) => (Vec::new(), Some(say::TOO_MANY_COMMITS.to_owned())),
                     Err(error) => {
@@ -286,17 +299,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         let on = on(number);
         let of_commits = versions.iter().map(|(path, bytes)| (path, bytes));
         let all = of_commits.chain(brought.iter().copied());
-        let found: Vec<_> = all
-            .flat_map(|(path, bytes)| {
-                let inside = match path.ends_with(".yaml") {
-                    true => secrets_in(bytes),
-                    false => Vec::new(),
-                };
-                let name = (!is_told(path)).then(|| secrets::of_name(path));
-                let both = inside.into_iter().chain(name);
-                both.map(move |it| (path, bytes, it))
-            })
-            .collect();
+        let found = secrets_of(all, is_told);
         if !found.is_empty() {
             self.change(|known| {
                 for (path, bytes, it) in found {
@@ -560,6 +563,7 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
             accounts: BTreeMap::new(),
             digests,
             counts: (0, 0),
+            is_asked: has_services(files),
         };
         let Some(repo) = repo else { return Ok(base) };
         let mut attributions = self.in_force("");
