@@ -535,3 +535,192 @@ fn w7_a_note_tells_the_lanes_and_nothing_keeps_the_secret() {
     let copied = site.path(&format!("state/state.git/objects/{object}"));
     assert!(!copied.exists(), "{}", copied.display());
 }
+
+/// A site whose protected branch asks about a surface, and holds what an answer needs.
+fn site_asked() -> (muster_tests::site::Site, String) {
+    use muster_tests::site::Site;
+    let site = Site::new();
+    let mut files = asked();
+    let roster = String::from_utf8(files.remove("roster.yaml").unwrap()).unwrap();
+    for (path, bytes) in &files {
+        put(&site, path, bytes);
+    }
+    put(&site, "edge.yml", b"a: 1\n");
+    site.commit(&roster, "people, and what is asked");
+    (site, roster)
+}
+
+fn put(site: &muster_tests::site::Site, path: &str, text: &[u8]) {
+    let path = site.path(&format!("origin/{path}"));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+/// W7: `muster plan --branch` tells what the note tells, for people, for programs and as it stands in a comment.
+#[test]
+fn w7_a_plan_of_a_branch_tells_the_lanes() {
+    muster_tests::site::needs(&["git"]);
+    let (site, roster) = site_asked();
+    let _ = site.once().ok();
+    site.git(&["switch", "--quiet", "-c", "answer"]);
+    put(&site, ANSWER, answer("It is looked after.").as_bytes());
+    site.commit(&roster, "an answer");
+    let plan = |format: &str| site.muster(&["plan", "--branch", "answer", "--format", format]);
+    let change = "from `waiting_owner_response` to `request_supplement`";
+    let markdown = plan("markdown").said();
+    has(&markdown, "### Owner responses");
+    has(&markdown, change);
+    has(
+        &plan("human").said(),
+        &format!("edge: {}", change.replace('`', "")),
+    );
+    let json: serde_json::Value = serde_json::from_str(&plan("json").out).unwrap();
+    assert_eq!(json["sections"][0]["title"], "Owner responses", "{json:#}");
+    assert_eq!(json["sections"][0]["good"], true, "{json:#}");
+    let text = json["sections"][0]["items"][0]["text"].as_str().unwrap();
+    has(text, change);
+    let of_newest = site.muster(&["plan", "--format", "json"]).out;
+    assert!(!of_newest.contains("sections"), "{of_newest}");
+
+    // What keeps it from being merged is told by the exit code, too.
+    put(
+        &site,
+        ANSWER,
+        answer("Please run sudo systemctl restart edge now.").as_bytes(),
+    );
+    site.commit(&roster, "a request");
+    let refused = plan("human");
+    assert_eq!(refused.code, Some(1), "{}", refused.said());
+    has(&refused.said(), "owner responses: refused");
+}
+
+/// LB8: without a forge, too, each commit of a branch is looked through, and not its last alone: by the note, by `plan --branch` and by
+/// `services check --before`.
+#[test]
+fn lb8_a_secret_between_commits_is_told_without_a_forge() {
+    muster_tests::site::needs(&["git"]);
+    let (site, roster) = site_asked();
+    let _ = site.once().ok();
+    site.git(&["switch", "--quiet", "-c", "answer"]);
+    let secret = "kT9vQ2mX7wZ4bN8c";
+    put(
+        &site,
+        ANSWER,
+        answer(&format!("password={secret}")).as_bytes(),
+    );
+    put(
+        &site,
+        "services/responses/gone.yaml",
+        format!("decision_reason: password={secret}\n").as_bytes(),
+    );
+    site.commit(&roster, "an answer");
+    put(&site, ANSWER, answer("It is looked after.").as_bytes());
+    std::fs::remove_file(site.path("origin/services/responses/gone.yaml")).unwrap();
+    site.commit(&roster, "another answer");
+    let mut told = site.once().ok().said();
+    let note = site.git(&["notes", "--ref=muster/host/devvm/plan", "show", "answer"]);
+    let lane = "to `quarantine_secret_or_raw_payload`";
+    has(&note, lane);
+    has(&note, "`services/responses/gone.yaml`: something secret");
+    told += &note;
+    let plan = site.muster(&["plan", "--branch", "answer", "--format", "markdown"]);
+    assert_eq!(plan.code, Some(1), "{}", plan.said());
+    has(&plan.said(), lane);
+    told += &plan.said();
+    let origin = site.path("origin").display().to_string();
+    let services = |what: &str, more: &[&str]| {
+        let args = ["services", what, "--repo", &origin, "--rev", "answer"];
+        site.muster(&[&args[..], more].concat())
+    };
+    let last = services("check", &[]);
+    assert_eq!(
+        last.code,
+        Some(0),
+        "the last commit alone is well: {}",
+        last.said()
+    );
+    let since = services("check", &["--before", "main"]);
+    assert_eq!(since.code, Some(1), "{}", since.said());
+    has(
+        &since.said(),
+        "services/responses/edge.yaml: error: something secret",
+    );
+    has(
+        &since.said(),
+        "services/responses/gone.yaml: error: something secret",
+    );
+    told += &since.said();
+    // And lanes stand beside those before.
+    let status = services("status", &["--before", "main"]).said();
+    has(
+        &status,
+        "edge: from waiting_owner_response to quarantine_secret_or_raw_payload",
+    );
+    let json = services("status", &["--before", "main", "--format", "json"]).out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["surfaces"]["edge"]["before"], "waiting_owner_response");
+    for at in 0..=secret.len() - 8 {
+        assert!(!told.contains(&secret[at..at + 8]), "{told}");
+    }
+    // A directory has no commit before it, and that is said.
+    let alone = site.muster(&["services", "check", &origin, "--before", "main"]);
+    assert_eq!(alone.code, Some(64), "{}", alone.said());
+}
+
+/// LB1: whoever takes all of `services/` away is told that nothing asks about those surfaces any more, by a note and by a comment.
+#[test]
+fn lb1_a_branch_without_services_is_told_of() {
+    muster_tests::site::needs(&["git"]);
+    let gone = "there are 0 surfaces where there were 1";
+    let (site, roster_text) = site_asked();
+    let _ = site.once().ok();
+    site.git(&["switch", "--quiet", "-c", "bare"]);
+    std::fs::remove_dir_all(site.path("origin/services")).unwrap();
+    site.commit(&roster_text, "nothing is asked");
+    let _ = site.once().ok();
+    let note = site.git(&["notes", "--ref=muster/host/devvm/plan", "show", "bare"]);
+    has(&note, gone);
+    let plan = site.muster(&["plan", "--branch", "bare"]);
+    assert_eq!(plan.code, Some(1), "{}", plan.said());
+    has(&plan.said(), gone);
+
+    let mut town = town(asked());
+    let files = roster(&format!("{PEOPLE}{EMO}"));
+    let (comment, state) = propose(&mut town, 1, "ann-f", files);
+    has(&comment, gone);
+    assert_eq!(state, StatusState::Failure);
+}
+
+/// W4: after an offboarding is merged, the names of whoever left are a lane and no error, by the commits that led here.
+#[test]
+fn w4_whoever_left_is_no_error_of_the_files() {
+    muster_tests::site::needs(&["git"]);
+    let (site, _) = site_asked();
+    put(&site, ANSWER, answer("It is looked after.").as_bytes());
+    site.commit(&format!("{PEOPLE}{EMO}"), "an answer");
+    site.commit(PEOPLE, "emo leaves");
+    let origin = site.path("origin").display().to_string();
+    for place in [
+        &[origin.as_str()][..],
+        &["--repo", &origin, "--rev", "main"],
+    ] {
+        let ran = site.muster(&[&["services", "check"][..], place].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.said());
+        has(
+            &ran.said(),
+            "owner_role_or_team: emo is an owner leaving, or has left",
+        );
+    }
+    // A name that never was stays one.
+    put(
+        &site,
+        ANSWER,
+        answer("It is looked after.")
+            .replace("[emo]", "[zed]")
+            .as_bytes(),
+    );
+    site.commit(PEOPLE, "somebody");
+    let ran = site.muster(&["services", "check", &origin]);
+    assert_eq!(ran.code, Some(1), "{}", ran.said());
+    has(&ran.said(), "nobody of the roster has this name");
+}

@@ -1127,6 +1127,57 @@ fn w7_services_say_what_is_missing_and_repeat_no_name_that_is_a_secret() {
     }
 }
 
+/// W9, LB10: a missing inventory is told of, one that is dated ahead fails, and a record of attributions that cannot be used says what is
+/// wrong in it, where, and what to do.
+#[test]
+fn lb10_services_look_at_the_inventory_and_at_the_record_of_attributions() {
+    let bench = Bench::new();
+    bench.write("repo/roster.yaml", ROSTER);
+    bench.write("repo/services/requests.json", r#"{"request_drafts": []}"#);
+    let run = |more: &[&str]| {
+        let mut command = command();
+        command.args(["services", "check"]).args(more);
+        command.arg(bench.path("repo")).output().unwrap()
+    };
+    says(
+        &run(&[]),
+        exit::OK,
+        "services/inventory.json: warning: the file is missing in ",
+    );
+    let inventory = r#"{"generated_at": "2931-01-01T00:00:00+00:00", "surfaces": []}"#;
+    bench.write("repo/services/inventory.json", inventory);
+    says(
+        &run(&[]),
+        exit::FAILED,
+        "days from now, and would never grow old",
+    );
+
+    fs::remove_file(bench.path("repo/services/inventory.json")).unwrap();
+    let record = bench.path("record.json");
+    let record = record.to_str().unwrap();
+    let good = r#"{"format": 2, "files": {"services/responses/edge.yaml": {"00": [{"by": {"forge": "amara-o"}, "on": "pull/7"}]}}}"#;
+    bench.write("record.json", good);
+    says(&run(&["--attributions", record]), exit::OK, "");
+    for (text, why) in [
+        (good.replace("files", "fils"), "unknown field `fils`"),
+        (good.replace("forge", "forg"), "unknown variant `forg`"),
+        ("format: 2".to_owned(), "at line 1 column 2"),
+        ("{}".to_owned(), "missing field `format`"),
+    ] {
+        bench.write("record.json", &text);
+        let output = run(&["--attributions", record]);
+        says(&output, exit::FAILED, why);
+        says(&output, exit::FAILED, "deploy/README.md");
+    }
+    bench.write(
+        "record.json",
+        r#"{"format": 2, "token=kT9vQ2mX7wZ4bN8c": 1}"#,
+    );
+    let output = run(&["--attributions", record]);
+    says(&output, exit::FAILED, "it is no record of attributions");
+    assert!(!said(&output).contains("kT9vQ2mX"), "{}", said(&output));
+}
+
 /// W8, A13: with no network and no other process to be had, every byte is what it is otherwise.
 #[test]
 fn w8_services_run_where_nothing_can_be_reached_or_started() {

@@ -6,7 +6,7 @@
 //!
 //! [`Mirror`]: crate::Mirror
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::path::{Path, PathBuf};
 
 use gix::hash::ObjectId;
@@ -17,8 +17,9 @@ use crate::files::{self, Files};
 use crate::layout::{self, Layout, LayoutError, RefStorage};
 use crate::merge::blobs;
 use crate::objects::{Objects, SMALL, Source, commit_id};
-use crate::read_error::ReadError;
+use crate::read_error::{FILE_LIMIT, ReadError};
 use crate::refs;
+use crate::versions::{self, Version};
 
 /// Tags of tags that are followed to what they are about.
 const NESTED_TAGS: usize = 5;
@@ -139,6 +140,91 @@ pub fn commit_at(repository: &Path, revision: &str) -> Result<CommitId, AtError>
             revision: revision.to_owned(),
             source,
         })
+}
+
+/// Each content that a plain file below the directory `dir` had in a commit that `revision` has and `before` has not; once each, by
+/// path. `None` where there are more of them than are looked through; none where one of the two is no commit's.
+///
+/// # Errors
+/// As for [`at`].
+pub fn versions_at(
+    repository: &Path,
+    before: &str,
+    revision: &str,
+    dir: &str,
+) -> Result<Option<Vec<Version>>, AtError> {
+    let layout = Layout::of(repository).map_err(|source| AtError::Repository {
+        path: repository.to_owned(),
+        source,
+    })?;
+    let old = resolve(repository, &layout, before)?;
+    let new = resolve(repository, &layout, revision)?;
+    let found = Objects::open(&layout.objects(), layout.kind)
+        .map_err(ReadError::Store)
+        .and_then(|objects| {
+            let (old, new) = (peeled(&objects, old)?, peeled(&objects, new)?);
+            versions::versions(&objects, old, new, dir)
+        });
+    match found {
+        Err(ReadError::WrongKind { .. }) => Ok(Some(Vec::new())),
+        found => found.map_err(|source| AtError::Objects {
+            revision: revision.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// So many commits are walked at most for what a file held earlier.
+const MOST_EARLIER: usize = 10_000;
+
+/// Shows each content that the file `name`, at the top, had in the commits that led to `revision`, the newest first and once each, until
+/// `is_enough`. History that is not there, as in a shallow clone, is where it ends.
+///
+/// # Errors
+/// As for [`at`].
+pub fn earlier(
+    repository: &Path,
+    revision: &str,
+    name: &str,
+    is_enough: &mut dyn FnMut(&[u8]) -> bool,
+) -> Result<(), AtError> {
+    let layout = Layout::of(repository).map_err(|source| AtError::Repository {
+        path: repository.to_owned(),
+        source,
+    })?;
+    let id = resolve(repository, &layout, revision)?;
+    let failed = |source| AtError::Objects {
+        revision: revision.to_owned(),
+        source,
+    };
+    let objects = Objects::open(&layout.objects(), layout.kind)
+        .map_err(|error| failed(ReadError::Store(error)))?;
+    let id = peeled(&objects, id).map_err(failed)?;
+    let mut queue = BinaryHeap::new();
+    let (mut walked, mut seen) = (BTreeSet::from([id]), BTreeSet::new());
+    queue.extend(objects.commit(&id).ok().map(|it| (it.time, id)));
+    while let Some((_, id)) = queue.pop() {
+        let Ok(commit) = objects.commit(&id) else {
+            continue;
+        };
+        let tree = objects.tree(&commit.tree).map_err(failed)?;
+        let file = tree.iter().find(|it| it.name == name.as_bytes());
+        if let Some(file) = file.filter(|it| it.mode & 0o170_000 == 0o100_000)
+            && seen.insert(file.id)
+        {
+            let content = objects.read(&file.id, objs::Kind::Blob, FILE_LIMIT);
+            if is_enough(&content.map_err(failed)?) {
+                break;
+            }
+        }
+        for parent in commit.parents {
+            if walked.len() < MOST_EARLIER && walked.insert(parent) {
+                let there = objects.commit(&parent).ok();
+                queue.extend(there.map(|it| (it.time, parent)));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn resolve(repository: &Path, layout: &Layout, revision: &str) -> Result<ObjectId, AtError> {

@@ -45,7 +45,7 @@ enum Reached {
     Both,
 }
 
-fn versions(
+pub(crate) fn versions(
     objects: &impl Source,
     protected: ObjectId,
     head: ObjectId,

@@ -214,6 +214,11 @@ pub enum InventoryFault {
         /// How many it may be.
         most: i64,
     },
+    /// It was made on a day that is yet to come, and would never grow old.
+    Ahead {
+        /// How many days.
+        days: i64,
+    },
     /// It has fewer surfaces than the last, by more than a fifth.
     Fewer {
         /// How many the last had.
@@ -285,6 +290,8 @@ pub fn evaluate(
         assessment.inventory.extend(match days {
             None => Some(InventoryFault::Undated),
             Some(days) if days > most => Some(InventoryFault::Old { days, most }),
+            // Clocks differ by minutes, and a day ends between them.
+            Some(days) if days < -1 => Some(InventoryFault::Ahead { days: -days }),
             Some(_) => None,
         });
     }

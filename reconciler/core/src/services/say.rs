@@ -142,6 +142,9 @@ pub fn inventory(fault: &InventoryFault) -> String {
         InventoryFault::Old { days, most } => {
             format!("{INVENTORY} is {days} days old, and may be {most}; make it anew")
         }
+        InventoryFault::Ahead { days } => format!(
+            "{INVENTORY} says that it was made {days} days from now, and would never grow old: generated_at is the moment when it was made"
+        ),
         InventoryFault::Fewer { before, now } => {
             format!(
                 "there are {now} surfaces where there were {before}: more than a fifth is gone; no lane changes until that is made good"
@@ -281,8 +284,32 @@ pub fn text(assessment: &Assessment) -> String {
     out
 }
 
+/// What a terminal shows below it of how that differs from an assessment before.
+pub fn text_since(before: &Assessment, after: &Assessment) -> String {
+    let mut out = "\nWhat differs from --before:\n".to_owned();
+    let all = changes(before, after);
+    for it in &all {
+        // Backticks are for a page that makes code of them.
+        let _ = writeln!(out, "    {}", change(it).replace('`', ""));
+    }
+    match all.is_empty() {
+        true => out + "    nothing\n",
+        false => out,
+    }
+}
+
 /// The same for programs. Keys are only ever added.
 pub fn to_json(assessment: &Assessment) -> String {
+    json_since(None, assessment)
+}
+
+/// The same, with the lane that each surface had before, and the surfaces that are not asked about any more.
+pub fn to_json_since(before: &Assessment, after: &Assessment) -> String {
+    json_since(Some(before), after)
+}
+
+fn json_since(before: Option<&Assessment>, assessment: &Assessment) -> String {
+    let lane_before = |id: &str| before.map(|it| it.surfaces.get(id).map(|it| it.lane.id()));
     let finding = |it: &Finding| {
         json!({
             "check": id(it),
@@ -300,15 +327,22 @@ pub fn to_json(assessment: &Assessment) -> String {
         .iter()
         .map(|(id, it)| {
             let findings: Vec<Value> = it.findings.iter().map(finding).collect();
-            let standing = json!({ "lane": it.lane.id(), "stale": it.is_stale(), "by": it.by.as_ref().map(|it| &it.by), "signed": it.by, "findings": findings });
+            let mut standing = json!({ "lane": it.lane.id(), "stale": it.is_stale(), "by": it.by.as_ref().map(|it| &it.by), "signed": it.by, "findings": findings });
+            if let Some(before) = lane_before(id) {
+                standing["before"] = json!(before);
+            }
             (id.clone(), standing)
         })
         .collect();
     let inventory: Vec<String> = assessment.inventory.iter().map(inventory).collect();
-    format!(
-        "{:#}\n",
-        json!({ "surfaces": surfaces, "inventory": inventory, "runtime_gate": 0, "not_authorization": true })
-    )
+    let mut whole = json!({ "surfaces": surfaces, "inventory": inventory, "runtime_gate": 0, "not_authorization": true });
+    if let Some(before) = before {
+        let gone = before.surfaces.iter();
+        let gone = gone.filter(|(id, _)| !assessment.surfaces.contains_key(*id));
+        let gone = gone.map(|(id, it)| (id.clone(), json!(it.lane.id())));
+        whole["gone"] = gone.collect::<serde_json::Map<_, _>>().into();
+    }
+    format!("{whole:#}\n")
 }
 
 /// What a comment tells of two assessments: nothing where nothing differs and nothing is wrong.
@@ -428,7 +462,7 @@ pub fn mark(mark: &Mark) -> String {
 }
 
 /// Whoever deletes the line has deleted nothing (LB8).
-pub(super) const ROTATE: &str =
+pub const ROTATE: &str =
     "rotate it; deleting the line does not help, for the commit, refs/pull and every clone keep it";
 
 /// What a comment tells.

@@ -6,16 +6,22 @@ use std::path::{Component, Path, PathBuf};
 
 use clap::builder::ArgPredicate;
 use muster_core::diagnostic::visible;
+use muster_core::repo::ROSTER;
+use muster_core::rooms;
 use muster_core::services::attributions::{Attributions, sha256};
 use muster_core::services::evaluate::{Freshness, Source, Sources};
 use muster_core::services::records::Records;
+use muster_core::services::secrets::scan;
+use muster_core::world::Version;
 use muster_git::at;
 
+use crate::answers::FOLDER;
 use crate::commands::{CommandError, check};
+use crate::cycle::chain;
 use crate::outside::bytes_of;
 
 /// Which files.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Files {
     /// A directory that holds a state repository's files.
     #[arg(default_value = ".", conflicts_with_all = ["repo", "rev"])]
@@ -34,8 +40,9 @@ pub(super) struct Files {
         default_value_if("repo", ArgPredicate::IsPresent, Some("HEAD"))
     )]
     rev: Option<String>,
-    /// A commit before it, in the same repository: whoever was in its roster is no mistake, and lanes are told before and after.
-    #[arg(long, value_name = "REVISION", requires = "repo")]
+    /// A commit before it, in the same repository: whoever was in its roster is no mistake, every commit since then is looked through
+    /// for secrets, and `status` tells lanes before and after.
+    #[arg(long, value_name = "REVISION")]
     before: Option<String>,
     /// The record of who stands behind answers and reviews, as a bot keeps it.
     #[arg(long, value_name = "FILE")]
@@ -69,8 +76,54 @@ impl Files {
     pub(super) fn read_before(&self) -> Result<Option<Read>, CommandError> {
         match (&self.repo, &self.before) {
             (Some(repo), Some(before)) => committed(repo, before).map(Some),
-            _ => Ok(None),
+            (None, Some(_)) => Err(CommandError::Usage(
+                "a directory has no commit before it: say --repo or --rev beside --before".into(),
+            )),
+            (_, None) => Ok(None),
         }
+    }
+
+    /// The same place, as it was at the commit before.
+    pub(super) fn of_before(&self) -> Self {
+        Self {
+            rev: self.before.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// What stood below `services/` in each commit since the one before (LB8); `None` where there are too many.
+    pub(super) fn versions(&self) -> Result<Option<Vec<Version>>, CommandError> {
+        match (&self.repo, &self.before, &self.rev) {
+            (Some(repo), Some(before), Some(rev)) => {
+                at::versions_at(repo, before, rev, FOLDER).map_err(CommandError::Revision)
+            }
+            _ => Ok(Some(Vec::new())),
+        }
+    }
+
+    /// Who of these people was in the roster once, by the commits that led here (W4). A directory that is no repository has none.
+    pub(super) fn former(&self, mut wanted: BTreeSet<String>) -> BTreeSet<String> {
+        let mut former = BTreeSet::new();
+        let mut see = |bytes: &[u8]| {
+            let files = Read::from([(ROSTER.to_owned(), bytes.to_vec())]);
+            if let (Some(repo), _) = rooms::read_as_far(&files, &[]) {
+                let roster = &repo.documents.roster;
+                let (found, rest) = std::mem::take(&mut wanted)
+                    .into_iter()
+                    .partition(|it: &String| roster.get(it).is_some());
+                let found: BTreeSet<String> = found;
+                former.extend(found);
+                wanted = rest;
+            }
+            wanted.is_empty()
+        };
+        let (repo, rev) = match (&self.repo, &self.rev) {
+            (Some(repo), Some(rev)) => (repo, rev.as_str()),
+            _ => (&self.path, "HEAD"),
+        };
+        // Whoever cannot be found there is told as a name that never was.
+        let _ = at::earlier(repo, rev, ROSTER, &mut see);
+        former
     }
 
     /// How old the inventory may be.
@@ -90,7 +143,16 @@ impl Files {
             source,
         })?;
         Attributions::parse(&bytes).map_err(|error| {
-            CommandError::Refused(format!("{} cannot be used: {error}", path.display()))
+            // What serde quotes may be what nobody is to see (LB5).
+            let why = chain(&error);
+            let why = match scan(&why).is_empty() {
+                true => visible(&why),
+                false => error.to_string(),
+            };
+            CommandError::Refused(format!(
+                "{} cannot be used: {why}; deploy/README.md, \"Owner responses\", has the format",
+                shown_path(path)
+            ))
         })
     }
 
