@@ -114,6 +114,8 @@ pub struct Config {
     pub name: Option<String>,
     /// The volumes that are its own and go with it.
     pub volumes: Vec<Volume>,
+    /// Those of them that no backup of it holds, each with the key of the configuration that names it.
+    pub unsaved: BTreeMap<String, String>,
     /// The first network card's address.
     pub mac: Option<String>,
     /// The keys of its network cards.

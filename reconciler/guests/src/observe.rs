@@ -231,6 +231,7 @@ fn config(config: api::Config, waits: Vec<api::Pending>) -> Config {
     Config {
         volumes: volumes(&config),
         identity: identity(&config),
+        unsaved: config.unsaved,
         digest: config.digest,
         name: config.name,
         cores: config.cores,

@@ -1,5 +1,6 @@
 //! What stands against a step about a guest, beyond a protected name.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::say::memory;
@@ -58,6 +59,8 @@ pub enum Blocked {
     },
     /// No backup of it is in the journal, so nothing would be left.
     NoBackup,
+    /// No backup of it holds some of its volumes, which would be lost (H7, GB8).
+    Unsaved(Unsaved),
     /// A backup on which the step relies is not as it should be.
     Spoilt {
         /// Which.
@@ -114,6 +117,7 @@ impl fmt::Display for Blocked {
                 "the hypervisor refused it {times} times in the same words, so it is tried once a day: {why}"
             ),
             Self::NoBackup => f.write_str("the journal knows of no backup of it that was tried, so nothing would be left"),
+            Self::Unsaved(unsaved) => unsaved.fmt(f),
             Self::Spoilt { backup, why } => write!(
                 f,
                 "the backup {backup} {why}; bring back the one that was meant, or take the wish out of the row"
@@ -122,5 +126,54 @@ impl fmt::Display for Blocked {
                 "another guest has its name meanwhile; rename that one, or take it away",
             ),
         }
+    }
+}
+
+/// Volumes of a guest that no backup of it holds, so that they would be lost with it (GB8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsaved {
+    /// Each of them, with the key of the configuration that names it.
+    volumes: BTreeMap<String, String>,
+    /// Whether the guest was set aside already, and the backup that stays made.
+    is_aside: bool,
+}
+
+impl Unsaved {
+    /// What is lost with a guest of which a backup is still to be made.
+    pub fn of(volumes: &BTreeMap<String, String>) -> Option<Self> {
+        (!volumes.is_empty()).then(|| Self {
+            volumes: volumes.clone(),
+            is_aside: false,
+        })
+    }
+
+    /// What is lost with a guest that was set aside.
+    pub fn of_aside(volumes: &BTreeMap<String, String>) -> Option<Self> {
+        let unsaved = Self::of(volumes)?;
+        Some(Self {
+            is_aside: true,
+            ..unsaved
+        })
+    }
+}
+
+/// One sentence, which says what to do.
+impl fmt::Display for Unsaved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { volumes, is_aside } = self;
+        f.write_str("no backup of it holds ")?;
+        for (index, (volume, key)) in volumes.iter().enumerate() {
+            let between = if index == 0 { "" } else { ", " };
+            write!(f, "{between}{volume} ({key})")?;
+        }
+        f.write_str(", which would be lost; ")?;
+        if *is_aside {
+            f.write_str("take `destroy: true` out of its row to have the guest back first, then ")?;
+        }
+        f.write_str("add `backup=1` to what is to be kept (`pct set` or `qm set`; what is unused has to be attached again), and remove or move what is not")?;
+        if *is_aside {
+            f.write_str(", and ask for its end again")?;
+        }
+        Ok(())
     }
 }

@@ -210,6 +210,9 @@ pub struct Config {
     /// Its volumes.
     #[serde(default)]
     pub volumes: Volumes,
+    /// Those of them that no backup of it holds, each with the key of the configuration that names it (GB8).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unsaved: BTreeMap<String, String>,
     /// What tells it from another one under its number, if muster did not make it (H8).
     #[serde(default)]
     pub identity: Found,

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest as _, Sha256};
 
 use super::action::{Action, Found, Incarnation, is_vmid, place_aside};
-use super::blocked::Blocked;
+use super::blocked::{Blocked, Unsaved};
 use super::desired::{Desired, Run, Wanted};
 use super::facts::{GuestFacts, Known, Refusal, Underway};
 use super::note::Note;
@@ -297,6 +297,7 @@ impl<'a> Planner<'a, '_, '_> {
         let hold = self
             .hold_of_end(subject.guest)
             .or_else(|| protected.then_some(Blocked::Protection))
+            .or_else(|| Unsaved::of(&config.unsaved).map(Blocked::Unsaved))
             .or_else(|| self.no_create_token());
         self.put(subject, action, needs, hold);
     }
@@ -309,6 +310,7 @@ impl<'a> Planner<'a, '_, '_> {
         let hold = self
             .hold_of_end(subject.guest)
             .or_else(|| config.protection.then_some(Blocked::Protection))
+            .or_else(|| Unsaved::of(&config.unsaved).map(Blocked::Unsaved))
             .or_else(|| self.spoilt(subject, backup, None))
             .or_else(|| self.no_release_token());
         let action = Action::OverwriteGuest {

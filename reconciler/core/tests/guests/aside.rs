@@ -544,3 +544,40 @@ fn an_overwrite_waits_for_a_backup_that_is_there() {
     house.now = house.now.plus(DAY);
     assert_eq!(house.told(text).1[0].1, "pending_signature");
 }
+
+/// H7, GB8: while no backup would hold one of its volumes, a guest is neither ended, overwritten nor purged, signed or not; the volume is
+/// named, and what to do.
+#[test]
+fn a_volume_that_no_backup_holds_is_not_lost() {
+    let over = "guests: {old: {overwrite: {backup: 'pbs:backup/9'}}}\n";
+    for (mut house, text, verb) in [
+        (recorded("old"), END, "guest.destroy"),
+        (recorded("old"), over, "guest.overwrite"),
+        (
+            aside("204"),
+            "guests: {204: {destroy: true}}\n",
+            "guest.purge",
+        ),
+    ] {
+        let name = if verb == "guest.purge" { "204" } else { "old" };
+        if verb == "guest.purge" {
+            house.now = house.now.plus(15 * DAY);
+        }
+        let before = house.step(text, verb);
+        house.config(name).unsaved = [("s:data".to_owned(), "mp0".to_owned())].into();
+        let step = house.step(text, verb);
+        assert_eq!(step.id, before.id, "what was signed stays signed");
+        begin(&mut house, &[step]);
+        let why = house.why(text);
+        assert!(
+            why.contains("no backup of it holds s:data (mp0), which would be lost; "),
+            "{verb}: {why}"
+        );
+        assert!(why.contains("backup=1"), "{why}");
+        let back = why.contains("take `destroy: true` out of its row");
+        assert_eq!(back, verb == "guest.purge", "{why}");
+        house.config(name).unsaved.clear();
+        let admitted = house.told(text).0;
+        assert!(admitted.iter().any(|it| it.starts_with(verb)), "{verb}");
+    }
+}

@@ -63,6 +63,7 @@ pub(super) fn read(
         privileged: is_privileged(text, devices),
         name: Some(instance.name.clone()),
         volumes: all_volumes(instance, volumes),
+        unsaved: BTreeMap::new(),
         mac,
         cards,
         // `volatile.uuid.generation` is another one after a restore; this one stays.

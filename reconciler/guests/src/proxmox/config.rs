@@ -36,6 +36,7 @@ pub(super) fn read(kind: Kind, keys: &BTreeMap<String, Word>) -> Config {
         privileged: is_privileged(kind, keys),
         name: some(text(name_key(kind))),
         volumes: volumes(kind, keys),
+        unsaved: unsaved(kind, keys),
         mac: card
             .filter(|(key, _)| numbered(key, "net"))
             .and_then(|(_, value)| address(&value.0)),
@@ -126,23 +127,50 @@ fn identity(kind: Kind, smbios: &str, meta: &str) -> Option<String> {
 
 /// The volumes that go with the guest: no directories of the host, no devices, no discs in a drive.
 fn volumes(kind: Kind, keys: &BTreeMap<String, Word>) -> Vec<Volume> {
+    let mut found: Vec<Volume> = named(kind, keys).map(|(_, _, it)| it).collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// What `vzdump` leaves out of these: mount points of a container without `backup=1`, disks of a virtual machine with `backup=0`, and
+/// whatever is unused (GB8).
+fn unsaved(kind: Kind, keys: &BTreeMap<String, Word>) -> BTreeMap<String, String> {
+    let (saved, left): (Vec<_>, Vec<_>) =
+        named(kind, keys).partition(|(key, text, _)| is_backed_up(kind, key, text));
+    left.into_iter()
+        .filter(|(_, _, it)| !saved.iter().any(|(_, _, saved)| saved.id == it.id))
+        .map(|(key, _, it)| (it.id, key.to_owned()))
+        .collect()
+}
+
+fn is_backed_up(kind: Kind, key: &str, text: &str) -> bool {
+    let said = text
+        .split(',')
+        .find_map(|it| it.strip_prefix("backup="))
+        .map(|it| matches!(&*it.to_ascii_lowercase(), "1" | "on" | "yes" | "true"));
+    let is_root = key == "rootfs";
+    match kind {
+        _ if numbered(key, "unused") => false,
+        Kind::Container => is_root || said.unwrap_or(false),
+        Kind::Machine => said.unwrap_or(true),
+    }
+}
+
+/// The keys that name volumes of the guest, with what they say and the volume.
+fn named(kind: Kind, keys: &BTreeMap<String, Word>) -> impl Iterator<Item = (&str, &str, Volume)> {
     let prefixes: &[&str] = match kind {
         Kind::Container => &["mp", "unused"],
         Kind::Machine => &[
             "ide", "sata", "scsi", "virtio", "efidisk", "tpmstate", "unused",
         ],
     };
-    let mut found: Vec<Volume> = keys
-        .iter()
-        .filter(|(key, _)| {
+    keys.iter()
+        .filter(move |(key, _)| {
             (kind == Kind::Container && key.as_str() == "rootfs")
                 || prefixes.iter().any(|prefix| numbered(key, prefix))
         })
-        .filter_map(|(_, value)| volume(&value.0))
-        .collect();
-    found.sort();
-    found.dedup();
-    found
+        .filter_map(|(key, value)| Some((key.as_str(), value.0.as_str(), volume(&value.0)?)))
 }
 
 fn volume(text: &str) -> Option<Volume> {
@@ -314,6 +342,39 @@ mod tests {
                 ("local-lvm:vm-101-disk-2", None),
                 ("pool:vm-101-disk-1", Some(3 << 29)),
             ]
+        );
+    }
+
+    /// GB8: what a backup leaves out by its defaults, which are not the same for both kinds.
+    #[test]
+    fn what_no_backup_holds_is_known() {
+        let of = |kind, pairs| {
+            let left = read(kind, &keys(pairs)).unsaved.into_iter();
+            left.map(|(id, key)| format!("{id} {key}"))
+                .collect::<Vec<_>>()
+        };
+        let container = [
+            ("rootfs", "s:root,size=8G"),
+            ("mp0", "s:plain,mp=/a,size=1G"),
+            ("mp1", "s:saved,mp=/b,backup=1"),
+            ("mp2", "s:never,mp=/c,backup=0"),
+            ("mp3", "/srv/data,mp=/d"),
+            ("unused0", "s:loose"),
+            ("unused1", "s:saved"),
+        ];
+        let left = ["s:loose unused0", "s:never mp2", "s:plain mp0"];
+        assert_eq!(of(Kind::Container, &container), left);
+        let machine = [
+            ("scsi0", "s:root,size=8G"),
+            ("scsi1", "s:never,backup=0"),
+            ("virtio0", "s:saved,backup=on"),
+            ("efidisk0", "s:efi,efitype=4m"),
+            ("ide2", "s:iso/debian.iso,media=cdrom"),
+            ("unused0", "s:loose"),
+        ];
+        assert_eq!(
+            of(Kind::Machine, &machine),
+            ["s:loose unused0", "s:never scsi1"]
         );
     }
 

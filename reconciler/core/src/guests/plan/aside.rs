@@ -3,7 +3,7 @@
 use super::{Planner, Subject};
 use crate::guests::action::{Action, Incarnation};
 use crate::guests::backup::{Backup, Spoilt};
-use crate::guests::blocked::Blocked;
+use crate::guests::blocked::{Blocked, Unsaved};
 use crate::guests::desired::Wanted;
 use crate::guests::facts::{Aside, GuestFacts};
 use crate::guests::note::Note;
@@ -89,6 +89,7 @@ impl<'a> Planner<'a, '_, '_> {
         };
         let hold = self
             .hold_of_end(subject.guest)
+            .or_else(|| Unsaved::of_aside(&config.unsaved).map(Blocked::Unsaved))
             .or_else(|| match backup {
                 Some(backup) => self.spoilt(subject, &backup.backup, Some(backup)),
                 None => Some(Blocked::NoBackup),
