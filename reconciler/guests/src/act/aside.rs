@@ -6,10 +6,11 @@ use muster_core::guests::action::{Incarnation, Marker, Standing, Volumes, place_
 use muster_core::guests::mark::Mark;
 use muster_core::id::StepId;
 
+use super::check::Shown;
 use super::config::Stands;
+use super::make::bears;
 use super::{Act, Deed, Halt, Outcome, because};
 use crate::api::{Backup, Call, Changes, Config, GuestApi, Kind, Listed, Place, Power, Restore};
-use crate::observe::volumes;
 
 /// The end of a guest that was set aside.
 pub(super) struct End<'a> {
@@ -19,10 +20,6 @@ pub(super) struct End<'a> {
     pub(super) volumes: &'a Volumes,
     /// The backup that stays.
     pub(super) backup: &'a str,
-}
-
-pub(super) fn other_volumes(place: &Place) -> String {
-    format!("{place} has other volumes now than those that were shown; look at the plan again")
 }
 
 /// So often somebody may start a guest by hand after it was backed up, until its end is given up.
@@ -67,10 +64,12 @@ impl<A: GuestApi> Act<'_, A> {
             // Somebody may have started it by hand since: what is set aside stands still.
             return self.bring_to_rest(api, step, incarnation, &place).await;
         }
-        // Under its other name its volumes have other names, too.
-        if !was_renamed && volumes(&read) != *shown {
-            return because(other_volumes(&place));
-        }
+        let shown = Shown {
+            incarnation,
+            // Under its other name its volumes have other names, too.
+            volumes: (!was_renamed).then_some(shown),
+        };
+        self.is_as_shown(shown, &place, &read)?;
         let mut again = self.runs_again(api, step, &place, guest).await?;
         let mut is_tried = again == 0 && self.is_tried(api, step, &place, guest).await?;
         while !is_tried {
@@ -81,17 +80,17 @@ impl<A: GuestApi> Act<'_, A> {
             }
             self.bring_to_rest(api, step, incarnation, &place).await?;
             let label = self.label(step, guest, again);
-            let backup = self.back_up(api, step, &place, &label).await?;
+            let backup = self.back_up(api, step, &place, shown, &label).await?;
             let storage = self.settings.scratch_storage.clone();
             let storage = storage.or_else(|| own_storage::<A>(&place, &read));
             Box::pin(self.rehearse(step, &listed, &label, &backup, storage)).await?;
             // Both take hours, in which another guest may have come under the name (H8), or somebody started this one.
-            self.is_meant(incarnation, &api.config(&place).await?)?;
+            self.is_as_shown(shown, &place, &api.config(&place).await?)?;
             let more = self.runs_again(api, step, &place, guest).await?;
             again += more;
             is_tried = more == 0;
         }
-        self.set_aside(api, step, guest, incarnation, &place, called)
+        self.set_aside(api, step, guest, shown, &place, called)
             .await
     }
 
@@ -209,6 +208,9 @@ impl<A: GuestApi> Act<'_, A> {
             ..Changes::default()
         };
         let stands = |read: &Config| {
+            if !bears(place, read, made) {
+                return Stands::Else("another guest stands there".to_owned());
+            }
             let is_bare = !read.onboot && !read.protection && read.cards.is_empty();
             if is_bare && read.tags == *tags {
                 Stands::Done
@@ -246,12 +248,12 @@ impl<A: GuestApi> Act<'_, A> {
         api: &A,
         step: StepId,
         guest: &str,
-        incarnation: &Incarnation,
+        shown: Shown<'_>,
         place: &Place,
         called: &str,
     ) -> Outcome {
         let read = api.config(place).await?;
-        self.is_meant(incarnation, &read)?;
+        self.is_meant(shown.incarnation, &read)?;
         let name = if A::NAME_IS_ID {
             Some(guest.to_owned())
         } else {
@@ -281,11 +283,17 @@ impl<A: GuestApi> Act<'_, A> {
             name: (!A::NAME_IS_ID).then(|| called.to_owned()),
             ..Changes::default()
         };
+        let shown = Shown {
+            volumes: shown.volumes.filter(|_| !A::NAME_IS_ID),
+            ..shown
+        };
         let stands = |read: &Config| {
-            if let Err(Halt::Because(why)) = self.is_meant(incarnation, read) {
+            if let Err(Halt::Because(why)) = self.is_meant(shown.incarnation, read) {
                 Stands::Else(why)
             } else if is_aside(read, called) {
                 Stands::Done
+            } else if let Err(Halt::Because(why)) = self.is_as_shown(shown, &place, read) {
+                Stands::Else(why)
             } else {
                 Stands::ToDo
             }
@@ -386,10 +394,11 @@ impl<A: GuestApi> Act<'_, A> {
         };
         let place = listed.place;
         let read = api.config(&place).await?;
-        self.is_meant(incarnation, &read)?;
-        if volumes(&read) != *shown {
-            return because(other_volumes(&place));
-        }
+        let shown = Shown {
+            incarnation,
+            volumes: Some(shown),
+        };
+        self.is_as_shown(shown, &place, &read)?;
         self.is_as_journaled(api, step, &place, (guest, backup))
             .await?;
         if api.status(&place).await?.power != Power::Stopped {
@@ -422,7 +431,8 @@ impl<A: GuestApi> Act<'_, A> {
             Ok(_) => Ok(false),
         };
         let send = async || api.destroy(&place).await;
-        let progress = Box::pin(self.once(&deed, send, gone)).await?;
+        let is_it = |read: &Config| self.is_as_shown(shown, &place, read);
+        let progress = Box::pin(self.once_while(&deed, is_it, send, gone)).await?;
         Self::told(progress, Call::Destroy)
     }
 }

@@ -5,8 +5,9 @@ use muster_core::guests::mark::Mark;
 use muster_core::guests::observed::Stored;
 use muster_core::id::StepId;
 
+use super::check::Shown;
 use super::{Act, Deed, Outcome, because};
-use crate::api::{Backup, Call, GuestApi, Place, Power};
+use crate::api::{Backup, Call, Config, GuestApi, Place, Power};
 
 impl<A: GuestApi> Act<'_, A> {
     /// What the backup of this run is known by; `more` is how often the guest ran again since the step was planned.
@@ -105,12 +106,13 @@ impl<A: GuestApi> Act<'_, A> {
         ))
     }
 
-    /// The backup of this run: made unless it is there, and brought to where it stays.
+    /// The backup of this run: made unless it is there, of the guest that was shown (H8, GB8), and brought to where it stays.
     pub(super) async fn back_up(
         &self,
         api: &A,
         step: StepId,
         place: &Place,
+        shown: Shown<'_>,
         label: &str,
     ) -> Outcome<Backup> {
         let storage = &self.settings.backup_storage;
@@ -125,13 +127,17 @@ impl<A: GuestApi> Act<'_, A> {
             };
             let send = async || api.backup(place, storage, label).await;
             let reached = async || Ok(api.keep(place, storage, label).await?.is_some());
-            let progress = Box::pin(self.once(&deed, send, reached)).await?;
+            // It was waited for until it stood still.
+            let is_it = |read: &Config| self.is_as_shown(shown, place, read);
+            let progress = Box::pin(self.once_while(&deed, is_it, send, reached)).await?;
             Self::told(progress, Call::Backup)?;
             kept = api.keep(place, storage, label).await?;
         }
         let Some(backup) = kept else {
             return because(format!("a backup of {place} was made, and is not there"));
         };
+        // Of another guest it would be relied on as this one's.
+        self.is_as_shown(shown, place, &api.config(place).await?)?;
         self.mark(
             step,
             Mark::BackedUp {

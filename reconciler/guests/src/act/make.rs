@@ -6,16 +6,21 @@ use muster_core::guests::action::{Incarnation, Marker, Volumes, is_vmid};
 use muster_core::guests::desired::{Origin, Shape};
 use muster_core::id::StepId;
 
+use super::check::Shown;
 use super::config::Stands;
-use super::{Act, Deed, Outcome, because};
+use super::{Act, Deed, Halt, Outcome, because};
 use crate::api::{Call, Changes, Config, Creation, GuestApi, Kind, Place, Power, Restore, Source};
-use crate::observe::volumes;
 
 /// What is put in the place of a guest.
 pub(super) struct Replacement<'a> {
     pub(super) backup: &'a str,
     pub(super) made: &'a Marker,
     pub(super) volumes: &'a Volumes,
+}
+
+/// Whether what was read bears that mark, by its tags or by its name.
+pub(super) fn bears(place: &Place, read: &Config, made: &Marker) -> bool {
+    read.tags.contains(&made.0) || place.id == made.0
 }
 
 impl<A: GuestApi> Act<'_, A> {
@@ -158,7 +163,7 @@ impl<A: GuestApi> Act<'_, A> {
     /// guests in a pool may not even ask for what is in no pool.
     pub(super) async fn bears(&self, place: &Place, made: &Marker) -> crate::api::Result<bool> {
         match self.everyday.config(place).await {
-            Ok(read) => Ok(read.tags.contains(&made.0) || place.id == made.0),
+            Ok(read) => Ok(bears(place, &read, made)),
             Err(error) if error.is_gone() => Ok(false),
             Err(error) => Err(error),
         }
@@ -200,9 +205,17 @@ impl<A: GuestApi> Act<'_, A> {
         };
         let send = async || api.destroy(place).await;
         let reached = async || Ok(!self.bears(place, made).await?);
-        let progress = Box::pin(self.once(&deed, send, reached)).await?;
+        let is_it = |read: &Config| match bears(place, read, made) {
+            true => Ok(()),
+            false => because(format!("{place} is another guest now, so it stays")),
+        };
+        let said = Box::pin(self.once_while(&deed, is_it, send, reached)).await;
+        if let Err(Halt::NotKept) = said {
+            return Err(Halt::NotKept);
+        }
+        // Another guest may stand there by then, which is nobody's to discard.
         if self.bears(place, made).await? {
-            Self::told(progress, Call::Destroy)?;
+            Self::told(said?, Call::Destroy)?;
             return because(format!("{place} was removed, and is still there"));
         }
         Ok(())
@@ -248,14 +261,15 @@ impl<A: GuestApi> Act<'_, A> {
             let read = api.config(&place).await?;
             own_storage = super::aside::own_storage::<A>(&place, &read);
             if !read.tags.contains(&made.0) {
-                self.is_meant(incarnation, &read)?;
-                if volumes(&read) != **shown {
-                    return because(super::aside::other_volumes(&place));
-                }
+                let shown = Shown {
+                    incarnation,
+                    volumes: Some(shown),
+                };
+                self.is_as_shown(shown, &place, &read)?;
                 let again = self.runs_again(api, step, &place, guest).await?;
                 self.ask_to_shut_down(api, step, &place).await?;
                 let label = self.label(step, guest, again);
-                self.back_up(api, step, &place, &label).await?;
+                self.back_up(api, step, &place, shown, &label).await?;
                 if A::NAME_IS_ID {
                     let gone = async || match self.everyday.config(&place).await {
                         Err(error) if error.is_gone() => Ok(true),
@@ -270,7 +284,8 @@ impl<A: GuestApi> Act<'_, A> {
                         limit: self.settings.task,
                     };
                     let send = async || api.destroy(&place).await;
-                    let progress = Box::pin(self.once(&deed, send, gone)).await?;
+                    let is_it = |read: &Config| self.is_as_shown(shown, &place, read);
+                    let progress = Box::pin(self.once_while(&deed, is_it, send, gone)).await?;
                     Self::told(progress, Call::Destroy)?;
                 }
             }

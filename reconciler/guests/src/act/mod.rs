@@ -2,6 +2,7 @@
 
 mod aside;
 mod backup;
+mod check;
 mod config;
 mod make;
 mod power;

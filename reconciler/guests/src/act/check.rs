@@ -1,0 +1,67 @@
+//! What is looked at right before something that cannot be taken back: shutting down, backing up and trying a backup take hours, in which
+//! other hands are at work (H8, GB8).
+
+use std::cell::RefCell;
+
+use muster_core::guests::action::{Incarnation, Volumes};
+use muster_core::guests::blocked::Unsaved;
+
+use super::{Act, Deed, Halt, Outcome, because};
+use crate::api::{self, Config, GuestApi, Place, Progress, Task};
+use crate::observe::volumes;
+
+/// The guest that a release is for.
+#[derive(Clone, Copy)]
+pub(super) struct Shown<'a> {
+    pub(super) incarnation: &'a Incarnation,
+    /// Its volumes; `None` where it has another name by now, and they with it.
+    pub(super) volumes: Option<&'a Volumes>,
+}
+
+impl<A: GuestApi> Act<'_, A> {
+    /// Refuses where what was read is another guest than the one that was signed, has other volumes than those that were shown, or some
+    /// that no backup of it holds.
+    pub(super) fn is_as_shown(&self, shown: Shown<'_>, place: &Place, read: &Config) -> Outcome {
+        self.is_meant(shown.incarnation, read)?;
+        if shown.volumes.is_some_and(|it| volumes(read) != *it) {
+            return because(format!(
+                "{place} has other volumes now than those that were shown; look at the plan again"
+            ));
+        }
+        match Unsaved::of(&read.unsaved) {
+            Some(unsaved) => because(format!("{place} stays: {unsaved}")),
+            None => Ok(()),
+        }
+    }
+
+    /// [`Act::once`], with the guest looked at again right before each sending: what is another one by then is sent nothing. Read with
+    /// the everyday credential, as the others may not see a guest that is not theirs.
+    pub(super) async fn once_while(
+        &self,
+        deed: &Deed<'_, A>,
+        is_it: impl Fn(&Config) -> Outcome,
+        send: impl AsyncFn() -> api::Result<Option<Task>>,
+        reached: impl AsyncFn() -> api::Result<bool>,
+    ) -> Outcome<Progress> {
+        let refusal: RefCell<Option<Halt>> = RefCell::new(None);
+        let guarded = async || {
+            let said = match self.everyday.config(deed.place).await {
+                Ok(read) => is_it(&read),
+                Err(error) if error.is_gone() => {
+                    because(format!("{} is not there any more", deed.place))
+                }
+                Err(error) => return Err(error),
+            };
+            if let Err(halt) = said {
+                *refusal.borrow_mut() = Some(halt);
+                return Ok(None);
+            }
+            send().await
+        };
+        let progress = Box::pin(self.once(deed, guarded, reached)).await?;
+        match refusal.into_inner() {
+            Some(halt) => Err(halt),
+            None => Ok(progress),
+        }
+    }
+}
