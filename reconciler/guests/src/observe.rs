@@ -213,7 +213,8 @@ pub(crate) fn identity(config: &api::Config) -> Found {
     }
 }
 
-fn config(config: api::Config, waits: Vec<api::Pending>) -> Config {
+/// A configuration in core's words.
+pub(crate) fn config(config: api::Config, waits: Vec<api::Pending>) -> Config {
     let pending = waits.into_iter().map(|it| {
         let cores = |text: Option<String>| {
             text.map(|it| match it.parse::<u32>() {

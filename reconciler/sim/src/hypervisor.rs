@@ -14,6 +14,7 @@ use muster_core::guests::mark::Mark;
 use muster_core::guests::observed::{
     Config, Down, Form, Guest, NOT_ASKED, Observed, Pending, Question, Sight, Stored, TaskState,
 };
+use muster_core::guests::used::stance;
 use muster_core::id::RunId;
 use muster_core::reading::Reading;
 use muster_core::rooms::{self, Material};
@@ -710,18 +711,22 @@ impl Act<'_> {
 
     /// Two requests, the name first; `from` is where the guest stands now.
     fn set_aside(&mut self, from: &str, guest: &str, aside: &str) -> Said {
-        let standing = self.look(from, |it| {
-            let config = it.config.known();
-            config.map(|it| Standing {
-                name: it.name.clone(),
-                onboot: it.onboot,
-                protection: it.protection,
-            })
+        let seen = self.look(from, |it| {
+            let config = it.config.known()?;
+            let standing = Standing {
+                name: config.name.clone(),
+                onboot: config.onboot,
+                protection: config.protection,
+            };
+            Some((standing, stance(guest, config)))
         });
-        let Some(standing) = standing.flatten() else {
+        let Some((standing, stance)) = seen.flatten() else {
             return complaint("it cannot be read");
         };
-        self.mark(Mark::SetAside { standing })?;
+        self.mark(Mark::SetAside {
+            standing,
+            stance: Some(stance),
+        })?;
         let to = place_aside(guest, aside);
         self.rename(from, to)?;
         self.write(to, "standing", None, |config| {

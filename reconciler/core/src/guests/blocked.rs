@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::say::memory;
+use super::used::told;
 
 /// What stands against a step about a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub enum Blocked {
     NoBackup,
     /// No backup of it holds some of its volumes, which would be lost (H7, GB8).
     Unsaved(Unsaved),
+    /// Somebody used it since it was set aside: the signs of it (H7).
+    Used(Vec<String>),
     /// A backup on which the step relies is not as it should be.
     Spoilt {
         /// Which.
@@ -117,6 +120,7 @@ impl fmt::Display for Blocked {
                 "the hypervisor refused it {times} times in the same words, so it is tried once a day: {why}"
             ),
             Self::NoBackup => f.write_str("the journal knows of no backup of it that was tried, so nothing would be left"),
+            Self::Used(signs) => f.write_str(&told(signs)),
             Self::Unsaved(unsaved) => unsaved.fmt(f),
             Self::Spoilt { backup, why } => write!(
                 f,

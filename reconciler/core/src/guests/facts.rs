@@ -123,6 +123,9 @@ pub struct Stood {
     pub run: Option<RunId>,
     /// How.
     pub standing: Standing,
+    /// What nobody is to change on it from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stance: Option<String>,
 }
 
 /// A guest that is set aside.
@@ -137,6 +140,9 @@ pub struct Aside {
     pub called: String,
     /// How it stood before.
     pub standing: Standing,
+    /// What nobody changed on it since, unless it was used ([`super::used::stance`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stance: Option<String>,
 }
 
 /// A backup that was not as it should be when a step relied on it.
@@ -297,13 +303,14 @@ impl Known {
                     backup.rehearsed = Some(*started);
                 }
             }
-            Mark::SetAside { standing } => {
+            Mark::SetAside { standing, stance } => {
                 let of_run = |it: &Stood| it.step == step && it.run == run;
                 if !facts.standing.as_ref().is_some_and(of_run) {
                     facts.standing = Some(Stood {
                         step,
                         run,
                         standing: standing.clone(),
+                        stance: stance.clone(),
                     });
                 }
             }
@@ -396,15 +403,13 @@ impl Known {
                 volumes: _,
             } => {
                 facts.unheeded = None;
+                let stood = facts.standing.take();
                 facts.aside = Some(Aside {
+                    stance: stood.as_ref().and_then(|it| it.stance.clone()),
                     since: at,
                     found: place_aside(guest, aside).to_owned(),
                     called: aside.clone(),
-                    standing: facts
-                        .standing
-                        .take()
-                        .map(|it| it.standing)
-                        .unwrap_or_default(),
+                    standing: stood.map(|it| it.standing).unwrap_or_default(),
                 });
             }
             Action::OverwriteGuest { backup, made, .. } => {

@@ -70,6 +70,9 @@ pub enum Mark {
     SetAside {
         /// How it stood.
         standing: Standing,
+        /// What nobody is to change on it from then on ([`super::used::stance`]); not known of what earlier versions set aside.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stance: Option<String>,
     },
 }
 

@@ -3,7 +3,8 @@
 //! A guest that the file does not name is never touched, and of one that it names only what it says (G2, G5).
 //!
 //! `desired` is what is asked, `file` how it is read; `observed` is what a hypervisor shows, and `normal` how the two are compared;
-//! `facts` is what the local journal says of our own doing, `backup` of the backups among it, with the marks (`mark`) that an act made on
+//! `facts` is what the local journal says of our own doing, `backup` of the backups among it, `used` of a guest that was set aside and used
+//! since, with the marks (`mark`) that an act made on
 //! the way; `action` and `verbs`
 //! are all that can happen; `plan` drafts it; `price`, `settle`, `limits` and `say` answer for it. The client that carries it out is the
 //! crate `muster-guests`.
@@ -27,4 +28,5 @@ pub mod question;
 pub mod say;
 pub mod settle;
 pub(crate) mod shards;
+pub mod used;
 pub mod verbs;

@@ -5,6 +5,7 @@ use std::fmt;
 use super::desired::Owner;
 use super::observed::{NOT_ASKED, Pending};
 use super::say::memory;
+use super::used::told;
 use crate::time::{Date, Time};
 
 /// What people should know about guests that is no step.
@@ -104,6 +105,13 @@ pub enum Note {
         /// The first day on which its end is planned.
         until: Date,
     },
+    /// A guest is set aside, and somebody used it since (H7).
+    AsideUsed {
+        /// Which.
+        guest: String,
+        /// What shows that.
+        signs: Vec<String>,
+    },
     /// A guest is set aside, and no row asks for its end or for it any more.
     AsideAlone {
         /// Which.
@@ -162,6 +170,7 @@ impl Note {
             Self::Differs { .. } => "differs",
             Self::OwnerGone { .. } => "owner_gone",
             Self::Aside { .. } => "aside",
+            Self::AsideUsed { .. } => "aside_used",
             Self::AsideAlone { .. } => "aside_alone",
             Self::AsideGone { .. } => "aside_gone",
             Self::AsideAnother { .. } => "aside_another",
@@ -188,6 +197,7 @@ impl Note {
             | Self::OwnerGone { .. }
             | Self::Aside { .. }
             | Self::AsideAlone { .. }
+            | Self::AsideUsed { .. }
             | Self::AsideGone { .. }
             | Self::AsideAnother { .. }
             | Self::ScratchLeft { .. }
@@ -209,6 +219,7 @@ impl Note {
             | Self::Missing { .. }
             | Self::ConfigUnread { .. }
             | Self::OwnerGone { .. }
+            | Self::AsideUsed { .. }
             | Self::AsideGone { .. }
             | Self::AsideAnother { .. }
             | Self::AsideAlone { .. }
@@ -342,6 +353,7 @@ impl fmt::Display for Note {
                 "{guest}: set aside since {since}; from {until} on, its end is planned, which needs a release of its own; \
                  take `destroy: true` out of the row to have it back"
             ),
+            Self::AsideUsed { guest, signs } => write!(f, "{guest}: {}", told(signs)),
             Self::AsideAlone {
                 guest,
                 found,

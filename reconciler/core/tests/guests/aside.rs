@@ -41,10 +41,11 @@ fn aside(name: &str) -> House {
         onboot: true,
         protection: false,
     };
+    let stance = Some(muster_core::guests::used::stance(name, house.config(name)));
     let marks = [
         backed_up(),
         Mark::Rehearsed { started: true },
-        Mark::SetAside { standing },
+        Mark::SetAside { standing, stance },
     ];
     house.journal(&destroy, &marks, StepResult::Done);
     let rooms::Action::Guest(Action::DestroyGuest { aside: called, .. }) = &destroy.action else {
@@ -403,7 +404,13 @@ fn what_ended_unseen_is_planned_as_it_was_until_it_is_closed() {
         let mut house = recorded(name);
         let destroy = house.step(&end, "guest.destroy");
         let standing = muster_core::guests::action::Standing::default();
-        let marks = [backed_up(), Mark::SetAside { standing }];
+        let marks = [
+            backed_up(),
+            Mark::SetAside {
+                standing,
+                stance: None,
+            },
+        ];
         let unread = StepResult::Unfinished("could not be observed".into());
         house.journal(&destroy, &marks, unread.clone());
         let seen = aside(name);
@@ -451,7 +458,13 @@ fn an_end_that_stopped_behind_the_rename_is_planned_on() {
         let standing = muster_core::guests::action::Standing::default();
         house.journal(
             &destroy,
-            &[backed_up(), Mark::SetAside { standing }],
+            &[
+                backed_up(),
+                Mark::SetAside {
+                    standing,
+                    stance: None,
+                },
+            ],
             result,
         );
         // Renamed, and neither protected nor off-boot yet.
@@ -579,5 +592,61 @@ fn a_volume_that_no_backup_holds_is_not_lost() {
         house.config(name).unsaved.clear();
         let admitted = house.told(text).0;
         assert!(admitted.iter().any(|it| it.starts_with(verb)), "{verb}");
+    }
+}
+
+/// H7, H8: what somebody did in a guest that is set aside is in no backup: it is told at once, and holds the purge however it was signed.
+#[test]
+fn a_guest_that_was_used_since_it_was_set_aside_is_not_purged() {
+    let end = "guests: {204: {destroy: true}}\n";
+    let uses: [(&dyn Fn(&mut House), &str); 7] = [
+        (&|it| it.guest("204").run = Some(Run::Running), "it runs"),
+        (
+            &|it| it.config("204").name = Some("back".into()),
+            "it is called \"back\"",
+        ),
+        (
+            &|it| it.config("204").protection = false,
+            "it is not protected any more",
+        ),
+        (
+            &|it| it.config("204").onboot = true,
+            "it starts with the hypervisor",
+        ),
+        (
+            &|it| it.config("204").description = "mine".into(),
+            "its configuration was changed",
+        ),
+        (
+            &|it| it.config("204").volumes.0.extend(volumes("more").0),
+            "its configuration was changed",
+        ),
+        (&|it| it.config("204").digest = Some("x".into()), ""),
+    ];
+    for (happens, sign) in uses {
+        let mut house = aside("204");
+        happens(&mut house);
+        let notes = house.notes(end).concat();
+        assert_eq!(
+            notes.contains("it was used since"),
+            !sign.is_empty(),
+            "{notes}"
+        );
+        assert!(notes.contains(sign), "{notes}");
+        house.now = house.now.plus(15 * DAY);
+        let purge = house.step(end, "guest.purge");
+        begin(&mut house, &[purge]);
+        if sign.is_empty() {
+            assert_eq!(house.told(end).0, ["guest.purge 204"]);
+            continue;
+        }
+        let why = house.why(end);
+        assert!(
+            why.contains(sign) && why.contains("take `destroy: true` out"),
+            "{why}"
+        );
+        // The way out is open.
+        let back = "guests: {204: {run: stopped}}\n";
+        assert!(house.step(back, "guest.restore").words().contains("204"));
     }
 }

@@ -51,6 +51,7 @@ fn every_mark() -> Vec<Mark> {
                 onboot: true,
                 protection: false,
             },
+            stance: None,
         },
         Mark::RanAgain {},
         Mark::BackedUp {
@@ -229,7 +230,10 @@ fn how_it_stood_is_what_the_first_try_saw() {
         onboot: false,
         protection: true,
     };
-    let again = [Mark::SetAside { standing }];
+    let again = [Mark::SetAside {
+        standing,
+        stance: None,
+    }];
     house.journal(&destroy, &again, StepResult::Done);
     let aside = house.of("old").aside.expect("aside");
     assert_eq!(aside.standing.name.as_deref(), Some("web"));

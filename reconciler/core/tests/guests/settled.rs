@@ -224,7 +224,13 @@ fn an_end_is_as_far_as_its_marks_say() {
         onboot: true,
         protection: false,
     };
-    note(&mut house, Mark::SetAside { standing });
+    note(
+        &mut house,
+        Mark::SetAside {
+            standing,
+            stance: None,
+        },
+    );
     assert!(unfinished(&house).contains("about to be set aside"));
     house.guest("104").run = Some(Run::Stopped);
     let config = house.config("104");

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 
 use muster_core::guests::action::{Incarnation, Marker, Standing, Volumes, place_aside};
 use muster_core::guests::mark::Mark;
+use muster_core::guests::used::stance;
 use muster_core::id::StepId;
 
-use super::check::Shown;
+use super::check::{Protection, Shown};
 use super::config::Stands;
 use super::make::bears;
 use super::{Act, Deed, Halt, Outcome, because};
 use crate::api::{Backup, Call, Changes, Config, GuestApi, Kind, Listed, Place, Power, Restore};
+use crate::observe::config as seen;
 
 /// The end of a guest that was set aside.
 pub(super) struct End<'a> {
@@ -269,6 +271,7 @@ impl<A: GuestApi> Act<'_, A> {
                         onboot: read.onboot,
                         protection: read.protection,
                     },
+                    stance: Some(stance(guest, &seen(read.clone(), Vec::new()))),
                 },
             )?;
         }
@@ -399,6 +402,7 @@ impl<A: GuestApi> Act<'_, A> {
             volumes: Some(shown),
         };
         self.is_as_shown(shown, &place, &read)?;
+        self.is_unused(guest, &place, &read, Protection::Kept)?;
         self.is_as_journaled(api, step, &place, (guest, backup))
             .await?;
         if api.status(&place).await?.power != Power::Stopped {
@@ -431,7 +435,10 @@ impl<A: GuestApi> Act<'_, A> {
             Ok(_) => Ok(false),
         };
         let send = async || api.destroy(&place).await;
-        let is_it = |read: &Config| self.is_as_shown(shown, &place, read);
+        let is_it = |read: &Config| {
+            self.is_as_shown(shown, &place, read)?;
+            self.is_unused(guest, &place, read, Protection::TakenOff)
+        };
         let progress = Box::pin(self.once_while(&deed, is_it, send, gone)).await?;
         Self::told(progress, Call::Destroy)
     }

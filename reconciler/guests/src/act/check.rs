@@ -5,10 +5,11 @@ use std::cell::RefCell;
 
 use muster_core::guests::action::{Incarnation, Volumes};
 use muster_core::guests::blocked::Unsaved;
+use muster_core::guests::used;
 
 use super::{Act, Deed, Halt, Outcome, because};
 use crate::api::{self, Config, GuestApi, Place, Progress, Task};
-use crate::observe::volumes;
+use crate::observe::{self, volumes};
 
 /// The guest that a release is for.
 #[derive(Clone, Copy)]
@@ -16,6 +17,15 @@ pub(super) struct Shown<'a> {
     pub(super) incarnation: &'a Incarnation,
     /// Its volumes; `None` where it has another name by now, and they with it.
     pub(super) volumes: Option<&'a Volumes>,
+}
+
+/// Whether a guest that is set aside is to be protected still.
+#[derive(Clone, Copy)]
+pub(super) enum Protection {
+    /// Nobody took it off.
+    Kept,
+    /// The purge itself did, right before.
+    TakenOff,
 }
 
 impl<A: GuestApi> Act<'_, A> {
@@ -32,6 +42,29 @@ impl<A: GuestApi> Act<'_, A> {
             Some(unsaved) => because(format!("{place} stays: {unsaved}")),
             None => Ok(()),
         }
+    }
+
+    /// Refuses where somebody used a guest since it was set aside: what was done in it is in no backup (H7).
+    pub(super) fn is_unused(
+        &self,
+        guest: &str,
+        place: &Place,
+        read: &Config,
+        protection: Protection,
+    ) -> Outcome {
+        let Some(facts) = self.known.get(guest) else {
+            return Ok(());
+        };
+        let mut seen = observe::config(read.clone(), Vec::new());
+        match protection {
+            Protection::Kept => {}
+            Protection::TakenOff => seen.protection = true,
+        }
+        let signs = used::signs_of_use(guest, facts, &seen, None);
+        if signs.is_empty() {
+            return Ok(());
+        }
+        because(format!("{place} stays: {}", used::told(&signs)))
     }
 
     /// [`Act::once`], with the guest looked at again right before each sending: what is another one by then is sent nothing. Read with

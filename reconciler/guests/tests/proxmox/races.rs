@@ -453,6 +453,32 @@ fn a_trial_ends_no_guest_that_came_in_its_place() {
     assert!(lost <= UNGUARDED, "{lost} times");
 }
 
+/// H7, H8: a guest that somebody changes in its grace or in the middle of its purge stays; the one moment that is left is right before the
+/// DELETE itself.
+#[test]
+fn a_purge_deletes_nothing_that_somebody_used() {
+    at_every_request(|stage, at| {
+        let site = site();
+        let ended = stage.settles(&site, END);
+        assert!(ended.iter().all(|(_, it)| *it == StepResult::Done));
+        site.wait_days(15);
+        let calls = writes("description=mine");
+        let (told, happened) = stage.meddled(&site, END, at, &calls);
+        let deleted = format!("DELETE {HERE}/{}", stage.id);
+        let requests = stage.proxy.state().requests.clone();
+        let deleted = requests.iter().position(|it| *it == deleted);
+        if happened && deleted.is_none_or(|it| at < it) {
+            goes_on(stage, &site, END);
+            let why = format!("before request {at} of {deleted:?}: {told:?}");
+            let (read, _) = stage.guest().expect(&why);
+            assert_eq!(read.description.trim_end(), "mine", "{why}");
+        } else {
+            assert!(stage.guest().is_none(), "{told:?}");
+        }
+        happened
+    });
+}
+
 const BACK: &str = "{run: stopped}";
 
 /// H7, H8: the way back gives its name to the guest that was set aside, and to no other.

@@ -8,6 +8,7 @@ use crate::guests::desired::Wanted;
 use crate::guests::facts::{Aside, GuestFacts};
 use crate::guests::note::Note;
 use crate::guests::observed::{Config, Guest, Sight};
+use crate::guests::used::signs_of_use;
 use crate::reading::Reading;
 use crate::time::{Date, days_between};
 
@@ -73,11 +74,19 @@ impl<'a> Planner<'a, '_, '_> {
     fn purge(&mut self, subject: &Subject<'_>, config: &Config, aside: &Aside) {
         let since = aside.since.date();
         let grace = self.input.policy.grace_days;
+        let run = subject.guest.run;
+        let used = subject
+            .facts
+            .map_or_else(Vec::new, |it| signs_of_use(subject.name, it, config, run));
         if days_between(since, self.input.today) < i64::from(grace) {
-            return self.notes.push(Note::Aside {
-                guest: subject.name.to_owned(),
-                since,
-                until: after(since, grace),
+            let guest = subject.name.to_owned();
+            return self.notes.push(match used[..] {
+                [] => Note::Aside {
+                    guest,
+                    since,
+                    until: after(since, grace),
+                },
+                _ => Note::AsideUsed { guest, signs: used },
             });
         }
         let backup = subject.facts.and_then(GuestFacts::last_tried);
@@ -94,6 +103,7 @@ impl<'a> Planner<'a, '_, '_> {
                 Some(backup) => self.spoilt(subject, &backup.backup, Some(backup)),
                 None => Some(Blocked::NoBackup),
             })
+            .or_else(|| (!used.is_empty()).then_some(Blocked::Used(used)))
             .or_else(|| self.no_release_token());
         self.put(subject, action, Vec::new(), hold);
     }
