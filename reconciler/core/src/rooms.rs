@@ -265,6 +265,14 @@ impl Note {
         }
     }
 
+    /// Whether something is lost or wrong that no step mends: the executor is not in order until a person looks (H7).
+    pub fn is_amiss(&self) -> bool {
+        match self {
+            Self::Account(_) => false,
+            Self::Guest(note) => note.is_amiss(),
+        }
+    }
+
     /// Whether somebody has to act on it.
     pub fn needs_attention(&self) -> bool {
         match self {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::state_dir::StateDir;
 
-/// What is told of a part that cannot be read; of many parts, the first ones.
+/// How many parts that cannot be read, or are amiss, are told: the first ones.
 const UNREAD: usize = 8;
 
 /// Who keeps an executor.
@@ -37,6 +37,9 @@ pub struct LastCycle {
     /// Why the origin did not answer, if it did not: the cycle went on with what was adopted before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unanswered: Option<String>,
+    /// What no step mends, so that it is not in order until a person looks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amiss: Vec<String>,
 }
 
 impl LastCycle {
@@ -53,7 +56,14 @@ impl LastCycle {
             problem: None,
             unread: unread.take(UNREAD).collect(),
             unanswered,
+            amiss: Vec::new(),
         }
+    }
+
+    /// The same, with what no step mends.
+    pub fn with_amiss(mut self, amiss: impl Iterator<Item = String>) -> Self {
+        self.amiss = amiss.take(UNREAD).collect();
+        self
     }
 
     /// One that came to no end.
@@ -64,6 +74,7 @@ impl LastCycle {
             problem: Some(problem),
             unread: Vec::new(),
             unanswered: None,
+            amiss: Vec::new(),
         }
     }
 
@@ -84,7 +95,8 @@ impl LastCycle {
             // The words for one reason may differ from cycle to cycle; since when it has been so does not.
             let kind = |it: &Self| {
                 let (problem, unanswered) = (it.problem.is_some(), it.unanswered.is_some());
-                (it.by, problem, it.unread.is_empty(), unanswered)
+                let (unread, amiss) = (it.unread.is_empty(), it.amiss.is_empty());
+                (it.by, problem, unread, amiss, unanswered)
             };
             if kind(&before) == kind(&self) {
                 self.since = before.since;

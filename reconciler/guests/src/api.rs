@@ -372,6 +372,26 @@ pub struct Permissions {
     pub who: String,
 }
 
+/// The privilege of Proxmox VE without which a list leaves a guest out, in silence.
+pub const AUDIT: &str = "VM.Audit";
+
+impl Permissions {
+    /// The privileges on a guest: of the longest path above it that says anything, and of its pool.
+    pub(crate) fn on_guest(&self, vmid: &str, pool: Option<&str>) -> BTreeSet<&str> {
+        let paths = [format!("/vms/{vmid}"), "/vms".to_owned(), "/".to_owned()];
+        let own = paths.iter().find_map(|it| self.granted.get(it));
+        let pool = pool.and_then(|it| self.granted.get(&format!("/pool/{it}")));
+        let granted = own.into_iter().chain(pool).flatten();
+        granted.map(String::as_str).collect()
+    }
+
+    /// Whether a list can have any guest in it: with [`AUDIT`] somewhere, or `by_project`, with a project.
+    pub(crate) fn sees_any(&self, by_project: bool) -> bool {
+        let mut granted = self.granted.values();
+        self.everything || granted.any(|it| by_project || it.contains(AUDIT))
+    }
+}
+
 /// A hypervisor, as muster needs it (G9). `muster-guests` has two, and tests no other.
 pub trait GuestApi {
     /// Whether guests go by their names, so that one that is called something else is found elsewhere.

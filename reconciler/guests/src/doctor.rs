@@ -268,25 +268,6 @@ fn about_server(server: &Server) -> Vec<Finding> {
     findings
 }
 
-/// The privileges on a guest: of the longest path above it that says anything, and of its pool.
-fn granted<'a>(permissions: &'a Permissions, guest: &Listed) -> BTreeSet<&'a str> {
-    let paths = [
-        format!("/vms/{}", guest.place.id),
-        "/vms".to_owned(),
-        "/".to_owned(),
-    ];
-    let own = paths.iter().find_map(|it| permissions.granted.get(it));
-    let pool = guest.pool.as_ref().and_then(|it| {
-        let path = format!("/pool/{it}");
-        permissions.granted.get(&path)
-    });
-    own.into_iter()
-        .chain(pool)
-        .flatten()
-        .map(String::as_str)
-        .collect()
-}
-
 /// The lines that give privileges: to the token, and to its user, since a token has no more than both have.
 fn pveum(role: &str, privileges: &[&str], path: &str, who: &str) -> String {
     let user = who.split('!').next().unwrap_or(who);
@@ -302,7 +283,7 @@ fn about_everyday(permissions: &Permissions, guests: &[&Listed]) -> Vec<Finding>
     let mut findings = Vec::new();
     let who = &permissions.who;
     for guest in guests {
-        let has = granted(permissions, guest);
+        let has = permissions.on_guest(&guest.place.id, guest.pool.as_deref());
         let place = &guest.place;
         let missing: Vec<&Need> = EVERYDAY
             .iter()
@@ -409,7 +390,7 @@ fn about_release(
     let who = &permissions.who;
     let mut findings = Vec::new();
     for guest in guests {
-        let has = granted(permissions, guest);
+        let has = permissions.on_guest(&guest.place.id, guest.pool.as_deref());
         let place = &guest.place;
         for need in RELEASE.iter().filter(|it| !has.contains(it.privilege)) {
             let text = format!("{}: on {place}, {who} lacks {}", need.call, need.privilege);

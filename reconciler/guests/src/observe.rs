@@ -11,7 +11,7 @@ use muster_core::reading::Reading;
 use muster_core::time::Time;
 
 use crate::act::ActSettings;
-use crate::api::{self, GuestApi, Kind, Listed, Power, Progress, Task};
+use crate::api::{self, AUDIT, GuestApi, Kind, Listed, Power, Progress, Task};
 use crate::parallel;
 
 /// Since when nodes do not answer, from one look to the next.
@@ -31,7 +31,11 @@ pub(crate) async fn observe<A: GuestApi>(
         Ok(listing) => listing,
         Err(error) => return Observed::unread(error.to_string()),
     };
-    silence.retain(|node, _| listing.silent.contains_key(node));
+    let hidden = match hidden(api, question, &listing).await {
+        Ok(hidden) => hidden,
+        Err(why) => return Observed::unread(why),
+    };
+    silence.retain(|it, _| listing.silent.contains_key(it) || hidden.contains_key(it));
     let down: BTreeMap<String, Down> = listing
         .silent
         .iter()
@@ -78,12 +82,57 @@ pub(crate) async fn observe<A: GuestApi>(
         let running = running.map(|(task, _)| task.clone());
         guests.insert(id, sight(listed, config, running, &down, now));
     }
+    for (id, why) in hidden {
+        let since = *silence.entry(id.clone()).or_insert(now);
+        let down = Down { since, why };
+        guests.insert(id, Sight::Unknown { node: None, down });
+    }
     Observed {
         guests: Reading::Known(guests),
         down,
         tasks,
         backups,
     }
+}
+
+/// Guests that the list lacks and that it would lack as well if they were there, since the credential may not see them, and why (GB9). It is
+/// asked what it may do where somebody is missing, and never else (H15).
+///
+/// # Errors
+/// In words, when it may see no guest at all: an empty list is no word about anybody then.
+async fn hidden<A: GuestApi>(
+    api: &A,
+    question: &Question,
+    listing: &api::Listing,
+) -> Result<BTreeMap<String, String>, String> {
+    let is_missing = |it: &&String| !listing.guests.contains_key(*it);
+    let missing: Vec<&String> = question.expected.iter().filter(is_missing).collect();
+    let nobody_of_all = question.everybody && listing.guests.is_empty();
+    // On a node that is silent it may be anyway (H2).
+    if (missing.is_empty() && !nobody_of_all) || !listing.silent.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let may = api
+        .permissions()
+        .await
+        .map_err(|error| format!("guests are missing in the list, and {error}"))?;
+    let who = &may.who;
+    if !may.sees_any(A::NAME_IS_ID) {
+        let lacks = match A::NAME_IS_ID {
+            true => "no project",
+            false => "VM.Audit on nothing",
+        };
+        return Err(format!(
+            "{who} has {lacks}, so the list is empty whatever is there; `muster doctor` says how to give it"
+        ));
+    }
+    let unseen = missing
+        .into_iter()
+        .filter(|it| !A::NAME_IS_ID && !may.on_guest(it, None).contains(AUDIT));
+    let why = |id: &String| {
+        format!("{who} lacks {AUDIT} on /vms/{id}, so the list would not have it if it were there")
+    };
+    Ok(unseen.map(|id| (id.clone(), why(id))).collect())
 }
 
 /// The backups that steps rely on, as far as the everyday credential may see them.

@@ -131,7 +131,9 @@ pub(super) async fn answer(asked: &Asked, upstream: &Upstream, state: &Mutex<Sta
     }
     if asked.path == "/cluster/resources" {
         let mut reply = asked.pass(upstream).await;
-        resources(&mut reply, &state.lock().unwrap());
+        let state = state.lock().unwrap();
+        resources(&mut reply, &state);
+        leave_out_unseen(asked, &mut reply, &state);
         return reply;
     }
     let Some((node, below)) = asked.below_node() else {
@@ -146,6 +148,11 @@ pub(super) async fn answer(asked: &Asked, upstream: &Upstream, state: &Mutex<Sta
             if asked.query.get("content").is_some_and(|it| it == "backup") =>
         {
             backups(asked, &state.lock().unwrap())
+        }
+        ("GET", ["lxc" | "qemu"]) => {
+            let mut reply = asked.pass(upstream).await;
+            leave_out_unseen(asked, &mut reply, &state.lock().unwrap());
+            reply
         }
         ("POST", ["vzdump"]) => vzdump(asked, node, upstream, state).await,
         ("POST", ["lxc" | "qemu"]) => create(asked, upstream, state).await,
@@ -283,6 +290,17 @@ fn permissions(asked: &Asked, state: &State) -> Reply {
         }
     }
     Reply::ok(paths)
+}
+
+/// A list leaves out in silence what the token may not see.
+fn leave_out_unseen(asked: &Asked, reply: &mut Reply, state: &State) {
+    let Some(rows) = reply.json["data"].as_array_mut() else {
+        return;
+    };
+    rows.retain(|row| {
+        let place = format!("/vms/{}", row["vmid"]);
+        row["vmid"].is_null() || is_granted(asked, state, &place, "VM.Audit")
+    });
 }
 
 fn resources(reply: &mut Reply, state: &State) {

@@ -235,6 +235,29 @@ impl Note {
         }
     }
 
+    /// Whether something is lost or wrong that no step of muster mends, so that the executor is not in order until a person looks.
+    pub fn is_amiss(&self) -> bool {
+        match self {
+            Self::AsideGone { .. } | Self::AsideAnother { .. } => true,
+            Self::Unread { .. }
+            | Self::NodeDown { .. }
+            | Self::Unknown { .. }
+            | Self::Missing { .. }
+            | Self::ConfigUnread { .. }
+            | Self::NotInInventory { .. }
+            | Self::OnNode { .. }
+            | Self::OddPower { .. }
+            | Self::PendingReboot { .. }
+            | Self::Differs { .. }
+            | Self::OwnerGone { .. }
+            | Self::Aside { .. }
+            | Self::AsideAlone { .. }
+            | Self::ScratchLeft { .. }
+            | Self::VolumesUnread { .. }
+            | Self::Own { .. } => false,
+        }
+    }
+
     /// That nothing is planned on a guest's configuration, and why: `end` where its end is asked for.
     pub(super) fn unread(guest: &str, why: &str, end: bool) -> Self {
         let guest = guest.to_owned();

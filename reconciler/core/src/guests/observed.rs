@@ -22,6 +22,8 @@ pub struct Question {
     pub tasks: BTreeMap<String, String>,
     /// Backups that a step relies on, and where the guest of each stands.
     pub backups: BTreeMap<String, String>,
+    /// Guests that the file or the journal knows: where the list lacks one of them, it is looked at whether it would be shown (GB9).
+    pub expected: BTreeSet<String>,
 }
 
 /// Why a configuration is unknown that the question did not ask for ([`Question::asks_for`]).
@@ -40,7 +42,9 @@ impl Question {
             configs,
             tasks,
             backups,
+            expected,
         } = other;
+        self.expected.extend(expected);
         self.everybody |= everybody;
         self.configs.extend(configs);
         self.tasks.extend(tasks);
@@ -53,6 +57,8 @@ impl Question {
         let goes_by_another = |it: &String| it.starts_with(super::plan::ASIDE);
         let everybody = std::mem::take(&mut self.everybody);
         self.configs
+            .retain(|it| names.contains(it) || goes_by_another(it));
+        self.expected
             .retain(|it| names.contains(it) || goes_by_another(it));
         if everybody {
             self.configs.extend(names.iter().cloned());
@@ -283,6 +289,12 @@ impl Observed {
                     && now.made == before.made
                 {
                     now.config = before.config;
+                }
+            }
+            // Whom the list leaves out because it may not be seen is not gone by another look that did not ask about that.
+            for (name, sight) in std::mem::take(before) {
+                if matches!(sight, Sight::Unknown { .. }) && !asked.expected.contains(&name) {
+                    now.entry(name).or_insert(sight);
                 }
             }
         }

@@ -14,8 +14,13 @@ pub fn question(desired: &Desired, known: Option<&Known>) -> Question {
     };
     if let Some(known) = known {
         look_at_ours(&mut question, known);
+        let aside = known.guests.values().filter_map(|it| it.aside.as_ref());
+        question.expected.extend(aside.map(|it| it.found.clone()));
     }
     for (name, wanted) in &desired.guests {
+        question
+            .expected
+            .extend(stands_at(name, wanted, known).map(str::to_owned));
         if let Some(overwrite) = wanted.more.as_ref().and_then(|it| it.overwrite.as_ref()) {
             let backup = overwrite.backup.clone();
             question.backups.insert(backup, name.clone());
@@ -57,6 +62,19 @@ fn look_at_ours(question: &mut Question, known: &Known) {
     question
         .tasks
         .extend(tasks.map(|(task, guest)| (task.task.clone(), guest.to_owned())));
+}
+
+/// Where the guest of a row is to be found, unless it may well be nowhere: it is still to be made, or has come to its end.
+fn stands_at<'a>(name: &'a str, wanted: &Wanted, known: Option<&'a Known>) -> Option<&'a str> {
+    let facts = known.and_then(|it| it.of(name));
+    if let Some(aside) = facts.and_then(|it| it.aside.as_ref()) {
+        return Some(&aside.found);
+    }
+    let made = facts.and_then(|it| it.made.as_ref());
+    let is_journaled =
+        made.is_some_and(|it| it.finished) || facts.is_some_and(|it| it.seen.is_some());
+    let is_to_be_made = wanted.more.as_ref().is_some_and(|it| it.create.is_some());
+    (is_journaled || !(wanted.destroy || is_to_be_made)).then_some(name)
 }
 
 /// Whether a row manages what only the configuration shows.

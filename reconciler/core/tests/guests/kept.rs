@@ -203,11 +203,13 @@ fn open_tasks_are_asked_for_and_ended_ones_are_bounded() {
         configs,
         tasks,
         backups: _,
+        expected,
     }) = asked
     else {
         panic!("{asked:?}")
     };
     assert_eq!(tasks, [("UPID:open".to_owned(), "old".to_owned())].into());
+    assert_eq!(expected, ["old".to_owned()].into());
     // Where only run state is managed no configuration is asked for (H15).
     assert!(!everybody && configs.is_empty(), "{configs:?}");
     let start = house.step("guests: {old: {cores: 2}}\n", "guest.cores");

@@ -217,6 +217,7 @@ impl ExecutorStatus {
             }
             let unread = last.unread.iter();
             matters.extend(unread.map(|it| format!("since {since}: {it}")));
+            matters.extend(last.amiss.iter().cloned());
         }
         if let Some((since, why)) = self.unanswered()
             && since.plus(GONE_FOR_LONG) <= self.moment.now

@@ -291,7 +291,8 @@ impl CycleSummary {
         let retries = (self.held.iter()).any(|it| matches!(it.reason, Reason::Retry { .. }));
         let stands_off = self.frozen.is_some() || self.attempted.is_some();
         let is_blind = self.unread() > 0 || self.unanswered.is_some() || self.clock.is_some();
-        !(failed || retries || stands_off || is_blind)
+        let is_amiss = self.notes.iter().any(Note::is_amiss);
+        !(failed || retries || stands_off || is_blind || is_amiss)
     }
 
     /// How many parts of the world could not be read, so that nothing was planned on them.

@@ -536,6 +536,8 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
                 let unread = summary.notes.iter().filter(|it| it.is_unread());
                 let unread = unread.map(ToString::to_string);
                 let ended = LastCycle::ended(keeper, now, unread, summary.unanswered.clone());
+                let amiss = summary.notes.iter().filter(|it| it.is_amiss());
+                let ended = ended.with_amiss(amiss.map(ToString::to_string));
                 self.leave_word(ended, &line, wall);
                 match console {
                     Console::Log => self.start_push(wall),

@@ -14,7 +14,9 @@ use muster_guests::wire::Limits;
 use muster_guests::{ActSettings, Guests, Opener};
 use serde_json::json;
 
-use crate::proxy::{Backup, CREATE_TOKEN, Fault, Managed, Proxy, RELEASE_TOKEN, ROOT_TOKEN, TOKEN};
+use crate::proxy::{
+    Backup, CREATE_TOKEN, EVERYDAY, Fault, Grants, Managed, Proxy, RELEASE_TOKEN, ROOT_TOKEN, TOKEN,
+};
 use crate::site::{Hung, Results, Site};
 use crate::{container, fakepve, machine};
 
@@ -117,6 +119,50 @@ fn down_row(vmid: u32) -> String {
 
 fn end_row(vmid: u32) -> String {
     format!("guests: {{{vmid}: {{destroy: true}}}}\n")
+}
+
+/// GB9, H2, H15: a list leaves out in silence what the token may not see. Where somebody is missing it is asked what it may do, and
+/// nobody is gone, or made anew, by a list that would not have them.
+#[test]
+fn what_the_token_may_not_see_is_unread_and_not_gone() {
+    const ROWS: &str = "guests: {101: {run: running}, 102: {run: running}}\n";
+    let proxy = Proxy::start(
+        &fakepve(),
+        &json!([container(101, "running"), container(102, "stopped")]),
+    );
+    let entrance = Entrance::new(&proxy);
+    let (site, mut world) = (site(), entrance.open());
+    let mut notes = |grants: Grants, file: &str| {
+        proxy.state().tokens.insert(TOKEN.to_owned(), grants);
+        proxy.arm(None);
+        let (plan, _) = site.plan(&mut world, file);
+        let asked = proxy.state().requests.clone();
+        let asked = asked.iter().filter(|it| it.contains("permissions")).count();
+        let notes = plan.notes().iter();
+        let notes: Vec<_> = notes.map(|it| (it.kind(), it.to_string())).collect();
+        (notes, plan.steps().len(), asked)
+    };
+    let (told, steps, asked) = notes(vec![("/vms", EVERYDAY)], ROWS);
+    assert_eq!((&*told, steps, asked), (&[][..], 1, 0));
+    // One of them: the other is kept as ever.
+    let (told, steps, asked) = notes(vec![("/vms/102", EVERYDAY)], ROWS);
+    assert_eq!((told.len(), steps, asked), (1, 1, 1), "{told:?}");
+    assert_eq!(told[0].0, "unknown");
+    assert!(told[0].1.contains("VM.Audit on /vms/101"), "{told:?}");
+    // None at all.
+    let (told, steps, asked) = notes(Vec::new(), ROWS);
+    assert_eq!((told.len(), steps, asked), (1, 0, 1), "{told:?}");
+    assert_eq!(told[0].0, "unread");
+    assert!(told[0].1.contains("VM.Audit"), "{told:?}");
+    let everything = site.everything(&mut entrance.open());
+    let refused = muster_guests::import::import(&everything, Some("pve1")).unwrap_err();
+    assert!(refused.contains("VM.Audit"), "{refused}");
+    // Who may see it and does not is told that it is not there; whoever is still to be made costs no request.
+    let all = vec![("/vms", EVERYDAY)];
+    let (told, _, asked) = notes(all.clone(), "guests: {103: {run: running}}\n");
+    assert_eq!((told[0].0, asked), ("missing", 1));
+    let (_, steps, asked) = notes(all, &create_row(103));
+    assert_eq!((steps, asked), (1, 0));
 }
 
 /// H5, G2, G7, GB1, GB6: whatever the row says is so after one cycle, and the next plan has no step.
