@@ -33,6 +33,9 @@ pub const NEEDS: &str = "needs";
 /// The code of a step that failed, and waits for its next try.
 pub const RETRY: &str = "retry";
 
+/// The code of a step that was refused in the same words again and again, so that somebody has to look (GB12).
+pub const BLOCKED: &str = "blocked";
+
 /// The code of what only a suspension keeps from running.
 pub const SUSPENDED: &str = "suspended";
 
@@ -84,6 +87,12 @@ impl Reason {
         ))
     }
 
+    /// Whether the step failed and is still asked for, so that its executor is not in order (F30, GB12). What waits for a signature or
+    /// for a precondition that people know of is.
+    pub fn is_failing(&self) -> bool {
+        [RETRY, BLOCKED].contains(&self.code())
+    }
+
     /// The word for it.
     pub fn code(&self) -> &'static str {
         match self {
@@ -91,6 +100,7 @@ impl Reason {
             Self::Limit(_) => LIMIT,
             Self::Guardrail(_) => "guardrail",
             Self::Needs(_) => NEEDS,
+            Self::Precondition(what) if what.is_refusal() => BLOCKED,
             Self::Precondition(_) => "precondition",
             Self::Until { .. } => "until",
             Self::Retry { .. } => RETRY,

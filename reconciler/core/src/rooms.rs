@@ -291,6 +291,16 @@ pub enum Blocked {
     Guest(guests::say::Blocked),
 }
 
+impl Blocked {
+    /// Whether the world refused the step in the same words again and again (GB12).
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Account(_) => false,
+            Self::Guest(blocked) => matches!(blocked, guests::say::Blocked::Refused { .. }),
+        }
+    }
+}
+
 impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

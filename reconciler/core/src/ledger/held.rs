@@ -66,10 +66,22 @@ pub struct HeldSteps {
 pub enum Prospect<'w> {
     /// A later cycle tries it again by itself.
     TriedAgain,
+    /// It was refused in the same words again and again, and somebody has to look (GB12).
+    Blocked(&'w Waiting),
     /// It waits for something else than its next try: most often for another release, as the one it ran by is used up.
     Waits(&'w Waiting),
     /// Nobody asks for it any more: the history tells of it, and nothing is wrong now.
     NotPlanned,
+}
+
+impl Prospect<'_> {
+    /// Whether its executor is not in order because of it.
+    pub fn is_failing(&self) -> bool {
+        match self {
+            Self::TriedAgain | Self::Blocked(_) => true,
+            Self::Waits(_) | Self::NotPlanned => false,
+        }
+    }
 }
 
 /// Every failure that is remembered, with what becomes of its step. What nobody has said yet (`held` is `None`) is tried again.
@@ -90,6 +102,7 @@ pub fn prospects<'w>(
             Some(it) if [gate::RETRY, gate::SUSPENDED].contains(&&*it.reason) => {
                 Prospect::TriedAgain
             }
+            Some(it) if it.reason == gate::BLOCKED => Prospect::Blocked(it),
             Some(it) => Prospect::Waits(it),
             None if retry_after == 0 && failure.last == facts.latest => Prospect::TriedAgain,
             None => Prospect::NotPlanned,

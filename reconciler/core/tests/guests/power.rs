@@ -1,5 +1,6 @@
 //! Guests that run and stand still, and what is told of them.
 
+use muster_core::gate::{self, Reason};
 use muster_core::guests::action::{Action, Found, Incarnation};
 use muster_core::guests::desired::Run;
 use muster_core::guests::limits::limits;
@@ -11,6 +12,7 @@ use muster_core::limits::{Bound, Recent};
 use muster_core::plan::{Input, plan};
 use muster_core::price::Takes;
 use muster_core::rooms;
+use muster_core::sheet::Hold;
 use muster_core::step::Step;
 
 use super::{DAY, House, NOW, begin, commit, desired, down, pve1};
@@ -322,6 +324,14 @@ fn what_is_refused_three_times_in_the_same_words_is_tried_once_a_day() {
         house.why(text),
         "the hypervisor refused it 3 times in the same words, so it is tried once a day: no quorum"
     );
+    // It failed and is still asked for, so nothing is in order until it is done or taken out.
+    let plan = house.plan(text);
+    let reason = plan.steps().iter().find_map(|it| match &it.hold {
+        Some(Hold::Lacks(what)) => Some(Reason::Precondition(what.clone())),
+        _ => None,
+    });
+    let reason = reason.expect("it is held");
+    assert!(reason.is_failing() && reason.code() == gate::BLOCKED);
     // Another step of the guest is not meant.
     assert_eq!(
         house.told("guests: {104: {cores: 2}}\n").0,

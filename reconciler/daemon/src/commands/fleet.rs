@@ -8,7 +8,7 @@ use muster_core::diagnostic::visible;
 use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::fleet::alive::{self, Alive};
-use muster_core::ledger::held::{self, HeldSteps, Prospect};
+use muster_core::ledger::held::{self, HeldSteps};
 use muster_core::report::{Paper, Tint, Unknown, freshness};
 use muster_core::time::Time;
 use serde_json::{Value, json};
@@ -140,10 +140,7 @@ fn state(row: &Row, now: Time, stale: u32) -> State<'_> {
         return State::Suspended(suspended.to_string());
     }
     let failing = held::prospects(facts, held.as_ref(), *retry_after).into_iter();
-    match failing
-        .filter(|(.., it)| *it == Prospect::TriedAgain)
-        .count()
-    {
+    match failing.filter(|(.., it)| it.is_failing()).count() {
         0 => State::Well,
         failing => State::Failing(failing),
     }

@@ -240,6 +240,19 @@ impl ExecutorStatus {
             1 => matters.push("1 step fails, and is tried again".to_owned()),
             many => matters.push(format!("{many} steps fail, and are tried again")),
         }
+        let blocked = self.prospects().into_iter();
+        match blocked
+            .filter(|(.., it)| matches!(it, Prospect::Blocked(_)))
+            .count()
+        {
+            0 => {}
+            1 => matters.push(
+                "1 step is blocked: it was refused in the same words again and again".to_owned(),
+            ),
+            many => matters.push(format!(
+                "{many} steps are blocked: they were refused in the same words again and again"
+            )),
+        }
         match &self.trust {
             Err(why) => matters.push(format!(
                 "no release can be verified: {why}; `muster trust show` says more"
@@ -418,7 +431,7 @@ impl ExecutorStatus {
                         "and tried again by another release alone: `muster release propose {id}`"
                     )
                 }
-                Prospect::Waits(it) => {
+                Prospect::Waits(it) | Prospect::Blocked(it) => {
                     format!("and not tried again as it is: {}", visible(&it.text))
                 }
             };
@@ -434,7 +447,7 @@ impl ExecutorStatus {
             let (retry_at, waits) = match prospect {
                 Prospect::NotPlanned => return None,
                 Prospect::TriedAgain => (Some(retry_at), None),
-                Prospect::Waits(it) => (None, Some(&it.reason)),
+                Prospect::Waits(it) | Prospect::Blocked(it) => (None, Some(&it.reason)),
             };
             let Failure { times, reason, .. } = failure;
             let told =

@@ -7,7 +7,7 @@ use muster_core::clock::{Clock, Matter, Moment, Reading, TimeService};
 use muster_core::commit::{CommitId, TagId};
 use muster_core::diagnostic::Diagnostics;
 use muster_core::facts::{Attempted, Facts, Frozen, Suspended};
-use muster_core::gate::{Approvals, Held, Reason, Verdict, judge};
+use muster_core::gate::{Approvals, Held, Verdict, judge};
 use muster_core::id::StepId;
 use muster_core::journal::{OutOfOrder, Replayed, StepResult};
 use muster_core::ledger;
@@ -288,7 +288,7 @@ impl CycleSummary {
     pub fn is_in_order(&self) -> bool {
         let failed = (self.ran.iter()).any(|(_, result)| *result != StepResult::Done);
         // One that failed before and waits for its next try is not done either. Whose release is used up waits as before it was signed.
-        let retries = (self.held.iter()).any(|it| matches!(it.reason, Reason::Retry { .. }));
+        let retries = (self.held.iter()).any(|it| it.reason.is_failing());
         let stands_off = self.frozen.is_some() || self.attempted.is_some();
         let is_blind = self.unread() > 0 || self.unanswered.is_some() || self.clock.is_some();
         let is_amiss = self.notes.iter().any(Note::is_amiss);
