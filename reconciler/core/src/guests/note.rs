@@ -238,7 +238,7 @@ impl Note {
     /// Whether something is lost or wrong that no step of muster mends, so that the executor is not in order until a person looks.
     pub fn is_amiss(&self) -> bool {
         match self {
-            Self::AsideGone { .. } | Self::AsideAnother { .. } => true,
+            Self::AsideUsed { .. } | Self::AsideGone { .. } | Self::AsideAnother { .. } => true,
             Self::Unread { .. }
             | Self::NodeDown { .. }
             | Self::Unknown { .. }

@@ -41,7 +41,9 @@ pub fn released_by(reason: &str, class: Class) -> &'static str {
         ("needs", Class::Benign) => "the step it follows: then it runs by itself",
         ("needs", _) => "the step it follows, and a signed release that names both",
         ("precondition", _) => "what is missing: then it is planned anew",
-        ("blocked", _) => "the end of what it was refused for; it is tried once a day, or by a release anew",
+        ("blocked", _) => {
+            "the end of what it was refused for; it is tried once a day, or by a release anew"
+        }
         ("retry", _) => "time: it is tried again by itself",
         ("needs_operator", _) => "a look by a person, then `muster adopt SHA --reason …`",
         ("frozen", _) => "the end of the freeze: `muster status` says how",

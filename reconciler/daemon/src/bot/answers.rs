@@ -13,7 +13,7 @@ use muster_core::ledger::told::Stage;
 use muster_core::release::answer::{SignedAnswers, Signers, signed_answers};
 use muster_core::rooms::{self, StateRepo};
 use muster_core::services::attributions::{Attribution, Attributions, Identity, sha256};
-use muster_core::services::evaluate::{Assessment, Source, Sources, evaluate, shrunk};
+use muster_core::services::evaluate::{Assessment, Source, evaluate, shrunk};
 use muster_core::services::names::tells_secret;
 use muster_core::services::records::Records;
 use muster_core::services::say::{self, AnswersSection};

@@ -12,9 +12,7 @@ use muster_core::services::checks::Check;
 use muster_core::services::evaluate::{Assessment, Finding, evaluate, shrunk};
 use muster_core::services::lane::Lane;
 use muster_core::services::names::shown;
-use muster_core::services::records::{
-    self, INVENTORY, Place, REQUESTS, RESPONSES, REVIEWS, Records, SERVICES,
-};
+use muster_core::services::records::{self, INVENTORY, Place, REQUESTS, Records, SERVICES};
 use muster_core::services::{say, secrets};
 use muster_core::time::Time;
 
