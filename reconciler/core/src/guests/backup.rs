@@ -90,6 +90,19 @@ impl Backup {
     }
 }
 
+/// The number of the guest that a backup of Proxmox VE is of, by its name: `…/vzdump-lxc-101-…` in a storage, `…backup/ct/101/…` in a
+/// backup server.
+pub fn owner(backup: &str) -> Option<&str> {
+    let name = backup.split_once(":backup/")?.1;
+    let (kind, rest) = match name.strip_prefix("vzdump-") {
+        Some(name) => name.split_once('-')?,
+        None => name.split_once('/')?,
+    };
+    let known = matches!(kind, "lxc" | "qemu" | "openvz" | "ct" | "vm");
+    let end = rest.find(|c: char| !c.is_ascii_digit())?;
+    (known && end > 0).then(|| &rest[..end])
+}
+
 /// What the backup of a run is known by, when the guest was found running `again` times after one was made.
 pub fn label(step: StepId, run: Option<&RunId>, again: u32) -> String {
     let run = run.map_or("", RunId::as_str);

@@ -1,6 +1,7 @@
 //! Every sentence that people read about a step of a guest, and about a plan of guests as a whole.
 
 use super::action::{Action, Found, Standing, Volumes, joined};
+use super::backup::owner;
 use super::desired::Shape;
 use super::mark::Mark;
 use super::normal::MEBIBYTE;
@@ -75,6 +76,7 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
         } => {
             about("overwrite guest ", action, " with the backup ", ink);
             ink.value(backup);
+            owned_by_another(action, backup, ink);
             ink.own(", once it is backed up itself; what is overwritten is ");
             volumes(these, ink);
         }
@@ -94,6 +96,15 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
             ink.own("; what stays is the backup ");
             ink.value(backup);
         }
+    }
+}
+
+/// Whose backup it is, where that is another guest than the one whose place it takes.
+fn owned_by_another(action: &Action, backup: &str, ink: &mut dyn Ink) {
+    if let Some(other) = owner(backup).filter(|it| *it != action.guest()) {
+        ink.own(", which is of another guest (");
+        ink.other(other);
+        ink.own(")");
     }
 }
 

@@ -7,6 +7,7 @@ use muster_core::guests::observed::{Ha, Sight, Stored};
 use muster_core::journal::StepResult;
 use muster_core::price::Class;
 use muster_core::reading::Reading;
+use muster_core::report::sentence;
 use muster_core::rooms;
 
 use super::{DAY, House, begin, classes, down, every_action, volumes};
@@ -648,5 +649,36 @@ fn a_guest_that_was_used_since_it_was_set_aside_is_not_purged() {
         // The way out is open.
         let back = "guests: {204: {run: stopped}}\n";
         assert!(house.step(back, "guest.restore").words().contains("204"));
+    }
+}
+
+/// H7, H8: whose backup is put in the place of a guest is told to whoever signs, where it is another one's.
+#[test]
+fn a_backup_of_another_guest_is_told_of() {
+    for (backup, told) in [
+        (
+            "local:backup/vzdump-lxc-101-2026_11_29-10_00_00.tar.zst",
+            Some("101"),
+        ),
+        (
+            "local:backup/vzdump-qemu-1060-2026_11_29-10_00_00.vma",
+            Some("1060"),
+        ),
+        (
+            "local:backup/vzdump-lxc-106-2026_11_29-10_00_00.tar.zst",
+            None,
+        ),
+        ("pbs:backup/vm/101/2026-11-29T10:00:00Z", Some("101")),
+        ("pbs:backup/ct/106/2026-11-29T10:00:00Z", None),
+        ("local:backup/by-hand-101.tar", None),
+        ("/var/lib/muster/backups/old", None),
+    ] {
+        let house = House::with(&[("106", true)]);
+        let text = format!("guests: {{106: {{overwrite: {{backup: '{backup}'}}}}}}\n");
+        let step = house.step(&text, "guest.overwrite");
+        let said = sentence(&step.action);
+        let words = format!(", which is of another guest ({})", told.unwrap_or_default());
+        assert_eq!(said.contains(&words), told.is_some(), "{said}");
+        assert_eq!(said.contains("of another guest"), told.is_some(), "{said}");
     }
 }
