@@ -135,6 +135,11 @@ pub enum Note {
         /// Where.
         found: String,
     },
+    /// A creation was begun for a row, and another guest has its number by now: nothing is planned for it (H8).
+    AnotherMade {
+        /// Which.
+        guest: String,
+    },
     /// A guest of ours is left of a trial, and there is no token to discard it with.
     ScratchLeft {
         /// Which.
@@ -174,6 +179,7 @@ impl Note {
             Self::AsideAlone { .. } => "aside_alone",
             Self::AsideGone { .. } => "aside_gone",
             Self::AsideAnother { .. } => "aside_another",
+            Self::AnotherMade { .. } => "another_made",
             Self::ScratchLeft { .. } => "scratch_left",
             Self::VolumesUnread { .. } => "volumes_unread",
             Self::Own { .. } => "own",
@@ -199,6 +205,7 @@ impl Note {
             | Self::AsideAlone { .. }
             | Self::AsideUsed { .. }
             | Self::AsideGone { .. }
+            | Self::AnotherMade { .. }
             | Self::AsideAnother { .. }
             | Self::ScratchLeft { .. }
             | Self::Own { .. } => false,
@@ -221,6 +228,7 @@ impl Note {
             | Self::OwnerGone { .. }
             | Self::AsideUsed { .. }
             | Self::AsideGone { .. }
+            | Self::AnotherMade { .. }
             | Self::AsideAnother { .. }
             | Self::AsideAlone { .. }
             | Self::ScratchLeft { .. }
@@ -238,7 +246,10 @@ impl Note {
     /// Whether something is lost or wrong that no step of muster mends, so that the executor is not in order until a person looks.
     pub fn is_amiss(&self) -> bool {
         match self {
-            Self::AsideUsed { .. } | Self::AsideGone { .. } | Self::AsideAnother { .. } => true,
+            Self::AsideUsed { .. }
+            | Self::AsideGone { .. }
+            | Self::AsideAnother { .. }
+            | Self::AnotherMade { .. } => true,
             Self::Unread { .. }
             | Self::NodeDown { .. }
             | Self::Unknown { .. }
@@ -393,6 +404,11 @@ impl fmt::Display for Note {
             Self::AsideAnother { guest, found } => write!(
                 f,
                 "{guest}: it was set aside as {found}, and another guest stands there; nothing is planned for either"
+            ),
+            Self::AnotherMade { guest } => write!(
+                f,
+                "{guest}: its creation was begun, and another guest has that place now; nothing is planned for that one: choose another \
+                 place for the row, or take `create` out of it to have it kept as the row says"
             ),
             Self::ScratchLeft { guest } => write!(
                 f,

@@ -171,6 +171,21 @@ fn a_creation_that_broke_off_is_discarded_and_begun_anew() {
     house.journal(&again, &[], StepResult::Unfinished("interrupted".into()));
     house.add("104", false).made = Some(made);
     assert_eq!(house.steps(WEB, "guest.create").len(), 1);
+    // Another one's mark: nothing is done to it as long as the row asks for one to be made (H8).
+    let other = Marker::of_creation(&super::pve1(), "999", 0);
+    house.guest("104").made = Some(other);
+    assert_eq!(house.words(WEB), [] as [&str; 0]);
+    let notes = house.notes(WEB);
+    assert!(
+        notes
+            .iter()
+            .any(|it| it.contains("another guest has that place now")),
+        "{notes:?}"
+    );
+    assert_eq!(
+        house.words("guests: {104: {run: running}}\n"),
+        ["guest.start 104"]
+    );
     // One that bears no mark is somebody else's.
     house.guest("104").made = None;
     house.past.facts = House::new().past.facts;

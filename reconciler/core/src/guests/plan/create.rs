@@ -151,11 +151,17 @@ impl<'a> Planner<'a, '_, '_> {
         };
         let is_ours = guest.made.as_ref() == Some(&made.marker);
         let bears_no_mark_yet = made.begun && guest.made.is_none();
-        if !is_ours && !bears_no_mark_yet {
-            // Somebody else's: it is found, like any other.
-            return false;
-        }
         let create = wanted.more.as_ref().and_then(|it| it.create.as_ref());
+        if !is_ours && !bears_no_mark_yet {
+            // Somebody else's. The row means one that was to be made: it is no word about this one (H8).
+            let means_another = create.is_some() && !wanted.destroy;
+            if means_another {
+                self.notes.push(Note::AnotherMade {
+                    guest: name.to_owned(),
+                });
+            }
+            return means_another;
+        }
         let subject = Subject {
             name,
             guest,
