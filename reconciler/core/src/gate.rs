@@ -311,7 +311,9 @@ fn permits_all_removals(plan: &Plan, approvals: &Approvals) -> bool {
         .iter()
         .filter(|it| {
             let Price { takes, class, .. } = it.price;
-            takes.is_held_by(Bound::Share) && (takes.counts() || class == Class::Benign)
+            it.counts()
+                && takes.is_held_by(Bound::Share)
+                && (takes.counts() || class == Class::Benign)
         })
         .map(|it| it.step.id)
         .collect();
@@ -529,6 +531,11 @@ mod tests {
 
     /// Four guests of which three are to end: more than may end at once without a release of exactly that.
     fn three_of_four() -> (Plan, Bounds, Facts) {
+        three_with("")
+    }
+
+    /// The same, with one of them that another one locked.
+    fn three_with(locked: &str) -> (Plan, Bounds, Facts) {
         let executor = Executor::Guests("pve1".to_owned());
         let commit: CommitId = "1".repeat(40).parse().unwrap();
         let mut facts = Facts::genesis("id", executor.clone(), commit.clone(), Time(0));
@@ -561,6 +568,7 @@ mod tests {
             let form = guests::observed::Form::Container;
             let mut guest = guests::observed::Guest::new(form, run, config);
             guest.made = Some(marker);
+            guest.lock = (name == locked).then(|| "backup".to_owned());
             observed.insert(
                 name.to_owned(),
                 guests::observed::Sight::Seen(Box::new(guest)),
@@ -582,7 +590,13 @@ mod tests {
 
     /// What the gate says of each step when a release permits some of them.
     fn said(permitted: &[usize]) -> Vec<&'static str> {
-        let (plan, bounds, facts) = three_of_four();
+        said_of(three_of_four(), permitted)
+    }
+
+    fn said_of(
+        (plan, bounds, facts): (Plan, Bounds, Facts),
+        permitted: &[usize],
+    ) -> Vec<&'static str> {
         let steps = permitted.iter().map(|at| plan.steps()[*at].step.id);
         let approvals = Approvals::none().supposing(&steps.collect(), Nonce([7; 16]));
         let verdict = judge(&plan, &bounds, &facts, &approvals, Time(0));
@@ -601,5 +615,18 @@ mod tests {
         assert_eq!(said(&[0]), [LIMIT; 3]);
         assert_eq!(said(&[0, 2]), [LIMIT; 3]);
         assert_eq!(said(&[0, 1, 2]), ["runs"; 3]);
+    }
+
+    /// H13: what cannot end is none of those that end at once, so a release of the others is of all of them.
+    #[test]
+    fn a_guest_that_cannot_end_does_not_count_towards_the_limit() {
+        let waits = [PENDING_SIGNATURE, PENDING_SIGNATURE, "precondition"];
+        let mut said = said_of(three_with("c"), &[]);
+        said.sort_by_key(|it| *it == "precondition");
+        assert_eq!(said, waits);
+        assert_eq!(
+            said_of(three_with("c"), &[0, 1]),
+            ["runs", "runs", "precondition"]
+        );
     }
 }

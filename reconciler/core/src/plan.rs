@@ -58,6 +58,16 @@ pub struct PlannedStep {
 }
 
 impl PlannedStep {
+    /// Whether the limits count it: not what cannot run, signed or not, where its room says so (H13).
+    pub fn counts(&self) -> bool {
+        match &self.hold {
+            Some(Hold::Protected(_) | Hold::SharesProtected(_) | Hold::Lacks(_)) => {
+                rooms::counts_when_held(&self.step.action)
+            }
+            Some(Hold::Until(..)) | None => true,
+        }
+    }
+
     fn of(drafted: Drafted<Action, rooms::Incarnation, Blocked>) -> Arc<Self> {
         let Drafted {
             id,
@@ -133,6 +143,7 @@ impl Plan {
         let planned = self
             .steps
             .iter()
+            .filter(|it| it.counts())
             .map(|it| (&it.step.action, it.price.takes));
         // Who takes nothing away is over nothing, and need not be counted.
         let planned: Vec<(&Action, Takes)> = planned.collect();

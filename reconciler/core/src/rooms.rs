@@ -291,6 +291,15 @@ pub enum Blocked {
     Guest(guests::say::Blocked),
 }
 
+/// Whether a step that a hold keeps from running counts for the limits all the same. A guest that cannot end is none of those that end at
+/// once (H13): no release could name it, so one that must name all of them could not be made.
+pub fn counts_when_held(action: &Action) -> bool {
+    match action {
+        Action::Account(_) => true,
+        Action::Guest(_) => false,
+    }
+}
+
 impl Blocked {
     /// Whether the world refused the step in the same words again and again (GB12).
     pub fn is_refusal(&self) -> bool {
