@@ -175,6 +175,11 @@ impl HeldSteps {
         Self { unread, ..self }
     }
 
+    /// Whether a step is among them, so that somebody still asks for it.
+    pub fn waits_for(&self, step: StepId) -> bool {
+        self.held.iter().any(|it| it.step.id == step)
+    }
+
     /// Since when each of the steps waits.
     pub fn since(&self) -> BTreeMap<StepId, Time> {
         self.held.iter().map(|it| (it.step.id, it.since)).collect()

@@ -8,6 +8,7 @@ use muster_core::diagnostic::visible;
 use muster_core::executor::Executor;
 use muster_core::facts::Facts;
 use muster_core::fleet::alive::{self, Alive};
+use muster_core::id::StepId;
 use muster_core::ledger::held::{self, HeldSteps};
 use muster_core::report::{Paper, Tint, Unknown, freshness};
 use muster_core::time::Time;
@@ -123,8 +124,14 @@ fn state(row: &Row, now: Time, stale: u32) -> State<'_> {
         Err(Unknown::Ahead { .. }) => return State::Ahead(*read),
         Err(_) => return State::Silent(*read),
     }
-    if !facts.needs_operator.is_empty() {
-        return State::NeedsOperator(facts.needs_operator.len());
+    // What nobody asks for any more, the history tells.
+    let is_asked = |id: &&StepId| {
+        held.as_ref()
+            .is_none_or(|it| it.unread.is_some() || it.waits_for(**id))
+    };
+    let needing = facts.needs_operator.keys().filter(is_asked).count();
+    if needing > 0 {
+        return State::NeedsOperator(needing);
     }
     if let Some(first) = alive.as_ref().and_then(|it| it.unread.first()) {
         return State::Unread(first);

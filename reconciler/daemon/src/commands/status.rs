@@ -205,10 +205,15 @@ impl ExecutorStatus {
                 unit_of(&facts.executor)
             ));
         }
-        match facts.needs_operator.len() {
+        let cure = "`muster explain STEP` says what it is about, and once it is looked at `muster adopt` of the same commit clears it";
+        match self.needing().count() {
             0 => {}
-            1 => matters.push("1 step stopped halfway and needs an operator".to_owned()),
-            many => matters.push(format!("{many} steps stopped halfway and need an operator")),
+            1 => matters.push(format!(
+                "1 step stopped halfway and needs an operator: {cure}"
+            )),
+            many => matters.push(format!(
+                "{many} steps stopped halfway and need an operator: {cure}"
+            )),
         }
         if let Some(last) = &self.last {
             let since = last.since;
@@ -410,6 +415,15 @@ impl ExecutorStatus {
         all
     }
 
+    /// Steps that stopped halfway and that are still asked for; the history tells of the others, and nothing is wrong now.
+    fn needing(&self) -> impl Iterator<Item = (&StepId, &String)> {
+        let last = self.last.as_ref();
+        let is_unread = last.is_some_and(|it| !it.unread.is_empty() || it.problem.is_some());
+        let trusted = self.held.as_ref().filter(|_| !is_unread && !self.is_behind);
+        let all = self.facts.needs_operator.iter();
+        all.filter(move |(id, _)| trusted.is_none_or(|held| held.waits_for(**id)))
+    }
+
     /// A line for each step that failed and that is still asked for.
     fn failed(&self) -> Vec<String> {
         let line = |(id, failure, prospect): (StepId, &Failure, Prospect<'_>)| {
@@ -437,7 +451,10 @@ impl ExecutorStatus {
             };
             Some(format!("failed    {id}: {reason} ({times}, {then})"))
         };
-        self.prospects().into_iter().filter_map(line).collect()
+        let look = self.needing();
+        let look = look.map(|(step, why)| format!("look at   {step}: {}", visible(why)));
+        let failed = self.prospects().into_iter().filter_map(line);
+        look.chain(failed).collect()
     }
 
     /// The same for programs; `retry_at` is of those that are tried again by themselves.
@@ -467,6 +484,10 @@ impl ExecutorStatus {
         let holder = self.holder.as_ref();
         let mut all = as_json(&self.facts, self.moment.now, holder, self.in_doubt);
         all["failures"] = self.failures();
+        let needing = self.needing();
+        all["needs_operator"] = needing
+            .map(|(step, why)| (step.to_string(), Value::from(why.as_str())))
+            .collect();
         if let Some(guests) = guests(&self.facts) {
             all["guests"] = guests;
         }
@@ -578,7 +599,8 @@ pub(super) fn nearly_full(state: &StateDir) -> Option<String> {
 /// Whom or what it knows of.
 fn kept(facts: &Facts) -> String {
     if let Some(known) = facts.known.guests() {
-        let made = known.guests.values().filter(|it| it.made.is_some());
+        let made = known.guests.values();
+        let made = made.filter(|it| it.made.as_ref().is_some_and(|it| it.finished));
         let aside = known.guests.values().filter(|it| it.aside.is_some());
         return format!(
             "guests    {} made here, {} set aside, {}",
@@ -712,9 +734,6 @@ fn text(
         .filter(|it| *it > 0)
     {
         lines.push(format!("refused   {more} more; `muster release list`"));
-    }
-    for (step, why) in &facts.needs_operator {
-        lines.push(format!("look at   {step}: {}", visible(why)));
     }
     lines.extend_from_slice(failed);
     if in_doubt > 0 {
