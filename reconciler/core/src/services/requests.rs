@@ -135,7 +135,7 @@ static ENDS: [bool; 256] = secrets::bytes_of(b" \t\n\x0b\x0c\r`\"',;()&|$");
 /// Whether a text asks for something to be run.
 pub fn asks(text: &str) -> bool {
     let lower = lowered(text);
-    if ASKED.is_any_in(&lower) {
+    if ASKED.is_any_in(&lower) || begins_with_asking(&lower) {
         return true;
     }
     let words = || secrets::split(&lower, &ENDS).filter(|it| !it.is_empty());
@@ -157,11 +157,75 @@ pub fn asks(text: &str) -> bool {
         else {
             return false;
         };
-        match verbs {
+        let is_asked = match verbs {
             // What follows is an argument, and no word of a sentence about it.
             [] => !NOUNS.contains(&next),
             verbs => verbs.contains(&next),
-        }
+        };
+        is_asked && !is_told_of(&lower, word, next)
+    })
+}
+
+/// Whether a sentence tells what a command is, or that nobody gives it: "we never do it by systemctl restart", "docker compose down is
+/// the switch". Only what stands in one clause with it counts.
+fn is_told_of(text: &str, command: &str, verb: &str) -> bool {
+    let offset = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
+    let before = text[..offset(command)]
+        .rsplit(CLAUSE_ENDS)
+        .next()
+        .unwrap_or_default();
+    let behind = &text[offset(verb) + verb.len()..];
+    let is_never = before.split_whitespace().any(|it| it == "never");
+    is_never || behind.starts_with(" is the ") || behind.starts_with(" is a ")
+}
+
+/// What a clause ends at.
+const CLAUSE_ENDS: [char; 9] = ['.', ';', ',', ':', '!', '?', '\n', '(', ')'];
+
+/// Verbs that ask at the head of a sentence, where one of [`ACTED_ON`] follows in it.
+static ASKING: [&str; 8] = [
+    "run", "execute", "apply", "launch", "trigger", "start", "rerun", "open",
+];
+/// What an answer asks nobody to run or change (A8).
+static ACTED_ON: [&str; 8] = [
+    "repair bot",
+    "repair-bot",
+    "ansible",
+    "playbook",
+    "firewall",
+    "iptables",
+    "docker",
+    "systemctl",
+];
+/// What follows such a word where it is none: "run by the repair bot", "open questions".
+static NO_OBJECT: [&str; 12] = [
+    "by",
+    "in",
+    "on",
+    "at",
+    "with",
+    "only",
+    "after",
+    "when",
+    "questions",
+    "points",
+    "time",
+    "order",
+];
+
+/// Whether a sentence begins with what asks for something to be run.
+fn begins_with_asking(lower: &str) -> bool {
+    lower.split(['.', ';', '!', '?', '\n']).any(|sentence| {
+        let mut words = sentence.split_whitespace();
+        let verb = words.next().unwrap_or_default();
+        let verb = if verb == "please" {
+            words.next().unwrap_or_default()
+        } else {
+            verb
+        };
+        ASKING.contains(&verb)
+            && words.next().is_some_and(|it| !NO_OBJECT.contains(&it))
+            && ACTED_ON.iter().any(|it| sentence.contains(it))
     })
 }
 
@@ -177,4 +241,33 @@ fn lowered(text: &str) -> String {
 /// Whether a text tells of an incident.
 pub fn tells_of_incident(text: &str) -> bool {
     INCIDENTS.is_any_in(&lowered(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::asks;
+
+    /// A8: what asks for the bot, Ansible or the firewall in words, and what only tells of a command.
+    #[test]
+    fn a8_a_sentence_asks_or_tells() {
+        for text in [
+            "Run the repair bot now.",
+            "It is safe. Apply the ansible playbook on Sunday.",
+            "Open port 443 in the firewall.",
+            "please trigger the repair-bot",
+            "never mind, sudo systemctl restart edge",
+            "docker compose down",
+        ] {
+            assert!(asks(text), "{text}");
+        }
+        for text in [
+            "We never restart it by systemctl restart; its owner does.",
+            "docker compose down is the disable switch, by mira, after approval.",
+            "Run by the repair bot on Sundays.",
+            "Open questions about the firewall: none.",
+            "The playbook of ansible is kept by mira.",
+        ] {
+            assert!(!asks(text), "{text}");
+        }
+    }
 }
