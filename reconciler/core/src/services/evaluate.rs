@@ -7,7 +7,7 @@ use super::attributions::{Attribution, Attributions};
 use super::checks::Check;
 use super::lane::Lane;
 use super::records::{RESPONSES, REVIEWS, Records};
-use super::{names, refs, secrets};
+use super::{names, secrets};
 use crate::diagnostic::{Diagnostic, Fault, Faults, Pos};
 use crate::repo::Roster;
 use crate::repo::names::did_you_mean;
@@ -335,25 +335,59 @@ pub fn fold(led: Lane, findings: &[Finding]) -> Lane {
     })
 }
 
-/// The file without the digests of the two fields that hold bare ones; they are checked by their form.
-fn without_bare_digests(text: &str) -> String {
+/// The file without the digests of the fields that hold references: how random those are says nothing, and each is checked by its form
+/// (LB6).
+fn without_digests(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
+    let mut is_typed = false;
     for line in text.split_inclusive('\n') {
-        let bare = line.split_once(':').filter(|(name, value)| {
-            matches!(*name, "repo_sha256" | "response_sha256")
-                && refs::is_hex(value.trim().trim_matches(['"', '\'']), 64)
-        });
-        match bare {
-            // As long as it was, so that places stay.
-            Some(_) => out.extend(line.chars().map(|c| if c == '\n' { c } else { ' ' })),
-            None => out.push_str(line),
+        // A list goes on with its items.
+        if !line.starts_with([' ', '-']) {
+            is_typed = line.split_once(':').is_some_and(|(name, _)| {
+                matches!(
+                    name,
+                    "repo_sha256" | "response_sha256" | "redacted_evidence_refs"
+                ) || name.ends_with("_ref")
+            });
+        }
+        if is_typed {
+            blank_digests(line, &mut out);
+        } else {
+            out.push_str(line);
         }
     }
     out
 }
 
+/// The line with blanks for its digests, so that places stay.
+fn blank_digests(line: &str, out: &mut String) {
+    let mut rest = line;
+    let mut before = ' ';
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let (is_digest, length) = match digits {
+            0 => (false, rest.chars().next().map_or(1, char::len_utf8)),
+            _ => {
+                let goes_on =
+                    |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'+' | b'=');
+                let is_whole = !rest.as_bytes().get(digits).is_some_and(goes_on);
+                let stands_alone = matches!(before, ' ' | ':' | '/' | '"' | '\'' | '[' | ',' | '@');
+                (is_whole && stands_alone && digits >= 32, digits)
+            }
+        };
+        let (part, more) = rest.split_at(length);
+        before = part.chars().next_back().unwrap_or(' ');
+        if is_digest {
+            out.extend(part.bytes().map(|_| ' '));
+        } else {
+            out.push_str(part);
+        }
+        rest = more;
+    }
+}
+
 /// What must not be in an answer or a review, by its bytes alone.
 pub fn secrets_in(bytes: &[u8]) -> Vec<secrets::Found> {
     let text = String::from_utf8_lossy(bytes);
-    secrets::scan_with(&text, |it| without_bare_digests(it).into())
+    secrets::scan_with(&text, |it| without_digests(it).into())
 }

@@ -246,7 +246,11 @@ fn ended(bytes: &[u8], is_so: impl Fn(u8) -> bool) -> &[u8] {
 
 /// Whether a value stands where a secret would, and is none.
 fn is_placeholder(value: &str) -> bool {
-    value.starts_with(['<', '$', '*', '{']) || value.contains("REDACTED") || refs::is_ref(value)
+    let is_ticket = || refs::is_ref(&format!("ticket:{}", value.trim_end_matches('.')));
+    value.starts_with(['<', '$', '*', '{'])
+        || value.contains("REDACTED")
+        || refs::is_ref(value)
+        || is_ticket()
 }
 
 /// Three variables of an environment in one text.

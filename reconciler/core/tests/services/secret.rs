@@ -354,6 +354,58 @@ fn w5_a_secret_in_a_file_of_no_surface_is_told_to_be_rotated() {
     );
 }
 
+/// LB6: in a field of references a digest of another form has a wrong form, and is no secret; in a sentence what says that it is a
+/// digest is none.
+#[test]
+fn lb6_a_digest_of_another_form_is_no_secret() {
+    let mut numbers = Numbers(11);
+    let mut hex = |length: usize| numbers.of(HEX, length);
+    let commit = hex(40);
+    let upper = hex(64).to_uppercase();
+    for (from, to) in [
+        ("repo_sha256: ", format!("repo_sha256: {upper} # ")),
+        (
+            "live_config_hash_ref: ",
+            format!("live_config_hash_ref: {} # ", hex(64)),
+        ),
+        (
+            "live_config_hash_ref: ",
+            format!("live_config_hash_ref: md5:{} # ", hex(32)),
+        ),
+        ("ticket:OPS-1", format!("commit:{}", commit.to_uppercase())),
+        ("ticket:OPS-1", format!("sha512:{}", hex(128))),
+        (
+            "ticket:OPS-1",
+            format!("https://git.example.org/edge/commit/{commit}"),
+        ),
+        (
+            "[\"ticket:OPS-1\"]",
+            format!("\n  - sha512:{}\n  - ticket:OPS-1", hex(128)),
+        ),
+    ] {
+        let mut repo = Repo::answered();
+        repo.edit(from, &to);
+        let (lane, checks) = repo.stands();
+        assert_eq!(
+            (lane, checks.len()),
+            (Lane::RequestSupplement, 1),
+            "{to}: {checks:?}"
+        );
+    }
+    for text in [
+        format!("Rollback to commit {commit}."),
+        format!("The image is edge@sha256:{}, as before.", hex(64)),
+        format!("The host key is SHA256:{}.", Numbers(5).of(MIXED, 43)),
+        "token: OPS-412".to_owned(),
+    ] {
+        assert_eq!(secrets::scan(&text), [], "{text}");
+    }
+    // A token stays one in a field of references, too.
+    let mut repo = Repo::answered();
+    repo.edit("ticket:OPS-1", &format!("dop_v1_{}", hex(64)));
+    assert_eq!(repo.stands().0, Lane::QuarantineSecretOrRawPayload);
+}
+
 /// LB7: the key of a quarantine is made of content and path, under a key of this host; no commit, and no plain digest.
 #[test]
 fn lb7_a_quarantine_is_known_by_content_and_path_alone() {

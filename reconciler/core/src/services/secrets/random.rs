@@ -10,7 +10,7 @@ static ENDS: [bool; 256] = super::bytes_of(b" \t\n\x0b\x0c\r\"',;()[]{}<>`|");
 /// Words that are too random for a language, and no reference.
 pub(super) fn words(text: &str, found: &mut Vec<Found>) {
     for word in super::split(text, &ENDS) {
-        if word.len() < 16 || refs::is_ref(word.trim_end_matches(['.', ':'])) {
+        if word.len() < 16 || is_named(text, word) {
             continue;
         }
         let at = word.as_ptr() as usize - text.as_ptr() as usize;
@@ -40,6 +40,24 @@ pub(super) fn words(text: &str, found: &mut Vec<Found>) {
             });
         }
     }
+}
+
+/// Whether a word says by its form what it is: a reference, the digest of an image, the fingerprint of an SSH key, or a commit that the
+/// word before it calls so.
+fn is_named(text: &str, word: &str) -> bool {
+    let bare = word.trim_end_matches(['.', ':']);
+    let digest = bare.rsplit_once('@').map_or(bare, |(_, it)| it);
+    if refs::is_ref(bare) || refs::is_digest(digest) {
+        return true;
+    }
+    let is_fingerprint = |it: &str| it.len() == 43 && it.bytes().all(is_base64);
+    if bare.strip_prefix("SHA256:").is_some_and(is_fingerprint) {
+        return true;
+    }
+    let at = word.as_ptr() as usize - text.as_ptr() as usize;
+    let before = text[..at].trim_end();
+    let is_called = ["commit", "revision"].iter().any(|it| before.ends_with(it));
+    is_called && (refs::is_hex(bare, 40) || refs::is_hex(bare, 64))
 }
 
 fn is_random(word: &str) -> bool {
