@@ -504,12 +504,23 @@ fn causes(error: &dyn std::error::Error) -> String {
         }
         next = source.source();
     }
+    // The manual of a library tells an operator nothing.
+    if let Some(at) = text.find(": https://docs.rs/") {
+        text.truncate(at);
+    }
     text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_half_answer_is_told_without_a_librarys_manual() {
+        let url = "peer closed connection: https://docs.rs/rustls/latest/rustls/manual";
+        let told = causes(&std::io::Error::other(url));
+        assert_eq!(told, "peer closed connection");
+    }
 
     #[test]
     fn an_address_is_https_or_a_socket_of_this_machine() {
