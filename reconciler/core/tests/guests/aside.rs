@@ -600,7 +600,8 @@ fn a_volume_that_no_backup_holds_is_not_lost() {
 #[test]
 fn a_guest_that_was_used_since_it_was_set_aside_is_not_purged() {
     let end = "guests: {204: {destroy: true}}\n";
-    let uses: [(&dyn Fn(&mut House), &str); 7] = [
+    type Use<'u> = (&'u dyn Fn(&mut House), &'u str);
+    let uses: [Use<'_>; 7] = [
         (&|it| it.guest("204").run = Some(Run::Running), "it runs"),
         (
             &|it| it.config("204").name = Some("back".into()),
