@@ -82,7 +82,7 @@ pub(crate) fn stable(text: &str) -> String {
                 "guests/lab hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh",
                 "guests/lab STEP",
             ),
-            ("e-hhhhhhhh-ol", "e-XXXXXXXX-ol"),
+            ("e-hhhhhhhh-ol", "e-MARK-ol"),
         ]
         .into_iter()
         .chain(text.contains("guests/lab").then_some(PLAN))
