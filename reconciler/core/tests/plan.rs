@@ -8,6 +8,10 @@ mod disabled;
 mod hindrances;
 #[path = "plan/limits.rs"]
 mod limits;
+#[path = "plan/names.rs"]
+mod names;
+#[path = "plan/ports.rs"]
+mod ports;
 #[path = "plan/root.rs"]
 mod root;
 
@@ -544,196 +548,10 @@ fn the_last_admin_is_not_cut() {
     );
 }
 
-#[test]
-fn ports_stay_and_are_never_given_to_another() {
-    let (past, mut host) = emo_and_ann_are_here();
-    // Emo is cut; a newcomer gets neither his port nor his uid.
-    let past = after(past, &roster(ANN), &host);
-    assert_eq!(
-        past.facts.known.accounts().people["emo"].stage,
-        Stage::Archived,
-        "the test's past signs everything"
-    );
-    let Reading::Known(accounts) = &mut host.accounts else {
-        unreachable!()
-    };
-    accounts.by_name.remove("emo");
-    let rows = format!("{ANN}  zoe: {{authentik_user: z, k8s_user: z, tier: power-user}}\n");
-    let plan = make(&roster(&rows), &host, &past.facts);
-    let words = words(&plan);
-    assert!(
-        words.contains(&"ports.assign zoe ports=playwright:8933/t3:3775".to_owned()),
-        "{words:?}"
-    );
-    assert!(
-        words
-            .iter()
-            .any(|it| it.starts_with("user.create zoe") && it.ends_with("uid=1002")),
-        "{words:?}"
-    );
-}
-
-#[test]
-fn a_newcomer_keeps_the_port_of_an_existing_dispatch_file_unless_two_share_it() {
-    let mut host = fresh_host();
-    let entries = [
-        ("e.mo", "{\"os_user\":\"emo\",\"port\":3776}"),
-        ("a.nn", "{\"os_user\":\"ann\",\"port\":3778}"),
-        ("x", "{\"os_user\":\"x\",\"port\":3778}"),
-        ("y", "{\"os_user\":\"y\",\"port\":3773}"),
-    ];
-    let entries = entries
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into();
-    host.aggregates
-        .insert(Aggregate::Dispatch, Reading::Known(entries));
-    let plan = make(&roster(EMO_AND_ANN), &host, &nothing_known().facts);
-    let words = words(&plan);
-    assert!(
-        words.contains(&"ports.assign emo ports=playwright:8932/t3:3776".to_owned()),
-        "{words:?}"
-    );
-    assert!(
-        words.contains(&"ports.assign ann ports=playwright:8931/t3:3774".to_owned()),
-        "{words:?}"
-    );
-}
-
-#[test]
-fn a_used_up_port_range_says_so_and_moves_nobody() {
-    let (past, host) = emo_and_ann_are_here();
-    let more: String = (0..8)
-        .map(|n| format!("  z{n}: {{authentik_user: z{n}, k8s_user: z{n}, tier: power-user}}\n"))
-        .collect();
-    let plan = make(&roster(&format!("{EMO_AND_ANN}{more}")), &host, &past.facts);
-    assert!(kinds_of(&plan, "emo").is_empty() && kinds_of(&plan, "ann").is_empty());
-    assert_eq!(refusals(&plan).len(), 2);
-    assert_eq!(
-        refusals(&plan)[0],
-        "z6: no port: every t3 port from 3773 to 3780 is taken; people who have theirs keep them"
-    );
-}
-
-#[test]
-fn a_rename_is_never_remove_and_add() {
-    let (past, host) = emo_and_ann_are_here();
-    let rows = format!(
-        "{ANN}  emil: {{authentik_user: e.mo, k8s_user: emo-k, tier: power-user, previously: emo}}\n"
-    );
-    let plan = make(&roster(&rows), &host, &past.facts);
-    assert_eq!(words(&plan), ["user.rename emil from=emo uid=1001"]);
-    let verdict = verdict(&plan, &host, &past.facts);
-    assert_eq!(verdict.held[0].price.class, Class::Privileged);
-}
-
-/// Emo goes on as emil, in the home that was emo's.
-fn emo_is_emil() -> (Replayed, Observed) {
-    let (mut past, mut host) = emo_and_ann_are_here();
-    let people = &mut past.facts.known.accounts_mut().expect("a host's").people;
-    let mut person = people.remove("emo").expect("emo");
-    person.formerly.insert("emo".into());
-    people.insert("emil".into(), person);
-    let Reading::Known(accounts) = &mut host.accounts else {
-        unreachable!()
-    };
-    let account = accounts.by_name.remove("emo").expect("emo");
-    accounts.by_name.insert("emil".into(), account);
-    (past, host)
-}
-
-#[test]
-fn a_home_is_not_given_to_whoever_has_the_name_next() {
-    let (past, mut host) = emo_is_emil();
-    let rows = format!(
-        "{ANN}  emil: {{authentik_user: e.mo, k8s_user: emo-k, tier: power-user}}\n  emo: {{authentik_user: o.ther, k8s_user: other-k, tier: power-user}}\n"
-    );
-    let plan = make(&roster(&rows), &host, &past.facts);
-    assert_eq!(kinds_of(&plan, "emo"), []);
-    let told = refusals(&plan);
-    assert!(
-        told.iter()
-            .any(|it| it.starts_with("emo: its home would be /home/emo, which is or was emil's")),
-        "{told:?}"
-    );
-    // The same where only the account databases say whose it is, and write it otherwise.
-    let mut somebody = account(1500, &[]);
-    somebody.home = "/home/zoe/".into();
-    add_account(&mut host, "zoes", somebody);
-    let rows = rows.replace("  emo:", "  zoe:");
-    let plan = make(&roster(&rows), &host, &past.facts);
-    assert_eq!(kinds_of(&plan, "zoe"), []);
-    assert!(
-        refusals(&plan)[0].contains("zoes's"),
-        "{:?}",
-        refusals(&plan)
-    );
-    // Who is called after the end of another's home is nobody's heir.
-    let rows = rows.replace("  zoe:", "  mil:");
-    let plan = make(&roster(&rows), &host, &past.facts);
-    assert!(kinds_of(&plan, "mil").contains(&Verb::UserCreate));
-}
-
-#[test]
-fn an_entry_is_of_whoever_has_the_name_now() {
-    let (mut past, mut host) = emo_is_emil();
-    let people = &mut past.facts.known.accounts_mut().expect("a host's").people;
-    let mut other = people["emil"].clone();
-    other.formerly.clear();
-    (other.uid, other.authentik_user, other.home) = (1010, "o.ther".into(), "/home/other".into());
-    people.insert("emo".into(), other);
-    let mut second = account(1010, &["t3"]);
-    second.home = "/home/other".into();
-    add_account(&mut host, "emo", second);
-    let entries = BTreeMap::from([
-        ("o.ther".to_owned(), "emo".to_owned()),
-        ("e.mo".to_owned(), "emil".to_owned()),
-    ]);
-    host.aggregates
-        .insert(Aggregate::LoginMap, Reading::Known(entries));
-    let rows =
-        format!("{ANN}  emil: {{authentik_user: e.mo, k8s_user: emo-k, tier: power-user}}\n");
-    let plan = make(&roster(&rows), &host, &past.facts);
-    let removed: Vec<String> = words(&plan)
-        .into_iter()
-        .filter(|it| it.starts_with("map.remove"))
-        .collect();
-    assert_eq!(removed, ["map.remove emo from=emo key=o.ther"]);
-}
-
-#[test]
-fn another_identity_waits_and_the_maps_keep_the_old_one() {
-    let (past, host) = emo_and_ann_are_here();
-    let rows = EMO_AND_ANN.replace("e.mo", "e.vil");
-    let plan = make(&roster(&rows), &host, &past.facts);
-    assert_eq!(
-        words(&plan),
-        ["user.identity emo from=e.mo identity=authentik_user to=e.vil"]
-    );
-}
-
 /// What is known of Emo, to be changed.
 fn emo(past: &mut Replayed) -> &mut PersonFacts {
     let known = past.facts.known.accounts_mut().expect("a host's");
     known.people.get_mut("emo").expect("a tombstone")
-}
-
-#[test]
-fn a_name_that_was_cut_is_not_handed_to_another_identity() {
-    let (past, host) = emo_and_ann_are_here();
-    let mut past = after(past, &roster(ANN), &host);
-    emo(&mut past).stage = Stage::Cut;
-    let rows = EMO_AND_ANN.replace("e.mo", "e.vil");
-    let plan = make(&roster(&rows), &host, &past.facts);
-    let kinds = kinds_of(&plan, "emo");
-    assert!(
-        kinds.contains(&Verb::MapRemove),
-        "the cut goes on: {kinds:?}"
-    );
-    assert!(
-        !kinds.contains(&Verb::UserReturn) && !kinds.contains(&Verb::LoginUnlock),
-        "{kinds:?}"
-    );
-    assert!(refusals(&plan)[0].starts_with("emo: was cut here with another identity"));
 }
 
 #[test]

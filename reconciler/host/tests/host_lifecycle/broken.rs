@@ -1,0 +1,198 @@
+//! Databases and settings with lines that cannot be read, or that stand there twice.
+
+use super::*;
+
+/// Puts `new` in the place of `old` in a file of the machine.
+#[track_caller]
+fn edit(it: &Machine, file: &str, old: &str, new: &str) {
+    let text = std::fs::read(it.path(file)).unwrap();
+    let text = as_latin1(&text);
+    assert!(text.contains(old), "{old:?} in {text:?}");
+    let text = text.replacen(old, new, 1);
+    let bytes: Vec<u8> = text
+        .chars()
+        .map(|c| u8::try_from(u32::from(c)).unwrap())
+        .collect();
+    std::fs::write(it.path(file), bytes).unwrap();
+}
+
+/// Bytes as characters of the same number, so that lines that are no UTF-8 can be edited, too.
+fn as_latin1(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
+}
+
+#[test]
+fn lines_of_others_that_cannot_be_read_stop_nobody() {
+    let mut it = machine();
+    it.settles(&format!("{EMO}{ADA}"));
+    edit(
+        &it,
+        "etc/passwd",
+        "root:x:0:0",
+        "zed:x:1002:1002::/home/zed\nz\u{e9}:x:1003:1003:::\nroot:x:0:0",
+    );
+    edit(
+        &it,
+        "etc/passwd",
+        "root:x:0:0",
+        "two:x:1004:1004:::/bin/sh\ntwo:x:1700:1700:::/bin/sh\nroot:x:0:0",
+    );
+    edit(
+        &it,
+        "etc/group",
+        "root:x:0:",
+        "gr\u{e9}:x:1005:\nbroken:x\nroot:x:0:",
+    );
+    let newcomers = "  bea: {authentik_user: bea.x, k8s_user: beak, tier: power-user}\n  cem: {authentik_user: cem.x, k8s_user: cemk, tier: power-user}\n";
+    it.settles(&format!("users:\n{ADA}{newcomers}"));
+    let passwd = as_latin1(&std::fs::read(it.path("etc/passwd")).unwrap());
+    assert!(
+        passwd.contains("z\u{e9}:x:1003:1003:::\n")
+            && passwd.contains("zed:x:1002:1002::/home/zed\n")
+    );
+    assert!(
+        passwd
+            .lines()
+            .any(|line| line.starts_with("emo:") && line.ends_with("/nologin"))
+    );
+    let uid = |user: &str| it.replayed.facts.known.accounts().people[user].uid;
+    let given = [uid("bea"), uid("cem")];
+    assert!(
+        given
+            .iter()
+            .all(|uid| ![1002, 1003, 1004, 1700].contains(uid)),
+        "{given:?}"
+    );
+    assert!(it.path("home/bea").exists() && it.path("home/cem").exists());
+}
+
+#[test]
+fn settings_that_cannot_be_read_keep_back_newcomers_alone() {
+    let mut it = machine();
+    it.settles(&format!("{EMO}{ADA}"));
+    edit(&it, "etc/login.defs", "HOME_MODE 0700", "HOME_MODE private");
+    let newcomer = "  bea: {authentik_user: bea.x, k8s_user: beak, tier: power-user}\n";
+    let roster = format!("users:\n{ADA}{newcomer}");
+    it.settles(&roster);
+    assert!(
+        it.text("etc/passwd")
+            .lines()
+            .any(|line| line.starts_with("emo:") && line.ends_with("/nologin"))
+    );
+    assert!(!it.text("etc/passwd").contains("bea"));
+    let (plan, _) = it.plan(&roster);
+    let notes: Vec<String> = plan.notes().iter().map(ToString::to_string).collect();
+    assert!(
+        notes
+            .iter()
+            .any(|it| it.starts_with("bea: ") && it.contains("/etc/login.defs:1")),
+        "{notes:?}"
+    );
+    edit(&it, "etc/login.defs", "private", "0700 # private");
+    it.settles(&roster);
+    assert!(it.path("home/bea").exists());
+}
+
+#[test]
+fn whoever_leaves_with_a_broken_line_is_cut_and_told() {
+    // What was done to the line, whether the cut can be finished, and what is told.
+    type Change = (&'static str, fn(&Machine), bool, &'static str);
+    let changes: [Change; 4] = [
+        (
+            "a second line",
+            |it| {
+                let passwd = it.text("etc/passwd");
+                let own = passwd
+                    .lines()
+                    .find(|line| line.starts_with("emo:"))
+                    .unwrap();
+                std::fs::write(it.path("etc/passwd"), format!("{passwd}{own}\n")).unwrap();
+            },
+            true,
+            "more than one line for emo",
+        ),
+        (
+            "a short line",
+            |it| edit(it, "etc/passwd", "/home/emo:/bin/zsh", "/home/emo"),
+            true,
+            "the line of emo in /etc/passwd is malformed",
+        ),
+        (
+            "a short line in shadow",
+            |it| edit(it, "etc/shadow", "emo:!:", "emo:$y$hash:20000:0\nx:!:"),
+            true,
+            "the line of emo in /etc/shadow is malformed",
+        ),
+        (
+            "a long line",
+            |it| {
+                edit(
+                    it,
+                    "etc/passwd",
+                    "/home/emo:/bin/zsh",
+                    "/home/emo:/bin/zsh:",
+                )
+            },
+            false,
+            "the line of emo in /etc/passwd is malformed",
+        ),
+    ];
+    for (what, change, finished, told) in changes {
+        let mut it = machine();
+        it.settles(&format!("{EMO}{ADA}"));
+        it.put("home/emo/.ssh/authorized_keys", b"ssh-ed25519 AAAA", 0o600);
+        change(&it);
+        let cut = format!("users:\n{ADA}");
+        let (plan, _) = it.plan(&cut);
+        let notes: Vec<String> = plan.notes().iter().map(ToString::to_string).collect();
+        assert!(
+            notes.iter().any(|it| it.contains(told)),
+            "{what}: {notes:?}"
+        );
+        it.cycle(&cut);
+        let failed: Vec<_> = it
+            .results
+            .iter()
+            .filter(|(_, it)| *it != StepResult::Done)
+            .collect();
+        assert_eq!(failed.is_empty(), finished, "{what}: {failed:?}");
+        assert!(!it.path("home/emo/.ssh/authorized_keys").exists(), "{what}");
+        let shut = |it: &Machine, file: &str, open: &str| {
+            let text = it.text(file);
+            let open = text
+                .lines()
+                .any(|line| line.starts_with("emo:") && line.contains(open));
+            assert!(!open, "{what}: {text}");
+        };
+        shut(&it, "etc/shadow", ":$y$");
+        if finished {
+            shut(&it, "etc/passwd", "/bin/zsh");
+            it.settles(&cut);
+        } else {
+            assert!(it.reason("login.lock").contains("malformed"), "{what}");
+            edit(&it, "etc/passwd", "/bin/zsh:", "/bin/zsh");
+            it.settles(&cut);
+            shut(&it, "etc/passwd", "/bin/zsh");
+        }
+    }
+}
+
+/// F22.
+#[test]
+fn every_line_of_somebodys_ranges_is_told_of() {
+    let mut it = machine();
+    it.cycle(EMO);
+    let uid = it.uid();
+    let subuid = it.text("etc/subuid");
+    let more = format!("emo:4000000:65536\n{uid}:5000000:10\n{uid}7:6000000:10\n");
+    it.put("etc/subuid", format!("{subuid}{more}").as_bytes(), 0o644);
+    let (_, observed) = it.plan(EMO);
+    let Observed::Accounts(observed) = observed else {
+        unreachable!()
+    };
+    let found = &observed.accounts.known().unwrap().by_name["emo"];
+    let firsts: Vec<u32> = found.more.subuids.iter().map(|it| it.first).collect();
+    assert_eq!(firsts, [4_000_000, 5_000_000]);
+    assert!(found.more.subgids.is_empty());
+    it.settles(EMO);
+}
