@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use muster_tests::site::{ANN, ANN_AND_BOB, Site, hermetic, needs, program, wait_until};
@@ -78,6 +79,72 @@ fn what_is_too_large_is_refused_with_a_report_and_keeps_nothing_else_waiting() {
     site.git(&["read-tree", &main]);
     site.commit(ANN_AND_BOB, "as before");
     let _ = site.settles();
+}
+
+/// Serves the site's repositories over the network, as `git daemon` does; while there is a list, connections are kept in it, and
+/// nothing is said.
+fn serve_or_keep(site: &Site, kept: Arc<Mutex<Option<Vec<TcpStream>>>>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let base = site.path("");
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            let connection = connection.unwrap();
+            if let Some(kept) = &mut *kept.lock().unwrap() {
+                kept.push(connection);
+                continue;
+            }
+            let connection = OwnedFd::from(connection);
+            let served = hermetic("git")
+                .args(["-c", "safe.directory=*", "daemon", "--inetd"])
+                .args(["--export-all", &format!("--base-path={}", base.display())])
+                .stdin(connection.try_clone().unwrap())
+                .stdout(connection)
+                .spawn();
+            thread::spawn(move || served.unwrap().wait());
+        }
+    });
+    port
+}
+
+#[test]
+fn whoever_decides_at_the_console_does_not_wait_for_an_origin_that_says_nothing() {
+    needs(&["git"]);
+    let site = Site::new();
+    site.commit(ANN, "ann");
+    let _ = site.settles();
+    let kept = Arc::new(Mutex::new(None));
+    let port = serve_or_keep(&site, kept.clone());
+    let local = format!("url = \"{}\"", site.path("origin").display());
+    site.change_settings(&local, &format!("url = \"git://127.0.0.1:{port}/origin\""));
+    let mut daemon = site.daemon();
+    site.commit(ANN_AND_BOB, "bob as well");
+    wait_until("bob is there", || site.uid("bob").is_some());
+    *kept.lock().unwrap() = Some(Vec::new());
+    wait_until("it waits for the origin", || {
+        kept.lock()
+            .unwrap()
+            .as_ref()
+            .is_some_and(|it| !it.is_empty())
+    });
+    // A console waits for ten seconds; an answer that never comes would be waited for a minute.
+    let ran = site
+        .muster(&["suspend", "--reason", "the network is mended"])
+        .ok();
+    assert!(!ran.said().contains("not answered yet"), "{}", ran.said());
+    assert_eq!(
+        site.status()["suspended"]["reason"],
+        "the network is mended"
+    );
+    let ran = site.muster(&["resume"]).ok();
+    assert!(!ran.said().contains("not answered yet"), "{}", ran.said());
+    // The origin that was waited for meanwhile is heard of as soon as it answers.
+    *kept.lock().unwrap() = None;
+    site.commit(ANN, "bob goes");
+    wait_until("bob is cut off", || {
+        site.status()["adopted"] == site.git(&["rev-parse", "HEAD"]).as_str()
+    });
+    assert_eq!(daemon.stop(), Some(0), "{}", daemon.log());
 }
 
 #[test]

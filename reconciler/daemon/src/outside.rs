@@ -20,7 +20,7 @@ use muster_core::world::{
     Ancestry, Files, Heads, Ledger, Merge, Pulls, RawTag, ReportSink, Source, Topic, Version,
 };
 use muster_git::files::ReadError;
-use muster_git::reader::Way;
+use muster_git::reader::{IsWanted, Way};
 use muster_git::{
     MergeError, Merged, Mirror, Notes, Origin, Proposals, Signature, TagObject, WantedTags,
 };
@@ -113,6 +113,16 @@ impl StateSource {
             unread: Vec::new(),
             tidied: Instant::now(),
             answers: BTreeMap::new(),
+        }
+    }
+
+    /// The same, but an origin that takes its time is waited for only until `is_wanted`: whoever decides at the console does
+    /// not wait for a network.
+    #[must_use]
+    pub fn waiting_unless(self, is_wanted: IsWanted) -> Self {
+        Self {
+            mirror: self.mirror.waiting_unless(is_wanted),
+            ..self
         }
     }
 

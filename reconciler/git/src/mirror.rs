@@ -29,7 +29,7 @@ use crate::objects::{Objects, Source, object_id};
 use crate::origin::Origin;
 use crate::pack::Keep;
 use crate::read_error::{FILE_LIMIT, ReadError};
-use crate::reader::{Far, Reader};
+use crate::reader::{Far, IsWanted, Reader};
 use crate::refused::Refused;
 use crate::run::Limits;
 use crate::signature::Signature;
@@ -134,6 +134,15 @@ impl Mirror {
     #[must_use]
     pub fn reading_through(mut self, reader: Reader) -> Mirror {
         self.far = Some(RefCell::new(reader));
+        self
+    }
+
+    /// Waits for an origin that takes its time only until `is_wanted`, as [`Reader::waiting_unless`] says.
+    #[must_use]
+    pub fn waiting_unless(mut self, is_wanted: IsWanted) -> Mirror {
+        self.far = self
+            .far
+            .map(|reader| RefCell::new(reader.into_inner().waiting_unless(is_wanted)));
         self
     }
 

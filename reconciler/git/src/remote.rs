@@ -22,7 +22,7 @@ use crate::origin::RemoteUrl;
 use crate::pack::{self, Keep};
 use crate::refs;
 use crate::refused::{Refusal, Turn};
-use crate::run::{self, RunError};
+use crate::run::{self, Limits, RunError};
 use crate::sync::{self, Durability, EmptyRefs};
 use crate::tags;
 
@@ -43,6 +43,10 @@ const OVERRIDES: [&str; 15] = [
     "http.lowSpeedLimit=100",
     "http.lowSpeedTime=60",
 ];
+
+/// How long a server may take to list its references: over `git://` and ssh, a network that lets nothing through is not
+/// noticed otherwise.
+const LISTING: Duration = Duration::from_secs(60);
 
 /// How many tags that cannot be fetched are remembered.
 const GIVEN_UP: usize = 10_000;
@@ -110,7 +114,11 @@ fn list(
     if let Some(wanted) = &mirror.wanted_tags {
         command.args(wanted.below.iter().map(|dir| format!("{dir}*")));
     }
-    let printed = run::run(command, "git ls-remote", b"", mirror.limits).map_err(failed(url))?;
+    let limits = Limits {
+        wall: mirror.limits.wall.min(LISTING),
+        ..mirror.limits
+    };
+    let printed = run::run(command, "git ls-remote", b"", limits).map_err(failed(url))?;
     let is_wanted_tag = |name: &str| {
         mirror
             .wanted_tags

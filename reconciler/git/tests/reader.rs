@@ -409,6 +409,44 @@ fn one_that_never_answers_is_given_up_and_asked_again_later() {
 }
 
 #[test]
+fn an_answer_that_is_not_waited_for_is_taken_in_later() {
+    let scene = Scene::with_roster();
+    let origin = scene.origin();
+    let first = scene.fetch(&mut scene.mirror_at("own")).protected.unwrap();
+    let scene = Scene::new();
+    let (let_go, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let way = forging(&scene, move |asked, _| {
+        // Whoever asks for the branches hears of them when the test says so.
+        if is(asked, "heads") {
+            held.lock().unwrap().recv().unwrap();
+        }
+        Said::Answer
+    });
+    let wanted = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let is_wanted = wanted.clone();
+    let mut mirror = scene
+        .mirror_at("mirror")
+        .reading_through(Reader::of(&origin, way))
+        .waiting_unless(Arc::new(move || {
+            is_wanted.load(std::sync::atomic::Ordering::Relaxed)
+        }));
+    for _ in 0..3 {
+        // It is no death: the next question is not put off.
+        let error = mirror.fetch(&origin, MAIN, Proposals::Ignore).unwrap_err();
+        assert!(error.to_string().contains("not answered yet"), "{error}");
+    }
+    // Nothing else is waited for meanwhile, and the answer is not taken for another's.
+    let error = mirror.tag(&"ab".repeat(20).parse().unwrap(), 1 << 20);
+    let error = error.unwrap_err();
+    assert!(matches!(error, ReadError::Store(_)), "{error:?}");
+    let_go.send(()).unwrap();
+    let_go.send(()).unwrap();
+    wanted.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(fetch(&mut mirror, &origin).protected, Some(first));
+}
+
+#[test]
 fn that_nobody_is_there_to_be_asked_says_nothing_of_a_proposal() {
     let scene = Scene::with_roster();
     let origin = scene.origin();

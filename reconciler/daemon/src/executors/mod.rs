@@ -11,6 +11,7 @@ mod watched;
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_core::clock::{Clock, Matter, Moment};
@@ -192,7 +193,11 @@ impl<W: World> Worker<W> {
         let way = reader::way(&origin, &settings.state.reader, Some(&keeps));
         let branch = &settings.state.branch;
         let source = StateSource::open(&state.mirror(), origin, way, branch, proposals)
-            .map_err(AssembleError::Repositories)?;
+            .map_err(AssembleError::Repositories)?
+            .waiting_unless({
+                let state = state.clone();
+                Arc::new(move || suspension::is_asked(&state))
+            });
         let pusher = settings.fleet.ledger.clone().map(|there| {
             Pusher::open(
                 &state,

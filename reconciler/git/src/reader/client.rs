@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead as _, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::chown;
@@ -11,6 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gix::hash::{Kind, ObjectId, oid};
@@ -42,6 +43,12 @@ const REMOTE_ANSWER: Duration = Duration::from_secs(900);
 /// How long is waited before one that died is started again: doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// How often it is looked whether whoever waits for an origin is wanted elsewhere.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Whether whoever waits for an origin is wanted elsewhere.
+pub type IsWanted = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Commits that are asked for at once, at first and at most.
 const FEW_COMMITS: usize = 16;
@@ -75,6 +82,7 @@ pub struct Reader {
     way: Way,
     origin: Origin,
     within: Duration,
+    is_wanted: Option<IsWanted>,
     link: Option<Link>,
     deaths: u32,
     not_before: Option<Instant>,
@@ -121,6 +129,9 @@ pub enum Lost {
     /// Nobody was there to be asked, so that nothing is known of what would have been.
     #[error("there is no reader: {0}")]
     Absent(String),
+    /// It has not answered yet, and is not waited for now. What it is asked meanwhile is not asked.
+    #[error("the origin has not answered yet, and somebody at the console asks for something else")]
+    NotYet,
     /// It gave none a short while ago.
     #[error("the reader gave no answer ({why}); it is started again in {} s", wait.as_secs().max(1))]
     Waiting {
@@ -173,6 +184,8 @@ impl From<Asked> for MergeError {
 /// One conversation.
 struct Link {
     stream: UnixStream,
+    /// Until when an answer may come that was no longer waited for.
+    owes: Option<Instant>,
     child: Option<Child>,
     _scratch: Option<TempDir>,
 }
@@ -187,13 +200,19 @@ impl Drop for Link {
     }
 }
 
-/// A stream with an end of its time.
+/// A stream with an end of its time, and of each read.
 struct Timed<'s> {
     stream: &'s UnixStream,
     end: Instant,
+    each: Option<Duration>,
 }
 
-impl Timed<'_> {
+impl<'s> Timed<'s> {
+    fn until(end: Instant, stream: &'s UnixStream) -> Self {
+        let each = None;
+        Timed { stream, end, each }
+    }
+
     fn left(&self) -> io::Result<Duration> {
         let left = self.end.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -205,7 +224,9 @@ impl Timed<'_> {
 
 impl Read for Timed<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(Some(self.left()?))?;
+        let left = self.left()?;
+        let each = self.each.map_or(left, |each| each.min(left));
+        self.stream.set_read_timeout(Some(each))?;
         (&mut &*self.stream).read(buf)
     }
 }
@@ -231,6 +252,7 @@ impl Reader {
                 Origin::Local(_) => LOCAL_ANSWER,
                 Origin::Remote(_) => REMOTE_ANSWER,
             },
+            is_wanted: None,
             link: None,
             deaths: 0,
             not_before: None,
@@ -246,20 +268,59 @@ impl Reader {
         Reader { within, ..self }
     }
 
+    /// The same, but an origin that takes its time is waited for only until `is_wanted`: [`Lost::NotYet`]. It goes on
+    /// meanwhile, and what it answers is there when it is asked again.
+    #[must_use]
+    pub fn waiting_unless(self, is_wanted: IsWanted) -> Reader {
+        Reader {
+            is_wanted: Some(is_wanted),
+            ..self
+        }
+    }
+
     /// Asks something that is whole by itself; a reader that dies of it is started once more, and asked again.
     fn ask(&mut self, asked: &[Vec<u8>], most: u64) -> Result<Vec<Vec<u8>>, Asked> {
-        match self.ask_once(asked, most) {
-            Err(Asked::Lost(Lost::Gone(_) | Lost::Absent(_))) => self.ask_once(asked, most),
+        match self.ask_once(asked, most, None) {
+            Err(Asked::Lost(Lost::Gone(_) | Lost::Absent(_))) => self.ask_once(asked, most, None),
             answer => answer,
         }
     }
 
-    fn ask_once(&mut self, asked: &[Vec<u8>], most: u64) -> Result<Vec<Vec<u8>>, Asked> {
+    /// The same, about what takes as long as the network does.
+    fn ask_afar(&mut self, asked: &[Vec<u8>], most: u64) -> Result<Vec<Vec<u8>>, Asked> {
+        let is_wanted = self.is_wanted.clone();
+        let is_wanted = is_wanted.as_ref();
+        // A service may have been started anew since it was last asked.
+        let was_asked = self.link.is_some();
+        match self.ask_once(asked, most, is_wanted) {
+            Err(Asked::Lost(Lost::Gone(_) | Lost::Absent(_))) if was_asked => {
+                self.ask_once(asked, most, is_wanted)
+            }
+            answer => answer,
+        }
+    }
+
+    fn ask_once(
+        &mut self,
+        asked: &[Vec<u8>],
+        most: u64,
+        is_wanted: Option<&IsWanted>,
+    ) -> Result<Vec<Vec<u8>>, Asked> {
         let mut link = match self.link.take() {
+            Some(link) if link.owes.is_some() && is_wanted.is_none() => {
+                self.link = Some(link);
+                return Err(Asked::Lost(Lost::NotYet));
+            }
             Some(link) => link,
             None => self.start(most)?,
         };
-        let answer = converse(&mut link, asked, most, self.within)?;
+        let answer = match converse(&mut link, asked, most, self.within, is_wanted) {
+            Err(Asked::Lost(Lost::NotYet)) => {
+                self.link = Some(link);
+                return Err(Asked::Lost(Lost::NotYet));
+            }
+            answer => answer?,
+        };
         let size: usize = answer.iter().map(Vec::len).sum();
         if link.child.is_none() || (size as u64) < LARGE_ANSWER {
             self.link = Some(link);
@@ -278,6 +339,7 @@ impl Reader {
                 })?;
                 Link {
                     stream,
+                    owes: None,
                     child: None,
                     _scratch: None,
                 }
@@ -294,7 +356,7 @@ impl Reader {
             self.origin.to_string().into_bytes(),
             most.to_string().into_bytes(),
         ];
-        match converse(&mut link, &hello, most, self.within) {
+        match converse(&mut link, &hello, most, self.within, None) {
             Ok(_) => Ok(link),
             // Nothing was asked of it yet that it could have died of.
             Err(Asked::Lost(Lost::Gone(why))) => Err(Asked::Lost(Lost::Absent(why))),
@@ -361,6 +423,7 @@ impl Reader {
             .map_err(failed)?;
         Ok(Link {
             stream,
+            owes: None,
             child: Some(child),
             _scratch: scratch,
         })
@@ -393,12 +456,9 @@ impl Reader {
             asked.push(message::signers(horizon.signers.as_ref()));
             asked.extend(below.iter().map(|it| it.clone().into_bytes()));
         }
-        // A service may have been started anew since it was last asked.
-        let answer = match self.link {
-            Some(_) => self.ask(&asked, most),
-            None => self.ask_once(&asked, most),
-        };
+        let answer = self.ask_afar(&asked, most);
         match &answer {
+            Err(Asked::Lost(Lost::NotYet)) => {}
             Err(Asked::Lost(_)) => {
                 let pause = FIRST_PAUSE * 2_u32.saturating_pow(self.deaths.min(16));
                 self.deaths = self.deaths.saturating_add(1);
@@ -625,7 +685,9 @@ impl Reader {
     pub(crate) fn rest(&mut self) {
         self.forget_history();
         self.small = Small::default();
-        self.link.take_if(|link| link.child.is_some());
+        // One that has not answered yet goes on.
+        self.link
+            .take_if(|link| link.child.is_some() && link.owes.is_none());
     }
 }
 
@@ -696,19 +758,30 @@ fn converse(
     asked: &[Vec<u8>],
     most: u64,
     within: Duration,
+    is_wanted: Option<&IsWanted>,
 ) -> Result<Vec<Vec<u8>>, Asked> {
     let room = Room {
         parts: 3 * COUNT_LIMIT as u32 + 16,
         // All files of a commit with their paths, or the names of everything that somebody pushed.
         bytes: most.saturating_add(64 << 20),
     };
-    let mut timed = Timed {
-        stream: &link.stream,
-        end: Instant::now() + within,
+    let end = Instant::now() + within;
+    let mut asked_and_heard = || {
+        // What was asked before comes first; nobody waits for it any more.
+        if let Some(end) = link.owes
+            && let early @ (None | Some(Heard::NotYet)) = hear(link, end, room, is_wanted)?
+        {
+            return Ok(early);
+        }
+        frame::write(&mut Timed::until(end, &link.stream), asked)?;
+        hear(link, end, room, is_wanted)
     };
-    // Nothing is said without being asked, so that nothing of a later answer can be in the buffer.
-    let answer = frame::write(&mut timed, asked)
-        .and_then(|()| frame::read(&mut io::BufReader::new(timed), room));
+    let answer = match asked_and_heard() {
+        Ok(Some(Heard::NotYet)) => return Err(Asked::Lost(Lost::NotYet)),
+        Ok(Some(Heard::Answer(parts))) => Ok(Some(parts)),
+        Ok(None) => Ok(None),
+        Err(error) => Err(error),
+    };
     let why = match answer {
         Ok(Some(mut parts)) => match parts.first().map(Vec::as_slice) {
             Some(b"ok") => return Ok(parts),
@@ -729,6 +802,44 @@ fn converse(
         },
     };
     Err(Asked::Lost(Lost::Gone(why)))
+}
+
+/// What is heard of a reader.
+enum Heard {
+    Answer(Vec<Vec<u8>>),
+    /// It has not begun to answer.
+    NotYet,
+}
+
+/// Waits for one answer, at most until `end`; `None` where the other side has ended before. Once an answer has begun, it is
+/// taken in whole.
+fn hear(
+    link: &mut Link,
+    end: Instant,
+    room: Room,
+    is_wanted: Option<&IsWanted>,
+) -> io::Result<Option<Heard>> {
+    // Nothing is said without being asked, so that nothing of a later answer can be in the buffer.
+    let mut answer = io::BufReader::new(Timed::until(end, &link.stream));
+    if let Some(is_wanted) = is_wanted {
+        answer.get_mut().each = Some(LOOK);
+        while let Err(error) = answer.fill_buf() {
+            let is_over = Instant::now() >= end;
+            match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock if !is_over && !is_wanted() => {}
+                io::ErrorKind::WouldBlock if !is_over => {
+                    link.owes = Some(end);
+                    return Ok(Some(Heard::NotYet));
+                }
+                _ => return Err(error),
+            }
+        }
+        answer.get_mut().each = None;
+    }
+    let parts = frame::read(&mut answer, room)?;
+    link.owes = None;
+    Ok(parts.map(Heard::Answer))
 }
 
 /// How a reader ended that closed its side.

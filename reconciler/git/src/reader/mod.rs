@@ -14,6 +14,6 @@ mod message;
 mod serve;
 
 pub(crate) use client::{Far, Lost, far_fetch};
-pub use client::{Reader, Way};
+pub use client::{IsWanted, Reader, Way};
 pub use message::ReaderError;
 pub use serve::{Desk, Reads, bind_this_process};
