@@ -560,6 +560,9 @@ fn every_exit_code_of_the_readme_is_given_and_no_other() {
     // Everything else.
     ends(site.muster(&["run", "--once"]), 0, "done at");
     ends(site.muster(&["status"]), 0, "in order");
+    ends(site.muster(&["status", "ann"]), 0, "ann: ");
+    let nobody = "nobody of that name was ever kept here";
+    ends(site.muster(&["status", "anne"]), 1, nobody);
     ends(site.muster(&["frobnicate"]), 64, "frobnicate");
     for compatible in ["validate", "derive"] {
         ends(

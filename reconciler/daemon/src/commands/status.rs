@@ -101,10 +101,11 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         out.line(format_args!("{all:#}"))?;
         return Ok(code);
     }
-    here::for_each(&all, out, |here, out| {
+    let mut is_known = args.user.is_none();
+    let code = here::for_each(&all, out, |here, out| {
         let standing = ExecutorStatus::of(here, &settings)?;
         match (args.format, &args.user) {
-            (Format::Human, Some(user)) => standing.tell_of(user, out)?,
+            (Format::Human, Some(user)) => is_known |= standing.tell_of(user, out)?,
             (Format::Human, None) => standing.tell(out)?,
             (Format::Json, _) => out.line(format_args!("{:#}", standing.json()))?,
         }
@@ -112,6 +113,11 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
             true => exit::OK,
             false => exit::FAILED,
         })
+    })?;
+    // A name that was mistyped is not somebody of whom all is well.
+    Ok(match is_known || matches!(args.format, Format::Json) {
+        true => code,
+        false => code.max(exit::FAILED),
     })
 }
 
@@ -276,8 +282,8 @@ impl ExecutorStatus {
         matters
     }
 
-    /// One person: how far they are, what waits for them, what was done last.
-    fn tell_of(&self, user: &str, out: &mut Output) -> Result<(), CommandError> {
+    /// One person: how far they are, what waits for them, what was done last. Whether anything is known of somebody of that name.
+    fn tell_of(&self, user: &str, out: &mut Output) -> Result<bool, CommandError> {
         /// Steps that are told, the last ones.
         const LAST: usize = 5;
         let facts = &self.facts;
@@ -287,18 +293,21 @@ impl ExecutorStatus {
         let mut line = |name: &str, value: &str| {
             paper.wrapped(&mut text, &format!("{name:<9} "), 10, value);
         };
-        match known.get(user) {
+        let person = known.get(user);
+        match person {
             None => line("person", &format!("{user} is not kept here")),
             Some(person) => {
                 line("person", &format!("{user}: {}", word(person.stage)));
             }
         }
+        let mut is_known = person.is_some();
         let about = |step: &Step| step.action.touched().any(|it| it == user);
         let held = self.held.iter().flat_map(|it| &it.held);
         for waiting in held.filter(|it| about(&it.step)) {
             let Waiting { step, text, .. } = waiting;
             let id = &step.id.to_string()[..8];
             let would = sentence_below(&step.action);
+            is_known = true;
             line("waits", &format!("{would}: {text} (step {id})"));
         }
         let of_them = |id: &StepId| {
@@ -314,8 +323,16 @@ impl ExecutorStatus {
         for recorded in &done[done.len().saturating_sub(LAST)..] {
             line("done", &sentence_below(&recorded.step.action));
         }
-        line("history", &format!("muster history --user {user}"));
-        out.text(&text)
+        is_known |= !done.is_empty();
+        match is_known {
+            true => line("history", &format!("muster history --user {user}")),
+            false => line(
+                "known",
+                "nobody of that name was ever kept here; `muster check` shows whether they are in the roster",
+            ),
+        }
+        out.text(&text)?;
+        Ok(is_known)
     }
 
     fn tell(&self, out: &mut Output) -> Result<(), CommandError> {
