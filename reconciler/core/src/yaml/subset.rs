@@ -1,6 +1,6 @@
 //! A fast reader for the few shapes that state repositories really have.
 //!
-//! Block maps and lists, one-line flow maps and lists, plain words and simple quotes, comments. Whatever it is not
+//! Block maps and lists, one-line flow maps and lists, plain words, sentences on one line, simple quotes, comments. Whatever it is not
 //! sure of it *declines*, and the full reader starts over: this module may be narrow, it must never differ.
 
 use std::borrow::Cow;
@@ -128,7 +128,7 @@ impl<'a> Subset<'a> {
         )?;
         let after = if is_item {
             let value = self.skip_spaces(first + 2);
-            self.read_value(value, self.levels.len())?
+            self.read_block_value(value, self.levels.len())?
         } else {
             self.read_pair(first)?
         };
@@ -273,7 +273,39 @@ impl<'a> Subset<'a> {
             self.value_due = true;
             return Ok(colon + 1);
         }
-        self.read_value(value, self.levels.len())
+        self.read_block_value(value, self.levels.len())
+    }
+
+    /// The value of a key or an item of a block. What begins as a word goes on to the end of the line.
+    fn read_block_value(&mut self, at: usize, depth: usize) -> Result<usize, Stop> {
+        match self.byte(at) {
+            Some(first) if can_start_plain(first) => self.read_sentence(at),
+            _ => self.read_value(at, depth),
+        }
+    }
+
+    /// Reads a plain value in a block, where commas and brackets mean nothing; returns where it ends.
+    fn read_sentence(&mut self, at: usize) -> Result<usize, Stop> {
+        let bytes = self.text.as_bytes();
+        let most = &bytes[at..bytes.len().min(at + MAX_SCALAR)];
+        let length = match most.iter().position(|&b| !SPOKEN.has(b)) {
+            Some(length) => length,
+            None if most.len() < MAX_SCALAR => most.len(),
+            None => return Err(Stop::Declined),
+        };
+        let value = self.text[at..at + length].trim_end_matches(' ');
+        // A colon before a space or at the end makes a key of what stands before it, which a value has not.
+        let next = |colon: usize| value.as_bytes().get(colon + 1);
+        let mut colons = memchr::memchr_iter(b':', value.as_bytes());
+        if colons.any(|it| matches!(next(it), None | Some(b' '))) {
+            return Err(Stop::Declined);
+        }
+        let kind = EventKind::Scalar {
+            value: Cow::Borrowed(value),
+            plain: true,
+        };
+        self.emit(at, kind);
+        Ok(at + value.len())
     }
 
     fn read_value(&mut self, at: usize, depth: usize) -> Result<usize, Stop> {
@@ -467,6 +499,9 @@ fn offset(at: usize) -> u32 {
 
 /// Characters that mean nothing to YAML wherever they stand inside a plain value: most of a roster.
 static PLAIN: ByteSet = ByteSet::of("A-Za-z0-9._@+/~-");
+
+/// Characters that mean nothing inside a plain value that is the rest of a line in a block, but for a colon at the end of a word.
+static SPOKEN: ByteSet = ByteSet::of("A-Za-z0-9._@+/~ ,;:()!?='\"%&*-");
 
 fn is_plain(b: u8) -> bool {
     PLAIN.has(b)

@@ -236,11 +236,19 @@ fn flow(depth: u32) -> BoxedStrategy<String> {
     .boxed()
 }
 
+/// What stands behind a key or a dash in a block: a word, something in brackets, or a sentence.
+fn value(depth: u32) -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => flow(depth),
+        1 => "[a-zA-Z0-9/~_.][a-z0-9 ,;:()=!?'\"%&*._@-]{0,24}",
+    ]
+}
+
 /// A block map, indented by `indent`, as lines.
 fn block(indent: usize, depth: u32) -> BoxedStrategy<String> {
     let pad = " ".repeat(indent);
     let comment = prop::sample::select(vec!["", "  # why", "   ", "", ""]);
-    let scalar = (word(), flow(2), comment.clone())
+    let scalar = (word(), value(2), comment.clone())
         .prop_map({
             let pad = pad.clone();
             move |(key, value, comment)| format!("{pad}{key}: {value}{comment}\n")
@@ -252,7 +260,7 @@ fn block(indent: usize, depth: u32) -> BoxedStrategy<String> {
             move |(key, comment)| format!("{pad}{key}:{comment}\n")
         })
         .boxed();
-    let list = (word(), 0..3_usize, prop::collection::vec(flow(1), 1..4)).prop_map({
+    let list = (word(), 0..3_usize, prop::collection::vec(value(1), 1..4)).prop_map({
         let pad = pad.clone();
         move |(key, deeper, items)| {
             let items: String = items
@@ -366,6 +374,8 @@ fn the_shapes_of_rosters_are_read_fast() {
         "users:\n",
         "tiers:\n  admin: {groups: [a, b], shell: /bin/zsh, instance: true}",
         "a:\nb:\n  c:\nd: []\n",
+        "decision_reason: It ends TLS for everything, and nothing else (as of today) listens there; \"why\" isn't asked = 100 %.\n",
+        "restart_window: Sundays, 04:00 to 05:00 UTC   # each\nlive: sha256:ab\nitems:\n  - on Sundays, at 04:00\n  - a:b & c*d\n",
     ] {
         assert_eq!(check(text).unwrap(), Accepted::Yes, "{text}");
     }
@@ -400,6 +410,12 @@ fn what_the_fast_reader_is_not_sure_of_it_leaves_to_the_full_one() {
         "a: b #c\n...\n",
         "a: b\n---\n",
         "a: b#c d\n",
+        "a: b c: d\n",
+        "a: b c:\n",
+        "a: b c\n  d\n",
+        "a: b, c\n\n  d: e\n",
+        "a:\n  - b c: d\n",
+        "a: [b c]\n",
         "a: é\n",
         "a: b\r\n",
         "%YAML 1.2\n---\na: b\n",
