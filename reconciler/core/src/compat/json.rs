@@ -77,7 +77,11 @@ pub fn parse(bytes: &[u8]) -> Result<Value<'_>, JsonError> {
             "this is no UTF-8; save the file as UTF-8",
         )
     })?;
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = Reader {
+        text,
+        at: 0,
+        keys: 0,
+    };
     reader
         .document()
         .map_err(|(at, problem)| error_at(bytes, at, problem))
@@ -118,6 +122,23 @@ impl<'a> Value<'a> {
         };
         let found = entries.iter().find(|it| *it.key == *key.as_bytes());
         found.map(|it| &it.value)
+    }
+
+    /// Whether half a surrogate pair stands in a text of it. A document is UTF-8, so that an escape alone brings one in.
+    pub fn has_half_a_pair(&self) -> bool {
+        let is_half = |text: &Text<'_>| match text {
+            Cow::Borrowed(_) => false,
+            Cow::Owned(text) => lone_surrogate(text).is_some(),
+        };
+        match self {
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => false,
+            Value::Text(text) => is_half(text),
+            Value::List(items) => items.iter().any(Value::has_half_a_pair),
+            Value::Map(entries) => {
+                let mut each = entries.iter();
+                each.any(|it| is_half(&it.key) || it.value.has_half_a_pair())
+            }
+        }
     }
 
     /// What Python calls the type.
@@ -332,7 +353,12 @@ fn code_of(bytes: &[u8]) -> u32 {
 struct Reader<'a> {
     text: &'a str,
     at: usize,
+    /// How many keys the last object had: the next one of a list has as many.
+    keys: usize,
 }
+
+/// For so many keys room is made at once at most.
+const ROOM: usize = 32;
 
 type Wrong = (usize, &'static str);
 
@@ -412,6 +438,7 @@ impl<'a> Reader<'a> {
         if self.take("}") {
             return Ok(Value::Map(entries));
         }
+        entries.reserve_exact(self.keys.min(ROOM));
         loop {
             self.space();
             if self.peek() != Some(b'"') {
@@ -454,6 +481,7 @@ impl<'a> Reader<'a> {
             }
             self.space();
             if self.take("}") {
+                self.keys = entries.len();
                 return Ok(Value::Map(entries));
             }
             if !self.take(",") {
@@ -510,6 +538,15 @@ impl<'a> Reader<'a> {
         let (start, bytes) = (self.at, self.text.as_bytes());
         self.at += 1;
         let mut from = self.at;
+        // Most texts are as they stand there, up to the next quote.
+        if let Some(length) = memchr::memchr(b'"', &bytes[from..]) {
+            let whole = &bytes[from..from + length];
+            let is_odd = |odd: bool, b: &u8| odd | (*b < 0x20) | (*b == b'\\');
+            if !whole.iter().fold(false, is_odd) {
+                self.at = from + length + 1;
+                return Ok(Cow::Borrowed(whole));
+            }
+        }
         let mut unescaped: Option<Vec<u8>> = None;
         loop {
             let rest = &bytes[self.at..];

@@ -23,7 +23,7 @@ pub struct Report<'v> {
 }
 
 /// So many bytes are written at once, about: a report of ten thousand candidates has seventy million, and is never in memory (W9).
-const AT_ONCE: usize = 64 << 10;
+const AT_ONCE: usize = 256 << 10;
 
 impl Report<'_> {
     /// Writes the document, without a line break at its end: UTF-8, save where an input has half a surrogate pair. No character is cut.
@@ -38,7 +38,7 @@ impl Report<'_> {
             return put(behind);
         }
         let template = Template::new();
-        let mut out = Vec::with_capacity(2 * AT_ONCE);
+        let mut out = Vec::with_capacity(AT_ONCE + (64 << 10));
         for (index, candidate) in self.each.iter().enumerate() {
             out.push(if index == 0 { b'[' } else { b',' });
             json::new_line(IN_CANDIDATE - 2, &mut out);
@@ -69,14 +69,14 @@ impl Report<'_> {
     /// Whether an input has half a surrogate pair, which no encoding has. The words of the report have none, and are not looked at.
     pub fn has_half_a_pair(&self) -> bool {
         let is_half = |part: &[u8]| json::lone_surrogate(part).is_some();
-        let template = Template::new();
-        let mut own = Vec::new();
         let mut each = self.each.iter();
         self.around.iter().any(|it| is_half(it))
             || each.any(|candidate| {
-                own.clear();
-                template.write_own(candidate, &mut own);
-                is_half(&own)
+                let required = match &candidate.required {
+                    Required::Values(items) => items.iter().any(Value::has_half_a_pair),
+                    Required::Texts(items) => items.iter().any(|it| is_half(it)),
+                };
+                required || candidate.copied.iter().any(|it| it.has_half_a_pair())
             })
     }
 }
@@ -468,14 +468,6 @@ impl Template {
 
     fn write(&self, candidate: &Candidate<'_>, out: &mut Vec<u8>) {
         for piece in &self.pieces {
-            piece.write(candidate, out);
-        }
-    }
-
-    /// What a candidate has of its own, one after the other.
-    fn write_own(&self, candidate: &Candidate<'_>, out: &mut Vec<u8>) {
-        let own = |it: &&Piece| !matches!(it, Piece::Same(_));
-        for piece in self.pieces.iter().filter(own) {
             piece.write(candidate, out);
         }
     }

@@ -158,7 +158,7 @@ fn w9_a_large_report_comes_in_parts() {
         .1
         .strip_suffix("]}")
         .unwrap();
-    let drafts = vec![draft.replace("\"a\"", "\"\u{5bc6}\u{78bc}\""); 100];
+    let drafts = vec![draft.replace("\"a\"", "\"\u{5bc6}\u{78bc}\""); 200];
     let requests = format!("{{\"request_drafts\": [{}]}}", drafts.join(","));
     let (inventory, requests) = (json::parse(b"{}"), json::parse(requests.as_bytes()));
     let (inventory, requests) = (inventory.unwrap(), requests.unwrap());
@@ -170,18 +170,28 @@ fn w9_a_large_report_comes_in_parts() {
     };
     made.write(keep).unwrap();
     assert!(parts.len() > 5, "{}", parts.len());
-    assert!(parts.iter().all(|it| it.len() < 100_000));
+    assert!(parts.iter().all(|it| it.len() < 300_000));
     let whole = value(&made.json());
     assert!(whole == value(parts.concat().as_bytes()));
     assert_eq!(
         whole["acceptance_candidates"].as_array().unwrap().len(),
-        100
+        200
     );
     assert!(!made.has_half_a_pair());
-    let half = MINIMAL.replace("\"a\"", "\"\\ud800\"");
-    let half = json::parse(half.as_bytes()).unwrap();
-    let made = report::report(&inventory, &half, "unknown", b"now").unwrap();
-    assert!(made.has_half_a_pair());
+    for (value, is_half) in [
+        ("\"\\ud800\"", true),
+        ("[1, {\"k\": [\"\\udfff x\"]}]", true),
+        ("{\"\\ud800\": 1}", true),
+        ("\"\\ud83d\\ude00\"", false),
+        ("[null, 1.5, true, {\"k\": \"\\n\"}]", false),
+    ] {
+        let half = MINIMAL.replace("\"a\"", value);
+        let half = json::parse(half.as_bytes()).unwrap();
+        let made = report::report(&inventory, &half, "unknown", b"now").unwrap();
+        assert_eq!(made.has_half_a_pair(), is_half, "{value}");
+        let is_told = json::lone_surrogate(&made.json()).is_some();
+        assert!(is_half || !is_told, "{value}");
+    }
     // A sink that is full is told of at once.
     assert_eq!(made.write(|_| Err("full")), Err("full"));
 }
