@@ -1,6 +1,7 @@
 //! Which lane each surface is in, and why (W4): every check says what it finds, and the lane is a fold over that, by a strict
 //! precedence (A14). Nothing is opened here.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::attributions::{Attribution, Attributions};
@@ -336,58 +337,123 @@ pub fn fold(led: Lane, findings: &[Finding]) -> Lane {
 }
 
 /// The file without the digests of the fields that hold references: how random those are says nothing, and each is checked by its form
-/// (LB6).
-fn without_digests(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut is_typed = false;
-    for line in text.split_inclusive('\n') {
-        // A list goes on with its items.
-        if !line.starts_with([' ', '-']) {
-            is_typed = line.split_once(':').is_some_and(|(name, _)| {
-                matches!(
-                    name,
-                    "repo_sha256" | "response_sha256" | "redacted_evidence_refs"
-                ) || name.ends_with("_ref")
-            });
-        }
-        if is_typed {
-            blank_digests(line, &mut out);
-        } else {
-            out.push_str(line);
+/// (LB6). Blanks stand in their place, so that places stay.
+fn without_digests(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let mut blanked: Option<Vec<u8>> = None;
+    let mut fields = Fields::default();
+    for digits in secrets::runs(bytes, &secrets::IS_HEX, DIGEST) {
+        let before = digits.start.checked_sub(1).map(|it| bytes[it]);
+        let stands_alone = before.is_none_or(|b| b"\n :/\"'[,@".contains(&b));
+        let goes_on = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'+' | b'=');
+        let is_whole = !bytes.get(digits.end).is_some_and(goes_on);
+        if stands_alone && is_whole && fields.is_typed_at(bytes, digits.start) {
+            blanked.get_or_insert_with(|| bytes.to_vec())[digits].fill(b' ');
         }
     }
-    out
+    match blanked.map(String::from_utf8) {
+        // Digits and blanks are ASCII.
+        Some(Ok(blanked)) => blanked.into(),
+        Some(Err(_)) | None => text.into(),
+    }
 }
 
-/// The line with blanks for its digests, so that places stay.
-fn blank_digests(line: &str, out: &mut String) {
-    let mut rest = line;
-    let mut before = ' ';
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
-        let (is_digest, length) = match digits {
-            0 => (false, rest.chars().next().map_or(1, char::len_utf8)),
-            _ => {
-                let goes_on =
-                    |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'+' | b'=');
-                let is_whole = !rest.as_bytes().get(digits).is_some_and(goes_on);
-                let stands_alone = matches!(before, ' ' | ':' | '/' | '"' | '\'' | '[' | ',' | '@');
-                (is_whole && stands_alone && digits >= 32, digits)
+/// How many hexadecimal digits a digest has at least.
+const DIGEST: usize = 32;
+
+/// Which lines are of a field that holds references, from the first on.
+#[derive(Default)]
+struct Fields {
+    /// Where the last line begins that was looked at, and whether it is one.
+    last: Option<(usize, bool)>,
+}
+
+impl Fields {
+    /// Whether the line of a place is one. Places come in order, and no line is looked at twice.
+    fn is_typed_at(&mut self, bytes: &[u8], at: usize) -> bool {
+        let start_of = |at: usize| memchr::memrchr(b'\n', &bytes[..at]).map_or(0, |it| it + 1);
+        let first = start_of(at);
+        let mut line = first;
+        let is_typed = loop {
+            if let Some((last, is_typed)) = self.last.filter(|it| it.0 >= line) {
+                debug_assert_eq!(last, line, "no line is passed over");
+                break is_typed;
+            }
+            // A list goes on with its items.
+            if !matches!(bytes[line], b' ' | b'-') {
+                break is_typed(&bytes[line..at]);
+            }
+            match line.checked_sub(1) {
+                Some(end) => line = start_of(end),
+                None => break false,
             }
         };
-        let (part, more) = rest.split_at(length);
-        before = part.chars().next_back().unwrap_or(' ');
-        if is_digest {
-            out.extend(part.bytes().map(|_| ' '));
-        } else {
-            out.push_str(part);
-        }
-        rest = more;
+        self.last = Some((first, is_typed));
+        is_typed
     }
+}
+
+/// Whether a line begins with the name of a field that holds references.
+fn is_typed(line: &[u8]) -> bool {
+    let end = memchr::memchr2(b':', b'\n', line);
+    let name = match end {
+        Some(end) if line[end] == b':' => &line[..end],
+        Some(_) | None => return false,
+    };
+    matches!(
+        name,
+        b"repo_sha256" | b"response_sha256" | b"redacted_evidence_refs"
+    ) || name.ends_with(b"_ref")
 }
 
 /// What must not be in an answer or a review, by its bytes alone.
 pub fn secrets_in(bytes: &[u8]) -> Vec<secrets::Found> {
     let text = String::from_utf8_lossy(bytes);
-    secrets::scan_with(&text, |it| without_digests(it).into())
+    secrets::scan_with(&text, without_digests)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_digests;
+
+    /// W9: each digest is left out of fields that hold references and of no other, whatever stands around it.
+    #[test]
+    fn lb6_digests_are_left_out_where_references_stand() {
+        let hex = "0123456789abcdef".repeat(4);
+        let blank = " ".repeat(64);
+        for (text, is_left_out) in [
+            ("repo_sha256: HEX", true),
+            ("live_config_hash_ref: sha256:HEX", true),
+            ("live_config_hash_ref: sha256:HEX # why", true),
+            (
+                "redacted_evidence_refs: [\"commit:HEX\", 'sha256:HEX']",
+                true,
+            ),
+            (
+                "redacted_evidence_refs:\n  - sha256:HEX\n- commit:HEX",
+                true,
+            ),
+            (
+                "a: b\nredacted_evidence_refs:\n  - x\n  - sha256:HEX\nb_ref: HEX",
+                true,
+            ),
+            ("b_ref: https://git.example.org/commit/HEX", true),
+            ("decision: HEX", false),
+            ("HEX", false),
+            ("  - HEX", false),
+            ("b_ref: x\ndecision: HEX", false),
+            ("b_ref: x\n\n  - HEX", false),
+            ("b_ref: xHEX", false),
+            ("b_ref: HEXx", false),
+            ("b_ref: key=HEX", false),
+            ("b_ref HEX", false),
+        ] {
+            let read = text.replace("HEX", &hex);
+            let expected = match is_left_out {
+                true => text.replace("HEX", &blank),
+                false => read.clone(),
+            };
+            assert_eq!(without_digests(&read), expected, "{text}");
+        }
+    }
 }

@@ -134,6 +134,10 @@ static ENDS: [bool; 256] = secrets::bytes_of(b" \t\n\x0b\x0c\r`\"',;()&|$");
 
 /// Whether a text asks for something to be run.
 pub fn asks(text: &str) -> bool {
+    // One word asks for nothing, and most fields are a reference or a name (W9).
+    if text.is_ascii() && !text.bytes().any(|b| ENDS[usize::from(b)]) {
+        return false;
+    }
     let lower = lowered(text);
     if ASKED.is_any_in(&lower) || begins_with_asking(&lower) {
         return true;

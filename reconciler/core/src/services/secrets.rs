@@ -5,6 +5,7 @@
 //! (`sha256:…`, `commit:…`, `ticket:…`, `uuid:…`) is a digest or a name, and its randomness is not held against it (LB6).
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use forms::{BEGINS, FORMS, NAMES, PAYLOAD_RULES, PAYLOADS, is_upper_or_digit};
 
@@ -58,6 +59,13 @@ pub fn scan(text: &str) -> Vec<Found> {
 
 /// The same where some of the text is no free text: it is left out of what is looked through, and keeps its length.
 pub(super) fn scan_with(text: &str, free: impl Fn(&str) -> Cow<'_, str>) -> Vec<Found> {
+    if text.len() > LARGEST {
+        return vec![Found {
+            rule: TOO_LONG,
+            at: 0,
+            length: text.len(),
+        }];
+    }
     let found = scan_as_it_is(&free(text));
     if !found.is_empty() {
         return found;
@@ -72,13 +80,6 @@ pub(super) fn scan_with(text: &str, free: impl Fn(&str) -> Cow<'_, str>) -> Vec<
 }
 
 fn scan_as_it_is(text: &str) -> Vec<Found> {
-    if text.len() > LARGEST {
-        return vec![Found {
-            rule: TOO_LONG,
-            at: 0,
-            length: text.len(),
-        }];
-    }
     let mut found = Vec::new();
     anchored(text, &mut found);
     assignments(text, &mut found);
@@ -92,7 +93,9 @@ fn scan_as_it_is(text: &str) -> Vec<Found> {
             anchored(&joined, &mut hidden);
         }
         encoded::decoded(&joined, &mut hidden);
-        encoded::decoded(text, &mut hidden);
+        if joined.len() < text.len() {
+            encoded::decoded(text, &mut hidden);
+        }
         let whole = |it: Found| Found { at: 0, ..it };
         found.extend(hidden.into_iter().map(whole));
     }
@@ -286,6 +289,34 @@ pub(super) const fn bytes_of(all: &[u8]) -> [bool; 256] {
         at += 1;
     }
     table
+}
+
+/// Hexadecimal digits.
+pub(super) static IS_HEX: [bool; 256] = bytes_of(b"0123456789abcdefABCDEF");
+
+/// Where so many bytes or more stand in a row that are all among these. Nearly all text has shorter words, and of that a few bytes alone
+/// are looked at (W9).
+pub(super) fn runs<'t>(
+    bytes: &'t [u8],
+    among: &'static [bool; 256],
+    least: usize,
+) -> impl Iterator<Item = Range<usize>> + 't {
+    let is_among = |b: &u8| among[usize::from(*b)];
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        // A run that begins at `from` has all of these.
+        while let Some(there) = bytes.get(from..from + least) {
+            let Some(other) = there.iter().rposition(|b| !is_among(b)) else {
+                let more = &bytes[from + least..];
+                let more = more.iter().position(|b| !is_among(b));
+                let run = from..more.map_or(bytes.len(), |it| from + least + it);
+                from = run.end;
+                return Some(run);
+            };
+            from += other + 1;
+        }
+        None
+    })
 }
 
 /// The words of a text: what stands between these bytes, and between spaces of any script.

@@ -7,16 +7,38 @@ use crate::services::refs;
 /// What a word ends at.
 static ENDS: [bool; 256] = super::bytes_of(b" \t\n\x0b\x0c\r\"',;()[]{}<>`|");
 
+/// All other bytes.
+static GOES_ON: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = !ENDS[byte];
+        byte += 1;
+    }
+    table
+};
+
 /// Words that are too random for a language, and no reference.
 pub(super) fn words(text: &str, found: &mut Vec<Found>) {
-    for word in super::split(text, &ENDS) {
-        if word.len() < 16 || is_named(text, word) {
-            continue;
-        }
+    if text.is_ascii() {
+        let runs = super::runs(text.as_bytes(), &GOES_ON, LEAST);
+        runs.for_each(|it| look(text, &text[it], found));
+    } else {
+        let long = super::split(text, &ENDS).filter(|it| it.len() >= LEAST);
+        long.for_each(|it| look(text, it, found));
+    }
+}
+
+/// How long a word is at least of which that can be said.
+const LEAST: usize = 16;
+
+/// Looks whether a word is too random.
+fn look(text: &str, word: &str, found: &mut Vec<Found>) {
+    if !is_named(text, word) {
         let at = word.as_ptr() as usize - text.as_ptr() as usize;
         // A word of several parts is as random as its most random part: a path is not.
         for part in word.split(['=', ':', '.', '/', '@', '&', '?', '#', '\\']) {
-            if part.len() >= 16 && is_random(part) {
+            if part.len() >= LEAST && is_random(part) {
                 found.push(Found {
                     rule: "random-word",
                     at,

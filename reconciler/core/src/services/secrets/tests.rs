@@ -70,6 +70,24 @@ fn w5_a_password_told_in_a_sentence_is_found() {
     }
 }
 
+/// W9: runs are what splitting at all other bytes gives, where that is long enough.
+#[test]
+fn w9_runs_are_found_as_by_looking_at_each_byte() {
+    static IS_A: [bool; 256] = bytes_of(b"a");
+    let mut seed = 1_u32;
+    for length in 0..200 {
+        let text: Vec<u8> = (0..length)
+            .map(|_| {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                if seed >> 29 == 0 { b'b' } else { b'a' }
+            })
+            .collect();
+        let found: Vec<&[u8]> = runs(&text, &IS_A, 8).map(|it| &text[it]).collect();
+        let all = text.split(|b| *b != b'a').filter(|it| it.len() >= 8);
+        assert_eq!(found, all.collect::<Vec<_>>());
+    }
+}
+
 /// LB5: names of files, where words stand without spaces.
 #[test]
 fn lb5_the_name_of_a_file_can_tell_a_secret() {
