@@ -4,16 +4,16 @@
 /// How many bytes of each text are looked up before it is compared: after two, one place in ten is compared in vain.
 const LOOKED_UP: usize = 3;
 
-/// Up to 32 ASCII texts in lower case, or others as they are, looked for without regard to ASCII case.
+/// Up to 64 ASCII texts in lower case, or others as they are, looked for without regard to ASCII case.
 pub(super) struct Needles<const N: usize> {
     texts: [&'static str; N],
     /// Which of them can have a byte as the first, the second, the third: a bit for each.
-    begins: [[u32; 256]; LOOKED_UP],
+    begins: [[u64; 256]; LOOKED_UP],
 }
 
 /// Marks that a text begins with these bytes.
-pub(super) const fn mark(tables: &mut [[u32; 256]; LOOKED_UP], text: &[u8], number: usize) {
-    assert!(number < 32, "as many as a u32 has bits");
+pub(super) const fn mark(tables: &mut [[u64; 256]; LOOKED_UP], text: &[u8], number: usize) {
+    assert!(number < 64, "as many as a u64 has bits");
     assert!(text.len() >= LOOKED_UP, "every text has as many bytes");
     let mut at = 0;
     while at < LOOKED_UP {
@@ -24,15 +24,16 @@ pub(super) const fn mark(tables: &mut [[u32; 256]; LOOKED_UP], text: &[u8], numb
 
 /// Two tables of texts as one: the second in the upper half of each number.
 pub(super) const fn both(
-    lower: &[[u32; 256]; LOOKED_UP],
-    upper: &[[u32; 256]; LOOKED_UP],
+    lower: &[[u64; 256]; LOOKED_UP],
+    upper: &[[u64; 256]; LOOKED_UP],
 ) -> [[u64; 256]; LOOKED_UP] {
     let mut tables = [[0; 256]; LOOKED_UP];
     let mut at = 0;
     while at < LOOKED_UP {
         let mut byte = 0;
         while byte < 256 {
-            tables[at][byte] = lower[at][byte] as u64 | (upper[at][byte] as u64) << 32;
+            assert!(lower[at][byte] >> 32 == 0 && upper[at][byte] >> 32 == 0);
+            tables[at][byte] = lower[at][byte] | upper[at][byte] << 32;
             byte += 1;
         }
         at += 1;
@@ -59,12 +60,12 @@ impl<const N: usize> Needles<N> {
     }
 
     /// Which of them can begin with three bytes.
-    pub(super) const fn tables(&self) -> &[[u32; 256]; LOOKED_UP] {
+    pub(super) const fn tables(&self) -> &[[u64; 256]; LOOKED_UP] {
         &self.begins
     }
 
     /// Those that begin at a place, out of the ones whose bits are set; by their number.
-    pub(super) fn of_bits(&self, mut bits: u32, text: &[u8]) -> impl Iterator<Item = usize> {
+    pub(super) fn of_bits(&self, mut bits: u64, text: &[u8]) -> impl Iterator<Item = usize> {
         std::iter::from_fn(move || {
             while bits != 0 {
                 let number = bits.trailing_zeros() as usize;

@@ -7,13 +7,15 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use forms::{BEGINS, FORMS, NAMES, PAYLOAD_RULES, PAYLOADS, is_upper_or_digit};
+use assigned::assignments;
+use forms::{BEGINS, FORMS, Form, PAYLOAD_RULES, PAYLOADS, is_upper_or_digit};
 
-use super::refs;
-
+mod assigned;
+mod called;
 mod encoded;
 mod forms;
 mod hidden;
+mod options;
 mod prose;
 mod random;
 
@@ -41,6 +43,7 @@ pub fn rule_named(name: &str) -> &'static str {
         "password-in-address",
         "assigned-secret",
         "told-secret",
+        "option-secret",
         "secret-in-name",
         "env-dump",
         "random-word",
@@ -83,7 +86,9 @@ fn scan_as_it_is(text: &str) -> Vec<Found> {
     let mut found = Vec::new();
     anchored(text, &mut found);
     assignments(text, &mut found);
+    assigned::tagged(text, &mut found);
     prose::told(text, &mut found);
+    options::told(text, &mut found);
     env_dump(text, &mut found);
     random::words(text, &mut found);
     if found.is_empty() {
@@ -118,6 +123,16 @@ pub(super) fn is_token(name: &str) -> bool {
     !found.is_empty()
 }
 
+/// The tokens of a text of any length, and the keys that begin as such do. It may have digests, and words of a configuration.
+pub fn tokens(text: &str) -> Vec<Found> {
+    let mut found = Vec::new();
+    anchored(text, &mut found);
+    found.retain(|it| it.rule == "private-key" || !PAYLOAD_RULES.contains(&it.rule));
+    found.sort_unstable_by_key(|it| (it.at, it.rule));
+    found.dedup_by_key(|it| it.at);
+    found
+}
+
 /// That the name of a file tells a secret.
 pub fn of_name(name: &str) -> Found {
     Found {
@@ -145,7 +160,7 @@ fn anchored(text: &str, found: &mut Vec<Found>) {
         if can_begin == 0 {
             continue;
         }
-        let [payloads, mut forms] = [can_begin, can_begin >> 32].map(|it| it as u32);
+        let [payloads, mut forms] = [can_begin & u64::from(u32::MAX), can_begin >> 32];
         for payload in PAYLOADS.of_bits(payloads, &bytes[at..]) {
             if !std::mem::replace(&mut told[payload], true) {
                 found.push(Found {
@@ -170,7 +185,8 @@ fn anchored(text: &str, found: &mut Vec<Found>) {
                 .iter()
                 .take_while(|b| (form.body)(**b))
                 .count();
-            if body >= form.least {
+            let is_part = || is_part(form, begin, &rest[begin.len()..], body);
+            if body >= form.least || is_part() {
                 found.push(Found {
                     rule: form.rule,
                     at,
@@ -179,6 +195,36 @@ fn anchored(text: &str, found: &mut Vec<Found>) {
             }
         }
     }
+}
+
+/// Whether a token stands there in part: a few of its characters, and dots or stars for the others. Those few are known then.
+fn is_part(form: &Form, begin: &str, rest: &[u8], body: usize) -> bool {
+    static LEFT_OUT: [&[u8]; 5] = ["…".as_bytes(), b"...", b"***", "•••".as_bytes(), b"xxxx"];
+    let is_left_out = |rest: &[u8]| LEFT_OUT.iter().any(|it| rest.starts_with(it));
+    // Where points are part of a token, they are counted among its characters.
+    let points = rest[..body].windows(3).position(|it| it == b"...");
+    let body = points.unwrap_or(body);
+    if !is_left_out(&rest[body..]) {
+        return false;
+    }
+    let is_mixed = |it: &[u8]| {
+        it.iter()
+            .any(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
+    };
+    let shown = &rest[..body];
+    // `sk-learn...` is a word.
+    let is_telling = begin.len() >= 4 && form.rule != "bearer-token";
+    if shown.len() >= 2 && (is_telling || is_mixed(shown)) {
+        return true;
+    }
+    let is_mark = |b: &u8| !b.is_ascii_alphanumeric();
+    let behind = &rest[body..rest.len().min(body + 24)];
+    let end = &behind[behind
+        .iter()
+        .position(|b| !is_mark(b))
+        .unwrap_or(behind.len())..];
+    let end = &end[..end.iter().position(is_mark).unwrap_or(end.len())];
+    end.len() >= 3 && is_mixed(end)
 }
 
 /// `scheme://user:password@host`.
@@ -202,58 +248,6 @@ fn in_address(text: &str, at: usize, found: &mut Vec<Found>) {
             length: end,
         });
     }
-}
-
-/// `password: hunter2`, with or without quotes.
-fn assignments(text: &str, found: &mut Vec<Found>) {
-    let bytes = text.as_bytes();
-    for at in memchr::memchr2_iter(b'=', b':', bytes) {
-        let before = ended(&bytes[..at], |b| !matches!(b, b'"' | b'\'' | b' '));
-        let is_word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
-        let name = &before[ended(before, |b| !is_word(b)).len()..];
-        // The name may have a word before it: DB_PASSWORD.
-        let is_named = |it: &&str| {
-            let Some(before) = name.len().checked_sub(it.len()) else {
-                return false;
-            };
-            let (word, ending) = name.split_at(before);
-            ending.eq_ignore_ascii_case(it.as_bytes())
-                && matches!(word.last(), None | Some(b'_' | b'-'))
-        };
-        if !NAMES.iter().any(is_named) {
-            continue;
-        }
-        let value = text[at + 1..].trim_start_matches([' ', '=', '"', '\'']);
-        let length = value
-            .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | ';'))
-            .unwrap_or(value.len());
-        let value = &value[..length];
-        let is_placeholder = is_placeholder(value);
-        let digits = value.bytes().any(|b| !b.is_ascii_alphabetic());
-        // After a colon an ordinary word is a sentence: "token: rotated by the owner".
-        if length >= 6 && !is_placeholder && (digits || bytes[at] == b'=') {
-            found.push(Found {
-                rule: "assigned-secret",
-                at: before.len() - name.len(),
-                length,
-            });
-        }
-    }
-}
-
-/// The bytes up to the last of which that is so.
-fn ended(bytes: &[u8], is_so: impl Fn(u8) -> bool) -> &[u8] {
-    let last = bytes.iter().rposition(|b| is_so(*b));
-    &bytes[..last.map_or(0, |it| it + 1)]
-}
-
-/// Whether a value stands where a secret would, and is none.
-fn is_placeholder(value: &str) -> bool {
-    let is_ticket = || refs::is_ref(&format!("ticket:{}", value.trim_end_matches('.')));
-    value.starts_with(['<', '$', '*', '{'])
-        || value.contains("REDACTED")
-        || refs::is_ref(value)
-        || is_ticket()
 }
 
 /// Three variables of an environment in one text.

@@ -1,4 +1,4 @@
-//! The forms of what must not stand in an answer: tokens by how they begin, payloads by what they have, and the names of secrets.
+//! The forms of what must not stand in an answer: tokens by how they begin, and payloads by what they have.
 
 use super::super::needles::{self, Needles};
 
@@ -169,9 +169,10 @@ pub(super) static FORMS: [Form; 23] = [
     Form {
         rule: "password-hash",
         begins: &[
-            "$1$", "$5$", "$6$", "$y$", "$2a$", "$2b$", "$2y$", "$argon2",
+            "$1$", "$5$", "$6$", "$7$", "$y$", "$gy$", "$2a$", "$2b$", "$2x$", "$2y$", "$apr1$",
+            "$sha1$", "$md5", "$argon2", "$pbkdf2", "{SSHA", "{CRYPT}",
         ],
-        body: |b| is_base64(b) || matches!(b, b'.' | b'$' | b','),
+        body: |b| is_base64(b) || matches!(b, b'.' | b'$' | b',' | b'}'),
         least: 12,
     },
     Form {
@@ -237,36 +238,10 @@ pub(super) static PAYLOAD_RULES: [&str; 21] = [
     "env-dump",
 ];
 
-/// Names behind which a value is a secret, in lower case: `name=value` or `name: value`.
-pub(super) static NAMES: [&str; 22] = [
-    "pw",
-    "passwort",
-    "kennwort",
-    "passcode",
-    "password",
-    "passwd",
-    "passphrase",
-    "pwd",
-    "secret",
-    "token",
-    "api_key",
-    "apikey",
-    "api-key",
-    "access_key",
-    "accesskey",
-    "private_key",
-    "client_secret",
-    "credential",
-    "credentials",
-    "auth_key",
-    "session_id",
-    "sessionid",
-];
-
 /// The payloads and, in the upper half, the forms that can begin with three bytes in a row: a bit for each.
 pub(super) static BEGINS: [[u64; 256]; 3] = needles::both(PAYLOADS.tables(), &FORMS_AT);
 
-const FORMS_AT: [[u32; 256]; 3] = {
+const FORMS_AT: [[u64; 256]; 3] = {
     let mut tables = [[0; 256]; 3];
     let mut form = 0;
     while form < FORMS.len() {

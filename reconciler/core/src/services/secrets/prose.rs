@@ -1,59 +1,13 @@
 //! Secrets that are told in a sentence: "the password is …", "pw: …", "Passwort lautet …", "密码是…" (W5). What is told is a secret
-//! where it looks like none of a language: it has a digit, or a sign that words have not, or stands in quotes by itself.
+//! where it looks like none of a language: it has a digit, or a sign that words have not, or stands by itself: in quotes, or behind the
+//! name of a password and a sign.
 
-use super::{Found, is_placeholder};
-use crate::services::needles::Needles;
-use crate::services::refs;
+use super::Found;
+use super::called::{
+    AUXILIARY, CHANGED, IS, IS_WIDE, Kind, OF, SAID, SAID_AT, STILL, TO, is_place, is_placeholder,
+    is_ticket, says_of_it,
+};
 
-/// What a secret is called in a sentence. `pw` is too short to be looked for without what follows it.
-static CALLED: Needles<21> = Needles::of([
-    "password",
-    "passwd",
-    "passphrase",
-    "passcode",
-    "passwort",
-    "kennwort",
-    "pwd",
-    "pw:",
-    "pw ",
-    "pw=",
-    "mot de passe",
-    "contraseña",
-    "contrasena",
-    "密码",
-    "密碼",
-    "口令",
-    "パスワード",
-    "secret",
-    "token",
-    "credential",
-    "api key",
-]);
-
-/// What stands between a name and what it is: words, and signs that may end a word.
-static IS: [&str; 19] = [
-    "is", "was", "are", "were", "to", "lautet", "ist", "war", "sind", "est", "es", "equals",
-    "reads", "=", "==", ":", "->", "=>", "→",
-];
-/// The same in scripts that put no space there.
-static IS_WIDE: [&str; 7] = ["：", "＝", "是", "为", "為", "は", "→"];
-/// What may stand before the value all the same.
-static STILL: [&str; 14] = [
-    "now",
-    "still",
-    "currently",
-    "set",
-    "to",
-    "just",
-    "again",
-    "simply",
-    "always",
-    "jetzt",
-    "nun",
-    "noch",
-    "here:",
-    "follows:",
-];
 /// What stands between a value and the name behind it: "hunter22 is the password".
 static BEHIND: [&str; 6] = ["is", "as", "was", "ist", "als", "war"];
 /// How many words lie between a name and what it is at most: "the password of the staging database is".
@@ -62,29 +16,22 @@ const BETWEEN: usize = 6;
 const LEAST: usize = 6;
 /// How long a password is at least where a sign stands before it, as in `pw: 4711`.
 const LEAST_AFTER_SIGN: usize = 4;
-/// So many of [`CALLED`] are passwords; the others have a lifetime or a number, too.
-const PASSWORDS: usize = 17;
-/// What stands between a name and what is told of it itself: "the password for root: …"; a "token lifetime: …" is no token.
-static OF: [&str; 16] = [
-    "for", "of", "on", "at", "in", "to", "is", "für", "von", "des", "der", "zu", "de", "del",
-    "pour", "para",
-];
 
-/// What is told of.
+/// How a value is told.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// A password: any word that stands in quotes is one.
-    Password,
-    /// Something that has a lifetime, or a name.
-    Other,
+enum Told {
+    /// By a sign behind the name itself: `password: …`.
+    BySign,
+    /// By a word, or by a sign behind other words.
+    InWords,
 }
 
 impl Kind {
-    /// How long it is at least where a sign stands before it.
-    fn after_sign(self) -> usize {
-        match self {
-            Kind::Password => LEAST_AFTER_SIGN,
-            Kind::Other => LEAST,
+    /// How long it is at least.
+    fn least(self, told: Told) -> usize {
+        match (self, told) {
+            (Kind::Password | Kind::Pair, Told::BySign) => LEAST_AFTER_SIGN,
+            (Kind::Other, Told::BySign) | (_, Told::InWords) => LEAST,
         }
     }
 }
@@ -92,27 +39,30 @@ impl Kind {
 /// Looks for secrets that a sentence tells.
 pub(super) fn told(text: &str, found: &mut Vec<Found>) {
     let bytes = text.as_bytes();
-    for (at, called) in CALLED.all_in(bytes) {
-        let is_wide = !bytes[at].is_ascii();
-        let goes_on = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
-        let before = at.checked_sub(1).and_then(|it| bytes.get(it));
-        let mut end = at + CALLED.length(called);
-        if text[..end].ends_with([':', ' ', '=']) {
-            end -= 1;
-        }
-        if matches!(bytes.get(end), Some(b's' | b'S')) {
-            end += 1;
-        }
-        if !is_wide && (goes_on(before) || goes_on(bytes.get(end))) {
+    for (at, called) in SAID_AT.all_in(bytes) {
+        let name = &SAID[called];
+        let first = name.text.chars().next().unwrap_or(WIDE);
+        let is_wide = first >= WIDE;
+        let goes_on = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() && c < WIDE);
+        if !is_wide && goes_on(text[..at].chars().next_back()) {
             continue;
         }
-        let kind = if called < PASSWORDS {
-            Kind::Password
-        } else {
-            Kind::Other
-        };
-        let value =
-            after(clause(&text[end..]), kind).or_else(|| ahead(&text[..at], &text[end..], is_wide));
+        let mut end = at + name.text.len();
+        if name.text.ends_with([':', ' ', '=']) {
+            end -= 1;
+        }
+        if matches!(bytes.get(end), Some(b's' | b'S')) && !is_wide {
+            end += 1;
+        }
+        if name.is_stem {
+            let letters = text[end..].find(|c: char| !c.is_alphabetic());
+            end += letters.unwrap_or(text.len() - end);
+        }
+        if !is_wide && goes_on(text[end..].chars().next()) {
+            continue;
+        }
+        let behind = clause(&text[end..]);
+        let value = after(behind, name.kind).or_else(|| ahead(&text[..at], &text[end..], is_wide));
         if let Some(value) = value {
             found.push(Found {
                 rule: "told-secret",
@@ -140,12 +90,12 @@ pub(super) fn is_in_name(name: &str) -> bool {
     let is_called = |word: &&str| {
         let mut forms = word.strip_suffix('s').into_iter().chain([*word]);
         forms.any(|it| {
-            let mut called = CALLED.all_in(it.as_bytes());
-            it == "pw" || called.any(|(_, number)| CALLED.length(number) == it.len())
+            let mut called = SAID_AT.all_in(it.as_bytes());
+            it == "pw" || called.any(|(_, number)| SAID_AT.length(number) == it.len())
         })
     };
     let mut pairs = words.iter().zip(words.iter().skip(1));
-    pairs.any(|(name, value)| is_called(name) && is_secret(value, LEAST_AFTER_SIGN))
+    pairs.any(|(name, value)| is_called(name) && is_secret(value, LEAST_AFTER_SIGN, Kind::Other))
 }
 
 /// The sentence up to where another begins. A line that is not indented is one of another field.
@@ -164,42 +114,55 @@ fn clause(text: &str) -> &str {
 
 /// The value that follows a name.
 fn after(text: &str, kind: Kind) -> Option<&str> {
-    let text = text.trim_start_matches(['"', '\'', '`', '*', ')']);
+    let text = text.trim_start_matches(['"', '\'', '`', '*', ')', '」', '』']);
     let text = text.trim_start();
     for wide in IS_WIDE {
         if let Some(rest) = text.strip_prefix(wide) {
-            return value(rest, kind.after_sign(), kind);
+            // Korean and Chinese say both that it is and that it was changed.
+            let rest = rest.trim_start_matches([':', '：']);
+            return value(rest, Told::BySign, kind);
         }
     }
     let is_of = |word: &str| {
         let word = word.to_lowercase();
-        OF.contains(&word.as_str()) || IS.contains(&word.as_str())
+        let mut all = [&OF[..], &IS[..], &AUXILIARY[..], &CHANGED[..]].into_iter();
+        all.any(|it| it.contains(&word.as_str()))
     };
     let mut rest = text;
+    let (mut is_told, mut is_changed) = (false, false);
     for between in 0..=BETWEEN {
         rest = rest.trim_start();
         let word = rest.split(char::is_whitespace).next().unwrap_or_default();
         // `pw:x` and `password (root): x` end in the sign.
         if let Some(at) = word
             .find([':', '='])
-            .filter(|at| !word[..*at].contains(['/', '"', '\'']))
+            .filter(|at| !is_told && !word[..*at].contains(['/', '"', '\'']))
         {
             let sign = &word[at..=at];
             let rest = &rest[at + sign.len()..];
-            return value(
-                rest.trim_start_matches(['=', '>', ':']),
-                kind.after_sign(),
-                kind,
-            );
+            let rest = rest.trim_start_matches(['=', '>', ':']);
+            return match at == 0 || between > 0 || word.starts_with('(') {
+                true => value(rest, Told::BySign, kind),
+                // "password rotation: OPS-412" is about something else.
+                false => value(rest, Told::InWords, Kind::Other),
+            };
         }
         if between == 0 && !word.starts_with('(') && !is_of(word) {
             return None;
         }
         rest = &rest[word.len()..];
         let bare = word.to_lowercase();
-        // "to" is one right behind the name alone: "we set the password to …".
-        if IS.contains(&bare.as_str()) && (bare != "to" || between == 0) {
-            return value(rest, LEAST, kind);
+        let bare = bare.as_str();
+        is_changed |= CHANGED.contains(&bare);
+        // "to" is one right behind the name alone, or behind what says that it was changed: "we set the password to …".
+        let is_near = |it: &str| !matches!(it, "to" | "from") || between == 0;
+        let is_it =
+            !is_told && IS.contains(&bare) && is_near(bare) || is_changed && TO.contains(&bare);
+        if is_it {
+            if let Some(value) = value(rest, Told::InWords, kind) {
+                return Some(value);
+            }
+            is_told = true;
         }
         if word.is_empty() || word.ends_with(['.', ',', '!', '?']) {
             return None;
@@ -218,7 +181,7 @@ fn ahead<'t>(before: &'t str, behind: &str, is_wide: bool) -> Option<&'t str> {
         let value = &value[from.map_or(0, |it| {
             it + value[it..].chars().next().map_or(1, char::len_utf8)
         })..];
-        return is_secret(trimmed(value), LEAST).then(|| trimmed(value));
+        return is_secret(trimmed(value), LEAST, Kind::Other).then(|| trimmed(value));
     }
     // `x is the password policy` is about a policy.
     if !behind.trim_start().is_empty()
@@ -238,15 +201,18 @@ fn ahead<'t>(before: &'t str, behind: &str, is_wide: bool) -> Option<&'t str> {
         .iter()
         .position(|it| BEHIND.contains(&it.to_lowercase().as_str()))?;
     let value = trimmed(words.get(at + 1)?);
-    is_secret(value, LEAST).then_some(value)
+    is_secret(value, LEAST, Kind::Other).then_some(value)
 }
 
 /// A value, if what stands there is one.
-fn value(text: &str, least: usize, kind: Kind) -> Option<&str> {
+fn value(text: &str, told: Told, kind: Kind) -> Option<&str> {
     let mut rest = text
         .trim_start()
         .trim_start_matches(['「', '『', '《', '【'])
         .trim_start();
+    if kind == Kind::Pair {
+        return pair(rest, told);
+    }
     loop {
         let word = rest
             .split(|c: char| c.is_whitespace() || matches!(c, ',' | ';') || c >= WIDE)
@@ -263,39 +229,52 @@ fn value(text: &str, least: usize, kind: Kind) -> Option<&str> {
             && word
                 .trim_end_matches(['.', '!', '?'])
                 .ends_with(['"', '\'', '`', '”', '“', '»', '」']);
-        let is_told = is_secret(inner, least)
-            || is_quoted
-                && kind == Kind::Password
-                && inner.len() >= LEAST
-                && !HARMLESS.contains(&inner.to_lowercase().as_str())
-                && !is_placeholder(inner);
-        return is_told.then_some(inner);
+        let stands_alone = || rest[word.len()..].trim_matches(is_around).is_empty();
+        let is_opaque = kind == Kind::Password
+            && (is_quoted && inner.len() >= LEAST
+                || told == Told::BySign
+                    && inner.chars().count() >= LEAST_AFTER_SIGN
+                    && stands_alone())
+            && !says_of_it(inner)
+            && !is_placeholder(inner)
+            && !is_code(inner);
+        return (is_secret(inner, kind.least(told), kind) || is_opaque).then_some(inner);
     }
+}
+
+/// What lets somebody in, behind who that is: `mira / …`.
+fn pair(text: &str, told: Told) -> Option<&str> {
+    let is_end = |c: char| c.is_whitespace() || matches!(c, '/' | ':' | ',' | '|');
+    let text = text.trim_start();
+    let (user, rest) = text.split_at(text.find(is_end)?);
+    let sign = rest.trim_start();
+    let behind = sign.trim_start_matches(['/', ':', ',', '|']);
+    let is_joined = sign.len() == rest.len() && !behind.starts_with(char::is_whitespace);
+    if user.is_empty()
+        || behind.len() == sign.len()
+        || is_joined && is_place(text.split_whitespace().next()?, Kind::Other)
+    {
+        return None;
+    }
+    let word = trimmed(behind.split_whitespace().next()?);
+    is_secret(word, Kind::Pair.least(told), Kind::Pair).then_some(word)
 }
 
 /// From here on are scripts that put no space behind a word.
 const WIDE: char = '\u{2e80}';
 
-/// Words that stand in quotes where a secret would.
-static HARMLESS: [&str; 12] = [
-    "redacted",
-    "hidden",
-    "masked",
-    "unchanged",
-    "rotated",
-    "unknown",
-    "pending",
-    "removed",
-    "revoked",
-    "stored",
-    "pending_owner_response",
-    "none",
-];
-
 /// Without the quotes and the ends of sentences around it.
 fn trimmed(word: &str) -> &str {
-    let around = |c: char| {
-        matches!(
+    let word = word.trim_start_matches(is_around);
+    let word = word.trim_end_matches(|c: char| is_around(c) || matches!(c, '.' | ',' | ';' | ':'));
+    // What ends a sentence may end a secret, too; either way there is enough of it.
+    word.trim_end_matches(['!', '?'])
+}
+
+/// What stands around a word.
+fn is_around(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(
             c,
             '"' | '\''
                 | '`'
@@ -310,20 +289,23 @@ fn trimmed(word: &str) -> &str {
                 | ')'
                 | '['
                 | ']'
+                | '{'
+                | '}'
                 | '*'
+                | '.'
+                | ','
+                | '。'
         )
-    };
-    let word = word.trim_start_matches(around);
-    let word = word.trim_end_matches(|c: char| around(c) || matches!(c, '.' | ',' | ';' | ':'));
-    // What ends a sentence may end a secret, too; either way there is enough of it.
-    word.trim_end_matches(['!', '?'])
+}
+
+/// A path, or a line of a program.
+fn is_code(word: &str) -> bool {
+    word.contains(['/', '(', ')', '<', '>', '[', ']', '{', '}'])
 }
 
 /// Whether a word is none of a language, no date, no number of a version and no reference.
-fn is_secret(word: &str, least: usize) -> bool {
-    // A path, or a line of a program.
-    let is_code = word.contains(['/', '(', ')', '<', '>', '[', ']', '{', '}']);
-    if word.len() < least || is_placeholder(word) || is_code || !word.is_ascii() {
+fn is_secret(word: &str, least: usize, kind: Kind) -> bool {
+    if word.len() < least || is_placeholder(word) || is_code(word) || !word.is_ascii() {
         return false;
     }
     let has = |is: fn(&u8) -> bool| word.as_bytes().iter().any(is);
@@ -346,7 +328,7 @@ fn is_secret(word: &str, least: usize) -> bool {
         .strip_prefix(['v', 'V'])
         .is_some_and(|it| it.bytes().all(|b| b.is_ascii_digit() || b == b'.'));
     // `OPS-1234` is a ticket, `90-day` a span, `ops@example.org` an address.
-    let is_ticket = refs::is_ref(&format!("ticket:{word}"));
+    let is_ticket = kind != Kind::Password && is_ticket(word);
     let is_span = word.split_once('-').is_some_and(|(number, rest)| {
         number.len() <= 3
             && number.bytes().all(|b| b.is_ascii_digit())
