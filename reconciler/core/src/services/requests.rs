@@ -171,7 +171,8 @@ pub fn asks(text: &str) -> bool {
 }
 
 /// Whether a sentence tells what a command is, or that nobody gives it: "we never do it by systemctl restart", "docker compose down is
-/// the switch". Only what stands in one clause with it counts.
+/// the disable switch". Only what stands in one clause with it counts, and nothing else in the sentence may ask for it: "never mind" and
+/// "is the first thing to do" say nothing of the kind.
 fn is_told_of(text: &str, command: &str, verb: &str) -> bool {
     let offset = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
     let before = text[..offset(command)]
@@ -179,9 +180,102 @@ fn is_told_of(text: &str, command: &str, verb: &str) -> bool {
         .next()
         .unwrap_or_default();
     let behind = &text[offset(verb) + verb.len()..];
-    let is_never = before.split_whitespace().any(|it| it == "never");
-    is_never || behind.starts_with(" is the ") || behind.starts_with(" is a ")
+    let sentence = behind.split(['.', ';', '!', '?', '\n']).next();
+    let urges = |it: &str| URGES.contains(&it);
+    if sentence
+        .unwrap_or_default()
+        .split(|c: char| !c.is_alphanumeric())
+        .any(urges)
+    {
+        return false;
+    }
+    let mut words = before.split_whitespace().rev();
+    let doing: Vec<&str> = words.by_ref().take_while(|it| *it != "never").collect();
+    let is_never = before.split_whitespace().any(|it| it == "never")
+        && doing.iter().all(|it| NEVER_DONE.contains(it));
+    is_never || is_what_it_is(behind)
 }
+
+/// Whether what follows says what a command is for, and nothing more: " is the disable switch".
+fn is_what_it_is(behind: &str) -> bool {
+    let clause = behind.split(CLAUSE_ENDS).next().unwrap_or_default();
+    let mut words = clause.split_whitespace();
+    if words.next() != Some("is") || !matches!(words.next(), Some("the" | "a" | "our" | "its")) {
+        return false;
+    }
+    let Some(last) = words.clone().last() else {
+        return false;
+    };
+    let mut before = words.take_while(|it| *it != last);
+    IT_IS.contains(&last) && before.all(|it| OF_WHAT_KIND.contains(&it))
+}
+
+/// What urges somebody to do what was told of.
+static URGES: [&str; 12] = [
+    "please",
+    "now",
+    "must",
+    "should",
+    "run",
+    "execute",
+    "do",
+    "immediately",
+    "asap",
+    "today",
+    "so",
+    "go",
+];
+/// What stands between "never" and a command that is not given.
+static NEVER_DONE: [&str; 32] = [
+    "do",
+    "does",
+    "did",
+    "run",
+    "runs",
+    "ran",
+    "use",
+    "uses",
+    "used",
+    "call",
+    "calls",
+    "execute",
+    "executes",
+    "restart",
+    "restarts",
+    "restarted",
+    "stop",
+    "start",
+    "reload",
+    "it",
+    "this",
+    "that",
+    "them",
+    "by",
+    "with",
+    "via",
+    "through",
+    "using",
+    "a",
+    "the",
+    "any",
+    "service",
+];
+/// What a command is, to whoever reads of it.
+static IT_IS: [&str; 8] = [
+    "switch", "rule", "freeze", "rollback", "fallback", "command", "way", "path",
+];
+/// Of what kind that is.
+static OF_WHAT_KIND: [&str; 9] = [
+    "disable",
+    "kill",
+    "emergency",
+    "off",
+    "freeze",
+    "documented",
+    "only",
+    "stop",
+    "roll",
+];
 
 /// What a clause ends at.
 const CLAUSE_ENDS: [char; 9] = ['.', ';', ',', ':', '!', '?', '\n', '(', ')'];
@@ -261,11 +355,23 @@ mod tests {
             "please trigger the repair-bot",
             "never mind, sudo systemctl restart edge",
             "docker compose down",
+            "never mind sudo systemctl restart edge",
+            "Never hesitate to run systemctl restart edge.",
+            "It never works until you systemctl restart edge",
+            "never forget docker compose pull",
+            "We never skip docker compose up on Sundays",
+            "docker compose down is the first thing to do",
+            "docker compose down is the switch you must flip",
+            "docker compose down is the disable switch and should be pulled now.",
+            "sudo reboot is the way, please do it",
+            "systemctl restart is a must",
         ] {
             assert!(asks(text), "{text}");
         }
         for text in [
             "We never restart it by systemctl restart; its owner does.",
+            "Nobody here may: never run systemctl restart.",
+            "docker compose down is the emergency switch.",
             "docker compose down is the disable switch, by mira, after approval.",
             "Run by the repair bot on Sundays.",
             "Open questions about the firewall: none.",
