@@ -271,6 +271,44 @@ fn lb8_every_commit_of_a_proposal_is_looked_through() {
     assert_ne!(state, StatusState::Pending);
 }
 
+/// LB8, W5: so it is with a file of any name below `services/`, and with the reports, and no byte of it is told.
+#[test]
+fn lb8_a_file_of_any_name_is_looked_through_in_every_commit() {
+    let token = "ghp_aB3dE5gH7jK9mN1pQ3sT5vW7xY9zA1bC3dE5";
+    for (path, text) in [
+        ("services/README.md", format!("Use {token}.\n")),
+        ("services/README", format!("The password is {token}\n")),
+        (
+            "services/responses/edge.yml",
+            format!("decision: {token}\n"),
+        ),
+        (
+            "services/notes/old.json",
+            format!("{{\"a\": \"{token}\"}}\n"),
+        ),
+        (
+            "services/inventory.json",
+            format!("{{\"a\": \"{token}\"}}\n"),
+        ),
+    ] {
+        let mut town = town(asked());
+        let leak = with(asked(), path, &text);
+        let _ = town.origin.with(|it| it.commit("by-emo-f-1", leak));
+        let clean = with(asked(), ANSWER, &answer("It ends TLS."));
+        let (comment, state) = propose(&mut town, 1, "emo-f", clean);
+        has(
+            &comment,
+            "something secret or unredacted was in it in a commit of this proposal",
+        );
+        has(&comment, "rotate it");
+        assert_eq!(state, StatusState::Failure, "{path}");
+        for at in 0..=token.len() - 8 {
+            assert!(!comment.contains(&token[at..at + 8]), "{path}: {comment}");
+        }
+        town.is_quiet();
+    }
+}
+
 /// LB9, C7: who approves a proposal as it is stands behind what it brings; what was pushed afterwards they did not see, and a word that
 /// was taken back does not count.
 #[test]

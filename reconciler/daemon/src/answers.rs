@@ -7,9 +7,9 @@ use muster_core::report::{ReportState, Section};
 use muster_core::rooms::{self, StateRepo};
 use muster_core::services::attributions::{Attributions, Mark, sha256};
 use muster_core::services::evaluate::{
-    Assessment, Freshness, Source, Sources, evaluate, secrets_in, shrunk,
+    Assessment, Freshness, Source, Sources, evaluate, shrunk,
 };
-use muster_core::services::names::tells_secret;
+use muster_core::services::names::{secrets_at, tells_secret};
 use muster_core::services::records::{INVENTORY, REQUESTS, Records, SERVICES};
 use muster_core::services::say;
 use muster_core::services::secrets::{self, Found};
@@ -93,10 +93,7 @@ pub(crate) fn secrets_of<'v>(
     is_told: &dyn Fn(&str) -> bool,
 ) -> Vec<(&'v String, &'v Vec<u8>, Found)> {
     all.flat_map(|(path, bytes)| {
-        let inside = match path.ends_with(".yaml") {
-            true => secrets_in(bytes),
-            false => Vec::new(),
-        };
+        let inside = secrets_at(path, bytes);
         let name = (!is_told(path)).then(|| secrets::of_name(path));
         let both = inside.into_iter().chain(name);
         both.map(move |it| (path, bytes, it))

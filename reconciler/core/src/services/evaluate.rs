@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::attributions::{Attribution, Attributions};
 use super::checks::Check;
 use super::lane::Lane;
-use super::records::{RESPONSES, REVIEWS, Records};
+use super::records::{RESPONSES, REVIEWS, Records, SERVICES};
 use super::{names, secrets};
 use crate::diagnostic::{Diagnostic, Fault, Faults, Pos};
 use crate::repo::Roster;
@@ -279,7 +279,7 @@ pub fn evaluate(
         };
         let mut faults = Faults::default();
         faults.add(fault);
-        for secret in names::secrets_of_nobody(bytes) {
+        for secret in names::faults_of_secrets(SERVICES, bytes) {
             faults.add(secret);
         }
         let (found, _) = faults.resolve(&format!("{folder}{id}.yaml"), bytes);

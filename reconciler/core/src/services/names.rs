@@ -3,6 +3,7 @@
 use super::checks::Check;
 use super::evaluate::secrets_in;
 use super::records::{Place, RESPONSES, REVIEWS, SERVICES, place};
+use super::secrets::Found;
 use super::{say, secrets};
 use crate::diagnostic::{Fault, Faults};
 
@@ -32,11 +33,65 @@ pub fn shown(path: &str) -> &str {
         .unwrap_or(SERVICES)
 }
 
-/// What is secret in a file below `services/` that is no surface's: nobody asks for it or reads it, and git keeps it all the same
-/// (W5, LB8). A large file is no answer for that.
-pub(super) fn secrets_of_nobody(bytes: &[u8]) -> impl Iterator<Item = Fault> {
-    let found = secrets_in(bytes).into_iter();
-    found.filter(|it| it.rule != secrets::TOO_LONG).map(|it| {
+/// What is secret in a file below `services/`, by its bytes alone: whatever it is called, git keeps it (W5, LB8).
+pub fn secrets_at(path: &str, bytes: &[u8]) -> Vec<Found> {
+    match place(path) {
+        None => Vec::new(),
+        Some(Place::Response(_) | Place::Review(_)) => secrets_in(bytes),
+        // Digests and texts of a tool are all that these have.
+        Some(Place::Inventory | Place::Requests) => {
+            secrets::tokens(&String::from_utf8_lossy(bytes))
+        }
+        Some(Place::Elsewhere) => {
+            let text = String::from_utf8_lossy(bytes);
+            let each = pieces(&text).into_iter();
+            let found = each.flat_map(|(start, piece)| {
+                let found = secrets_in(piece.as_bytes()).into_iter();
+                found.map(move |it| Found {
+                    at: start + it.at,
+                    ..it
+                })
+            });
+            let mut found: Vec<Found> = found.collect();
+            let mut rest = WHOLLY.min(text.len());
+            while !text.is_char_boundary(rest) {
+                rest += 1;
+            }
+            let tokens = secrets::tokens(&text[rest..]).into_iter();
+            found.extend(tokens.map(|it| Found {
+                at: rest + it.at,
+                ..it
+            }));
+            found
+        }
+    }
+}
+
+/// So much of a file that nobody reads is looked through in every way, in pieces of [`PIECE`] bytes; of the rest only tokens that are
+/// known by how they begin are told.
+const WHOLLY: usize = 1 << 20;
+const PIECE: usize = 32 << 10;
+
+/// A text in pieces that end with a line where they can, and where each begins.
+fn pieces(text: &str) -> Vec<(usize, &str)> {
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    while start < text.len().min(WHOLLY) {
+        let mut end = (start + PIECE).min(text.len());
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let line = text[start..end].rfind('\n').map(|it| start + it + 1);
+        let end = line.filter(|_| end < text.len()).unwrap_or(end);
+        pieces.push((start, &text[start..end]));
+        start = end;
+    }
+    pieces
+}
+
+/// The same as faults of the file.
+pub(super) fn faults_of_secrets(path: &str, bytes: &[u8]) -> impl Iterator<Item = Fault> {
+    secrets_at(path, bytes).into_iter().map(|it| {
         let at = u32::try_from(it.at).unwrap_or_default();
         let problem = format!("something secret or unredacted is in it (rule {})", it.rule);
         Fault::error(Check::SecretValueAbsent.row().id, at, problem).help(say::ROTATE)
@@ -46,7 +101,7 @@ pub(super) fn secrets_of_nobody(bytes: &[u8]) -> impl Iterator<Item = Fault> {
 /// Tells of a file below `services/` that nobody reads.
 pub(crate) fn nobody_reads(bytes: &[u8], faults: &mut Faults) {
     faults.add(super::records::nobody_reads());
-    for fault in secrets_of_nobody(bytes) {
+    for fault in faults_of_secrets(SERVICES, bytes) {
         faults.add(fault);
     }
 }

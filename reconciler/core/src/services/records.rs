@@ -447,7 +447,7 @@ pub(crate) fn nobody_reads() -> Fault {
 
 /// Reads the inventory.
 pub(crate) fn read_inventory(bytes: &[u8], faults: &mut Faults) -> Inventory {
-    let Some(document) = read_json(bytes, faults) else {
+    let Some(document) = read_report(INVENTORY, bytes, faults) else {
         return Inventory::default();
     };
     let text = |key: &str| match document.get(key) {
@@ -471,8 +471,11 @@ pub(crate) fn read_inventory(bytes: &[u8], faults: &mut Faults) -> Inventory {
     }
 }
 
-/// A document that is an object.
-fn read_json<'a>(bytes: &'a [u8], faults: &mut Faults) -> Option<Value<'a>> {
+/// A report that is an object. What is secret in it is told, whatever becomes of it.
+fn read_report<'a>(path: &str, bytes: &'a [u8], faults: &mut Faults) -> Option<Value<'a>> {
+    for secret in super::names::faults_of_secrets(path, bytes) {
+        faults.add(secret);
+    }
     match json::parse(bytes) {
         Ok(document @ Value::Map(_)) => Some(document),
         Ok(other) => {
@@ -494,7 +497,7 @@ fn offset(at: usize) -> u32 {
 /// Reads the owner requests: each surface once, with all that an answer is held against.
 pub(crate) fn read_requests(bytes: &[u8], faults: &mut Faults) -> BTreeMap<String, Surface> {
     let mut surfaces: BTreeMap<String, Surface> = BTreeMap::new();
-    let Some(document) = read_json(bytes, faults) else {
+    let Some(document) = read_report(REQUESTS, bytes, faults) else {
         return surfaces;
     };
     let drafts = match document.get("request_drafts") {

@@ -452,8 +452,10 @@ pub fn is_of_a_surface(mark: &Mark, assessment: &Assessment) -> bool {
 pub fn mark(mark: &Mark) -> String {
     // A name can be a secret, too.
     let path = match place_of(&mark.path) {
-        Some(Place::Response(_) | Place::Review(_)) => shown(&mark.path),
-        _ => "a file below services/",
+        Some(Place::Response(_) | Place::Review(_) | Place::Inventory | Place::Requests) => {
+            shown(&mark.path)
+        }
+        Some(Place::Elsewhere) | None => "a file below services/",
     };
     let rule = secrets::rule_named(&mark.rule);
     format!(

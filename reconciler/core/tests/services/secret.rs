@@ -406,6 +406,64 @@ fn lb6_a_digest_of_another_form_is_no_secret() {
     assert_eq!(repo.stands().0, Lane::QuarantineSecretOrRawPayload);
 }
 
+/// W5, LB8: whatever a file below `services/` is called and however long it is, what is secret in it is found; digests of a report and
+/// the words of a configuration that it names are none.
+#[test]
+fn lb8_every_file_below_services_is_looked_through() {
+    use muster_core::services::names::secrets_at;
+    let mut numbers = Numbers(23);
+    let token = format!("ghp_{}", numbers.of(MIXED, 36));
+    for path in [
+        "services/responses/edge.yaml",
+        "services/reviews/edge.yaml",
+        "services/responses/edge.yml",
+        "services/README.md",
+        "services/README",
+        "services/notes/old.json",
+        "services/inventory.json",
+        "services/requests.json",
+    ] {
+        let text = format!("{{\"label\": \"{token}\"}}\n");
+        assert_eq!(secrets_at(path, text.as_bytes()).len(), 1, "{path}");
+    }
+    let in_words = "# Edge\n\nThe password is hunter22.\n";
+    for path in ["services/README.md", "services/x.txt", "services/x.yml"] {
+        for before in [0, 1_000, 5_000] {
+            let line = "It ends TLS for everything that people reach from outside.\n";
+            let text = line.repeat(before) + in_words;
+            let found = secrets_at(path, text.as_bytes());
+            assert_eq!(found.len(), 1, "{path} {before}");
+            assert_eq!(&text[found[0].at..][..8], "hunter22");
+        }
+    }
+    // Of what is longer than anybody reads, tokens are told.
+    let text = "x ".repeat(1 << 20) + &token;
+    let found = secrets_at("services/README.md", text.as_bytes());
+    assert_eq!((found.len(), found[0].at), (1, 2 << 20));
+    let report = format!(
+        "{{\"request_drafts\": [{{\"repo_sha256\": \"{}\", \"label\": \"proxy_pass and [service]\", \"token\": \"rotated\"}}]}}",
+        numbers.of(HEX, 64)
+    );
+    assert_eq!(secrets_at("services/requests.json", report.as_bytes()), []);
+    assert_eq!(secrets_at("roster.yaml", token.as_bytes()), []);
+    // It is an error where it is merged, too.
+    let mut repo = Repo::answered();
+    repo.replace(
+        "services/requests.json",
+        "\"label\": \"",
+        &format!("\"label\": \"{token} "),
+    );
+    let (_, problems) = repo.assessed();
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert!(
+        told.iter()
+            .any(|it| it.starts_with("services/requests.json:")
+                && it.contains("[secret_value_absent]")),
+        "{told:?}"
+    );
+    assert!(told.iter().all(|it| !it.contains(&token[..8])), "{told:?}");
+}
+
 /// LB7: the key of a quarantine is made of content and path, under a key of this host; no commit, and no plain digest.
 #[test]
 fn lb7_a_quarantine_is_known_by_content_and_path_alone() {
