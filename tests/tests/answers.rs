@@ -620,6 +620,25 @@ fn w7_a_plan_of_a_branch_tells_the_lanes() {
     let of_newest = site.muster(&["plan", "--format", "json"]).out;
     assert!(!of_newest.contains("sections"), "{of_newest}");
 
+    // So does one of a commit that is named, in the same words.
+    let head = site.git(&["rev-parse", "answer"]).trim().to_owned();
+    for named in [["--rev", "answer"], ["--commit", &head]] {
+        let plan =
+            |format: &str| site.muster(&[&["plan", "--format", format][..], &named[..]].concat());
+        let of = |text: &str| {
+            let at = text.find("### Owner responses").expect("a section");
+            text[at..].to_owned()
+        };
+        assert_eq!(of(&plan("markdown").said()), of(&markdown), "{named:?}");
+        has(
+            &plan("human").said(),
+            &format!("edge: {}", change.replace('`', "")),
+        );
+        has(&plan("json").out, "\"Owner responses\"");
+    }
+    let named = site.muster(&["plan", "--rev", "main"]).said();
+    assert!(!named.contains("edge:"), "{named}");
+
     // What keeps it from being merged is told by the exit code, too.
     put(
         &site,
@@ -630,6 +649,48 @@ fn w7_a_plan_of_a_branch_tells_the_lanes() {
     let refused = plan("human");
     assert_eq!(refused.code, Some(1), "{}", refused.said());
     has(&refused.said(), "owner responses: refused");
+}
+
+/// W7: a branch whose merge is not valid has the section all the same, as far as it can be read; where the people cannot be read, it says
+/// why there are no lanes.
+#[test]
+fn w7_a_merge_that_is_not_valid_tells_of_owner_responses() {
+    muster_tests::site::needs(&["git"]);
+    let (site, roster) = site_asked();
+    let _ = site.once().ok();
+    let change = "from `waiting_owner_response` to `request_supplement`";
+    let untold = "the roster that the merge gives cannot be read";
+    for (branch, roster, told) in [
+        (
+            "wrong",
+            format!("{roster}  zed: {{tier: nobody}}\n"),
+            change,
+        ),
+        (
+            "unread",
+            "version https://git-lfs.github.com/spec/v1\n".to_owned(),
+            untold,
+        ),
+    ] {
+        site.git(&["switch", "--quiet", "-c", branch, "main"]);
+        put(&site, ANSWER, answer("It is looked after.").as_bytes());
+        site.commit(&roster, "an answer");
+        let _ = site.once().ok();
+        let note = site.git(&["notes", "--ref=muster/host/devvm/plan", "show", branch]);
+        has(&note, "### Owner responses");
+        has(&note, told);
+        for format in ["markdown", "human", "json"] {
+            let plan = site.muster(&["plan", "--branch", branch, "--format", format]);
+            assert_eq!(plan.code, Some(1), "{}", plan.said());
+            let told = match format {
+                "human" => told.replace('`', ""),
+                _ => told.to_owned(),
+            };
+            // Lines of a terminal are broken.
+            let said = plan.said().split_whitespace().collect::<Vec<_>>().join(" ");
+            has(&said, &told);
+        }
+    }
 }
 
 /// LB8: without a forge, too, each commit of a branch is looked through, and not its last alone: by the note, by `plan --branch` and by

@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use muster_core::commit::CommitId;
+use muster_core::diagnostic::Diagnostics;
+use muster_core::repo::ROSTER;
 use muster_core::report::{ReportState, Section};
 use muster_core::rooms::{self, StateRepo};
 use muster_core::services::attributions::{Attributions, Mark, sha256};
-use muster_core::services::evaluate::{
-    Assessment, Freshness, Source, Sources, evaluate, shrunk,
-};
+use muster_core::services::evaluate::{Assessment, Freshness, Source, Sources, evaluate, shrunk};
 use muster_core::services::names::{secrets_at, tells_secret};
 use muster_core::services::records::{INVENTORY, REQUESTS, Records, SERVICES};
 use muster_core::services::say;
@@ -20,9 +21,34 @@ use crate::tell::Proposal;
 
 pub(crate) use muster_core::services::say::AnswersSection;
 
+/// By what a commit comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Its branch is merged.
+    Merge,
+    /// It is adopted as it is.
+    Itself,
+}
+
+/// The same, where its people could be read: of one whose roster could not be, everybody would seem to have left.
+pub(crate) fn with_people<'r, 'a>(
+    repo: Option<&'r StateRepo<'a>>,
+    problems: &Diagnostics,
+) -> Option<&'r StateRepo<'a>> {
+    let is_wrong = || problems.has_error(|file| file == ROSTER);
+    repo.filter(|it| !it.documents.roster.people.is_empty() || !is_wrong())
+}
+
+/// What a merge does to owner responses of which the roster cannot be read.
+pub(crate) fn untold(files: &Files) -> Option<AnswersSection> {
+    let untold = || AnswersSection::default().refused([say::UNTOLD.to_owned()]);
+    has_services(files).then(untold)
+}
+
 /// What merging a proposal does to owner responses, by the files alone.
 pub(crate) fn told<S: world::Source>(
     about: &Proposal<'_>,
+    by: By,
     files: &Files,
     repo: &StateRepo<'_>,
     source: &mut S,
@@ -41,8 +67,12 @@ pub(crate) fn told<S: world::Source>(
     let (base, _) = rooms::read_as_far(&before, &[]);
     let mut attributions = Attributions::default();
     let freshness = Freshness::default();
-    let mut contents = |head, records: &Records<'_>, read: &Files| {
-        let there = source.contents(about.protected, head, &paths_of(records));
+    let mut contents = |head: Option<&CommitId>, records: &Records<'_>, read: &Files| {
+        let paths = paths_of(records);
+        let there = match (by, head) {
+            (By::Itself, Some(head)) => source.contents(head, None, &paths),
+            (By::Merge | By::Itself, head) => source.contents(about.protected, head, &paths),
+        };
         there.map(|there| with(there, read, records))
     };
     let mut was = Assessment::default();

@@ -88,8 +88,8 @@ pub(crate) fn refusal<S, W, J, L, R: ReportSink>(
 pub(crate) enum Looked {
     /// Its merge is valid: what it asks of this host, what there is to warn of, and what becomes of owner responses.
     Valid(Desired, Vec<Problem>, Option<answers::AnswersSection>),
-    /// Its merge is not.
-    Invalid(Vec<Problem>),
+    /// Its merge is not; owner responses are told of as far as it can be read.
+    Invalid(Vec<Problem>, Option<answers::AnswersSection>),
     /// It does not merge by itself.
     Conflict(Vec<String>),
     /// It is merged already.
@@ -115,17 +115,26 @@ pub(crate) fn look<S: Source>(
     Ok(match merged {
         Merge::Contained => Looked::Contained,
         Merge::Conflict(paths) => Looked::Conflict(paths),
-        Merge::Refused(problems) => Looked::Invalid(Problem::folded(&problems)),
+        Merge::Refused(problems) => Looked::Invalid(Problem::folded(&problems), None),
         // What is wrong anywhere makes a proposal red, whoever reads it.
         Merge::Clean(files) => {
             let mut all = rooms::executors_of(&files);
             all.insert(run.policy.executor().clone());
-            match rooms::read_whole(&files, &all.iter().collect::<Vec<_>>()) {
-                Err(problems) => Looked::Invalid(Problem::folded(&problems)),
-                Ok((repo, warnings)) => Looked::Valid(
+            let (repo, problems) = rooms::read_as_far(&files, &all.iter().collect::<Vec<_>>());
+            let told = match answers::with_people(repo.as_ref(), &problems) {
+                Some(repo) => {
+                    answers::told(about, answers::By::Merge, &files, repo, source, run.now)
+                }
+                None => answers::untold(&files),
+            };
+            let wrong = problems.has_error(|_| true);
+            let problems = Problem::folded(&problems);
+            match repo.filter(|_| !wrong) {
+                None => Looked::Invalid(problems, told),
+                Some(repo) => Looked::Valid(
                     rooms::desired(&repo, run.policy, run.now.date()),
-                    Problem::folded(&warnings),
-                    answers::told(about, &files, &repo, source, run.now),
+                    problems,
+                    told,
                 ),
             }
         }
@@ -176,8 +185,13 @@ pub(crate) fn proposal<S, W, J, L, R: ReportSink>(
         Looked::Conflict(paths) => {
             report::comment(&header, &report::Proposal::Conflict(paths), FORGE_LIMIT)
         }
-        Looked::Invalid(problems) => {
-            report::comment(&header, &report::Proposal::Invalid(problems), FORGE_LIMIT)
+        Looked::Invalid(problems, answers) => {
+            let invalid = report::Proposal::Invalid(problems);
+            let comment = report::comment(&header, &invalid, FORGE_LIMIT);
+            match answers {
+                Some(told) => comment.with(&answers::section(told)),
+                None => comment,
+            }
         }
         Looked::Valid(desired, warnings, answers) => {
             let plan = plan::plan(&Input {

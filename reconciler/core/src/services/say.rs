@@ -467,6 +467,9 @@ pub fn mark(mark: &Mark) -> String {
 pub const ROTATE: &str =
     "rotate it; deleting the line does not help, for the commit, refs/pull and every clone keep it";
 
+/// That nothing can be told of them: what a branch shows in place of lanes.
+pub const UNTOLD: &str = "what becomes of them is not told, as the roster that the merge gives cannot be read; mend it first";
+
 /// What a comment tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

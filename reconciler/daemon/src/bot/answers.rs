@@ -23,7 +23,7 @@ use muster_core::world::{Files, Pulls};
 use super::turn::Turn;
 use crate::answers::{
     FOLDER, answers_in, counted, has_services, marks_beside, named_by, paths_of, secrets_of,
-    sources, with,
+    sources, untold, with,
 };
 use crate::cycle::chain;
 
@@ -105,7 +105,9 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
         files: &Files,
         repo: Option<&StateRepo<'_>>,
     ) -> Option<AnswersSection> {
-        let repo = repo?;
+        let Some(repo) = repo else {
+            return untold(files);
+        };
         let ground = self.ground_answers();
         // Where all of it goes, it is what was there before that is told of (LB1).
         let had_services = self

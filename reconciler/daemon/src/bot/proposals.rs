@@ -283,7 +283,8 @@ impl<S: Pulls, F: Fleet, B: BotStore> Turn<'_, S, F, B> {
             Looked::Invalid(problems) => self.invalid(proposal, problems, 0),
             Looked::Files(files) => {
                 let (repo, problems) = self.read(&files);
-                let told = self.answers(proposal, &files, repo.as_ref());
+                let readable = answers::with_people(repo.as_ref(), &problems);
+                let told = self.answers(proposal, &files, readable);
                 let (comment, annotations) =
                     self.plan_files(proposal, &files, repo, problems, told.as_ref());
                 match &told {

@@ -35,6 +35,7 @@ pub use recorded::InventoryError;
 
 use super::here::{self, Those};
 use super::{CommandError, Common, Output, ledgers, now, output};
+use crate::answers;
 use crate::clock;
 use crate::cycle::{Preview, preview};
 use crate::executors::host::open_host;
@@ -397,11 +398,18 @@ fn planned<W: World>(
             let PlanContext { policy, .. } = context;
             match (args.format, &refused.human) {
                 (Format::Json, _) => {
-                    let basis = context.basis(&subject.head, None);
+                    let section = subject.answers.as_ref().map(answers::section);
+                    let basis = Basis {
+                        sections: section.as_slice(),
+                        ..context.basis(&subject.head, None)
+                    };
                     let problems = &refused.problems;
                     out.text(&report::invalid_json(&basis, policy.executor(), problems))?;
                 }
-                (Format::Human, Some(text)) => out.text(text)?,
+                (Format::Human, Some(text)) => {
+                    out.text(text)?;
+                    show::answers_of(&subject, out)?;
+                }
                 (Format::Human | Format::Markdown, _) => {
                     let invalid = report::Proposal::Invalid(&refused.problems);
                     comment(context, &subject, &invalid, out)?;

@@ -39,9 +39,7 @@ impl Shown<'_> {
                     out.text(&wrong)?;
                 }
                 out.text(&report::text_under(&above, &hosts, paper()))?;
-                if let Some(section) = &section {
-                    out.text(&in_lines(section, paper()))?;
-                }
+                answers_of(subject, out)?;
             }
             Format::Json => {
                 let basis = Basis {
@@ -89,6 +87,14 @@ pub(super) fn comment(
     }
     let mut pages = comment.pages.into_iter();
     pages.try_for_each(|page| out.line(page))
+}
+
+/// What becomes of owner responses, for a terminal.
+pub(super) fn answers_of(subject: &PlannedCommit, out: &mut Output) -> Result<(), CommandError> {
+    match &subject.answers {
+        Some(told) => out.text(&in_lines(&answers::section(told), paper())),
+        None => Ok(()),
+    }
 }
 
 /// A section of a comment for a terminal.

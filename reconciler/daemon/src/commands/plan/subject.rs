@@ -14,7 +14,7 @@ use muster_core::{ink::count, release::TagHorizon};
 use muster_git::{Origin, Proposals, at};
 
 use super::{Args, CommandError, PlanContext};
-use crate::answers::{self, AnswersSection};
+use crate::answers::{self, AnswersSection, By};
 use crate::cycle::{CycleError, Preview, preview};
 use crate::executors::AssembleError;
 use crate::outside::StateSource;
@@ -67,7 +67,7 @@ pub(super) struct PlannedCommit {
     pub(super) protected: CommitId,
     pub(super) files: Result<Files, Vec<Problem>>,
     pub(super) base: Option<Files>,
-    /// What the merge of a branch does to owner responses (W7).
+    /// What merging a branch, or adopting the commit that was named, does to owner responses (W7).
     pub(super) answers: Option<AnswersSection>,
     /// Whether nobody named it, and it is the newest of the branch.
     is_newest: bool,
@@ -298,12 +298,22 @@ pub(super) fn find(
         .files(&head)
         .map_err(failed)?
         .map_err(|it| problems_of(&it));
+    let mut answers = None;
+    let is_named = wanted.commit.is_some() || named.is_some();
+    if let (Some(newest), Ok(files), true) = (&newest, &files, is_named) {
+        let about = Proposal {
+            branch: protected_branch,
+            head: &head,
+            protected: newest,
+        };
+        answers = told(&about, By::Itself, files, &mut source, now);
+    }
     Ok(PlannedCommit {
         protected: newest.unwrap_or_else(|| head.clone()),
         head,
         files,
         base: None,
-        answers: None,
+        answers,
         is_newest,
         rewritten,
     })
@@ -335,10 +345,7 @@ fn merged(
                 head: &head,
                 protected: &protected,
             };
-            let others = rooms::executors_of(&files);
-            let (repo, _) = rooms::read_as_far(&files, &others.iter().collect::<Vec<_>>());
-            // As the note on the branch tells it: by the files alone.
-            answers = repo.and_then(|it| answers::told(&about, &files, &it, source, now));
+            answers = told(&about, By::Merge, &files, source, now);
             Ok(files)
         }
         Merge::Contained => source
@@ -366,6 +373,22 @@ fn merged(
         is_newest: false,
         rewritten: None,
     })
+}
+
+/// What becomes of owner responses, as the note on a branch tells it: by the files alone.
+fn told(
+    about: &Proposal<'_>,
+    by: By,
+    files: &Files,
+    source: &mut StateSource,
+    now: Time,
+) -> Option<AnswersSection> {
+    let others = rooms::executors_of(files);
+    let (repo, problems) = rooms::read_as_far(files, &others.iter().collect::<Vec<_>>());
+    match answers::with_people(repo.as_ref(), &problems) {
+        Some(repo) => answers::told(about, by, files, repo, source, now),
+        None => answers::untold(files),
+    }
 }
 
 fn full_name(branch: &str) -> String {
