@@ -93,6 +93,7 @@ struct House {
     down: BTreeMap<String, Down>,
     tasks: BTreeMap<String, TaskState>,
     backups: BTreeMap<String, Reading<Option<Stored>>>,
+    starts: BTreeMap<String, Reading<Option<Time>>>,
     past: Replayed,
     now: Time,
 }
@@ -123,6 +124,7 @@ impl House {
             down: BTreeMap::new(),
             tasks: BTreeMap::new(),
             backups: BTreeMap::new(),
+            starts: BTreeMap::new(),
             past: Replayed::begin(&genesis).unwrap(),
             now: NOW,
         }
@@ -177,6 +179,7 @@ impl House {
         observed.down = self.down.clone();
         observed.tasks = self.tasks.clone();
         observed.backups = self.backups.clone();
+        observed.starts = self.starts.clone();
         observed
     }
 
@@ -398,6 +401,10 @@ fn every_action() -> Vec<Action> {
             found: guest(),
             volumes: volumes("104"),
             backup: "pbs:backup/104".into(),
+        },
+        Action::NoteGuestUse {
+            guest: guest(),
+            how: "it was started at 2026-11-30T08:00:00Z".into(),
         },
     ]
 }

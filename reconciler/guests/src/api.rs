@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use muster_core::guests::backup::MADE;
+
 use crate::error::Error;
 
 /// What a call comes to.
@@ -325,7 +327,7 @@ pub struct Backup {
 impl Backup {
     /// What tells it from another one of its name, beside its size.
     pub fn seal(&self) -> String {
-        format!("made={}", self.at)
+        format!("{MADE}{}", self.at)
     }
 }
 
@@ -375,6 +377,9 @@ pub struct Permissions {
 /// The privilege of Proxmox VE without which a list leaves a guest out, in silence.
 pub const AUDIT: &str = "VM.Audit";
 
+/// The privilege of Proxmox VE without which a node shows no tasks but our own, in silence.
+pub const SYS_AUDIT: &str = "Sys.Audit";
+
 impl Permissions {
     /// The privileges on a guest: of the longest path above it that says anything, and of its pool.
     pub(crate) fn on_guest(&self, vmid: &str, pool: Option<&str>) -> BTreeSet<&str> {
@@ -383,6 +388,17 @@ impl Permissions {
         let pool = pool.and_then(|it| self.granted.get(&format!("/pool/{it}")));
         let granted = own.into_iter().chain(pool).flatten();
         granted.map(String::as_str).collect()
+    }
+
+    /// Whether the tasks of others are shown on a node.
+    pub(crate) fn sees_tasks_on(&self, node: &str) -> bool {
+        let paths = [
+            format!("/nodes/{node}"),
+            "/nodes".to_owned(),
+            "/".to_owned(),
+        ];
+        let on_node = paths.iter().find_map(|it| self.granted.get(it));
+        self.everything || on_node.is_some_and(|it| it.contains(SYS_AUDIT))
     }
 
     /// Whether a list can have any guest in it: with [`AUDIT`] somewhere, or `by_project`, with a project.
@@ -442,6 +458,10 @@ pub trait GuestApi {
 
     /// The tasks of a guest that the hypervisor still knows, newest first.
     fn tasks(&self, place: &Place) -> impl Future<Output = Result<Vec<FoundTask>>>;
+
+    /// When it was last started, or given the data of a snapshot or a backup, in seconds by the hypervisor's clock; `None` where that knows
+    /// of no such moment. Proxmox VE tells of what others did only where [`Permissions::sees_tasks_on`] the node.
+    fn last_use(&self, place: &Place) -> impl Future<Output = Result<Option<u64>>>;
 
     /// Calls it something else where that is its id, so that it is found under that from then on.
     fn rename(&self, place: &Place, name: &str) -> impl Future<Output = Result<Option<Task>>>;

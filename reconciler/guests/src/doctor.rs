@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::act::ActSettings;
-use crate::api::{GuestApi, Listed, Permissions, Server};
+use crate::api::{GuestApi, Listed, Permissions, SYS_AUDIT, Server};
 use crate::error::Error;
 
 /// How one part is.
@@ -179,7 +179,10 @@ pub(crate) async fn examine<A: GuestApi>(
     }
     match everyday.permissions().await {
         Ok(permissions) if A::NAME_IS_ID => findings.extend(about_projects(&permissions, settings)),
-        Ok(permissions) => findings.extend(about_everyday(&permissions, &guests)),
+        Ok(permissions) => {
+            findings.extend(about_everyday(&permissions, &guests));
+            findings.extend(about_nodes(&permissions, &guests));
+        }
         Err(error) => findings.push(unanswered("the permissions", &error)),
     }
     if let (Some(api), Some(pool)) = (&walled.create, &settings.scratch) {
@@ -312,6 +315,24 @@ fn about_everyday(permissions: &Permissions, guests: &[&Listed]) -> Vec<Finding>
         findings.push(Finding::good("permissions", text));
     }
     findings
+}
+
+/// What the nodes of guests do not show, in silence: a purge relies on it (H7).
+fn about_nodes(permissions: &Permissions, guests: &[&Listed]) -> Vec<Finding> {
+    let who = &permissions.who;
+    let nodes: BTreeSet<&str> = guests.iter().map(|it| it.place.node.as_str()).collect();
+    let unseen = nodes
+        .into_iter()
+        .filter(|it| !permissions.sees_tasks_on(it));
+    let told = unseen.map(|node| {
+        let text = format!(
+            "guest.purge: on node {node}, {who} lacks {SYS_AUDIT}, so it is not seen whether somebody started a guest that is set aside, and \
+             none is deleted"
+        );
+        let line = pveum("MusterEveryday", &[SYS_AUDIT], &format!("/nodes/{node}"), who);
+        Finding::told(Health::Bad, "permissions", text, line)
+    });
+    told.collect()
 }
 
 fn about_create(permissions: &Permissions, pool: &str, settings: &ActSettings) -> Vec<Finding> {

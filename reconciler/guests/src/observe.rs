@@ -11,7 +11,7 @@ use muster_core::reading::Reading;
 use muster_core::time::Time;
 
 use crate::act::ActSettings;
-use crate::api::{self, AUDIT, GuestApi, Kind, Listed, Power, Progress, Task};
+use crate::api::{self, AUDIT, GuestApi, Kind, Listed, Place, Power, Progress, SYS_AUDIT, Task};
 use crate::parallel;
 
 /// Since when nodes do not answer, from one look to the next.
@@ -65,8 +65,12 @@ pub(crate) async fn observe<A: GuestApi>(
             .keys()
             .map(|task| async { (task.clone(), api.task_once(&Task(task.clone())).await) }),
     );
-    let (read, tasks, backups) =
-        tokio::join!(read, tasks, stored(api, question, &listing, storage));
+    let (read, tasks, backups, starts) = tokio::join!(
+        read,
+        tasks,
+        stored(api, question, &listing, storage),
+        starts(api, question, &listing)
+    );
     let mut read: BTreeMap<_, _> = read.into_iter().collect();
     let tasks: BTreeMap<String, TaskState> = tasks
         .into_iter()
@@ -92,6 +96,7 @@ pub(crate) async fn observe<A: GuestApi>(
         down,
         tasks,
         backups,
+        starts,
     }
 }
 
@@ -158,6 +163,52 @@ async fn stored<A: GuestApi>(
         found.insert(backup.clone(), reading);
     }
     found
+}
+
+/// When guests that are set aside were last used.
+async fn starts<A: GuestApi>(
+    api: &A,
+    question: &Question,
+    listing: &api::Listing,
+) -> BTreeMap<String, Reading<Option<Time>>> {
+    let guests = question.starts.iter();
+    let guests = guests.filter_map(|it| listing.guests.get(it));
+    let mut found = BTreeMap::new();
+    // Of one on a node that is silent nothing is planned.
+    for listed in guests.filter(|it| it.power.is_some()) {
+        let reading = match last_use(api, &listed.place).await {
+            Ok(at) => Reading::Known(at),
+            Err(why) => Reading::Unknown(why),
+        };
+        found.insert(listed.place.id.clone(), reading);
+    }
+    found
+}
+
+/// When a guest was last used, whoever did.
+///
+/// # Errors
+/// In words, when that cannot be told, or nothing of others is shown.
+pub(crate) async fn last_use<A: GuestApi>(api: &A, place: &Place) -> Result<Option<Time>, String> {
+    let at = api
+        .last_use(place)
+        .await
+        .map_err(|error| error.to_string())?;
+    if !A::NAME_IS_ID {
+        let may = api.permissions().await.map_err(|error| error.to_string())?;
+        if !may.sees_tasks_on(&place.node) {
+            return Err(format!(
+                "{} lacks {SYS_AUDIT} on /nodes/{}, so what others start there is not shown; `muster doctor` says how to give it",
+                may.who, place.node
+            ));
+        }
+    }
+    Ok(at.map(seconds))
+}
+
+/// A moment in core's words.
+pub(crate) fn seconds(at: u64) -> Time {
+    Time(i64::try_from(at).unwrap_or(i64::MAX))
 }
 
 fn task_state(state: api::Result<Progress>) -> TaskState {

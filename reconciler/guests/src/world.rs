@@ -160,6 +160,7 @@ fn walls(action: &Action) -> (bool, bool) {
         Action::DestroyGuest { .. } => (true, true),
         Action::OverwriteGuest { .. } | Action::PurgeGuest { .. } => (false, true),
         Action::RecordGuest { .. }
+        | Action::NoteGuestUse { .. }
         | Action::StartGuest { .. }
         | Action::ShutdownGuest { .. }
         | Action::StopGuest { .. }

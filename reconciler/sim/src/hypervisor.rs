@@ -19,6 +19,7 @@ use muster_core::id::RunId;
 use muster_core::reading::Reading;
 use muster_core::rooms::{self, Material};
 use muster_core::step::Step;
+use muster_core::time::Time;
 use muster_core::world::{Complaints, Recorder};
 
 use crate::{Sim, SimError};
@@ -50,6 +51,8 @@ pub struct SimHypervisor {
     pub sizes: BTreeMap<String, u64>,
     /// Whether it shows backups to whoever may not make any; Proxmox VE does not.
     pub shows_backups: bool,
+    /// When guests were started that stand aside, as far as it knows.
+    pub started: BTreeMap<String, Time>,
     /// What it remembers of tasks.
     pub tasks: BTreeMap<String, TaskState>,
     /// What it took up and is not through with.
@@ -180,6 +183,12 @@ impl SimHypervisor {
                 false => Reading::Unknown("the token lacks VM.Backup on the guest".to_owned()),
             };
             observed.backups.insert(backup.clone(), reading);
+        }
+        for found in &question.starts {
+            let started = self.started.get(found).copied();
+            observed
+                .starts
+                .insert(found.clone(), Reading::Known(started));
         }
         for task in question.tasks.keys() {
             let state = self.tasks.get(task).cloned().unwrap_or(TaskState::Lost);
@@ -376,7 +385,7 @@ struct Act<'a> {
 impl Act<'_> {
     fn carry_out(&mut self, action: &Action) -> Said {
         match action {
-            Action::RecordGuest { .. } => Ok(()),
+            Action::RecordGuest { .. } | Action::NoteGuestUse { .. } => Ok(()),
             Action::StartGuest { guest } => self.power(guest, Run::Running),
             Action::ShutdownGuest { guest } => self.power(guest, Run::Stopped),
             Action::StopGuest { guest } => {

@@ -143,6 +143,11 @@ pub(super) async fn answer(asked: &Asked, upstream: &Upstream, state: &Mutex<Sta
         return Reply::error(595, "No route to host");
     }
     match (asked.method.as_str(), &below[..]) {
+        ("GET", ["tasks"]) => {
+            let mut reply = asked.pass(upstream).await;
+            tasks(asked, node, &mut reply, &state.lock().unwrap());
+            reply
+        }
         ("GET", ["tasks", upid, "status"]) => task_status(asked, upid, upstream, state).await,
         ("GET", ["storage", _, "content"])
             if asked.query.get("content").is_some_and(|it| it == "backup") =>
@@ -157,12 +162,12 @@ pub(super) async fn answer(asked: &Asked, upstream: &Upstream, state: &Mutex<Sta
         ("POST", ["vzdump"]) => vzdump(asked, node, upstream, state).await,
         ("POST", ["lxc" | "qemu"]) => create(asked, upstream, state).await,
         ("POST", ["lxc" | "qemu", _, "clone"]) => {
-            let reply = note_task(asked.pass(upstream).await, state);
+            let reply = note_task(asked, asked.pass(upstream).await, state);
             note_pool(&reply, &asked.form, "newid", state);
             reply
         }
         ("DELETE", ["lxc" | "qemu", vmid]) => {
-            let reply = note_task(asked.pass(upstream).await, state);
+            let reply = note_task(asked, asked.pass(upstream).await, state);
             if reply.status.is_success() {
                 state.lock().unwrap().pools.remove(*vmid);
             }
@@ -342,14 +347,29 @@ fn write_back(kind: &str, data: &mut Value) {
 }
 
 /// Takes in a task that was begun, and how it is to end.
-fn note_task(reply: Reply, state: &Mutex<State>) -> Reply {
+fn note_task(asked: &Asked, reply: Reply, state: &Mutex<State>) -> Reply {
     if let Some(upid) = reply.json["data"].as_str() {
         let mut state = state.lock().unwrap();
+        state.begins(upid, &asked.token);
         if let Some(end) = state.ends.pop_front() {
             state.told.insert(upid.to_owned(), end);
         }
     }
     reply
+}
+
+/// The tasks of a node: those of others are shown to whoever has `Sys.Audit` there, and to nobody else.
+fn tasks(asked: &Asked, node: &str, reply: &mut Reply, state: &State) {
+    let Some(rows) = reply.json["data"].as_array_mut() else {
+        return;
+    };
+    let sees_all = is_granted(asked, state, &format!("/nodes/{node}"), "Sys.Audit");
+    let begun = |row: &Value| state.begun.get(row["upid"].as_str().unwrap_or(""));
+    rows.retain(|row| sees_all || begun(row).is_some_and(|(_, token)| *token == asked.token));
+    for row in rows {
+        let at = begun(row).map_or(0, |(at, _)| *at);
+        row["starttime"] = json!(at);
+    }
 }
 
 async fn task_status(
@@ -402,7 +422,7 @@ async fn power(
             )));
         }
     }
-    note_task(asked.pass(upstream).await, state)
+    note_task(asked, asked.pass(upstream).await, state)
 }
 
 async fn current(asked: &Asked, vmid: &str, upstream: &Upstream, state: &Mutex<State>) -> Reply {
@@ -443,12 +463,12 @@ async fn vzdump(asked: &Asked, node: &str, upstream: &Upstream, state: &Mutex<St
             kind = candidate;
         }
     }
-    let reply = note_task(asked.pass(upstream).await, state);
+    let reply = note_task(asked, asked.pass(upstream).await, state);
     if reply.status.is_success()
         && let Value::Object(config) = config
     {
         let mut state = state.lock().unwrap();
-        let number = state.backups.len();
+        let (number, ctime) = (state.backups.len(), state.clock);
         let volid = format!(
             "{}:backup/vzdump-{kind}-{vmid}-2026_11_29-10_00_{number:02}.tar.zst",
             word("storage")
@@ -458,7 +478,7 @@ async fn vzdump(asked: &Asked, node: &str, upstream: &Upstream, state: &Mutex<St
             vmid,
             notes: word("notes-template"),
             size: 123_456_789,
-            ctime: 1_795_900_000 + number as u64,
+            ctime,
             config: config.into_iter().collect(),
         });
     }
@@ -525,7 +545,7 @@ async fn create(asked: &Asked, upstream: &Upstream, state: &Mutex<State>) -> Rep
             form.insert("unprivileged".to_owned(), "1".to_owned());
         }
     }
-    let reply = note_task(asked.pass_with(upstream, &form).await, state);
+    let reply = note_task(asked, asked.pass_with(upstream, &form).await, state);
     note_pool(&reply, &form, "vmid", state);
     reply
 }

@@ -1,7 +1,10 @@
 //! Somebody else who works there at the same moment, such as an administrator in the web interface.
 
+use std::sync::Mutex;
+
 use http::Method;
 
+use super::State;
 use super::upstream::Upstream;
 
 /// What somebody does right before a request of ours, as root.
@@ -14,13 +17,14 @@ pub struct Meddling {
 }
 
 impl Meddling {
-    pub(super) async fn happens(self, upstream: &Upstream) {
+    pub(super) async fn happens(self, upstream: &Upstream, state: &Mutex<State>) {
         for (method, path, form) in self.calls {
             let reply = upstream.ask(method, &path, form.into_bytes()).await;
             // What cannot be done any more, such as stopping what stands still, is left.
             let Some(upid) = reply.json["data"].as_str() else {
                 continue;
             };
+            state.lock().unwrap().begins(upid, "root@pam");
             let Some(node) = upid.split(':').nth(1).filter(|_| upid.starts_with("UPID:")) else {
                 continue;
             };

@@ -135,8 +135,21 @@ pub struct State {
     pub backups: Vec<Backup>,
     /// Whether there is no pool.
     pub no_pools: bool,
+    /// What the clock of the node says: a little later with each task that is begun.
+    pub clock: u64,
+    /// When each task was begun, and by which token.
+    pub begun: BTreeMap<String, (u64, String)>,
     /// Which pool a guest is in.
     pub pools: BTreeMap<String, String>,
+}
+
+impl State {
+    /// Takes in that a task was begun, and by whom.
+    fn begins(&mut self, upid: &str, token: &str) {
+        self.clock += 10;
+        let begun = (self.clock, token.to_owned());
+        self.begun.insert(upid.to_owned(), begun);
+    }
 }
 
 /// A running proxy with fakepve behind it. Both end with it.
@@ -197,8 +210,12 @@ impl Proxy {
             .spawn()
             .expect("fakepve starts");
         let state = Arc::new(Mutex::new(State {
+            clock: 1_795_900_000,
             tokens: BTreeMap::from([
-                (TOKEN.to_owned(), vec![("/vms", EVERYDAY)]),
+                (
+                    TOKEN.to_owned(),
+                    vec![("/vms", EVERYDAY), ("/nodes", &["Sys.Audit"])],
+                ),
                 (
                     CREATE_TOKEN.to_owned(),
                     vec![

@@ -157,7 +157,7 @@ async fn take(
         (fault.map(|(_, it)| it), meddling)
     };
     if let Some(meddling) = meddling {
-        meddling.happens(upstream).await;
+        meddling.happens(upstream, state).await;
     }
     match fault {
         Some(Fault::CutBefore) => return Err(Cut),

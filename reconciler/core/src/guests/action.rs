@@ -139,6 +139,13 @@ pub enum Action {
         /// The backup that stays.
         backup: String,
     },
+    /// Writes down that somebody used a guest that is set aside: what shows it is forgotten within days, and its end is to wait (H7).
+    NoteGuestUse {
+        /// The guest.
+        guest: String,
+        /// What showed it, in words.
+        how: String,
+    },
 }
 
 /// What is written on a guest that muster makes, and kept with it: a tag (PVE) or a key of its configuration (Incus).
@@ -334,6 +341,7 @@ impl Action {
         "overwrite_guest",
         "restore_guest",
         "purge_guest",
+        "note_guest_use",
     ];
 
     /// The verb.
@@ -354,6 +362,7 @@ impl Action {
             Self::OverwriteGuest { .. } => Verb::Overwrite,
             Self::RestoreGuest { .. } => Verb::Restore,
             Self::PurgeGuest { .. } => Verb::Purge,
+            Self::NoteGuestUse { .. } => Verb::NoteUse,
         }
     }
 
@@ -374,7 +383,8 @@ impl Action {
             | Self::DestroyGuest { guest, .. }
             | Self::OverwriteGuest { guest, .. }
             | Self::RestoreGuest { guest, .. }
-            | Self::PurgeGuest { guest, .. } => guest,
+            | Self::PurgeGuest { guest, .. }
+            | Self::NoteGuestUse { guest, .. } => guest,
         }
     }
 }
@@ -469,6 +479,7 @@ impl Spell for Action {
                 put("found", Parameter::Text(found));
                 put("volumes", Parameter::Shown(volumes));
             }
+            Self::NoteGuestUse { guest: _, how } => put("how", Parameter::Text(how)),
         }
     }
 }

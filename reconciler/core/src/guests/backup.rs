@@ -14,6 +14,9 @@ use crate::time::Time;
 /// How many backups are remembered of a guest.
 pub const BACKUP_LIMIT: usize = 16;
 
+/// How a seal begins that says when a backup was made, in seconds.
+pub const MADE: &str = "made=";
+
 /// A backup of a guest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,6 +75,13 @@ impl fmt::Display for Spoilt {
 }
 
 impl Backup {
+    /// When its making began, by the hypervisor's clock: what was done in the guest later is not in it. What has no such seal was in the
+    /// making at the latest when it was journaled.
+    pub fn begun(&self) -> Time {
+        let seal = self.seal.as_deref().and_then(|it| it.strip_prefix(MADE));
+        seal.and_then(|it| it.parse().ok()).map_or(self.at, Time)
+    }
+
     /// What is wrong with it, by what is found under its name.
     pub fn spoilt(&self, found: Option<&Stored>) -> Option<Spoilt> {
         let Some(Stored { bytes, seal }) = found else {

@@ -64,6 +64,8 @@ pub enum Blocked {
     Unsaved(Unsaved),
     /// Somebody used it since it was set aside: the signs of it (H7).
     Used(Vec<String>),
+    /// Whether somebody started it since it was set aside cannot be seen: why (H7).
+    UseUnseen(String),
     /// A backup on which the step relies is not as it should be.
     Spoilt {
         /// Which.
@@ -121,6 +123,10 @@ impl fmt::Display for Blocked {
             ),
             Self::NoBackup => f.write_str("the journal knows of no backup of it that was tried, so nothing would be left"),
             Self::Used(signs) => f.write_str(&told(signs)),
+            Self::UseUnseen(why) => write!(
+                f,
+                "whether somebody started it since it was set aside cannot be seen ({why}), and what was done then would be in no backup"
+            ),
             Self::Unsaved(unsaved) => unsaved.fmt(f),
             Self::Spoilt { backup, why } => write!(
                 f,

@@ -143,6 +143,9 @@ pub struct Aside {
     /// What nobody changed on it since, unless it was used ([`super::used::stance`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stance: Option<String>,
+    /// That somebody used it, and what showed it, once that was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<String>,
 }
 
 /// A backup that was not as it should be when a step relied on it.
@@ -356,7 +359,8 @@ impl Known {
             | Action::SetGuestDescription { .. }
             | Action::SetGuestTags { .. }
             | Action::SetGuestOnboot { .. }
-            | Action::DiscardGuest { .. } => {}
+            | Action::DiscardGuest { .. }
+            | Action::NoteGuestUse { .. } => {}
         }
     }
 
@@ -410,6 +414,7 @@ impl Known {
                     found: place_aside(guest, aside).to_owned(),
                     called: aside.clone(),
                     standing: stood.map(|it| it.standing).unwrap_or_default(),
+                    used: None,
                 });
             }
             Action::OverwriteGuest { backup, made, .. } => {
@@ -423,6 +428,11 @@ impl Known {
                 facts.restored += 1;
             }
             Action::PurgeGuest { .. } => facts.end(),
+            Action::NoteGuestUse { how, .. } => {
+                if let Some(aside) = &mut facts.aside {
+                    aside.used = Some(how.clone());
+                }
+            }
             // Read back from the hypervisor each cycle.
             Action::SetGuestCores { .. }
             | Action::SetGuestMemory { .. }
@@ -561,6 +571,7 @@ pub(crate) fn takes(action: &Action) -> Takes {
         | Action::CreateGuest { .. }
         | Action::DiscardGuest { .. }
         | Action::RestoreGuest { .. }
+        | Action::NoteGuestUse { .. }
         // It stands still for days, and waits for a release of its own.
         | Action::PurgeGuest { .. } => Takes::Nothing,
     }

@@ -112,6 +112,13 @@ pub enum Note {
         /// What shows that.
         signs: Vec<String>,
     },
+    /// A guest is set aside, and a use of it would not be seen (H7).
+    AsideUnseen {
+        /// Which.
+        guest: String,
+        /// Why not.
+        why: String,
+    },
     /// A guest is set aside, and no row asks for its end or for it any more.
     AsideAlone {
         /// Which.
@@ -176,6 +183,7 @@ impl Note {
             Self::OwnerGone { .. } => "owner_gone",
             Self::Aside { .. } => "aside",
             Self::AsideUsed { .. } => "aside_used",
+            Self::AsideUnseen { .. } => "aside_unseen",
             Self::AsideAlone { .. } => "aside_alone",
             Self::AsideGone { .. } => "aside_gone",
             Self::AsideAnother { .. } => "aside_another",
@@ -204,6 +212,7 @@ impl Note {
             | Self::Aside { .. }
             | Self::AsideAlone { .. }
             | Self::AsideUsed { .. }
+            | Self::AsideUnseen { .. }
             | Self::AsideGone { .. }
             | Self::AnotherMade { .. }
             | Self::AsideAnother { .. }
@@ -227,6 +236,7 @@ impl Note {
             | Self::ConfigUnread { .. }
             | Self::OwnerGone { .. }
             | Self::AsideUsed { .. }
+            | Self::AsideUnseen { .. }
             | Self::AsideGone { .. }
             | Self::AnotherMade { .. }
             | Self::AsideAnother { .. }
@@ -263,6 +273,7 @@ impl Note {
             | Self::OwnerGone { .. }
             | Self::Aside { .. }
             | Self::AsideAlone { .. }
+            | Self::AsideUnseen { .. }
             | Self::ScratchLeft { .. }
             | Self::VolumesUnread { .. }
             | Self::Own { .. } => false,
@@ -388,6 +399,10 @@ impl fmt::Display for Note {
                  take `destroy: true` out of the row to have it back"
             ),
             Self::AsideUsed { guest, signs } => write!(f, "{guest}: {}", told(signs)),
+            Self::AsideUnseen { guest, why } => write!(
+                f,
+                "{guest}: a use of it since it was set aside would not be noticed: {why}"
+            ),
             Self::AsideAlone {
                 guest,
                 found,

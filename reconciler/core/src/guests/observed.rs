@@ -22,6 +22,8 @@ pub struct Question {
     pub tasks: BTreeMap<String, String>,
     /// Backups that a step relies on, and where the guest of each stands.
     pub backups: BTreeMap<String, String>,
+    /// Where guests stand that are set aside: somebody may have started one, and stopped it again (H7).
+    pub starts: BTreeSet<String>,
     /// Guests that the file or the journal knows: where the list lacks one of them, it is looked at whether it would be shown (GB9).
     pub expected: BTreeSet<String>,
 }
@@ -42,6 +44,7 @@ impl Question {
             configs,
             tasks,
             backups,
+            starts,
             expected,
         } = other;
         self.expected.extend(expected);
@@ -49,6 +52,7 @@ impl Question {
         self.configs.extend(configs);
         self.tasks.extend(tasks);
         self.backups.extend(backups);
+        self.starts.extend(starts);
     }
 
     /// Asks about those of `names` alone, and about the tasks of others no more.
@@ -59,6 +63,8 @@ impl Question {
         self.configs
             .retain(|it| names.contains(it) || goes_by_another(it));
         self.expected
+            .retain(|it| names.contains(it) || goes_by_another(it));
+        self.starts
             .retain(|it| names.contains(it) || goes_by_another(it));
         if everybody {
             self.configs.extend(names.iter().cloned());
@@ -86,6 +92,10 @@ pub struct Observed {
     /// knows of none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub backups: BTreeMap<String, Reading<Option<Stored>>>,
+    /// When guests that are set aside were last started, or given other data, by the hypervisor's clock; `None` where it knows of no such
+    /// moment. Unknown where it would not show what others did.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub starts: BTreeMap<String, Reading<Option<Time>>>,
 }
 
 /// A backup as it is found.
@@ -267,6 +277,7 @@ impl Observed {
             down: BTreeMap::new(),
             tasks: BTreeMap::new(),
             backups: BTreeMap::new(),
+            starts: BTreeMap::new(),
         }
     }
 
@@ -277,6 +288,7 @@ impl Observed {
             down: BTreeMap::new(),
             tasks: BTreeMap::new(),
             backups: BTreeMap::new(),
+            starts: BTreeMap::new(),
         }
     }
 
@@ -300,6 +312,9 @@ impl Observed {
         }
         for (backup, found) in std::mem::take(&mut self.backups) {
             newer.backups.entry(backup).or_insert(found);
+        }
+        for (guest, started) in std::mem::take(&mut self.starts) {
+            newer.starts.entry(guest).or_insert(started);
         }
         *self = newer;
     }

@@ -140,7 +140,8 @@ impl<'a> Planner<'a, '_, '_> {
             | Action::CreateGuest { .. }
             | Action::DiscardGuest { .. }
             | Action::OverwriteGuest { .. }
-            | Action::PurgeGuest { .. } => return false,
+            | Action::PurgeGuest { .. }
+            | Action::NoteGuestUse { .. } => return false,
         };
         from != to && !self.guests.contains_key(from) && self.guests.contains_key(to)
     }

@@ -26,6 +26,7 @@ pub fn price(action: &Action, known: &Known) -> Price {
 fn because(action: &Action, known: &Known) -> Because {
     match action {
         Action::RecordGuest { .. }
+        | Action::NoteGuestUse { .. }
         | Action::StartGuest { .. }
         | Action::ShutdownGuest { .. }
         | Action::StopGuest { .. }
@@ -54,7 +55,9 @@ fn because(action: &Action, known: &Known) -> Because {
 /// When it runs, whether the hypervisor shows more afterwards than the step, and what becomes of it where nothing can be read.
 fn occasion(action: &Action) -> (Turn, Shows, Doubt) {
     match action {
-        Action::RecordGuest { .. } => (Turn::Record, Shows::Nothing, Doubt::TryAgain),
+        Action::RecordGuest { .. } | Action::NoteGuestUse { .. } => {
+            (Turn::Record, Shows::Nothing, Doubt::TryAgain)
+        }
         Action::ShutdownGuest { .. } | Action::StopGuest { .. } => {
             (Turn::Quiesce, Shows::Nothing, Doubt::TryAgain)
         }

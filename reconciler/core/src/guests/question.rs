@@ -49,9 +49,9 @@ fn look_at_ours(question: &mut Question, known: &Known) {
         question
             .configs
             .extend(underway.filter_map(|it| elsewhere(&it.action)));
-        question
-            .configs
-            .extend(facts.aside.iter().map(|it| it.found.clone()));
+        let found = || facts.aside.iter().map(|it| it.found.clone());
+        question.configs.extend(found());
+        question.starts.extend(found());
         // Its end relies on the backup that stays.
         if let (Some(aside), Some(backup)) = (&facts.aside, facts.last_tried()) {
             let (backup, found) = (backup.backup.clone(), aside.found.clone());
@@ -119,6 +119,7 @@ fn elsewhere(action: &Action) -> Option<String> {
         | Action::SetGuestOnboot { .. }
         | Action::CreateGuest { .. }
         | Action::DiscardGuest { .. }
-        | Action::OverwriteGuest { .. } => None,
+        | Action::OverwriteGuest { .. }
+        | Action::NoteGuestUse { .. } => None,
     }
 }

@@ -96,6 +96,16 @@ pub fn say(action: &Action, ink: &mut dyn Ink) {
             ink.own("; what stays is the backup ");
             ink.value(backup);
         }
+        Action::NoteGuestUse { how, .. } => {
+            about(
+                "note that guest ",
+                action,
+                " was used though it is set aside (",
+                ink,
+            );
+            ink.value(how);
+            ink.own(")");
+        }
     }
 }
 
@@ -136,7 +146,8 @@ pub(crate) fn deed(action: &Action) -> Option<&'static str> {
         | Action::SetGuestDescription { .. }
         | Action::SetGuestTags { .. }
         | Action::SetGuestOnboot { .. }
-        | Action::DiscardGuest { .. } => None,
+        | Action::DiscardGuest { .. }
+        | Action::NoteGuestUse { .. } => None,
     }
 }
 
@@ -309,7 +320,8 @@ pub(crate) fn replaced(action: &Action) -> Option<Replaced<'_>> {
         | Action::DestroyGuest { .. }
         | Action::OverwriteGuest { .. }
         | Action::RestoreGuest { .. }
-        | Action::PurgeGuest { .. } => None,
+        | Action::PurgeGuest { .. }
+        | Action::NoteGuestUse { .. } => None,
     }
 }
 

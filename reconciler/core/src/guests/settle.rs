@@ -59,6 +59,8 @@ pub fn settle(step: StepId, action: &Action, observed: &Observed, known: &Known)
             ..
         } => look.restored(guest, found, standing),
         Action::PurgeGuest { found, .. } => look.purged(found),
+        // What was seen stays so, whatever is seen by now.
+        Action::NoteGuestUse { .. } => StepState::Reached,
     }
 }
 

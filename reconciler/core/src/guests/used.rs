@@ -3,11 +3,13 @@
 use sha2::{Digest as _, Sha256};
 
 use super::action::{Action, is_vmid};
+use super::backup::Backup;
 use super::desired::Run;
 use super::facts::{GuestFacts, Underway};
 use super::normal;
 use super::observed::Config;
 use crate::bytes::hex;
+use crate::time::Time;
 
 /// What nobody changes on a guest that is set aside, as one word: all that muster reads of its configuration but how it stands there.
 pub fn stance(guest: &str, config: &Config) -> String {
@@ -34,13 +36,32 @@ pub fn stance(guest: &str, config: &Config) -> String {
     hex(&Sha256::digest(whole.as_bytes())[..8])
 }
 
-/// What shows that a guest was used since it was set aside, in words; `run` is whether it runs, where that is known.
-pub fn signs_of_use(
-    guest: &str,
-    facts: &GuestFacts,
-    config: &Config,
-    run: Option<Run>,
-) -> Vec<String> {
+/// That a guest was seen to run, and not when it was started.
+const RAN: &str = "it ran";
+
+/// How a guest is, beside its configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Life {
+    /// Whether it runs, where that is known.
+    pub run: Option<Run>,
+    /// When it was last started, where that is known.
+    pub started: Option<Time>,
+}
+
+impl Life {
+    /// What shows that somebody ran a guest that is set aside, in words that are the same for the same.
+    pub fn sign(self, facts: &GuestFacts) -> Option<String> {
+        let aside = facts.aside.as_ref()?;
+        let backup = facts.last_tried().map_or(aside.since, Backup::begun);
+        match self.started.filter(|it| *it > backup) {
+            Some(started) => Some(format!("it was started at {started}")),
+            None => (self.run == Some(Run::Running)).then(|| RAN.to_owned()),
+        }
+    }
+}
+
+/// What shows that a guest was used since it was set aside, in words.
+pub fn signs_of_use(guest: &str, facts: &GuestFacts, config: &Config, life: Life) -> Vec<String> {
     let Some(aside) = &facts.aside else {
         return Vec::new();
     };
@@ -54,8 +75,9 @@ pub fn signs_of_use(
     );
     let name = config.name.as_deref().unwrap_or("");
     let changed = |it: &String| *it != stance(guest, config);
-    [
-        (run == Some(Run::Running), "it runs".to_owned()),
+    let ran = aside.used.clone().or_else(|| life.sign(facts));
+    let signs = [
+        (life.run == Some(Run::Running), "it runs".to_owned()),
         (name != aside.called, format!("it is called {name:?}")),
         (
             !config.protection && !purging,
@@ -66,10 +88,13 @@ pub fn signs_of_use(
             aside.stance.as_ref().is_some_and(changed),
             "its configuration was changed".to_owned(),
         ),
-    ]
-    .into_iter()
-    .filter_map(|(is_so, sign)| is_so.then_some(sign))
-    .collect()
+    ];
+    let shown = signs
+        .into_iter()
+        .filter_map(|(is_so, sign)| is_so.then_some(sign));
+    // That it runs says that it ran.
+    let ran = ran.filter(|it| life.run != Some(Run::Running) || it != RAN);
+    ran.into_iter().chain(shown).collect()
 }
 
 /// The signs, and what to do about them.

@@ -32,4 +32,6 @@ crate::verb::verbs! {
         "`destroy: true` in the guest's row, which waits for a release";
     Purge = "guest.purge", Floor, "purge", "guest", "guests",
         "nothing but the backup that stays";
+    NoteUse = "guest.note", Fixed, "note the use of", "guest", "guests",
+        "nothing, and nothing needs to: it only says that somebody used what is set aside";
 }

@@ -114,6 +114,10 @@ fn every_action() -> Vec<Action> {
             volumes: guests::action::Volumes::default(),
             backup: "x".to_owned(),
         },
+        guests::action::Action::NoteGuestUse {
+            guest: guest(),
+            how: "it ran".to_owned(),
+        },
     ];
     let of_accounts = actions().into_iter().map(Action::Account);
     of_accounts

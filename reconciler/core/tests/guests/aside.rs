@@ -9,8 +9,9 @@ use muster_core::price::Class;
 use muster_core::reading::Reading;
 use muster_core::report::sentence;
 use muster_core::rooms;
+use muster_core::time::Time;
 
-use super::{DAY, House, begin, classes, down, every_action, volumes};
+use super::{DAY, House, NOW, begin, classes, down, every_action, volumes};
 
 const END: &str = "guests: {old: {destroy: true}}\n";
 const BACK: &str = "guests: {old: {run: running}}\n";
@@ -25,15 +26,24 @@ fn recorded(name: &str) -> House {
 }
 
 fn backed_up() -> Mark {
+    sealed(Some("made=1"))
+}
+
+fn sealed(seal: Option<&str>) -> Mark {
     Mark::BackedUp {
         backup: "pbs:backup/1".into(),
         bytes: 7,
-        seal: Some("made=1".into()),
+        seal: seal.map(str::to_owned),
     }
 }
 
 /// The same once a release let it be set aside.
 fn aside(name: &str) -> House {
+    aside_after(name, backed_up())
+}
+
+/// The same with another backup of it.
+fn aside_after(name: &str, backed_up: Mark) -> House {
     let mut house = recorded(name);
     let text = format!("guests: {{{name}: {{destroy: true}}}}\n");
     let destroy = house.step(&text, "guest.destroy");
@@ -44,7 +54,7 @@ fn aside(name: &str) -> House {
     };
     let stance = Some(muster_core::guests::used::stance(name, house.config(name)));
     let marks = [
-        backed_up(),
+        backed_up,
         Mark::Rehearsed { started: true },
         Mark::SetAside { standing, stance },
     ];
@@ -651,6 +661,108 @@ fn a_guest_that_was_used_since_it_was_set_aside_is_not_purged() {
         let back = "guests: {204: {run: stopped}}\n";
         assert!(house.step(back, "guest.restore").words().contains("204"));
     }
+}
+
+/// H7: one that somebody started, wrote to and stopped again shows nothing of it. When it was started last says so, by the hypervisor's
+/// clock and against the moment at which that began with the backup; what was seen once is written down, as hypervisors forget.
+#[test]
+fn a_guest_that_was_started_and_stopped_since_it_was_backed_up_is_not_purged() {
+    const AT: i64 = 1_795_000_000;
+    let end = "guests: {204: {destroy: true}}\n";
+    // What has no such seal counts from when it was journaled.
+    let seals = [
+        (Some("made=1795000000"), AT),
+        (None, NOW.0),
+        (Some("sha256=7"), NOW.0),
+    ];
+    for (seal, begun) in seals {
+        for (started, is_use) in [
+            (None, false),
+            (Some(begun - 3_600), false),
+            (Some(begun), false),
+            (Some(begun + 1), true),
+            (Some(begun + 9 * DAY), true),
+        ] {
+            let mut house = aside_after("204", sealed(seal));
+            let started = started.map(Time);
+            house.starts.insert("204".into(), Reading::Known(started));
+            let told = house.notes(end).concat();
+            assert_eq!(
+                told.contains("it was used since"),
+                is_use,
+                "{started:?}: {told}"
+            );
+            let noted = house.steps(end, "guest.note");
+            assert_eq!(noted.len(), usize::from(is_use));
+            house.now = house.now.plus(15 * DAY);
+            let sign = started.map(|it| format!("it was started at {it}"));
+            if let [note] = &noted[..] {
+                let verdict = house.judged(end);
+                let [held] = &verdict.held[..] else {
+                    panic!("{:?}", verdict.held)
+                };
+                assert!(held.reason.to_string().contains(sign.as_ref().unwrap()));
+                assert_eq!(house.told(end).0, ["guest.note 204"]);
+                // Its tasks are gone from there by and by, and what was written down stays.
+                house.done(note);
+                house.starts.insert("204".into(), Reading::Known(None));
+            }
+            let purge = house.step(end, "guest.purge");
+            begin(&mut house, &[purge]);
+            if is_use {
+                let why = house.why(end);
+                assert!(why.contains(&sign.unwrap()), "{why}");
+                assert_eq!(house.told(end).0, Vec::<String>::new());
+            } else {
+                assert_eq!(house.told(end).0, ["guest.purge 204"]);
+            }
+        }
+    }
+}
+
+/// H7: one that was seen to run stays held when it stands still again, whether or not the start is shown; where no row names it, too.
+#[test]
+fn a_guest_that_was_seen_to_run_stays_until_it_was_backed_up_anew() {
+    let end = "guests: {204: {destroy: true}}\n";
+    let back = "guests: {204: {run: stopped}}\n";
+    for seen_by in [end, "guests: {}\n"] {
+        let mut house = aside("204");
+        house.guest("204").run = Some(Run::Running);
+        let note = house.step(seen_by, "guest.note");
+        assert_eq!(note.words(), "guest.note 204 how=it%20ran");
+        assert_eq!(classes(&house, seen_by)[0].1, Class::Benign);
+        house.done(&note);
+        house.guest("204").run = Some(Run::Stopped);
+        assert_eq!(house.steps(seen_by, "guest.note"), []);
+        house.now = house.now.plus(15 * DAY);
+        assert!(house.why(end).contains("(it ran)"), "{}", house.why(end));
+        // Had back, it is as it ever was.
+        let restore = house.step(back, "guest.restore");
+        house.done(&restore);
+        assert_eq!(house.of("204").aside, None);
+    }
+}
+
+/// H7, GB9: where it is not to be seen whether somebody started it, that is told from the first day on, and it is not deleted.
+#[test]
+fn a_guest_whose_starts_are_not_shown_is_not_purged() {
+    let end = "guests: {204: {destroy: true}}\n";
+    let mut house = aside("204");
+    let lacks = "muster@pve!pve1 lacks Sys.Audit on /nodes/pve1";
+    house
+        .starts
+        .insert("204".into(), Reading::Unknown(lacks.into()));
+    let told = house.notes(end).concat();
+    assert!(
+        told.contains("would not be noticed") && told.contains(lacks),
+        "{told}"
+    );
+    house.now = house.now.plus(15 * DAY);
+    let purge = house.step(end, "guest.purge");
+    begin(&mut house, &[purge]);
+    assert!(house.why(end).contains(lacks), "{}", house.why(end));
+    house.starts.insert("204".into(), Reading::Known(None));
+    assert_eq!(house.told(end).0, ["guest.purge 204"]);
 }
 
 /// H7, H8: whose backup is put in the place of a guest is told to whoever signs, where it is another one's.

@@ -285,6 +285,7 @@ fn a_sentence_says_what_becomes_of_the_guest() {
              local-lvm:vm-104-disk-0 (8GiB on local-lvm)",
             "give guest 104 back as it was: called web, started with the hypervisor",
             "delete guest 104 for ever, with local-lvm:vm-104-disk-0 (8GiB on local-lvm); what stays is the backup pbs:backup/104",
+            "note that guest 104 was used though it is set aside (it was started at 2026-11-30T08:00:00Z)",
         ]
     );
 }

@@ -308,6 +308,7 @@ fn what_loses_data_is_destructive_and_the_rest_is_benign() {
             (Verb::Overwrite, Turn::Destroy, destructive, removal),
             (Verb::Restore, Turn::Make, benign, nothing),
             (Verb::Purge, Turn::Destroy, destructive, nothing),
+            (Verb::NoteUse, Turn::Record, benign, nothing),
         ]
     );
     assert!(prices.iter().all(|(_, it)| it.root == RootRelation::Apart));

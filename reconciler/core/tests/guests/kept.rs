@@ -203,6 +203,7 @@ fn open_tasks_are_asked_for_and_ended_ones_are_bounded() {
         configs,
         tasks,
         backups: _,
+        starts: _,
         expected,
     }) = asked
     else {

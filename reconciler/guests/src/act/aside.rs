@@ -72,7 +72,7 @@ impl<A: GuestApi> Act<'_, A> {
             volumes: (!was_renamed).then_some(shown),
         };
         self.is_as_shown(shown, &place, &read)?;
-        let mut again = self.runs_again(api, step, &place, guest).await?;
+        let mut again = self.runs_again(api, step, &place, guest, None).await?;
         let mut is_tried = again == 0 && self.is_tried(api, step, &place, guest).await?;
         while !is_tried {
             if again > STARTS {
@@ -88,7 +88,9 @@ impl<A: GuestApi> Act<'_, A> {
             Box::pin(self.rehearse(step, &listed, &label, &backup, storage)).await?;
             // Both take hours, in which another guest may have come under the name (H8), or somebody started this one.
             self.is_as_shown(shown, &place, &api.config(&place).await?)?;
-            let more = self.runs_again(api, step, &place, guest).await?;
+            let more = self
+                .runs_again(api, step, &place, guest, Some(&backup))
+                .await?;
             again += more;
             is_tried = more == 0;
         }
@@ -402,7 +404,8 @@ impl<A: GuestApi> Act<'_, A> {
             volumes: Some(shown),
         };
         self.is_as_shown(shown, &place, &read)?;
-        self.is_unused(guest, &place, &read, Protection::Kept)?;
+        let started = self.last_use(&place).await?;
+        self.is_unused(guest, &place, &read, Protection::Kept, started)?;
         self.is_as_journaled(api, step, &place, (guest, backup))
             .await?;
         if api.status(&place).await?.power != Power::Stopped {
@@ -435,9 +438,10 @@ impl<A: GuestApi> Act<'_, A> {
             Ok(_) => Ok(false),
         };
         let send = async || api.destroy(&place).await;
+        let started = self.last_use(&place).await?;
         let is_it = |read: &Config| {
             self.is_as_shown(shown, &place, read)?;
-            self.is_unused(guest, &place, read, Protection::TakenOff)
+            self.is_unused(guest, &place, read, Protection::TakenOff, started)
         };
         let progress = Box::pin(self.once_while(&deed, is_it, send, gone)).await?;
         Self::told(progress, Call::Destroy)

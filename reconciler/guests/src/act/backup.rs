@@ -4,10 +4,12 @@ use muster_core::guests::backup::{self, Spoilt};
 use muster_core::guests::mark::Mark;
 use muster_core::guests::observed::Stored;
 use muster_core::id::StepId;
+use muster_core::time::Time;
 
 use super::check::Shown;
 use super::{Act, Deed, Outcome, because};
 use crate::api::{Backup, Call, Config, GuestApi, Place, Power};
+use crate::observe::seconds;
 
 impl<A: GuestApi> Act<'_, A> {
     /// What the backup of this run is known by; `more` is how often the guest ran again since the step was planned.
@@ -16,23 +18,35 @@ impl<A: GuestApi> Act<'_, A> {
         backup::label(step, self.runs.get(&step), again + more)
     }
 
-    /// Marks that a guest runs of which this run has a backup: somebody started it, so that backup says nothing of it any more. Gives
-    /// how often that was marked just now.
+    /// Marks that a guest runs of which this run has a backup, or ran since that was begun: somebody started it, so that backup says nothing
+    /// of it any more. `made` is when the backup was begun that was made just now; else what an earlier try left counts. Gives how often
+    /// that was marked just now.
     pub(super) async fn runs_again(
         &self,
         api: &A,
         step: StepId,
         place: &Place,
         guest: &str,
+        made: Option<&Backup>,
     ) -> Outcome<u32> {
-        if api.status(place).await?.power == Power::Stopped {
-            return Ok(0);
-        }
         let storage = &self.settings.backup_storage;
-        let label = self.label(step, guest, 0);
-        let noted = self.noted(step, guest).is_some();
-        if !noted && api.keep(place, storage, &label).await?.is_none() {
-            return Ok(0);
+        let begun = match (made.map(time_of), self.noted(step, guest)) {
+            (Some(begun), _) => begun,
+            (None, Some(noted)) => noted.begun(),
+            (None, None) => {
+                let label = self.label(step, guest, 0);
+                match api.keep(place, storage, &label).await? {
+                    Some(kept) => time_of(&kept),
+                    None => return Ok(0),
+                }
+            }
+        };
+        if api.status(place).await?.power == Power::Stopped {
+            // As far as it is shown: nothing is lost yet, and whoever deletes it looks again.
+            let last = self.everyday.last_use(place).await?;
+            if last.is_none_or(|it| seconds(it) <= begun) {
+                return Ok(0);
+            }
         }
         self.mark(step, Mark::RanAgain {})?;
         Ok(1)
@@ -148,4 +162,9 @@ impl<A: GuestApi> Act<'_, A> {
         )?;
         Ok(backup)
     }
+}
+
+/// When a backup was begun.
+fn time_of(backup: &Backup) -> Time {
+    seconds(backup.at)
 }

@@ -4,8 +4,9 @@
 use std::cell::RefCell;
 
 use muster_core::guests::action::{Incarnation, Volumes};
-use muster_core::guests::blocked::Unsaved;
-use muster_core::guests::used;
+use muster_core::guests::blocked::{Blocked, Unsaved};
+use muster_core::guests::used::{self, Life};
+use muster_core::time::Time;
 
 use super::{Act, Deed, Halt, Outcome, because};
 use crate::api::{self, Config, GuestApi, Place, Progress, Task};
@@ -51,6 +52,7 @@ impl<A: GuestApi> Act<'_, A> {
         place: &Place,
         read: &Config,
         protection: Protection,
+        started: Option<Time>,
     ) -> Outcome {
         let Some(facts) = self.known.get(guest) else {
             return Ok(());
@@ -60,11 +62,21 @@ impl<A: GuestApi> Act<'_, A> {
             Protection::Kept => {}
             Protection::TakenOff => seen.protection = true,
         }
-        let signs = used::signs_of_use(guest, facts, &seen, None);
+        let life = Life { run: None, started };
+        let signs = used::signs_of_use(guest, facts, &seen, life);
         if signs.is_empty() {
             return Ok(());
         }
         because(format!("{place} stays: {}", used::told(&signs)))
+    }
+
+    /// When a guest that is to be deleted was last used: where that is not to be seen, it stays.
+    pub(super) async fn last_use(&self, place: &Place) -> Outcome<Option<Time>> {
+        // The others may not see what is done there.
+        match observe::last_use(self.everyday, place).await {
+            Ok(at) => Ok(at),
+            Err(why) => because(format!("{place} stays: {}", Blocked::UseUnseen(why))),
+        }
     }
 
     /// [`Act::once`], with the guest looked at again right before each sending: what is another one by then is sent nothing. Read with

@@ -266,7 +266,7 @@ impl<A: GuestApi> Act<'_, A> {
                     volumes: Some(shown),
                 };
                 self.is_as_shown(shown, &place, &read)?;
-                let again = self.runs_again(api, step, &place, guest).await?;
+                let again = self.runs_again(api, step, &place, guest, None).await?;
                 self.ask_to_shut_down(api, step, &place).await?;
                 let label = self.label(step, guest, again);
                 self.back_up(api, step, &place, shown, &label).await?;

@@ -133,7 +133,7 @@ impl<A: GuestApi> Act<'_, A> {
     ) -> Outcome {
         match action {
             // It writes down what was seen; the ledger does that.
-            Action::RecordGuest { .. } => Ok(()),
+            Action::RecordGuest { .. } | Action::NoteGuestUse { .. } => Ok(()),
             Action::StartGuest { guest } => Box::pin(self.start(step, guest)).await,
             Action::ShutdownGuest { guest } => Box::pin(self.shutdown(step, guest)).await,
             Action::StopGuest { guest } => Box::pin(self.stop(step, guest)).await,

@@ -49,6 +49,7 @@ pub(super) struct Instance {
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) description: String,
+    pub(super) last_used_at: String,
     pub(super) config: BTreeMap<String, String>,
     pub(super) expanded_config: BTreeMap<String, String>,
     pub(super) expanded_devices: BTreeMap<String, Device>,

@@ -4,14 +4,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, Method, Request};
 
 use super::Incus;
 use super::answers::ServerBackup;
-use super::words::{begun, refusal, wire_error};
+use super::words::{begun, refusal, seconds, wire_error};
 use crate::api::{Backup, GuestApi, Place, Restore, Result, Task};
 use crate::encode::segment;
 use crate::error::Error;
@@ -38,18 +38,18 @@ impl Incus {
             return Ok(Some(kept));
         }
         let path = self.instance_path(place, &format!("/backups/{}", segment(label)));
-        match self.get::<ServerBackup>(&what, &path).await {
-            Ok(_) => {}
+        let created = match self.get::<ServerBackup>(&what, &path).await {
+            Ok(backup) => seconds(&backup.created_at),
             Err(error) if error.is_gone() => return Ok(None),
             Err(error) => return Err(error),
-        }
+        };
         let running = self.tasks(place).await?.into_iter().any(|it| {
             it.does == crate::api::Call::Backup && it.progress == crate::api::Progress::Runs
         });
         if running {
             return Ok(None);
         }
-        match self.bring(place, label, &file).await {
+        match self.bring(place, label, created, &file).await {
             Ok(()) => {}
             // The server knows of one that it has not: it went down while it made it.
             Err(error) if error.is_gone() => {
@@ -72,7 +72,15 @@ impl Incus {
         }
     }
 
-    async fn bring(&self, place: &Place, label: &str, file: &Path) -> Result<()> {
+    /// `created` is when the server began with it, by its own clock. The file bears that, as the instance says by the same clock when it was
+    /// last started.
+    async fn bring(
+        &self,
+        place: &Place,
+        label: &str,
+        created: Option<u64>,
+        file: &Path,
+    ) -> Result<()> {
         let what = format!("the backup of {place}");
         let local =
             |error: io::Error| Error::unreadable(&what, format!("{}: {error}", file.display()));
@@ -93,6 +101,10 @@ impl Incus {
         match fetched.map_err(|error| wire_error(&what, false, error))? {
             Ok(_) => {}
             Err(answer) => return Err(refusal(&what, false, &answer)),
+        }
+        if let Some(created) = created.filter(|it| *it > 0) {
+            let begun = UNIX_EPOCH + Duration::from_secs(created);
+            open.set_modified(begun).map_err(local)?;
         }
         // It is there once it is wholly on the disk, under its name.
         open.sync_all().map_err(local)?;

@@ -20,7 +20,9 @@ use self::answers::{
     StorageVolume,
 };
 use self::config::power;
-use self::words::{begun, call, is_id, listed, names, progress, refusal, task, wire_error};
+use self::words::{
+    begun, call, is_id, listed, names, progress, refusal, seconds, task, wire_error,
+};
 use crate::api::{
     Backup, Changes, Config, Creation, FoundTask, GuestApi, Listed, Listing, Pending, Permissions,
     Place, Progress, Restore, Result, Server, Status, Task,
@@ -487,6 +489,12 @@ impl GuestApi for Incus {
             .collect();
         found.sort_by(|a, b| b.0.cmp(&a.0));
         Ok(found.into_iter().map(|(_, it)| it).collect())
+    }
+
+    async fn last_use(&self, place: &Place) -> Result<Option<u64>> {
+        // It is kept with the instance, whoever started that, and is long ago for one that never ran.
+        let (instance, _) = self.instance(place).await?;
+        Ok(seconds(&instance.last_used_at).filter(|it| *it > 0))
     }
 
     async fn rename(&self, place: &Place, name: &str) -> Result<Option<Task>> {

@@ -1,6 +1,7 @@
 //! What answers of Incus mean: errors, operations, and instances as a list shows them.
 
 use muster_core::guests::normal::tags_of;
+use muster_core::time::{Counted, Time};
 
 use super::answers::{Head, Instance, Operation, StorageVolume};
 use super::config::{self, kind, power};
@@ -67,6 +68,12 @@ pub(super) fn begun(what: &str, answer: &Answer) -> Result<Option<Task>> {
     let operation: Option<Operation> = head.metadata.and_then(|it| serde_json::from_value(it).ok());
     let member = operation.map(|it| it.location).unwrap_or_default();
     Ok(Some(task(id, &member)))
+}
+
+/// A moment as Incus writes it, in seconds; 0 for what lies before 1970.
+pub(super) fn seconds(text: &str) -> Option<u64> {
+    let moment = Time::from_words(text, Time(0), Counted::Back).ok()?;
+    Some(u64::try_from(moment.0).unwrap_or(0))
 }
 
 pub(super) fn is_id(id: &str) -> bool {
@@ -161,6 +168,19 @@ mod tests {
         let listed = listed(instance, &[], None);
         assert_eq!((listed.power, listed.place.node.as_str()), (None, "m2"));
         assert_eq!(power("Frozen"), Power::Other("Frozen".to_owned()));
+    }
+
+    #[test]
+    fn moments_are_read_as_incus_writes_them() {
+        for (text, at) in [
+            ("2026-11-30T03:28:04.123456789Z", Some(1_796_009_284)),
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("0001-01-01T00:00:00Z", Some(0)),
+            ("", None),
+            ("yesterday", None),
+        ] {
+            assert_eq!(seconds(text), at, "{text}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use self::answers::{
     Complaint, Content, Current, Envelope, Member, Row, TaskRow, Version, Waits, Word,
 };
 pub use self::token::Token;
-use self::upid::{Upid, call, task};
+use self::upid::{Upid, call, is_use, task};
 use crate::api::{
     Backup, Changes, Config, Creation, FoundTask, GuestApi, Kind, Listing, Pending, Permissions,
     Place, Power, Progress, Restore, Result, Server, Status, Task,
@@ -175,6 +175,21 @@ impl Proxmox {
             .await?;
         // It was taken: what cannot be read is only by which name to ask for it.
         task(&answer.0).map_err(|why| Error::perhaps(what, why))
+    }
+
+    /// The tasks of a guest that its node still knows, so many at most.
+    async fn task_rows(&self, place: &Place, limit: u32) -> Result<Vec<TaskRow>> {
+        let what = format!("the tasks of {place}");
+        let route = format!("/nodes/{}/tasks", segment(&place.node));
+        let parameters = [
+            ("vmid", place.id.clone()),
+            // Those that run are in no archive.
+            ("source", "all".to_owned()),
+            ("limit", limit.to_string()),
+        ];
+        let mut rows: Vec<TaskRow> = self.get(&what, route, &parameters).await?;
+        rows.retain(|row| row.id.0 == place.id && Upid::parse(&row.upid.0).is_some());
+        Ok(rows)
     }
 
     async fn backups(&self, place: &Place, storage: &str) -> Result<Vec<Content>> {
@@ -408,19 +423,7 @@ impl GuestApi for Proxmox {
     }
 
     async fn tasks(&self, place: &Place) -> Result<Vec<FoundTask>> {
-        let what = format!("the tasks of {place}");
-        let route = format!("/nodes/{}/tasks", segment(&place.node));
-        let parameters = [
-            ("vmid", place.id.clone()),
-            // Those that run are in no archive.
-            ("source", "all".to_owned()),
-            ("limit", "50".to_owned()),
-        ];
-        let rows: Vec<TaskRow> = self.get(&what, route, &parameters).await?;
-        let mut found: Vec<TaskRow> = rows
-            .into_iter()
-            .filter(|row| row.id.0 == place.id && Upid::parse(&row.upid.0).is_some())
-            .collect();
+        let mut found = self.task_rows(place, 50).await?;
         found.sort_by_key(|it| std::cmp::Reverse(it.starttime.number()));
         let found = found.into_iter().map(|row| FoundTask {
             does: call(&row.does.0),
@@ -431,6 +434,17 @@ impl GuestApi for Proxmox {
             task: Task(row.upid.0),
         });
         Ok(found.collect())
+    }
+
+    async fn last_use(&self, place: &Place) -> Result<Option<u64>> {
+        let rows = self.task_rows(place, 1_000).await?;
+        // What a lock kept from it began nothing; after any other failure it may well have run.
+        let happened = |row: &&TaskRow| !row.status.0.contains("is locked");
+        let uses = rows.iter().filter(|row| is_use(&row.does.0));
+        Ok(uses
+            .filter(happened)
+            .filter_map(|row| row.starttime.number())
+            .max())
     }
 
     async fn rename(&self, place: &Place, name: &str) -> Result<Option<Task>> {

@@ -63,6 +63,24 @@ pub(super) fn call(does: &str) -> Call {
     }
 }
 
+/// Whether a task of that kind may leave other data in a guest than before: it ran, or was given what a snapshot or a backup holds.
+pub(super) fn is_use(does: &str) -> bool {
+    const USES: [&str; 11] = [
+        "vzstart",
+        "qmstart",
+        "hastart",
+        "vzreboot",
+        "qmreboot",
+        "qmreset",
+        "qmresume",
+        "vzrollback",
+        "qmrollback",
+        "vzrestore",
+        "qmrestore",
+    ];
+    USES.contains(&does)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

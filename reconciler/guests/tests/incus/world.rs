@@ -174,6 +174,44 @@ fn a_container_goes_the_whole_way() {
     drop(guest);
 }
 
+/// H7: one that is set aside, and that somebody starts, writes to and stops again, shows it by when it was last started. It is not deleted
+/// until it was backed up anew.
+#[test]
+fn a_container_that_was_started_and_stopped_since_is_not_deleted() {
+    let scratch = tempfile::tempdir().unwrap();
+    let entrance = Entrance::new(&socket(), scratch.path());
+    let (site, mut world) = (site(), entrance.open());
+    let guest = Container::new("reused");
+    incus(&["start", "--quiet", "reused"]);
+    let end = "guests: {reused: {destroy: true}}\n";
+    done(&site.settles(&mut world, end));
+    let aside = site.known("reused").aside.unwrap().found;
+    let _aside = Container::named(&aside, "default");
+    site.wait_days(15);
+    let planned = site.planned(&mut world, end).join("\n");
+    assert!(
+        planned.starts_with("guest.purge reused ") && !planned.contains('['),
+        "{planned}"
+    );
+    // Twice, since the clock of both moments has seconds.
+    for _ in 0..2 {
+        incus(&["start", "--quiet", &aside]);
+        incus(&["stop", "--quiet", "--force", &aside]);
+    }
+    assert_eq!(done(&site.settles(&mut world, end)), ["guest.note"]);
+    let planned = site.planned(&mut world, end).join("\n");
+    assert!(
+        planned.contains("Used") && planned.contains("it was started at"),
+        "{planned}"
+    );
+    let back = "guests: {reused: {run: stopped}}\n";
+    done(&site.settles(&mut world, back));
+    done(&site.settles(&mut world, end));
+    site.wait_days(15);
+    assert_eq!(done(&site.settles(&mut world, end)), ["guest.purge"]);
+    drop(guest);
+}
+
 /// GB7, H3: what is imported is what runs, and the plan after it has no step.
 #[test]
 fn what_is_imported_needs_no_step() {

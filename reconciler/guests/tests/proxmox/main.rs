@@ -12,6 +12,7 @@ mod site;
 mod client;
 mod kinds;
 mod races;
+mod used;
 mod world;
 
 use std::path::PathBuf;

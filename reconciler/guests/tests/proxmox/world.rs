@@ -117,7 +117,7 @@ fn down_row(vmid: u32) -> String {
     format!("guests: {{{vmid}: {{run: stopped}}}}\n")
 }
 
-fn end_row(vmid: u32) -> String {
+pub(crate) fn end_row(vmid: u32) -> String {
     format!("guests: {{{vmid}: {{destroy: true}}}}\n")
 }
 
@@ -248,7 +248,7 @@ fn a_container_goes_the_whole_way() {
 }
 
 /// An administrator of the hypervisor.
-fn root(entrance: &Entrance) -> Guests<Proxmox> {
+pub(crate) fn root(entrance: &Entrance) -> Guests<Proxmox> {
     let root = entrance.client(ROOT_TOKEN, Duration::from_secs(20));
     Guests::new(root, None, None, entrance.settings.clone()).unwrap()
 }

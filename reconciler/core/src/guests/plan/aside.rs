@@ -8,7 +8,8 @@ use crate::guests::desired::Wanted;
 use crate::guests::facts::{Aside, GuestFacts};
 use crate::guests::note::Note;
 use crate::guests::observed::{Config, Guest, Sight};
-use crate::guests::used::signs_of_use;
+use crate::guests::price::price;
+use crate::guests::used::{Life, signs_of_use};
 use crate::reading::Reading;
 use crate::time::{Date, days_between};
 
@@ -52,6 +53,7 @@ impl<'a> Planner<'a, '_, '_> {
             incarnation,
         };
         if wanted.destroy {
+            self.note_use(&subject, aside);
             self.purge(&subject, config, aside);
         } else {
             self.restore(&subject, config, aside);
@@ -70,14 +72,85 @@ impl<'a> Planner<'a, '_, '_> {
         self.put(subject, action, Vec::new(), hold);
     }
 
+    /// Writes down that somebody ran it, as long as that is to be seen: a hypervisor forgets a start within days, and a guest that
+    /// stands still again shows nothing.
+    fn note_use(&mut self, subject: &Subject<'_>, aside: &Aside) {
+        let sign = subject
+            .facts
+            .and_then(|it| self.life(subject, aside).sign(it));
+        let Some(how) = sign.filter(|_| aside.used.is_none()) else {
+            return;
+        };
+        let action = Action::NoteGuestUse {
+            guest: subject.name.to_owned(),
+            how,
+        };
+        // It touches nothing, so nothing stands against it.
+        let price = price(&action, self.input.known);
+        self.sheet.draft(
+            action,
+            subject.incarnation.clone(),
+            price,
+            Vec::new(),
+            None,
+            None,
+        );
+    }
+
+    /// The same of one that no row names: its row may come back long after the hypervisor forgot.
+    pub(super) fn note_use_without_row(&mut self, name: &'a str, aside: &Aside) {
+        let Some(Sight::Seen(guest)) = self.guests.get(&aside.found) else {
+            return;
+        };
+        let facts = self.input.known.of(name);
+        let incarnation = self.incarnation(name, guest, facts);
+        if is_the_same(&incarnation, guest, facts) {
+            let subject = Subject {
+                name,
+                guest,
+                facts,
+                incarnation,
+            };
+            self.note_use(&subject, aside);
+        }
+    }
+
+    fn life(&self, subject: &Subject<'_>, aside: &Aside) -> Life {
+        let started = self.input.observed.starts.get(&aside.found);
+        Life {
+            run: subject.guest.run,
+            started: started.and_then(|it| *it.known()?),
+        }
+    }
+
+    /// Why a use of it would not be noticed, if it would not.
+    fn unseen(&self, aside: &Aside) -> Option<String> {
+        match self.input.observed.starts.get(&aside.found) {
+            Some(Reading::Unknown(why)) => Some(why.clone()),
+            Some(Reading::Known(_)) | None => None,
+        }
+    }
+
     /// Plans the end of it once its time of grace is over, and says until then when that is.
     fn purge(&mut self, subject: &Subject<'_>, config: &Config, aside: &Aside) {
         let since = aside.since.date();
         let grace = self.input.policy.grace_days;
-        let run = subject.guest.run;
+        let life = self.life(subject, aside);
         let used = subject
             .facts
-            .map_or_else(Vec::new, |it| signs_of_use(subject.name, it, config, run));
+            .map_or_else(Vec::new, |it| signs_of_use(subject.name, it, config, life));
+        let unseen = self.unseen(aside);
+        if used.is_empty() {
+            let unnoted = || {
+                let why = "an earlier version set it aside and did not write down how it was configured; if somebody may have changed it, \
+                           take `destroy: true` out of its row to have it back, and ask for its end again";
+                aside.stance.is_none().then(|| why.to_owned())
+            };
+            let guest = subject.name.to_owned();
+            let why = unseen.clone().or_else(unnoted);
+            self.notes
+                .extend(why.map(|why| Note::AsideUnseen { guest, why }));
+        }
         if days_between(since, self.input.today) < i64::from(grace) {
             let guest = subject.name.to_owned();
             return self.notes.push(match used[..] {
@@ -104,6 +177,7 @@ impl<'a> Planner<'a, '_, '_> {
                 None => Some(Blocked::NoBackup),
             })
             .or_else(|| (!used.is_empty()).then_some(Blocked::Used(used)))
+            .or_else(|| unseen.map(Blocked::UseUnseen))
             .or_else(|| self.no_release_token());
         self.put(subject, action, Vec::new(), hold);
     }

@@ -96,7 +96,8 @@ impl Planner<'_, '_, '_> {
             | Action::DestroyGuest { .. }
             | Action::OverwriteGuest { .. }
             | Action::RestoreGuest { .. }
-            | Action::PurgeGuest { .. } => None,
+            | Action::PurgeGuest { .. }
+            | Action::NoteGuestUse { .. } => None,
         }
     }
 }

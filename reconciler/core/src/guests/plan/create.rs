@@ -222,6 +222,7 @@ impl<'a> Planner<'a, '_, '_> {
                 continue;
             }
             if let Some(aside) = &facts.aside {
+                self.note_use_without_row(name, aside);
                 self.notes.push(Note::AsideAlone {
                     guest: name.clone(),
                     found: aside.found.clone(),
