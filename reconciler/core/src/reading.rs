@@ -33,6 +33,8 @@ pub enum StepState {
     Changed(String),
     /// A part of it is, and the same step brings it to its end.
     Halfway(String),
+    /// What the step is about is not there, or something else stands in its place; the step runs again when that is over.
+    OutOfPlace(String),
     /// It is in a state that running the step again does not bring to its end: a person has to look.
     Strange(String),
     /// It could not be read.

@@ -29,6 +29,9 @@ pub fn settle(
             Some(reason) => format!("{reason}; {how_far}"),
             None => format!("interrupted: {how_far}"),
         }),
+        StepState::OutOfPlace(reason) => {
+            StepResult::Failed(complaint.map_or(reason, str::to_owned))
+        }
         StepState::Strange(reason) => StepResult::NeedsOperator(reason),
         StepState::Unknown(reason) => {
             let reason = format!("could not be observed: {reason}");

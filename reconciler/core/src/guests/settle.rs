@@ -171,7 +171,7 @@ impl Look<'_> {
             }),
             None => self.at(guest, |found| match found {
                 Some(_) => self.begun_or_not(found),
-                None => is_gone(),
+                None => StepState::Strange(GONE.to_owned()),
             }),
         })
     }
@@ -202,7 +202,7 @@ impl Look<'_> {
             Some(found) => with_config(found, |config| {
                 let aside = self.facts.and_then(|it| it.aside.as_ref());
                 if aside.is_some_and(|it| config.name.as_ref() != Some(&it.called)) {
-                    return another();
+                    return StepState::Strange(ANOTHER.to_owned());
                 }
                 self.begun_or_not(Some(found))
             }),
@@ -262,13 +262,17 @@ fn still_running(task: &str) -> String {
     format!("the hypervisor still works at it ({task})")
 }
 
+const GONE: &str = "the guest is gone";
+
+const ANOTHER: &str =
+    "another guest has that number now; look at both, and put the right one into the row";
+
+/// The guest is gone: a plan tells that as long as it is so, and plans the step again when it is back.
 fn is_gone() -> StepState {
-    StepState::Strange("the guest is gone".to_owned())
+    StepState::OutOfPlace(GONE.to_owned())
 }
 
+/// Another guest is in its place: a plan tells that as long as it is so, and plans the step again when the place is free.
 fn another() -> StepState {
-    StepState::Strange(
-        "another guest has that number now; look at both, and put the right one into the row"
-            .to_owned(),
-    )
+    StepState::OutOfPlace(ANOTHER.to_owned())
 }
