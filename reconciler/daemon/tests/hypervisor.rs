@@ -231,6 +231,29 @@ fn what_is_imported_plans_no_step() {
     );
 }
 
+/// GB7: an import that fails writes nothing, and the file that a shell makes of that is told of wherever it is read.
+#[test]
+fn an_import_that_fails_leaves_nothing_that_passes_for_a_file() {
+    let mut bench = Bench::new("guests: {}\n");
+    bench.hypervisor.kill().unwrap();
+    bench.hypervisor.wait().unwrap();
+    let imported = bench.muster(&["import", "guests"]);
+    says(&imported, exit::FAILED, "error:");
+    assert_eq!(imported.stdout, b"");
+    bench.commit("");
+    let origin = bench.path("origin");
+    let check = || {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_muster"));
+        check.arg("check").arg(&origin).output().unwrap()
+    };
+    let told = check();
+    says(&told, exit::OK, "guests/lab.yaml");
+    says(&told, exit::OK, "the file says nothing");
+    says(&told, exit::OK, "1 warning");
+    bench.commit("guests: {}\n");
+    assert!(!said(&check()).contains("warning"));
+}
+
 /// GB9, H9: doctor asks the hypervisor, and says that no wall stands behind a socket.
 #[test]
 fn doctor_asks_the_hypervisor() {

@@ -57,6 +57,9 @@ pub fn import(observed: &rooms::Observed, node: Option<&str>) -> Result<Imported
         "guests:\n"
     });
     text.push_str(&rows);
+    // Each row is read as it stands; all of them together are one file.
+    is_read(&text)
+        .map_err(|why| format!("what runs there makes no file that can be read: {why}"))?;
     Ok(Imported { text, left_out })
 }
 

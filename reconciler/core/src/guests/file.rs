@@ -301,6 +301,14 @@ pub(crate) fn read(bytes: &[u8], faults: &mut Faults) -> Desired {
             faults,
             subject: Subject::File,
         };
+        let says_nothing =
+            matches!(&head.kind, EventKind::Scalar { value, .. } if value.is_empty());
+        if says_nothing {
+            let problem = "the file says nothing: it names no guest, so none is kept";
+            let help = "if that is meant, write `guests: {}`; if not, look what was to write it: a command that failed leaves an empty file";
+            let fault = Fault::warning("empty-file", 0, problem);
+            reader.faults.add(fault.help(help));
+        }
         if !is_empty(&head) {
             reader.fields(&FILE, 0, &head, |reader, field, value| {
                 match field.key {

@@ -105,8 +105,30 @@ guests:
     ];
     let expected = expected.map(|(name, wanted)| (name.to_owned(), wanted));
     assert_eq!(desired(text).guests, expected.into());
-    for empty in ["", "# nobody\n", "guests:\n", "guests: {}\n", "{}\n", "~\n"] {
+    for empty in ["guests:\n", "guests: {}\n", "{}\n", "~\n"] {
         assert_eq!(desired(empty), Desired::default(), "{empty:?}");
+    }
+}
+
+/// H3: a file without a word is what a command leaves that failed, so it is told of; one that says that it names nobody is not.
+#[test]
+fn a_file_that_says_nothing_is_told_of() {
+    for (text, is_told) in [
+        ("", true),
+        ("\n \n", true),
+        ("# nobody\n", true),
+        ("---\n", true),
+        ("guests:\n", false),
+        ("guests: {}\n", false),
+        ("{}\n", false),
+        ("~\n", false),
+        ("guests: {104: {}}\n", false),
+    ] {
+        let files = files(text);
+        let read = rooms::read(&files, &pve1());
+        let (_, told) = read.unwrap_or_else(|it| panic!("{text:?}: {it:?}"));
+        let told: Vec<_> = told.iter().map(|it| it.rule).collect();
+        assert_eq!(told.contains(&"empty-file"), is_told, "{text:?}: {told:?}");
     }
 }
 
