@@ -598,7 +598,7 @@ fn adopting_at_the_console_is_recorded() {
     says(
         &bench.muster(&["adopt", &broken, "--reason", "x"]),
         exit::FAILED,
-        "is not valid (1 problems",
+        "is not valid (1 problem, shown above)",
     );
     says(
         &bench.muster(&["adopt", &aside, "--reason", "x"]),

@@ -254,6 +254,35 @@ fn an_import_that_fails_leaves_nothing_that_passes_for_a_file() {
     assert!(!said(&check()).contains("warning"));
 }
 
+/// H3, F33: an executor begins with no commit that it would refuse to adopt, and what is wrong is shown; what others read is no matter
+/// of its own.
+#[test]
+fn an_executor_begins_with_no_commit_that_it_would_refuse() {
+    for (guests, wrong) in [
+        ("guests: {harbour-db: {run: perhaps}}\n", "run"),
+        ("guests: [\n", "guests/lab.yaml"),
+        ("guests: {harbour-db: {}, harbour-db: {}}\n", "harbour-db"),
+    ] {
+        let bench = Bench::new(guests);
+        for init in [&["init", "--yes"][..], &["init"]] {
+            let init = bench.muster(init);
+            says(&init, exit::FAILED, "is not valid (");
+            says(&init, exit::FAILED, "guests/lab.yaml:1:");
+            says(&init, exit::FAILED, wrong);
+        }
+        assert!(!bench.path("state-guests").exists(), "nothing was made");
+        bench.commit(GUESTS);
+        bench.write("origin/guests/other.yaml", guests);
+        bench.git(&["add", "."]);
+        bench.git(&["commit", "--quiet", "--message=of others"]);
+        says(
+            &bench.muster(&["init", "--yes"]),
+            exit::OK,
+            "valid, 1 people",
+        );
+    }
+}
+
 /// GB9, H9: doctor asks the hypervisor, and says that no wall stands behind a socket.
 #[test]
 fn doctor_asks_the_hypervisor() {

@@ -190,7 +190,7 @@ fn look_at(
             }
         }
     }
-    init::present(&mirror, commit, out)?;
+    init::present(&mirror, commit, &facts.executor, out)?;
     let newest = newest.filter(|it| is_valid(&mirror, it, &facts.executor));
     if let Some(newest) = &newest {
         refuse_overrun(commit, newest, facts, &mirror, branch)?;

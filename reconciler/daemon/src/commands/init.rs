@@ -1,16 +1,19 @@
 //! `muster init`: the only command that makes state.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 
 use muster_core::clock::Clock;
 use muster_core::commit::CommitId;
-use muster_core::diagnostic::visible;
-use muster_core::executor::ExecutorKind;
+use muster_core::diagnostic::{self, visible};
+use muster_core::executor::{Executor, ExecutorKind};
+use muster_core::ink::count;
 use muster_core::rooms;
 use muster_core::time::Time;
 use muster_git::{Ancestry, CommitInfo, Mirror, Origin, Proposals};
 
 use super::here::TheOne;
+use super::services::without_answers;
 use super::{CommandError, Common, Output, now};
 use crate::clock;
 use crate::executors::AssembleError;
@@ -73,7 +76,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let Some(origin) = &settings.state.url else {
         return Err(AssembleError::NoOrigin.into());
     };
-    let adopt = choose(args, &settings, origin, out)?;
+    let adopt = choose(args, &settings, origin, &here.executor, out)?;
     state.make()?;
     let lock = Lock::take(&state, Purpose::Other("init"))?;
     let identity = Identity::random(&here.executor).map_err(CommandError::Random)?;
@@ -96,10 +99,11 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
 /// Shows a commit to the person who is to decide about it.
 ///
 /// # Errors
-/// When it cannot be read, or is not a valid state repository.
+/// When it cannot be read, or is not a valid state repository: what is wrong is shown, in what `executor` reads, too.
 pub(super) fn present(
     mirror: &Mirror,
     commit: &CommitId,
+    executor: &Executor,
     out: &mut Output,
 ) -> Result<(), CommandError> {
     let unreadable = |source| CommandError::Commit {
@@ -117,19 +121,20 @@ pub(super) fn present(
         Time(committed),
         visible(&subject)
     ))?;
-    let problems = match mirror.files(commit).map(bytes_of) {
-        Ok(files) => match rooms::read_whole(&files, &[]) {
+    let (problems, shown) = match mirror.files(commit).map(bytes_of) {
+        Ok(files) => match rooms::read_whole(&files, &[executor]) {
             Ok((state, _)) => {
                 let people = state.documents.roster.people.len();
                 return out.line(format_args!("    valid, {people} people\n"));
             }
-            Err(problems) => problems,
+            Err(problems) => (problems, without_answers(&files)),
         },
-        Err(error) => refused(error).map_err(unreadable)?,
+        Err(error) => (refused(error).map_err(unreadable)?, BTreeMap::new()),
     };
+    out.text(&diagnostic::human(&problems, &shown))?;
     Err(CommandError::NotConfirmed(format!(
-        "{commit} is not valid ({} problems; `muster check --rev {commit}` in a checkout shows them): mend it first",
-        problems.len()
+        "{commit} is not valid ({}, shown above): mend it first",
+        count(problems.len(), "problem")
     )))
 }
 
@@ -138,6 +143,7 @@ fn choose(
     args: &Args,
     settings: &Settings,
     origin: &Origin,
+    executor: &Executor,
     out: &mut Output,
 ) -> Result<CommitId, CommandError> {
     let branch = &settings.state.branch;
@@ -171,7 +177,7 @@ fn choose(
     out.line(format_args!(
         "The first commit to adopt, of {branch} in {origin}:\n"
     ))?;
-    present(&mirror, &commit, out)?;
+    present(&mirror, &commit, executor, out)?;
     if args.adopt.is_some() || args.yes {
         return Ok(commit);
     }
