@@ -347,6 +347,20 @@ fn the_end_of_a_guest_waits() {
     says(&bench.muster(&["run", "--once"]), exit::OK, "");
     let pending = bench.muster(&["pending"]);
     says(&pending, exit::OK, "tides-2023");
+    // GB8: for programs, too.
+    let told = bench.json(&["pending", "--format", "json"]);
+    let held = &told["executors"][0]["held"][0];
+    assert_eq!(held["verb"], "guest.destroy");
+    let volumes = held["destroys"]["volumes"].as_array().unwrap();
+    assert_eq!(volumes.len(), 1, "{held}");
+    assert!(
+        volumes[0]["id"].as_str().unwrap().ends_with("/tides-2023"),
+        "{held}"
+    );
+    assert!(volumes[0]["storage"].is_string(), "{held}");
+    let id = held["id"].as_str().unwrap();
+    let explained = bench.json(&["explain", id, "--format", "json"]);
+    assert_eq!(explained["held"]["destroys"], held["destroys"]);
     let status = bench.muster(&["status"]);
     assert!(
         said(&status).contains("waits     1 step"),

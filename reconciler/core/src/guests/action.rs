@@ -389,6 +389,30 @@ impl Action {
     }
 }
 
+impl Action {
+    /// The volumes whose data goes with it: at once, or in the end.
+    pub fn lost(&self) -> Option<&Volumes> {
+        match self {
+            Self::DestroyGuest { volumes, .. }
+            | Self::OverwriteGuest { volumes, .. }
+            | Self::PurgeGuest { volumes, .. } => Some(volumes),
+            Self::RecordGuest { .. }
+            | Self::StartGuest { .. }
+            | Self::ShutdownGuest { .. }
+            | Self::StopGuest { .. }
+            | Self::SetGuestCores { .. }
+            | Self::SetGuestMemory { .. }
+            | Self::SetGuestDescription { .. }
+            | Self::SetGuestTags { .. }
+            | Self::SetGuestOnboot { .. }
+            | Self::CreateGuest { .. }
+            | Self::DiscardGuest { .. }
+            | Self::RestoreGuest { .. }
+            | Self::NoteGuestUse { .. } => None,
+        }
+    }
+}
+
 /// Whether a guest goes by a number there (PVE), and not by its name (Incus).
 pub fn is_vmid(guest: &str) -> bool {
     guest.starts_with(|c: char| c.is_ascii_digit())

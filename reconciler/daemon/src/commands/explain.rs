@@ -237,8 +237,8 @@ fn text(id: StepId, found: &Found, policy: &Policy, paper: Paper) -> String {
             &format!("since {since}: {} ({reason})", visible(text)),
         );
         line("released", &format!("by {}", released_by(reason, class_of)));
-        if let Some(loss) = loss {
-            line("destroys", &loss.words());
+        if let Some(words) = loss.as_ref().and_then(Loss::words) {
+            line("destroys", &words);
         }
     }
     if found.planned.is_some() {

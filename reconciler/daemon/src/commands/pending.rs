@@ -6,6 +6,7 @@ use std::path::Path;
 use muster_core::accounts::action::TakenHome;
 use muster_core::diagnostic::visible;
 use muster_core::executor::Executor;
+use muster_core::guests::action::{Volume, Volumes};
 use muster_core::ink::count;
 use muster_core::ledger::held::{HeldSteps, Unread, Waiting};
 use muster_core::price::Class;
@@ -72,7 +73,15 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
 }
 
 /// What a step would destroy, as far as can be seen from here.
-pub(super) struct Loss {
+pub(super) enum Loss {
+    /// The home of an account.
+    Home(Home),
+    /// The volumes of a guest, which its sentence has already.
+    Volumes(Volumes),
+}
+
+/// A home.
+pub(super) struct Home {
     path: String,
     size: Option<survey::Size>,
     last_login: Option<Time>,
@@ -80,19 +89,45 @@ pub(super) struct Loss {
 
 /// What `waiting` would destroy, if anything; `root` is the host's root directory, where it is this host.
 pub(super) fn loss(waiting: &Waiting, root: Option<&Path>) -> Option<Loss> {
+    if let Some(volumes) = waiting.step.action.guest().and_then(|it| it.lost()) {
+        return Some(Loss::Volumes(volumes.clone()));
+    }
     let TakenHome { user, uid, home } = waiting.step.action.account()?.taken_home()?;
-    Some(Loss {
+    Some(Loss::Home(Home {
         path: home.to_owned(),
         size: root.and_then(|root| survey::size_of(root, home, WALK_AT_MOST).ok()),
         last_login: root
             .and_then(|root| survey::last_login(root, user, uid))
             .map(Time),
-    })
+    }))
 }
 
 impl Loss {
+    /// In words, where its sentence has none of it.
+    pub(super) fn words(&self) -> Option<String> {
+        match self {
+            Self::Home(home) => Some(home.words()),
+            Self::Volumes(_) => None,
+        }
+    }
+
+    /// For programs.
+    pub(super) fn json(&self) -> Value {
+        match self {
+            Self::Home(home) => home.json(),
+            Self::Volumes(Volumes(volumes)) => {
+                let volumes = volumes.iter().map(|(id, Volume { size, storage })| {
+                    json!({ "id": id, "storage": storage, "bytes": size })
+                });
+                json!({ "volumes": volumes.collect::<Vec<_>>() })
+            }
+        }
+    }
+}
+
+impl Home {
     /// In words.
-    pub(super) fn words(&self) -> String {
+    fn words(&self) -> String {
         let Self {
             path,
             size,
@@ -112,7 +147,7 @@ impl Loss {
     }
 
     /// For programs.
-    pub(super) fn json(&self) -> Value {
+    fn json(&self) -> Value {
         let size = self.size.as_ref();
         json!({
             "path": self.path,
@@ -222,8 +257,8 @@ fn text(
             paper.tinted(&mut out, "      ", 8, Some(Tint::Faint), &words);
             let why = format!("since {}: {}", waiting.since, waiting.text);
             paper.wrapped(&mut out, "      ", 8, &why);
-            if let Some(loss) = loss {
-                let destroys = format!("destroys {}", loss.words());
+            if let Some(words) = loss.as_ref().and_then(Loss::words) {
+                let destroys = format!("destroys {words}");
                 paper.tinted(&mut out, "      ", 8, Some(Tint::Alarm), &destroys);
             }
         }
