@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::facts::GuestFacts;
 use super::observed::Stored;
+use super::plan::ASIDE;
 use crate::bytes::hex;
 use crate::id::{RunId, StepId};
 use crate::time::Time;
@@ -100,9 +101,14 @@ impl Backup {
     }
 }
 
-/// The number of the guest that a backup of Proxmox VE is of, by its name: `…/vzdump-lxc-101-…` in a storage, `…backup/ct/101/…` in a
-/// backup server.
+/// The guest that a backup is of, by its name. Of Proxmox VE: `…/vzdump-lxc-101-…` in a storage, `…backup/ct/101/…` in a backup server; of
+/// Incus: the file `NAME.LABEL.backup`, whose guest may have been set aside already, which is none.
 pub fn owner(backup: &str) -> Option<&str> {
+    if backup.starts_with('/') {
+        let (name, label) = backup.rsplit('/').next()?.split_once('.')?;
+        let ours = label.ends_with(".backup") && !name.is_empty() && !name.starts_with(ASIDE);
+        return ours.then_some(name);
+    }
     let name = backup.split_once(":backup/")?.1;
     let (kind, rest) = match name.strip_prefix("vzdump-") {
         Some(name) => name.split_once('-')?,

@@ -73,6 +73,13 @@ pub enum Blocked {
         /// How it is.
         why: String,
     },
+    /// The backup that is to be put in its place is another guest's (H8).
+    OthersBackup {
+        /// Which.
+        backup: String,
+        /// Whose.
+        owner: String,
+    },
     /// Another guest has its name meanwhile, so it cannot be given back.
     NameTaken,
 }
@@ -131,6 +138,11 @@ impl fmt::Display for Blocked {
             Self::Spoilt { backup, why } => write!(
                 f,
                 "the backup {backup} {why}; bring back the one that was meant, or take the wish out of the row"
+            ),
+            Self::OthersBackup { backup, owner } => write!(
+                f,
+                "the backup {backup} is of guest {owner}, and would make another {owner} of it; name a backup of the guest itself, or bring that \
+                 one up by hand"
             ),
             Self::NameTaken => f.write_str(
                 "another guest has its name meanwhile; rename that one, or take it away",

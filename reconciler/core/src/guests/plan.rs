@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest as _, Sha256};
 
 use super::action::{Action, Found, Incarnation, is_vmid, place_aside};
+use super::backup::owner;
 use super::blocked::{Blocked, Unsaved};
 use super::desired::{Desired, Run, Wanted};
 use super::facts::{GuestFacts, Known, Refusal, Underway};
@@ -312,6 +313,7 @@ impl<'a> Planner<'a, '_, '_> {
             .hold_of_end(subject.guest)
             .or_else(|| config.protection.then_some(Blocked::Protection))
             .or_else(|| Unsaved::of(&config.unsaved).map(Blocked::Unsaved))
+            .or_else(|| others_backup(subject.name, backup))
             .or_else(|| self.spoilt(subject, backup, None))
             .or_else(|| self.no_release_token());
         let action = Action::OverwriteGuest {
@@ -467,6 +469,15 @@ impl<'a> Planner<'a, '_, '_> {
             restored: 0,
         }
     }
+}
+
+/// That a backup is another guest's, by its name.
+fn others_backup(name: &str, backup: &str) -> Option<Blocked> {
+    let owner = owner(backup).filter(|it| *it != name)?;
+    Some(Blocked::OthersBackup {
+        backup: backup.to_owned(),
+        owner: owner.to_owned(),
+    })
 }
 
 /// No guest that the journal knows of.

@@ -765,9 +765,9 @@ fn a_guest_whose_starts_are_not_shown_is_not_purged() {
     assert_eq!(house.told(end).0, ["guest.purge 204"]);
 }
 
-/// H7, H8: whose backup is put in the place of a guest is told to whoever signs, where it is another one's.
+/// H7, H8: another guest's backup is not put in the place of a guest, signed or not; whose it is is told.
 #[test]
-fn a_backup_of_another_guest_is_told_of() {
+fn a_backup_of_another_guest_is_refused() {
     for (backup, told) in [
         (
             "local:backup/vzdump-lxc-101-2026_11_29-10_00_00.tar.zst",
@@ -785,13 +785,41 @@ fn a_backup_of_another_guest_is_told_of() {
         ("pbs:backup/ct/106/2026-11-29T10:00:00Z", None),
         ("local:backup/by-hand-101.tar", None),
         ("/var/lib/muster/backups/old", None),
+        (
+            "/var/lib/muster/backups/web.muster-0123.backup",
+            Some("web"),
+        ),
+        ("/var/lib/muster/backups/106.muster-0123.backup", None),
+        (
+            "/var/lib/muster/backups/aside-0123-web.muster-0123.backup",
+            None,
+        ),
     ] {
-        let house = House::with(&[("106", true)]);
+        let mut house = House::with(&[("106", true)]);
         let text = format!("guests: {{106: {{overwrite: {{backup: '{backup}'}}}}}}\n");
+        let stored = Stored {
+            bytes: 7,
+            seal: None,
+        };
+        house
+            .backups
+            .insert(backup.into(), Reading::Known(Some(stored)));
         let step = house.step(&text, "guest.overwrite");
         let said = sentence(&step.action);
         let words = format!(", which is of another guest ({})", told.unwrap_or_default());
         assert_eq!(said.contains(&words), told.is_some(), "{said}");
         assert_eq!(said.contains("of another guest"), told.is_some(), "{said}");
+        let record = house.step(&text, "guest.record");
+        house.done(&record);
+        begin(&mut house, &[step]);
+        let (admitted, held) = house.told(&text);
+        match told {
+            Some(owner) => {
+                assert_eq!((admitted.len(), held.len()), (0, 1));
+                let why = house.why(&text);
+                assert!(why.contains(&format!("is of guest {owner}")), "{why}");
+            }
+            None => assert_eq!(admitted, ["guest.overwrite 106"], "{held:?}"),
+        }
     }
 }
