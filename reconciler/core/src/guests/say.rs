@@ -380,10 +380,13 @@ pub fn mark(mark: &Mark) -> Option<String> {
 
 /// That a plan stops or ends too many guests at once.
 pub(super) fn too_many(removals: usize, recent: usize, base: usize, limits: &Limits) -> String {
-    let percent = (removals * 100).checked_div(base).unwrap_or(100);
+    let of = match removals <= base {
+        true => format!("{removals} of {base} running guests stop or end"),
+        false => format!("{removals} guests stop or end where {base} run"),
+    };
     format!(
-        "over the limit: {removals} stops and ends ({recent} of them in the last 24 hours) are {percent} % of {base} running guests, \
-         and more than {} % is held as a whole; split the change over days, or sign a release for exactly these steps",
+        "over the limit: {of} ({recent} of them in the last 24 hours), and more than {} % is held as a whole; split the change over days, or \
+         sign a release for exactly these steps",
         limits.share
     )
 }

@@ -397,8 +397,8 @@ fn more_stops_and_ends_than_a_share_of_what_runs_are_over_the_limit() {
     assert_eq!(three.bound, Bound::Share);
     assert_eq!(
         three.why,
-        "over the limit: 3 stops and ends (0 of them in the last 24 hours) are 37 % of 8 running guests, and more than 25 % is \
-         held as a whole; split the change over days, or sign a release for exactly these steps"
+        "over the limit: 3 of 8 running guests stop or end (0 of them in the last 24 hours), and more than 25 % is held as a whole; split \
+         the change over days, or sign a release for exactly these steps"
     );
     // What stopped or ended a day ago at most is counted with them.
     assert_eq!(over(1, 1), []);
