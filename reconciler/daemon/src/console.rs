@@ -131,7 +131,9 @@ pub fn line(summary: &CycleSummary) -> String {
 pub fn word(result: &StepResult) -> String {
     match result {
         StepResult::Done => "done".to_owned(),
-        StepResult::NotBegun => "not begun".to_owned(),
+        StepResult::NotBegun => {
+            "not begun: nothing of it shows; tried again in the next cycle".to_owned()
+        }
         StepResult::Failed(reason) => reason.clone(),
         StepResult::Unfinished(reason) => format!("begun, and goes on: {reason}"),
         StepResult::Overtaken(how) => format!("done, and changed since: {how}"),

@@ -135,7 +135,10 @@ async fn hidden<A: GuestApi>(
         .into_iter()
         .filter(|it| !A::NAME_IS_ID && !may.on_guest(it, None).contains(AUDIT));
     let why = |id: &String| {
-        format!("{who} lacks {AUDIT} on /vms/{id}, so the list would not have it if it were there")
+        format!(
+            "{who} lacks {AUDIT} on /vms/{id}, so the list would not have it if it were there, and a right on a pool says nothing of a guest \
+             that is in none any more; give it {AUDIT} on /vms, or take the row out if the guest is gone"
+        )
     };
     Ok(unseen.map(|id| (id.clone(), why(id))).collect())
 }

@@ -386,8 +386,10 @@ async fn task_status(
     if forgetful {
         return Reply::error(400, "no such task");
     }
-    if upid.contains(":hastart:") || upid.contains(":hastop:") {
-        return Reply::ok(json!({ "upid": upid, "status": "stopped", "exitstatus": "OK" }));
+    // Those the stand-in knows nothing of.
+    if upid.contains(":00000001:6B0C56BB:") {
+        let how = told.unwrap_or("OK");
+        return Reply::ok(json!({ "upid": upid, "status": "stopped", "exitstatus": how }));
     }
     let mut reply = asked.pass(upstream).await;
     if reply.status.as_u16() == 500 {
@@ -420,6 +422,18 @@ async fn power(
             return Reply::ok(json!(format!(
                 "UPID:pve1:{number:08X}:00000001:6B0C56BB:{does}:{vmid}:root@pam:"
             )));
+        }
+    }
+    if verb == "shutdown" {
+        let mut state = state.lock().unwrap();
+        if state.heedless.contains(vmid) {
+            let number = state.effects.len();
+            let upid =
+                format!("UPID:pve1:{number:08X}:00000001:6B0C56BB:vzshutdown:{vmid}:root@pam:");
+            state
+                .told
+                .insert(upid.clone(), "command 'lxc-stop' failed: exit code 1");
+            return Reply::ok(json!(upid));
         }
     }
     note_task(asked, asked.pass(upstream).await, state)

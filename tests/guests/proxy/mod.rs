@@ -125,6 +125,8 @@ pub struct State {
     pub silent: BTreeSet<String>,
     /// Guests that high availability looks after.
     pub managed: BTreeMap<String, Managed>,
+    /// Guests that do not heed a shutdown.
+    pub heedless: BTreeSet<String>,
     /// How the tasks that are begun next end, whatever they do.
     pub ends: VecDeque<&'static str>,
     /// Tasks whose end is told otherwise.

@@ -11,6 +11,10 @@ use crate::api::{Call, GuestApi, Listed, Place, Power, Progress};
 /// What the server takes longer than it was given.
 const SLACK: Duration = Duration::from_secs(30);
 
+/// What there is to do about a guest that does not shut down.
+const UNHEEDED: &str = "it is asked again; look why it does not heed that, or stop it by hand, or have muster end such a guest as if its power \
+                        were cut, by `force_stop = true` in the settings";
+
 impl<A: GuestApi> Act<'_, A> {
     pub(super) async fn start(&self, step: StepId, guest: &str) -> Outcome {
         let listed = self.present(guest)?;
@@ -36,8 +40,15 @@ impl<A: GuestApi> Act<'_, A> {
             if api.status(place).await?.ha.is_none() {
                 self.mark(step, Mark::Unheeded {})?;
             }
-            said?;
-            return because(format!("{place} was asked to shut down, and runs"));
+            let why = match said {
+                Err(Halt::NotKept) => return Err(Halt::NotKept),
+                Err(Halt::Because(why)) => format!("{why}; {place} runs"),
+                Ok(()) => format!("{place} was asked to shut down, and runs"),
+            };
+            return match self.settings.force_stop {
+                true => because(why),
+                false => because(format!("{why}; {UNHEEDED}")),
+            };
         }
         Ok(())
     }

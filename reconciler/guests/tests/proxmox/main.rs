@@ -10,6 +10,7 @@ mod proxy;
 mod site;
 
 mod client;
+mod heedless;
 mod kinds;
 mod races;
 mod used;

@@ -149,6 +149,10 @@ fn what_the_token_may_not_see_is_unread_and_not_gone() {
     assert_eq!((told.len(), steps, asked), (1, 1, 1), "{told:?}");
     assert_eq!(told[0].0, "unknown");
     assert!(told[0].1.contains("VM.Audit on /vms/101"), "{told:?}");
+    assert!(
+        told[0].1.contains("take the row out if the guest is gone"),
+        "{told:?}"
+    );
     // None at all.
     let (told, steps, asked) = notes(Vec::new(), ROWS);
     assert_eq!((told.len(), steps, asked), (1, 0, 1), "{told:?}");
