@@ -106,12 +106,19 @@ pub fn plan(input: &Input<'_>) -> Plan {
         steps,
         mut notes,
         aside,
-    } = rooms::draft(policy, today, desired, observed, &facts.known);
+    } = rooms::draft(
+        policy,
+        today,
+        desired,
+        observed,
+        &facts.known,
+        PlannedStep::of,
+    );
     notes.sort();
     Plan {
         commit: commit.clone(),
         today,
-        steps: steps.into_iter().map(PlannedStep::of).collect(),
+        steps,
         notes,
         aside,
     }

@@ -784,9 +784,9 @@ pub fn question_about<'q>(
 }
 
 /// What a room plans.
-pub(crate) struct Draft {
+pub(crate) struct Draft<S> {
     /// The steps, in the order in which they run.
-    pub(crate) steps: Vec<Drafted<Action, Incarnation, Blocked>>,
+    pub(crate) steps: Vec<S>,
     /// What is to be said beside them.
     pub(crate) notes: Vec<Note>,
     /// What rendering needs beyond the steps.
@@ -803,13 +803,14 @@ pub(crate) enum Aside {
 }
 
 /// Drafts the steps from observed to desired.
-pub(crate) fn draft(
+pub(crate) fn draft<S>(
     policy: &Policy,
     today: Date,
     desired: &Desired,
     observed: &Observed,
     known: &Known,
-) -> Draft {
+    planned: impl Fn(Drafted<Action, Incarnation, Blocked>) -> S,
+) -> Draft<S> {
     match (policy, desired, observed) {
         (Policy::Accounts(policy), Desired::Accounts(desired), Observed::Accounts(observed)) => {
             let input = accounts::plan::Input {
@@ -822,7 +823,11 @@ pub(crate) fn draft(
             let mut sheet = Sheet::new(&policy.executor, desired.people.len().saturating_mul(2));
             let (notes, ports) = accounts::plan::draft(&input, &mut sheet);
             Draft {
-                steps: sheet.in_order().into_iter().map(of_account).collect(),
+                steps: sheet
+                    .in_order()
+                    .into_iter()
+                    .map(|it| planned(of_account(*it)))
+                    .collect(),
                 notes: notes.into_iter().map(Note::Account).collect(),
                 aside: Aside::Ports(ports),
             }
@@ -844,7 +849,7 @@ pub(crate) fn draft(
             let aside = of_guests.map(|(name, facts)| (name.to_owned(), facts.clone()));
             Draft {
                 aside: Aside::Guests(aside.collect()),
-                steps: steps.into_iter().map(of_guest).collect(),
+                steps: steps.into_iter().map(|it| planned(of_guest(*it))).collect(),
                 notes: notes.into_iter().map(Note::Guest).collect(),
             }
         }

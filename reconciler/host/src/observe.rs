@@ -152,22 +152,16 @@ impl Host {
         let subuids: HashMap<&str, IdRange> = ranges(databases.subuids()).rev().collect();
         let subgids: HashMap<&str, IdRange> = ranges(databases.subgids()).rev().collect();
         let by_number = |uid: u32| uid.to_string();
-        let lines_of = |lines: Vec<(&str, IdRange)>| {
-            let mut found: HashMap<String, BTreeSet<IdRange>> = HashMap::new();
-            for (owner, range) in lines {
-                found.entry(owner.to_owned()).or_default().insert(range);
+        let more_subuids = lines_beside(&subuids, ranges(databases.subuids()));
+        let more_subgids = lines_beside(&subgids, ranges(databases.subgids()));
+        let more_of = |lines: &HashMap<&str, BTreeSet<IdRange>>, name: &str, uid, first| {
+            if lines.is_empty() {
+                return BTreeSet::new();
             }
-            // One line a person is what nearly everybody has, and is told of otherwise.
-            found.retain(|owner, it| it.len() > 1 || owner.parse::<u32>().is_ok());
-            found
-        };
-        let more_subuids = lines_of(ranges(databases.subuids()).collect());
-        let more_subgids = lines_of(ranges(databases.subgids()).collect());
-        let more_of = |lines: &HashMap<String, BTreeSet<IdRange>>, name: &str, uid, first| {
             let theirs = lines
                 .get(name)
                 .into_iter()
-                .chain(lines.get(&by_number(uid)));
+                .chain(lines.get(by_number(uid).as_str()));
             let mut more: BTreeSet<IdRange> = theirs.flatten().copied().collect();
             more.retain(|it| Some(it) != first);
             more
@@ -593,6 +587,20 @@ fn ranges<'a>(
         .map(|(owner, it)| (owner, range(it)))
         .collect::<Vec<_>>()
         .into_iter()
+}
+
+/// The lines that nearly nobody has: those of a number in place of a name, and beside the first one of each name.
+fn lines_beside<'a>(
+    first: &HashMap<&str, IdRange>,
+    lines: impl Iterator<Item = (&'a str, IdRange)>,
+) -> HashMap<&'a str, BTreeSet<IdRange>> {
+    let mut found: HashMap<&str, BTreeSet<IdRange>> = HashMap::new();
+    for (owner, range) in lines {
+        if owner.parse::<u32>().is_ok() || first.get(owner) != Some(&range) {
+            found.entry(owner).or_default().insert(range);
+        }
+    }
+    found
 }
 
 /// For each account whose rename was begun and not finished: the name under which its private group or its

@@ -1,5 +1,6 @@
 //! What is written down: entries of the journal, and commits of the ledger.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::commit::CommitId;
@@ -198,9 +199,12 @@ pub(super) fn keep<S, W, J, L: Ledger, R>(
         held,
     } = standing;
     let policy = policy::to_bytes(run.policy);
-    let fingerprint = standing_fingerprint(observed, held, &memory.facts().adopted, &policy);
-    let written = memory.kept.as_ref().map(|it| it.fingerprint);
-    if written == Some(fingerprint) {
+    let adopted = &memory.facts().adopted;
+    // All that was read goes into it, so it is made where it is compared or kept.
+    let fingerprint = LazyCell::new(|| standing_fingerprint(observed, held, adopted, &policy));
+    if let Some(written) = &memory.kept
+        && written.fingerprint == *fingerprint
+    {
         return None;
     }
     // Another process may have written what waits. Since when is worth no failure.
@@ -251,6 +255,7 @@ pub(super) fn keep<S, W, J, L: Ledger, R>(
     changes.insert(held::FILE.to_owned(), Some(waiting.to_bytes()));
     let inventory = inventory::Inventory::bytes_in_ledger(run.policy.executor(), observed);
     changes.insert(inventory::FILE.to_owned(), Some(inventory));
+    let fingerprint = *fingerprint;
     changes.insert(policy::FILE.to_owned(), Some(policy));
     Some(LastWritten {
         fingerprint,
