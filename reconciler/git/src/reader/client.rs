@@ -268,7 +268,7 @@ impl Reader {
         Reader { within, ..self }
     }
 
-    /// The same, but an origin that takes its time is waited for only until `is_wanted`: [`Lost::NotYet`]. It goes on
+    /// The same, but an origin that takes its time is waited for only until `is_wanted`, and has not answered yet then. It goes on
     /// meanwhile, and what it answers is there when it is asked again.
     #[must_use]
     pub fn waiting_unless(self, is_wanted: IsWanted) -> Reader {
