@@ -460,7 +460,7 @@ pub trait GuestApi {
     fn tasks(&self, place: &Place) -> impl Future<Output = Result<Vec<FoundTask>>>;
 
     /// When it was last started, or given the data of a snapshot or a backup, in seconds by the hypervisor's clock; `None` where that knows
-    /// of no such moment. Proxmox VE tells of what others did only where [`Permissions::sees_tasks_on`] the node.
+    /// of no such moment. Proxmox VE tells of what others did only where the permissions of the token show the tasks of the node.
     fn last_use(&self, place: &Place) -> impl Future<Output = Result<Option<u64>>>;
 
     /// Calls it something else where that is its id, so that it is found under that from then on.
