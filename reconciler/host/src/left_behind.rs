@@ -2,6 +2,7 @@
 //! that, too (F24).
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsStr;
 
 use crate::dir::{Dir, FileKind};
 use crate::homes;
@@ -11,15 +12,16 @@ use crate::traces::CRONTABS;
 /// Where mail is kept, a file or a directory for each account.
 const MAIL: [&str; 2] = ["var/mail", "var/spool/mail"];
 
-/// By uid, the paths that have it, of everything that stands where accounts keep things and belongs to no uid of `accounts`.
+/// By uid, the paths that have it, of everything that stands where accounts keep things and belongs to no uid that
+/// `has_account`.
 /// `homes` are the directories that homes stand in, and `known` the homes of accounts, which are looked at otherwise. What cannot
 /// be listed is nobody's here.
-pub(crate) fn look(
+pub(crate) fn look<'a, K: Iterator<Item = &'a str>>(
     dir: &Dir,
     root: &RootDir,
     homes: &BTreeSet<&str>,
-    known: &HashSet<&str>,
-    accounts: &HashSet<u32>,
+    known: impl Fn() -> K,
+    has_account: impl Fn(u32) -> bool,
 ) -> BTreeMap<u32, BTreeSet<String>> {
     let recorded = (root.ownership() == Ownership::Recorded).then(|| homes::recorded(dir));
     let places = homes
@@ -39,11 +41,21 @@ pub(crate) fn look(
         if !new || !homes::lists_everything(&parent) {
             continue;
         }
-        for name in parent.names().unwrap_or_default() {
+        let inside = |home: &'a str| {
+            home.strip_prefix('/')?
+                .strip_prefix(place)?
+                .strip_prefix('/')
+        };
+        let mut names = known().filter_map(inside).map(OsStr::new).peekable();
+        let mut here: HashSet<&OsStr> = HashSet::new();
+        if names.peek().is_some() {
+            // Nearly all of them stand side by side.
+            here.reserve(known().size_hint().0);
+        }
+        here.extend(names);
+        let others = parent.names_where(|name| !here.contains(name));
+        for name in others.unwrap_or_default() {
             let path = format!("/{place}/{}", name.to_string_lossy());
-            if known.contains(path.as_str()) {
-                continue;
-            }
             let Ok(Some(seen)) = parent.see(&name) else {
                 continue;
             };
@@ -51,7 +63,7 @@ pub(crate) fn look(
                 Some(owners) => owners.get(&path.as_bytes()[1..]).copied(),
                 None => Some(seen.uid),
             };
-            let abandoned = owner.filter(|it| *it != 0 && !accounts.contains(it));
+            let abandoned = owner.filter(|it| *it != 0 && !has_account(*it));
             if let Some(uid) = abandoned.filter(|_| seen.kind != FileKind::Link) {
                 found.entry(uid).or_default().insert(path);
             }
@@ -92,8 +104,10 @@ mod tests {
         let root = RootDir::open(scratch.path(), Ownership::Recorded).unwrap();
         let homes = ["/home", "/srv/people/", "/nowhere"].into();
         // Amy's is an account's, and dee's uid somebody else's.
-        let known = ["/home/amy"].into();
-        let found = look(&dir, &root, &homes, &known, &[1_002, 1_006].into());
+        let known = || ["/home/amy"].into_iter();
+        let found = look(&dir, &root, &homes, known, |uid| {
+            [1_002, 1_006].contains(&uid)
+        });
         let told: Vec<(u32, &str)> = found
             .iter()
             .flat_map(|(uid, paths)| paths.iter().map(|it| (*uid, it.as_str())))

@@ -1,6 +1,6 @@
 //! Reads a host, part by part.
 
-use std::collections::btree_map::Entry;
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use muster_core::accounts::action::Trace;
@@ -50,7 +50,7 @@ impl Host {
                 self.look_at_people(
                     question,
                     databases.as_ref().map_err(String::as_str),
-                    listed,
+                    &listed,
                     home_base,
                     &mut spared,
                 )
@@ -149,25 +149,16 @@ impl Host {
             .iter()
             .map(|(name, gid)| ((*name).to_owned(), *gid))
             .collect();
-        let subuids: HashMap<&str, IdRange> = ranges(databases.subuids()).rev().collect();
-        let subgids: HashMap<&str, IdRange> = ranges(databases.subgids()).rev().collect();
-        let by_number = |uid: u32| uid.to_string();
-        let more_subuids = lines_beside(&subuids, ranges(databases.subuids()));
-        let more_subgids = lines_beside(&subgids, ranges(databases.subgids()));
-        let more_of = |lines: &HashMap<&str, BTreeSet<IdRange>>, name: &str, uid, first| {
-            if lines.is_empty() {
-                return BTreeSet::new();
-            }
-            let theirs = lines
-                .get(name)
-                .into_iter()
-                .chain(lines.get(by_number(uid).as_str()));
-            let mut more: BTreeSet<IdRange> = theirs.flatten().copied().collect();
-            more.retain(|it| Some(it) != first);
-            more
-        };
+        let mut subuids = ByOwner::of(databases.subuids());
+        let mut subgids = ByOwner::of(databases.subgids());
         let renaming = unfinished_renames(databases, &named);
-        let accounts = listed.iter().map(|found| {
+        let mut lines: BTreeMap<String, String> = BTreeMap::new();
+        let accounts = first_of_each(listed).map(|(found, all)| {
+            if let Some(why) = why_not_edited(all) {
+                lines.insert(found.name.to_owned(), why);
+            }
+            let (subuid, more_subuids) = subuids.of_account(found.name, found.uid);
+            let (subgid, more_subgids) = subgids.of_account(found.name, found.uid);
             let account = Account {
                 uid: found.uid,
                 gid: found.gid,
@@ -181,46 +172,17 @@ impl Host {
                 expires: found.expires,
                 groups: BTreeSet::new(),
                 half_groups: BTreeSet::new(),
-                subuid: subuids.get(found.name).copied(),
-                subgid: subgids.get(found.name).copied(),
+                subuid,
+                subgid,
                 more: MoreRanges {
-                    subuids: more_of(
-                        &more_subuids,
-                        found.name,
-                        found.uid,
-                        subuids.get(found.name),
-                    ),
-                    subgids: more_of(
-                        &more_subgids,
-                        found.name,
-                        found.uid,
-                        subgids.get(found.name),
-                    ),
+                    subuids: more_subuids,
+                    subgids: more_subgids,
                 },
                 renaming_from: renaming.get(found.name).cloned(),
             };
-            (found.broken, (found.name.to_owned(), Box::new(account)))
+            (found.name.to_owned(), Box::new(account))
         });
-        let mut by_name: BTreeMap<String, Box<Account>> = BTreeMap::new();
-        let mut lines: BTreeMap<String, String> = BTreeMap::new();
-        for (broken, (name, account)) in accounts {
-            if let Some(file) = broken {
-                lines.entry(name.clone()).or_insert_with(|| {
-                    format!("the line of {name} in {file} is malformed; correct it with vipw")
-                });
-            }
-            // Of several lines, the first one is the account to the C library.
-            match by_name.entry(name) {
-                Entry::Vacant(vacant) => drop(vacant.insert(account)),
-                Entry::Occupied(occupied) => {
-                    let (name, file) = (occupied.key(), accounts::File::Passwd);
-                    let why = format!(
-                        "{file} has more than one line for {name}; remove all but one with vipw"
-                    );
-                    lines.insert(name.clone(), why);
-                }
-            }
-        }
+        let mut by_name: BTreeMap<String, Box<Account>> = accounts.collect();
         for (member, joined) in databases.memberships() {
             if let Some(account) = by_name.get_mut(member) {
                 account.groups.extend(joined.into_iter().map(str::to_owned));
@@ -280,9 +242,9 @@ impl Host {
             accounts.hindrances.uids = uids_of_other_lines(databases, &accounts.by_name);
             let left = self.look_at_what_was_left(databases, &accounts, &useradd.home);
             accounts.hindrances.uids.extend(left);
-            let known: HashSet<u32> = accounts.groups.values().copied().collect();
-            let gids = databases.gids_in_use().iter().copied();
-            accounts.hindrances.gids = gids.filter(|gid| !known.contains(gid)).collect();
+            let known = sorted(accounts.groups.values().copied());
+            let gids = sorted(databases.claimed_gids());
+            accounts.hindrances.gids = beside(gids, &known, |gid| *gid).collect();
         }
         accounts.root = self.look_at_root(databases, &accounts.by_name);
         for (new, old) in half_removed_names(question, databases, &accounts.by_name) {
@@ -310,9 +272,12 @@ impl Host {
     ) -> BTreeMap<u32, BTreeSet<String>> {
         let homes = self.settings.home_roots.iter().map(String::as_str);
         let homes: BTreeSet<&str> = homes.chain([base.trim_end_matches('/')]).collect();
-        let known: HashSet<&str> = accounts.by_name.values().map(|it| &*it.home).collect();
-        let uids: HashSet<u32> = databases.claimed_uids().map(|(_, uid)| uid).collect();
-        left_behind::look(&self.dir, &self.root, &homes, &known, &uids)
+        let known = || accounts.by_name.values().map(|it| &*it.home);
+        // Where nobody left anything, nobody's uid is looked up.
+        let uids = || databases.claimed_uids().map(|(_, uid)| uid);
+        let uids: LazyCell<HashSet<u32>, _> = LazyCell::new(|| uids().collect());
+        let has_account = |uid| uids.contains(&uid);
+        left_behind::look(&self.dir, &self.root, &homes, known, has_account)
     }
 
     /// Asks who else knows names and ids. One that does not answer keeps back whoever would get a name or an id, and nobody else
@@ -386,20 +351,15 @@ impl Host {
         &self,
         question: &Question<'_>,
         databases: Result<&Databases, &str>,
-        listed: Vec<accounts::Account<'_>>,
+        listed: &[accounts::Account<'_>],
         home_base: &str,
         spared: &mut BTreeMap<String, String>,
     ) -> BTreeMap<String, Person> {
         let mut homes = Homes::new(&self.dir, &self.root);
         let mut processes: Option<Result<Processes, String>> = None;
         let mut claims: Option<Claims> = None;
-        // In the order of the names, as are the people: one walk finds everybody's. Of two lines the first one counts.
-        let mut listed = listed;
-        listed.sort_by(|a, b| a.name.cmp(b.name));
-        let mut accounts = listed
-            .chunk_by(|a, b| a.name == b.name)
-            .filter_map(|of_one_name| of_one_name.first())
-            .peekable();
+        // In the order of the names, as are the people: one walk finds everybody's.
+        let mut accounts = first_of_each(listed).map(|(first, _)| first).peekable();
         let mut people = Vec::with_capacity(question.people.len());
         for (user, subject) in &question.people {
             let databases = match databases {
@@ -536,7 +496,8 @@ fn unknown(why: &str, subject: &Subject<'_>) -> Person {
     }
 }
 
-/// The local accounts that an answer tells of, taken apart once for all of it.
+/// The local accounts that an answer tells of, taken apart once for all of it: by name, and of one name in the order of the
+/// file, so that what is also in the order of names is found by walking both.
 fn accounts_asked_for<'a>(
     question: &'a Question<'_>,
     databases: &'a Option<Result<Databases, String>>,
@@ -544,7 +505,7 @@ fn accounts_asked_for<'a>(
     let Some(Ok(databases)) = databases else {
         return Vec::new();
     };
-    match question.accounts_of {
+    let mut accounts = match question.accounts_of {
         AccountsOf::Everybody => {
             let mut accounts = Vec::with_capacity(databases.most_accounts());
             accounts.extend(databases.accounts_where(|_| true));
@@ -553,7 +514,19 @@ fn accounts_asked_for<'a>(
         AccountsOf::Asked => databases
             .accounts_where(|name| question.people.contains_key(name))
             .collect(),
-    }
+    };
+    accounts.sort_by(|a, b| a.name.cmp(b.name));
+    accounts
+}
+
+/// What each name of a sorted list stands for: its first line, and whether there are more. Of several lines, the first one is
+/// the account to the C library.
+fn first_of_each<'a, 'l>(
+    listed: &'l [accounts::Account<'a>],
+) -> impl Iterator<Item = (&'l accounts::Account<'a>, &'l [accounts::Account<'a>])> {
+    listed
+        .chunk_by(|a, b| a.name == b.name)
+        .filter_map(|of_one_name| Some((of_one_name.first()?, of_one_name)))
 }
 
 /// The uids of lines of passwd that are no account's of those told of: broken ones, and all but one of a name.
@@ -561,15 +534,47 @@ fn uids_of_other_lines(
     databases: &Databases,
     by_name: &BTreeMap<String, Box<Account>>,
 ) -> BTreeMap<u32, BTreeSet<String>> {
-    let told: HashSet<u32> = by_name.values().map(|it| it.uid).collect();
+    let told = sorted(by_name.values().map(|it| it.uid));
+    let claimed = sorted(databases.claimed_uids().map(|(name, uid)| (uid, name)));
     let mut found: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
-    for (name, uid) in databases.claimed_uids() {
-        if !told.contains(&uid) {
-            let line = format!("a line of {name} in {}", accounts::File::Passwd);
-            found.entry(uid).or_default().insert(line);
-        }
+    for (uid, name) in beside(claimed, &told, |(uid, _)| *uid) {
+        let line = format!("a line of {name} in {}", accounts::File::Passwd);
+        found.entry(uid).or_default().insert(line);
     }
     found
+}
+
+fn sorted<T: Ord>(of: impl Iterator<Item = T>) -> Vec<T> {
+    let mut all: Vec<T> = of.collect();
+    // Mostly they are in order already: the stable sort takes what is in order as it is.
+    all.sort();
+    all
+}
+
+/// Those of a sorted list whose id is not in another: one walk over both.
+fn beside<T>(list: Vec<T>, known: &[u32], id: impl Fn(&T) -> u32) -> impl Iterator<Item = T> {
+    let mut known = known.iter().copied().peekable();
+    list.into_iter().filter(move |it| {
+        let id = id(it);
+        while known.next_if(|next| *next < id).is_some() {}
+        known.peek() != Some(&id)
+    })
+}
+
+/// Why the lines of one name are not to be edited, if they are not.
+fn why_not_edited(lines: &[accounts::Account<'_>]) -> Option<String> {
+    match lines {
+        [] => None,
+        [only] => only.broken.map(|file| {
+            let name = only.name;
+            format!("the line of {name} in {file} is malformed; correct it with vipw")
+        }),
+        [first, ..] => Some(format!(
+            "{} has more than one line for {}; remove all but one with vipw",
+            accounts::File::Passwd,
+            first.name
+        )),
+    }
 }
 
 pub(crate) fn range(range: accounts::IdRange) -> IdRange {
@@ -580,27 +585,52 @@ pub(crate) fn range(range: accounts::IdRange) -> IdRange {
     }
 }
 
-fn ranges<'a>(
-    lines: impl Iterator<Item = (&'a str, accounts::IdRange)>,
-) -> impl DoubleEndedIterator<Item = (&'a str, IdRange)> {
-    lines
-        .map(|(owner, it)| (owner, range(it)))
-        .collect::<Vec<_>>()
-        .into_iter()
+/// The lines of subuid or subgid by their owner, and of one owner in the order of the file.
+struct ByOwner<'a> {
+    lines: Vec<(&'a str, IdRange)>,
+    /// How many lines belong to names before the last one that was asked for.
+    passed: usize,
+    /// Whether any line has a uid in place of a name; nearly nobody's has.
+    has_numbers: bool,
 }
 
-/// The lines that nearly nobody has: those of a number in place of a name, and beside the first one of each name.
-fn lines_beside<'a>(
-    first: &HashMap<&str, IdRange>,
-    lines: impl Iterator<Item = (&'a str, IdRange)>,
-) -> HashMap<&'a str, BTreeSet<IdRange>> {
-    let mut found: HashMap<&str, BTreeSet<IdRange>> = HashMap::new();
-    for (owner, range) in lines {
-        if owner.parse::<u32>().is_ok() || first.get(owner) != Some(&range) {
-            found.entry(owner).or_default().insert(range);
+impl<'a> ByOwner<'a> {
+    fn of(lines: impl Iterator<Item = (&'a str, accounts::IdRange)>) -> Self {
+        let mut lines: Vec<_> = lines.map(|(owner, it)| (owner, range(it))).collect();
+        lines.sort_by_key(|(owner, _)| *owner);
+        let is_number = |owner: &str| owner.starts_with(|c: char| c.is_ascii_digit());
+        Self {
+            has_numbers: lines.iter().any(|(owner, _)| is_number(owner)),
+            lines,
+            passed: 0,
         }
     }
-    found
+
+    /// The first line of an account, and the ranges of all others, also of those that have its uid in place of its name. Names
+    /// are asked for in their order.
+    fn of_account(&mut self, name: &str, uid: u32) -> (Option<IdRange>, BTreeSet<IdRange>) {
+        let ahead = &self.lines[self.passed..];
+        self.passed += ahead.iter().take_while(|(owner, _)| *owner < name).count();
+        let of_name = self.lines[self.passed..]
+            .iter()
+            .take_while(|(owner, _)| *owner == name)
+            .map(|(_, range)| *range);
+        let mut of_name = of_name.peekable();
+        let first = of_name.peek().copied();
+        let mut more: BTreeSet<IdRange> = of_name.skip(1).collect();
+        if self.has_numbers {
+            let uid = uid.to_string();
+            let begin = self.lines.partition_point(|(owner, _)| *owner < &*uid);
+            let of_uid = self.lines[begin..].iter();
+            more.extend(
+                of_uid
+                    .take_while(|(owner, _)| *owner == uid)
+                    .map(|(_, range)| *range),
+            );
+        }
+        more.retain(|it| Some(*it) != first);
+        (first, more)
+    }
 }
 
 /// For each account whose rename was begun and not finished: the name under which its private group or its

@@ -265,6 +265,17 @@ impl Databases {
         })
     }
 
+    /// The gids that lines of group have and accounts have as their primary one, also of lines that cannot be read otherwise; one
+    /// may come more than once.
+    pub fn claimed_gids(&self) -> impl Iterator<Item = u32> {
+        let primary = self.passwd.lines().filter_map(|(_, line)| {
+            let (_, gid) = fields::apparent_ids(line)?;
+            Some(gid)
+        });
+        let groups = self.group.lines();
+        primary.chain(groups.filter_map(|(_, line)| fields::apparent_id(line)))
+    }
+
     /// Every gid that group has or an account has as its primary one, and those that edits removed.
     #[must_use]
     pub fn gids_in_use(&self) -> &BTreeSet<u32> {
