@@ -9,8 +9,26 @@ use gix::hash::Kind;
 
 use crate::sync;
 
+/// What becomes of a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// It is kept, and has to stand after a crash.
+    Kept,
+    /// It is thrown away after one look: nothing of it is waited for until it is on the disk.
+    OneLook,
+}
+
 /// Makes the directories and files of a bare repository that are missing, and sets its configuration.
 pub(crate) fn create(dir: &Path, kind: Kind, settings: &str) -> io::Result<()> {
+    create_for(Use::Kept, dir, kind, settings)
+}
+
+/// The same for one of a certain use.
+pub(crate) fn create_for(of: Use, dir: &Path, kind: Kind, settings: &str) -> io::Result<()> {
+    let put = |name: &str, content: &[u8]| match of {
+        Use::Kept => sync::replace_file(&dir.join(name), content),
+        Use::OneLook => fs::write(dir.join(name), content),
+    };
     // The state repository and the ledger tell about people: only we may look.
     fs::DirBuilder::new()
         .recursive(true)
@@ -20,7 +38,7 @@ pub(crate) fn create(dir: &Path, kind: Kind, settings: &str) -> io::Result<()> {
         fs::create_dir_all(dir.join(below))?;
     }
     // A branch that never exists: HEAD is only there because git asks for it.
-    sync::replace_file(&dir.join("HEAD"), b"ref: refs/heads/none\n")?;
+    put("HEAD", b"ref: refs/heads/none\n")?;
     let format = match kind {
         Kind::Sha256 => "sha256",
         _ => "sha1",
@@ -29,7 +47,7 @@ pub(crate) fn create(dir: &Path, kind: Kind, settings: &str) -> io::Result<()> {
     let config = format!(
         "# Written by muster; changes are undone.\n[extensions]\n\tobjectFormat = {format}\n{settings}"
     );
-    sync::replace_file(&dir.join("config"), config.as_bytes())
+    put("config", config.as_bytes())
 }
 
 /// The kind of ids that the repository in `dir` has; SHA-1 when there is none yet.

@@ -19,7 +19,7 @@ use muster_core::commit::{CommitId, TagId};
 
 use crate::about::CommitInfo;
 use crate::ancestry::Ancestry;
-use crate::bare;
+use crate::bare::{self, Use};
 use crate::fetch_error::FetchError;
 use crate::files::{self, BlobId, Files, Listing};
 use crate::heads::{Gathered, Heads, Proposals, WantedTags};
@@ -97,12 +97,16 @@ impl Mirror {
     /// Opens the mirror in `dir`, or makes it. The caller holds the executor's lock: stale locks, temporary files and
     /// objects without content are removed, and the configuration is written as it has to be.
     pub fn open_or_create(dir: &Path) -> Result<Mirror, FetchError> {
+        Self::open_for(Use::Kept, dir)
+    }
+
+    fn open_for(of: Use, dir: &Path) -> Result<Mirror, FetchError> {
         let failed = |source| FetchError::Mirror {
             dir: dir.to_owned(),
             source,
         };
         let kind = bare::object_format(dir);
-        bare::create(dir, kind, MIRROR_SETTINGS).map_err(failed)?;
+        bare::create_for(of, dir, kind, MIRROR_SETTINGS).map_err(failed)?;
         let leftovers = sync::sweep(dir, sync::EmptyRefs::Remove).map_err(failed)?;
         if leftovers.empty > 0 {
             tracing::warn!(mirror = %dir.display(), empty = leftovers.empty, "the mirror was damaged, it is filled again");
@@ -192,7 +196,7 @@ impl Mirror {
     /// Opens the mirror for a single read: nothing is copied from a local origin, whose objects are read through the view.
     /// So what was read is not there when the origin is gone.
     pub fn for_one_look(dir: &Path) -> Result<Mirror, FetchError> {
-        let mut mirror = Mirror::open_or_create(dir)?;
+        let mut mirror = Mirror::open_for(Use::OneLook, dir)?;
         mirror.copies = Copies::Omit;
         Ok(mirror)
     }

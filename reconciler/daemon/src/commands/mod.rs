@@ -174,10 +174,14 @@ fn only_offered(mut complaint: clap::Error) -> clap::Error {
 
 /// Runs the command line `args`, and gives the exit code.
 pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
+    let args: Vec<OsString> = args.collect();
+    if let Some(code) = reader::run_alone(&args) {
+        return code;
+    }
     // The one cryptography of this process, whatever is linked to it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     crate::reader::this_process_is_muster();
-    let args: Vec<OsString> = services::as_before(args.collect());
+    let args = services::as_before(args);
     let Cli { common, command } = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(error) => {
