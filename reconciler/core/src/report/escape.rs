@@ -4,6 +4,7 @@
 //! given, what comes out is one line that opens no heading, list, fence, link, image, HTML or mention, and hides no
 //! character (threats C7; invariant 8).
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::executor::Executor;
@@ -14,10 +15,25 @@ const VALUE: usize = 60;
 /// Characters of a sentence that are shown; the rest is counted.
 const SENTENCE: usize = 400;
 
+/// A text in which every character shows, as [`visible`] writes it: nearly always the text itself.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    if is_visible(text) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    visible(&mut out, text);
+    Cow::Owned(out)
+}
+
+/// Whether a text is printable ASCII.
+fn is_visible(text: &str) -> bool {
+    text.bytes().all(|b| matches!(b, b' '..=b'~'))
+}
+
 /// Shows every character: what is not printable ASCII becomes `\u{…}`. Our own dash and ellipsis stay.
 pub(crate) fn visible(out: &mut String, text: &str) {
     // Nearly every text is printable ASCII, and goes over in one piece.
-    if text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+    if is_visible(text) {
         out.push_str(text);
         return;
     }

@@ -382,16 +382,15 @@ pub(super) fn steps_text(title: &str, steps: &[&Step], how: Fold, room: usize) -
     if steps.len() > room / LEAST {
         return None;
     }
-    let mut people: BTreeMap<&str, Vec<&Step>> = BTreeMap::new();
-    for step in steps {
-        people.entry(step.resource()).or_default().push(step);
-    }
-    let many = people.len() > OPEN_PEOPLE;
+    let in_order = by_resource(steps);
+    let people = || in_order.chunk_by(are_of_one_resource);
+    let many = people().count() > OPEN_PEOPLE;
     let mut list = String::new();
-    for (user, steps) in people {
+    for steps in people() {
+        let user = steps[0].resource();
         list.push_str("- ");
         escape::name(&mut list, user);
-        for (i, step) in steps.into_iter().enumerate() {
+        for (i, step) in steps.iter().enumerate() {
             list.push_str(if i == 0 { ": " } else { "; " });
             say_below(&step.action, &mut Markdown(&mut list));
         }
@@ -410,6 +409,18 @@ pub(super) fn steps_text(title: &str, steps: &[&Step], how: Fold, room: usize) -
         (Fold::IfLong, false) => format!("\n#### {title}\n\n{list}"),
     };
     (out.len() <= room).then_some(out)
+}
+
+/// Steps in the order of the names of what they are about; those about one stay in the order of the plan.
+pub(super) fn by_resource<'a>(steps: &[&'a Step]) -> Vec<&'a Step> {
+    let mut named: Vec<(&str, &Step)> = steps.iter().map(|it| (it.resource(), *it)).collect();
+    named.sort_by_key(|(name, _)| *name);
+    named.into_iter().map(|(_, step)| step).collect()
+}
+
+/// Whether two steps that follow each other in [`by_resource`] are about the same.
+pub(super) fn are_of_one_resource(a: &&Step, b: &&Step) -> bool {
+    a.resource() == b.resource()
 }
 
 /// Values that are put in the place of others, as a diff; `None` when that is more than `room` bytes.
@@ -448,15 +459,13 @@ fn replaced_values(steps: &[&Step], room: usize) -> Option<String> {
 
 /// What steps are about, in numbers: `1 person and 2 guests`.
 pub(super) fn resources<'a>(steps: impl Iterator<Item = &'a Step>) -> String {
-    let mut kinds: BTreeMap<Resource, BTreeSet<Cow<'a, str>>> = BTreeMap::new();
-    for step in steps {
-        let (kind, name) = rooms::counted(step.id, &step.action, &step.incarnation);
-        kinds.entry(kind).or_default().insert(name);
-    }
-    let counted = kinds
-        .into_iter()
-        .map(|(kind, names)| kind.counted(names.len()));
-    list(counted.collect())
+    let counted = steps.map(|it| rooms::counted(it.id, &it.action, &it.incarnation));
+    let mut counted: Vec<(Resource, Cow<'a, str>)> = counted.collect();
+    // Sorted, and not a set: a plan has its steps nearly in this order (`tests/bench/bench plan`).
+    counted.sort();
+    counted.dedup();
+    let kinds = counted.chunk_by(|(a, _), (b, _)| a == b);
+    list(kinds.map(|of| of[0].0.counted(of.len())).collect())
 }
 
 /// Writes a name that is not ours.
@@ -470,34 +479,39 @@ pub(super) fn deed<'a>(
 ) -> String {
     /// More kinds of change than this are no longer read in one line.
     const FEW: usize = 2;
-    // What is done to each, by the first step that has a word for all of it, and whether that is held.
-    let mut deeds: BTreeMap<&str, (Option<&'static str>, bool)> = BTreeMap::new();
-    for it in steps.clone() {
-        let waits = it.held.is_some();
-        let (word, held) = deeds.entry(it.step.resource()).or_insert((None, true));
-        if word.is_none() {
-            *word = rooms::deed(&it.step.action);
-            // What has no word for it waits where all of it waits.
-            *held = if word.is_some() {
-                waits
-            } else {
-                *held && waits
-            };
+    let steps: Vec<&Shown<'a>> = steps.collect();
+    let mut by_name: Vec<(&str, usize)> = Vec::with_capacity(steps.len());
+    by_name.extend(
+        steps
+            .iter()
+            .zip(0..)
+            .map(|(it, at)| (it.step.resource(), at)),
+    );
+    by_name.sort_unstable();
+    // For each step, what is done to whom it is about, and whether that is held.
+    let mut deeds = vec![("change", true); steps.len()];
+    for of_one in by_name.chunk_by(|(a, _), (b, _)| a == b) {
+        // By the first step that has a word for all of it.
+        let (mut word, mut held) = (None, true);
+        for it in of_one.iter().map(|(_, at)| steps[*at]) {
+            let waits = it.held.is_some();
+            if word.is_none() {
+                word = rooms::deed(&it.step.action);
+                // What has no word for it waits where all of it waits.
+                held = if word.is_some() { waits } else { held && waits };
+            }
+        }
+        for (_, at) in of_one {
+            deeds[*at] = (word.unwrap_or("change"), held);
         }
     }
-    let deed_of = |it: &Shown<'_>| {
-        let (word, held) = deeds.get(it.step.resource()).copied().unwrap_or_default();
-        (word.unwrap_or("change"), held)
-    };
     let mut kinds: Vec<(&str, bool)> = Vec::new();
-    for it in steps.clone() {
-        let deed = deed_of(it);
-        if !kinds.contains(&deed) {
-            kinds.push(deed);
+    for deed in &deeds {
+        if !kinds.contains(deed) {
+            kinds.push(*deed);
         }
     }
-    let of = |(word, held): (&str, bool), those: &mut dyn Iterator<Item = &'a Step>| {
-        let those: Vec<&Step> = those.collect();
+    let of = |(word, held): (&str, bool), those: Vec<&Step>| {
         let whom = whom(those.into_iter(), write);
         match held {
             true => format!("asks to {word} {whom}"),
@@ -509,11 +523,11 @@ pub(super) fn deed<'a>(
     };
     if kinds.len() > FEW {
         let held = kinds.iter().all(|(_, held)| *held);
-        return of(("change", held), &mut steps.map(|it| it.step));
+        return of(("change", held), steps.iter().map(|it| it.step).collect());
     }
     let said = kinds.iter().map(|kind| {
-        let those = steps.clone().filter(|it| deed_of(it) == *kind);
-        of(*kind, &mut those.map(|it| it.step))
+        let those = steps.iter().zip(&deeds).filter(|(_, deed)| *deed == kind);
+        of(*kind, those.map(|(it, _)| it.step).collect())
     });
     list(said.collect())
 }

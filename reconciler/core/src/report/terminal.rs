@@ -1,6 +1,6 @@
 //! The same for a terminal: the words of the comment, person by person, in lines that fit, and no markup.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::ink::{Plain, say_below};
@@ -70,25 +70,26 @@ impl Paper {
         let width = self.width.max(LEAST);
         // Names can be as long as a line: what hangs below them still has room.
         let hang = hang.min(width / 2);
-        let mut shown = String::with_capacity(text.len());
-        escape::visible(&mut shown, text);
+        let shown = escape::shown(text);
         let put = |out: &mut String, line: &str| match tint {
             Some(tint) => out.push_str(&self.tint(tint, line)),
             None => out.push_str(line),
         };
         out.push_str(lead);
-        let mut column = lead.chars().count();
-        let mut line = String::new();
+        let mut column = length_of(lead);
+        // The line is a piece of the text: words follow each other in both with one space between.
+        let mut line = 0..0;
+        let mut next = 0;
         for word in shown.split(' ') {
             let mut word = word;
+            let mut at = next;
+            next += word.len() + 1;
             loop {
-                let length = word.chars().count();
+                let length = length_of(word);
                 let space = usize::from(!line.is_empty());
+                let begin = if line.is_empty() { at } else { line.start };
                 if column + space + length <= width {
-                    if space == 1 {
-                        line.push(' ');
-                    }
-                    line.push_str(word);
+                    line = begin..at + word.len();
                     column += space + length;
                     break;
                 }
@@ -101,15 +102,13 @@ impl Paper {
                             .char_indices()
                             .nth(fits)
                             .map_or(word.len(), |(at, _)| at);
-                        if space == 1 {
-                            line.push(' ');
-                        }
-                        line.push_str(&word[..end]);
+                        line = begin..at + end;
                         word = &word[end..];
+                        at += end;
                     }
                 }
-                put(out, &line);
-                line.clear();
+                put(out, &shown[line]);
+                line = 0..0;
                 out.push('\n');
                 out.extend(std::iter::repeat_n(' ', hang));
                 column = hang;
@@ -118,8 +117,17 @@ impl Paper {
                 }
             }
         }
-        put(out, &line);
+        put(out, &shown[line]);
         out.push('\n');
+    }
+}
+
+/// How many characters a text has; nearly all have one for each byte.
+fn length_of(text: &str) -> usize {
+    if text.is_ascii() {
+        text.len()
+    } else {
+        text.chars().count()
     }
 }
 
@@ -344,21 +352,20 @@ fn people(title: &str, tint: Option<Tint>, steps: &[&Step], paper: Paper, out: &
     if steps.is_empty() {
         return;
     }
-    let mut people: BTreeMap<&str, Vec<&Step>> = BTreeMap::new();
-    for step in steps {
-        people.entry(step.resource()).or_default().push(step);
-    }
     out.push('\n');
     paper.tinted(out, "  ", 4, tint, title);
-    for (user, steps) in people {
-        let mut said = String::new();
-        for (i, step) in steps.into_iter().enumerate() {
+    let (mut lead, mut said) = (String::new(), String::new());
+    for steps in section::by_resource(steps).chunk_by(section::are_of_one_resource) {
+        said.clear();
+        for (i, step) in steps.iter().enumerate() {
             said.push_str(if i == 0 { "" } else { "; " });
             say_below(&step.action, &mut Plain(&mut said));
         }
-        let mut who = String::new();
-        escape::visible(&mut who, user);
-        paper.wrapped(out, &format!("    {who}  "), 6, &said);
+        lead.clear();
+        lead.push_str("    ");
+        escape::visible(&mut lead, steps[0].resource());
+        lead.push_str("  ");
+        paper.wrapped(out, &lead, 6, &said);
     }
 }
 
