@@ -113,6 +113,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
         observed,
         &facts.known,
         PlannedStep::of,
+        |it| (it.price.turn, it.step.resource()),
     );
     notes.sort();
     Plan {

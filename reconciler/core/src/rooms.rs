@@ -21,7 +21,7 @@ use crate::price::{Because, Price, Takes};
 use crate::reading::{RecordedFacts, StepState};
 use crate::repo::Documents;
 use crate::services::records::Records;
-use crate::sheet::{Drafted, Sheet};
+use crate::sheet::{Drafted, Sheet, in_order};
 use crate::time::{Date, Time};
 use crate::turn::Turn;
 use crate::verb::VerbRow;
@@ -802,7 +802,8 @@ pub(crate) enum Aside {
     Guests(BTreeMap<String, guests::facts::GuestFacts>),
 }
 
-/// Drafts the steps from observed to desired.
+/// Drafts the steps from observed to desired. `planned` makes what the plan keeps of each, and `place` tells its turn and its
+/// resource.
 pub(crate) fn draft<S>(
     policy: &Policy,
     today: Date,
@@ -810,7 +811,9 @@ pub(crate) fn draft<S>(
     observed: &Observed,
     known: &Known,
     planned: impl Fn(Drafted<Action, Incarnation, Blocked>) -> S,
+    place: impl Fn(&S) -> (Turn, &str),
 ) -> Draft<S> {
+    let mut steps = Vec::new();
     match (policy, desired, observed) {
         (Policy::Accounts(policy), Desired::Accounts(desired), Observed::Accounts(observed)) => {
             let input = accounts::plan::Input {
@@ -820,20 +823,18 @@ pub(crate) fn draft<S>(
                 observed,
                 known: known.accounts(),
             };
-            let mut sheet = Sheet::new(&policy.executor, desired.people.len().saturating_mul(2));
+            let mut put = |it| steps.push(planned(of_account(it)));
+            let mut sheet = Sheet::new(&policy.executor, &mut put);
             let (notes, ports) = accounts::plan::draft(&input, &mut sheet);
             Draft {
-                steps: sheet
-                    .in_order()
-                    .into_iter()
-                    .map(|it| planned(of_account(*it)))
-                    .collect(),
+                steps: in_order(steps, place),
                 notes: notes.into_iter().map(Note::Account).collect(),
                 aside: Aside::Ports(ports),
             }
         }
         (Policy::Guests(policy), Desired::Guests(desired), Observed::Guests(observed)) => {
-            let mut sheet = Sheet::new(&policy.executor, desired.guests.len());
+            let mut put = |it| steps.push(planned(of_guest(it)));
+            let mut sheet = Sheet::new(&policy.executor, &mut put);
             let nothing = guests::facts::Known::new();
             let input = guests::plan::Input {
                 policy,
@@ -843,13 +844,12 @@ pub(crate) fn draft<S>(
                 known: known.guests().unwrap_or(&nothing),
             };
             let notes = guests::plan::draft(&input, &mut sheet);
-            let steps = sheet.in_order();
-            let with_steps = steps.iter().map(|it| it.action.guest());
+            let with_steps = steps.iter().map(|it| place(it).1);
             let of_guests = with_steps.filter_map(|it| Some((it, input.known.of(it)?)));
             let aside = of_guests.map(|(name, facts)| (name.to_owned(), facts.clone()));
             Draft {
                 aside: Aside::Guests(aside.collect()),
-                steps: steps.into_iter().map(|it| planned(of_guest(*it))).collect(),
+                steps: in_order(steps, place),
                 notes: notes.into_iter().map(Note::Guest).collect(),
             }
         }
