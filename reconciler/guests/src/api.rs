@@ -124,6 +124,8 @@ pub struct Config {
     pub cards: Vec<String>,
     /// What tells it from a later one of that name, where the hypervisor keeps such a thing.
     pub uuid: Option<String>,
+    /// Its place in time, which is another one once it was given the data of a snapshot, where the hypervisor keeps such a thing.
+    pub generation: Option<String>,
     /// What holds it.
     pub lock: Option<String>,
     /// What a write must show to be taken (H14).
@@ -363,6 +365,17 @@ pub struct Server {
     pub own: String,
 }
 
+/// What is known of the last use of a guest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastUse {
+    /// When it was last started, or given the data of a snapshot or a backup, in seconds by the hypervisor's clock; `None` where that knows
+    /// of no such moment.
+    pub at: Option<u64>,
+    /// The nodes whose tasks were asked for it: all there are, since it may have been used on another one and be back. None where the
+    /// guest itself keeps it.
+    pub nodes: BTreeSet<String>,
+}
+
 /// What the credential may do: privileges by path; an executor of Incus has projects by name, or everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Permissions {
@@ -459,9 +472,9 @@ pub trait GuestApi {
     /// The tasks of a guest that the hypervisor still knows, newest first.
     fn tasks(&self, place: &Place) -> impl Future<Output = Result<Vec<FoundTask>>>;
 
-    /// When it was last started, or given the data of a snapshot or a backup, in seconds by the hypervisor's clock; `None` where that knows
-    /// of no such moment. Proxmox VE tells of what others did only where the permissions of the token show the tasks of the node.
-    fn last_use(&self, place: &Place) -> impl Future<Output = Result<Option<u64>>>;
+    /// When it was last used, wherever it was then. Proxmox VE tells of what others did only where the permissions of the token show the
+    /// tasks of a node; one that does not answer is an error, as the guest may have been there.
+    fn last_use(&self, place: &Place) -> impl Future<Output = Result<LastUse>>;
 
     /// Calls it something else where that is its id, so that it is found under that from then on.
     fn rename(&self, place: &Place, name: &str) -> impl Future<Output = Result<Option<Task>>>;

@@ -150,10 +150,13 @@ pub(crate) async fn examine<A: GuestApi>(
     names: &BTreeSet<String>,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    match everyday.server().await {
-        Ok(server) => findings.extend(about_server(&server)),
+    let nodes: Vec<String> = match everyday.server().await {
+        Ok(server) => {
+            findings.extend(about_server(&server));
+            server.nodes.into_keys().collect()
+        }
         Err(error) => return vec![unanswered("the hypervisor", &error)],
-    }
+    };
     let listing = match everyday.list().await {
         Ok(listing) => listing,
         Err(error) => {
@@ -181,7 +184,9 @@ pub(crate) async fn examine<A: GuestApi>(
         Ok(permissions) if A::NAME_IS_ID => findings.extend(about_projects(&permissions, settings)),
         Ok(permissions) => {
             findings.extend(about_everyday(&permissions, &guests));
-            findings.extend(about_nodes(&permissions, &guests));
+            let of_guests = guests.iter().map(|it| it.place.node.as_str());
+            let nodes = nodes.iter().map(String::as_str).chain(of_guests);
+            findings.extend(about_nodes(&permissions, nodes.collect()));
         }
         Err(error) => findings.push(unanswered("the permissions", &error)),
     }
@@ -317,10 +322,9 @@ fn about_everyday(permissions: &Permissions, guests: &[&Listed]) -> Vec<Finding>
     findings
 }
 
-/// What the nodes of guests do not show, in silence: a purge relies on it (H7).
-fn about_nodes(permissions: &Permissions, guests: &[&Listed]) -> Vec<Finding> {
+/// What nodes do not show, in silence: a purge relies on it, whichever of them a guest was on (H7).
+fn about_nodes(permissions: &Permissions, nodes: BTreeSet<&str>) -> Vec<Finding> {
     let who = &permissions.who;
-    let nodes: BTreeSet<&str> = guests.iter().map(|it| it.place.node.as_str()).collect();
     let unseen = nodes
         .into_iter()
         .filter(|it| !permissions.sees_tasks_on(it));

@@ -193,20 +193,24 @@ async fn starts<A: GuestApi>(
 /// # Errors
 /// In words, when that cannot be told, or nothing of others is shown.
 pub(crate) async fn last_use<A: GuestApi>(api: &A, place: &Place) -> Result<Option<Time>, String> {
-    let at = api
-        .last_use(place)
-        .await
-        .map_err(|error| error.to_string())?;
+    let used = api.last_use(place).await.map_err(|error| {
+        let may_be_back = match error.is_unreachable() {
+            true => "; it may have been used there and be back",
+            false => "",
+        };
+        format!("{error}{may_be_back}")
+    })?;
     if !A::NAME_IS_ID {
         let may = api.permissions().await.map_err(|error| error.to_string())?;
-        if !may.sees_tasks_on(&place.node) {
+        let unseen = used.nodes.iter().find(|it| !may.sees_tasks_on(it));
+        if let Some(node) = unseen {
             return Err(format!(
-                "{} lacks {SYS_AUDIT} on /nodes/{}, so what others start there is not shown; `muster doctor` says how to give it",
-                may.who, place.node
+                "{} lacks {SYS_AUDIT} on /nodes/{node}, so what others start there is not shown; `muster doctor` says how to give it",
+                may.who
             ));
         }
     }
-    Ok(at.map(seconds))
+    Ok(used.at.map(seconds))
 }
 
 /// A moment in core's words.
@@ -337,6 +341,7 @@ pub(crate) fn config(config: api::Config, waits: Vec<api::Pending>) -> Config {
         identity: identity(&config),
         unsaved: config.unsaved,
         digest: config.digest,
+        generation: config.generation,
         name: config.name,
         cores: config.cores,
         memory: config.memory,

@@ -136,6 +136,11 @@ pub(super) async fn answer(asked: &Asked, upstream: &Upstream, state: &Mutex<Sta
         leave_out_unseen(asked, &mut reply, &state);
         return reply;
     }
+    if asked.path == "/cluster/status"
+        && !is_granted(asked, &state.lock().unwrap(), "/", "Sys.Audit")
+    {
+        return Reply::error(403, "Permission check failed (/, Sys.Audit)");
+    }
     let Some((node, below)) = asked.below_node() else {
         return asked.pass(upstream).await;
     };

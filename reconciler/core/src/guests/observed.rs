@@ -199,6 +199,10 @@ pub struct Config {
     /// ledgers.
     #[serde(skip)]
     pub digest: Option<String>,
+    /// What the hypervisor calls its place in time, which is another one once the guest was given the data of a snapshot:
+    /// `volatile.uuid.generation` of Incus. Kept out of ledgers.
+    #[serde(skip)]
+    pub generation: Option<String>,
     /// What it is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,

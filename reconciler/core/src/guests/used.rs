@@ -12,9 +12,11 @@ use crate::bytes::hex;
 use crate::time::Time;
 
 /// What nobody changes on a guest that is set aside, as one word: all that muster reads of its configuration but how it stands there.
+/// Behind a dot, its place in time, where the hypervisor has one.
 pub fn stance(guest: &str, config: &Config) -> String {
     let Config {
         digest: _,
+        generation,
         name: _,
         cores,
         memory,
@@ -33,7 +35,29 @@ pub fn stance(guest: &str, config: &Config) -> String {
     let volumes = is_vmid(guest).then(|| (volumes.to_string(), unsaved));
     let whole =
         format!("{cores:?}\0{memory:?}\0{description:?}\0{tags:?}\0{privileged}\0{volumes:?}");
-    hex(&Sha256::digest(whole.as_bytes())[..8])
+    let word = |text: &str| hex(&Sha256::digest(text.as_bytes())[..8]);
+    match generation {
+        Some(generation) => format!("{}.{}", word(&whole), word(generation)),
+        None => word(&whole),
+    }
+}
+
+/// What was changed between two [`stance`]s, in words.
+fn changes<'s>(then: &'s str, now: &'s str) -> impl Iterator<Item = &'static str> + use<'s> {
+    let parts = |stance: &'s str| match stance.split_once('.') {
+        Some((whole, generation)) => (whole, Some(generation)),
+        None => (stance, None),
+    };
+    let ((then, before), (now, after)) = (parts(then), parts(now));
+    // Who reads a ledger, or what an earlier version wrote down, knows of no place in time.
+    let is_back = before.is_some() && after.is_some() && before != after;
+    let signs = [
+        (then != now, "its configuration was changed"),
+        (is_back, "it was given the data of a snapshot"),
+    ];
+    signs
+        .into_iter()
+        .filter_map(|(is_so, sign)| is_so.then_some(sign))
 }
 
 /// That a guest was seen to run, and not when it was started.
@@ -53,7 +77,8 @@ impl Life {
     pub fn sign(self, facts: &GuestFacts) -> Option<String> {
         let aside = facts.aside.as_ref()?;
         let backup = facts.last_tried().map_or(aside.since, Backup::begun);
-        match self.started.filter(|it| *it > backup) {
+        // Both are told in whole seconds: in the same one, the start may have come behind what was backed up.
+        match self.started.filter(|it| *it >= backup) {
             Some(started) => Some(format!("it was started at {started}")),
             None => (self.run == Some(Run::Running)).then(|| RAN.to_owned()),
         }
@@ -74,7 +99,8 @@ pub fn signs_of_use(guest: &str, facts: &GuestFacts, config: &Config, life: Life
         })
     );
     let name = config.name.as_deref().unwrap_or("");
-    let changed = |it: &String| *it != stance(guest, config);
+    let now = stance(guest, config);
+    let changed = aside.stance.iter().flat_map(|then| changes(then, &now));
     let ran = aside.used.clone().or_else(|| life.sign(facts));
     let signs = [
         (life.run == Some(Run::Running), "it runs".to_owned()),
@@ -84,14 +110,11 @@ pub fn signs_of_use(guest: &str, facts: &GuestFacts, config: &Config, life: Life
             "it is not protected any more".to_owned(),
         ),
         (config.onboot, "it starts with the hypervisor".to_owned()),
-        (
-            aside.stance.as_ref().is_some_and(changed),
-            "its configuration was changed".to_owned(),
-        ),
     ];
     let shown = signs
         .into_iter()
-        .filter_map(|(is_so, sign)| is_so.then_some(sign));
+        .filter_map(|(is_so, sign)| is_so.then_some(sign))
+        .chain(changed.map(str::to_owned));
     // That it runs says that it ran.
     let ran = ran.filter(|it| life.run != Some(Run::Running) || it != RAN);
     ran.into_iter().chain(shown).collect()

@@ -44,7 +44,10 @@ fn aside(name: &str) -> House {
 
 /// The same with another backup of it.
 fn aside_after(name: &str, backed_up: Mark) -> House {
-    let mut house = recorded(name);
+    aside_of(recorded(name), name, backed_up)
+}
+
+fn aside_of(mut house: House, name: &str, backed_up: Mark) -> House {
     let text = format!("guests: {{{name}: {{destroy: true}}}}\n");
     let destroy = house.step(&text, "guest.destroy");
     let standing = muster_core::guests::action::Standing {
@@ -490,6 +493,40 @@ fn an_end_that_stopped_behind_the_rename_is_planned_on() {
     }
 }
 
+/// H7: Incus says of a guest that it was given the data of a snapshot by another word for its place in time. Nobody is told so who does not
+/// know that word, now or when it was set aside.
+#[test]
+fn a_guest_that_was_given_the_data_of_a_snapshot_stays() {
+    let used = "it was given the data of a snapshot";
+    for (then, now, is_used) in [
+        (Some("a"), Some("a"), false),
+        (Some("a"), Some("b"), true),
+        (Some("a"), None, false),
+        (None, Some("b"), false),
+    ] {
+        let mut house = recorded("old");
+        let place = |house: &mut House, name: &str, word: Option<&str>| {
+            if let Reading::Known(config) = &mut house.guest(name).config {
+                config.generation = word.map(str::to_owned);
+            }
+        };
+        place(&mut house, "old", then);
+        let mut house = aside_of(house, "old", backed_up());
+        let found = house.of("old").aside.expect("aside").found;
+        place(&mut house, &found, now);
+        let told = house.notes(END).concat();
+        assert_eq!(told.contains(used), is_used, "{then:?} {now:?}: {told}");
+        house.now = house.now.plus(14 * DAY);
+        let (_, held) = house.told(END);
+        let code = if is_used {
+            "precondition"
+        } else {
+            "pending_signature"
+        };
+        assert_eq!(held, [("guest.purge old".to_owned(), code)]);
+    }
+}
+
 /// H7: what the end of a guest relies on is a backup that was tried and is still there as it was; whatever else is found is told by
 /// the step, which waits.
 #[test]
@@ -679,7 +716,9 @@ fn a_guest_that_was_started_and_stopped_since_it_was_backed_up_is_not_purged() {
         for (started, is_use) in [
             (None, false),
             (Some(begun - 3_600), false),
-            (Some(begun), false),
+            (Some(begun - 1), false),
+            // In the same second it may have come behind what was backed up.
+            (Some(begun), true),
             (Some(begun + 1), true),
             (Some(begun + 9 * DAY), true),
         ] {

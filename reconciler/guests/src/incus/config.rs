@@ -66,8 +66,9 @@ pub(super) fn read(
         unsaved: BTreeMap::new(),
         mac,
         cards,
-        // `volatile.uuid.generation` is another one after a restore; this one stays.
+        // It stays when a snapshot is restored, and the other one does not.
         uuid: instance.config.get("volatile.uuid").cloned(),
+        generation: instance.config.get("volatile.uuid.generation").cloned(),
         lock: None,
         digest,
         sockets: 1,

@@ -24,8 +24,8 @@ use self::words::{
     begun, call, is_id, listed, names, progress, refusal, seconds, task, wire_error,
 };
 use crate::api::{
-    Backup, Changes, Config, Creation, FoundTask, GuestApi, Listed, Listing, Pending, Permissions,
-    Place, Progress, Restore, Result, Server, Status, Task,
+    Backup, Changes, Config, Creation, FoundTask, GuestApi, LastUse, Listed, Listing, Pending,
+    Permissions, Place, Progress, Restore, Result, Server, Status, Task,
 };
 use crate::encode::segment;
 use crate::error::Error;
@@ -491,10 +491,13 @@ impl GuestApi for Incus {
         Ok(found.into_iter().map(|(_, it)| it).collect())
     }
 
-    async fn last_use(&self, place: &Place) -> Result<Option<u64>> {
+    async fn last_use(&self, place: &Place) -> Result<LastUse> {
         // It is kept with the instance, whoever started that, and is long ago for one that never ran.
         let (instance, _) = self.instance(place).await?;
-        Ok(seconds(&instance.last_used_at).filter(|it| *it > 0))
+        Ok(LastUse {
+            at: seconds(&instance.last_used_at).filter(|it| *it > 0),
+            nodes: BTreeSet::new(),
+        })
     }
 
     async fn rename(&self, place: &Place, name: &str) -> Result<Option<Task>> {

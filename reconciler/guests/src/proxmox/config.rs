@@ -42,6 +42,8 @@ pub(super) fn read(kind: Kind, keys: &BTreeMap<String, Word>) -> Config {
             .and_then(|(_, value)| address(&value.0)),
         cards,
         uuid: identity(kind, text("smbios1"), text("meta")),
+        // A rollback is one of its tasks.
+        generation: None,
         lock: some(text("lock")),
         digest: some(text("digest")),
         sockets,

@@ -1,13 +1,14 @@
 //! A guest that is set aside, and that somebody starts, writes to and stops again: nothing but its tasks shows that (H7).
 
+use http::Method;
 use muster_core::journal::StepResult;
 use muster_guests::Guests;
 use muster_guests::api::{GuestApi as _, Place};
 use muster_guests::doctor::{Health, ReleaseToken};
 use muster_guests::proxmox::Proxmox;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::proxy::{EVERYDAY, Proxy, TOKEN};
+use crate::proxy::{EVERYDAY, Meddling, Proxy, TOKEN};
 use crate::site::Site;
 use crate::world::{Entrance, done, end_row, follow, root, site};
 use crate::{container, fakepve, machine};
@@ -23,7 +24,11 @@ struct Stage {
 fn both_aside() -> Stage {
     let proxy = Proxy::start(
         &fakepve(),
-        &json!([container(101, "stopped"), machine(200, "stopped")]),
+        &json!([
+            container(101, "stopped"),
+            machine(200, "stopped"),
+            elsewhere()
+        ]),
     );
     let entrance = Entrance::new(&proxy);
     let (site, mut world) = (site(), entrance.open());
@@ -39,6 +44,13 @@ fn both_aside() -> Stage {
         site,
         world,
     }
+}
+
+/// What makes the node a cluster of two.
+fn elsewhere() -> Value {
+    let mut guest = container(900, "stopped");
+    guest["node"] = json!("pve2");
+    guest
 }
 
 fn end() -> String {
@@ -170,7 +182,7 @@ fn a_token_that_is_not_shown_the_tasks_of_others_deletes_nothing() {
     );
     // Once it is given, the one that nobody touched goes.
     let mut with = without;
-    with.push(("/nodes/pve1", &["Sys.Audit"]));
+    with.push(("/nodes", &["Sys.Audit"]));
     grants(with);
     let told = site.settles(&mut world, &end());
     assert_eq!(done(&told), ["guest.note", "guest.purge"]);
@@ -200,5 +212,91 @@ fn a_guest_that_ran_between_its_backup_and_the_rest_is_backed_up_again() {
     assert_eq!(
         done(&site.settles(&mut world, &end_row(101))),
         ["guest.purge"]
+    );
+}
+
+/// What an administrator does at the container 101, from one node to the other: each part of a path below its node, and a form.
+fn by_hand(stage: &Stage, calls: &[(&str, &str, &str)]) {
+    let calls = calls.iter().map(|(node, below, form)| {
+        let path = format!("/nodes/{node}/lxc/101/{below}");
+        (Method::POST, path, (*form).to_owned())
+    });
+    stage.proxy.arm(None);
+    stage.proxy.state().meddling = Some(Meddling {
+        at: 0,
+        calls: calls.collect(),
+    });
+    let listed = root(&stage.entrance).ask(async |api| api.list().await.unwrap());
+    assert!(listed.guests.contains_key("101"));
+    assert!(stage.proxy.state().meddling.is_none());
+}
+
+/// H7: a task stands on the node where it ran. What was started on another node, by way of a migration there and back, is seen all the same;
+/// where nothing was started there, the way itself says nothing; and while a node is silent nobody knows.
+#[test]
+fn a_guest_that_ran_on_another_node_and_is_back_was_used() {
+    let there = ("pve1", "migrate", "target=pve2");
+    let back = ("pve2", "migrate", "target=pve1");
+    let runs = [("pve2", "status/start", ""), ("pve2", "status/stop", "")];
+    for is_used in [true, false] {
+        let mut stage = both_aside();
+        let Stage {
+            proxy, site, world, ..
+        } = &mut stage;
+        let planned = |site: &Site, world: &mut Guests<Proxmox>| {
+            let planned = site.planned(world, &end()).into_iter();
+            let purges = planned.filter(|it| it.starts_with("guest.purge 101 "));
+            purges.collect::<String>()
+        };
+        proxy.state().silent.insert("pve2".to_owned());
+        site.wait_days(15);
+        let told = planned(site, world);
+        assert!(told.contains("UseUnseen"), "{told}");
+        assert!(told.contains("it may have been used there"), "{told}");
+        proxy.state().silent.clear();
+        let way: Vec<_> = match is_used {
+            true => [&[there][..], &runs, &[back]].concat(),
+            false => vec![there, back],
+        };
+        by_hand(&stage, &way);
+        let Stage {
+            proxy, site, world, ..
+        } = &mut stage;
+        if is_used {
+            let told = planned(site, world);
+            assert!(told.contains("it was started at"), "{told}");
+            assert_eq!(
+                done(&site.settles(world, &end())),
+                ["guest.note", "guest.purge"],
+                "the other one goes"
+            );
+        } else {
+            assert_eq!(done(&site.settles(world, &end())).len(), 2);
+        }
+        let gone = proxy.effects("DELETE /nodes/pve1/lxc/101");
+        assert_eq!(gone, usize::from(!is_used));
+    }
+}
+
+/// H9: the state of the cluster takes a right on all there is, which no token of ours has: `doctor` does without, and asks for the right
+/// that shows tasks on every node, as a guest may have been on any of them.
+#[test]
+fn doctor_knows_every_node_without_a_right_on_all_there_is() {
+    let Stage { proxy, world, .. } = both_aside();
+    proxy.state().tokens.insert(
+        TOKEN.to_owned(),
+        vec![("/vms", EVERYDAY), ("/nodes/pve1", &["Sys.Audit"])],
+    );
+    let found = world.examine(&["101".to_owned()].into(), ReleaseToken::Closed);
+    let lines: Vec<&str> = found
+        .iter()
+        .filter(|it| it.text.contains("Sys.Audit"))
+        .filter_map(|it| it.cure.as_deref())
+        .collect();
+    assert_eq!(lines.len(), 1, "{found:?}");
+    assert!(lines[0].contains("acl modify /nodes/pve2"), "{lines:?}");
+    assert!(
+        !found.iter().any(|it| it.text.contains("quorum")),
+        "{found:?}"
     );
 }
