@@ -84,6 +84,8 @@ pub enum Owner {
 /// One guest, as it is to be. What is not said is left as it is (G2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
+    /// What it is called: given when muster makes it, told afterwards where it differs.
+    pub name: Option<Box<str>>,
     /// Whether it is to run; `None` leaves its power alone (G1).
     pub run: Option<Run>,
     /// Whether its end is asked for. Absence from the file never is that.
@@ -115,8 +117,6 @@ impl Eq for Spot {}
 /// What is said of few guests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct More {
-    /// What it is called: given when muster makes it, told afterwards where it differs.
-    pub name: Option<String>,
     /// How large its disks are together, in bytes: told where it differs, never changed (G3).
     pub disk: Option<u64>,
     /// Its description, as [`super::normal::description`] leaves it. An empty one is managed, too (G2).

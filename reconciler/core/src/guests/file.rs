@@ -326,7 +326,7 @@ pub(crate) fn read(bytes: &[u8], faults: &mut Faults) -> Desired {
 }
 
 /// What is kept for a guest, in bytes, beside its name: an entry of a map that is filled from one end.
-const GUEST_KEPT: usize = 128;
+const GUEST_KEPT: usize = 160;
 
 fn read_guests<'a>(
     reader: &mut FieldReader<'_, 'a>,
@@ -366,7 +366,10 @@ fn read_row<'a>(
     reader.fields(&ROW, at, head, |reader, field, value| {
         let place = value.offset;
         match field.key {
-            GuestKey::Name => more.name = text(reader, field.name, value, &NAME)?,
+            GuestKey::Name => {
+                let name = text(reader, field.name, value, &NAME)?;
+                wanted.name = name.map(String::into_boxed_str);
+            }
             GuestKey::Run => {
                 let word = reader.one_of(field.name, value, &["running", "stopped"])?;
                 wanted.run = word.map(|it| [Run::Running, Run::Stopped][it.value]);
@@ -405,6 +408,9 @@ fn read_row<'a>(
         let fault = Fault::error("destroy-and-overwrite", at, problem);
         reader.faults.add(fault.help("take one of them out"));
     }
+    reader
+        .cursor
+        .keep(wanted.name.as_ref().map_or(0, |it| it.len()), at)?;
     if more != More::default() {
         reader.cursor.keep(size_of::<More>(), at)?;
         wanted.more = Some(Box::new(more));

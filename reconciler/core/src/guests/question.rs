@@ -80,6 +80,7 @@ fn stands_at<'a>(name: &'a str, wanted: &Wanted, known: Option<&'a Known>) -> Op
 /// Whether a row manages what only the configuration shows.
 fn asks_for_more_than_power(wanted: &Wanted) -> bool {
     let Wanted {
+        name,
         run: _,
         destroy,
         onboot,
@@ -89,12 +90,12 @@ fn asks_for_more_than_power(wanted: &Wanted) -> bool {
         more,
     } = wanted;
     *destroy
+        || name.is_some()
         || onboot.is_some()
         || cores.is_some()
         || memory.is_some()
         || more.as_ref().is_some_and(|it| {
-            it.name.is_some()
-                || it.disk.is_some()
+            it.disk.is_some()
                 || it.description.is_some()
                 || it.tags.is_some()
                 || it.overwrite.is_some()

@@ -18,8 +18,8 @@ pub struct Cursor<'a> {
     reached: u32,
 }
 
-/// What may be kept of a file of any length, in bytes.
-const KEPT: usize = 384 << 10;
+/// What may be kept of a file of any length, in bytes: with the text itself, some less than a MiB.
+const KEPT: usize = 896 << 10;
 
 /// What may be kept for each byte that was read.
 const KEPT_FOR_EACH_BYTE: usize = 5;

@@ -57,8 +57,8 @@ guests:
         onboot: Some(true),
         cores: Some(2),
         memory: Some(2048),
+        name: Some("web".into()),
         more: Some(Box::new(More {
-            name: Some("web".into()),
             disk: Some(8 << 30),
             description: Some("the shop\nask ann".into()),
             tags: Some(["prod", "shop"].map(str::to_owned).into()),
@@ -437,4 +437,16 @@ fn an_owner_who_is_not_to_be_counted_on_is_a_warning() {
             && told[1].contains("guest 106: owner: bob is nobody in the roster"),
         "{told:?}"
     );
+}
+
+/// F7: what a few bytes of a file may keep is bounded, and a hypervisor with thousands of guests in short rows is not what the bound is for.
+#[test]
+fn thousands_of_short_rows_are_read() {
+    for row in ["{}", "{name: a}", "{run: running}"] {
+        let rows = (100..8_100).map(|vmid| format!("  {vmid}: {row}\n"));
+        let text = format!("guests:\n{}", rows.collect::<String>());
+        let files = files(&text);
+        let read = rooms::read(&files, &pve1());
+        assert!(read.is_ok(), "{row}: {:?}", read.err());
+    }
 }

@@ -39,9 +39,6 @@ impl Planner<'_, '_, '_> {
                 self.notes.push(Note::pending(subject.name, key, pending));
             }
         }
-        let Some(more) = &wanted.more else {
-            return;
-        };
         let mut differs = |what: &'static str, is: String, asked: String| {
             if is != asked {
                 self.notes.push(Note::Differs {
@@ -52,14 +49,11 @@ impl Planner<'_, '_, '_> {
                 });
             }
         };
-        if let Some(name) = &more.name {
-            differs(
-                "name",
-                config.name.clone().unwrap_or_default(),
-                name.clone(),
-            );
+        if let Some(name) = wanted.name.as_deref() {
+            let is = config.name.clone().unwrap_or_default();
+            differs("name", is, name.to_owned());
         }
-        if let Some(disk) = more.disk {
+        if let Some(disk) = wanted.more.as_ref().and_then(|it| it.disk) {
             let Volumes(volumes) = &config.volumes;
             let together = volumes.values().filter_map(|it| it.size).sum();
             differs("disk", bytes(together), bytes(disk));
@@ -104,6 +98,7 @@ impl Planner<'_, '_, '_> {
 
 fn manages_config(wanted: &Wanted) -> bool {
     let Wanted {
+        name,
         run: _,
         destroy: _,
         onboot,
@@ -112,12 +107,13 @@ fn manages_config(wanted: &Wanted) -> bool {
         at: _,
         more,
     } = wanted;
-    onboot.is_some()
+    name.is_some()
+        || onboot.is_some()
         || cores.is_some()
         || memory.is_some()
-        || more.as_ref().is_some_and(|it| {
-            it.description.is_some() || it.tags.is_some() || it.name.is_some() || it.disk.is_some()
-        })
+        || more
+            .as_ref()
+            .is_some_and(|it| it.description.is_some() || it.tags.is_some() || it.disk.is_some())
 }
 
 fn sizes(subject: &Subject<'_>, config: &Config, wanted: &Wanted) -> Vec<Action> {

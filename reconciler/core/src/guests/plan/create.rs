@@ -273,7 +273,7 @@ fn shape(wanted: &Wanted, create: &Create) -> Shape {
         unprivileged,
         nesting,
         devices,
-        name: wanted.more.as_ref().and_then(|it| it.name.clone()),
+        name: wanted.name.as_deref().map(str::to_owned),
         cores: wanted.cores,
         memory: wanted.memory,
     }
