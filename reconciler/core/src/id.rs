@@ -29,32 +29,9 @@ pub trait Spell {
 pub struct StepId([u8; 16]);
 
 impl StepId {
-    /// Names `action` on `executor`, for this incarnation of the resource.
+    /// Names `action` on `executor`, for this incarnation of the resource. For many of one executor, take them from one [`Naming`].
     pub fn of(executor: &Executor, action: &dyn Spell, incarnation: &dyn fmt::Display) -> Self {
-        // Gathered first: a plan has tens of thousands of ids, and many small pieces cost more than the hash itself.
-        let mut text = Vec::with_capacity(512);
-        text.extend_from_slice(b"muster-step/1\0");
-        put_field(&mut text, |text| put_display(text, executor));
-        put_text(&mut text, action.word());
-        put_text(&mut text, action.resource());
-        let mut count = 0;
-        action.parameters(&mut |_, _| count += 1);
-        put_field(&mut text, |text| put_number(text, count));
-        action.parameters(&mut |name, value| {
-            put_text(&mut text, name);
-            match value {
-                Parameter::Text(value) => put_text(&mut text, value),
-                Parameter::Number(value) => put_field(&mut text, |text| put_number(text, value)),
-                Parameter::Shown(_) => {
-                    put_field(&mut text, |text| put_display(text, value));
-                }
-            }
-        });
-        put_field(&mut text, |text| put_display(text, incarnation));
-        let digest = Sha256::digest(&text);
-        let mut id = [0; 16];
-        id.copy_from_slice(&digest[..16]);
-        Self(id)
+        Naming::on(executor).name(action, incarnation)
     }
 
     /// An id out of its bytes.
@@ -66,6 +43,53 @@ impl StepId {
     /// The id as it is hashed into other things.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
+    }
+}
+
+/// Names the steps of one executor.
+#[derive(Debug)]
+pub struct Naming {
+    /// What is hashed: gathered first, as a plan has tens of thousands of ids, and many small pieces cost more than the hash itself.
+    text: Vec<u8>,
+    /// How much of it all steps have in common.
+    common: usize,
+}
+
+impl Naming {
+    /// Of the steps of `executor`.
+    pub fn on(executor: &Executor) -> Self {
+        let mut text = Vec::with_capacity(512);
+        text.extend_from_slice(b"muster-step/1\0");
+        put_field(&mut text, |text| put_display(text, executor));
+        let common = text.len();
+        Self { text, common }
+    }
+
+    /// Names `action`, for this incarnation of the resource.
+    pub fn name(&mut self, action: &dyn Spell, incarnation: &dyn fmt::Display) -> StepId {
+        let text = &mut self.text;
+        text.truncate(self.common);
+        put_text(text, action.word());
+        put_text(text, action.resource());
+        // Their number is hashed before them.
+        let mut count = 0;
+        action.parameters(&mut |_, _| count += 1);
+        put_field(text, |text| put_number(text, count));
+        action.parameters(&mut |name, value| {
+            put_text(text, name);
+            match value {
+                Parameter::Text(value) => put_text(text, value),
+                Parameter::Number(value) => put_field(text, |text| put_number(text, value)),
+                Parameter::Shown(_) => {
+                    put_field(text, |text| put_display(text, value));
+                }
+            }
+        });
+        put_field(text, |text| put_display(text, incarnation));
+        let digest = Sha256::digest(&*text);
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        StepId(id)
     }
 }
 

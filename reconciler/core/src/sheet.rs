@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::executor::Executor;
-use crate::id::{Spell, StepId};
+use crate::id::{Naming, Spell, StepId};
 use crate::price::Price;
 use crate::time::Time;
 use crate::turn::Turn;
@@ -70,21 +70,22 @@ impl<A, I, B> Drafted<A, I, B> {
 /// Takes the steps of one executor as they are drafted, and gives each to whoever makes a plan of them: each is some 400 bytes, and is
 /// put at once where it stays. For 10,000 new accounts it took 40 ms to collect the steps themselves first (`tests/bench/bench plan`).
 pub struct Sheet<'e, A, I, B> {
-    executor: &'e Executor,
+    naming: Naming,
     put: &'e mut dyn FnMut(Drafted<A, I, B>),
 }
 
 impl<A, I, B> fmt::Debug for Sheet<'_, A, I, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { executor, put: _ } = self;
-        f.debug_tuple("Sheet").field(executor).finish()
+        let Self { naming, put: _ } = self;
+        f.debug_tuple("Sheet").field(naming).finish()
     }
 }
 
 impl<'e, A: Spell, I: fmt::Display, B> Sheet<'e, A, I, B> {
     /// One for the steps of `executor`, which go to `put`.
-    pub fn new(executor: &'e Executor, put: &'e mut dyn FnMut(Drafted<A, I, B>)) -> Self {
-        Self { executor, put }
+    pub fn new(executor: &Executor, put: &'e mut dyn FnMut(Drafted<A, I, B>)) -> Self {
+        let naming = Naming::on(executor);
+        Self { naming, put }
     }
 
     /// Adds a step.
@@ -97,7 +98,7 @@ impl<'e, A: Spell, I: fmt::Display, B> Sheet<'e, A, I, B> {
         hold: Option<Hold<B>>,
         content: Option<Arc<str>>,
     ) -> StepId {
-        let id = StepId::of(self.executor, &action, &incarnation);
+        let id = self.naming.name(&action, &incarnation);
         (self.put)(Drafted {
             id,
             action,

@@ -8,7 +8,7 @@ use super::facts::{HomeId, IdRange, MoreRanges};
 use super::observed::Remains;
 use super::policy::{Aggregate, Ports};
 use super::verbs::Verb;
-use crate::id::{Parameter, Spell, StepId};
+use crate::id::{Parameter, Spell, StepId, digits};
 use crate::people::{Identity, Parking};
 
 /// A change to one resource of this host.
@@ -379,7 +379,13 @@ impl Incarnation {
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::New { generation } => write!(f, "new generation={generation}"),
+            // Of every new account: two writes, and not the machinery that knows of widths and signs.
+            Self::New { generation } => {
+                let mut room = [0; 20];
+                let digits = digits(u64::from(*generation), &mut room);
+                f.write_str("new generation=")?;
+                f.write_str(std::str::from_utf8(digits).expect("BUG: digits are ASCII"))
+            }
             Self::Found { uid } => write!(f, "found uid={uid}"),
             Self::Account { uid, entry } => write!(f, "account uid={uid} entry={entry}"),
             Self::Home {

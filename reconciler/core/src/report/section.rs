@@ -487,7 +487,8 @@ pub(super) fn deed<'a>(
             .zip(0..)
             .map(|(it, at)| (it.step.resource(), at)),
     );
-    by_name.sort_unstable();
+    // The stable sort, as a plan is a few lists in this order, one behind the other.
+    by_name.sort_by_key(|(name, _)| *name);
     // For each step, what is done to whom it is about, and whether that is held.
     let mut deeds = vec![("change", true); steps.len()];
     for of_one in by_name.chunk_by(|(a, _), (b, _)| a == b) {
