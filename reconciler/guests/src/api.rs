@@ -374,6 +374,8 @@ pub struct LastUse {
     /// The nodes whose tasks were asked for it: all there are, since it may have been used on another one and be back. None where the
     /// guest itself keeps it.
     pub nodes: BTreeSet<String>,
+    /// Why one of them did not tell its tasks, if one did not: a later use is possible there.
+    pub silent: Option<Error>,
 }
 
 /// What the credential may do: privileges by path; an executor of Incus has projects by name, or everything.
@@ -473,7 +475,7 @@ pub trait GuestApi {
     fn tasks(&self, place: &Place) -> impl Future<Output = Result<Vec<FoundTask>>>;
 
     /// When it was last used, wherever it was then. Proxmox VE tells of what others did only where the permissions of the token show the
-    /// tasks of a node; one that does not answer is an error, as the guest may have been there.
+    /// tasks of a node.
     fn last_use(&self, place: &Place) -> impl Future<Output = Result<LastUse>>;
 
     /// Calls it something else where that is its id, so that it is found under that from then on.

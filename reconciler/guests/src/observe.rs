@@ -193,13 +193,13 @@ async fn starts<A: GuestApi>(
 /// # Errors
 /// In words, when that cannot be told, or nothing of others is shown.
 pub(crate) async fn last_use<A: GuestApi>(api: &A, place: &Place) -> Result<Option<Time>, String> {
-    let used = api.last_use(place).await.map_err(|error| {
-        let may_be_back = match error.is_unreachable() {
-            true => "; it may have been used there and be back",
-            false => "",
-        };
-        format!("{error}{may_be_back}")
-    })?;
+    let used = api
+        .last_use(place)
+        .await
+        .map_err(|error| error.to_string())?;
+    if let Some(error) = used.silent {
+        return Err(format!("{error}; it may have been used there and be back"));
+    }
     if !A::NAME_IS_ID {
         let may = api.permissions().await.map_err(|error| error.to_string())?;
         let unseen = used.nodes.iter().find(|it| !may.sees_tasks_on(it));

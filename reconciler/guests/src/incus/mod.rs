@@ -496,7 +496,7 @@ impl GuestApi for Incus {
         let (instance, _) = self.instance(place).await?;
         Ok(LastUse {
             at: seconds(&instance.last_used_at).filter(|it| *it > 0),
-            nodes: BTreeSet::new(),
+            ..LastUse::default()
         })
     }
 

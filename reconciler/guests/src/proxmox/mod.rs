@@ -456,9 +456,15 @@ impl GuestApi for Proxmox {
             };
             async move { self.task_rows(&place, 1_000).await }
         };
-        let mut at = None;
+        let (mut at, mut silent) = (None, None);
         for node in &nodes {
-            let rows = on_node(node).await?;
+            let rows = match on_node(node).await {
+                Err(error) if error.is_unreachable() && *node != place.node => {
+                    silent.get_or_insert(error);
+                    continue;
+                }
+                rows => rows?,
+            };
             // What a lock kept from it began nothing; after any other failure it may well have run.
             let happened = |row: &&TaskRow| !row.status.0.contains("is locked");
             let uses = rows.iter().filter(|row| is_use(&row.does.0));
@@ -468,7 +474,7 @@ impl GuestApi for Proxmox {
                 .max();
             at = at.max(last);
         }
-        Ok(LastUse { at, nodes })
+        Ok(LastUse { at, nodes, silent })
     }
 
     async fn rename(&self, place: &Place, name: &str) -> Result<Option<Task>> {

@@ -300,3 +300,24 @@ fn doctor_knows_every_node_without_a_right_on_all_there_is() {
         "{found:?}"
     );
 }
+
+/// H7, GB4: setting a guest aside loses nothing, so another node that is silent keeps nobody from it: only the purge waits for that one.
+#[test]
+fn a_guest_is_set_aside_while_another_node_is_silent() {
+    let proxy = Proxy::start(&fakepve(), &json!([container(101, "running"), elsewhere()]));
+    let entrance = Entrance::new(&proxy);
+    let (site, mut world) = (site(), entrance.open());
+    proxy.state().silent.insert("pve2".to_owned());
+    let told = site.settles(&mut world, &end_row(101));
+    assert_eq!(done(&told), ["guest.record", "guest.destroy"]);
+    site.wait_days(15);
+    assert_eq!(
+        done(&site.settles(&mut world, &end_row(101))),
+        Vec::<&str>::new()
+    );
+    proxy.state().silent.clear();
+    assert_eq!(
+        done(&site.settles(&mut world, &end_row(101))),
+        ["guest.purge"]
+    );
+}
