@@ -77,8 +77,7 @@ impl Life {
     pub fn sign(self, facts: &GuestFacts) -> Option<String> {
         let aside = facts.aside.as_ref()?;
         let backup = facts.last_tried().map_or(aside.since, Backup::begun);
-        // Both are told in whole seconds: in the same one, the start may have come behind what was backed up.
-        match self.started.filter(|it| *it >= backup) {
+        match self.started.filter(|it| *it > backup) {
             Some(started) => Some(format!("it was started at {started}")),
             None => (self.run == Some(Run::Running)).then(|| RAN.to_owned()),
         }

@@ -44,8 +44,7 @@ impl<A: GuestApi> Act<'_, A> {
         if api.status(place).await?.power == Power::Stopped {
             // As far as it is shown: nothing is lost yet, and whoever deletes it looks again.
             let last = self.everyday.last_use(place).await?.at;
-            // In the same second it may have come behind what was backed up.
-            if last.is_none_or(|it| seconds(it) < begun) {
+            if last.is_none_or(|it| seconds(it) <= begun) {
                 return Ok(0);
             }
         }
