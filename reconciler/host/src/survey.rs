@@ -24,6 +24,14 @@ pub struct Size {
 /// # Errors
 /// When it is no directory that can be read.
 pub fn size_of(root: &Path, home: &str, limit: u64) -> Result<Size, RootError> {
+    if home.trim_matches('/').is_empty() {
+        // An account without a home would be told to lose all that is on the host.
+        return Err(RootError {
+            verb: "measure",
+            path: root.join(home),
+            source: std::io::Error::other("it is nobody's home"),
+        });
+    }
     let mut size = Size {
         complete: true,
         ..Size::default()
@@ -130,7 +138,9 @@ mod tests {
         assert_eq!(all, expected);
         let some = size_of(root.path(), "/home/ann", 2).unwrap();
         assert!(!some.complete && some.files < 3);
-        assert!(size_of(root.path(), "/home/bob", 9).is_err());
+        for nobodys in ["/home/bob", "", "/", "//"] {
+            assert!(size_of(root.path(), nobodys, 9).is_err(), "{nobodys:?}");
+        }
     }
 
     #[test]
