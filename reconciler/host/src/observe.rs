@@ -529,19 +529,38 @@ fn first_of_each<'a, 'l>(
         .filter_map(|of_one_name| Some((of_one_name.first()?, of_one_name)))
 }
 
-/// The uids of lines of passwd that are no account's of those told of: broken ones, and all but one of a name.
+/// The uids of lines that are no account's of those told of: broken ones of passwd, all but one of a name, and those of subuid and
+/// subgid that have a uid in place of a name, as whoever got that uid would get the range as well (F22).
 fn uids_of_other_lines(
     databases: &Databases,
     by_name: &BTreeMap<String, Box<Account>>,
 ) -> BTreeMap<u32, BTreeSet<String>> {
     let told = sorted(by_name.values().map(|it| it.uid));
-    let claimed = sorted(databases.claimed_uids().map(|(name, uid)| (uid, name)));
+    let of_passwd = |(name, uid)| (uid, (accounts::File::Passwd, name));
+    let claimed = databases.claimed_uids().map(of_passwd);
+    let claimed = claimed
+        .chain(owners_by_number(
+            databases.subuids(),
+            accounts::File::Subuid,
+        ))
+        .chain(owners_by_number(
+            databases.subgids(),
+            accounts::File::Subgid,
+        ));
     let mut found: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
-    for (uid, name) in beside(claimed, &told, |(uid, _)| *uid) {
-        let line = format!("a line of {name} in {}", accounts::File::Passwd);
+    for (uid, (file, name)) in beside(sorted(claimed), &told, |(uid, _)| *uid) {
+        let line = format!("a line of {name} in {file}");
         found.entry(uid).or_default().insert(line);
     }
     found
+}
+
+/// The uids that own a range by their number, and the line that says so.
+fn owners_by_number<'a>(
+    lines: impl Iterator<Item = (&'a str, accounts::IdRange)>,
+    file: accounts::File,
+) -> impl Iterator<Item = (u32, (accounts::File, &'a str))> {
+    lines.filter_map(move |(owner, _)| Some((owner.parse().ok()?, (file, owner))))
 }
 
 fn sorted<T: Ord>(of: impl Iterator<Item = T>) -> Vec<T> {

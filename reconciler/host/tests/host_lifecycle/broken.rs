@@ -177,6 +177,29 @@ fn whoever_leaves_with_a_broken_line_is_cut_and_told() {
     }
 }
 
+/// F22: a range that a uid owns by its number goes with the uid: nobody new gets it, whatever file it stands in.
+#[test]
+fn a_uid_that_owns_a_range_by_its_number_is_not_given() {
+    let both = format!("{EMO}{ADA}");
+    for file in ["etc/subuid", "etc/subgid"] {
+        let mut it = machine();
+        it.cycle(EMO);
+        let next = it.uid() + 1;
+        let lines = it.text(file);
+        it.put(
+            file,
+            format!("{lines}{next}:5000000:10\n").as_bytes(),
+            0o644,
+        );
+        let (plan, _) = it.plan(&both);
+        it.cycle(&both);
+        let people = &it.replayed.facts.known.accounts().people;
+        let ada = people.get("ada").map(|it| it.uid);
+        assert_eq!(ada, Some(next + 1), "{file}: {:?}", plan.notes());
+        it.settles(&both);
+    }
+}
+
 /// F22.
 #[test]
 fn every_line_of_somebodys_ranges_is_told_of() {
