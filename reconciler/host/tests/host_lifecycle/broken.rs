@@ -177,6 +177,28 @@ fn whoever_leaves_with_a_broken_line_is_cut_and_told() {
     }
 }
 
+/// F19: the C library skips blanks before a name, so there is such an account: no second one is made beside it.
+#[test]
+fn an_account_behind_a_blank_is_not_made_once_more() {
+    for blank in [" ", "\t", " \t "] {
+        let mut it = machine();
+        let path = it.path("etc/passwd");
+        let before = std::fs::read_to_string(&path).unwrap();
+        let lines = format!("{before}{blank}emo:x:1300:1300::/srv/emo:/bin/sh\n");
+        std::fs::write(&path, &lines).unwrap();
+        let (plan, _) = it.plan(EMO);
+        let notes = format!("{:?}", plan.notes());
+        assert!(plan.steps().is_empty(), "{notes}");
+        assert!(notes.contains("begins with a blank"), "{notes}");
+        it.cycle(EMO);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), lines);
+        // Put right, it is an account that may be adopted, as any other.
+        std::fs::write(&path, lines.replace(blank, "")).unwrap();
+        let (plan, _) = it.plan(EMO);
+        assert!(!format!("{:?}", plan.notes()).contains("begins with a blank"));
+    }
+}
+
 /// F22: a range that a uid owns by its number goes with the uid: nobody new gets it, whatever file it stands in.
 #[test]
 fn a_uid_that_owns_a_range_by_its_number_is_not_given() {
