@@ -183,12 +183,6 @@ impl Host {
             (found.name.to_owned(), Box::new(account))
         });
         let mut by_name: BTreeMap<String, Box<Account>> = accounts.collect();
-        for name in databases.indented_names() {
-            let file = accounts::File::Passwd;
-            let why =
-                format!("the line of {name} in {file} begins with a blank; correct it with vipw");
-            lines.insert(name.to_owned(), why);
-        }
         for (member, joined) in databases.memberships() {
             if let Some(account) = by_name.get_mut(member) {
                 account.groups.extend(joined.into_iter().map(str::to_owned));

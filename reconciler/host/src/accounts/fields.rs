@@ -45,7 +45,7 @@ impl<'a> Passwd<'a> {
     pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
         let fields = Fields::<7>::of(line)?;
         Some(Self {
-            name: fields.text(0)?,
+            name: fields.name()?,
             password: fields.text(1)?,
             uid: id(fields.bytes(2))?,
             gid: id(fields.bytes(3))?,
@@ -77,7 +77,8 @@ impl<'a> Passwd<'a> {
     /// some of these, so none of them is nobody.
     pub(super) fn apparent(line: &'a [u8]) -> Option<Self> {
         let mut fields = line.splitn(7, |byte| *byte == b':');
-        let name = text(fields.next()?).filter(|it| !it.is_empty() && !it.starts_with('#'))?;
+        let name = text(fields.next()?.trim_ascii_start())
+            .filter(|it| !it.is_empty() && !it.starts_with('#'))?;
         let mut field = || fields.next().unwrap_or_default();
         Some(Self {
             name,
@@ -131,7 +132,7 @@ impl<'a> Shadow<'a> {
             *day = self::day(fields.bytes(at))?;
         }
         Some(Self {
-            name: fields.text(0)?,
+            name: fields.name()?,
             password: fields.text(1)?,
             days,
         })
@@ -158,7 +159,7 @@ impl<'a> Group<'a> {
     pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
         let fields = Fields::<4>::of(line)?;
         Some(Self {
-            name: fields.text(0)?,
+            name: fields.name()?,
             password: fields.text(1)?,
             gid: id(fields.bytes(2))?,
             members: list(fields.text(3)?),
@@ -180,7 +181,7 @@ impl<'a> Gshadow<'a> {
     pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
         let fields = Fields::<4>::of(line)?;
         Some(Self {
-            name: fields.text(0)?,
+            name: fields.name()?,
             password: fields.text(1)?,
             administrators: list(fields.text(2)?),
             members: list(fields.text(3)?),
@@ -210,9 +211,10 @@ pub(super) fn subordinate(line: &[u8]) -> Option<(&str, u64, u64)> {
     Some((owner, number(fields.bytes(1))?, number(fields.bytes(2))?))
 }
 
-/// The first field of any line: what it seems to be about, even when nothing else can be read from it.
+/// The first field of any line: what it seems to be about, even when nothing else can be read from it. The C library skips blanks
+/// before it, and the tools of the shadow suite do not: so such a line is somebody's, and no entry that is edited.
 pub(super) fn first(line: &[u8]) -> &[u8] {
-    &line[..memchr::memchr(b':', line).unwrap_or(line.len())]
+    line[..memchr::memchr(b':', line).unwrap_or(line.len())].trim_ascii_start()
 }
 
 /// The third field as an id, however broken the rest of the line is: an id that might be in use is not free.
@@ -287,6 +289,12 @@ impl<'a, const N: usize> Fields<'a, N> {
             Some(text) => text.get(begin..end),
             None => text(self.bytes(field)),
         }
+    }
+
+    /// The name that an entry begins with: see [`first`].
+    fn name(&self) -> Option<&'a str> {
+        self.text(0)
+            .filter(|name| !name.starts_with(|c: char| c.is_ascii_whitespace()))
     }
 }
 

@@ -265,17 +265,6 @@ impl Databases {
         })
     }
 
-    /// The names on lines of passwd that begin with a blank. The C library skips it, and has the account; the tools of the shadow suite
-    /// do not, and would make another one of that name.
-    pub fn indented_names(&self) -> impl Iterator<Item = &str> {
-        let lines = self.passwd.lines().map(|(_, line)| line);
-        let indented = lines.filter(|line| line.first().is_some_and(u8::is_ascii_whitespace));
-        indented.filter_map(|line| {
-            let name = std::str::from_utf8(fields::first(line)).ok()?.trim_start();
-            (!name.is_empty() && !name.starts_with(['#', '+', '-'])).then_some(name)
-        })
-    }
-
     /// The gids that lines of group have and accounts have as their primary one, also of lines that cannot be read otherwise; one
     /// may come more than once.
     pub fn claimed_gids(&self) -> impl Iterator<Item = u32> {

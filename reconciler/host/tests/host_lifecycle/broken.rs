@@ -177,7 +177,7 @@ fn whoever_leaves_with_a_broken_line_is_cut_and_told() {
     }
 }
 
-/// F19: the C library skips blanks before a name, so there is such an account: no second one is made beside it.
+/// F25: the C library skips blanks before a name, so a line behind one is an account, and no second one is made beside it.
 #[test]
 fn an_account_behind_a_blank_is_not_made_once_more() {
     for blank in [" ", "\t", " \t "] {
@@ -189,13 +189,54 @@ fn an_account_behind_a_blank_is_not_made_once_more() {
         let (plan, _) = it.plan(EMO);
         let notes = format!("{:?}", plan.notes());
         assert!(plan.steps().is_empty(), "{notes}");
-        assert!(notes.contains("begins with a blank"), "{notes}");
+        assert!(
+            notes.contains("the line of emo in /etc/passwd is malformed"),
+            "{notes}"
+        );
         it.cycle(EMO);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), lines);
         // Put right, it is an account that may be adopted, as any other.
         std::fs::write(&path, lines.replace(blank, "")).unwrap();
         let (plan, _) = it.plan(EMO);
-        assert!(!format!("{:?}", plan.notes()).contains("begins with a blank"));
+        assert!(!format!("{:?}", plan.notes()).contains("malformed"));
+    }
+}
+
+/// F25: whoever is kept and gets a blank before a line, in whichever file, is not made once more; and whoever leaves is shut out, as far as
+/// the line can be told, and told of until it is put right.
+#[test]
+fn somebody_kept_behind_a_blank_stays_one_and_is_cut() {
+    let without = format!("users:\n{ADA}");
+    for file in ["etc/passwd", "etc/shadow"] {
+        let mut it = machine();
+        it.cycle(EMO);
+        let path = it.path(file);
+        let indented = std::fs::read_to_string(&path)
+            .unwrap()
+            .replace("\nemo:", "\n emo:");
+        std::fs::write(&path, indented.replace(" emo:!", " emo:$6$salt$hash")).unwrap();
+        it.cycle(EMO);
+        it.cycle(&without);
+        let (plan, _) = it.plan(&without);
+        let notes = format!("{:?}", plan.notes());
+        assert!(
+            notes.contains(&format!("the line of emo in /{file} is malformed")),
+            "{file}: {notes}"
+        );
+        let text = std::fs::read_to_string(&path).unwrap();
+        let of_emo = text
+            .lines()
+            .filter(|it| it.trim_start().starts_with("emo:"));
+        assert_eq!(of_emo.count(), 1, "{file}: {text}");
+        let shadow = it.text("etc/shadow");
+        let line = shadow
+            .lines()
+            .find(|it| it.trim_start().starts_with("emo:"))
+            .unwrap();
+        assert!(
+            line.contains("emo:!") && line.ends_with(":1:"),
+            "{file}: {line}"
+        );
     }
 }
 
