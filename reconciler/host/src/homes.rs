@@ -31,7 +31,7 @@ pub(crate) struct Homes<'a> {
     /// The last home that was looked at, up to its name: most homes stand side by side.
     last: Option<String>,
     filesystems: Filesystems,
-    recorded: Option<HashMap<Vec<u8>, u32>>,
+    recorded: Option<HashMap<Vec<u8>, (u32, u32)>>,
 }
 
 /// A directory that homes stand in.
@@ -141,7 +141,7 @@ impl<'a> Homes<'a> {
         let owner = match &self.recorded {
             Some(owners) => owners
                 .get(home.trim_start_matches('/').as_bytes())
-                .copied()
+                .map(|(uid, _)| *uid)
                 .or(uid)
                 .unwrap_or(seen.uid),
             None => seen.uid,
@@ -167,15 +167,16 @@ pub(crate) fn check(home: &str) -> Result<(), String> {
     }
 }
 
-/// The owners that are written down instead of being set, by path without a slash before it.
-pub(crate) fn recorded(root: &Dir) -> HashMap<Vec<u8>, u32> {
+/// The owners and groups that are written down instead of being set, by path without a slash before it.
+pub(crate) fn recorded(root: &Dir) -> HashMap<Vec<u8>, (u32, u32)> {
     let Ok(Some((bytes, _))) = root.read(".muster-ownership", u64::MAX - 1) else {
         return HashMap::new();
     };
     let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| {
         let at = line.iter().position(|byte| *byte == b' ')?;
-        let (uid, _) = std::str::from_utf8(&line[..at]).ok()?.split_once(':')?;
-        Some((line[at + 1..].to_vec(), uid.parse().ok()?))
+        let (uid, gid) = std::str::from_utf8(&line[..at]).ok()?.split_once(':')?;
+        let ids = (uid.parse().ok()?, gid.parse().ok()?);
+        Some((line[at + 1..].to_vec(), ids))
     });
     lines.collect()
 }

@@ -1,5 +1,5 @@
-//! Uids that no account has and that something of a former account still has: a home, mail, a crontab. Whoever gets such a uid gets
-//! that, too (F24).
+//! Uids and gids that nobody has and that something of a former account still has: a home, mail, a crontab. Whoever gets such an id
+//! gets that, too (F24).
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
@@ -12,6 +12,15 @@ use crate::traces::CRONTABS;
 /// Where mail is kept, a file or a directory for each account.
 const MAIL: [&str; 2] = ["var/mail", "var/spool/mail"];
 
+/// What former accounts left.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct LeftBehind {
+    /// The paths of each uid that no account has.
+    pub(crate) uids: BTreeMap<u32, BTreeSet<String>>,
+    /// The gids that anything of it has, whether there is such a group or not.
+    pub(crate) gids: BTreeSet<u32>,
+}
+
 /// By uid, the paths that have it, of everything that stands where accounts keep things and belongs to no uid that
 /// `has_account`.
 /// `homes` are the directories that homes stand in, and `known` the homes of accounts, which are looked at otherwise. What cannot
@@ -22,14 +31,14 @@ pub(crate) fn look<'a, K: Iterator<Item = &'a str>>(
     homes: &BTreeSet<&str>,
     known: impl Fn() -> K,
     has_account: impl Fn(u32) -> bool,
-) -> BTreeMap<u32, BTreeSet<String>> {
+) -> LeftBehind {
     let recorded = (root.ownership() == Ownership::Recorded).then(|| homes::recorded(dir));
     let places = homes
         .iter()
         .map(|it| it.trim_matches('/'))
         .chain(MAIL)
         .chain(CRONTABS);
-    let mut found: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
+    let mut found = LeftBehind::default();
     // Some are one directory under two names.
     let mut looked_at = BTreeSet::new();
     for place in places {
@@ -59,13 +68,17 @@ pub(crate) fn look<'a, K: Iterator<Item = &'a str>>(
             let Ok(Some(seen)) = parent.see(&name) else {
                 continue;
             };
-            let owner = match &recorded {
+            if seen.kind == FileKind::Link {
+                continue;
+            }
+            let ids = match &recorded {
                 Some(owners) => owners.get(&path.as_bytes()[1..]).copied(),
-                None => Some(seen.uid),
+                None => Some((seen.uid, seen.gid)),
             };
-            let abandoned = owner.filter(|it| *it != 0 && !has_account(*it));
-            if let Some(uid) = abandoned.filter(|_| seen.kind != FileKind::Link) {
-                found.entry(uid).or_default().insert(path);
+            let Some((uid, gid)) = ids else { continue };
+            found.gids.insert(gid);
+            if uid != 0 && !has_account(uid) {
+                found.uids.entry(uid).or_default().insert(path);
             }
         }
     }
@@ -108,7 +121,10 @@ mod tests {
         let found = look(&dir, &root, &homes, known, |uid| {
             [1_002, 1_006].contains(&uid)
         });
+        let gids: Vec<u32> = found.gids.into_iter().collect();
+        assert_eq!(gids, [0, 8, 1_001, 1_003, 1_005]);
         let told: Vec<(u32, &str)> = found
+            .uids
             .iter()
             .flat_map(|(uid, paths)| paths.iter().map(|it| (*uid, it.as_str())))
             .collect();

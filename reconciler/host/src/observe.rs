@@ -241,9 +241,9 @@ impl Host {
         if question.accounts_of == AccountsOf::Everybody {
             accounts.hindrances.uids = uids_of_other_lines(databases, &accounts.by_name);
             let left = self.look_at_what_was_left(databases, &accounts, &useradd.home);
-            accounts.hindrances.uids.extend(left);
+            accounts.hindrances.uids.extend(left.uids);
             let known = sorted(accounts.groups.values().copied());
-            let gids = sorted(databases.claimed_gids());
+            let gids = sorted(databases.claimed_gids().chain(left.gids));
             accounts.hindrances.gids = beside(gids, &known, |gid| *gid).collect();
         }
         accounts.root = self.look_at_root(databases, &accounts.by_name);
@@ -263,13 +263,13 @@ impl Host {
         Ok(accounts)
     }
 
-    /// Uids that nobody has and that files where people keep things belong to.
+    /// Ids that nobody has and that files where people keep things belong to.
     fn look_at_what_was_left(
         &self,
         databases: &Databases,
         accounts: &Accounts,
         base: &str,
-    ) -> BTreeMap<u32, BTreeSet<String>> {
+    ) -> left_behind::LeftBehind {
         let homes = self.settings.home_roots.iter().map(String::as_str);
         let homes: BTreeSet<&str> = homes.chain([base.trim_end_matches('/')]).collect();
         let known = || accounts.by_name.values().map(|it| &*it.home);

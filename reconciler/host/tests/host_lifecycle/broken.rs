@@ -240,6 +240,33 @@ fn somebody_kept_behind_a_blank_stays_one_and_is_cut() {
     }
 }
 
+/// F24: what a former account left belongs to a gid as well as to a uid, and whoever got that gid would get in.
+#[test]
+fn a_gid_of_what_was_left_is_not_given() {
+    let both = format!("{EMO}{ADA}");
+    let mut it = machine();
+    it.cycle(EMO);
+    let next = it.uid() + 1;
+    it.put("home/old/diary", b"", 0o640);
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(it.path("home/old"), Some(0), Some(next)).unwrap();
+    } else {
+        let path = it.path(".muster-ownership");
+        let owners = std::fs::read_to_string(&path).unwrap_or_default();
+        std::fs::write(&path, format!("{owners}0:{next} home/old\n")).unwrap();
+    }
+    let (plan, _) = it.plan(&both);
+    it.cycle(&both);
+    let people = &it.replayed.facts.known.accounts().people;
+    let gid = people.get("ada").map(|it| it.gid);
+    assert!(
+        gid.is_some_and(|it| it != next),
+        "{gid:?}: {:?}",
+        plan.notes()
+    );
+    it.settles(&both);
+}
+
 /// F22: a range that a uid owns by its number goes with the uid: nobody new gets it, whatever file it stands in.
 #[test]
 fn a_uid_that_owns_a_range_by_its_number_is_not_given() {
