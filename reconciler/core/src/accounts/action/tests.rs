@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::executor::Executor;
-use crate::id;
+use crate::id::{self, Spell as _};
 use sha2::{Digest as _, Sha256};
 
 fn devvm() -> Executor {
