@@ -29,7 +29,7 @@ use crate::objects::{Objects, Source, object_id};
 use crate::origin::Origin;
 use crate::pack::Keep;
 use crate::read_error::{FILE_LIMIT, ReadError};
-use crate::reader::{Far, IsWanted, Reader};
+use crate::reader::{Far, IsWanted, LastLook, Reader};
 use crate::refused::Refused;
 use crate::run::Limits;
 use crate::signature::Signature;
@@ -75,6 +75,8 @@ pub struct Mirror {
     /// The result of the last [`Mirror::gather`] from a local origin, with the signature that says whether it is still true.
     pub(crate) gathered: Option<(PathBuf, Signature, Gathered)>,
     pub(crate) last_fetch: Option<LastFetch>,
+    /// What the reader of a local origin said last.
+    pub(crate) last_look: LastLook,
     /// Who reads the origin; this process, when there is none.
     pub(crate) far: Option<RefCell<Reader>>,
     /// Whether this process has no rights in a local origin but its owner's, and so may follow what leads elsewhere there.
@@ -107,10 +109,15 @@ impl Mirror {
         };
         let kind = bare::object_format(dir);
         bare::create_for(of, dir, kind, MIRROR_SETTINGS).map_err(failed)?;
+        let mut last_look = match of {
+            Use::Kept => LastLook::in_mirror(dir),
+            Use::OneLook => LastLook::default(),
+        };
         let leftovers = sync::sweep(dir, sync::EmptyRefs::Remove).map_err(failed)?;
         if leftovers.empty > 0 {
             tracing::warn!(mirror = %dir.display(), empty = leftovers.empty, "the mirror was damaged, it is filled again");
             bare::remove_refs(dir).map_err(failed)?;
+            last_look.forget();
         }
         let own = Objects::open_plain(&dir.join("objects"), kind).map_err(failed)?;
         let (copied, known) = (BTreeSet::new(), RefCell::default());
@@ -127,6 +134,7 @@ impl Mirror {
             refused: Refused::recall(dir),
             gathered: None,
             last_fetch: None,
+            last_look,
             far: None,
             follows: false,
             borrowed: None,
@@ -287,6 +295,7 @@ impl Mirror {
         self.own = self.open_own(kind).map_err(failed)?;
         self.view = None;
         self.last_fetch = None;
+        self.last_look.forget();
         self.gathered = None;
         self.copied.clear();
         Ok(())

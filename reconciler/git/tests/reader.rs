@@ -98,6 +98,53 @@ fn what_a_reader_tells_is_what_this_process_reads() {
     assert!(far.files(&forward).is_err());
 }
 
+/// Fetches until nothing has moved so lately that it could move unseen.
+fn settled(mirror: &mut Mirror, origin: &Origin) -> muster_git::Heads {
+    loop {
+        let heads = fetch(mirror, origin);
+        if mirror.last_signature().unwrap().still_holds() {
+            return heads;
+        }
+    }
+}
+
+#[test]
+fn nobody_is_asked_again_by_the_next_process_while_nothing_moves() {
+    let scene = Scene::with_roster();
+    let origin = scene.origin();
+    let way = listening(&scene, Reads::Any);
+    let first = settled(&mut through(&scene, &origin, &way), &origin);
+    let nobody = Way::Service(scene.path("nobody"));
+    let mut next = through(&scene, &origin, &nobody);
+    assert_eq!(fetch(&mut next, &origin), first);
+    assert!(next.last_signature().unwrap().still_holds());
+    assert!(!next.watch_paths(&origin).is_empty());
+    let commit = first.protected.unwrap();
+    assert!(next.files(&commit).unwrap().contains_key("roster.yaml"));
+    // Another question was not answered.
+    let mut other = through(&scene, &origin, &nobody);
+    other.fetch(&origin, MAIN, Proposals::Ignore).unwrap_err();
+    // A branch moves: what was known is the past, for this process and for the next.
+    let side = scene.commit("side", Some(&commit), &[("roster.yaml", "emo: {}\n")]);
+    next.fetch(&origin, MAIN, Proposals::Include).unwrap_err();
+    let mut next = through(&scene, &origin, &nobody);
+    next.fetch(&origin, MAIN, Proposals::Include).unwrap_err();
+    let moved = settled(&mut through(&scene, &origin, &way), &origin);
+    assert_eq!(moved.branches.values().next(), Some(&side));
+    assert_eq!(
+        fetch(&mut through(&scene, &origin, &nobody), &origin),
+        moved
+    );
+    // What was copied is gone: it has to be copied again before anything is said of it.
+    std::fs::remove_dir_all(scene.path("mirror/objects")).unwrap();
+    let mut empty = through(&scene, &origin, &nobody);
+    empty.fetch(&origin, MAIN, Proposals::Include).unwrap_err();
+    let mut whole = through(&scene, &origin, &way);
+    assert_eq!(fetch(&mut whole, &origin), moved);
+    std::fs::remove_dir_all(scene.path("origin")).unwrap();
+    assert!(whole.files(&commit).unwrap().contains_key("roster.yaml"));
+}
+
 #[test]
 fn a_remote_origin_is_read_behind_a_service_that_reads_no_other() {
     let scene = Scene::with_roster();

@@ -3,36 +3,32 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
-use std::io::{self, BufRead as _, Read, Write};
+use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::chown;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::sync::Arc;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use gix::hash::{Kind, ObjectId, oid};
 use gix::objs;
 use muster_core::commit::{CommitId, TagId};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-use tempfile::TempDir;
 
-use super::frame::{self, Room};
-use super::message::{self, FORMAT, ReaderError};
+use super::branches;
+use super::link::{Asked, IsWanted, Link, Lost, converse};
+use super::message::{self, FORMAT, Parts, ReaderError};
 use crate::fetch_error::FetchError;
 use crate::files::{BlobId, File, Files};
-use crate::heads::{Heads, Proposals, WantedTags, heads_of};
+use crate::heads::{Heads, Proposals};
 use crate::layout;
 use crate::merge::{MergeError, Merged, MergedAfar, Stands};
 use crate::mirror::{Mirror, TagObject};
 use crate::objects::{CommitParts, Objects, SMALL, Source, object_id, parse_commit};
 use crate::origin::Origin;
 use crate::owner::Owner;
-use crate::read_error::{COUNT_LIMIT, ReadError};
+use crate::read_error::ReadError;
 use crate::run;
 use crate::signature::Signature;
 
@@ -43,12 +39,6 @@ const REMOTE_ANSWER: Duration = Duration::from_secs(900);
 /// How long is waited before one that died is started again: doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-
-/// How often it is looked whether whoever waits for an origin is wanted elsewhere.
-const LOOK: Duration = Duration::from_millis(200);
-
-/// Whether whoever waits for an origin is wanted elsewhere.
-pub type IsWanted = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Commits that are asked for at once, at first and at most.
 const FEW_COMMITS: usize = 16;
@@ -117,128 +107,6 @@ impl Small {
         }
         self.bytes += bytes.len() + size_of::<ObjectId>();
         self.objects.insert(id.to_owned(), (kind, bytes.to_vec()));
-    }
-}
-
-/// Why there is no answer from a reader.
-#[derive(Debug, thiserror::Error)]
-pub enum Lost {
-    /// It died, took too long, or said something that is no answer.
-    #[error("the reader gave no answer: {0}")]
-    Gone(String),
-    /// Nobody was there to be asked, so that nothing is known of what would have been.
-    #[error("there is no reader: {0}")]
-    Absent(String),
-    /// It has not answered yet, and is not waited for now. What it is asked meanwhile is not asked.
-    #[error("the origin has not answered yet, and somebody at the console asks for something else")]
-    NotYet,
-    /// It gave none a short while ago.
-    #[error("the reader gave no answer ({why}); it is started again in {} s", wait.as_secs().max(1))]
-    Waiting {
-        /// What became of it.
-        why: String,
-        /// How long it is left alone.
-        wait: Duration,
-    },
-}
-
-/// What became of a question.
-enum Asked {
-    Read(ReadError),
-    Told(ReaderError),
-    Lost(Lost),
-}
-
-impl From<Asked> for FetchError {
-    fn from(asked: Asked) -> Self {
-        match asked {
-            Asked::Told(told) => FetchError::Told(told),
-            Asked::Lost(lost) => FetchError::Reader(lost),
-            Asked::Read(source) => FetchError::Reader(Lost::Gone(source.to_string())),
-        }
-    }
-}
-
-impl From<Asked> for ReadError {
-    fn from(asked: Asked) -> Self {
-        match asked {
-            Asked::Read(error) => error,
-            Asked::Told(told) => ReadError::Store(io::Error::other(told)),
-            Asked::Lost(lost @ Lost::Gone(_)) => ReadError::Reader {
-                why: lost.to_string(),
-            },
-            Asked::Lost(lost) => ReadError::Store(io::Error::other(lost)),
-        }
-    }
-}
-
-impl From<Asked> for MergeError {
-    fn from(asked: Asked) -> Self {
-        match asked {
-            Asked::Told(told) => MergeError::Told(told),
-            other @ (Asked::Read(_) | Asked::Lost(_)) => MergeError::Read(other.into()),
-        }
-    }
-}
-
-/// One conversation.
-struct Link {
-    stream: UnixStream,
-    /// Until when an answer may come that was no longer waited for.
-    owes: Option<Instant>,
-    child: Option<Child>,
-    _scratch: Option<TempDir>,
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            // It ends by itself when nobody asks any more, unless it hangs; whatever it started is in its group.
-            let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
-            let _ = child.wait();
-        }
-    }
-}
-
-/// A stream with an end of its time, and of each read.
-struct Timed<'s> {
-    stream: &'s UnixStream,
-    end: Instant,
-    each: Option<Duration>,
-}
-
-impl<'s> Timed<'s> {
-    fn until(end: Instant, stream: &'s UnixStream) -> Self {
-        let each = None;
-        Timed { stream, end, each }
-    }
-
-    fn left(&self) -> io::Result<Duration> {
-        let left = self.end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        Ok(left)
-    }
-}
-
-impl Read for Timed<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let left = self.left()?;
-        let each = self.each.map_or(left, |each| each.min(left));
-        self.stream.set_read_timeout(Some(each))?;
-        (&mut &*self.stream).read(buf)
-    }
-}
-
-impl Write for Timed<'_> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(Some(self.left()?))?;
-        (&mut &*self.stream).write(buf)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -429,14 +297,8 @@ impl Reader {
         })
     }
 
-    /// The branches and tags, and by what it can be seen that nothing moved.
-    fn heads(
-        &mut self,
-        protected: &str,
-        proposals: Proposals,
-        tags: Option<&WantedTags>,
-        most: u64,
-    ) -> Result<(Kind, Heads, Option<Signature>), FetchError> {
+    /// What it says of branches and tags.
+    fn heads(&mut self, asked: &branches::Asked<'_>, most: u64) -> Result<Parts, FetchError> {
         if let Some(then) = self.not_before {
             let wait = then.saturating_duration_since(Instant::now());
             if !wait.is_zero() {
@@ -444,19 +306,7 @@ impl Reader {
                 return Err(FetchError::Reader(Lost::Waiting { why, wait }));
             }
         }
-        let mut asked = vec![b"heads".to_vec(), protected.into()];
-        asked.push(match proposals {
-            Proposals::Include => b"include".to_vec(),
-            Proposals::Queued => b"queued".to_vec(),
-            Proposals::Ignore => b"ignore".to_vec(),
-        });
-        if let Some(WantedTags { below, horizon, .. }) = tags {
-            asked.push(horizon.since.0.to_string().into());
-            asked.push(horizon.version.to_string().into());
-            asked.push(message::signers(horizon.signers.as_ref()));
-            asked.extend(below.iter().map(|it| it.clone().into_bytes()));
-        }
-        let answer = self.ask_afar(&asked, most);
+        let answer = self.ask_afar(&asked.words(), most);
         match &answer {
             Err(Asked::Lost(Lost::NotYet)) => {}
             Err(Asked::Lost(_)) => {
@@ -469,52 +319,7 @@ impl Reader {
                 self.not_before = None;
             }
         }
-        let answer = answer?;
-        let parsed = (|| {
-            let [
-                _,
-                kind,
-                protected_id,
-                branches,
-                tags,
-                unread,
-                signature,
-                watched,
-            ] = answer.as_slice()
-            else {
-                return None;
-            };
-            let kind = message::kind_of(kind)?;
-            let mut found = message::refs_of(branches, kind)?;
-            found.extend(message::refs_of(tags, kind)?);
-            if !protected_id.is_empty() {
-                let id = message::id(protected_id).filter(|id| id.kind() == kind)?;
-                found.insert(protected.to_owned(), id);
-            }
-            let unread = unread.split(|byte| *byte == b'\n');
-            let unread = unread
-                .filter(|line| !line.is_empty())
-                .map(run::printable)
-                .collect();
-            let signature = match (&self.origin, signature.as_slice()) {
-                (Origin::Remote(_), _) | (_, []) => None,
-                (Origin::Local(_), bytes) => Some(Signature::of_bytes(bytes)?),
-            };
-            let watched = watched.split(|byte| *byte == b'\n');
-            let watched: Vec<PathBuf> = watched
-                .filter(|path| path.starts_with(b"/"))
-                .map(|path| PathBuf::from(OsString::from_vec(path.to_vec())))
-                .collect();
-            Some((
-                kind,
-                heads_of(&found, protected, unread),
-                signature,
-                watched,
-            ))
-        })();
-        let (kind, heads, signature, watched) = parsed.ok_or_else(no_answer)?;
-        self.watched = watched;
-        Ok((kind, heads, signature))
+        Ok(answer?)
     }
 
     /// The directories in which something changes when a branch of a local origin moves, as it was read last.
@@ -752,113 +557,6 @@ fn verified(id: &oid, kind: objs::Kind, bytes: Vec<u8>, limit: u64) -> Result<Ve
     }
 }
 
-/// One question and its answer.
-fn converse(
-    link: &mut Link,
-    asked: &[Vec<u8>],
-    most: u64,
-    within: Duration,
-    is_wanted: Option<&IsWanted>,
-) -> Result<Vec<Vec<u8>>, Asked> {
-    let room = Room {
-        parts: 3 * COUNT_LIMIT as u32 + 16,
-        // All files of a commit with their paths, or the names of everything that somebody pushed.
-        bytes: most.saturating_add(64 << 20),
-    };
-    let end = Instant::now() + within;
-    let mut asked_and_heard = || {
-        // What was asked before comes first; nobody waits for it any more.
-        if let Some(end) = link.owes
-            && let early @ (None | Some(Heard::NotYet)) = hear(link, end, room, is_wanted)?
-        {
-            return Ok(early);
-        }
-        frame::write(&mut Timed::until(end, &link.stream), asked)?;
-        hear(link, end, room, is_wanted)
-    };
-    let answer = match asked_and_heard() {
-        Ok(Some(Heard::NotYet)) => return Err(Asked::Lost(Lost::NotYet)),
-        Ok(Some(Heard::Answer(parts))) => Ok(Some(parts)),
-        Ok(None) => Ok(None),
-        Err(error) => Err(error),
-    };
-    let why = match answer {
-        Ok(Some(mut parts)) => match parts.first().map(Vec::as_slice) {
-            Some(b"ok") => return Ok(parts),
-            Some(b"failed") => return Err(Asked::Told(ReaderError::of(&parts.split_off(1)))),
-            Some(b"unread") => match message::read_error(&parts[1..]) {
-                Some(error) => return Err(Asked::Read(error)),
-                None => "what it said is no answer".to_owned(),
-            },
-            _ => "what it said is no answer".to_owned(),
-        },
-        Ok(None) => ended(link),
-        Err(error) => match error.kind() {
-            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-                format!("it took longer than {} s", within.as_secs())
-            }
-            io::ErrorKind::InvalidData => format!("it sent {error}"),
-            _ => ended(link),
-        },
-    };
-    Err(Asked::Lost(Lost::Gone(why)))
-}
-
-/// What is heard of a reader.
-enum Heard {
-    Answer(Vec<Vec<u8>>),
-    /// It has not begun to answer.
-    NotYet,
-}
-
-/// Waits for one answer, at most until `end`; `None` where the other side has ended before. Once an answer has begun, it is
-/// taken in whole.
-fn hear(
-    link: &mut Link,
-    end: Instant,
-    room: Room,
-    is_wanted: Option<&IsWanted>,
-) -> io::Result<Option<Heard>> {
-    // Nothing is said without being asked, so that nothing of a later answer can be in the buffer.
-    let mut answer = io::BufReader::new(Timed::until(end, &link.stream));
-    if let Some(is_wanted) = is_wanted {
-        answer.get_mut().each = Some(LOOK);
-        while let Err(error) = answer.fill_buf() {
-            let is_over = Instant::now() >= end;
-            match error.kind() {
-                io::ErrorKind::Interrupted => {}
-                io::ErrorKind::WouldBlock if !is_over && !is_wanted() => {}
-                io::ErrorKind::WouldBlock if !is_over => {
-                    link.owes = Some(end);
-                    return Ok(Some(Heard::NotYet));
-                }
-                _ => return Err(error),
-            }
-        }
-        answer.get_mut().each = None;
-    }
-    let parts = frame::read(&mut answer, room)?;
-    link.owes = None;
-    Ok(parts.map(Heard::Answer))
-}
-
-/// How a reader ended that closed its side.
-fn ended(link: &mut Link) -> String {
-    let Some(child) = &mut link.child else {
-        return "it ended; see `journalctl -u muster-reader`".to_owned();
-    };
-    let pid = Pid::from_raw(child.id() as i32);
-    // It may have closed its side without ending.
-    let _ = killpg(pid, Signal::SIGKILL);
-    match child.wait() {
-        Ok(status) => format!(
-            "it ended ({status}); what it read may need more memory than the {} MiB that it has",
-            super::serve::MEMORY >> 20
-        ),
-        Err(error) => format!("it ended ({error})"),
-    }
-}
-
 /// The mirror's own objects, and behind them what the reader gives.
 pub(crate) struct Far<'m> {
     pub(crate) own: &'m Objects,
@@ -898,7 +596,8 @@ impl Source for Far<'_> {
     }
 }
 
-/// Asks the reader for the branches, and copies what is needed of the protected one.
+/// Asks the reader for the branches, and copies what is needed of the protected one. Where nothing moved since another process
+/// asked the same, it is not asked again.
 pub(crate) fn far_fetch(
     mirror: &mut Mirror,
     protected: &str,
@@ -907,14 +606,38 @@ pub(crate) fn far_fetch(
     let Some(reader) = &mirror.far else {
         return Err(no_answer());
     };
-    let most = mirror.limits.bytes;
-    let (kind, heads, signature) =
-        reader
-            .borrow_mut()
-            .heads(protected, proposals, mirror.wanted_tags.as_ref(), most)?;
-    mirror.be_of(kind)?;
-    if let Some(tip) = &heads.protected {
+    let mut reader = reader.borrow_mut();
+    let origin = reader.origin.clone();
+    let asked = branches::Asked {
+        origin: &origin,
+        protected,
+        proposals,
+        tags: mirror.wanted_tags.as_ref(),
+    };
+    let question = asked.remembered();
+    let known = mirror.last_look.recall(&question);
+    let known = known.and_then(|answer| asked.told(&answer));
+    let is_here = |tip: &CommitId| mirror.own.has(&object_id(tip));
+    if let Some(told) = known
+        && told.lasts()
+        && told.kind == mirror.own.kind()
+        && told.heads.protected.as_ref().is_some_and(is_here)
+    {
+        reader.watched = told.watched;
+        return Ok((told.heads, told.signature));
+    }
+    let answer = reader.heads(&asked, mirror.limits.bytes)?;
+    let told = asked.told(&answer).ok_or_else(no_answer)?;
+    let lasts = told.lasts();
+    reader.watched = told.watched;
+    drop(reader);
+    mirror.be_of(told.kind)?;
+    if let Some(tip) = &told.heads.protected {
         mirror.keep_tip(protected, &object_id(tip))?;
     }
-    Ok((heads, signature))
+    // Not before what it tells of is here.
+    if lasts {
+        mirror.last_look.keep(&question, &answer);
+    }
+    Ok((told.heads, told.signature))
 }

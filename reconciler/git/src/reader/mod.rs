@@ -8,12 +8,18 @@
 //! For a local origin it is a child that runs as the repository's owner, so that nothing there is read with more rights than
 //! the owner has. For a remote one it is a service that has the network and git's keys, and nothing else.
 
+mod branches;
 mod client;
 mod frame;
+mod last_look;
+mod link;
 mod message;
 mod serve;
 
-pub(crate) use client::{Far, Lost, far_fetch};
-pub use client::{IsWanted, Reader, Way};
+pub(crate) use client::{Far, far_fetch};
+pub use client::{Reader, Way};
+pub(crate) use last_look::LastLook;
+pub use link::IsWanted;
+pub(crate) use link::Lost;
 pub use message::ReaderError;
 pub use serve::{Desk, Reads, bind_this_process};
