@@ -1,8 +1,12 @@
 //! Uids and gids that nobody has and that something of a former account still has: a home, mail, a crontab. Whoever gets such an id
 //! gets that, too (F24).
 
+mod listed;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
+
+pub(crate) use listed::Listed;
 
 use crate::dir::{Dir, FileKind};
 use crate::homes;
@@ -28,6 +32,7 @@ pub(crate) struct LeftBehind {
 pub(crate) fn look<'a, K: Iterator<Item = &'a str>>(
     dir: &Dir,
     root: &RootDir,
+    listed: &mut Listed,
     homes: &BTreeSet<&str>,
     known: impl Fn() -> K,
     has_account: impl Fn(u32) -> bool,
@@ -45,9 +50,11 @@ pub(crate) fn look<'a, K: Iterator<Item = &'a str>>(
         let Ok(parent) = dir.below_trusted(place) else {
             continue;
         };
-        let itself = parent.itself().map(|it| (it.device, it.inode));
-        let new = itself.is_ok_and(|it| looked_at.insert(it));
-        if !new || !homes::lists_everything(&parent) {
+        let Ok(itself) = parent.itself() else {
+            continue;
+        };
+        let is_new = looked_at.insert((itself.device, itself.inode));
+        if !is_new || !homes::lists_everything(&parent) {
             continue;
         }
         let inside = |home: &'a str| {
@@ -55,14 +62,12 @@ pub(crate) fn look<'a, K: Iterator<Item = &'a str>>(
                 .strip_prefix(place)?
                 .strip_prefix('/')
         };
-        let mut names = known().filter_map(inside).map(OsStr::new).peekable();
-        let mut here: HashSet<&OsStr> = HashSet::new();
-        if names.peek().is_some() {
-            // Nearly all of them stand side by side.
-            here.reserve(known().size_hint().0);
-        }
-        here.extend(names);
-        let others = parent.names_where(|name| !here.contains(name));
+        let names = || known().filter_map(inside).map(OsStr::new);
+        let list = || {
+            let here: HashSet<&OsStr> = names().collect();
+            parent.names_where(|name| !here.contains(name))
+        };
+        let others = listed.others(place, &itself, names(), list);
         for name in others.unwrap_or_default() {
             let path = format!("/{place}/{}", name.to_string_lossy());
             let Ok(Some(seen)) = parent.see(&name) else {
@@ -82,6 +87,7 @@ pub(crate) fn look<'a, K: Iterator<Item = &'a str>>(
             }
         }
     }
+    listed.keep();
     found
 }
 
@@ -118,7 +124,8 @@ mod tests {
         let homes = ["/home", "/srv/people/", "/nowhere"].into();
         // Amy's is an account's, and dee's uid somebody else's.
         let known = || ["/home/amy"].into_iter();
-        let found = look(&dir, &root, &homes, known, |uid| {
+        let mut listed = Listed::default();
+        let found = look(&dir, &root, &mut listed, &homes, known, |uid| {
             [1_002, 1_006].contains(&uid)
         });
         let gids: Vec<u32> = found.gids.into_iter().collect();

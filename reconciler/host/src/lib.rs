@@ -130,6 +130,7 @@ pub struct Host {
     live: bool,
     environment: Option<files::Pattern>,
     digests: files::Digests,
+    listed: left_behind::Listed,
     name_services: name_services::NameServices,
 }
 
@@ -186,6 +187,7 @@ impl Host {
         let dir = Dir::open(&settings.root)?;
         let saved = Saved::open(&settings.saved)?;
         let live = root.is_live()?;
+        let listed = left_behind::Listed::kept_in(&settings.saved.with_file_name("listed"));
         Ok(Self {
             settings,
             root,
@@ -194,6 +196,7 @@ impl Host {
             live,
             environment,
             digests: files::Digests::default(),
+            listed,
             name_services: name_services::NameServices::default(),
         })
     }

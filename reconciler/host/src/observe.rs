@@ -265,7 +265,7 @@ impl Host {
 
     /// Ids that nobody has and that files where people keep things belong to.
     fn look_at_what_was_left(
-        &self,
+        &mut self,
         databases: &Databases,
         accounts: &Accounts,
         base: &str,
@@ -277,7 +277,8 @@ impl Host {
         let uids = || databases.claimed_uids().map(|(_, uid)| uid);
         let uids: LazyCell<HashSet<u32>, _> = LazyCell::new(|| uids().collect());
         let has_account = |uid| uids.contains(&uid);
-        left_behind::look(&self.dir, &self.root, &homes, known, has_account)
+        let listed = &mut self.listed;
+        left_behind::look(&self.dir, &self.root, listed, &homes, known, has_account)
     }
 
     /// Asks who else knows names and ids. One that does not answer keeps back whoever would get a name or an id, and nobody else
