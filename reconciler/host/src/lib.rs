@@ -135,6 +135,14 @@ pub struct Host {
 }
 
 impl Host {
+    /// The same, but it writes down what it listed beside the directory for what a cut sets aside, where the process after it finds
+    /// it: for whoever acts, and is alone.
+    #[must_use]
+    pub fn remembering(mut self) -> Self {
+        self.listed.write();
+        self
+    }
+
     /// Opens a host. The directory for what a cut sets aside is made, for root alone, when there is none.
     ///
     /// # Errors
@@ -187,7 +195,7 @@ impl Host {
         let dir = Dir::open(&settings.root)?;
         let saved = Saved::open(&settings.saved)?;
         let live = root.is_live()?;
-        let listed = left_behind::Listed::kept_in(&settings.saved.with_file_name("listed"));
+        let listed = left_behind::Listed::known_from(&settings.saved.with_file_name("listed"));
         Ok(Self {
             settings,
             root,

@@ -402,7 +402,7 @@ pub(super) fn steps_text(title: &str, steps: &[&Step], how: Fold, room: usize) -
     let title = format!(
         "{title}: {} for {}",
         count(steps.len(), "step"),
-        resources(steps.iter().copied())
+        resources(in_order.iter().copied())
     );
     let out = match (how, many) {
         (Fold::Always, _) | (Fold::IfLong, true) => fold(&title, &list),
@@ -522,13 +522,15 @@ pub(super) fn deed<'a>(
             }
         }
     };
+    // By name: they are counted again, and what is in order is counted fast.
+    let named = || by_name.iter().map(|(_, at)| *at);
     if kinds.len() > FEW {
         let held = kinds.iter().all(|(_, held)| *held);
-        return of(("change", held), steps.iter().map(|it| it.step).collect());
+        return of(("change", held), named().map(|at| steps[at].step).collect());
     }
     let said = kinds.iter().map(|kind| {
-        let those = steps.iter().zip(&deeds).filter(|(_, deed)| *deed == kind);
-        of(*kind, those.map(|(it, _)| it.step).collect())
+        let those = named().filter(|at| deeds[*at] == *kind);
+        of(*kind, those.map(|at| steps[at].step).collect())
     });
     list(said.collect())
 }

@@ -216,7 +216,8 @@ fn host(view: &View<'_>, paper: Paper, out: &mut String) {
     commands(&view.commands(true), paper, out);
     let runs = |wanted: &dyn Fn(&Shown<'_>) -> bool| -> Vec<&Step> {
         let steps = view.steps.iter().filter(|it| it.held.is_none());
-        steps.filter(|it| wanted(it)).map(|it| it.step).collect()
+        let steps: Vec<&Step> = steps.filter(|it| wanted(it)).map(|it| it.step).collect();
+        section::by_resource(&steps)
     };
     for class in [Class::Destructive, Class::Privileged] {
         let steps = runs(&|it| it.class == class);
@@ -241,7 +242,10 @@ fn host(view: &View<'_>, paper: Paper, out: &mut String) {
     commands(&view.commands(false), paper, out);
     for (title, steps) in [
         ("Drift, repaired with or without this change", benign(true)),
-        ("No longer needed after this change", view.unneeded.clone()),
+        (
+            "No longer needed after this change",
+            section::by_resource(&view.unneeded),
+        ),
     ] {
         people(&counted(title, &steps), None, &steps, paper, out);
     }
@@ -347,7 +351,7 @@ pub fn to_release(executor: &Executor, waiting: &[Waiting], paper: Paper) -> Str
     out
 }
 
-/// Steps that need no id, person by person: what of them is to be done, in one sentence.
+/// Steps that need no id, in the order of whom they are about, person by person: what of them is to be done, in one sentence.
 fn people(title: &str, tint: Option<Tint>, steps: &[&Step], paper: Paper, out: &mut String) {
     if steps.is_empty() {
         return;
@@ -355,7 +359,7 @@ fn people(title: &str, tint: Option<Tint>, steps: &[&Step], paper: Paper, out: &
     out.push('\n');
     paper.tinted(out, "  ", 4, tint, title);
     let (mut lead, mut said) = (String::new(), String::new());
-    for steps in section::by_resource(steps).chunk_by(section::are_of_one_resource) {
+    for steps in steps.chunk_by(section::are_of_one_resource) {
         said.clear();
         for (i, step) in steps.iter().enumerate() {
             said.push_str(if i == 0 { "" } else { "; " });

@@ -19,7 +19,9 @@ pub fn keep(
     state: &StateDir,
     facts: &Facts,
 ) -> Result<Managed<Host>, AssembleError> {
-    let world = open_host(settings, state).map_err(AssembleError::Host)?;
+    let world = open_host(settings, state)
+        .map_err(AssembleError::Host)?
+        .remembering();
     world.clear_leftovers();
     Ok(Managed {
         world,

@@ -67,15 +67,22 @@ pub(crate) struct Listed {
     file: Option<PathBuf>,
     listings: BTreeMap<String, Listing>,
     recalled: bool,
+    writes: bool,
     is_new: bool,
 }
 
 impl Listed {
-    pub(crate) fn kept_in(file: &Path) -> Self {
+    /// What a process before this one wrote into `file`, if anything.
+    pub(crate) fn known_from(file: &Path) -> Self {
         Self {
             file: Some(file.to_owned()),
             ..Self::default()
         }
+    }
+
+    /// Writes there what is new from here on.
+    pub(crate) fn write(&mut self) {
+        self.writes = true;
     }
 
     /// The entries of `place` that are none of `homes`, of which the caller gives all names in one order; those are read by `list`
@@ -132,7 +139,7 @@ impl Listed {
 
     /// Writes down what is new, for the next process. That it cannot be written costs time and nothing else.
     pub(super) fn keep(&mut self) {
-        if !std::mem::take(&mut self.is_new) {
+        if !std::mem::take(&mut self.is_new) || !self.writes {
             return;
         }
         if let Some(file) = &self.file {
@@ -253,18 +260,34 @@ mod tests {
         (found, was_listed)
     }
 
+    fn writing(file: &Path) -> Listed {
+        let mut listed = Listed::known_from(file);
+        listed.write();
+        listed
+    }
+
+    #[test]
+    fn whoever_only_looks_writes_nothing() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("listed");
+        let mut listed = Listed::known_from(&file);
+        assert!(others(&mut listed, &directory(1_000), &[], &["zed"]).1);
+        listed.keep();
+        assert!(!file.exists());
+    }
+
     #[test]
     fn what_did_not_change_is_listed_once() {
         let scratch = tempfile::tempdir().unwrap();
         let file = scratch.path().join("listed");
-        let mut listed = Listed::kept_in(&file);
+        let mut listed = writing(&file);
         let (amy, all) = (["amy"], ["amy", "zed", "\u{fffd} \n"]);
         let left: Vec<OsString> = ["zed", "\u{fffd} \n"].map(OsString::from).into();
         let old = directory(1_000);
         assert_eq!(others(&mut listed, &old, &amy, &all), (left.clone(), true));
         assert_eq!(others(&mut listed, &old, &amy, &all), (left.clone(), false));
         listed.keep();
-        let mut next = Listed::kept_in(&file);
+        let mut next = Listed::known_from(&file);
         assert_eq!(others(&mut next, &old, &amy, &all), (left.clone(), false));
         // Somebody's account is gone, and the home stays.
         let gone = vec!["amy", "zed", "\u{fffd} \n"];
@@ -298,7 +321,7 @@ mod tests {
     fn a_note_that_is_torn_is_none() {
         let scratch = tempfile::tempdir().unwrap();
         let file = scratch.path().join("listed");
-        let mut listed = Listed::kept_in(&file);
+        let mut listed = writing(&file);
         let old = directory(1_000);
         others(&mut listed, &old, &["amy"], &["amy", "zed", "xed"]);
         listed.keep();
@@ -313,6 +336,6 @@ mod tests {
         }
         fs::remove_file(&file).unwrap();
         fs::create_dir(&file).unwrap();
-        assert!(others(&mut Listed::kept_in(&file), &old, &[], &["zed"]).1);
+        assert!(others(&mut Listed::known_from(&file), &old, &[], &["zed"]).1);
     }
 }
