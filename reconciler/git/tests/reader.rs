@@ -10,10 +10,12 @@ use std::thread;
 use std::time::Duration;
 
 use muster_core::commit::{CommitId, TagId};
+use muster_core::release::{RELEASES, TagHorizon};
+use muster_core::time::Time;
 use muster_git::files::ReadError;
 use muster_git::reader::{Desk, Reader, Reads, Way};
 use muster_git::run::Limits;
-use muster_git::{Ancestry, FetchError, MergeError, Merged, Mirror, Origin, Proposals};
+use muster_git::{Ancestry, FetchError, MergeError, Merged, Mirror, Origin, Proposals, WantedTags};
 use support::daemon::Daemon;
 use support::{MAIN, Scene};
 
@@ -108,38 +110,67 @@ fn settled(mirror: &mut Mirror, origin: &Origin) -> muster_git::Heads {
     }
 }
 
+fn tags_after(horizon: TagHorizon) -> WantedTags {
+    WantedTags {
+        below: vec![RELEASES.to_owned()],
+        wanted: TagHorizon::wants,
+        horizon,
+    }
+}
+
+/// The mirror of one who runs what releases permit.
+fn running(scene: &Scene, origin: &Origin, way: &Way) -> Mirror {
+    let mut mirror = through(scene, origin, way);
+    mirror.want_tags(tags_after(TagHorizon {
+        since: Time(100),
+        ..TagHorizon::ALL
+    }));
+    mirror
+}
+
 #[test]
 fn nobody_is_asked_again_by_the_next_process_while_nothing_moves() {
     let scene = Scene::with_roster();
     let origin = scene.origin();
     let way = listening(&scene, Reads::Any);
-    let first = settled(&mut through(&scene, &origin, &way), &origin);
+    let first = settled(&mut running(&scene, &origin, &way), &origin);
     let nobody = Way::Service(scene.path("nobody"));
-    let mut next = through(&scene, &origin, &nobody);
+    let mut next = running(&scene, &origin, &nobody);
     assert_eq!(fetch(&mut next, &origin), first);
     assert!(next.last_signature().unwrap().still_holds());
     assert!(!next.watch_paths(&origin).is_empty());
-    let commit = first.protected.unwrap();
+    let commit = first.protected.clone().unwrap();
     assert!(next.files(&commit).unwrap().contains_key("roster.yaml"));
+    // Whoever looks at branches alone asks, and leaves to others what is theirs.
+    let mut look = through(&scene, &origin, &way);
+    look.want_tags(tags_after(TagHorizon::NONE));
+    settled(&mut look, &origin);
+    let mut look = through(&scene, &origin, &nobody);
+    look.want_tags(tags_after(TagHorizon::NONE));
+    look.fetch(&origin, MAIN, Proposals::Include).unwrap_err();
+    assert_eq!(
+        fetch(&mut running(&scene, &origin, &nobody), &origin),
+        first
+    );
     // Another question was not answered.
-    let mut other = through(&scene, &origin, &nobody);
+    let mut other = running(&scene, &origin, &nobody);
     other.fetch(&origin, MAIN, Proposals::Ignore).unwrap_err();
     // A branch moves: what was known is the past, for this process and for the next.
     let side = scene.commit("side", Some(&commit), &[("roster.yaml", "emo: {}\n")]);
     next.fetch(&origin, MAIN, Proposals::Include).unwrap_err();
-    let mut next = through(&scene, &origin, &nobody);
+    let mut next = running(&scene, &origin, &nobody);
     next.fetch(&origin, MAIN, Proposals::Include).unwrap_err();
-    let moved = settled(&mut through(&scene, &origin, &way), &origin);
+    let moved = settled(&mut running(&scene, &origin, &way), &origin);
     assert_eq!(moved.branches.values().next(), Some(&side));
     assert_eq!(
-        fetch(&mut through(&scene, &origin, &nobody), &origin),
+        fetch(&mut running(&scene, &origin, &nobody), &origin),
         moved
     );
     // What was copied is gone: it has to be copied again before anything is said of it.
     std::fs::remove_dir_all(scene.path("mirror/objects")).unwrap();
-    let mut empty = through(&scene, &origin, &nobody);
+    let mut empty = running(&scene, &origin, &nobody);
     empty.fetch(&origin, MAIN, Proposals::Include).unwrap_err();
-    let mut whole = through(&scene, &origin, &way);
+    let mut whole = running(&scene, &origin, &way);
     assert_eq!(fetch(&mut whole, &origin), moved);
     std::fs::remove_dir_all(scene.path("origin")).unwrap();
     assert!(whole.files(&commit).unwrap().contains_key("roster.yaml"));

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
 use gix::hash::Kind;
+use muster_core::release::TagHorizon;
 
 use super::last_look;
 use super::message::{self, Parts};
@@ -49,25 +50,24 @@ impl Asked<'_> {
         words
     }
 
-    /// What of it tells one question from another: not who signs, which matters where a tag costs a question to a server.
-    pub(super) fn remembered(&self) -> last_look::Question {
+    /// What of it tells one question from another: not who signs, which matters where a tag costs a question to a server. Nothing
+    /// for whoever looks at branches alone, now and then, and would have the note of whoever acts forgotten.
+    pub(super) fn remembered(&self) -> Option<last_look::Question> {
+        let WantedTags { below, horizon, .. } = self.tags?;
+        if *horizon == TagHorizon::NONE {
+            return None;
+        }
         let mut words = vec![
             self.origin.to_string().into_bytes(),
             self.protected.into(),
             self.proposals_word().into(),
         ];
-        let horizon = self.tags.map(|it| &it.horizon);
-        words.extend(
-            self.tags
-                .into_iter()
-                .flat_map(|it| &it.below)
-                .map(|it| it.clone().into_bytes()),
-        );
-        last_look::Question {
+        words.extend(below.iter().map(|it| it.clone().into_bytes()));
+        Some(last_look::Question {
             words,
-            since: horizon.map_or(0, |it| it.since.0),
-            version: horizon.map_or(0, |it| it.version),
-        }
+            since: horizon.since.0,
+            version: horizon.version,
+        })
     }
 
     fn proposals_word(&self) -> &'static str {

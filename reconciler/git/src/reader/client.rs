@@ -615,7 +615,7 @@ pub(crate) fn far_fetch(
         tags: mirror.wanted_tags.as_ref(),
     };
     let question = asked.remembered();
-    let known = mirror.last_look.recall(&question);
+    let known = question.as_ref().and_then(|it| mirror.last_look.recall(it));
     let known = known.and_then(|answer| asked.told(&answer));
     let is_here = |tip: &CommitId| mirror.own.has(&object_id(tip));
     if let Some(told) = known
@@ -636,7 +636,7 @@ pub(crate) fn far_fetch(
         mirror.keep_tip(protected, &object_id(tip))?;
     }
     // Not before what it tells of is here.
-    if lasts {
+    if let Some(question) = question.filter(|_| lasts) {
         mirror.last_look.keep(&question, &answer);
     }
     Ok((told.heads, told.signature))
