@@ -491,6 +491,7 @@ pub(super) fn deed<'a>(
     by_name.sort_by_key(|(name, _)| *name);
     // For each step, what is done to whom it is about, and whether that is held.
     let mut deeds = vec![("change", true); steps.len()];
+    let mut taking: BTreeSet<&str> = BTreeSet::new();
     for of_one in by_name.chunk_by(|(a, _), (b, _)| a == b) {
         // By the first step that has a word for all of it.
         let (mut word, mut held) = (None, true);
@@ -500,20 +501,39 @@ pub(super) fn deed<'a>(
                 word = rooms::deed(&it.step.action);
                 // What has no word for it waits where all of it waits.
                 held = if word.is_some() { waits } else { held && waits };
+                taking.extend(word.filter(|_| it.takes_away));
             }
         }
         for (_, at) in of_one {
             deeds[*at] = (word.unwrap_or("change"), held);
         }
     }
-    let mut kinds: Vec<(&str, bool)> = Vec::new();
-    for deed in &deeds {
-        if !kinds.contains(deed) {
-            kinds.push(*deed);
+    let kinds_of = |deeds: &[(&'static str, bool)]| {
+        let mut kinds: Vec<(&str, bool)> = Vec::new();
+        for deed in deeds {
+            if !kinds.contains(deed) {
+                kinds.push(*deed);
+            }
         }
+        kinds
+    };
+    let mut kinds = kinds_of(&deeds);
+    if kinds.len() > FEW {
+        // What takes something away is never one of many changes, and stands before them.
+        let is_told = |(word, _): &(&str, bool)| taking.contains(word);
+        let held = deeds.iter().all(|it| is_told(it) || it.1);
+        for deed in deeds.iter_mut().filter(|it| !is_told(it)) {
+            *deed = ("change", held);
+        }
+        kinds = kinds_of(&deeds);
+        kinds.sort_by_key(|kind| !is_told(kind));
     }
-    let of = |(word, held): (&str, bool), those: Vec<&Step>| {
+    let said = kinds.iter().map(|kind| {
+        // By name: they are counted again, and what is in order is counted fast.
+        let those = by_name.iter().filter(|(_, at)| deeds[*at] == *kind);
+        let those: Vec<&Step> = those.map(|(_, at)| steps[*at].step).collect();
         let whom = whom(those.into_iter(), write);
+        let (word, held) = *kind;
         match held {
             true => format!("asks to {word} {whom}"),
             false => {
@@ -521,16 +541,6 @@ pub(super) fn deed<'a>(
                 format!("{first}s{rest} {whom}")
             }
         }
-    };
-    // By name: they are counted again, and what is in order is counted fast.
-    let named = || by_name.iter().map(|(_, at)| *at);
-    if kinds.len() > FEW {
-        let held = kinds.iter().all(|(_, held)| *held);
-        return of(("change", held), named().map(|at| steps[at].step).collect());
-    }
-    let said = kinds.iter().map(|kind| {
-        let those = named().filter(|at| deeds[*at] == *kind);
-        of(*kind, those.map(|at| steps[at].step).collect())
     });
     list(said.collect())
 }

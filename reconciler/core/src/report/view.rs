@@ -11,7 +11,7 @@ use crate::gate::{self, Held, Reason};
 use crate::id::{StepId, percent_encode};
 use crate::ledger::held::Waiting;
 use crate::plan::Note;
-use crate::price::Class;
+use crate::price::{Class, Price, Takes};
 use crate::step::Step;
 use crate::time::Time;
 
@@ -32,6 +32,8 @@ pub(super) enum Origin {
 pub(super) struct Shown<'a> {
     pub(super) step: &'a Step,
     pub(super) class: Class,
+    /// Whether it takes something from somebody, or destroys something.
+    pub(super) takes_away: bool,
     pub(super) held: Option<&'a Reason>,
     pub(super) origin: Origin,
     /// The place in the view of the held step that this one follows.
@@ -60,6 +62,10 @@ impl Shown<'_> {
     }
 }
 
+fn takes_away(price: Price) -> bool {
+    price.class == Class::Destructive || price.takes != Takes::Nothing
+}
+
 /// One executor, as it is shown.
 pub(super) struct View<'a> {
     pub(super) executor: &'a Executor,
@@ -84,9 +90,10 @@ impl<'a> View<'a> {
         } = *host;
         let in_base: Option<BTreeSet<StepId>> =
             base.map(|base| base.steps().iter().map(|it| it.step.id).collect());
-        let shown = |step: &'a Step, class: Class, held: Option<&'a Held>| Shown {
+        let shown = |step: &'a Step, price: Price, held: Option<&'a Held>| Shown {
             step,
-            class,
+            class: price.class,
+            takes_away: takes_away(price),
             held: held.map(|held| &held.reason),
             origin: match &in_base {
                 None => Origin::Unknown,
@@ -103,11 +110,11 @@ impl<'a> View<'a> {
             .iter()
             .map(|it| {
                 let held = held.next_if(|held| held.step.id == it.step.id);
-                shown(&it.step, it.price.class, held)
+                shown(&it.step, it.price, held)
             })
             .collect();
         // Whatever the gate held is shown, even if the plan beside it is another.
-        steps.extend(held.map(|held| shown(&held.step, held.price.class, Some(held))));
+        steps.extend(held.map(|held| shown(&held.step, held.price, Some(held))));
         follow(&mut steps);
         let unneeded = base.map_or_else(Vec::new, |base| {
             let in_plan: BTreeSet<StepId> = steps.iter().map(|it| it.step.id).collect();
@@ -136,6 +143,7 @@ impl<'a> View<'a> {
         let shown = |held: &'a Held| Shown {
             step: &held.step,
             class: held.price.class,
+            takes_away: takes_away(held.price),
             held: Some(&held.reason),
             origin: match own(&held.step) {
                 true => Origin::Unknown,

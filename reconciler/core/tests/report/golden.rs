@@ -172,13 +172,13 @@ fn the_verdict_says_what_becomes_of_whom() {
         "{}",
         summary(&[both.host(None)])
     );
-    // Of more kinds, it says whom it changes, and of many people, how many.
+    // Of more kinds, it says whom it changes, and of many people, how many; never so of whom something is taken away.
     world.kept("bob", 1002, Stage::Active);
     world.want_granted("bob", Tier::PowerUser).shell = "/bin/bash".into();
     world.accounts().shells.insert("/bin/bash".into());
     world.policy.shells.insert("/bin/bash".into());
     assert!(
-        line(&world.plan()).starts_with("Merging changes ann, bob and emo: "),
+        line(&world.plan()).starts_with("Merging cuts off ann and changes bob and emo: "),
         "{}",
         line(&world.plan())
     );
