@@ -35,6 +35,7 @@ pub(super) struct Shown<'a> {
     /// Whether it takes something from somebody, or destroys something.
     pub(super) takes_away: bool,
     pub(super) held: Option<&'a Reason>,
+    waits_for_release: bool,
     pub(super) origin: Origin,
     /// The place in the view of the held step that this one follows.
     pub(super) after: Option<usize>,
@@ -44,21 +45,24 @@ pub(super) struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    /// Whether a signed release lets it run, now or after the step that it follows.
+    /// Whether a signed release lets it run, now or after the step that it follows: what follows a step that no release helps is
+    /// helped by none either.
     pub(super) fn waits_for_release(&self) -> bool {
-        match self.held {
-            Some(Reason::PendingSignature | Reason::Limit(_) | Reason::Needs(_)) => true,
-            Some(
-                Reason::Guardrail(_)
-                | Reason::Precondition(_)
-                | Reason::Until { .. }
-                | Reason::Retry { .. }
-                | Reason::NeedsOperator(_)
-                | Reason::Frozen
-                | Reason::Suspended(_),
-            )
-            | None => false,
-        }
+        self.waits_for_release
+    }
+}
+
+/// Whether a release helps against this reason alone.
+fn is_released(reason: &Reason) -> bool {
+    match reason {
+        Reason::PendingSignature | Reason::Limit(_) | Reason::Needs(_) => true,
+        Reason::Guardrail(_)
+        | Reason::Precondition(_)
+        | Reason::Until { .. }
+        | Reason::Retry { .. }
+        | Reason::NeedsOperator(_)
+        | Reason::Frozen
+        | Reason::Suspended(_) => false,
     }
 }
 
@@ -95,6 +99,7 @@ impl<'a> View<'a> {
             class: price.class,
             takes_away: takes_away(price),
             held: held.map(|held| &held.reason),
+            waits_for_release: false,
             origin: match &in_base {
                 None => Origin::Unknown,
                 Some(base) if base.contains(&step.id) => Origin::Drift,
@@ -145,6 +150,7 @@ impl<'a> View<'a> {
             class: held.price.class,
             takes_away: takes_away(held.price),
             held: Some(&held.reason),
+            waits_for_release: false,
             origin: match own(&held.step) {
                 true => Origin::Unknown,
                 false => Origin::Drift,
@@ -227,6 +233,10 @@ fn follow(steps: &mut [Shown<'_>]) {
             let after = places.get_or_insert_with(|| ids().collect()).get(before);
             steps[place].after = after.copied();
         }
+    }
+    for place in 0..steps.len() {
+        let mut chain = std::iter::successors(Some(place), |at| steps[*at].after).take(steps.len());
+        steps[place].waits_for_release = chain.all(|at| steps[at].held.is_some_and(is_released));
     }
     tell_together(steps);
 }

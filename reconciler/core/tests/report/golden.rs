@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use muster_core::executor::Executor;
 use muster_core::facts::Failure;
-use muster_core::gate::Held;
+use muster_core::gate::{Held, Reason};
 use muster_core::journal::StepResult;
 use muster_core::people::Stage;
 use muster_core::reading::Reading;
@@ -192,6 +192,36 @@ fn the_verdict_says_what_becomes_of_whom() {
         "{}",
         line(&world.plan())
     );
+}
+
+/// A release helps nobody whom no release helps, and whoever follows them least.
+#[test]
+fn what_follows_a_step_that_no_release_helps_waits_for_none() {
+    let mut world = World::bare("devvm");
+    // A shell that is none of those that anybody may have.
+    world.want_granted("odd", Tier::PowerUser).shell = "/opt/odd/sh".into();
+    let mut planned_ = world.plan();
+    let held = &mut planned_.verdict.held;
+    let followers = held
+        .iter()
+        .filter(|it| matches!(it.reason, Reason::Needs(_)));
+    assert!(followers.count() > 0, "{held:?}");
+    for held in held
+        .iter_mut()
+        .filter(|it| !matches!(it.reason, Reason::Needs(_)))
+    {
+        held.reason = Reason::Retry {
+            at: NOW,
+            reason: "the disk was full".to_owned(),
+        };
+    }
+    let hosts = [planned_.host(None)];
+    let (comment, text) = (planned(&hosts), text(&hosts, Paper::PLAIN));
+    for said in [&comment.line, &comment.pages.concat(), &text] {
+        assert!(!said.contains("for a signed release"), "{said}");
+        assert!(!said.contains("release propose"), "{said}");
+        assert!(said.contains("held"), "{said}");
+    }
 }
 
 #[test]
