@@ -177,8 +177,9 @@ fn held_blocks(group: &Group<'_, '_>, blocks: &mut Vec<Block>) {
                 (1, false) => "is held",
                 (_, false) => "are held",
             };
+            let drift = drifting(of.iter().map(|place| &view.steps[*place]));
             blocks.push(Block::section(format!(
-                "\n#### {} {how}\n\n",
+                "\n#### {} {how}{drift}\n\n",
                 count(of.len(), &format!("{class} step"))
             )));
             let reasons = of.iter().filter_map(|place| view.steps[*place].held);
@@ -196,6 +197,17 @@ fn held_blocks(group: &Group<'_, '_>, blocks: &mut Vec<Block>) {
                 items(group, place, |out| why(group, place, out), blocks);
             }
         }
+    }
+}
+
+/// How many of several steps that are told with a change are not by it: `, 1 of them not by this change`. The first line counts
+/// those apart.
+pub(super) fn drifting<'a>(steps: impl ExactSizeIterator<Item = &'a Shown<'a>>) -> String {
+    let all = steps.len();
+    match steps.filter(|it| it.origin == Origin::Drift).count() {
+        0 => String::new(),
+        drift if drift == all => ", not by this change".to_owned(),
+        drift => format!(", {drift} of them not by this change"),
     }
 }
 

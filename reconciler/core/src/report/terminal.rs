@@ -285,7 +285,14 @@ fn held(view: &View<'_>, with_change: bool, paper: Paper, out: &mut String) {
             (_, false, true) => "are held",
         };
         let class = first.class;
-        let title = format!("{} {how}", count(same.len(), &format!("{class} step")));
+        let drift = match with_change {
+            true => section::drifting(same.iter().map(|(it, _)| *it)),
+            false => String::new(),
+        };
+        let title = format!(
+            "{} {how}{drift}",
+            count(same.len(), &format!("{class} step"))
+        );
         let tint = match class {
             Class::Destructive => Some(Tint::Alarm),
             Class::Privileged => Some(Tint::Warn),
