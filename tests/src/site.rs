@@ -627,7 +627,7 @@ impl Site {
     }
 
     /// Everything of host and state directory down to inode and time of change: what is written again with the same
-    /// bytes shows too. Who held the lock last does not count.
+    /// bytes shows too. Who held the lock last does not count, nor what is remembered so that it need not be looked at again.
     pub fn fingerprint(&self) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
         for part in ["root", "state", "origin/.git/refs"] {
@@ -643,7 +643,11 @@ impl Site {
                 )
             });
         }
-        all.retain(|path, _| path != "state/lock");
+        let counts = |path: &str| {
+            let remembered = ["state/seen", "state/state.git/seen"];
+            path != "state/lock" && !remembered.iter().any(|it| path.starts_with(it))
+        };
+        all.retain(|path, _| counts(path));
         all
     }
 

@@ -195,7 +195,8 @@ impl Host {
         let dir = Dir::open(&settings.root)?;
         let saved = Saved::open(&settings.saved)?;
         let live = root.is_live()?;
-        let listed = left_behind::Listed::known_from(&settings.saved.with_file_name("listed"));
+        let listed =
+            left_behind::Listed::known_from(&settings.saved.with_file_name("seen").join("listed"));
         Ok(Self {
             settings,
             root,

@@ -12,7 +12,8 @@ use super::frame::{self, Room};
 use super::message::{self, Parts};
 use crate::refs;
 
-/// The note of it, below the mirror. It can be lost; the reader is then asked.
+/// The note of it, below the mirror, in a directory of its own. It can be lost; the reader is then asked.
+const DIR: &str = "seen";
 const NOTE: &str = "last-look";
 
 /// The largest note that is written or read, in bytes: more than the names of thousands of proposals.
@@ -46,8 +47,11 @@ pub(crate) struct LastLook {
 
 impl LastLook {
     pub(crate) fn in_mirror(dir: &Path) -> LastLook {
+        let seen = dir.join(DIR);
+        // Where it cannot be made, nothing is kept.
+        let _ = fs::create_dir(&seen);
         LastLook {
-            file: Some(dir.join(NOTE)),
+            file: Some(seen.join(NOTE)),
             ..LastLook::default()
         }
     }
@@ -186,7 +190,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let asked = question("/srv/state.git", 100, 3);
         LastLook::in_mirror(scratch.path()).keep(&asked, &[b"ok".to_vec(), b"one".to_vec()]);
-        let file = scratch.path().join(NOTE);
+        let file = scratch.path().join(DIR).join(NOTE);
         let whole = std::fs::read(&file).unwrap();
         let recall = |bytes: &[u8]| {
             std::fs::write(&file, bytes).unwrap();

@@ -82,6 +82,10 @@ impl Listed {
 
     /// Writes there what is new from here on.
     pub(crate) fn write(&mut self) {
+        if let Some(dir) = self.file.as_deref().and_then(Path::parent) {
+            // Where it cannot be made, nothing is written.
+            let _ = fs::create_dir(dir);
+        }
         self.writes = true;
     }
 
