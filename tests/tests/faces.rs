@@ -182,6 +182,30 @@ fn what_is_in_force_is_planned_while_a_newer_commit_is_refused() {
     assert!(!named.out.contains("user.archive_delete"), "{}", named.out);
 }
 
+/// All is done that can be, and something is not as the roster says: `status` does not keep it to itself.
+#[test]
+fn what_somebody_has_to_look_at_is_told_by_status() {
+    needs(&["git"]);
+    let site = Site::new();
+    site.commit(ANN, "ann");
+    let _ = site.settles();
+    says(&site.muster(&["status"]), 0, "state     in order\n");
+    let home = site.on_host("home/ann");
+    fs::rename(&home, site.on_host("away")).unwrap();
+    let _ = site.settles();
+    let told = site.muster(&["status"]);
+    says(
+        &told,
+        0,
+        "state     in order, but for what somebody has to look at\n",
+    );
+    says(&told, 0, "look at   ann: home /home/ann is gone");
+    assert_eq!(site.status()["attention"].as_array().unwrap().len(), 1);
+    fs::rename(site.on_host("away"), &home).unwrap();
+    let _ = site.settles();
+    says(&site.muster(&["status"]), 0, "state     in order\n");
+}
+
 /// An older commit of the branch is no decision where all is well: the next cycle would go on from it.
 #[test]
 fn an_older_commit_is_not_adopted_where_the_next_cycle_would_leave_it() {

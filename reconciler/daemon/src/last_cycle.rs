@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::state_dir::StateDir;
 
-/// How many parts that cannot be read, or are amiss, are told: the first ones.
+/// How many parts that cannot be read, are amiss, or ask to be looked at, are told: the first ones.
 const UNREAD: usize = 8;
 
 /// Who keeps an executor.
@@ -40,6 +40,16 @@ pub struct LastCycle {
     /// What no step mends, so that it is not in order until a person looks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub amiss: Vec<String>,
+    /// What somebody has to look at although all is done that can be: a row that was refused, a home that is gone. The first ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attention: Vec<String>,
+    /// How many of those there are beside the first ones.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attention_beside: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl LastCycle {
@@ -57,12 +67,21 @@ impl LastCycle {
             unread: unread.take(UNREAD).collect(),
             unanswered,
             amiss: Vec::new(),
+            attention: Vec::new(),
+            attention_beside: 0,
         }
     }
 
     /// The same, with what no step mends.
     pub fn with_amiss(mut self, amiss: impl Iterator<Item = String>) -> Self {
         self.amiss = amiss.take(UNREAD).collect();
+        self
+    }
+
+    /// The same, with what somebody has to look at.
+    pub fn with_attention(mut self, mut attention: impl Iterator<Item = String>) -> Self {
+        self.attention = attention.by_ref().take(UNREAD).collect();
+        self.attention_beside = attention.count();
         self
     }
 
@@ -75,6 +94,8 @@ impl LastCycle {
             unread: Vec::new(),
             unanswered: None,
             amiss: Vec::new(),
+            attention: Vec::new(),
+            attention_beside: 0,
         }
     }
 

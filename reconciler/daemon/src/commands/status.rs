@@ -1,7 +1,7 @@
 //! `muster status`: how the executor stands, read without the lock and without changing anything.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -340,7 +340,8 @@ impl ExecutorStatus {
         let paper = paper();
         let mut state = String::new();
         match self.matters.as_slice() {
-            [] => state.push_str("state     in order\n"),
+            [] if self.attention().is_empty() => state.push_str("state     in order\n"),
+            [] => state.push_str("state     in order, but for what somebody has to look at\n"),
             matters => {
                 for (i, matter) in matters.iter().enumerate() {
                     let lead = match i {
@@ -353,6 +354,19 @@ impl ExecutorStatus {
                     };
                     paper.tinted(&mut state, &lead, 10, Some(Tint::Alarm), &text);
                 }
+            }
+        }
+        for (i, note) in self.attention().iter().enumerate() {
+            let lead = if i == 0 { "look at   " } else { "          " };
+            paper.tinted(&mut state, lead, 10, Some(Tint::Warn), note);
+        }
+        match self.last.as_ref().map_or(0, |it| it.attention_beside) {
+            0 => {}
+            beside => {
+                let _ = writeln!(
+                    state,
+                    "          and {beside} more: `muster plan` tells all"
+                );
             }
         }
         let unread = self.last.as_ref().filter(|it| !it.unread.is_empty());
@@ -388,6 +402,11 @@ impl ExecutorStatus {
         // Copied from here into a file, so it is never broken.
         let (Ok(key) | Err(key)) = &self.key;
         out.line(format_args!("key       {key}"))
+    }
+
+    /// What somebody has to look at although all is done that can be: the first of it.
+    fn attention(&self) -> &[String] {
+        self.last.as_ref().map_or(&[], |it| &it.attention)
     }
 
     /// What is around it: clock, ledger repository, origin.
@@ -510,6 +529,12 @@ impl ExecutorStatus {
         }
         all["in_order"] = self.matters.is_empty().into();
         all["matters"] = self.matters.clone().into();
+        all["attention"] = self.attention().into();
+        all["attention_beside"] = self
+            .last
+            .as_ref()
+            .map_or(0, |it| it.attention_beside)
+            .into();
         all["waits"] = self.held.as_ref().map(|it| it.held.len()).into();
         all["unread"] = self
             .last

@@ -20,7 +20,7 @@ use muster_core::facts::{Frozen, Suspended};
 use muster_core::fleet::alive::{self, Alive};
 use muster_core::gate::Reason;
 use muster_core::journal::{Entry, StepResult};
-use muster_core::rooms::Policy;
+use muster_core::rooms::{Note, Policy};
 use muster_core::time::Time;
 use muster_core::world::{Files, Journal as _, World};
 use muster_git::{Notes, Origin, Proposals, notes};
@@ -543,6 +543,10 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
                 let ended = LastCycle::ended(keeper, now, unread, summary.unanswered.clone());
                 let amiss = summary.notes.iter().filter(|it| it.is_amiss());
                 let ended = ended.with_amiss(amiss.map(ToString::to_string));
+                let told = |it: &&Note| it.is_unread() || it.is_amiss();
+                let others = summary.notes.iter().filter(|it| !told(it));
+                let others = others.filter(|it| it.needs_attention());
+                let ended = ended.with_attention(others.map(ToString::to_string));
                 self.leave_word(ended, &line, wall);
                 match console {
                     Console::Log => self.start_push(wall),
