@@ -183,6 +183,16 @@ impl Host {
             (found.name.to_owned(), Box::new(account))
         });
         let mut by_name: BTreeMap<String, Box<Account>> = accounts.collect();
+        for name in databases.repeated_in_shadow() {
+            if by_name.contains_key(name) {
+                lines.entry(name.to_owned()).or_insert_with(|| {
+                    let file = accounts::File::Shadow;
+                    format!(
+                        "{file} has more than one line for {name}; remove all but one with vipw -s"
+                    )
+                });
+            }
+        }
         for (member, joined) in databases.memberships() {
             if let Some(account) = by_name.get_mut(member) {
                 account.groups.extend(joined.into_iter().map(str::to_owned));
@@ -240,6 +250,18 @@ impl Host {
         };
         if question.accounts_of == AccountsOf::Everybody {
             accounts.hindrances.uids = uids_of_other_lines(databases, &accounts.by_name);
+            accounts.hindrances.names = names_with_ranges(databases, &accounts.by_name, question);
+            let unread = (listed.len() < databases.account_lines())
+                .then(|| databases.unread_accounts())
+                .into_iter()
+                .flatten();
+            for (number, name) in unread {
+                let file = accounts::File::Passwd;
+                let why = format!(
+                    "{file}:{number}: the line of {name} is malformed; correct it with vipw"
+                );
+                accounts.hindrances.names.insert(name.to_owned(), why);
+            }
             let left = self.look_at_what_was_left(databases, &accounts, &useradd.home);
             accounts.hindrances.uids.extend(left.uids);
             let known = sorted(accounts.groups.values().copied());
@@ -308,7 +330,7 @@ impl Host {
         match self.name_services.ask(sources, &self.settings.root, asked) {
             Ok(known) => {
                 (accounts.foreign, accounts.foreign_uids) = (known.names, known.uids);
-                accounts.hindrances.names = known.barred;
+                accounts.hindrances.names.extend(known.barred);
                 accounts.hindrances.gids.extend(known.gids);
             }
             Err(why) => accounts.hindrances.silent = Some(why),
@@ -554,6 +576,37 @@ fn uids_of_other_lines(
         found.entry(uid).or_default().insert(line);
     }
     found
+}
+
+/// The names that own a range of subuid or subgid and have no account: whoever got such a name would get the range as well, and what
+/// belongs to ids in it (F22). What an interrupted step left is its own.
+fn names_with_ranges(
+    databases: &Databases,
+    by_name: &BTreeMap<String, Box<Account>>,
+    question: &Question<'_>,
+) -> BTreeMap<String, String> {
+    /// Of more names, as where a directory's people have ranges in these files, those alone are told of that somebody asks for.
+    const MANY: usize = 1_000;
+    let in_file = |file| move |(owner, range): (_, accounts::IdRange)| (owner, (file, range.first));
+    let subuids = databases.subuids().map(in_file(accounts::File::Subuid));
+    let subgids = databases.subgids().map(in_file(accounts::File::Subgid));
+    let mut accounts = MergeJoin::new(by_name);
+    let mut without: Vec<_> = sorted(subuids.chain(subgids));
+    without.retain(|(owner, _)| {
+        let is_number = owner.bytes().all(|it| it.is_ascii_digit());
+        !is_number && accounts.get(owner).is_none() && !question.remains.contains_key(owner)
+    });
+    if without.len() > MANY {
+        without.retain(|(owner, _)| question.people.contains_key(owner));
+    }
+    let told = without.into_iter().map(|(owner, (file, first))| {
+        let why = format!(
+            "{file} has a range of {owner} already, from {first}: an account of that name would get it, and what belongs to its ids; \
+             remove that line, and a range of its own comes with the account"
+        );
+        (owner.to_owned(), why)
+    });
+    told.collect()
 }
 
 /// The uids that own a range by their number, and the line that says so.

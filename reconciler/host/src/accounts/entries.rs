@@ -134,6 +134,40 @@ impl Databases {
             })
     }
 
+    /// Number and name of each line of passwd of which not even the ids can be read, so that no account is told of.
+    pub(crate) fn unread_accounts(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.passwd.lines().filter(|(_, line)| !is_nis(line));
+        lines.filter_map(|(id, line)| {
+            let is_told = Passwd::parse(line).is_some() || Passwd::apparent(line).is_some();
+            let name = std::str::from_utf8(fields::first(line)).ok()?;
+            let number = self.passwd.number(id).unwrap_or_default();
+            (!is_told && !name.is_empty()).then_some((number, name))
+        })
+    }
+
+    /// How many lines of passwd are somebody's.
+    pub(crate) fn account_lines(&self) -> usize {
+        self.passwd
+            .lines()
+            .filter(|(_, line)| !is_nis(line))
+            .count()
+    }
+
+    /// Names that more than one line of shadow has: nothing edits either.
+    pub(crate) fn repeated_in_shadow(&self) -> Vec<&str> {
+        let in_shadow = || self.shadow.lines().map(|(_, line)| fields::first(line));
+        let in_passwd = self.passwd.lines().map(|(_, line)| fields::first(line));
+        // Nearly always it has the lines of passwd, in that order, and none twice.
+        if in_shadow().eq(in_passwd) {
+            return Vec::new();
+        }
+        let mut names: Vec<&[u8]> = in_shadow().collect();
+        names.sort_unstable();
+        let repeated = names.chunk_by(|a, b| a == b).filter(|it| it.len() > 1);
+        let repeated = repeated.filter_map(|it| std::str::from_utf8(it[0]).ok());
+        repeated.filter(|it| !it.is_empty()).collect()
+    }
+
     /// The account of that name; `None` also when several lines have it, which nothing here would edit.
     #[must_use]
     pub fn account(&self, name: &str) -> Option<Account<'_>> {

@@ -290,6 +290,66 @@ fn a_uid_that_owns_a_range_by_its_number_is_not_given() {
     }
 }
 
+/// F25: what an edit would refuse is not promised.
+#[test]
+fn a_line_that_stops_an_edit_is_told_before_it_does() {
+    let both = format!("{EMO}{ADA}");
+    let told = |plan: &Plan, who: &str, what: &str| {
+        let notes = plan.notes().iter().map(ToString::to_string);
+        let told = notes.filter(|it| it.starts_with(who) && it.contains(what));
+        assert_eq!(told.count(), 1, "{:?}", plan.notes());
+        assert!(plan.steps().is_empty(), "{:?}", plan.steps());
+    };
+    // Somebody who is to come, of whose name there is a line without an id.
+    let mut it = machine();
+    it.cycle(EMO);
+    let passwd = it.text("etc/passwd");
+    it.put(
+        "etc/passwd",
+        format!("{passwd}ada:x:abc:7::/home/ada:/bin/sh\n").as_bytes(),
+        0o644,
+    );
+    told(&it.plan(&both).0, "ada: ", "is malformed");
+    it.put("etc/passwd", passwd.as_bytes(), 0o644);
+    // Somebody who is here twice in shadow, beside the first line or behind everybody's.
+    let shadow = it.text("etc/shadow");
+    let open = shadow.replace("emo:!:", "emo:$6$salt$hash:");
+    let line = open.lines().find(|line| line.starts_with("emo:")).unwrap();
+    let beside = open.replace(line, &format!("{line}\n{line}"));
+    for doubled in [beside, format!("{open}zed:*:1::::::\n{line}\n")] {
+        it.put("etc/shadow", doubled.as_bytes(), 0o640);
+        told(&it.plan(EMO).0, "emo: ", "more than one line for emo");
+    }
+    it.put("etc/shadow", shadow.as_bytes(), 0o640);
+    it.settles(EMO);
+}
+
+/// F22: a former account of the name, or somebody's mistake, left a line with ids of others.
+#[test]
+fn a_name_that_has_a_range_without_an_account_is_not_given() {
+    let both = format!("{EMO}{ADA}");
+    for file in ["etc/subuid", "etc/subgid"] {
+        let mut it = machine();
+        it.cycle(EMO);
+        let lines = it.text(file);
+        let stray = |range: &str| format!("{lines}zed:7000000:10\nada:{range}\n");
+        let range = lines.trim_end().rsplit_once("emo:").unwrap().1.to_owned();
+        for range in ["0:65536", &range] {
+            it.put(file, stray(range).as_bytes(), 0o644);
+            let (plan, _) = it.plan(&both);
+            let notes = plan.notes().iter().map(ToString::to_string);
+            let told = notes.filter(|it| it.starts_with("ada: ") && it.contains(file));
+            assert_eq!(told.count(), 1, "{:?}", plan.notes());
+            it.cycle(&both);
+            assert!(!it.text("etc/passwd").contains("\nada:"));
+        }
+        it.put(file, lines.as_bytes(), 0o644);
+        it.cycle(&both);
+        assert!(it.text("etc/passwd").contains("\nada:"));
+        it.settles(&both);
+    }
+}
+
 /// F22.
 #[test]
 fn every_line_of_somebodys_ranges_is_told_of() {
