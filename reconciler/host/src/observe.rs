@@ -1,10 +1,14 @@
 //! Reads a host, part by part.
 
+mod in_the_way;
+mod ranges;
+mod renames;
+
 use std::cell::LazyCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use muster_core::accounts::action::Trace;
-use muster_core::accounts::facts::{IdRange, MoreRanges};
+use muster_core::accounts::facts::MoreRanges;
 use muster_core::accounts::hindrances::Hindrances;
 use muster_core::accounts::observed::{
     Account, Accounts, AccountsOf, Defaults, Home, Observed, Password, Person, Question,
@@ -13,7 +17,6 @@ use muster_core::accounts::observed::{
 use muster_core::accounts::policy::Aggregate;
 use muster_core::accounts::root::Sources;
 use muster_core::compat;
-use muster_core::merge_join::MergeJoin;
 use muster_core::reading::Reading;
 
 use crate::accounts::{self, Databases, LoginDefs, UseraddDefaults};
@@ -23,6 +26,10 @@ use crate::sessions::{Claims, Owner, Processes};
 use crate::traces::{self, Whose};
 use crate::units::{self, dbus::Bus};
 use crate::{Host, files, left_behind, name_services, saved, sudoers};
+use in_the_way::{beside, sorted};
+use ranges::ByOwner;
+
+pub(crate) use ranges::range;
 
 const NOT_ASKED: &str = "it was not asked for";
 
@@ -151,10 +158,10 @@ impl Host {
             .collect();
         let mut subuids = ByOwner::of(databases.subuids());
         let mut subgids = ByOwner::of(databases.subgids());
-        let renaming = unfinished_renames(databases, &named);
+        let renaming = renames::unfinished(databases, &named);
         let mut lines: BTreeMap<String, String> = BTreeMap::new();
         let accounts = first_of_each(listed).map(|(found, all)| {
-            if let Some(why) = why_not_edited(all) {
+            if let Some(why) = in_the_way::why_not_edited(all) {
                 lines.insert(found.name.to_owned(), why);
             }
             let (subuid, more_subuids) = subuids.of_account(found.name, found.uid);
@@ -183,15 +190,8 @@ impl Host {
             (found.name.to_owned(), Box::new(account))
         });
         let mut by_name: BTreeMap<String, Box<Account>> = accounts.collect();
-        for name in databases.repeated_in_shadow() {
-            if by_name.contains_key(name) {
-                lines.entry(name.to_owned()).or_insert_with(|| {
-                    let file = accounts::File::Shadow;
-                    format!(
-                        "{file} has more than one line for {name}; remove all but one with vipw -s"
-                    )
-                });
-            }
+        for (name, why) in in_the_way::lines_of_shadow(databases, &by_name) {
+            lines.entry(name).or_insert(why);
         }
         for (member, joined) in databases.memberships() {
             if let Some(account) = by_name.get_mut(member) {
@@ -249,19 +249,9 @@ impl Host {
                 .collect(),
         };
         if question.accounts_of == AccountsOf::Everybody {
-            accounts.hindrances.uids = uids_of_other_lines(databases, &accounts.by_name);
-            accounts.hindrances.names = names_with_ranges(databases, &accounts.by_name, question);
-            let unread = (listed.len() < databases.account_lines())
-                .then(|| databases.unread_accounts())
-                .into_iter()
-                .flatten();
-            for (number, name) in unread {
-                let file = accounts::File::Passwd;
-                let why = format!(
-                    "{file}:{number}: the line of {name} is malformed; correct it with vipw"
-                );
-                accounts.hindrances.names.insert(name.to_owned(), why);
-            }
+            accounts.hindrances.uids = in_the_way::uids(databases, &accounts.by_name);
+            accounts.hindrances.names =
+                in_the_way::names(databases, &accounts.by_name, listed, question);
             let left = self.look_at_what_was_left(databases, &accounts, &useradd.home);
             accounts.hindrances.uids.extend(left.uids);
             let known = sorted(accounts.groups.values().copied());
@@ -269,7 +259,7 @@ impl Host {
             accounts.hindrances.gids = beside(gids, &known, |gid| *gid).collect();
         }
         accounts.root = self.look_at_root(databases, &accounts.by_name);
-        for (new, old) in half_removed_names(question, databases, &accounts.by_name) {
+        for (new, old) in renames::half_removed(question, databases, &accounts.by_name) {
             if let Some(account) = accounts.by_name.get_mut(&new) {
                 account.renaming_from.get_or_insert(old);
             }
@@ -550,219 +540,6 @@ fn first_of_each<'a, 'l>(
     listed
         .chunk_by(|a, b| a.name == b.name)
         .filter_map(|of_one_name| Some((of_one_name.first()?, of_one_name)))
-}
-
-/// The uids of lines that are no account's of those told of: broken ones of passwd, all but one of a name, and those of subuid and
-/// subgid that have a uid in place of a name, as whoever got that uid would get the range as well (F22).
-fn uids_of_other_lines(
-    databases: &Databases,
-    by_name: &BTreeMap<String, Box<Account>>,
-) -> BTreeMap<u32, BTreeSet<String>> {
-    let told = sorted(by_name.values().map(|it| it.uid));
-    let of_passwd = |(name, uid)| (uid, (accounts::File::Passwd, name));
-    let claimed = databases.claimed_uids().map(of_passwd);
-    let claimed = claimed
-        .chain(owners_by_number(
-            databases.subuids(),
-            accounts::File::Subuid,
-        ))
-        .chain(owners_by_number(
-            databases.subgids(),
-            accounts::File::Subgid,
-        ));
-    let mut found: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
-    for (uid, (file, name)) in beside(sorted(claimed), &told, |(uid, _)| *uid) {
-        let line = format!("a line of {name} in {file}");
-        found.entry(uid).or_default().insert(line);
-    }
-    found
-}
-
-/// The names that own a range of subuid or subgid and have no account: whoever got such a name would get the range as well, and what
-/// belongs to ids in it (F22). What an interrupted step left is its own.
-fn names_with_ranges(
-    databases: &Databases,
-    by_name: &BTreeMap<String, Box<Account>>,
-    question: &Question<'_>,
-) -> BTreeMap<String, String> {
-    /// Of more names, as where a directory's people have ranges in these files, those alone are told of that somebody asks for.
-    const MANY: usize = 1_000;
-    let in_file = |file| move |(owner, range): (_, accounts::IdRange)| (owner, (file, range.first));
-    let subuids = databases.subuids().map(in_file(accounts::File::Subuid));
-    let subgids = databases.subgids().map(in_file(accounts::File::Subgid));
-    let mut accounts = MergeJoin::new(by_name);
-    let mut without: Vec<_> = sorted(subuids.chain(subgids));
-    without.retain(|(owner, _)| {
-        let is_number = owner.bytes().all(|it| it.is_ascii_digit());
-        !is_number && accounts.get(owner).is_none() && !question.remains.contains_key(owner)
-    });
-    if without.len() > MANY {
-        without.retain(|(owner, _)| question.people.contains_key(owner));
-    }
-    let told = without.into_iter().map(|(owner, (file, first))| {
-        let why = format!(
-            "{file} has a range of {owner} already, from {first}: an account of that name would get it, and what belongs to its ids; \
-             remove that line, and a range of its own comes with the account"
-        );
-        (owner.to_owned(), why)
-    });
-    told.collect()
-}
-
-/// The uids that own a range by their number, and the line that says so.
-fn owners_by_number<'a>(
-    lines: impl Iterator<Item = (&'a str, accounts::IdRange)>,
-    file: accounts::File,
-) -> impl Iterator<Item = (u32, (accounts::File, &'a str))> {
-    lines.filter_map(move |(owner, _)| Some((owner.parse().ok()?, (file, owner))))
-}
-
-fn sorted<T: Ord>(of: impl Iterator<Item = T>) -> Vec<T> {
-    let mut all: Vec<T> = of.collect();
-    // Mostly they are in order already: the stable sort takes what is in order as it is.
-    all.sort();
-    all
-}
-
-/// Those of a sorted list whose id is not in another: one walk over both.
-fn beside<T>(list: Vec<T>, known: &[u32], id: impl Fn(&T) -> u32) -> impl Iterator<Item = T> {
-    let mut known = known.iter().copied().peekable();
-    list.into_iter().filter(move |it| {
-        let id = id(it);
-        while known.next_if(|next| *next < id).is_some() {}
-        known.peek() != Some(&id)
-    })
-}
-
-/// Why the lines of one name are not to be edited, if they are not.
-fn why_not_edited(lines: &[accounts::Account<'_>]) -> Option<String> {
-    match lines {
-        [] => None,
-        [only] => only.broken.map(|file| {
-            let name = only.name;
-            format!("the line of {name} in {file} is malformed; correct it with vipw")
-        }),
-        [first, ..] => Some(format!(
-            "{} has more than one line for {}; remove all but one with vipw",
-            accounts::File::Passwd,
-            first.name
-        )),
-    }
-}
-
-pub(crate) fn range(range: accounts::IdRange) -> IdRange {
-    let narrow = |id: u64| u32::try_from(id).unwrap_or(u32::MAX);
-    IdRange {
-        first: narrow(range.first),
-        count: narrow(range.count),
-    }
-}
-
-/// The lines of subuid or subgid by their owner, and of one owner in the order of the file.
-struct ByOwner<'a> {
-    lines: Vec<(&'a str, IdRange)>,
-    /// How many lines belong to names before the last one that was asked for.
-    passed: usize,
-    /// Whether any line has a uid in place of a name; nearly nobody's has.
-    has_numbers: bool,
-}
-
-impl<'a> ByOwner<'a> {
-    fn of(lines: impl Iterator<Item = (&'a str, accounts::IdRange)>) -> Self {
-        let mut lines: Vec<_> = lines.map(|(owner, it)| (owner, range(it))).collect();
-        lines.sort_by_key(|(owner, _)| *owner);
-        let is_number = |owner: &str| owner.starts_with(|c: char| c.is_ascii_digit());
-        Self {
-            has_numbers: lines.iter().any(|(owner, _)| is_number(owner)),
-            lines,
-            passed: 0,
-        }
-    }
-
-    /// The first line of an account, and the ranges of all others, also of those that have its uid in place of its name. Names
-    /// are asked for in their order.
-    fn of_account(&mut self, name: &str, uid: u32) -> (Option<IdRange>, BTreeSet<IdRange>) {
-        let ahead = &self.lines[self.passed..];
-        self.passed += ahead.iter().take_while(|(owner, _)| *owner < name).count();
-        let of_name = self.lines[self.passed..]
-            .iter()
-            .take_while(|(owner, _)| *owner == name)
-            .map(|(_, range)| *range);
-        let mut of_name = of_name.peekable();
-        let first = of_name.peek().copied();
-        let mut more: BTreeSet<IdRange> = of_name.skip(1).collect();
-        if self.has_numbers {
-            let uid = uid.to_string();
-            let begin = self.lines.partition_point(|(owner, _)| *owner < &*uid);
-            let of_uid = self.lines[begin..].iter();
-            more.extend(
-                of_uid
-                    .take_while(|(owner, _)| *owner == uid)
-                    .map(|(_, range)| *range),
-            );
-        }
-        more.retain(|it| Some(*it) != first);
-        (first, more)
-    }
-}
-
-/// For each account whose rename was begun and not finished: the name under which its private group or its
-/// subordinate ranges still stand beside the new one.
-fn unfinished_renames(databases: &Databases, groups: &[(&str, u32)]) -> HashMap<String, String> {
-    let groups = groups
-        .iter()
-        .map(|(name, gid)| (u64::from(*gid), *name))
-        .collect();
-    let ranges = databases
-        .subuids()
-        .map(|(owner, range)| (range.first, owner))
-        .collect();
-    let mut found = HashMap::new();
-    for names in [groups, ranges].into_iter().flat_map(sharing) {
-        let (present, gone): (Vec<&str>, Vec<&str>) = names
-            .into_iter()
-            .partition(|name| databases.apparent_account(name).is_some());
-        if let ([new], [old]) = (present.as_slice(), gone.as_slice()) {
-            found.insert((*new).to_owned(), (*old).to_owned());
-        }
-    }
-    found
-}
-
-/// The same for a rename whose second batch stopped when neither group nor ranges tell any more: somebody the ledger
-/// knows has no account, lines of theirs stand in other files, and another account has their home.
-fn half_removed_names(
-    question: &Question<'_>,
-    databases: &Databases,
-    accounts: &BTreeMap<String, Box<Account>>,
-) -> Vec<(String, String)> {
-    let mut by_name = MergeJoin::new(accounts);
-    let gone = question.people.iter().filter(|(user, subject)| {
-        let has_account = by_name.get(user).is_some();
-        !has_account && !subject.ask_name_services && subject.kept.is_none()
-    });
-    let renamed = gone.filter_map(|(old, subject)| {
-        let home = subject.home?;
-        let (new, account) = accounts.iter().find(|(_, it)| it.home == home)?;
-        let left = databases.has_remnants(old, account.gid, None);
-        left.then(|| (new.clone(), (*old).to_owned()))
-    });
-    renamed.collect()
-}
-
-/// Names that stand for the same id.
-fn sharing(mut ids: Vec<(u64, &str)>) -> Vec<Vec<&str>> {
-    ids.sort_unstable();
-    ids.chunk_by(|a, b| a.0 == b.0)
-        .filter(|chunk| chunk.len() > 1)
-        .map(|chunk| {
-            chunk
-                .iter()
-                .map(|(_, name)| *name)
-                .filter(|it| !it.starts_with(|c: char| c.is_ascii_digit()))
-                .collect()
-        })
-        .collect()
 }
 
 fn defaults(databases: &Databases, defs: &LoginDefs, useradd: &UseraddDefaults) -> Defaults {
