@@ -64,7 +64,8 @@ macro_rules! flat_sum {
                         let (tag, tagged) = $crate::flat::Tagged::read(access)?;
                         $(
                             if <$inner>::TAGS.contains(&tag.as_str()) {
-                                return <$inner as serde::Deserialize>::deserialize(tagged.whole()).map($sum::$arm);
+                                return <$inner as serde::Deserialize>::deserialize(tagged.whole())
+                                    .map(|inner| $sum::$arm(inner.into()));
                             }
                         )*
                         Err(serde::de::Error::custom(format_args!(
@@ -79,7 +80,7 @@ macro_rules! flat_sum {
         $(
             impl From<$inner> for $sum {
                 fn from(inner: $inner) -> Self {
-                    Self::$arm(inner)
+                    Self::$arm(inner.into())
                 }
             }
         )*

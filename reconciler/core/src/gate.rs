@@ -244,7 +244,7 @@ pub fn judge(
             hold,
             content: _,
         } = &**planned;
-        let (protected, lacks) = match hold {
+        let (protected, lacks) = match hold.as_deref() {
             Some(Hold::Protected(name)) => (Some(Reason::protected(name)), None),
             Some(Hold::SharesProtected(name)) => (Some(Reason::shares_protected(name)), None),
             Some(Hold::Lacks(what)) => (None, Some(Reason::Precondition(what.clone()))),

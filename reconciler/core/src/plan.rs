@@ -52,7 +52,7 @@ pub struct PlannedStep {
     /// Steps that must be done before it.
     pub needs: Vec<StepId>,
     /// What stands against it, signed or not, if something does.
-    pub hold: Option<Hold<Blocked>>,
+    pub hold: Option<Box<Hold<Blocked>>>,
     /// What it writes, where its parameters have a digest of it alone.
     pub content: Option<Arc<str>>,
 }
@@ -60,7 +60,7 @@ pub struct PlannedStep {
 impl PlannedStep {
     /// Whether the limits count it: not what cannot run, signed or not, where its room says so (H13).
     pub fn counts(&self) -> bool {
-        match &self.hold {
+        match self.hold.as_deref() {
             Some(Hold::Protected(_) | Hold::SharesProtected(_) | Hold::Lacks(_)) => {
                 rooms::counts_when_held(&self.step.action)
             }
@@ -86,7 +86,7 @@ impl PlannedStep {
             }),
             price,
             needs,
-            hold,
+            hold: hold.map(Box::new),
             content,
         })
     }

@@ -169,8 +169,8 @@ pub fn verbs() -> impl Iterator<Item = &'static VerbRow> {
 pub enum Incarnation {
     /// Of an account or a home.
     Account(accounts::action::Incarnation),
-    /// Of a guest.
-    Guest(guests::action::Incarnation),
+    /// Of a guest. There are far fewer of these, and each is twice as large (`tests/bench/bench plan`).
+    Guest(Box<guests::action::Incarnation>),
 }
 
 flat_sum!(Incarnation {
@@ -875,7 +875,7 @@ fn of_account(
 fn of_guest(
     drafted: Drafted<guests::action::Action, guests::action::Incarnation, guests::say::Blocked>,
 ) -> Drafted<Action, Incarnation, Blocked> {
-    drafted.map(Action::Guest, Incarnation::Guest, Blocked::Guest)
+    drafted.map(Action::Guest, Incarnation::from, Blocked::Guest)
 }
 
 /// What a step costs that is known from a journal or a ledger alone; `observed` is what was read, where somebody looked.

@@ -465,7 +465,7 @@ fn found(house: &House, name: &str) -> Incarnation {
         .step
         .incarnation
     {
-        rooms::Incarnation::Guest(incarnation) => incarnation.clone(),
+        rooms::Incarnation::Guest(incarnation) => *incarnation.clone(),
         rooms::Incarnation::Account(_) => panic!("no guest"),
     }
 }

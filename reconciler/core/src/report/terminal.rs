@@ -77,6 +77,12 @@ impl Paper {
         };
         out.push_str(lead);
         let mut column = length_of(lead);
+        if column + length_of(&shown) <= width {
+            // Most of thousands of lines (`tests/bench/bench plan`).
+            put(out, &shown);
+            out.push('\n');
+            return;
+        }
         // The line is a piece of the text: words follow each other in both with one space between.
         let mut line = 0..0;
         let mut next = 0;

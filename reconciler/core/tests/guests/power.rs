@@ -326,7 +326,7 @@ fn what_is_refused_three_times_in_the_same_words_is_tried_once_a_day() {
     );
     // It failed and is still asked for, so nothing is in order until it is done or taken out.
     let plan = house.plan(text);
-    let reason = plan.steps().iter().find_map(|it| match &it.hold {
+    let reason = plan.steps().iter().find_map(|it| match it.hold.as_deref() {
         Some(Hold::Lacks(what)) => Some(Reason::Precondition(what.clone())),
         _ => None,
     });

@@ -341,7 +341,7 @@ fn who_was_parked_by_the_date_is_told_before_the_login_is_shut() {
         .iter()
         .find(|it| verb(&it.step) == Verb::UserDisable);
     let hold = disable.expect("it is shown").hold.clone();
-    assert!(matches!(hold, Some(Hold::Until(at, _)) if at == NOW.plus(86_400)));
+    assert!(matches!(hold.as_deref(), Some(Hold::Until(at, _)) if *at == NOW.plus(86_400)));
     let (policy, observed) = (policy().into(), host.clone().into());
     let ran = |now: Time| {
         let bounds = plan.bounds(&policy, &observed, &past.facts, now);

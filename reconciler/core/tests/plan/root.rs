@@ -589,7 +589,10 @@ fn a_group_that_is_somebody_s_own_is_not_given_to_others() {
     });
     let past = nothing_known();
     let plan = make_under(&policy, &desired, &host, &past.facts);
-    let blocked = |group: &str| match &planned(&plan, &format!("group.join emo gid={group}")).hold {
+    let blocked = |group: &str| match planned(&plan, &format!("group.join emo gid={group}"))
+        .hold
+        .as_deref()
+    {
         Some(Hold::Lacks(rooms::Blocked::Account(why @ Blocked::SomebodysGroup { .. }))) => {
             Some(why.to_string())
         }

@@ -63,6 +63,8 @@ struct Draft<'a, 's> {
     found_environments: Option<MergeJoin<'a, String>>,
     ids: Option<Ids>,
     moved_homes: Option<BTreeMap<String, String>>,
+    /// Groups by gid and name.
+    groups_by_gid: Option<Vec<(u32, &'a str)>>,
     ports: PortTable,
     notes: Vec<Note>,
     first_ports: BTreeMap<String, u16>,
@@ -132,6 +134,7 @@ pub(crate) fn draft<'a>(
         found_environments: input.observed.environments.known().map(MergeJoin::new),
         ids: None,
         moved_homes: None,
+        groups_by_gid: None,
         ports: PortTable::new(input.policy, input.known, input.observed),
         notes: Vec::new(),
         first_ports: BTreeMap::new(),
@@ -427,13 +430,21 @@ impl<'a> Draft<'a, '_> {
 
     /// Why a group keeps an account from being made with `gid` and a group of its own: one of that name has another gid, or one of
     /// another name has that gid. Where the primary group may be `shared`, the latter is what the account had.
-    fn group_in_the_way(&self, user: &str, gid: u32, shared: bool) -> Option<Refusal> {
+    fn group_in_the_way(&mut self, user: &str, gid: u32, shared: bool) -> Option<Refusal> {
         let groups = &self.accounts.groups;
-        let of_the_gid = groups
-            .iter()
-            .find(|(name, it)| **it == gid && *name != user);
-        if let Some((name, _)) = of_the_gid {
-            let by = name.clone();
+        // Each new person asks, and there may be a group for each of the others.
+        let by_gid = self.groups_by_gid.get_or_insert_with(|| {
+            let mut by_gid: Vec<(u32, &str)> = groups
+                .iter()
+                .map(|(name, gid)| (*gid, name.as_str()))
+                .collect();
+            by_gid.sort_unstable();
+            by_gid
+        });
+        let first = by_gid.partition_point(|(it, _)| *it < gid);
+        let mut of_the_gid = by_gid[first..].iter().take_while(|(it, _)| *it == gid);
+        if let Some((_, name)) = of_the_gid.find(|(_, name)| *name != user) {
+            let by = (*name).to_owned();
             return (!shared).then_some(Refusal::GidTaken { gid, by });
         }
         let found = groups.get(user).filter(|found| **found != gid)?;

@@ -81,7 +81,7 @@ impl<'a> Draft<'a, '_> {
         }
     }
 
-    fn in_the_way(&self, user: &str, person: &PersonFacts) -> Option<Refusal> {
+    fn in_the_way(&mut self, user: &str, person: &PersonFacts) -> Option<Refusal> {
         if self.accounts.by_name.contains_key(user) {
             return Some(Refusal::NameTakenSince);
         }
