@@ -13,7 +13,7 @@ use crate::files::Listing;
 use crate::heads::{FETCHED, Heads, Proposals, WantedTags, fetched_name, heads_of};
 use crate::layout::{Layout, RefStorage};
 use crate::mirror::{Copies, Mirror};
-use crate::objects::{LARGEST_TREE, SMALL, Source, commit_id};
+use crate::objects::{LARGEST_TREE, Objects, SMALL, Source, commit_id};
 use crate::read_error::FILE_LIMIT;
 use crate::reader::Far;
 use crate::refs::{self, Listed};
@@ -30,7 +30,7 @@ pub(crate) fn fetch(
 ) -> Result<(Signature, Heads), FetchError> {
     let layout = mirror.layout_of(path)?;
     mirror.be_of(layout.kind)?;
-    let signature = Signature::take(&layout, protected);
+    let signature = Signature::take(&layout, protected).reached_by(path, &layout.common);
     let mut listed = references(&layout, "refs/heads/", mirror.limits)?;
     // The owner's git leaves out what it cannot read.
     let is_there = || {
@@ -171,6 +171,18 @@ pub(crate) fn git_failed(layout: &Layout) -> impl Fn(RunError) -> FetchError {
         origin: origin.clone(),
         source,
     }
+}
+
+/// Whether a mirror has all that is kept of a commit.
+pub(crate) fn is_whole(own: &Objects, tip: &ObjectId) -> bool {
+    let source: &dyn Source = own;
+    let listing = source
+        .commit(tip)
+        .and_then(|commit| Listing::read(&source, commit.tree));
+    listing.is_ok_and(|listing| {
+        let files = listing.files.values();
+        files.chain(&listing.trees).all(|id| own.has(id))
+    })
 }
 
 /// Copies one commit, its trees and its files in the places that muster reads. Files come first and the commit last, so

@@ -127,7 +127,10 @@ impl Origin {
     pub fn signature(&self, protected: &str) -> Option<Result<Signature, LayoutError>> {
         match self {
             Origin::Local(path) => {
-                Some(Layout::of(path).map(|layout| Signature::take(&layout, protected)))
+                let taken = |layout: Layout| {
+                    Signature::take(&layout, protected).reached_by(path, &layout.common)
+                };
+                Some(Layout::of(path).map(taken))
             }
             Origin::Remote(_) => None,
         }

@@ -7,18 +7,21 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::layout::{Layout, RefStorage, tag_dirs};
+use crate::layout::{self, Layout, RefStorage, tag_dirs};
 use crate::refs;
 
 /// A file that changed less than this long ago may change again without a new time stamp: the clocks of some file systems
-/// tick only every ten milliseconds.
+/// tick only every ten milliseconds, and where a time is a whole number of seconds they may know nothing finer.
 const RACY: Duration = Duration::from_millis(100);
+const RACY_IN_SECONDS: Duration = Duration::from_secs(2);
 
 /// The state of the files in which a local origin keeps its branches: a few `stat`s, whatever the history's length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
     stamps: Vec<(PathBuf, Stamp)>,
     settled: bool,
+    /// The path that was asked for, and the repository that it led to: by a link, or by what is written in a `.git` file.
+    way: Option<(PathBuf, PathBuf)>,
 }
 
 /// Device, inode, size, time of modification and of change; zeros for what is missing.
@@ -45,7 +48,11 @@ impl Stamp {
     fn is_older_than(&self, now: Duration) -> bool {
         let Stamp([.., seconds, nanoseconds]) = *self;
         let changed = Duration::new(seconds.max(0) as u64, nanoseconds.max(0) as u32);
-        changed.abs_diff(now) > RACY
+        let racy = match changed.subsec_nanos() {
+            0 => RACY_IN_SECONDS,
+            _ => RACY,
+        };
+        changed.abs_diff(now) > racy
     }
 }
 
@@ -95,7 +102,11 @@ impl Signature {
             })
             .collect();
         let settled = stamps.iter().all(|(_, stamp)| stamp.is_older_than(now));
-        let mut signature = Signature { stamps, settled };
+        let mut signature = Signature {
+            stamps,
+            settled,
+            way: None,
+        };
         signature.forget_what_a_directory_tells();
         signature
     }
@@ -116,10 +127,21 @@ impl Signature {
         });
     }
 
+    /// The same, of the repository `common` to which `path` led before it was taken.
+    #[must_use]
+    pub(crate) fn reached_by(self, path: &Path, common: &Path) -> Signature {
+        let way = Some((path.to_owned(), common.to_owned()));
+        Signature { way, ..self }
+    }
+
     /// Whether nothing has moved since. `false` may also mean that something moved so shortly before that a second
     /// change could have gone unseen: reading again is then right, and cheap.
     pub fn still_holds(&self) -> bool {
+        let leads_there = |(path, common): &(PathBuf, PathBuf)| {
+            layout::dirs(path).is_ok_and(|(_, now)| now == *common)
+        };
         self.settled
+            && self.way.as_ref().is_none_or(leads_there)
             && self
                 .stamps
                 .iter()
@@ -162,6 +184,7 @@ impl Signature {
         Some(Signature {
             stamps,
             settled: *settled == 1,
+            way: None,
         })
     }
 

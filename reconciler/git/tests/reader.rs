@@ -166,7 +166,16 @@ fn nobody_is_asked_again_by_the_next_process_while_nothing_moves() {
         fetch(&mut running(&scene, &origin, &nobody), &origin),
         moved
     );
-    // What was copied is gone: it has to be copied again before anything is said of it.
+    // A part of what was copied is gone, or all of it: it has to be copied again before anything is said of it.
+    for entry in walk(&scene.path("mirror/objects")) {
+        let kept = std::fs::read(&entry).unwrap();
+        std::fs::remove_file(&entry).unwrap();
+        let mut lacking = running(&scene, &origin, &nobody);
+        lacking
+            .fetch(&origin, MAIN, Proposals::Include)
+            .unwrap_err();
+        std::fs::write(&entry, kept).unwrap();
+    }
     std::fs::remove_dir_all(scene.path("mirror/objects")).unwrap();
     let mut empty = running(&scene, &origin, &nobody);
     empty.fetch(&origin, MAIN, Proposals::Include).unwrap_err();
@@ -174,6 +183,54 @@ fn nobody_is_asked_again_by_the_next_process_while_nothing_moves() {
     assert_eq!(fetch(&mut whole, &origin), moved);
     std::fs::remove_dir_all(scene.path("origin")).unwrap();
     assert!(whole.files(&commit).unwrap().contains_key("roster.yaml"));
+}
+
+/// The files below a directory.
+fn walk(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(walk(&path)),
+            false => found.push(path),
+        }
+    }
+    found
+}
+
+/// A work tree's `.git` file says where the repository is, and somebody changes it.
+#[test]
+fn an_origin_that_leads_elsewhere_has_moved() {
+    let scene = Scene::with_roster();
+    let lead = |to: &str| {
+        std::fs::create_dir_all(scene.path("work")).unwrap();
+        let to = scene.path(to);
+        std::fs::write(
+            scene.path("work/.git"),
+            format!("gitdir: {}\n", to.display()),
+        )
+        .unwrap();
+    };
+    let copied = std::process::Command::new("cp")
+        .args(["-a", "origin", "other"])
+        .current_dir(scene.path(""))
+        .status();
+    assert!(copied.unwrap().success());
+    lead("origin");
+    let origin = Origin::Local(scene.path("work"));
+    let way = listening(&scene, Reads::Any);
+    let mut first = running(&scene, &origin, &way);
+    settled(&mut first, &origin);
+    let nobody = Way::Service(scene.path("nobody"));
+    fetch(&mut running(&scene, &origin, &nobody), &origin);
+    lead("other");
+    assert!(!first.last_signature().unwrap().still_holds());
+    let mut next = running(&scene, &origin, &nobody);
+    next.fetch(&origin, MAIN, Proposals::Include).unwrap_err();
+    settled(&mut running(&scene, &origin, &way), &origin);
+    lead("origin");
+    let mut back = running(&scene, &origin, &nobody);
+    back.fetch(&origin, MAIN, Proposals::Include).unwrap_err();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gix::hash::Kind;
 use muster_core::release::TagHorizon;
@@ -52,13 +52,15 @@ impl Asked<'_> {
 
     /// What of it tells one question from another: not who signs, which matters where a tag costs a question to a server. Nothing
     /// for whoever looks at branches alone, now and then, and would have the note of whoever acts forgotten.
-    pub(super) fn remembered(&self) -> Option<last_look::Question> {
+    /// `common` is the repository that the origin leads to.
+    pub(super) fn remembered(&self, common: &Path) -> Option<last_look::Question> {
         let WantedTags { below, horizon, .. } = self.tags?;
         if *horizon == TagHorizon::NONE {
             return None;
         }
         let mut words = vec![
             self.origin.to_string().into_bytes(),
+            common.as_os_str().as_encoded_bytes().to_vec(),
             self.protected.into(),
             self.proposals_word().into(),
         ];

@@ -23,6 +23,7 @@ use crate::fetch_error::FetchError;
 use crate::files::{BlobId, File, Files};
 use crate::heads::{Heads, Proposals};
 use crate::layout;
+use crate::local;
 use crate::merge::{MergeError, Merged, MergedAfar, Stands};
 use crate::mirror::{Mirror, TagObject};
 use crate::objects::{CommitParts, Objects, SMALL, Source, object_id, parse_commit};
@@ -614,20 +615,36 @@ pub(crate) fn far_fetch(
         proposals,
         tags: mirror.wanted_tags.as_ref(),
     };
-    let question = asked.remembered();
+    // Before anything is asked: what leads elsewhere from then on shows.
+    let led_to = match &origin {
+        Origin::Local(path) => layout::dirs(path).ok().map(|(_, common)| (path, common)),
+        Origin::Remote(_) => None,
+    };
+    let reached = |signature: Option<Signature>| {
+        let signature = signature?;
+        let (path, common) = led_to.as_ref()?;
+        Some(signature.reached_by(path, common))
+    };
+    let question = led_to
+        .as_ref()
+        .and_then(|(_, common)| asked.remembered(common));
     let known = question.as_ref().and_then(|it| mirror.last_look.recall(it));
     let known = known.and_then(|answer| asked.told(&answer));
-    let is_here = |tip: &CommitId| mirror.own.has(&object_id(tip));
+    let is_here = |tip: &CommitId| local::is_whole(&mirror.own, &object_id(tip));
     if let Some(told) = known
         && told.lasts()
         && told.kind == mirror.own.kind()
         && told.heads.protected.as_ref().is_some_and(is_here)
     {
         reader.watched = told.watched;
-        return Ok((told.heads, told.signature));
+        return Ok((told.heads, reached(told.signature)));
     }
     let answer = reader.heads(&asked, mirror.limits.bytes)?;
-    let told = asked.told(&answer).ok_or_else(no_answer)?;
+    let mut told = asked.told(&answer).ok_or_else(no_answer)?;
+    told.signature = match &origin {
+        Origin::Local(_) => reached(told.signature),
+        Origin::Remote(_) => None,
+    };
     let lasts = told.lasts();
     reader.watched = told.watched;
     drop(reader);

@@ -1,8 +1,8 @@
 //! What the reader said of a local origin's branches, kept in the mirror: a process that begins while nothing has moved since
 //! starts no reader to be told the same once more. Of an idle cycle of 10,000 people in a new process that is a twelfth (S1).
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use gix::hash::{Kind, ObjectId};
@@ -110,7 +110,9 @@ impl LastLook {
 /// sync in each cycle.
 fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = file.with_extension("new");
-    fs::write(&new, bytes)?;
+    // Whatever has that name is none of ours any more, or a pipe that nobody reads.
+    let _ = fs::remove_file(&new);
+    File::create_new(&new)?.write_all(bytes)?;
     fs::rename(&new, file)
 }
 

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,8 +15,10 @@ use muster_core::bytes::hex;
 
 use crate::dir::FileStat;
 
-/// A directory that changed this shortly before may change again within the same tick of the kernel's clock.
+/// A directory that changed this shortly before may change again within the same tick of the kernel's clock; and where the time is a
+/// whole number of seconds, the file system may know nothing finer.
 const SETTLED: Duration = Duration::from_millis(100);
+const SETTLED_IN_SECONDS: Duration = Duration::from_secs(2);
 /// More entries than this in one directory are listed each time: each is looked at anyway.
 const MOST: usize = 1_000;
 /// The largest note that is read, in bytes: names of that many entries in a few directories.
@@ -48,7 +50,11 @@ impl Stamp {
         let Self([.., seconds, nanoseconds]) = self;
         let seconds = u64::try_from(*seconds).unwrap_or_default();
         let changed = Duration::new(seconds, u32::try_from(*nanoseconds).unwrap_or_default());
-        now.checked_sub(changed).is_some_and(|ago| ago > SETTLED)
+        let settled = match changed.subsec_nanos() {
+            0 => SETTLED_IN_SECONDS,
+            _ => SETTLED,
+        };
+        now.checked_sub(changed).is_some_and(|ago| ago > settled)
     }
 }
 
@@ -156,7 +162,9 @@ impl Listed {
 /// sync.
 fn replace(file: &Path, text: &str) -> io::Result<()> {
     let new = file.with_extension("new");
-    fs::write(&new, text)?;
+    // Whatever has that name is none of ours any more, or a pipe that nobody reads.
+    let _ = fs::remove_file(&new);
+    File::create_new(&new)?.write_all(text.as_bytes())?;
     fs::rename(&new, file)
 }
 
