@@ -32,6 +32,15 @@ pub(crate) struct Homes<'a> {
     last: Option<String>,
     filesystems: Filesystems,
     recorded: Option<HashMap<Vec<u8>, (u32, u32)>>,
+    strays: Vec<Stray>,
+}
+
+/// A home that is not owned by whose it is.
+#[derive(Debug)]
+pub(crate) struct Stray {
+    pub(crate) path: String,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
 /// A directory that homes stand in.
@@ -93,7 +102,13 @@ impl<'a> Homes<'a> {
             last: None,
             filesystems: Filesystems::default(),
             recorded,
+            strays: Vec::new(),
         }
+    }
+
+    /// The homes that were looked at and are somebody else's.
+    pub(crate) fn into_strays(self) -> Vec<Stray> {
+        self.strays
     }
 
     /// What stands at `home`, which is to belong to `uid`; `None` takes any owner but root.
@@ -138,15 +153,19 @@ impl<'a> Homes<'a> {
                 seen.kind.with_article()
             )));
         }
-        let owner = match &self.recorded {
+        let (owner, gid) = match &self.recorded {
             Some(owners) => owners
                 .get(home.trim_start_matches('/').as_bytes())
-                .map(|(uid, _)| *uid)
-                .or(uid)
-                .unwrap_or(seen.uid),
-            None => seen.uid,
+                .copied()
+                .unwrap_or((uid.unwrap_or(seen.uid), seen.gid)),
+            None => (seen.uid, seen.gid),
         };
         if uid.is_some_and(|uid| uid != owner) {
+            self.strays.push(Stray {
+                path: home.to_owned(),
+                uid: owner,
+                gid,
+            });
             return Reading::Known(Home::Odd(format!("it is owned by uid {owner}")));
         }
         match self.filesystems.identify(&parent.dir, name, &seen) {

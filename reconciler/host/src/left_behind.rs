@@ -4,12 +4,12 @@
 mod listed;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
 pub(crate) use listed::Listed;
 
 use crate::dir::{Dir, FileKind};
-use crate::homes;
+use crate::homes::{self, Stray};
 use crate::root::{Ownership, RootDir};
 use crate::traces::CRONTABS;
 
@@ -25,16 +25,26 @@ pub(crate) struct LeftBehind {
     pub(crate) gids: BTreeSet<u32>,
 }
 
+impl LeftBehind {
+    fn note(&mut self, path: String, (uid, gid): (u32, u32), has_account: impl Fn(u32) -> bool) {
+        self.gids.insert(gid);
+        if uid != 0 && !has_account(uid) {
+            self.uids.entry(uid).or_default().insert(path);
+        }
+    }
+}
+
 /// By uid, the paths that have it, of everything that stands where accounts keep things and belongs to no uid that
 /// `has_account`.
-/// `homes` are the directories that homes stand in, and `known` the homes of accounts, which are looked at otherwise. What cannot
-/// be listed is nobody's here.
-pub(crate) fn look<'a, K: Iterator<Item = &'a str>>(
+/// `homes` are the directories that homes stand in, and `known` the homes of accounts: those are looked at otherwise, but for
+/// `unseen` ones, and those that are not of whose they are are `strays`. What cannot be listed is nobody's here.
+pub(crate) fn look<'a, K: Iterator<Item = &'a str>, U: Iterator<Item = &'a str>>(
     dir: &Dir,
     root: &RootDir,
     listed: &mut Listed,
     homes: &BTreeSet<&str>,
-    known: impl Fn() -> K,
+    (known, unseen): (impl Fn() -> K, impl Fn() -> U),
+    strays: &[Stray],
     has_account: impl Fn(u32) -> bool,
 ) -> LeftBehind {
     let recorded = (root.ownership() == Ownership::Recorded).then(|| homes::recorded(dir));
@@ -68,7 +78,8 @@ pub(crate) fn look<'a, K: Iterator<Item = &'a str>>(
             parent.names_where(|name| !here.contains(name))
         };
         let others = listed.others(place, &itself, names(), list);
-        for name in others.unwrap_or_default() {
+        let unseen = unseen().filter_map(inside).map(OsString::from);
+        for name in others.unwrap_or_default().into_iter().chain(unseen) {
             let path = format!("/{place}/{}", name.to_string_lossy());
             let Ok(Some(seen)) = parent.see(&name) else {
                 continue;
@@ -81,11 +92,11 @@ pub(crate) fn look<'a, K: Iterator<Item = &'a str>>(
                 None => Some((seen.uid, seen.gid)),
             };
             let Some((uid, gid)) = ids else { continue };
-            found.gids.insert(gid);
-            if uid != 0 && !has_account(uid) {
-                found.uids.entry(uid).or_default().insert(path);
-            }
+            found.note(path, (uid, gid), &has_account);
         }
+    }
+    for Stray { path, uid, gid } in strays {
+        found.note(path.clone(), (*uid, *gid), &has_account);
     }
     listed.keep();
     found
@@ -111,25 +122,42 @@ mod tests {
             "var/spool/cron/tabs/cid",
             "var/spool/cron/dee",
             "home/note",
+            "home/fay/x",
         ] {
             put(path);
         }
         std::os::unix::fs::symlink("mail", scratch.path().join("var/spool/mail")).unwrap();
         put(".muster-ownership");
         let owners = "1001:1001 home/zed\n1002:1002 home/amy\n1003:1003 srv/people/old\n1004:8 var/mail/bob\n\
-                      1005:1005 var/spool/cron/tabs/cid\n1006:0 var/spool/cron/dee\n0:0 home/note\n";
+                      1005:1005 var/spool/cron/tabs/cid\n1006:0 var/spool/cron/dee\n0:0 home/note\n1009:1009 home/fay\n";
         std::fs::write(scratch.path().join(".muster-ownership"), owners).unwrap();
         let dir = Dir::open(scratch.path()).unwrap();
         let root = RootDir::open(scratch.path(), Ownership::Recorded).unwrap();
         let homes = ["/home", "/srv/people/", "/nowhere"].into();
         // Amy's is an account's, and dee's uid somebody else's.
-        let known = || ["/home/amy"].into_iter();
+        let known = || ["/home/amy", "/home/fay"].into_iter();
         let mut listed = Listed::default();
-        let found = look(&dir, &root, &mut listed, &homes, known, |uid| {
-            [1_002, 1_006].contains(&uid)
-        });
+        let stray = |path: &str, uid, gid| Stray {
+            path: path.to_owned(),
+            uid,
+            gid,
+        };
+        let strays = [
+            stray("/home/bea", 1_007, 1_008),
+            stray("/home/ann", 1_002, 0),
+        ];
+        let unseen = || ["/home/fay", "/home/amy/inside", "/else/gus"].into_iter();
+        let found = look(
+            &dir,
+            &root,
+            &mut listed,
+            &homes,
+            (known, unseen),
+            &strays,
+            |uid| [1_002, 1_006].contains(&uid),
+        );
         let gids: Vec<u32> = found.gids.into_iter().collect();
-        assert_eq!(gids, [0, 8, 1_001, 1_003, 1_005]);
+        assert_eq!(gids, [0, 8, 1_001, 1_003, 1_005, 1_008, 1_009]);
         let told: Vec<(u32, &str)> = found
             .uids
             .iter()
@@ -142,6 +170,8 @@ mod tests {
                 (1_003, "/srv/people/old"),
                 (1_004, "/var/mail/bob"),
                 (1_005, "/var/spool/cron/tabs/cid"),
+                (1_007, "/home/bea"),
+                (1_009, "/home/fay"),
             ]
         );
     }

@@ -21,7 +21,7 @@ use muster_core::reading::Reading;
 
 use crate::accounts::{self, Databases, LoginDefs, UseraddDefaults};
 use crate::dir::{Dir, with_causes};
-use crate::homes::Homes;
+use crate::homes::{Homes, Stray};
 use crate::sessions::{Claims, Owner, Processes};
 use crate::traces::{self, Whose};
 use crate::units::{self, dbus::Bus};
@@ -41,14 +41,7 @@ impl Host {
         let defs = (parts.accounts || parts.homes).then(|| LoginDefs::read_what_can_be(&self.root));
         let listed = accounts_asked_for(question, &databases);
         let not_asked = || Reading::Unknown(NOT_ASKED.to_owned());
-        let mut accounts = match (&databases, &defs) {
-            (Some(Ok(databases)), Some(defs)) if parts.accounts => self
-                .look_at_accounts(question, databases, &listed, defs)
-                .map_or_else(Reading::Unknown, Reading::Known),
-            (Some(Err(why)), _) if parts.accounts => Reading::Unknown(why.clone()),
-            _ => not_asked(),
-        };
-        let mut spared = BTreeMap::new();
+        let (mut spared, mut strays) = (BTreeMap::new(), Vec::new());
         let people = match &databases {
             Some(databases) if parts.homes => {
                 let home_base = defs
@@ -59,10 +52,17 @@ impl Host {
                     databases.as_ref().map_err(String::as_str),
                     &listed,
                     home_base,
-                    &mut spared,
+                    (&mut spared, &mut strays),
                 )
             }
             _ => BTreeMap::new(),
+        };
+        let mut accounts = match (&databases, &defs) {
+            (Some(Ok(databases)), Some(defs)) if parts.accounts => self
+                .look_at_accounts(question, databases, (&listed, &strays), defs)
+                .map_or_else(Reading::Unknown, Reading::Known),
+            (Some(Err(why)), _) if parts.accounts => Reading::Unknown(why.clone()),
+            _ => not_asked(),
         };
         if let Reading::Known(accounts) = &mut accounts {
             accounts.hindrances.spared = spared;
@@ -145,7 +145,7 @@ impl Host {
         &mut self,
         question: &Question<'_>,
         databases: &Databases,
-        listed: &[accounts::Account<'_>],
+        (listed, strays): (&[accounts::Account<'_>], &[Stray]),
         (defs, useradd, wrong): &(LoginDefs, UseraddDefaults, Option<String>),
     ) -> Result<Accounts, String> {
         let named: Vec<(&str, u32)> = databases
@@ -190,9 +190,6 @@ impl Host {
             (found.name.to_owned(), Box::new(account))
         });
         let mut by_name: BTreeMap<String, Box<Account>> = accounts.collect();
-        for (name, why) in in_the_way::lines_of_shadow(databases, &by_name) {
-            lines.entry(name).or_insert(why);
-        }
         for (member, joined) in databases.memberships() {
             if let Some(account) = by_name.get_mut(member) {
                 account.groups.extend(joined.into_iter().map(str::to_owned));
@@ -250,10 +247,21 @@ impl Host {
         };
         if question.accounts_of == AccountsOf::Everybody {
             accounts.hindrances.uids = in_the_way::uids(databases, &accounts.by_name);
+            let lines = in_the_way::lines_of_nobody(databases, &accounts.by_name, listed);
+            accounts.hindrances.lines.extend(lines);
             accounts.hindrances.names =
-                in_the_way::names(databases, &accounts.by_name, listed, question);
-            let left = self.look_at_what_was_left(databases, &accounts, &useradd.home);
-            accounts.hindrances.uids.extend(left.uids);
+                in_the_way::names_with_ranges(databases, &accounts.by_name, question);
+            let asked = &question.people;
+            let left = self.look_at_what_was_left(
+                databases,
+                &accounts.by_name,
+                (&useradd.home, strays),
+                |name| asked.contains_key(name),
+            );
+            for (uid, paths) in left.uids {
+                let places = accounts.hindrances.uids.entry(uid).or_default();
+                places.extend(paths);
+            }
             let known = sorted(accounts.groups.values().copied());
             let gids = sorted(databases.claimed_gids().chain(left.gids));
             accounts.hindrances.gids = beside(gids, &known, |gid| *gid).collect();
@@ -279,18 +287,32 @@ impl Host {
     fn look_at_what_was_left(
         &mut self,
         databases: &Databases,
-        accounts: &Accounts,
-        base: &str,
+        by_name: &BTreeMap<String, Box<Account>>,
+        (base, strays): (&str, &[Stray]),
+        is_seen: impl Fn(&str) -> bool,
     ) -> left_behind::LeftBehind {
         let homes = self.settings.home_roots.iter().map(String::as_str);
         let homes: BTreeSet<&str> = homes.chain([base.trim_end_matches('/')]).collect();
-        let known = || accounts.by_name.values().map(|it| &*it.home);
+        let known = || by_name.values().map(|it| &*it.home);
+        let unseen = || {
+            let others = by_name.iter().filter(|(name, _)| !is_seen(name));
+            others.map(|(_, it)| &*it.home)
+        };
         // Where nobody left anything, nobody's uid is looked up.
         let uids = || databases.claimed_uids().map(|(_, uid)| uid);
         let uids: LazyCell<HashSet<u32>, _> = LazyCell::new(|| uids().collect());
         let has_account = |uid| uids.contains(&uid);
         let listed = &mut self.listed;
-        left_behind::look(&self.dir, &self.root, listed, &homes, known, has_account)
+        let homes_of = (known, unseen);
+        left_behind::look(
+            &self.dir,
+            &self.root,
+            listed,
+            &homes,
+            homes_of,
+            strays,
+            has_account,
+        )
     }
 
     /// Asks who else knows names and ids. One that does not answer keeps back whoever would get a name or an id, and nobody else
@@ -366,7 +388,7 @@ impl Host {
         databases: Result<&Databases, &str>,
         listed: &[accounts::Account<'_>],
         home_base: &str,
-        spared: &mut BTreeMap<String, String>,
+        (spared, strays): (&mut BTreeMap<String, String>, &mut Vec<Stray>),
     ) -> BTreeMap<String, Person> {
         let mut homes = Homes::new(&self.dir, &self.root);
         let mut processes: Option<Result<Processes, String>> = None;
@@ -448,6 +470,7 @@ impl Host {
                 },
             ));
         }
+        *strays = homes.into_strays();
         people.into_iter().collect()
     }
 

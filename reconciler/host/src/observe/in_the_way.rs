@@ -33,43 +33,34 @@ pub(super) fn uids(
     found
 }
 
-/// Names that nobody gets, and why: a range is theirs, or a line of passwd of which not even the ids can be read (F22, F25).
-pub(super) fn names(
-    databases: &Databases,
-    by_name: &BTreeMap<String, Box<Account>>,
+/// Lines that stop an edit and are no account's: of passwd, of which not even the ids can be read, and several of shadow (F25).
+/// Whoever has an account is kept out by every one of them, so that more than one is in nobody's way who is to be shut out.
+pub(super) fn lines_of_nobody<'d>(
+    databases: &'d Databases,
+    by_name: &'d BTreeMap<String, Box<Account>>,
     listed: &[accounts::Account<'_>],
-    question: &Question<'_>,
-) -> BTreeMap<String, String> {
-    let mut names = names_with_ranges(databases, by_name, question);
-    if listed.len() < databases.account_lines() {
-        names.extend(databases.unread_accounts().map(|(number, name)| {
-            let file = accounts::File::Passwd;
-            let why =
-                format!("{file}:{number}: the line of {name} is malformed; correct it with vipw");
-            (name.to_owned(), why)
-        }));
-    }
-    names
-}
-
-/// Accounts that shadow has more than one line of, and so nothing edits either.
-pub(super) fn lines_of_shadow(
-    databases: &Databases,
-    by_name: &BTreeMap<String, Box<Account>>,
 ) -> impl Iterator<Item = (String, String)> {
-    let repeated = databases.repeated_in_shadow().into_iter();
-    let of_accounts = repeated.filter(|name| by_name.contains_key(*name));
-    of_accounts.map(|name| {
+    let unread = (listed.len() < databases.account_lines()).then(|| databases.unread_accounts());
+    let unread = unread.into_iter().flatten().map(|(number, name)| {
+        let file = accounts::File::Passwd;
+        let why = format!("{file}:{number}: the line of {name} is malformed; correct it with vipw");
+        (name, why)
+    });
+    let repeated = databases.repeated_in_shadow().into_iter().map(|name| {
         let file = accounts::File::Shadow;
         let why =
             format!("{file} has more than one line for {name}; remove all but one with vipw -s");
-        (name.to_owned(), why)
-    })
+        (name, why)
+    });
+    let of_nobody = repeated
+        .chain(unread)
+        .filter(|(name, _)| !by_name.contains_key(*name));
+    of_nobody.map(|(name, why)| (name.to_owned(), why))
 }
 
 /// The names that own a range of subuid or subgid and have no account: whoever got such a name would get the range as well, and what
 /// belongs to ids in it (F22). What an interrupted step left is its own.
-fn names_with_ranges(
+pub(super) fn names_with_ranges(
     databases: &Databases,
     by_name: &BTreeMap<String, Box<Account>>,
     question: &Question<'_>,

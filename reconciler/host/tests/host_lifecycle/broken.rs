@@ -310,18 +310,88 @@ fn a_line_that_stops_an_edit_is_told_before_it_does() {
         0o644,
     );
     told(&it.plan(&both).0, "ada: ", "is malformed");
+    // Two lines of shadow.
     it.put("etc/passwd", passwd.as_bytes(), 0o644);
-    // Somebody who is here twice in shadow, beside the first line or behind everybody's.
     let shadow = it.text("etc/shadow");
-    let open = shadow.replace("emo:!:", "emo:$6$salt$hash:");
-    let line = open.lines().find(|line| line.starts_with("emo:")).unwrap();
-    let beside = open.replace(line, &format!("{line}\n{line}"));
-    for doubled in [beside, format!("{open}zed:*:1::::::\n{line}\n")] {
-        it.put("etc/shadow", doubled.as_bytes(), 0o640);
-        told(&it.plan(EMO).0, "emo: ", "more than one line for emo");
+    for doubled in [
+        "ada:!:1::::::\nada:!:1::::::\n",
+        "ada:!:1::::::\nzed:*:1::::::\nada:*::::::\n",
+    ] {
+        it.put("etc/shadow", format!("{shadow}{doubled}").as_bytes(), 0o640);
+        told(&it.plan(&both).0, "ada: ", "more than one line for ada");
     }
     it.put("etc/shadow", shadow.as_bytes(), 0o640);
-    it.settles(EMO);
+    // Somebody who was here, and whose line somebody broke; also when they leave.
+    it.cycle(&both);
+    let passwd = it.text("etc/passwd");
+    let line = passwd
+        .lines()
+        .find(|line| line.starts_with("ada:"))
+        .unwrap();
+    it.put(
+        "etc/passwd",
+        passwd
+            .replace(line, "ada:x:abc:7::/home/ada:/bin/sh")
+            .as_bytes(),
+        0o644,
+    );
+    for rows in [&both, EMO] {
+        let (plan, _) = it.plan(rows);
+        let notes: Vec<String> = plan.notes().iter().map(ToString::to_string).collect();
+        assert!(
+            notes
+                .iter()
+                .any(|it| it.starts_with("ada: ") && it.contains("is malformed")),
+            "{notes:?}"
+        );
+        assert!(
+            !plan
+                .steps()
+                .iter()
+                .any(|it| it.step.words().starts_with("user.create"))
+        );
+    }
+    it.put("etc/passwd", passwd.as_bytes(), 0o644);
+    it.settles(&both);
+}
+
+/// F20: two lines of shadow keep nobody in who is to be shut out.
+#[test]
+fn two_lines_of_shadow_keep_no_login_open() {
+    let shut = EMO.replace("tier:", "disabled: true, tier:");
+    for is_beside in [true, false] {
+        let mut it = machine();
+        it.cycle(EMO);
+        let open = it.text("etc/shadow").replace("emo:!:", "emo:$6$salt$hash:");
+        let line = open.lines().find(|line| line.starts_with("emo:")).unwrap();
+        let doubled = match is_beside {
+            true => open.replace(line, &format!("{line}\n{line}")),
+            false => format!("{open}zed:*:1::::::\n{line}\n"),
+        };
+        it.put("etc/shadow", doubled.as_bytes(), 0o640);
+        it.cycle(&shut);
+        let left = it.text("etc/shadow");
+        assert!(
+            !left.lines().any(|line| line.starts_with("emo:$")),
+            "{left}"
+        );
+    }
+}
+
+/// F24: a home of an account that somebody else's uid owns, whose account is gone.
+#[test]
+fn the_uid_that_owns_somebodys_home_is_not_given() {
+    let both = format!("{EMO}{ADA}");
+    let mut it = machine();
+    it.cycle(EMO);
+    let next = it.uid() + 1;
+    if std::os::unix::fs::chown(it.path("home/emo"), Some(next), Some(next)).is_err() {
+        return;
+    }
+    it.cycle(&both);
+    let people = &it.replayed.facts.known.accounts().people;
+    let ada = people.get("ada").map(|it| it.uid);
+    assert_eq!(ada, Some(next + 1));
 }
 
 /// F22: a former account of the name, or somebody's mistake, left a line with ids of others.

@@ -81,6 +81,9 @@ impl<'a> Draft<'a, '_> {
             person.cuts + 1
         };
         let Some(account) = account else {
+            if let Some(why) = self.accounts.hindrances.lines.get(user) {
+                self.refuse(user, Refusal::Lines(why.clone()));
+            }
             // A removal that was interrupted between the databases is planned again, as the same step.
             if person.stage == Stage::Cut && !self.accounts.by_name.contains_key(user) {
                 self.finish_removal(user, person);

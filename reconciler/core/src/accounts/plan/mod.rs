@@ -699,6 +699,10 @@ impl<'a> Draft<'a, '_> {
             needs: Vec::new(),
         };
         let Some(account) = self.by_name.get(user) else {
+            if let Some(why) = self.accounts.hindrances.lines.get(user) {
+                // A line that is no account, and that keeps one from being made.
+                return self.refuse(user, Refusal::Lines(why.clone()));
+            }
             return match (person.stage, wanted.disabled) {
                 // Home and archive of an interrupted removal stay where they are until the row asks for somebody who gets in.
                 (Stage::Cut, Some(_)) => self.not_made.push(user.to_owned()),
