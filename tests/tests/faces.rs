@@ -206,6 +206,24 @@ fn what_somebody_has_to_look_at_is_told_by_status() {
     says(&site.muster(&["status"]), 0, "state     in order\n");
 }
 
+/// Somebody took the branch away: what was adopted is enforced, and that is not all well.
+#[test]
+fn a_branch_that_was_taken_away_is_not_in_order() {
+    needs(&["git"]);
+    let site = Site::new();
+    let commit = site.commit(ANN, "ann");
+    let _ = site.settles();
+    site.git(&["update-ref", "-d", "refs/heads/main"]);
+    says(&site.once(), 1, "the protected branch is not there");
+    says(
+        &site.muster(&["status"]),
+        0,
+        "the protected branch is not there",
+    );
+    site.git(&["update-ref", "refs/heads/main", &commit]);
+    let _ = site.settles();
+}
+
 /// An older commit of the branch is no decision where all is well: the next cycle would go on from it.
 #[test]
 fn an_older_commit_is_not_adopted_where_the_next_cycle_would_leave_it() {

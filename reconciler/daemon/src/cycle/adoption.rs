@@ -51,6 +51,8 @@ pub(super) fn adopt<S: Source, W, J: Journal, L, R: ReportSink>(
         summary.warnings.push(
             "the protected branch is not there; the adopted commit stays in force".to_owned(),
         );
+        // Whoever took it away is not obeyed, and not passed over either.
+        summary.unanswered = Some("the protected branch is not there".to_owned());
         return Ok(());
     };
     let adopted = memory.facts().adopted.clone();
