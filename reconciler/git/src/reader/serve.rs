@@ -246,7 +246,7 @@ fn object(mirror: &Mirror, hex: &[u8], kind: &[u8], limit: &[u8]) -> Result<Part
     let id = message::id(hex).ok_or_else(unknown)?;
     let kind = objs::Kind::from_bytes(kind).map_err(|_| unknown())?;
     let limit = message::number(limit).ok_or_else(unknown)?;
-    let bytes = mirror.own_or_view(|objects| objects.read(&id, kind, limit))?;
+    let bytes = mirror.object_to_tell(&id, kind, limit)?;
     Ok(vec![b"ok".to_vec(), bytes])
 }
 
