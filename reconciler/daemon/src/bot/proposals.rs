@@ -40,9 +40,15 @@ pub(super) struct Shown {
 
 impl Shown {
     pub(super) fn new(comment: Comment, annotations: &[Annotation]) -> Self {
+        // One that was cut short ends in a mark of its own.
+        let stop = if comment.line.ends_with('…') {
+            ""
+        } else {
+            "."
+        };
         let summary = match annotations {
             [] => format!(
-                "{}.\n\nThe comment on the pull request tells all of it.",
+                "{}{stop}\n\nThe comment on the pull request tells all of it.",
                 comment.line
             ),
             _ => comment.pages.first().cloned().unwrap_or_default(),
