@@ -54,15 +54,9 @@ impl Shown<'_> {
 
 /// Whether a release helps against this reason alone.
 fn is_released(reason: &Reason) -> bool {
-    match reason {
-        Reason::PendingSignature | Reason::Limit(_) | Reason::Needs(_) => true,
-        Reason::Guardrail(_)
-        | Reason::Precondition(_)
-        | Reason::Until { .. }
-        | Reason::Retry { .. }
-        | Reason::NeedsOperator(_)
-        | Reason::Frozen
-        | Reason::Suspended(_) => false,
+    match Release::of(reason) {
+        Release::Named | Release::Together | Release::After(_) => true,
+        Release::Never => false,
     }
 }
 
