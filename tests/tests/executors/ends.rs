@@ -12,10 +12,10 @@ use muster_core::rooms::{self, Policy};
 use muster_sim::{Fuse, Sim, SimError, Timing};
 use muster_tests::signer::{self, Signer};
 
-use super::{
-    CALM, DAY, DEVVM, MADE, MOVED, PVE1, asked, believe_the_clock, blow_at, files, lived_in,
-    of_pve1, pending, release, set_aside, settle, settle_from, start,
+use super::crashes::{
+    DAY, MADE, asked, believe_the_clock, blow_at, lived_in, release, set_aside, settle, settle_from,
 };
+use super::{CALM, DEVVM, MOVED, PVE1, files, of_pve1, pending, start};
 
 /// What the hypervisor did from `since` on.
 fn did(sim: &Sim, since: usize) -> Vec<String> {
