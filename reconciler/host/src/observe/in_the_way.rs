@@ -33,8 +33,8 @@ pub(super) fn uids(
     found
 }
 
-/// Lines that stop an edit and are no account's: of passwd, of which not even the ids can be read, and several of shadow (F25).
-/// Whoever has an account is kept out by every one of them, so that more than one is in nobody's way who is to be shut out.
+/// Lines that stop an edit and are no account's: of passwd, of which not even the ids can be read, and several of shadow (F25). Where
+/// there is an account, several lines of shadow refuse nobody: whoever is to be shut out is shut out in each of them (F20).
 pub(super) fn lines_of_nobody<'d>(
     databases: &'d Databases,
     by_name: &'d BTreeMap<String, Box<Account>>,
