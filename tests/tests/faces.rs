@@ -224,6 +224,22 @@ fn a_branch_that_was_taken_away_is_not_in_order() {
     let _ = site.settles();
 }
 
+/// What an executor begins with is kept at once, and in force before anything was heard of the origin again.
+#[test]
+fn what_it_begins_with_outlives_the_origin() {
+    needs(&["git"]);
+    let site = Site::bare("");
+    let commit = site.commit(ANN, "ann");
+    site.init();
+    let (origin, gone) = (site.path("origin"), site.path("gone"));
+    fs::rename(&origin, &gone).unwrap();
+    says(&site.once(), 1, "the state repository did not answer");
+    assert!(site.text_on_host("etc/passwd").contains("\nann:"));
+    fs::rename(&gone, &origin).unwrap();
+    let _ = site.settles();
+    assert_eq!(site.status()["adopted"], commit.as_str());
+}
+
 /// An older commit of the branch is no decision where all is well: the next cycle would go on from it.
 #[test]
 fn an_older_commit_is_not_adopted_where_the_next_cycle_would_leave_it() {

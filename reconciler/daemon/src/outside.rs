@@ -87,19 +87,19 @@ impl StateSource {
         Ok(Self::through(mirror, origin, protected, proposals))
     }
 
-    /// The same for one look: what a local origin has is read there, and not copied into `dir`.
+    /// The same for one look: what a local origin has is read there, and not copied into `dir`; what an executor of this machine
+    /// keeps in `kept`, is read there.
     ///
     /// # Errors
     /// As for [`StateSource::open`].
     pub fn for_one_look(
-        dir: &Path,
+        (dir, kept): (&Path, Option<&Path>),
         origin: Origin,
         way: Option<Way>,
         protected: &str,
         proposals: Proposals,
     ) -> Result<Self, OutsideError> {
-        let mirror = Mirror::for_one_look(dir).map_err(OutsideError::new)?;
-        let mirror = reader::through(mirror, &origin, way).map_err(OutsideError::new)?;
+        let mirror = reader::for_one_look(dir, kept, &origin, way).map_err(OutsideError::new)?;
         Ok(Self::through(mirror, origin, protected, proposals))
     }
 

@@ -111,13 +111,36 @@ fn size_of(dir: &Path) -> u64 {
 /// # Errors
 /// When the mirror cannot be opened once more.
 pub fn through(mirror: Mirror, origin: &Origin, way: Option<Way>) -> Result<Mirror, FetchError> {
-    let mirror = mirror.with_limits(Limits {
-        bytes: most_bytes(memory_limit()),
-        ..Limits::default()
-    })?;
+    let mirror = within_memory(mirror)?;
     Ok(match way {
         Some(way) => mirror.reading_through(Reader::of(origin, way)),
         None => mirror,
+    })
+}
+
+/// A mirror in `dir` for one look at `origin`. What an executor of this machine keeps in `kept` is read there, and nobody else is
+/// asked for it; where this process reads itself, nothing stands between it and the origin.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn for_one_look(
+    dir: &Path,
+    kept: Option<&Path>,
+    origin: &Origin,
+    way: Option<Way>,
+) -> Result<Mirror, FetchError> {
+    within_memory(match (kept, way) {
+        (Some(kept), Some(way)) => Mirror::beside(kept, dir, Reader::of(origin, way))?,
+        (None, Some(way)) => Mirror::for_one_look(dir)?.reading_through(Reader::of(origin, way)),
+        (_, None) => Mirror::for_one_look(dir)?,
+    })
+}
+
+/// The mirror, which reads no more than fits this process's memory.
+fn within_memory(mirror: Mirror) -> Result<Mirror, FetchError> {
+    mirror.with_limits(Limits {
+        bytes: most_bytes(memory_limit()),
+        ..Limits::default()
     })
 }
 

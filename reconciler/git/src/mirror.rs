@@ -11,11 +11,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use gix::hash::{Kind, ObjectId};
 use gix::objs;
 use muster_core::commit::{CommitId, TagId};
+use nix::unistd::geteuid;
 
 use crate::about::CommitInfo;
 use crate::ancestry::Ancestry;
@@ -120,13 +122,17 @@ impl Mirror {
             last_look.forget();
         }
         let own = Objects::open_plain(&dir.join("objects"), kind).map_err(failed)?;
-        let (copied, known) = (BTreeSet::new(), RefCell::default());
-        Ok(Mirror {
+        Ok(Self::around(dir, own, last_look))
+    }
+
+    /// One in `dir` that has read nothing yet.
+    fn around(dir: &Path, own: Objects, last_look: LastLook) -> Mirror {
+        Mirror {
             dir: dir.to_owned(),
             limits: Limits::default(),
             own,
             view: None,
-            copied,
+            copied: BTreeSet::new(),
             wanted_tags: None,
             given_up: BTreeSet::new(),
             copies: Copies::Make,
@@ -138,8 +144,8 @@ impl Mirror {
             far: None,
             follows: false,
             borrowed: None,
-            known,
-        })
+            known: RefCell::default(),
+        }
     }
 
     /// Reads the origin through `reader` from here on. What is needed of the protected branch is copied here, and hashed.
@@ -207,6 +213,27 @@ impl Mirror {
         let mut mirror = Mirror::open_for(Use::OneLook, dir)?;
         mirror.copies = Copies::Omit;
         Ok(mirror)
+    }
+
+    /// Opens a mirror for a single read through `reader`, beside the one in `kept` that an executor keeps: whatever that has is
+    /// read there, and nothing is written to it, whoever is at work on it. Where that is not ours, or not there, this is one for
+    /// one look in `dir`.
+    ///
+    /// # Errors
+    /// When one in `dir` cannot be made.
+    pub fn beside(kept: &Path, dir: &Path, reader: Reader) -> Result<Mirror, FetchError> {
+        // Somebody else could make us believe what stands there.
+        let is_ours = |meta: fs::Metadata| meta.is_dir() && meta.uid() == geteuid().as_raw();
+        let own = kept
+            .symlink_metadata()
+            .is_ok_and(is_ours)
+            .then(|| Objects::open_plain(&kept.join("objects"), bare::object_format(kept)).ok());
+        let mut mirror = match own.flatten() {
+            Some(own) => Self::around(dir, own, LastLook::beside(kept)),
+            None => Self::open_for(Use::OneLook, dir)?,
+        };
+        mirror.copies = Copies::Omit;
+        Ok(mirror.reading_through(reader))
     }
 
     /// Sets what a fetch may use, and the largest object that is decoded.
@@ -292,7 +319,7 @@ impl Mirror {
         }
         bare::remove_refs(&dir).map_err(failed)?;
         bare::create(&dir, kind, MIRROR_SETTINGS).map_err(failed)?;
-        self.own = self.open_own(kind).map_err(failed)?;
+        self.own = self.open_own(&dir.join("objects"), kind).map_err(failed)?;
         self.view = None;
         self.last_fetch = None;
         self.last_look.forget();
@@ -338,7 +365,8 @@ impl Mirror {
 
     /// Looks at the packs that are there now: an open object database has room for a limited number of new ones.
     pub(crate) fn reopen(&mut self) -> Result<(), FetchError> {
-        self.own = self.open_own(self.own.kind()).map_err(self.failed())?;
+        let own = self.open_own(self.own.dir(), self.own.kind());
+        self.own = own.map_err(self.failed())?;
         if let Some(view) = &self.view {
             let dir = view.dir().to_owned();
             self.view = Some(self.open_view(&dir).map_err(self.failed())?);
@@ -346,8 +374,8 @@ impl Mirror {
         Ok(())
     }
 
-    fn open_own(&self, kind: Kind) -> io::Result<Objects> {
-        Objects::open_plain_within(&self.dir.join("objects"), kind, self.limits.bytes)
+    fn open_own(&self, objects: &Path, kind: Kind) -> io::Result<Objects> {
+        Objects::open_plain_within(objects, kind, self.limits.bytes)
     }
 
     /// Opens the view. A mirror for one look skips the check for SHA-1 collisions: what it reads is shown and never acted

@@ -15,7 +15,10 @@ use muster_core::time::Time;
 use muster_git::files::ReadError;
 use muster_git::reader::{Desk, Reader, Reads, Way};
 use muster_git::run::Limits;
-use muster_git::{Ancestry, FetchError, MergeError, Merged, Mirror, Origin, Proposals, WantedTags};
+use muster_git::{
+    Ancestry, FetchError, Heads, MergeError, Merged, Mirror, Origin, Proposals, WantedTags,
+};
+use nix::unistd::geteuid;
 use support::daemon::Daemon;
 use support::{MAIN, Scene};
 
@@ -183,6 +186,71 @@ fn nobody_is_asked_again_by_the_next_process_while_nothing_moves() {
     assert_eq!(fetch(&mut whole, &origin), moved);
     std::fs::remove_dir_all(scene.path("origin")).unwrap();
     assert!(whole.files(&commit).unwrap().contains_key("roster.yaml"));
+}
+
+/// A person plans beside a daemon: what the daemon keeps is read, and left as it is.
+#[test]
+fn what_the_daemon_keeps_is_read_beside_it_and_left_as_it_is() {
+    let scene = Scene::with_roster();
+    let origin = scene.origin();
+    let way = listening(&scene, Reads::Any);
+    let known = settled(&mut running(&scene, &origin, &way), &origin);
+    let commit = known.protected.clone().unwrap();
+    let kept = || -> Vec<_> {
+        let files = walk(&scene.path("mirror")).into_iter();
+        files.map(|it| (std::fs::read(&it).unwrap(), it)).collect()
+    };
+    let before = kept();
+    let beside = |way: &Way| {
+        let reader = Reader::of(&origin, way.clone());
+        let dir = scene.path("scratch");
+        let _ = std::fs::remove_dir_all(&dir);
+        let mut mirror = Mirror::beside(&scene.path("mirror"), &dir, reader).unwrap();
+        mirror.want_tags(tags_after(TagHorizon::NONE));
+        mirror
+    };
+    let nobody = Way::Service(scene.path("nobody"));
+    let mut look = beside(&nobody);
+    let seen = look.fetch(&origin, MAIN, Proposals::Ignore).unwrap();
+    // The daemon knows of more than was asked for.
+    let only_the_branch = Heads {
+        protected: Some(commit.clone()),
+        ..Heads::default()
+    };
+    assert_eq!(seen, only_the_branch);
+    assert!(look.files(&commit).unwrap().contains_key("roster.yaml"));
+    assert!(!scene.path("scratch").exists(), "nothing had to be made");
+    // Whoever asks for more asks the reader, and so does who asks for another branch, or for tags.
+    let refused = |proposals, branch, tags: TagHorizon| {
+        let mut look = beside(&nobody);
+        look.want_tags(tags_after(tags));
+        look.fetch(&origin, branch, proposals).unwrap_err();
+    };
+    refused(Proposals::Include, MAIN, TagHorizon::NONE);
+    refused(Proposals::Queued, MAIN, TagHorizon::NONE);
+    refused(Proposals::Ignore, "refs/heads/other", TagHorizon::NONE);
+    refused(Proposals::Ignore, MAIN, TagHorizon::ALL);
+    // A branch moves.
+    let newer = scene.commit("main", Some(&commit), &[("roster.yaml", "emo: {}\n")]);
+    refused(Proposals::Ignore, MAIN, TagHorizon::NONE);
+    let mut look = beside(&way);
+    let seen = look.fetch(&origin, MAIN, Proposals::Ignore).unwrap();
+    assert_eq!(seen.protected, Some(newer.clone()));
+    assert!(look.files(&newer).unwrap().contains_key("roster.yaml"));
+    assert!(look.files(&commit).unwrap().contains_key("roster.yaml"));
+    assert_eq!(kept(), before, "it is the daemon's");
+    // What is not kept by the one who looks is not believed, nor what a link leads to.
+    settled(&mut running(&scene, &origin, &way), &origin);
+    let look = |mut mirror: Mirror| mirror.fetch(&origin, MAIN, Proposals::Ignore);
+    assert_eq!(look(beside(&nobody)).unwrap().protected, Some(newer));
+    if geteuid().is_root() {
+        std::os::unix::fs::chown(scene.path("mirror"), Some(12_345), None).unwrap();
+        look(beside(&nobody)).unwrap_err();
+        std::os::unix::fs::chown(scene.path("mirror"), Some(0), None).unwrap();
+    }
+    std::fs::rename(scene.path("mirror"), scene.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(scene.path("elsewhere"), scene.path("mirror")).unwrap();
+    look(beside(&nobody)).unwrap_err();
 }
 
 /// The files below a directory.

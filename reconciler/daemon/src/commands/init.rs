@@ -1,6 +1,6 @@
 //! `muster init`: the only command that makes state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal as _};
 
 use muster_core::clock::Clock;
@@ -8,21 +8,25 @@ use muster_core::commit::CommitId;
 use muster_core::diagnostic::{self, visible};
 use muster_core::executor::{Executor, ExecutorKind};
 use muster_core::ink::count;
+use muster_core::release::TagHorizon;
+use muster_core::release::statement::LONGEST_WINDOW;
 use muster_core::rooms;
 use muster_core::time::Time;
+use muster_core::world::Source as _;
 use muster_git::{Ancestry, CommitInfo, Mirror, Origin, Proposals};
 
 use super::here::TheOne;
 use super::services::without_answers;
-use super::{CommandError, Common, Output, now};
+use super::{CommandError, Common, Output, now, output};
 use crate::clock;
-use crate::executors::AssembleError;
+use crate::cycle::chain;
+use crate::executors::{AssembleError, open_source};
 use crate::exit;
 use crate::host_key;
-use crate::outside::{bytes_of, refused};
+use crate::outside::{OutsideError, bytes_of, refused};
 use crate::reader;
 use crate::settings::{Settings, unit_of};
-use crate::state_dir::{Identity, Lock, Purpose, StateError};
+use crate::state_dir::{Identity, Lock, Purpose, StateDir, StateError};
 
 /// How the executor begins.
 #[derive(Debug, clap::Args)]
@@ -84,6 +88,12 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let reading = clock::read(now);
     state.create(&lock, &identity, &adopt, reading.wall)?;
     clock::remember(&state, &Clock::beginning(&reading));
+    if let Err(error) = keep(&settings, origin, &state, reading.wall) {
+        output::note(&format!(
+            "note: {adopt} is not kept on this machine yet ({}); the first cycle reads it\n",
+            chain(&error)
+        ));
+    }
     out.line(format_args!(
         "{} is executor {}, and begins with commit {adopt}.",
         here.executor, identity.id
@@ -198,6 +208,22 @@ fn choose(
     Err(CommandError::NotConfirmed(
         "not confirmed; nothing was made".into(),
     ))
+}
+
+/// Reads the branch into the executor's own mirror, so that what it begins with is there, whatever becomes of the origin.
+fn keep(
+    settings: &Settings,
+    origin: &Origin,
+    state: &StateDir,
+    now: Time,
+) -> Result<(), OutsideError> {
+    let mut source = open_source(settings, state, origin.clone(), Proposals::Ignore)?;
+    let nothing_trusted = TagHorizon {
+        signers: Some(BTreeSet::new()),
+        since: now.plus(-LONGEST_WINDOW),
+        version: 0,
+    };
+    source.heads(&nothing_trusted).map(drop)
 }
 
 /// Whether a person says so.

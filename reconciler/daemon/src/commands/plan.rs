@@ -174,7 +174,8 @@ fn for_one(
         now: clock::moment(&state, &facts, now).now,
         facts,
     };
-    let place = StatePlace::of(&settings.state);
+    let kept = state.mirror();
+    let place = StatePlace::of(&settings.state, Some(&kept));
     planned(args, &context, place, &mut world, out)
 }
 
@@ -245,11 +246,12 @@ fn for_a_recorded_host(
         world.at
     ));
     let place = match &settings {
-        Some(Settings { state, .. }) => StatePlace::of(state),
+        Some(Settings { state, .. }) => StatePlace::of(state, None),
         None => StatePlace {
             url: None,
             branch: "refs/heads/main",
             listens: Path::new(reader::LISTENS),
+            kept: None,
         },
     };
     planned(args, &context, place, &mut world, out)
@@ -314,7 +316,8 @@ pub(super) fn plan_now(
     settings: &Settings,
 ) -> Result<Option<Now>, NowError> {
     let state = here.state();
-    let place = StatePlace::of(&settings.state);
+    let kept = state.mirror();
+    let place = StatePlace::of(&settings.state, Some(&kept));
     let facts = match state.look_now(&here.executor) {
         Ok(replayed) => replayed.facts,
         Err(error) => return Err(NowError::Commit(error.into())),

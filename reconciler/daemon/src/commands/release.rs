@@ -238,8 +238,9 @@ impl Look {
         let scratch = tempfile::tempdir().map_err(CommandError::Runtime)?;
         let dir = scratch.path().join("mirror.git");
         let (way, ours) = (reader::way_of_console(origin, listens), origin.clone());
-        let mut source = StateSource::for_one_look(&dir, ours, way, branch, Proposals::Ignore)
-            .map_err(failed)?;
+        let mut source =
+            StateSource::for_one_look((&dir, None), ours, way, branch, Proposals::Ignore)
+                .map_err(failed)?;
         let heads = source.heads(&TagHorizon::ALL).map_err(failed)?;
         Ok(Self {
             _scratch: scratch,

@@ -78,6 +78,19 @@ pub enum Console {
     Person,
 }
 
+/// The state repository, read through the mirror that the executor keeps.
+pub(crate) fn open_source(
+    settings: &Settings,
+    state: &StateDir,
+    origin: Origin,
+    proposals: Proposals,
+) -> Result<StateSource, OutsideError> {
+    let keeps = state.path().join("reader");
+    let way = reader::way(&origin, &settings.state.reader, Some(&keeps));
+    let branch = &settings.state.branch;
+    StateSource::open(&state.mirror(), origin, way, branch, proposals)
+}
+
 /// What one executor keeps, and by what policy.
 pub struct Managed<W> {
     /// Where it is read and changed.
@@ -189,10 +202,7 @@ impl<W: World> Worker<W> {
         } else {
             Proposals::Ignore
         };
-        let keeps = state.path().join("reader");
-        let way = reader::way(&origin, &settings.state.reader, Some(&keeps));
-        let branch = &settings.state.branch;
-        let source = StateSource::open(&state.mirror(), origin, way, branch, proposals)
+        let source = open_source(settings, &state, origin, proposals)
             .map_err(AssembleError::Repositories)?
             .waiting_unless({
                 let state = state.clone();

@@ -58,18 +58,31 @@ impl Asked<'_> {
         if *horizon == TagHorizon::NONE {
             return None;
         }
-        let mut words = vec![
-            self.origin.to_string().into_bytes(),
-            common.as_os_str().as_encoded_bytes().to_vec(),
-            self.protected.into(),
-            self.proposals_word().into(),
-        ];
+        let mut words = self.about(common);
+        words.push(self.proposals_word().into());
         words.extend(below.iter().map(|it| it.clone().into_bytes()));
         Some(last_look::Question {
             words,
             since: horizon.since.0,
             version: horizon.version,
         })
+    }
+
+    /// What it begins with, where nothing but the protected branch is asked for: any answer tells of that.
+    pub(super) fn remembered_of_any(&self, common: &Path) -> Option<Parts> {
+        let no_tags = self
+            .tags
+            .is_none_or(|tags| tags.horizon == TagHorizon::NONE);
+        (no_tags && self.proposals == Proposals::Ignore).then(|| self.about(common))
+    }
+
+    /// Of which branch of what it is.
+    fn about(&self, common: &Path) -> Parts {
+        vec![
+            self.origin.to_string().into_bytes(),
+            common.as_os_str().as_encoded_bytes().to_vec(),
+            self.protected.into(),
+        ]
     }
 
     fn proposals_word(&self) -> &'static str {
@@ -126,6 +139,13 @@ impl Asked<'_> {
 }
 
 impl Told {
+    /// The same without what else was asked for.
+    pub(super) fn of_the_protected_branch(mut self) -> Told {
+        self.heads.branches.clear();
+        self.heads.tags.clear();
+        self
+    }
+
     /// Whether it can be told again as long as nothing moves: all of it was read, and a later change shows.
     pub(super) fn lasts(&self) -> bool {
         self.heads.unread.is_empty()

@@ -16,7 +16,7 @@ use gix::hash::{Kind, ObjectId, oid};
 use gix::objs;
 use muster_core::commit::{CommitId, TagId};
 
-use super::branches;
+use super::branches::{self, Told};
 use super::link::{Asked, IsWanted, Link, Lost, converse};
 use super::message::{self, FORMAT, Parts, ReaderError};
 use crate::fetch_error::FetchError;
@@ -628,8 +628,19 @@ pub(crate) fn far_fetch(
     let question = led_to
         .as_ref()
         .and_then(|(_, common)| asked.remembered(common));
-    let known = question.as_ref().and_then(|it| mirror.last_look.recall(it));
-    let known = known.and_then(|answer| asked.told(&answer));
+    let known = match &led_to {
+        Some((_, common)) if mirror.last_look.is_anothers() => {
+            let about = asked.remembered_of_any(common);
+            let answer = about.and_then(|about| mirror.last_look.recall_any(&about));
+            answer
+                .and_then(|answer| asked.told(&answer))
+                .map(Told::of_the_protected_branch)
+        }
+        _ => {
+            let answer = question.as_ref().and_then(|it| mirror.last_look.recall(it));
+            answer.and_then(|answer| asked.told(&answer))
+        }
+    };
     let is_here = |tip: &CommitId| local::is_whole(&mirror.own, &object_id(tip));
     if let Some(told) = known
         && told.lasts()

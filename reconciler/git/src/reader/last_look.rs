@@ -22,6 +22,9 @@ const ROOM: Room = Room {
     bytes: 1 << 20,
 };
 
+/// What stands before the words of a question: in another version they mean something else.
+const WHO_ASKS: [&[u8]; 2] = [message::FORMAT, env!("CARGO_PKG_VERSION").as_bytes()];
+
 /// How many parts of the note stand before the answer.
 const HEAD: usize = 3;
 
@@ -40,6 +43,8 @@ pub(crate) struct Question {
 #[derive(Debug, Default)]
 pub(crate) struct LastLook {
     file: Option<PathBuf>,
+    /// Whether it is another process's to write.
+    is_anothers: bool,
     /// Whether it was recalled: after that, this process knows more than the note does.
     recalled: bool,
     written: Vec<u8>,
@@ -56,8 +61,48 @@ impl LastLook {
         }
     }
 
+    /// The note of a mirror that another process may be at work on: it is read, and left as it is.
+    pub(crate) fn beside(dir: &Path) -> LastLook {
+        LastLook {
+            file: Some(dir.join(DIR).join(NOTE)),
+            is_anothers: true,
+            ..LastLook::default()
+        }
+    }
+
+    /// Whether another process writes it.
+    pub(crate) fn is_anothers(&self) -> bool {
+        self.is_anothers
+    }
+
     /// What was answered to this question when it was asked last, by this version of the program. Once for each process.
     pub(crate) fn recall(&mut self, question: &Question) -> Option<Parts> {
+        let (parts, answer) = self.read()?;
+        let [since, version, asked] = parts.as_slice() else {
+            return None;
+        };
+        let holds = *asked == head(question)[HEAD - 1]
+            && message::number::<i64>(since)? <= question.since
+            && message::number::<u64>(version)? <= question.version;
+        holds.then_some(answer)
+    }
+
+    /// What was answered last to any question that begins with these words, by this version of the program. Once for each process.
+    pub(crate) fn recall_any(&mut self, begins: &[Vec<u8>]) -> Option<Parts> {
+        let (parts, answer) = self.read()?;
+        let asked = frame::read(&mut parts.last()?.as_slice(), ROOM).ok()??;
+        let begun = WHO_ASKS
+            .iter()
+            .copied()
+            .chain(begins.iter().map(Vec::as_slice));
+        let same = asked.iter().map(Vec::as_slice).zip(begun.clone());
+        let holds =
+            asked.len() >= begun.count() && same.into_iter().all(|(one, other)| one == other);
+        holds.then_some(answer)
+    }
+
+    /// What stands before the answer, and the answer.
+    fn read(&mut self) -> Option<(Parts, Parts)> {
         if std::mem::replace(&mut self.recalled, true) {
             return None;
         }
@@ -67,22 +112,18 @@ impl LastLook {
         if sum != checksum(&parts) {
             return None;
         }
-        let answer = (parts.len() > HEAD).then(|| parts.split_off(HEAD))?;
-        let [since, version, asked] = parts.as_slice() else {
-            return None;
-        };
-        let holds = *asked == head(question)[HEAD - 1]
-            && message::number::<i64>(since)? <= question.since
-            && message::number::<u64>(version)? <= question.version;
         self.written = written;
-        holds.then_some(answer)
+        let answer = (parts.len() > HEAD).then(|| parts.split_off(HEAD))?;
+        Some((parts, answer))
     }
 
     /// Lets go of it: what it tells of may be here no more.
     pub(crate) fn forget(&mut self) {
         self.recalled = true;
         self.written = Vec::new();
-        if let Some(file) = &self.file {
+        if let Some(file) = &self.file
+            && !self.is_anothers
+        {
             // Nothing else has this name, and without it nothing is remembered.
             let _ = fs::remove_file(file);
         }
@@ -90,7 +131,9 @@ impl LastLook {
 
     /// Keeps an answer, when it is another one. That it cannot be kept costs time and nothing else.
     pub(crate) fn keep(&mut self, question: &Question, answer: &[Vec<u8>]) {
-        let Some(file) = &self.file else { return };
+        let Some(file) = self.file.as_ref().filter(|_| !self.is_anothers) else {
+            return;
+        };
         let mut parts = head(question).to_vec();
         parts.extend_from_slice(answer);
         parts.push(checksum(&parts));
@@ -118,8 +161,7 @@ fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// What stands before the answer.
 fn head(question: &Question) -> [Vec<u8>; HEAD] {
-    let asked = [message::FORMAT, env!("CARGO_PKG_VERSION").as_bytes()];
-    let asked = asked
+    let asked = WHO_ASKS
         .into_iter()
         .chain(question.words.iter().map(Vec::as_slice));
     [

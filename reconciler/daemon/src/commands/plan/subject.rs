@@ -48,14 +48,17 @@ pub(super) struct StatePlace<'p> {
     pub(super) url: Option<&'p Origin>,
     pub(super) branch: &'p str,
     pub(super) listens: &'p Path,
+    /// What the executor keeps of it, where that is one of this machine.
+    pub(super) kept: Option<&'p Path>,
 }
 
 impl<'p> StatePlace<'p> {
-    pub(super) fn of(state: &'p StateSettings) -> Self {
+    pub(super) fn of(state: &'p StateSettings, kept: Option<&'p Path>) -> Self {
         Self {
             url: state.url.as_ref(),
             branch: &state.branch,
             listens: &state.reader,
+            kept,
         }
     }
 }
@@ -220,6 +223,7 @@ pub(super) fn find(
         url,
         branch: protected_branch,
         listens,
+        kept,
     } = place;
     let origin = match wanted.repo {
         Some(dir) => Origin::Local(std::path::absolute(dir).map_err(CommandError::Runtime)?),
@@ -239,9 +243,14 @@ pub(super) fn find(
     };
     let dir = scratch.path().join("mirror.git");
     let way = reader::way_of_console(&origin, listens);
-    let mut source =
-        StateSource::for_one_look(&dir, origin.clone(), way, protected_branch, proposals)
-            .map_err(failed)?;
+    let mut source = StateSource::for_one_look(
+        (&dir, kept),
+        origin.clone(),
+        way,
+        protected_branch,
+        proposals,
+    )
+    .map_err(failed)?;
     let heads = source.heads(&TagHorizon::NONE).map_err(failed)?;
     let no_branch = |name: &str| {
         CommandError::NotConfirmed(format!(
