@@ -148,13 +148,9 @@ impl Plan {
 
     /// What the plan as a whole is over, with the removals of the last 24 hours.
     pub fn bounds(&self, policy: &Policy, observed: &Observed, facts: &Facts, now: Time) -> Bounds {
-        let planned = self
-            .steps
-            .iter()
-            .filter(|it| it.counts())
-            .map(|it| (&it.step.action, it.price.takes));
-        // Who takes nothing away is over nothing, and need not be counted.
-        let planned: Vec<(&Action, Takes)> = planned.collect();
+        let counted = self.steps.iter().filter(|it| it.counts());
+        let mut planned: Vec<(&Action, Takes)> = Vec::with_capacity(self.steps.len());
+        planned.extend(counted.map(|it| (&it.step.action, it.price.takes)));
         let recent = facts.recent(now.plus(-86_400));
         rooms::bounds(
             planned.iter().copied(),

@@ -121,7 +121,10 @@ pub fn in_order<S>(drafted: Vec<S>, place: impl Fn(&S) -> (Turn, &str)) -> Vec<S
         turns.entry(place(&step).0).or_default().push(step);
     }
     for mut of_turn in turns.into_values() {
-        of_turn.sort_by(|a, b| place(a).1.cmp(place(b).1));
+        // A place is looked up in the heap, and once where they are in order.
+        if !of_turn.iter().map(|it| place(it).1).is_sorted() {
+            of_turn.sort_by(|a, b| place(a).1.cmp(place(b).1));
+        }
         ordered.append(&mut of_turn);
     }
     ordered

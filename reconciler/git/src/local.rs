@@ -235,7 +235,9 @@ pub(crate) fn copy(mirror: &mut Mirror, tip: &ObjectId) -> Result<(), FetchError
         let known = mirror.copied.contains(&id) || whole.contains(&id) || mirror.own.has(&id);
         if !known && id != ObjectId::empty_tree(id.kind()) {
             match view.read(&id, kind, limit) {
-                Ok(bytes) => drop(writer.write(kind, &bytes).map_err(&write_failed)?),
+                Ok(bytes) => writer
+                    .write_verified(&id, kind, &bytes)
+                    .map_err(&write_failed)?,
                 // Too large is for whoever reads the files to say; the commit is there, with everything else.
                 Err(error) if error.is_of_size() => continue,
                 Err(source) => return Err(read_failed(source)),

@@ -190,13 +190,17 @@ impl Host {
             (found.name.to_owned(), Box::new(account))
         });
         let mut by_name: BTreeMap<String, Box<Account>> = accounts.collect();
-        for (member, joined) in databases.memberships() {
-            if let Some(account) = by_name.get_mut(member) {
-                account.groups.extend(joined.into_iter().map(str::to_owned));
+        let memberships = databases.memberships();
+        for (member, joined) in &memberships {
+            if let Some(account) = by_name.get_mut(*member) {
+                account
+                    .groups
+                    .extend(joined.iter().map(|it| (*it).to_owned()));
             }
         }
         // newgrp goes by gshadow: who is listed there alone has the group all the same.
-        for (group, member) in databases.shadow_members() {
+        let in_gshadow: Vec<(&str, &str)> = databases.shadow_members().collect();
+        for &(group, member) in &in_gshadow {
             if groups.contains_key(group)
                 && let Some(account) = by_name.get_mut(member)
                 && !account.groups.contains(group)
@@ -246,27 +250,34 @@ impl Host {
                 .collect(),
         };
         if question.accounts_of == AccountsOf::Everybody {
-            accounts.hindrances.uids = in_the_way::uids(databases, &accounts.by_name);
-            let lines = in_the_way::lines_of_nobody(databases, &accounts.by_name, listed);
-            accounts.hindrances.lines.extend(lines);
+            let lines = databases.lines_of_ids();
+            accounts.hindrances.uids = in_the_way::uids(databases, &accounts.by_name, lines);
+            let of_nobody = in_the_way::lines_of_nobody(databases, &accounts.by_name, listed);
+            accounts.hindrances.lines.extend(of_nobody);
             accounts.hindrances.names =
                 in_the_way::names_with_ranges(databases, &accounts.by_name, question);
-            let asked = &question.people;
             let left = self.look_at_what_was_left(
+                question,
                 databases,
                 &accounts.by_name,
                 (&useradd.home, strays),
-                |name| asked.contains_key(name),
             );
             for (uid, paths) in left.uids {
                 let places = accounts.hindrances.uids.entry(uid).or_default();
                 places.extend(paths);
             }
             let known = sorted(accounts.groups.values().copied());
-            let gids = sorted(databases.claimed_gids().chain(left.gids));
-            accounts.hindrances.gids = beside(gids, &known, |gid| *gid).collect();
+            let told = (accounts.by_name.len(), accounts.groups.len());
+            // Where each line is an account, or a group, none has to be taken apart for its id once more.
+            let mut gids: Vec<u32> = match told == lines {
+                true => accounts.by_name.values().map(|it| it.gid).collect(),
+                false => databases.claimed_gids().collect(),
+            };
+            gids.extend(left.gids);
+            accounts.hindrances.gids =
+                beside(sorted(gids.into_iter()), &known, |gid| *gid).collect();
         }
-        accounts.root = self.look_at_root(databases, &accounts.by_name);
+        accounts.root = self.look_at_root(databases, &accounts.by_name, memberships, in_gshadow);
         for (new, old) in renames::half_removed(question, databases, &accounts.by_name) {
             if let Some(account) = accounts.by_name.get_mut(&new) {
                 account.renaming_from.get_or_insert(old);
@@ -286,18 +297,22 @@ impl Host {
     /// Ids that nobody has and that files where people keep things belong to.
     fn look_at_what_was_left(
         &mut self,
+        question: &Question<'_>,
         databases: &Databases,
         by_name: &BTreeMap<String, Box<Account>>,
         (base, strays): (&str, &[Stray]),
-        is_seen: impl Fn(&str) -> bool,
     ) -> left_behind::LeftBehind {
         let homes = self.settings.home_roots.iter().map(String::as_str);
         let homes: BTreeSet<&str> = homes.chain([base.trim_end_matches('/')]).collect();
         let known = || by_name.values().map(|it| &*it.home);
-        let unseen = || {
-            let others = by_name.iter().filter(|(name, _)| !is_seen(name));
-            others.map(|(_, it)| &*it.home)
-        };
+        // Both are in the order of the names: one walk over them.
+        let mut asked = question.people.keys().peekable();
+        let others = by_name.iter().filter(|(name, _)| {
+            while asked.next_if(|it| **it < name.as_str()).is_some() {}
+            asked.peek().is_none_or(|it| **it != name.as_str())
+        });
+        let unseen: Vec<&str> = others.map(|(_, it)| &*it.home).collect();
+        let unseen = || unseen.iter().copied();
         // Where nobody left anything, nobody's uid is looked up.
         let uids = || databases.claimed_uids().map(|(_, uid)| uid);
         let uids: LazyCell<HashSet<u32>, _> = LazyCell::new(|| uids().collect());
@@ -354,6 +369,8 @@ impl Host {
         &self,
         databases: &Databases,
         by_name: &BTreeMap<String, Box<Account>>,
+        memberships: BTreeMap<&str, Vec<&str>>,
+        in_gshadow: Vec<(&str, &str)>,
     ) -> Sources {
         let by_group = |listed: Vec<(&str, &str)>| {
             let mut lists: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -363,8 +380,8 @@ impl Host {
             }
             lists
         };
-        let mut members: Vec<(&str, &str)> = databases.shadow_members().collect();
-        for (member, groups) in databases.memberships() {
+        let mut members = in_gshadow;
+        for (member, groups) in memberships {
             members.extend(groups.into_iter().map(|group| (group, member)));
         }
         members.retain(|(_, member)| !by_name.contains_key(*member));

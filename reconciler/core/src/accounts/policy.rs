@@ -166,7 +166,8 @@ impl Policy {
 
     /// Whether membership of `group` makes somebody root-equivalent.
     pub fn is_privileged_group(&self, group: &str) -> bool {
-        self.privileged_groups.contains(group)
+        // A few names, of which hardly any is as long as this one: each new person asks for their own (`tests/bench/bench plan`).
+        self.privileged_groups.iter().any(|it| it == group)
     }
 
     /// Whether no step may touch an account of this name, signed or not.

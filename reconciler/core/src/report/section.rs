@@ -1,6 +1,7 @@
 //! The parts of which every long text is made: held steps with their ids and commands, folded steps, counts.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -470,14 +471,30 @@ fn replaced_values(steps: &[&Step], room: usize) -> Option<String> {
 }
 
 /// What steps are about, in numbers: `1 person and 2 guests`.
-pub(super) fn resources<'a>(steps: impl Iterator<Item = &'a Step>) -> String {
-    let counted = steps.map(|it| rooms::counted(it.id, &it.action, &it.incarnation));
-    let mut counted: Vec<(Resource, Cow<'a, str>)> = counted.collect();
-    // Sorted, and not a set: a plan has its steps nearly in this order (`tests/bench/bench plan`).
-    counted.sort();
-    counted.dedup();
-    let kinds = counted.chunk_by(|(a, _), (b, _)| a == b);
-    list(kinds.map(|of| of[0].0.counted(of.len())).collect())
+pub(super) fn resources<'a>(steps: impl Iterator<Item = &'a Step> + Clone) -> String {
+    let counted = || {
+        let steps = steps.clone();
+        steps.map(|it| rooms::counted(it.id, &it.action, &it.incarnation))
+    };
+    let mut kinds: BTreeMap<Resource, usize> = BTreeMap::new();
+    // Mostly they are in order already, and counted as they go by (`tests/bench/bench plan`).
+    let mut last: Option<(Resource, Cow<'a, str>)> = None;
+    let are_in_order = counted().all(|it| {
+        let order = last.as_ref().map_or(Ordering::Less, |last| last.cmp(&it));
+        if order == Ordering::Less {
+            *kinds.entry(it.0).or_default() += 1;
+            last = Some(it);
+        }
+        order != Ordering::Greater
+    });
+    if !are_in_order {
+        kinds.clear();
+        let all: BTreeSet<(Resource, Cow<'a, str>)> = counted().collect();
+        all.into_iter()
+            .for_each(|(kind, _)| *kinds.entry(kind).or_default() += 1);
+    }
+    let kinds = kinds.into_iter();
+    list(kinds.map(|(kind, number)| kind.counted(number)).collect())
 }
 
 /// Writes a name that is not ours.
@@ -501,8 +518,9 @@ pub(super) fn deed<'a>(
     );
     // The stable sort, as a plan is a few lists in this order, one behind the other.
     by_name.sort_by_key(|(name, _)| *name);
-    // For each step, what is done to whom it is about, and whether that is held.
-    let mut deeds = vec![("change", true); steps.len()];
+    // Each thing that is done, and whether it is held; and for each step, which of them is done to whom it is about.
+    let mut kinds: Vec<(&str, bool)> = Vec::new();
+    let mut deeds = vec![0; steps.len()];
     let mut taking: BTreeSet<&str> = BTreeSet::new();
     for of_one in by_name.chunk_by(|(a, _), (b, _)| a == b) {
         // By the first step that has a word for all of it.
@@ -516,36 +534,42 @@ pub(super) fn deed<'a>(
                 taking.extend(word.filter(|_| it.takes_away));
             }
         }
+        let kind = place_in(&mut kinds, (word.unwrap_or("change"), held));
         for (_, at) in of_one {
-            deeds[*at] = (word.unwrap_or("change"), held);
+            deeds[*at] = kind;
         }
     }
-    let kinds_of = |deeds: &[(&'static str, bool)]| {
-        let mut kinds: Vec<(&str, bool)> = Vec::new();
+    // As they come in the plan.
+    let told_in = |deeds: &[usize]| {
+        let mut told: Vec<usize> = Vec::new();
         for deed in deeds {
-            if !kinds.contains(deed) {
-                kinds.push(*deed);
+            if !told.contains(deed) {
+                told.push(*deed);
             }
         }
-        kinds
+        told
     };
-    let mut kinds = kinds_of(&deeds);
-    if kinds.len() > FEW {
+    let mut told = told_in(&deeds);
+    if told.len() > FEW {
         // What takes something away is never one of many changes, and stands before them.
-        let is_told = |(word, _): &(&str, bool)| taking.contains(word);
-        let held = deeds.iter().all(|it| is_told(it) || it.1);
-        for deed in deeds.iter_mut().filter(|it| !is_told(it)) {
-            *deed = ("change", held);
+        let takes: Vec<bool> = kinds
+            .iter()
+            .map(|(word, _)| taking.contains(word))
+            .collect();
+        let held = told.iter().all(|it| takes[*it] || kinds[*it].1);
+        let change = place_in(&mut kinds, ("change", held));
+        for deed in deeds.iter_mut().filter(|it| !takes[**it]) {
+            *deed = change;
         }
-        kinds = kinds_of(&deeds);
-        kinds.sort_by_key(|kind| !is_told(kind));
+        told = told_in(&deeds);
+        told.sort_by_key(|it| !taking.contains(kinds[*it].0));
     }
-    let said = kinds.iter().map(|kind| {
+    let said = told.iter().map(|kind| {
         // By name: they are counted again, and what is in order is counted fast.
         let those = by_name.iter().filter(|(_, at)| deeds[*at] == *kind);
         let those: Vec<&Step> = those.map(|(_, at)| steps[*at].step).collect();
         let whom = whom(those.into_iter(), write);
-        let (word, held) = *kind;
+        let (word, held) = kinds[*kind];
         match held {
             true => format!("asks to {word} {whom}"),
             false => {
@@ -555,6 +579,15 @@ pub(super) fn deed<'a>(
         }
     });
     list(said.collect())
+}
+
+/// The place of `one` among `all`, at the end where it was not among them.
+fn place_in<T: PartialEq>(all: &mut Vec<T>, one: T) -> usize {
+    let known = all.iter().position(|it| *it == one);
+    known.unwrap_or_else(|| {
+        all.push(one);
+        all.len() - 1
+    })
 }
 
 /// Whom steps are about: by name where they are few and `write` is told how a name is written, otherwise in numbers.

@@ -71,18 +71,33 @@ impl Paper {
         // Names can be as long as a line: what hangs below them still has room.
         let hang = hang.min(width / 2);
         let shown = escape::shown(text);
-        let put = |out: &mut String, line: &str| match tint {
-            Some(tint) => out.push_str(&self.tint(tint, line)),
-            None => out.push_str(line),
-        };
+        let mut rest = &*shown;
         out.push_str(lead);
         let mut column = length_of(lead);
-        if column + length_of(&shown) <= width {
-            // Most of thousands of lines (`tests/bench/bench plan`).
-            put(out, &shown);
-            out.push('\n');
-            return;
+        // Mostly words that fit, with one space between: each line is found at once (`tests/bench/bench plan`).
+        while column + length_of(rest) > width {
+            let room = width.saturating_sub(column);
+            let Some(end) = end_of_line(rest, room, width - hang) else {
+                return self.word_by_word(out, (column, hang, width), tint, rest);
+            };
+            self.put(out, tint, &rest[..end]);
+            rest = &rest[end + 1..];
+            new_line(out, hang);
+            column = hang;
         }
+        self.put(out, tint, rest);
+        out.push('\n');
+    }
+
+    /// Writes text from the column that the line has reached, of this width, whatever stands in it.
+    fn word_by_word(
+        self,
+        out: &mut String,
+        (mut column, hang, width): (usize, usize, usize),
+        tint: Option<Tint>,
+        shown: &str,
+    ) {
+        let room = width - hang;
         // The line is a piece of the text: words follow each other in both with one space between.
         let mut line = 0..0;
         let mut next = 0;
@@ -99,7 +114,6 @@ impl Paper {
                     column += space + length;
                     break;
                 }
-                let room = width - hang;
                 if line.is_empty() && column <= hang || length > room {
                     // Nothing is gained by a new line: the word itself is broken.
                     let fits = width.saturating_sub(column + space);
@@ -113,19 +127,45 @@ impl Paper {
                         at += end;
                     }
                 }
-                put(out, &shown[line]);
+                self.put(out, tint, &shown[line]);
                 line = 0..0;
-                out.push('\n');
-                out.extend(std::iter::repeat_n(' ', hang));
+                new_line(out, hang);
                 column = hang;
                 if word.is_empty() {
                     break;
                 }
             }
         }
-        put(out, &shown[line]);
+        self.put(out, tint, &shown[line]);
         out.push('\n');
     }
+
+    fn put(self, out: &mut String, tint: Option<Tint>, line: &str) {
+        match tint {
+            Some(tint) => out.push_str(&self.tint(tint, line)),
+            None => out.push_str(line),
+        }
+    }
+}
+
+fn new_line(out: &mut String, hang: usize) {
+    out.push('\n');
+    out.extend(std::iter::repeat_n(' ', hang));
+}
+
+/// Where a line of ASCII ends that has this much room: at the last space that lets it fit. `None` where words have to be looked at one
+/// by one: with several spaces in a row, or a word that takes more than a line with `next` characters.
+fn end_of_line(text: &str, room: usize, next: usize) -> Option<usize> {
+    if !text.is_ascii() || text.len() <= room {
+        return None;
+    }
+    let bytes = text.as_bytes();
+    let end = bytes[..=room].iter().rposition(|it| *it == b' ')?;
+    let (before, after) = (bytes.get(..end)?, bytes.get(end + 1..)?);
+    let word = &after[..after.len().min(next + 1)];
+    let fits = word.len() <= next || word.contains(&b' ');
+    let is_spaced = before.starts_with(b" ") || after.starts_with(b" ");
+    (end > 0 && fits && !is_spaced && !after.is_empty()).then_some(end)
 }
 
 /// How many characters a text has; nearly all have one for each byte.
@@ -434,6 +474,50 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// What is broken at a space that is found at once is broken where it is when words are looked at one by one.
+    #[test]
+    fn a_line_ends_where_it_ends_word_by_word() {
+        let mut state = 7_u64;
+        let mut random = |below: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) % below
+        };
+        let mut at_once = 0;
+        for _ in 0..4_000 {
+            let longest = [4, 12, 60][random(3) as usize];
+            let mut text = String::new();
+            for _ in 0..random(30) {
+                let length = random(longest) as usize;
+                text.push_str(&"abcdefghij".repeat(6)[..length]);
+                text.push_str([" ", " ", " ", "  "][random(4) as usize]);
+            }
+            if random(3) > 0 {
+                text.truncate(text.trim_end().len());
+            }
+            let (lead, hang) = (" ".repeat(random(50) as usize), random(15) as usize);
+            let paper = Paper {
+                width: 40 + random(40) as usize,
+                colour: false,
+            };
+            let mut found = String::new();
+            paper.wrapped(&mut found, &lead, hang, &text);
+            let mut expected = lead.clone();
+            if lead.len() + text.len() <= paper.width {
+                expected = lead + &text + "\n";
+            } else {
+                let places = (lead.len(), hang.min(paper.width / 2), paper.width);
+                paper.word_by_word(&mut expected, places, None, &text);
+                at_once += usize::from(
+                    end_of_line(&text, paper.width.saturating_sub(lead.len()), 25).is_some(),
+                );
+            }
+            assert_eq!(found, expected, "{text:?}");
+        }
+        assert!(at_once > 500, "{at_once}");
     }
 
     #[test]

@@ -196,11 +196,15 @@ impl Databases {
         broken: Option<File>,
     ) -> Account<'a> {
         let shadow = shadow_line.and_then(Shadow::parse);
-        // Of a line that cannot be read, the password field is where it is in every other.
-        let apparent = shadow_line.map(|line| {
-            let field = line.split(|byte| *byte == b':').nth(1).unwrap_or_default();
-            String::from_utf8_lossy(field)
-        });
+        let apparent = match (&shadow, shadow_line) {
+            (Some(shadow), _) => Some(Cow::Borrowed(shadow.password)),
+            // Of a line that cannot be read, the password field is where it is in every other.
+            (None, Some(line)) => {
+                let field = line.split(|byte| *byte == b':').nth(1).unwrap_or_default();
+                Some(String::from_utf8_lossy(field))
+            }
+            (None, None) => None,
+        };
         let broken =
             broken.or_else(|| (shadow.is_none() && apparent.is_some()).then_some(File::Shadow));
         // A field other than `x` counts although there is a shadow file: so the C library has it.

@@ -56,13 +56,14 @@ struct Draft<'a, 's> {
     own_groups: OwnGroups,
     /// The uids of accounts that no step may touch: whoever shares one is the same.
     protected_uids: BTreeSet<u32>,
-    /// People, accounts, homes and files, for those who are gone through in the order of their names.
+    /// People, accounts, homes, groups and files, for those who are gone through in the order of their names.
     known: MergeJoin<'a, Box<PersonFacts>>,
     by_name: MergeJoin<'a, Box<Account>>,
     seen: MergeJoin<'a, Person>,
     found_environments: Option<MergeJoin<'a, String>>,
     ids: Option<Ids>,
     moved_homes: Option<BTreeMap<String, String>>,
+    groups: MergeJoin<'a, u32>,
     /// Groups by gid and name.
     groups_by_gid: Option<Vec<(u32, &'a str)>>,
     ports: PortTable,
@@ -134,6 +135,7 @@ pub(crate) fn draft<'a>(
         found_environments: input.observed.environments.known().map(MergeJoin::new),
         ids: None,
         moved_homes: None,
+        groups: MergeJoin::new(&accounts.groups),
         groups_by_gid: None,
         ports: PortTable::new(input.policy, input.known, input.observed),
         notes: Vec::new(),
@@ -447,7 +449,7 @@ impl<'a> Draft<'a, '_> {
             let by = (*name).to_owned();
             return (!shared).then_some(Refusal::GidTaken { gid, by });
         }
-        let found = groups.get(user).filter(|found| **found != gid)?;
+        let found = self.groups.get(user).filter(|found| **found != gid)?;
         Some(Refusal::GroupOfThatName {
             group: user.to_owned(),
             gid: *found,
