@@ -21,7 +21,7 @@ use crate::price::{Because, Price, Takes};
 use crate::reading::{RecordedFacts, StepState};
 use crate::repo::Documents;
 use crate::services::records::Records;
-use crate::sheet::{Drafted, Sheet, in_order};
+use crate::sheet::{Drafted, InOrder, Sheet};
 use crate::time::{Date, Time};
 use crate::turn::Turn;
 use crate::verb::VerbRow;
@@ -813,7 +813,7 @@ pub(crate) fn draft<S>(
     planned: impl Fn(Drafted<Action, Incarnation, Blocked>) -> S,
     place: impl Fn(&S) -> (Turn, &str),
 ) -> Draft<S> {
-    let mut steps = Vec::new();
+    let mut steps = InOrder::by(&place);
     match (policy, desired, observed) {
         (Policy::Accounts(policy), Desired::Accounts(desired), Observed::Accounts(observed)) => {
             let input = accounts::plan::Input {
@@ -823,17 +823,17 @@ pub(crate) fn draft<S>(
                 observed,
                 known: known.accounts(),
             };
-            let mut put = |it| steps.push(planned(of_account(it)));
+            let mut put = |it| steps.put(planned(of_account(it)));
             let mut sheet = Sheet::new(&policy.executor, &mut put);
             let (notes, ports) = accounts::plan::draft(&input, &mut sheet);
             Draft {
-                steps: in_order(steps, place),
+                steps: steps.into_steps(),
                 notes: notes.into_iter().map(Note::Account).collect(),
                 aside: Aside::Ports(ports),
             }
         }
         (Policy::Guests(policy), Desired::Guests(desired), Observed::Guests(observed)) => {
-            let mut put = |it| steps.push(planned(of_guest(it)));
+            let mut put = |it| steps.put(planned(of_guest(it)));
             let mut sheet = Sheet::new(&policy.executor, &mut put);
             let nothing = guests::facts::Known::new();
             let input = guests::plan::Input {
@@ -844,12 +844,13 @@ pub(crate) fn draft<S>(
                 known: known.guests().unwrap_or(&nothing),
             };
             let notes = guests::plan::draft(&input, &mut sheet);
+            let steps = steps.into_steps();
             let with_steps = steps.iter().map(|it| place(it).1);
             let of_guests = with_steps.filter_map(|it| Some((it, input.known.of(it)?)));
             let aside = of_guests.map(|(name, facts)| (name.to_owned(), facts.clone()));
             Draft {
                 aside: Aside::Guests(aside.collect()),
-                steps: in_order(steps, place),
+                steps,
                 notes: notes.into_iter().map(Note::Guest).collect(),
             }
         }

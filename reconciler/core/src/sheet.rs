@@ -112,20 +112,74 @@ impl<'e, A: Spell, I: fmt::Display, B> Sheet<'e, A, I, B> {
     }
 }
 
-/// One order for equal inputs: by turn, then by resource, as `place` tells them; the steps of one resource stay as they were drafted.
-/// Within a turn they mostly are in the order of the resources already.
-pub fn in_order<S>(drafted: Vec<S>, place: impl Fn(&S) -> (Turn, &str)) -> Vec<S> {
-    let mut ordered = Vec::with_capacity(drafted.len());
-    let mut turns: BTreeMap<Turn, Vec<S>> = BTreeMap::new();
-    for step in drafted {
-        turns.entry(place(&step).0).or_default().push(step);
+/// Steps in one order for equal inputs: by turn, then by resource, as `place` tells them; the steps of one resource stay as they were
+/// drafted.
+#[derive(Debug)]
+pub struct InOrder<S, P> {
+    place: P,
+    turns: BTreeMap<Turn, OfTurn<S>>,
+}
+
+#[derive(Debug)]
+struct OfTurn<S> {
+    steps: Vec<S>,
+    /// Whether they came in the order of the resources, as they mostly do: seen while a step is at hand, and not once more when there
+    /// are tens of thousands (`tests/bench/bench plan`).
+    are_sorted: bool,
+}
+
+impl<S, P: Fn(&S) -> (Turn, &str)> InOrder<S, P> {
+    /// None yet.
+    pub fn by(place: P) -> Self {
+        let turns = BTreeMap::new();
+        Self { place, turns }
     }
-    for mut of_turn in turns.into_values() {
-        // A place is looked up in the heap, and once where they are in order.
-        if !of_turn.iter().map(|it| place(it).1).is_sorted() {
-            of_turn.sort_by(|a, b| place(a).1.cmp(place(b).1));
+
+    /// Takes one more.
+    pub fn put(&mut self, step: S) {
+        let Self { place, turns } = self;
+        let (turn, resource) = place(&step);
+        let OfTurn { steps, are_sorted } = turns.entry(turn).or_insert_with(|| OfTurn {
+            steps: Vec::new(),
+            are_sorted: true,
+        });
+        *are_sorted &= steps.last().is_none_or(|last| place(last).1 <= resource);
+        steps.push(step);
+    }
+
+    /// All of them, in that order.
+    pub fn into_steps(self) -> Vec<S> {
+        let Self { place, turns } = self;
+        let count = turns.values().map(|it| it.steps.len()).sum();
+        let mut ordered = Vec::with_capacity(count);
+        for mut of_turn in turns.into_values() {
+            if !of_turn.are_sorted {
+                of_turn.steps.sort_by(|a, b| place(a).1.cmp(place(b).1));
+            }
+            ordered.append(&mut of_turn.steps);
         }
-        ordered.append(&mut of_turn);
+        ordered
     }
-    ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_in_the_order_of_their_turns_and_resources_and_otherwise_as_they_came() {
+        let drafted = [
+            (Turn::Start, "zed", 1),
+            (Turn::Record, "bob", 2),
+            (Turn::Start, "amy", 3),
+            (Turn::Record, "bob", 4),
+            (Turn::Start, "zed", 5),
+            (Turn::Record, "cid", 6),
+            (Turn::Start, "amy", 7),
+        ];
+        let mut steps = InOrder::by(|it: &(Turn, &'static str, u32)| (it.0, it.1));
+        drafted.into_iter().for_each(|it| steps.put(it));
+        let ids: Vec<u32> = steps.into_steps().iter().map(|it| it.2).collect();
+        assert_eq!(ids, [2, 4, 6, 3, 7, 1, 5]);
+    }
 }

@@ -228,6 +228,7 @@ pub(crate) fn copy(mirror: &mut Mirror, tip: &ObjectId) -> Result<(), FetchError
         .map(|id| (objs::Kind::Tree, *id, LARGEST_TREE));
     let mut writer = ObjectWriter::new(&mirror.own, Durability::Cache).map_err(&write_failed)?;
     let mut whole = BTreeSet::new();
+    mirror.fresh.take();
     for (kind, id, limit) in blobs
         .chain(trees)
         .chain([(objs::Kind::Commit, *tip, SMALL)])
@@ -235,9 +236,14 @@ pub(crate) fn copy(mirror: &mut Mirror, tip: &ObjectId) -> Result<(), FetchError
         let known = mirror.copied.contains(&id) || whole.contains(&id) || mirror.own.has(&id);
         if !known && id != ObjectId::empty_tree(id.kind()) {
             match view.read(&id, kind, limit) {
-                Ok(bytes) => writer
-                    .write_verified(&id, kind, &bytes)
-                    .map_err(&write_failed)?,
+                Ok(bytes) => {
+                    writer
+                        .write_verified(&id, kind, &bytes)
+                        .map_err(&write_failed)?;
+                    if kind == objs::Kind::Blob {
+                        mirror.fresh.borrow_mut().keep(id, bytes);
+                    }
+                }
                 // Too large is for whoever reads the files to say; the commit is there, with everything else.
                 Err(error) if error.is_of_size() => continue,
                 Err(source) => return Err(read_failed(source)),

@@ -279,9 +279,27 @@ impl<'a> Subset<'a> {
     /// The value of a key or an item of a block. What begins as a word goes on to the end of the line.
     fn read_block_value(&mut self, at: usize, depth: usize) -> Result<usize, Stop> {
         match self.byte(at) {
-            Some(first) if can_start_plain(first) => self.read_sentence(at),
+            Some(first) if can_start_plain(first) => match self.word_to_line_end(at) {
+                Some(word) => {
+                    let kind = EventKind::Scalar {
+                        value: Cow::Borrowed(word),
+                        plain: true,
+                    };
+                    self.emit(at, kind);
+                    Ok(at + word.len())
+                }
+                None => self.read_sentence(at),
+            },
             _ => self.read_value(at, depth),
         }
+    }
+
+    /// The word that is all of the rest of a line, as most values are: nothing else has to be looked for in it (S8).
+    fn word_to_line_end(&self, at: usize) -> Option<&'a str> {
+        let bytes = self.text.as_bytes();
+        let most = &bytes[at..bytes.len().min(at + MAX_SCALAR)];
+        let length = most.iter().position(|&b| !is_plain(b))?;
+        (most[length] == b'\n').then(|| &self.text[at..at + length])
     }
 
     /// Reads a plain value in a block, where commas and brackets mean nothing; returns where it ends.
