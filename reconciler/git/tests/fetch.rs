@@ -17,6 +17,32 @@ fn add(scene: &Scene, tip: &CommitId, content: &str) -> CommitId {
     scene.commit("main", Some(tip), &[("roster.yaml", content)])
 }
 
+/// It was hashed when it was read, and need not be read again right after it was written.
+#[test]
+fn what_was_just_copied_is_read_from_memory_and_the_next_time_from_the_mirror() {
+    let scene = Scene::with_roster();
+    let mut mirror = scene.mirror();
+    let tip = scene.fetch(&mut mirror).protected.unwrap();
+    let id = mirror.listing(&tip).unwrap()["roster.yaml"].to_string();
+    let kept = scene.path("mirror/objects").join(&id[..2]).join(&id[2..]);
+    let bytes = fs::read(&kept).unwrap();
+    fs::remove_dir_all(scene.path("origin")).unwrap();
+    fs::remove_file(&kept).unwrap();
+    let read = mirror.files(&tip).unwrap();
+    assert_eq!(read["roster.yaml"].id.to_string(), id);
+    mirror.files(&tip).unwrap_err();
+    fs::write(&kept, bytes).unwrap();
+    assert_eq!(mirror.files(&tip).unwrap(), read);
+    // Nobody read it, and nothing is going on.
+    let other = Scene::with_roster();
+    let mut mirror = other.mirror();
+    let tip = other.fetch(&mut mirror).protected.unwrap();
+    mirror.rest();
+    fs::remove_dir_all(other.path("origin")).unwrap();
+    fs::remove_dir_all(other.path("mirror/objects").join(&id[..2])).unwrap();
+    mirror.files(&tip).unwrap_err();
+}
+
 #[test]
 fn the_tip_and_its_files_arrive_and_nothing_else_is_read() {
     let scene = Scene::new();
