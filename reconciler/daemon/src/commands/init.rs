@@ -88,12 +88,6 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
     let reading = clock::read(now);
     state.create(&lock, &identity, &adopt, reading.wall)?;
     clock::remember(&state, &Clock::beginning(&reading));
-    if let Err(error) = keep(&settings, origin, &state, reading.wall) {
-        output::note(&format!(
-            "note: {adopt} is not kept on this machine yet ({}); the first cycle reads it\n",
-            chain(&error)
-        ));
-    }
     out.line(format_args!(
         "{} is executor {}, and begins with commit {adopt}.",
         here.executor, identity.id
@@ -103,6 +97,14 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut Output) -> Result<u8, 
         "Start it: systemctl start {}",
         unit_of(&here.executor)
     ))?;
+    // It is one now, whatever becomes of what follows.
+    out.finish()?;
+    if let Err(error) = keep(&settings, origin, &state, reading.wall) {
+        output::note(&format!(
+            "note: {adopt} is not kept on this machine yet ({}); the first cycle reads it\n",
+            chain(&error)
+        ));
+    }
     Ok(exit::OK)
 }
 
