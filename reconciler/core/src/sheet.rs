@@ -176,10 +176,12 @@ mod tests {
             (Turn::Start, "zed", 5),
             (Turn::Record, "cid", 6),
             (Turn::Start, "amy", 7),
+            (Turn::Homes, "zed", 8),
+            (Turn::Homes, "amy", 9),
         ];
         let mut steps = InOrder::by(|it: &(Turn, &'static str, u32)| (it.0, it.1));
         drafted.into_iter().for_each(|it| steps.put(it));
         let ids: Vec<u32> = steps.into_steps().iter().map(|it| it.2).collect();
-        assert_eq!(ids, [2, 4, 6, 3, 7, 1, 5]);
+        assert_eq!(ids, [2, 4, 6, 9, 8, 3, 7, 1, 5]);
     }
 }

@@ -194,7 +194,9 @@ fn what_the_daemon_keeps_is_read_beside_it_and_left_as_it_is() {
     let scene = Scene::with_roster();
     let origin = scene.origin();
     let way = listening(&scene, Reads::Any);
+    scene.commit("side", None, &[("roster.yaml", "zed: {}\n")]);
     let known = settled(&mut running(&scene, &origin, &way), &origin);
+    assert_eq!(known.branches.len(), 1);
     let commit = known.protected.clone().unwrap();
     let kept = || -> Vec<_> {
         let files = walk(&scene.path("mirror")).into_iter();
