@@ -30,6 +30,7 @@ mod commits;
 mod counterpart;
 mod fetch;
 mod fetch_error;
+mod fresh;
 mod gather;
 mod heads;
 mod layout;

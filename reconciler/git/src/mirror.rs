@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use gix::hash::{Kind, ObjectId, oid};
+use gix::hash::{Kind, ObjectId};
 use gix::objs;
 use muster_core::commit::{CommitId, TagId};
 use nix::unistd::geteuid;
@@ -24,10 +24,11 @@ use crate::ancestry::Ancestry;
 use crate::bare::{self, Use};
 use crate::fetch_error::FetchError;
 use crate::files::{self, BlobId, Files, Listing};
+use crate::fresh::{Fresh, WithFresh};
 use crate::heads::{Gathered, Heads, Proposals, WantedTags};
 use crate::layout::{self, Layout, LayoutError};
 use crate::local;
-use crate::objects::{CommitParts, Objects, Source, object_id};
+use crate::objects::{Objects, Source, object_id};
 use crate::origin::Origin;
 use crate::pack::Keep;
 use crate::read_error::{FILE_LIMIT, ReadError};
@@ -56,62 +57,6 @@ pub(crate) enum Copies {
     Omit,
 }
 
-/// Files that were hashed and copied, and not read yet.
-#[derive(Default)]
-pub(crate) struct Fresh {
-    files: BTreeMap<ObjectId, Vec<u8>>,
-    bytes: usize,
-}
-
-impl Fresh {
-    /// All of them together, in bytes.
-    const MOST: usize = 8 << 20;
-
-    pub(crate) fn keep(&mut self, id: ObjectId, bytes: Vec<u8>) {
-        if self.bytes + bytes.len() <= Self::MOST {
-            self.bytes += bytes.len();
-            self.files.insert(id, bytes);
-        }
-    }
-
-    fn take(&mut self, id: &ObjectId) -> Option<Vec<u8>> {
-        let bytes = self.files.remove(id)?;
-        self.bytes -= bytes.len();
-        Some(bytes)
-    }
-}
-
-/// Objects, and files that are at hand.
-struct WithFresh<'m> {
-    objects: &'m dyn Source,
-    fresh: &'m RefCell<Fresh>,
-}
-
-impl Source for WithFresh<'_> {
-    fn kind(&self) -> Kind {
-        self.objects.kind()
-    }
-
-    fn read(&self, id: &oid, expected: objs::Kind, limit: u64) -> Result<Vec<u8>, ReadError> {
-        let fresh = match expected {
-            objs::Kind::Blob => self.fresh.borrow_mut().take(&id.to_owned()),
-            objs::Kind::Commit | objs::Kind::Tree | objs::Kind::Tag => None,
-        };
-        match fresh {
-            Some(bytes) if bytes.len() as u64 <= limit => Ok(bytes),
-            _ => self.objects.read(id, expected, limit),
-        }
-    }
-
-    fn most_bytes(&self) -> u64 {
-        self.objects.most_bytes()
-    }
-
-    fn commit(&self, id: &oid) -> Result<CommitParts, ReadError> {
-        self.objects.commit(id)
-    }
-}
-
 /// The mirror, open for its one writer.
 pub struct Mirror {
     pub(crate) dir: PathBuf,
@@ -121,7 +66,7 @@ pub struct Mirror {
     pub(crate) view: Option<Objects>,
     /// Objects that the last copy from a local origin found or wrote in the mirror.
     pub(crate) copied: BTreeSet<ObjectId>,
-    /// The files that it wrote, until they are read: those of 10,000 people need not be inflated right after that (S6).
+    /// The files that the last copy wrote, until they are read.
     pub(crate) fresh: RefCell<Fresh>,
     /// Which tags are looked at; none unless asked for.
     pub(crate) wanted_tags: Option<WantedTags>,

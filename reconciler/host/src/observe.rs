@@ -250,10 +250,9 @@ impl Host {
                 .collect(),
         };
         if question.accounts_of == AccountsOf::Everybody {
-            let lines = databases.lines_of_ids();
-            accounts.hindrances.uids = in_the_way::uids(databases, &accounts.by_name, lines);
-            let of_nobody = in_the_way::lines_of_nobody(databases, &accounts.by_name, listed);
-            accounts.hindrances.lines.extend(of_nobody);
+            accounts.hindrances.uids = in_the_way::uids(databases, &accounts.by_name);
+            let lines = in_the_way::lines_of_nobody(databases, &accounts.by_name, listed);
+            accounts.hindrances.lines.extend(lines);
             accounts.hindrances.names =
                 in_the_way::names_with_ranges(databases, &accounts.by_name, question);
             let left = self.look_at_what_was_left(
@@ -268,6 +267,7 @@ impl Host {
             }
             let known = sorted(accounts.groups.values().copied());
             let told = (accounts.by_name.len(), accounts.groups.len());
+            let lines = (databases.most_accounts(), databases.most_groups());
             // Where each line is an account, or a group, none has to be taken apart for its id once more.
             let mut gids: Vec<u32> = match told == lines {
                 true => accounts.by_name.values().map(|it| it.gid).collect(),

@@ -91,13 +91,9 @@ impl LastLook {
     pub(crate) fn recall_any(&mut self, begins: &[Vec<u8>]) -> Option<Parts> {
         let (parts, answer) = self.read()?;
         let asked = frame::read(&mut parts.last()?.as_slice(), ROOM).ok()??;
-        let begun = WHO_ASKS
-            .iter()
-            .copied()
-            .chain(begins.iter().map(Vec::as_slice));
-        let same = asked.iter().map(Vec::as_slice).zip(begun.clone());
-        let holds =
-            asked.len() >= begun.count() && same.into_iter().all(|(one, other)| one == other);
+        let begins = begins.iter().map(Vec::as_slice);
+        let begun: Vec<&[u8]> = WHO_ASKS.into_iter().chain(begins).collect();
+        let holds = asked.iter().take(begun.len()).eq(begun);
         holds.then_some(answer)
     }
 

@@ -98,6 +98,11 @@ impl Databases {
         self.passwd.lines().size_hint().1.unwrap_or(0)
     }
 
+    /// How many groups there can be at most, likewise.
+    pub(crate) fn most_groups(&self) -> usize {
+        self.group.lines().size_hint().1.unwrap_or(0)
+    }
+
     /// Those of the local accounts whose name is `wanted`, in the order of passwd; the other lines are not taken apart. Lines that
     /// cannot be read in full are among them, as far as they go.
     pub fn accounts_where<'a>(

@@ -254,11 +254,6 @@ impl Databases {
         &self.ids().uids
     }
 
-    /// How many lines passwd and group have, whatever stands in them.
-    pub(crate) fn lines_of_ids(&self) -> (usize, usize) {
-        (self.passwd.lines().count(), self.group.lines().count())
-    }
-
     /// Name and uid of every line of passwd that has a uid, also of one that cannot be read otherwise.
     pub fn claimed_uids(&self) -> impl Iterator<Item = (&str, u32)> {
         let lines = self.passwd.lines().map(|(_, line)| line);

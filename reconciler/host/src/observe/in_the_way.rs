@@ -8,16 +8,16 @@ use muster_core::merge_join::MergeJoin;
 use crate::accounts::{self, Databases};
 
 /// The uids of lines that are no account's of those told of: broken ones of passwd, all but one of a name, and those of subuid and
-/// subgid that have a uid in place of a name, as whoever got that uid would get the range as well (F22). passwd has so many lines.
+/// subgid that have a uid in place of a name, as whoever got that uid would get the range as well (F22).
 pub(super) fn uids(
     databases: &Databases,
     by_name: &BTreeMap<String, Box<Account>>,
-    (lines, _): (usize, usize),
 ) -> BTreeMap<u32, BTreeSet<String>> {
     let told = sorted(by_name.values().map(|it| it.uid));
     let of_passwd = |(name, uid)| (uid, (accounts::File::Passwd, name));
     // Where each line is an account there is none beside them, and none has to be taken apart once more.
-    let in_passwd = (by_name.len() < lines).then(|| databases.claimed_uids().map(of_passwd));
+    let are_beside = by_name.len() < databases.account_lines();
+    let in_passwd = are_beside.then(|| databases.claimed_uids().map(of_passwd));
     let claimed = in_passwd
         .into_iter()
         .flatten()
