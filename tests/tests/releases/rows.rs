@@ -1,257 +1,28 @@
-//! What must happen for each attack on the gate of releases, and each situation it can be in: one table over the
-//! simulated host, with the number of each case (M), and the decisions about tags (3.3).
-//!
-//! `core/tests/release.rs` has the cases that are over once a signature has been read: M3, M21–M23, M26–M33, M37–M39, M45,
-//! M54, M60 and M62 are decided there, from raw bytes; M36 when a trust root is read. What needs a machine is proven on one
-//! (see `ELSEWHERE`). A case can have rows here besides.
+//! The table: each attack and each situation, what happens, and what must come of it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use muster::cycle::{self, CycleSummary};
+use muster::cycle::CycleSummary;
 use muster_core::accounts::action::{Action, Incarnation};
-use muster_core::clock::Moment;
-use muster_core::commit::CommitId;
 use muster_core::facts::Frozen;
-use muster_core::gate::Approvals;
 use muster_core::journal::{Entry, StepResult};
-use muster_core::release::admit::{AdmissionContext, CommitStanding, Release, admit};
 use muster_core::release::root::{Role, TrustRoot};
 use muster_core::release::rotation;
-use muster_core::release::statement::{Line, Statement};
-use muster_core::release::{Code, Nonce, ObjectKind, authenticate};
-use muster_core::rooms::{self, Policy};
+use muster_core::release::statement::Line;
+use muster_core::release::{Code, Nonce, ObjectKind};
+use muster_core::rooms::{self};
 use muster_core::step::Step;
-use muster_core::time::Time;
-use muster_core::world::{Source as _, Topic};
-use muster_sim::{Repository, Sim, SimHost, SimTraces, Timing};
+use muster_core::world::Topic;
+use muster_sim::{SimTraces, Timing};
+use muster_tests::of_host;
 use muster_tests::signer::{self, Signer};
-use muster_tests::story::{self, noon, roster};
-use muster_tests::{of_host, oracle};
+use muster_tests::story::roster;
 
-const FOUR: &str = "users:
-  ann: {authentik_user: a.nn, k8s_user: ann-k, tier: admin}
-  bea: {authentik_user: b.ea, k8s_user: bea-k, tier: power-user}
-  cho: {authentik_user: c.ho, k8s_user: cho-k, tier: power-user}
-  emo: {authentik_user: e.mo, k8s_user: emo-k, tier: power-user}
-";
-
-/// The cases that no row here decides, and the test that does.
-const ELSEWHERE: &[(u8, &str)] = &[
-    (
-        3,
-        "core/tests/release.rs, every_attack_is_refused_with_its_word",
-    ),
-    (
-        21,
-        "core/tests/release.rs, every_attack_is_refused_with_its_word; tests/release_keys.rs",
-    ),
-    (
-        22,
-        "core/tests/release.rs, every_attack_is_refused_with_its_word; tests/release_keys.rs",
-    ),
-    (
-        23,
-        "core/tests/release.rs, a_key_is_valid_from_its_first_to_its_last_second; tests/release_keys.rs",
-    ),
-    (
-        26,
-        "core/tests/release.rs, every_attack_is_refused_with_its_word; tests/release_keys.rs",
-    ),
-    (
-        27,
-        "core/tests/release.rs, every_attack_is_refused_with_its_word; tests/release_keys.rs",
-    ),
-    (
-        28,
-        "core/tests/release.rs, every_attack_is_refused_with_its_word; tests/release_keys.rs",
-    ),
-    (29, "core/tests/release.rs, a_lightweight_tag_is_no_release"),
-    (
-        30,
-        "core/tests/release.rs, without_a_key_to_trust_nothing_is_good",
-    ),
-    (
-        31,
-        "core/tests/release.rs, every_attack_is_refused_with_its_word",
-    ),
-    (
-        32,
-        "core/tests/release.rs, every_attack_is_refused_with_its_word",
-    ),
-    (
-        33,
-        "core/tests/release.rs, every_attack_is_refused_with_its_word; tests/release_keys.rs",
-    ),
-    (
-        36,
-        "core/src/release/root.rs: a principal is a name, never a pattern",
-    ),
-    (
-        37,
-        "core/tests/release.rs, every_attack_is_refused_with_its_word",
-    ),
-    (
-        38,
-        "core/tests/release.rs, every_attack_is_refused_with_its_word",
-    ),
-    (
-        39,
-        "core/tests/release.rs, a_security_key_counts_once_it_was_touched",
-    ),
-    (
-        45,
-        "core/tests/release.rs, every_attack_is_refused_with_its_word",
-    ),
-    (
-        54,
-        "core/tests/release.rs, every_attack_is_refused_with_its_word; core/tests/report",
-    ),
-    (
-        62,
-        "core/tests/release.rs, every_attack_is_refused_with_its_word; tests/removals.rs, stale and fresh tags",
-    ),
-];
-
-/// A host on which emo, no longer in the roster, was cut, and waits for the removal of the account and the home.
-struct World {
-    sim: Sim,
-    policy: Policy,
-    now: Time,
-    held: Vec<Arc<Step>>,
-    nonce: u8,
-}
-
-impl World {
-    fn new() -> Self {
-        let now = noon("2026-11-22".parse().expect("a date"));
-        let mut repository = Repository::default();
-        repository.commit("main", roster(FOUR));
-        let sim = Sim::new(repository, SimHost::debian(), "devvm", now);
-        sim.with(|it| it.trust = Some(signer::root(1, &["opal", "olga"])));
-        let mut world = Self {
-            sim,
-            policy: story::policy(),
-            now,
-            held: Vec::new(),
-            nonce: 0,
-        };
-        let _ = world.cycle();
-        world.commit(&without("emo"));
-        let _ = world.cycle();
-        world
-    }
-
-    fn cycle(&mut self) -> CycleSummary {
-        let summary = self.sim.cycle(&self.policy, self.now).expect("a cycle");
-        self.held = summary.held.iter().map(|it| it.step.clone()).collect();
-        summary
-    }
-
-    fn commit(&self, text: &str) -> CommitId {
-        self.sim
-            .with(|it| it.repository.commit("main", roster(text)))
-    }
-
-    /// What the last cycle held of this verb and person.
-    fn step(&self, verb: &str, user: &str) -> Arc<Step> {
-        self.held
-            .iter()
-            .find(|it| of_host::verb(it).word() == verb && it.resource() == user)
-            .unwrap_or_else(|| panic!("{verb} {user} is not held"))
-            .clone()
-    }
-
-    /// The removals among what ran.
-    fn removals<'a>(&'a self, summary: &'a CycleSummary) -> impl Iterator<Item = &'a Step> {
-        let steps = summary.ran.iter().map(|(step, _)| &**step);
-        steps.filter(|it| of_host::price(it, &self.policy).takes.counts())
-    }
-
-    /// What releases these steps, once.
-    fn statement(&mut self, steps: &[Arc<Step>]) -> Statement {
-        self.nonce += 1;
-        signer::statement(steps, &self.sim.facts().adopted, self.nonce, self.now)
-    }
-
-    /// What releases the end of emo's account, once.
-    fn removal(&mut self) -> Statement {
-        let step = self.step("user.archive_delete", "emo");
-        self.statement(&[step])
-    }
-
-    fn push(&self, who: &str, statement: &Statement) -> String {
-        let (name, raw) = Signer::named(who).release(statement);
-        self.sim
-            .with(|it| it.repository.push_tag(&name, ObjectKind::Tag, raw));
-        name
-    }
-
-    /// The removal, changed, signed by opal, and a cycle.
-    fn changed(&mut self, change: impl FnOnce(&mut Statement)) -> CycleSummary {
-        let mut statement = self.removal();
-        change(&mut statement);
-        self.push("opal", &statement);
-        self.cycle()
-    }
-
-    /// What `admit` says of a release, if the commit is fine.
-    fn admitted(&self, who: &str, statement: &Statement) -> Option<Code> {
-        let (name, raw) = Signer::named(who).release(statement);
-        let root = self.sim.with(|it| it.trust.clone()).expect("a root");
-        let ref_name = format!("refs/tags/{name}");
-        let signed = authenticate(&ref_name, ObjectKind::Tag, &raw, Some(&root), self.now);
-        let release = Release::group([signed.expect("a good signature")]).remove(0);
-        let facts = self.sim.facts();
-        let files = self.sim.clone().files(&facts.adopted).expect("files");
-        let preview = cycle::preview(
-            &facts,
-            &mut self.sim.clone(),
-            &self.policy,
-            self.now,
-            &facts.adopted,
-            &files.expect("valid files"),
-        )
-        .expect("a plan");
-        let standing = AdmissionContext {
-            root: &root,
-            policy: &self.policy,
-            facts: &facts,
-            observed: &preview.observed,
-            plan: &preview.plan,
-            approvals: &Approvals::none(),
-            moment: &Moment::certain(self.now),
-        };
-        let admission = admit(&release, &CommitStanding::Adopted, &standing);
-        admission.err().map(|refusal| refusal.code)
-    }
-}
-
-/// The roster of four without some of them.
-fn without(names: &str) -> String {
-    let gone = |line: &&str| {
-        !names
-            .split(' ')
-            .any(|name| line.starts_with(&format!("  {name}:")))
-    };
-    FOUR.lines().filter(gone).collect::<Vec<_>>().join("\n") + "\n"
-}
-
-/// A line of a statement, as it is written.
-fn lines(statement: &mut Statement) -> &mut Vec<Line> {
-    statement.blocks.get_mut("host/devvm").expect("a block")
-}
-
-/// The removal of somebody or something else, which nobody planned.
-fn forged(world: &mut World, change: impl FnOnce(&mut Action)) -> Arc<Step> {
-    let step = world.step("user.archive_delete", "emo");
-    let mut action = of_host::action(&step).clone();
-    change(&mut action);
-    Step::new(world.policy.executor(), action, step.incarnation.clone()).into()
-}
+use crate::world::{FOUR, World, forged, lines, without};
 
 /// What came of it.
-enum Came {
+pub(crate) enum Came {
     /// Signed by somebody who may, and refused: in the journal, once, with this word.
     Refused(Code),
     /// Signed by nobody who may: told to the log alone.
@@ -262,19 +33,19 @@ enum Came {
     Runs(usize),
 }
 
-struct Row {
-    number: u8,
-    situation: &'static str,
-    happens: fn(&mut World) -> CycleSummary,
-    came: Came,
+pub(crate) struct Row {
+    pub(crate) number: u8,
+    pub(crate) situation: &'static str,
+    pub(crate) happens: fn(&mut World) -> CycleSummary,
+    pub(crate) came: Came,
     /// What was acted on that is not benign: verb and person.
-    acted: &'static [&'static str],
+    pub(crate) acted: &'static [&'static str],
 }
 
-const REMOVED: &[&str] = &["user.archive_delete emo"];
+pub(crate) const REMOVED: &[&str] = &["user.archive_delete emo"];
 /// Begun by one process, and brought to its end by another.
-const TAKEN_UP_AGAIN: &[&str] = &["user.archive_delete emo", "user.archive_delete emo"];
-const NOTHING: &[&str] = &[];
+pub(crate) const TAKEN_UP_AGAIN: &[&str] = &["user.archive_delete emo", "user.archive_delete emo"];
+pub(crate) const NOTHING: &[&str] = &[];
 
 macro_rules! rows {
     ($($number:literal, $situation:literal, $came:expr, $acted:expr, $happens:expr;)*) => {
@@ -282,7 +53,7 @@ macro_rules! rows {
     };
 }
 
-const ROWS: &[Row] = rows! {
+pub(crate) const ROWS: &[Row] = rows! {
     1, "no release at all", Came::Waits("pending_signature"), NOTHING, |it| it.cycle();
     1, "an annotated tag that nobody signed", Came::Stranger(Code::Malformed), NOTHING, |it| {
         let statement = it.removal();
@@ -743,7 +514,7 @@ const ROWS: &[Row] = rows! {
 };
 
 /// The decisions about tags that have no number.
-const DECISIONS: &[Row] = rows! {
+pub(crate) const DECISIONS: &[Row] = rows! {
     0, "a lightweight tag of a commit", Came::Stranger(Code::NotAnnotated), NOTHING, |it| {
         let statement = it.removal();
         let name = statement.tag_name(&Signer::named("opal").blob);
@@ -835,19 +606,19 @@ const DECISIONS: &[Row] = rows! {
 };
 
 /// Version 2 of the root, without opal.
-fn opal_dropped() -> TrustRoot {
+pub(crate) fn opal_dropped() -> TrustRoot {
     let mut root = signer::root(2, &["olga"]);
     root.revoked = dropped("opal");
     root
 }
 
-fn dropped(name: &str) -> BTreeSet<muster_core::release::Fingerprint> {
+pub(crate) fn dropped(name: &str) -> BTreeSet<muster_core::release::Fingerprint> {
     let key = Signer::named(name).trusted(name, Role::Operational).key;
     [key.fingerprint()].into()
 }
 
 /// Pushes a rotation that these people signed.
-fn rotate(world: &World, next: &TrustRoot, who: &[&str]) {
+pub(crate) fn rotate(world: &World, next: &TrustRoot, who: &[&str]) {
     let text = next.render();
     let commit = world.sim.facts().adopted;
     for name in who {
@@ -858,83 +629,4 @@ fn rotate(world: &World, next: &TrustRoot, who: &[&str]) {
             .sim
             .with(|it| it.repository.push_tag(&tag, ObjectKind::Tag, raw));
     }
-}
-
-fn judge(row: &Row) -> Result<(), String> {
-    let mut world = World::new();
-    let summary = (row.happens)(&mut world);
-    let facts = world.sim.facts();
-    let codes: Vec<Code> = facts.refused.iter().map(|it| it.code).collect();
-    let strangers: Vec<Code> = summary
-        .unauthenticated
-        .iter()
-        .map(|it| it.refusal.code)
-        .collect();
-    let removal = |it: &&muster_core::gate::Held| {
-        of_host::verb(&it.step).word() == "user.archive_delete" && it.step.resource() == "emo"
-    };
-    let waits = summary.held.iter().find(removal).map(|it| it.reason.code());
-    let came = match row.came {
-        Came::Refused(code) => codes.contains(&code),
-        Came::Stranger(code) => {
-            strangers.contains(&code) && codes.is_empty() && facts.claims.is_empty()
-        }
-        Came::Waits(why) => waits == Some(why) && codes.is_empty() && facts.claims.is_empty(),
-        Came::Runs(times) => {
-            codes.is_empty()
-                && facts.claims.len() == times
-                && facts.claims.values().all(|it| it.finished)
-        }
-    };
-    if !came {
-        return Err(format!(
-            "refused {codes:?}, strangers {strangers:?}, the removal waits {waits:?}, claims {:?}, warnings {:?}, ran {:?}",
-            facts.claims, summary.warnings, summary.ran
-        ));
-    }
-    world.sim.with(|it| {
-        oracle::released(it, &world.policy)?;
-        let acted = oracle::acted(it, &world.policy);
-        let short: Vec<String> = acted
-            .iter()
-            .map(|words| words.split(' ').take(2).collect::<Vec<_>>().join(" "))
-            .collect();
-        let mut sorted = short.clone();
-        sorted.sort();
-        if sorted != row.acted {
-            return Err(format!("acted on {acted:?}"));
-        }
-        Ok(())
-    })
-}
-
-fn all_of(rows: &[Row]) {
-    let wrong: Vec<String> = rows
-        .iter()
-        .filter_map(|row| {
-            let why = judge(row).err()?;
-            Some(format!("M{} ({}): {why}", row.number, row.situation))
-        })
-        .collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-}
-
-#[test]
-fn every_attack_and_every_situation_comes_out_as_it_must() {
-    all_of(ROWS);
-}
-
-#[test]
-fn every_decision_about_a_tag_is_as_the_table_has_it() {
-    all_of(DECISIONS);
-}
-
-#[test]
-fn no_case_is_left_out() {
-    let here: BTreeSet<u8> = ROWS.iter().map(|it| it.number).collect();
-    let there: BTreeSet<u8> = ELSEWHERE.iter().map(|(number, _)| *number).collect();
-    let all: BTreeSet<u8> = (1..=63).collect();
-    assert_eq!(&here | &there, all);
-    let twice: Vec<_> = here.intersection(&there).collect();
-    assert!(twice.is_empty(), "{twice:?}");
 }
