@@ -1,5 +1,6 @@
 //! The rules of a state repository, one flat table.
 
+use super::alike::{Fold, alike};
 use super::names::{is_reserved, is_reserved_namespace};
 use super::people::Row;
 use super::roster::{CodeLayout, Person, Roster};
@@ -353,7 +354,7 @@ fn identities_are_unique(
         .iter()
         .map(|person| (person, get(person)))
         .filter(|(_, name)| !name.is_empty());
-    for same in alike(names, |b| b.to_ascii_lowercase()) {
+    for same in alike(names, Fold::Case) {
         let (first, first_name) = same[0];
         for &(again, name) in &same[1..] {
             let (user, owner) = (shown(&again.os_user), shown(&first.os_user));
@@ -377,7 +378,7 @@ fn namespaces_are_unique(draft: &Draft<'_>, report: &mut Report<'_>) {
         .people
         .iter()
         .flat_map(|person| person.namespaces.iter().map(move |name| (person, &**name)));
-    for same in alike(names, |b| b) {
+    for same in alike(names, Fold::Nothing) {
         let (first, first_name) = same[0];
         for &(again, name) in &same[1..] {
             let (user, owner) = (shown(&again.os_user), shown(&first.os_user));
@@ -478,17 +479,12 @@ fn previous_names_are_claimed_once(draft: &Draft<'_>, report: &mut Report<'_>) {
 }
 
 fn names_look_different(draft: &Draft<'_>, report: &mut Report<'_>) {
-    let look = |b| match b {
-        b'1' => b'l',
-        b'0' => b'o',
-        b => b,
-    };
     let names = draft
         .roster
         .people
         .iter()
         .map(|person| (person, &*person.os_user));
-    for same in alike(names, look) {
+    for same in alike(names, Fold::Look) {
         let (first, _) = same[0];
         for (again, _) in same[1..]
             .iter()
@@ -507,137 +503,12 @@ fn names_look_different(draft: &Draft<'_>, report: &mut Report<'_>) {
     }
 }
 
-/// A name, and whose it is.
-type Named<'p, 'a> = (&'p Person<'a>, &'p str);
-
-/// The groups of at least two names that are equal once each byte went through `fold`, each in the order of the file.
-///
-/// Looks for hashes that are there twice first: a million names are compared without looking at them again. Only those
-/// whose hash is, by accident or by intent, are then compared by their letters.
-fn alike<'p, 'a: 'p>(
-    names: impl Iterator<Item = Named<'p, 'a>> + Clone,
-    fold: impl Fn(u8) -> u8 + Copy,
-) -> Vec<Vec<Named<'p, 'a>>> {
-    let repeated = repeated(names.clone().map(|(_, name)| hash(name, fold)).collect());
-    if repeated.is_empty() {
-        return Vec::new();
-    }
-    let suspects = names.filter(|(_, name)| repeated.binary_search(&hash(name, fold)).is_ok());
-    let mut suspects: Vec<(u32, Named<'p, 'a>)> = (0..).zip(suspects).collect();
-    // Letter by letter, so that nothing is kept for each name; equal names stay in the order of the file.
-    let letters = |named: &Named<'p, 'a>| named.1.bytes().map(fold);
-    suspects.sort_unstable_by(|(first, a), (second, b)| {
-        letters(a).cmp(letters(b)).then(first.cmp(second))
-    });
-    let groups = suspects
-        .chunk_by(|(_, a), (_, b)| letters(a).eq(letters(b)))
-        .filter(|chunk| chunk.len() > 1);
-    groups
-        .map(|chunk| chunk.iter().map(|(_, named)| *named).collect())
-        .collect()
-}
-
-/// Those of `hashes` that are there more than once, sorted.
-fn repeated(hashes: Vec<u64>) -> Vec<u64> {
-    // A table of bits, so many of them that few hashes meet another one by accident; only those are sorted.
-    let mut seen = Bits::of((hashes.len() * 32).next_power_of_two());
-    let mut met = Bits::of(0);
-    for hash in &hashes {
-        if seen.set(*hash) {
-            if met.is_empty() {
-                met = Bits::of(seen.len());
-            }
-            met.set(*hash);
-        }
-    }
-    if met.is_empty() {
-        return Vec::new();
-    }
-    let mut suspects = hashes;
-    suspects.retain(|hash| met.has(*hash));
-    suspects.sort_unstable();
-    let twice = suspects.windows(2).filter(|pair| pair[0] == pair[1]);
-    let mut repeated: Vec<u64> = twice.map(|pair| pair[0]).collect();
-    repeated.dedup();
-    repeated
-}
-
-/// A bit for each hash, and the same one for some.
-struct Bits(Vec<u64>);
-
-impl Bits {
-    /// `bits` is a power of two, or 0.
-    fn of(bits: usize) -> Self {
-        Self(vec![0; bits.div_ceil(64)])
-    }
-
-    fn len(&self) -> usize {
-        self.0.len() * 64
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The word of a hash, and its bit therein.
-    fn place(&self, hash: u64) -> (usize, u64) {
-        // The length is a power of two, and what is cut off is what does not matter.
-        let word = (hash >> 6) as usize & (self.0.len() - 1);
-        (word, 1 << (hash & 63))
-    }
-
-    fn has(&self, hash: u64) -> bool {
-        let (word, bit) = self.place(hash);
-        self.0[word] & bit != 0
-    }
-
-    /// Sets the bit; whether it was set before.
-    fn set(&mut self, hash: u64) -> bool {
-        let (word, bit) = self.place(hash);
-        let before = self.0[word];
-        self.0[word] = before | bit;
-        before & bit != 0
-    }
-}
-
-/// Spreads names well enough to sort by; nothing depends on nobody finding collisions.
-fn hash(name: &str, fold: impl Fn(u8) -> u8 + Copy) -> u64 {
-    let mix =
-        |hash: u64, word: u64| (hash.rotate_left(29) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let (words, rest) = name.as_bytes().as_chunks::<8>();
-    let hash = words.iter().fold(name.len() as u64, |hash, word| {
-        mix(hash, u64::from_le_bytes(word.map(fold)))
-    });
-    let hash = rest
-        .iter()
-        .fold(hash, |hash, &b| mix(hash, u64::from(fold(b))));
-    hash ^ (hash >> 32)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
     use std::collections::BTreeSet;
 
     use super::*;
     use crate::yaml::rules;
-
-    #[test]
-    fn hashes_are_repeated_as_sorting_says() {
-        const NONE: [u64; 0] = [];
-        assert_eq!(repeated(Vec::new()), NONE);
-        assert_eq!(repeated(vec![7]), NONE);
-        // Of one bit, and others.
-        let far = 1 << 40;
-        assert_eq!(repeated(vec![7, 7 + far, 7 + 2 * far]), NONE);
-        assert_eq!(repeated(vec![7 + far, 7, 9, 7, 9, 7, u64::MAX]), [7, 9]);
-        let many = || (0..5_000_u64).map(|it| it.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        assert_eq!(repeated(many().collect()), NONE);
-        let again: Vec<u64> = many().chain(many().take(3)).collect();
-        let mut expected: Vec<u64> = many().take(3).collect();
-        expected.sort_unstable();
-        assert_eq!(repeated(again), expected);
-    }
 
     #[test]
     fn every_rule_has_one_name_and_one_sentence() {
@@ -654,37 +525,5 @@ mod tests {
             assert!(names.insert(name), "{name} is there twice");
             assert!(rule.ends_with('.') || rule.ends_with(".)"), "{rule}");
         }
-    }
-
-    #[test]
-    fn names_that_collide_by_hash_are_told_apart() {
-        let person = |name: &'static str, at| Person {
-            os_user: Cow::Borrowed(name),
-            authentik_user: Cow::Borrowed(""),
-            k8s_user: Cow::Borrowed(""),
-            tier: Tier::Admin,
-            namespaces: std::iter::empty().collect(),
-            at,
-            more: None,
-        };
-        let people = [
-            person("b", 1),
-            person("a", 2),
-            person("B", 3),
-            person("c", 4),
-        ];
-        let groups = alike(
-            people.iter().map(|person| (person, &*person.os_user)),
-            |b| b.to_ascii_lowercase(),
-        );
-        let shown: Vec<Vec<&str>> = groups
-            .iter()
-            .map(|group| group.iter().map(|(_, name)| *name).collect())
-            .collect();
-        assert_eq!(shown, [["b", "B"]]);
-        assert_eq!(
-            hash("Bb", |b| b.to_ascii_lowercase()),
-            hash("bB", |b| b.to_ascii_lowercase())
-        );
     }
 }

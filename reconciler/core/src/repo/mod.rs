@@ -3,6 +3,7 @@
 //! Read in this order: [`fields`] says which fields there are, [`names`] what names look like, [`checks`] which rules
 //! hold, [`tiers`] and [`roster`] what comes out.
 
+mod alike;
 pub mod checks;
 pub mod fields;
 pub mod names;

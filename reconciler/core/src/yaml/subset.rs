@@ -179,7 +179,7 @@ impl<'a> Subset<'a> {
         let rest = self.text.as_bytes().get(at..)?;
         let starts = rest.first().is_some_and(|first| can_start_plain(*first));
         let most = &rest[..rest.len().min(SHORT)];
-        let length = most.iter().position(|&b| !is_plain(b)).filter(|_| starts)?;
+        let length = Some(plain_run(most)).filter(|it| starts && *it < most.len())?;
         Some(Word {
             text: &self.text[at..at + length],
             at,
@@ -298,8 +298,8 @@ impl<'a> Subset<'a> {
     fn word_to_line_end(&self, at: usize) -> Option<&'a str> {
         let bytes = self.text.as_bytes();
         let most = &bytes[at..bytes.len().min(at + MAX_SCALAR)];
-        let length = most.iter().position(|&b| !is_plain(b))?;
-        (most[length] == b'\n').then(|| &self.text[at..at + length])
+        let length = plain_run(most);
+        (most.get(length) == Some(&b'\n')).then(|| &self.text[at..at + length])
     }
 
     /// Reads a plain value in a block, where commas and brackets mean nothing; returns where it ends.
@@ -406,11 +406,10 @@ impl<'a> Subset<'a> {
                     || (first == b'-' && self.byte(at + 1).is_some_and(is_plain)) =>
             {
                 let most = &bytes[at..bytes.len().min(at + MAX_SCALAR)];
-                let length = match most.iter().position(|&b| !is_plain(b)) {
-                    Some(length) => length,
-                    None if most.len() < MAX_SCALAR => most.len(),
-                    None => return Err(Stop::Declined),
-                };
+                let length = plain_run(most);
+                if length == MAX_SCALAR {
+                    return Err(Stop::Declined);
+                }
                 (at, at + length, at + length, true)
             }
             _ => return Err(Stop::Declined),
@@ -515,14 +514,38 @@ fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// Characters that mean nothing to YAML wherever they stand inside a plain value: most of a roster.
-static PLAIN: ByteSet = ByteSet::of("A-Za-z0-9._@+/~-");
-
 /// Characters that mean nothing inside a plain value that is the rest of a line in a block, but for a colon at the end of a word.
 static SPOKEN: ByteSet = ByteSet::of("A-Za-z0-9._@+/~ ,;:()!?='\"%&*-");
 
+/// Characters that mean nothing to YAML wherever they stand inside a plain value: most of a roster.
+///
+/// Ranges, and no branch between them, so that many bytes are compared at once: first `-./` and digits, then @ and letters.
+#[inline]
 fn is_plain(b: u8) -> bool {
-    PLAIN.has(b)
+    (b.wrapping_sub(b'-') <= b'9' - b'-')
+        | (b.wrapping_sub(b'@') <= b'Z' - b'@')
+        | (b.wrapping_sub(b'a') <= b'z' - b'a')
+        | (b == b'_')
+        | (b == b'+')
+        | (b == b'~')
+}
+
+/// How many plain characters a text begins with. By 16, words are found in three quarters of the time (`tests/bench/bench million`).
+#[inline]
+pub(super) fn plain_run(text: &[u8]) -> usize {
+    let (pieces, rest) = text.as_chunks::<16>();
+    for (piece, before) in pieces.iter().zip((0..).step_by(16)) {
+        let mut others = [0; 16];
+        for (other, b) in others.iter_mut().zip(piece) {
+            *other = u8::from(!is_plain(*b));
+        }
+        let others = u128::from_le_bytes(others);
+        if others != 0 {
+            return before + others.trailing_zeros() as usize / 8;
+        }
+    }
+    let others = rest.iter().position(|b| !is_plain(*b));
+    text.len() - rest.len() + others.unwrap_or(rest.len())
 }
 
 fn can_start_plain(b: u8) -> bool {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::cursor::{Cursor, Key};
 use super::event::{Event, EventKind, Events, Stop};
 use super::full::Full;
-use super::subset::Subset;
+use super::subset::{Subset, plain_run};
 use super::{inspect, rules, scalar};
 use crate::diagnostic::Faults;
 
@@ -17,6 +17,22 @@ fn events<'a>(mut source: impl Events<'a>) -> Result<Vec<Event<'a>>, Stop> {
             return Ok(events);
         }
         events.push(event);
+    }
+}
+
+/// The longest plain words are found as byte by byte, wherever they end.
+#[test]
+fn a_plain_word_ends_at_the_first_byte_that_is_not_plain() {
+    let plain = crate::bytes::ByteSet::of("A-Za-z0-9._@+/~-");
+    for byte in 0..=255 {
+        for length in 0..50 {
+            for place in 0..=length {
+                let mut text = vec![b'a' + (length % 26) as u8; length];
+                text.insert(place, byte);
+                let others = text.iter().position(|b| !plain.has(*b));
+                assert_eq!(plain_run(&text), others.unwrap_or(text.len()), "{text:?}");
+            }
+        }
     }
 }
 
