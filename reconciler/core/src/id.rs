@@ -71,11 +71,12 @@ impl Naming {
         text.truncate(self.common);
         put_text(text, action.word());
         put_text(text, action.resource());
-        // Their number is hashed before them.
+        // Their number is hashed before them, and known behind them: nearly always it is one digit.
+        put_text(text, "0");
+        let place = text.len() - 1;
         let mut count = 0;
-        action.parameters(&mut |_, _| count += 1);
-        put_field(text, |text| put_number(text, count));
         action.parameters(&mut |name, value| {
+            count += 1;
             put_text(text, name);
             match value {
                 Parameter::Text(value) => put_text(text, value),
@@ -85,6 +86,14 @@ impl Naming {
                 }
             }
         });
+        match u8::try_from(count) {
+            Ok(digit @ 0..=9) => text[place] = b'0' + digit,
+            _ => {
+                let number = digits(count, &mut [0; 20]).to_owned();
+                text[place - 1] = number.len() as u8;
+                text.splice(place..=place, number);
+            }
+        }
         put_field(text, |text| put_display(text, incarnation));
         let digest = Sha256::digest(&*text);
         let mut id = [0; 16];
@@ -126,8 +135,15 @@ fn put_field(text: &mut Vec<u8>, spell: impl FnOnce(&mut Vec<u8>)) {
 }
 
 fn put_display(text: &mut Vec<u8>, value: impl fmt::Display) {
-    use std::io::Write as _;
-    write!(text, "{value}").expect("BUG: a vector takes everything");
+    /// [`fmt::Write`] straight into bytes: `io::Write` gets there through a second writer that keeps its errors.
+    struct Bytes<'t>(&'t mut Vec<u8>);
+    impl fmt::Write for Bytes<'_> {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0.extend_from_slice(text.as_bytes());
+            Ok(())
+        }
+    }
+    write!(Bytes(text), "{value}").expect("BUG: a vector takes everything");
 }
 
 fn put_number(text: &mut Vec<u8>, number: u64) {
@@ -275,3 +291,49 @@ fn push_encoded(out: &mut String, value: &str) {
 
 /// The bytes that are written as they are where a value has to be one word of printable ASCII.
 pub(crate) static STANDS_FOR_ITSELF: ByteSet = ByteSet::of("A-Za-z0-9._/@:+-");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executor::ExecutorKind;
+
+    /// An action with so many parameters.
+    struct With(u64);
+
+    impl Spell for With {
+        fn word(&self) -> &'static str {
+            "some.verb"
+        }
+
+        fn resource(&self) -> &str {
+            "emo"
+        }
+
+        fn parameters(&self, put: &mut dyn FnMut(&'static str, Parameter<'_>)) {
+            (0..self.0).for_each(|it| put("it", Parameter::Number(it)));
+        }
+    }
+
+    #[test]
+    fn the_number_of_parameters_is_hashed_before_them_however_long_it_is() {
+        let executor = Executor::of(ExecutorKind::Host, "devvm").unwrap();
+        let mut naming = Naming::on(&executor);
+        for many in [0, 1, 9, 10, 11, 100, 256, 1_000, 3] {
+            let mut text = b"muster-step/1\0".to_vec();
+            for field in ["host/devvm", "some.verb", "emo", &many.to_string()] {
+                put_text(&mut text, field);
+            }
+            for it in 0..many {
+                put_text(&mut text, "it");
+                put_text(&mut text, &it.to_string());
+            }
+            put_text(&mut text, "new");
+            let expected = &Sha256::digest(&text)[..16];
+            assert_eq!(
+                naming.name(&With(many), &"new").as_bytes(),
+                expected,
+                "{many}"
+            );
+        }
+    }
+}

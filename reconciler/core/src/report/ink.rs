@@ -1,8 +1,7 @@
 //! Renders the sentences that rooms say.
 
-use std::fmt::Write as _;
-
 use super::escape;
+use crate::id::digits;
 use crate::ink::Ink;
 use crate::rooms::{self, Action};
 
@@ -23,8 +22,13 @@ impl Ink for Markdown<'_> {
         escape::value(self.0, text);
     }
     fn number(&mut self, number: u64) {
-        let _ = write!(self.0, "{number}");
+        push_number(self.0, number);
     }
+}
+
+fn push_number(out: &mut String, number: u64) {
+    let mut room = [0; 20];
+    out.extend(digits(number, &mut room).iter().copied().map(char::from));
 }
 
 /// A line of a terminal.
@@ -44,18 +48,18 @@ impl Ink for Plain<'_> {
         escape::visible(self.0, text);
     }
     fn number(&mut self, number: u64) {
-        let _ = write!(self.0, "{number}");
+        push_number(self.0, number);
     }
 }
 
 /// Writes sentences below a heading that names whom they are about: the name is left out.
-struct Below<'a> {
-    ink: &'a mut dyn Ink,
+struct Below<'a, I> {
+    ink: &'a mut I,
     /// A space is due before whatever comes next, unless that begins with one, or ends what came before.
     space: bool,
 }
 
-impl Below<'_> {
+impl<I: Ink> Below<'_, I> {
     fn space(&mut self) {
         if std::mem::take(&mut self.space) {
             self.ink.own(" ");
@@ -63,9 +67,9 @@ impl Below<'_> {
     }
 }
 
-impl Ink for Below<'_> {
+impl<I: Ink> Ink for Below<'_, I> {
     fn own(&mut self, text: &str) {
-        if text.starts_with([' ', ':', ',']) {
+        if matches!(text.as_bytes(), [b' ' | b':' | b',', ..]) {
             self.space = false;
         } else if !text.is_empty() {
             self.space();
@@ -95,7 +99,7 @@ impl Ink for Below<'_> {
 }
 
 /// What `action` does, without whom it is about.
-pub(super) fn say_below(action: &Action, ink: &mut dyn Ink) {
+pub(super) fn say_below(action: &Action, ink: &mut impl Ink) {
     rooms::say(action, &mut Below { ink, space: false });
 }
 

@@ -178,13 +178,11 @@ impl<'v, 'a> Looked<'v, 'a> {
     /// What the change does, in a sentence that `when` begins; `on` follows whom it is about. Names are written by `name`,
     /// if that may be known.
     fn change(&self, when: &str, name: Option<WriteName>, on: &str) -> String {
-        let steps = self.views.iter().flat_map(|it| &it.steps);
-        let steps = steps.filter(|it| it.origin != Origin::Drift);
         match self.counts.change.steps() {
             0 => format!("{when} changes nothing"),
             _ => format!(
                 "{when} {}{on}: {}",
-                section::deed(steps, name),
+                section::deed(&self.views, name),
                 self.counts.change.outlook(AT_ONCE)
             ),
         }

@@ -500,32 +500,21 @@ pub(super) fn resources<'a>(steps: impl Iterator<Item = &'a Step> + Clone) -> St
 /// Writes a name that is not ours.
 pub(super) type WriteName = fn(&mut String, &str);
 
-/// What steps do to whom, in as many words as a line on top has room for: `adds ann and asks to cut off 2 people`, where what it
-/// does to those two is held. Names as for [`whom`].
-pub(super) fn deed<'a>(
-    steps: impl Iterator<Item = &'a Shown<'a>> + Clone,
-    write: Option<WriteName>,
-) -> String {
+/// What the steps of a change do to whom, in as many words as a line on top has room for: `adds ann and asks to cut off 2 people`,
+/// where what it does to those two is held. Names as for [`whom`].
+pub(super) fn deed(views: &[View<'_>], write: Option<WriteName>) -> String {
     /// More kinds of change than this are no longer read in one line.
     const FEW: usize = 2;
-    let steps: Vec<&Shown<'a>> = steps.collect();
-    let mut by_name: Vec<(&str, usize)> = Vec::with_capacity(steps.len());
-    by_name.extend(
-        steps
-            .iter()
-            .zip(0..)
-            .map(|(it, at)| (it.step.resource(), at)),
-    );
-    // The stable sort, as a plan is a few lists in this order, one behind the other.
-    by_name.sort_by_key(|(name, _)| *name);
-    // Each thing that is done, and whether it is held; and for each step, which of them is done to whom it is about.
+    let by_name = changing_by_name(views);
+    // Each thing that is done, whether it is held, and where in the plan it comes first; and which of them is done to whom.
     let mut kinds: Vec<(&str, bool)> = Vec::new();
-    let mut deeds = vec![0; steps.len()];
+    let mut first: Vec<usize> = Vec::new();
+    let mut deeds: Vec<(usize, &[Changing<'_>])> = Vec::new();
     let mut taking: BTreeSet<&str> = BTreeSet::new();
-    for of_one in by_name.chunk_by(|(a, _), (b, _)| a == b) {
+    for of_one in by_name.chunk_by(|a, b| a.name == b.name) {
         // By the first step that has a word for all of it.
         let (mut word, mut held) = (None, true);
-        for it in of_one.iter().map(|(_, at)| steps[*at]) {
+        for it in of_one.iter().map(|it| it.shown) {
             let waits = it.held.is_some();
             if word.is_none() {
                 word = rooms::deed(&it.step.action);
@@ -535,21 +524,19 @@ pub(super) fn deed<'a>(
             }
         }
         let kind = place_in(&mut kinds, (word.unwrap_or("change"), held));
-        for (_, at) in of_one {
-            deeds[*at] = kind;
-        }
+        first.resize(kinds.len(), usize::MAX);
+        first[kind] = first[kind].min(of_one[0].place);
+        deeds.push((kind, of_one));
     }
     // As they come in the plan.
-    let told_in = |deeds: &[usize]| {
-        let mut told: Vec<usize> = Vec::new();
-        for deed in deeds {
-            if !told.contains(deed) {
-                told.push(*deed);
-            }
-        }
+    let told_in = |first: &[usize]| {
+        let mut told: Vec<usize> = (0..first.len())
+            .filter(|it| first[*it] < usize::MAX)
+            .collect();
+        told.sort_by_key(|it| first[*it]);
         told
     };
-    let mut told = told_in(&deeds);
+    let mut told = told_in(&first);
     if told.len() > FEW {
         // What takes something away is never one of many changes, and stands before them.
         let takes: Vec<bool> = kinds
@@ -558,16 +545,22 @@ pub(super) fn deed<'a>(
             .collect();
         let held = told.iter().all(|it| takes[*it] || kinds[*it].1);
         let change = place_in(&mut kinds, ("change", held));
-        for deed in deeds.iter_mut().filter(|it| !takes[**it]) {
-            *deed = change;
+        first.resize(kinds.len(), usize::MAX);
+        for kind in (0..takes.len()).filter(|it| !takes[*it] && *it != change) {
+            let comes = std::mem::replace(&mut first[kind], usize::MAX);
+            first[change] = first[change].min(comes);
         }
-        told = told_in(&deeds);
+        let others = deeds.iter_mut().filter(|(kind, _)| !takes[*kind]);
+        others.for_each(|(kind, _)| *kind = change);
+        told = told_in(&first);
         told.sort_by_key(|it| !taking.contains(kinds[*it].0));
     }
     let said = told.iter().map(|kind| {
         // By name: they are counted again, and what is in order is counted fast.
-        let those = by_name.iter().filter(|(_, at)| deeds[*at] == *kind);
-        let those: Vec<&Step> = those.map(|(_, at)| steps[*at].step).collect();
+        let mut those: Vec<&Step> = Vec::with_capacity(by_name.len());
+        for (_, of_one) in deeds.iter().filter(|it| it.0 == *kind) {
+            those.extend(of_one.iter().map(|it| it.shown.step));
+        }
         let whom = whom(those.into_iter(), write);
         let (word, held) = kinds[*kind];
         match held {
@@ -579,6 +572,37 @@ pub(super) fn deed<'a>(
         }
     });
     list(said.collect())
+}
+
+/// A step that a change makes.
+struct Changing<'v> {
+    /// What it is about.
+    name: &'v str,
+    /// Its place in all of the plans.
+    place: usize,
+    shown: &'v Shown<'v>,
+}
+
+/// The steps of a change in the order of the names of what they are about; those about one stay in the order of the plans.
+fn changing_by_name<'v>(views: &'v [View<'v>]) -> Vec<Changing<'v>> {
+    let count = views.iter().map(|it| it.steps.len()).sum();
+    let mut by_name: Vec<Changing<'v>> = Vec::with_capacity(count);
+    let mut before = 0;
+    for view in views {
+        let of_change = view.by_resource();
+        let of_change = of_change.filter(|(_, it)| it.origin != Origin::Drift);
+        by_name.extend(of_change.map(|(place, shown)| Changing {
+            name: shown.step.resource(),
+            place: before + place,
+            shown,
+        }));
+        before += view.steps.len();
+    }
+    // That of one plan is there already; of several it is a merge.
+    if views.len() > 1 {
+        by_name.sort_by(|a, b| a.name.cmp(b.name));
+    }
+    by_name
 }
 
 /// The place of `one` among `all`, at the end where it was not among them.

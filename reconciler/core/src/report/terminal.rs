@@ -66,18 +66,28 @@ impl Paper {
 
     /// The same in a colour, which each line has to itself.
     pub fn tinted(self, out: &mut String, lead: &str, hang: usize, tint: Option<Tint>, text: &str) {
+        self.lay_out(out, lead, hang, tint, &escape::shown(text));
+    }
+
+    /// The same of a text in which every character shows.
+    fn lay_out(self, out: &mut String, lead: &str, hang: usize, tint: Option<Tint>, shown: &str) {
         const LEAST: usize = 40;
         let width = self.width.max(LEAST);
         // Names can be as long as a line: what hangs below them still has room.
         let hang = hang.min(width / 2);
-        let shown = escape::shown(text);
-        let mut rest = &*shown;
+        let mut rest = shown;
         out.push_str(lead);
         let mut column = length_of(lead);
+        let is_ascii = rest.is_ascii();
+        let length_of = |rest: &str| match is_ascii {
+            true => rest.len(),
+            false => rest.chars().count(),
+        };
         // Mostly words that fit, with one space between: each line is found at once (`tests/bench/bench plan`).
         while column + length_of(rest) > width {
             let room = width.saturating_sub(column);
-            let Some(end) = end_of_line(rest, room, width - hang) else {
+            let end = is_ascii.then(|| end_of_line(rest, room, width - hang));
+            let Some(end) = end.flatten() else {
                 return self.word_by_word(out, (column, hang, width), tint, rest);
             };
             self.put(out, tint, &rest[..end]);
@@ -149,14 +159,20 @@ impl Paper {
 }
 
 fn new_line(out: &mut String, hang: usize) {
+    const SPACES: &str = "                                ";
     out.push('\n');
-    out.extend(std::iter::repeat_n(' ', hang));
+    let mut left = hang;
+    while left > 0 {
+        let some = &SPACES[..left.min(SPACES.len())];
+        out.push_str(some);
+        left -= some.len();
+    }
 }
 
 /// Where a line of ASCII ends that has this much room: at the last space that lets it fit. `None` where words have to be looked at one
 /// by one: with several spaces in a row, or a word that takes more than a line with `next` characters.
 fn end_of_line(text: &str, room: usize, next: usize) -> Option<usize> {
-    if !text.is_ascii() || text.len() <= room {
+    if text.len() <= room {
         return None;
     }
     let bytes = text.as_bytes();
@@ -230,15 +246,11 @@ fn line(views: &[View<'_>]) -> String {
             format!("The {noun} could not be read, so nothing is planned")
         }
         _ if counts.change.steps() == 0 => "Nothing to change".to_owned(),
-        _ => {
-            let steps = views.iter().flat_map(|it| &it.steps);
-            let steps = steps.filter(|it| it.origin != Origin::Drift);
-            format!(
-                "This plan {}: {}",
-                section::deed(steps, Some(escape::visible)),
-                counts.change.outlook(AT_ONCE)
-            )
-        }
+        _ => format!(
+            "This plan {}: {}",
+            section::deed(views, Some(escape::visible)),
+            counts.change.outlook(AT_ONCE)
+        ),
     };
     if counts.attention > 0 {
         let need = if counts.attention == 1 {
@@ -261,9 +273,13 @@ fn host(view: &View<'_>, paper: Paper, out: &mut String) {
     held(view, true, paper, out);
     commands(&view.commands(true), paper, out);
     let runs = |wanted: &dyn Fn(&Shown<'_>) -> bool| -> Vec<&Step> {
-        let steps = view.steps.iter().filter(|it| it.held.is_none());
-        let steps: Vec<&Step> = steps.filter(|it| wanted(it)).map(|it| it.step).collect();
-        section::by_resource(&steps)
+        // Those of some class, or by somebody else's doing, are mostly none.
+        if !view.steps.iter().any(|it| it.held.is_none() && wanted(it)) {
+            return Vec::new();
+        }
+        let steps = view.by_resource().map(|(_, it)| it);
+        let steps = steps.filter(|it| it.held.is_none() && wanted(it));
+        steps.map(|it| it.step).collect()
     };
     for class in [Class::Destructive, Class::Privileged] {
         let steps = runs(&|it| it.class == class);
@@ -422,7 +438,8 @@ fn people(title: &str, tint: Option<Tint>, steps: &[&Step], paper: Paper, out: &
         lead.push_str("    ");
         escape::visible(&mut lead, steps[0].resource());
         lead.push_str("  ");
-        paper.wrapped(out, &lead, 6, &said);
+        // What the sentences were written into saw to it that every character shows.
+        paper.lay_out(out, &lead, 6, None, &said);
     }
 }
 

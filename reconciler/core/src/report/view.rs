@@ -1,11 +1,13 @@
 //! A plan and its verdict, joined step by step: what every text is made of.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
 use super::{Host, Operator, ReadAt, escape};
+use crate::bytes::places_in_order;
 use crate::executor::Executor;
 use crate::gate::{self, Held, Reason};
 use crate::id::{StepId, percent_encode};
@@ -75,6 +77,9 @@ pub(super) struct View<'a> {
     pub(super) read: Option<Time>,
     /// How an operator elsewhere releases, if that is known.
     pub(super) operator: Option<Operator<'a>>,
+    /// The places of the steps by what they are about; found where somebody asks, and then once for a whole text
+    /// (`tests/bench/bench plan`).
+    by_resource: OnceCell<Vec<u32>>,
 }
 
 impl<'a> View<'a> {
@@ -130,6 +135,7 @@ impl<'a> View<'a> {
                 ReadAt::At(at) => Some(at),
             },
             operator: None,
+            by_resource: OnceCell::new(),
         }
     }
 
@@ -161,7 +167,18 @@ impl<'a> View<'a> {
             notes: &[],
             read: None,
             operator: None,
+            by_resource: OnceCell::new(),
         }
+    }
+
+    /// The steps in the order of the names of what they are about, each with its place; those about one stay in the order of the plan.
+    pub(super) fn by_resource(&self) -> impl Iterator<Item = (usize, &Shown<'a>)> {
+        let in_order = || {
+            let count = self.steps.len();
+            places_in_order(count, |at| self.steps[at as usize].step.resource())
+        };
+        let places = self.by_resource.get_or_init(in_order).iter();
+        places.map(|at| (*at as usize, &self.steps[*at as usize]))
     }
 
     pub(super) fn held(&self) -> impl Iterator<Item = &Shown<'a>> {
@@ -191,6 +208,7 @@ impl<'a> View<'a> {
             shown.origin = Origin::Found;
         }
         follow(&mut self.steps);
+        self.by_resource = OnceCell::new();
         self.unneeded.clear();
         self.notes = &[];
     }
@@ -229,6 +247,11 @@ fn follow(steps: &mut [Shown<'_>]) {
         }
     }
     for place in 0..steps.len() {
+        // Most run, and follow nothing.
+        if steps[place].held.is_none() {
+            steps[place].waits_for_release = false;
+            continue;
+        }
         let mut chain = std::iter::successors(Some(place), |at| steps[*at].after).take(steps.len());
         steps[place].waits_for_release = chain.all(|at| steps[at].held.is_some_and(is_released));
     }

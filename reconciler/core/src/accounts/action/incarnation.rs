@@ -57,13 +57,17 @@ impl fmt::Display for Incarnation {
         match self {
             // Of every new account: two writes, and not the machinery that knows of widths and signs.
             Self::New { generation } => {
-                let mut room = [0; 20];
-                let digits = digits(u64::from(*generation), &mut room);
                 f.write_str("new generation=")?;
-                f.write_str(std::str::from_utf8(digits).expect("BUG: digits are ASCII"))
+                write_digits(*generation, f)
             }
             Self::Found { uid } => write!(f, "found uid={uid}"),
-            Self::Account { uid, entry } => write!(f, "account uid={uid} entry={entry}"),
+            // Of every step that follows one of those.
+            Self::Account { uid, entry } => {
+                f.write_str("account uid=")?;
+                write_digits(*uid, f)?;
+                f.write_str(" entry=")?;
+                fmt::Display::fmt(entry, f)
+            }
             Self::Home {
                 uid,
                 entry,
@@ -84,4 +88,10 @@ impl fmt::Display for Incarnation {
             ),
         }
     }
+}
+
+fn write_digits(number: u32, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut room = [0; 20];
+    let digits = digits(u64::from(number), &mut room);
+    f.write_str(std::str::from_utf8(digits).expect("BUG: digits are ASCII"))
 }
