@@ -234,7 +234,10 @@ pub fn judge(
 ) -> Verdict {
     let permitted = permits_all_removals(plan, approvals);
     let suspended = facts.suspension_at(now);
-    let mut verdict = Verdict::default();
+    let mut verdict = Verdict {
+        admitted: Vec::with_capacity(plan.steps().len()),
+        held: Vec::new(),
+    };
     let mut held_ids: BTreeSet<StepId> = BTreeSet::new();
     for planned in plan.steps() {
         let PlannedStep {
@@ -244,20 +247,8 @@ pub fn judge(
             hold,
             content: _,
         } = &**planned;
-        let (protected, lacks) = match hold.as_deref() {
-            Some(Hold::Protected(name)) => (Some(Reason::protected(name)), None),
-            Some(Hold::SharesProtected(name)) => (Some(Reason::shares_protected(name)), None),
-            Some(Hold::Lacks(what)) => (None, Some(Reason::Precondition(what.clone()))),
-            Some(Hold::Until(at, why)) => {
-                let (at, why) = (*at, why.clone());
-                (None, (now < at).then_some(Reason::Until { at, why }))
-            }
-            None => (None, None),
-        };
-        let needs = needs.iter().find(|it| held_ids.contains(*it));
-        let reason = protected
-            .or_else(|| needs.map(|need| Reason::Needs(*need)))
-            .or(lacks)
+        let need = needs.iter().find(|it| held_ids.contains(*it));
+        let reason = barred(hold.as_deref(), need, now)
             .or_else(|| over(&bounds.over, step.id, price.takes, permitted, approvals))
             .or_else(|| unapproved(step.id, price.class, facts, approvals))
             .or_else(|| earlier(step.id, facts, bounds.retry_after, approvals, now));
@@ -280,6 +271,21 @@ pub fn judge(
         }
     }
     verdict
+}
+
+/// What no release helps against: a protected name, then a step before it that is held, then what is not there.
+fn barred(hold: Option<&Hold<Blocked>>, need: Option<&StepId>, now: Time) -> Option<Reason> {
+    match (hold, need) {
+        (Some(Hold::Protected(name)), _) => Some(Reason::protected(name)),
+        (Some(Hold::SharesProtected(name)), _) => Some(Reason::shares_protected(name)),
+        (Some(Hold::Lacks(_) | Hold::Until(..)) | None, Some(need)) => Some(Reason::Needs(*need)),
+        (Some(Hold::Lacks(what)), None) => Some(Reason::Precondition(what.clone())),
+        (Some(Hold::Until(at, why)), None) => (now < *at).then(|| Reason::Until {
+            at: *at,
+            why: why.clone(),
+        }),
+        (None, None) => None,
+    }
 }
 
 /// Why what the plan is over holds a step back. What is begun is brought to an end.

@@ -111,6 +111,27 @@ impl<'c> Candidate<'c> {
 
 static NO_GROUPS: BTreeSet<String> = BTreeSet::new();
 
+/// What some names look like: by their lengths and first letters, whatever their case, nearly all others are told from them. Each new
+/// person's own group is asked about (`tests/bench/bench plan`).
+#[derive(Debug)]
+struct Likeness(u128);
+
+impl Likeness {
+    fn of<'n>(names: impl Iterator<Item = &'n String>) -> Self {
+        Self(names.fold(0, |all, name| all | Self::bit(name)))
+    }
+
+    /// Whether `name` may be one of them; where it is not, none of them is.
+    fn may_have(&self, name: &str) -> bool {
+        self.0 & Self::bit(name) != 0
+    }
+
+    fn bit(name: &str) -> u128 {
+        let first = name.bytes().next().unwrap_or_default();
+        1 << ((usize::from(first.to_ascii_lowercase()) + 7 * name.len()) % 128)
+    }
+}
+
 /// Who may become root on one host.
 #[derive(Debug)]
 pub struct Roots<'a> {
@@ -118,6 +139,8 @@ pub struct Roots<'a> {
     accounts: &'a Accounts,
     /// The gids of groups that are privileged by name.
     gids: BTreeSet<u32>,
+    /// What their names, and those that sudoers mentions, look like.
+    names: Likeness,
     /// The uids of those who may become root by themselves; worked out when somebody asks.
     uids: OnceCell<BTreeSet<u32>>,
 }
@@ -126,9 +149,11 @@ impl<'a> Roots<'a> {
     /// Of the host that `policy` binds, as its accounts were read.
     pub fn new(policy: &'a Policy, accounts: &'a Accounts) -> Self {
         let sudoers = accounts.root.sudoers();
-        let mentioned = sudoers.into_iter().flat_map(|it| &it.mentioned.groups);
-        let named = policy.privileged_groups.iter().chain(mentioned);
-        let mut gids: BTreeSet<u32> = named
+        let named = || {
+            let mentioned = sudoers.into_iter().flat_map(|it| &it.mentioned.groups);
+            policy.privileged_groups.iter().chain(mentioned)
+        };
+        let mut gids: BTreeSet<u32> = named()
             .filter_map(|group| accounts.groups.get(group).copied())
             .collect();
         gids.extend(sudoers.into_iter().flat_map(|it| &it.mentioned.gids));
@@ -136,6 +161,7 @@ impl<'a> Roots<'a> {
             policy,
             accounts,
             gids,
+            names: Likeness::of(named()),
             uids: OnceCell::new(),
         }
     }
@@ -143,9 +169,13 @@ impl<'a> Roots<'a> {
     /// Whether whoever is in a group may become root.
     pub fn is_privileged_group(&self, group: &str, gid: Option<u32>) -> bool {
         let gid = gid.or_else(|| self.accounts.groups.get(group).copied());
+        gid.is_some_and(|it| self.is_privileged_gid(it))
+            || (self.names.may_have(group) && self.is_privileged_name(group))
+    }
+
+    fn is_privileged_name(&self, group: &str) -> bool {
         let sudoers = self.accounts.root.sudoers();
         self.policy.is_privileged_group(group)
-            || gid.is_some_and(|it| self.is_privileged_gid(it))
             || sudoers.is_some_and(|it| it.mentioned.groups.contains(&group.to_ascii_lowercase()))
     }
 

@@ -617,7 +617,7 @@ impl<'a> Draft<'a, '_> {
             return self.refuse(user, why);
         }
         let home = before.map_or_else(
-            || format!("{}/{user}", self.accounts.defaults.home_base),
+            || [&self.accounts.defaults.home_base, "/", user].concat(),
             |person| person.home.clone(),
         );
         if before.is_none()
