@@ -91,12 +91,17 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
     let standing = end_state(memory, outside, &run, &desired, observed, plan, &summary);
     // What was done is kept even where nothing can be read any more.
     commit_ledger(memory, outside, &run, &summary, standing.as_ref().ok())?;
-    if outside.sink.is_some() {
-        let EndState {
-            observed,
-            plan,
-            held,
-        } = &standing?;
+    let is_told = outside.sink.is_some();
+    let standing = match is_told {
+        true => Some(standing?),
+        false => standing.ok(),
+    };
+    if let Some(EndState {
+        observed,
+        plan,
+        held,
+    }) = standing.as_ref().filter(|_| is_told)
+    {
         tell::outcome(
             memory.facts(),
             outside,
@@ -125,6 +130,9 @@ pub fn cycle<S: Source, W: World, J: Journal, L: Ledger, R: ReportSink>(
     summary.frozen.clone_from(&memory.facts().frozen);
     summary.suspended = memory.facts().suspension_at(run.now).cloned();
     memory.desired = Some((memory.facts().adopted.clone(), run.now.date(), desired));
+    if run.is_last {
+        std::mem::forget(standing);
+    }
     Ok(summary)
 }
 

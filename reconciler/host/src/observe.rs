@@ -413,6 +413,7 @@ impl Host {
         // In the order of the names, as are the people: one walk finds everybody's.
         let mut accounts = first_of_each(listed).map(|(first, _)| first).peekable();
         let mut people = Vec::with_capacity(question.people.len());
+        let mut default = String::new();
         for (user, subject) in &question.people {
             let databases = match databases {
                 Ok(databases) => databases,
@@ -427,12 +428,12 @@ impl Host {
             }
             while accounts.next_if(|it| it.name < *user).is_some() {}
             let account = accounts.next_if(|it| it.name == *user);
-            let default;
             let home = match (account, subject.home) {
                 (Some(account), _) => account.home,
                 (None, Some(home)) => home,
                 (None, None) => {
-                    default = format!("{home_base}/{user}");
+                    default.clear();
+                    default.extend([home_base, "/", *user]);
                     &default
                 }
             };

@@ -238,6 +238,7 @@ impl Sim {
             clock: &|| reading.clone(),
             trust: &mut trust,
             inventory,
+            is_last: false,
             stop: &|| false,
             progress: &mut |_, _, _| {},
         };

@@ -215,7 +215,7 @@ pub(super) fn keep<S, W, J, L: Ledger, R>(
             .read(held::FILE)
             .ok()
             .flatten()
-            .and_then(|bytes| HeldSteps::read(&bytes).ok()),
+            .and_then(|bytes| HeldSteps::recall(&bytes)),
     };
     let before = match (&memory.kept, &told) {
         (Some(kept), _) => kept.since.clone(),

@@ -533,6 +533,7 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
                     Console::Log => cycle::Inventory::Current,
                     Console::Person => cycle::Inventory::WithFacts,
                 },
+                is_last: console == Console::Person,
                 stop: &stop,
                 progress: &mut |phase, done, all| {
                     gets_on();

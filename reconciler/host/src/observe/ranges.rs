@@ -42,15 +42,15 @@ impl<'a> ByOwner<'a> {
         name: &str,
         uid: u32,
     ) -> (Option<IdRange>, BTreeSet<IdRange>) {
-        let ahead = &self.lines[self.passed..];
-        self.passed += ahead.iter().take_while(|(owner, _)| *owner < name).count();
-        let of_name = self.lines[self.passed..]
-            .iter()
+        while self.lines.get(self.passed).is_some_and(|it| it.0 < name) {
+            self.passed += 1;
+        }
+        let of_name = self.lines[self.passed..].iter();
+        let mut of_name = of_name
             .take_while(|(owner, _)| *owner == name)
             .map(|(_, range)| *range);
-        let mut of_name = of_name.peekable();
-        let first = of_name.peek().copied();
-        let mut more: BTreeSet<IdRange> = of_name.skip(1).collect();
+        let first = of_name.next();
+        let mut more: BTreeSet<IdRange> = of_name.collect();
         if self.has_numbers {
             let uid = uid.to_string();
             let begin = self.lines.partition_point(|(owner, _)| *owner < &*uid);
