@@ -126,6 +126,7 @@ impl Cycle for Process {
             clock: &|| reading.clone(),
             trust: &mut trust,
             inventory: Inventory::WithFacts,
+            is_last: false,
             stop,
             progress: &mut |_, _, _| {},
         };

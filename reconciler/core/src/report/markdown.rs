@@ -182,7 +182,7 @@ impl<'v, 'a> Looked<'v, 'a> {
             0 => format!("{when} changes nothing"),
             _ => format!(
                 "{when} {}{on}: {}",
-                section::deed(&self.views, name),
+                section::deed(self.views, name),
                 self.counts.change.outlook(AT_ONCE)
             ),
         }
