@@ -66,14 +66,11 @@ impl ByteSet {
 /// The places of `count` names in the order of the names; of equal ones the first comes first.
 pub(crate) fn places_in_order<N: AsRef<[u8]>>(count: usize, name: impl Fn(u32) -> N) -> Vec<u32> {
     // The first 16 bytes are kept beside the place, so that most comparisons need not follow a pointer to the name.
-    let prefix = |name: &[u8]| match name.first_chunk() {
-        Some(letters) => u128::from_be_bytes(*letters),
-        None => {
-            let letters = name.iter().fold(0, |all, it| all << 8 | u128::from(*it));
-            letters
-                .checked_shl(8 * (16 - name.len()) as u32)
-                .unwrap_or(0)
-        }
+    let prefix = |name: &[u8]| {
+        let mut letters = [0; 16];
+        let length = name.len().min(16);
+        letters[..length].copy_from_slice(&name[..length]);
+        u128::from_be_bytes(letters)
     };
     let mut keyed: Vec<(u128, u32)> = (0..)
         .take(count)

@@ -238,37 +238,47 @@ pub fn judge(
         admitted: Vec::with_capacity(plan.steps().len()),
         held: Vec::new(),
     };
+    // The first question that has an answer; nothing is made of the others for each of tens of thousands of steps.
+    let why_held = |planned: &PlannedStep, need: Option<&StepId>| {
+        let (step, price) = (planned.step.id, &planned.price);
+        let barred = barred(planned.hold.as_deref(), need, now);
+        if barred.is_some() {
+            return barred;
+        }
+        let over = over(&bounds.over, step, price.takes, permitted, approvals);
+        if over.is_some() {
+            return over;
+        }
+        let unapproved = unapproved(step, price.class, facts, approvals);
+        if unapproved.is_some() {
+            return unapproved;
+        }
+        earlier(step, facts, bounds.retry_after, approvals, now)
+    };
     let mut held_ids: BTreeSet<StepId> = BTreeSet::new();
     for planned in plan.steps() {
-        let PlannedStep {
-            step,
-            price,
-            needs,
-            hold,
-            content: _,
-        } = &**planned;
+        let PlannedStep { step, needs, .. } = &**planned;
         let need = needs.iter().find(|it| held_ids.contains(*it));
-        let reason = barred(hold.as_deref(), need, now)
-            .or_else(|| over(&bounds.over, step.id, price.takes, permitted, approvals))
-            .or_else(|| unapproved(step.id, price.class, facts, approvals))
-            .or_else(|| earlier(step.id, facts, bounds.retry_after, approvals, now));
-        if reason.is_some() {
-            held_ids.insert(step.id);
-        }
-        // Last, so that what waits for something else says so; whatever would have run says who keeps it from running.
-        match reason.or_else(|| suspended.cloned().map(Reason::Suspended)) {
-            Some(reason) => {
-                verdict.held.push(Held {
-                    step: Arc::clone(step),
-                    price: *price,
-                    reason,
-                });
+        let reason = match (why_held(planned, need), suspended) {
+            (Some(reason), _) => {
+                held_ids.insert(step.id);
+                reason
             }
-            None => verdict.admitted.push(Admitted {
-                planned: Arc::clone(planned),
-                by: approvals.release_of(step.id),
-            }),
-        }
+            // Last, so that what waits for something else says so; whatever would have run says who keeps it from running.
+            (None, Some(suspended)) => Reason::Suspended(suspended.clone()),
+            (None, None) => {
+                verdict.admitted.push(Admitted {
+                    planned: Arc::clone(planned),
+                    by: approvals.release_of(step.id),
+                });
+                continue;
+            }
+        };
+        verdict.held.push(Held {
+            step: Arc::clone(step),
+            price: planned.price,
+            reason,
+        });
     }
     verdict
 }

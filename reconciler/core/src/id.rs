@@ -89,7 +89,7 @@ impl Naming {
         match u8::try_from(count) {
             Ok(digit @ 0..=9) => text[place] = b'0' + digit,
             _ => {
-                let number = digits(count, &mut [0; 20]).to_owned();
+                let number = digits_of(count, &mut [0; 20]).to_owned();
                 text[place - 1] = number.len() as u8;
                 text.splice(place..=place, number);
             }
@@ -147,11 +147,11 @@ fn put_display(text: &mut Vec<u8>, value: impl fmt::Display) {
 }
 
 fn put_number(text: &mut Vec<u8>, number: u64) {
-    text.extend_from_slice(digits(number, &mut [0; 20]));
+    text.extend_from_slice(digits_of(number, &mut [0; 20]));
 }
 
 /// The decimal digits of a number, without the machinery that knows of widths and signs.
-pub(crate) fn digits(number: u64, room: &mut [u8; 20]) -> &[u8] {
+fn digits_of(number: u64, room: &mut [u8; 20]) -> &[u8] {
     let mut rest = number;
     let mut at = room.len();
     loop {
@@ -162,6 +162,11 @@ pub(crate) fn digits(number: u64, room: &mut [u8; 20]) -> &[u8] {
             return &room[at..];
         }
     }
+}
+
+/// The same as text.
+pub(crate) fn digits(number: u64, room: &mut [u8; 20]) -> &str {
+    std::str::from_utf8(digits_of(number, room)).expect("BUG: digits are ASCII")
 }
 
 /// Not 32 hex digits.

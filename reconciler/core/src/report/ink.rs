@@ -27,8 +27,7 @@ impl Ink for Markdown<'_> {
 }
 
 fn push_number(out: &mut String, number: u64) {
-    let mut room = [0; 20];
-    out.extend(digits(number, &mut room).iter().copied().map(char::from));
+    out.push_str(digits(number, &mut [0; 20]));
 }
 
 /// A line of a terminal.
