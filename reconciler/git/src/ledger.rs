@@ -137,7 +137,11 @@ impl Ledger {
         if leftovers.empty > 0 {
             tracing::warn!(ledger = %dir.display(), empty = leftovers.empty, "objects without content were removed");
         }
-        Ledger::open(dir, reference)
+        let ledger = Ledger::open(dir, reference)?;
+        Ok(Ledger {
+            objects: ledger.objects.ours(),
+            ..ledger
+        })
     }
 
     /// Opens the ledger in `dir` for reading.
@@ -400,7 +404,8 @@ impl Ledger {
                 PackError::Git(source) => LedgerError::Pack(source),
             },
         )?;
-        self.objects = Objects::open_plain(self.objects.dir(), Kind::Sha1).map_err(failed)?;
+        let packed = Objects::open_plain(self.objects.dir(), Kind::Sha1).map_err(failed)?;
+        self.objects = packed.ours();
         Ok(Packed::Done)
     }
 
