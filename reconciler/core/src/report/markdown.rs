@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
+use super::deed::{WriteName, deed};
 use super::group::{self, Group, HOSTS_NAMED};
 use super::noun::Noun;
 use super::page::{self, Block};
 use super::section::{
-    self, WriteName, already_blocks, change_text, drift_text, first_blocks, folded_notes, tallies,
-    unneeded_text,
+    already_blocks, change_text, drift_text, first_blocks, folded_notes, tallies, unneeded_text,
 };
 use super::view::{self, AT_ONCE, Counts, Origin, View};
 use super::{
@@ -182,7 +182,7 @@ impl<'v, 'a> Looked<'v, 'a> {
             0 => format!("{when} changes nothing"),
             _ => format!(
                 "{when} {}{on}: {}",
-                section::deed(self.views, name),
+                deed(self.views, name),
                 self.counts.change.outlook(AT_ONCE)
             ),
         }

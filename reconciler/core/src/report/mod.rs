@@ -6,6 +6,7 @@
 //! here are the words that are signed and run.
 
 mod annotation;
+mod deed;
 mod drift;
 pub(crate) mod escape;
 mod explain;

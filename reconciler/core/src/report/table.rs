@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use super::UnknownHost;
+use super::deed::resources;
 use super::escape;
 use super::group::{self, Group};
 use super::noun::Noun;
 use super::page::Block;
-use super::section;
 use super::view::{Origin, Shown, Sum, View};
 use crate::executor::Executor;
 use crate::ink::count;
@@ -133,7 +133,7 @@ fn cells(view: &View<'_>) -> [String; 3] {
         0 => "nothing".to_owned(),
         number => {
             let runs = view.steps.iter().filter(|it| it.held.is_none());
-            let about = section::resources(runs.filter(by_change).map(|it| it.step));
+            let about = resources(runs.filter(by_change).map(|it| it.step));
             format!("{} for {about}", count(number, "step"))
         }
     };

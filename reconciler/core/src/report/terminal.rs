@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use super::deed::{deed, resources};
 use super::ink::{Plain, say_below};
 use super::noun::Noun;
 use super::view::{self, AT_ONCE, Command, Counts, Origin, Release, Shown, View};
@@ -248,7 +249,7 @@ fn line(views: &[View<'_>]) -> String {
         _ if counts.change.steps() == 0 => "Nothing to change".to_owned(),
         _ => format!(
             "This plan {}: {}",
-            section::deed(views, Some(escape::visible)),
+            deed(views, Some(escape::visible)),
             counts.change.outlook(AT_ONCE)
         ),
     };
@@ -318,7 +319,7 @@ fn counted(title: &str, steps: &[&Step]) -> String {
     format!(
         "{title}: {} for {}",
         count(steps.len(), "step"),
-        section::resources(steps.iter().copied())
+        resources(steps.iter().copied())
     )
 }
 
