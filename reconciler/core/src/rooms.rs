@@ -139,6 +139,14 @@ pub(crate) fn counted<'s>(
     }
 }
 
+/// What a step is about, where all that have one name are one; `None` where it takes more to tell them apart.
+pub(crate) fn counted_by_name(action: &Action) -> Option<Resource> {
+    match action {
+        Action::Account(_) => Some(Resource::Person),
+        Action::Guest(_) => None,
+    }
+}
+
 /// The verb of a step, in the order of the rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verb {

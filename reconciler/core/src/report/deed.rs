@@ -6,18 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::view::{Origin, Shown, View};
 use crate::rooms::{self, Resource};
-use crate::step::Step;
 
 /// What steps are about, in numbers: `1 person and 2 guests`.
-pub(super) fn resources<'a>(steps: impl Iterator<Item = &'a Step> + Clone) -> String {
-    let counted = || {
-        let steps = steps.clone();
-        steps.map(|it| rooms::counted(it.id, &it.action, &it.incarnation))
-    };
+pub(super) fn resources<'a>(
+    counted: impl Iterator<Item = (Resource, Cow<'a, str>)> + Clone,
+) -> String {
     let mut kinds: BTreeMap<Resource, usize> = BTreeMap::new();
     // Mostly they are in order already, and counted as they go by (`tests/bench/bench plan`).
     let mut last: Option<(Resource, Cow<'a, str>)> = None;
-    let are_in_order = counted().all(|it| {
+    let are_in_order = counted.clone().all(|it| {
         let order = last.as_ref().map_or(Ordering::Less, |last| last.cmp(&it));
         if order == Ordering::Less {
             *kinds.entry(it.0).or_default() += 1;
@@ -27,7 +24,7 @@ pub(super) fn resources<'a>(steps: impl Iterator<Item = &'a Step> + Clone) -> St
     });
     if !are_in_order {
         kinds.clear();
-        let all: BTreeSet<(Resource, Cow<'a, str>)> = counted().collect();
+        let all: BTreeSet<(Resource, Cow<'a, str>)> = counted.collect();
         all.into_iter()
             .for_each(|(kind, _)| *kinds.entry(kind).or_default() += 1);
     }
@@ -95,11 +92,11 @@ pub(super) fn deed(views: &[View<'_>], write: Option<WriteName>) -> String {
     }
     let said = told.iter().map(|kind| {
         // By name: they are counted again, and what is in order is counted fast.
-        let mut those: Vec<&Step> = Vec::with_capacity(by_name.len());
+        let mut those: Vec<&Shown<'_>> = Vec::with_capacity(by_name.len());
         for (_, of_one) in deeds.iter().filter(|it| it.0 == *kind) {
-            those.extend(of_one.iter().map(|it| it.shown.step));
+            those.extend(of_one.iter().map(|it| it.shown));
         }
-        let whom = whom(those.into_iter(), write);
+        let whom = whom(&those, write);
         let (word, held) = kinds[*kind];
         match held {
             true => format!("asks to {word} {whom}"),
@@ -130,7 +127,7 @@ fn changing_by_name<'v>(views: &'v [View<'v>]) -> Vec<Changing<'v>> {
         let of_change = view.by_resource();
         let of_change = of_change.filter(|(_, it)| it.origin != Origin::Drift);
         by_name.extend(of_change.map(|(place, shown)| Changing {
-            name: shown.step.resource(),
+            name: shown.name,
             place: before + place,
             shown,
         }));
@@ -153,25 +150,22 @@ fn place_in<T: PartialEq>(all: &mut Vec<T>, one: T) -> usize {
 }
 
 /// Whom steps are about: by name where they are few and `write` is told how a name is written, otherwise in numbers.
-pub(super) fn whom<'a>(
-    steps: impl Iterator<Item = &'a Step> + Clone,
-    write: Option<WriteName>,
-) -> String {
+fn whom(steps: &[&Shown<'_>], write: Option<WriteName>) -> String {
     /// So many names, and so many characters of them, read faster than a number.
     const FEW: (usize, usize) = (3, 60);
+    let in_numbers = || resources(steps.iter().map(|it| it.counted()));
     let Some(write) = write else {
-        return resources(steps);
+        return in_numbers();
     };
     let mut named: BTreeSet<(Resource, &str)> = BTreeSet::new();
-    for step in steps.clone() {
-        let (kind, _) = rooms::counted(step.id, &step.action, &step.incarnation);
-        named.insert((kind, step.resource()));
+    for step in steps {
+        named.insert((step.counted().0, step.name));
         if named.len() > FEW.0 {
-            return resources(steps);
+            return in_numbers();
         }
     }
     if named.iter().map(|(_, it)| it.len()).sum::<usize>() > FEW.1 {
-        return resources(steps);
+        return in_numbers();
     }
     let name = |(kind, name): (Resource, &str)| {
         let mut out = kind.before_a_name().to_owned();

@@ -8,7 +8,7 @@ use super::escape;
 use super::group::Group;
 use super::ink::{Markdown, say_below};
 use super::page::Block;
-use super::view::{Command, Origin, Shown, View};
+use super::view::{Command, Origin, Shown, View, counted};
 use crate::gate::Reason;
 use crate::ink::{Replaced, count};
 use crate::plan::Note;
@@ -223,7 +223,7 @@ fn why(group: &Group<'_, '_>, place: usize, out: &mut String) {
         (Reason::Limit(_), _) => out.push_str("all removals of this plan wait together"),
         // The id of that step is another one on each host.
         (Reason::Needs(_), Some(after)) if group.only().is_none() => {
-            let action = &view.steps[after].step.action;
+            let action = &view.steps[after as usize].step.action;
             let _ = write!(out, "follows `{}` of ", action.spelled().word());
             escape::name(out, action.spelled().resource());
         }
@@ -414,7 +414,7 @@ pub(super) fn steps_text(title: &str, steps: &[&Step], how: Fold, room: usize) -
     let title = format!(
         "{title}: {} for {}",
         count(steps.len(), "step"),
-        resources(in_order.iter().copied())
+        resources(in_order.iter().map(|it| counted(it)))
     );
     let out = match (how, many) {
         (Fold::Always, _) | (Fold::IfLong, true) => fold(&title, &list),
@@ -533,7 +533,7 @@ pub(super) fn counted_steps(title: &str, steps: &[&Step]) -> String {
     for step in steps {
         *verbs.entry(step.action.verb()).or_default() += 1;
     }
-    let about = resources(steps.iter().copied());
+    let about = resources(steps.iter().map(|it| counted(it)));
     let verbs: Vec<String> = verbs
         .into_iter()
         .map(|(verb, number)| verb.row().tally(number))

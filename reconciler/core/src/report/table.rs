@@ -133,7 +133,7 @@ fn cells(view: &View<'_>) -> [String; 3] {
         0 => "nothing".to_owned(),
         number => {
             let runs = view.steps.iter().filter(|it| it.held.is_none());
-            let about = resources(runs.filter(by_change).map(|it| it.step));
+            let about = resources(runs.filter(by_change).map(Shown::counted));
             format!("{} for {about}", count(number, "step"))
         }
     };

@@ -273,14 +273,14 @@ fn host(view: &View<'_>, paper: Paper, out: &mut String) {
     paper.tinted(out, "", 2, Some(Tint::Strong), &name);
     held(view, true, paper, out);
     commands(&view.commands(true), paper, out);
-    let runs = |wanted: &dyn Fn(&Shown<'_>) -> bool| -> Vec<&Step> {
+    let runs = |wanted: &dyn Fn(&Shown<'_>) -> bool| -> Vec<&Shown<'_>> {
         // Those of some class, or by somebody else's doing, are mostly none.
         if !view.steps.iter().any(|it| it.held.is_none() && wanted(it)) {
             return Vec::new();
         }
         let steps = view.by_resource().map(|(_, it)| it);
         let steps = steps.filter(|it| it.held.is_none() && wanted(it));
-        steps.map(|it| it.step).collect()
+        steps.collect()
     };
     for class in [Class::Destructive, Class::Privileged] {
         let steps = runs(&|it| it.class == class);
@@ -294,33 +294,31 @@ fn host(view: &View<'_>, paper: Paper, out: &mut String) {
             "{} {verb} {by}",
             count(steps.len(), &format!("{class} step"))
         );
-        people(&title, Some(Tint::Warn), &steps, paper, out);
+        people(&title, Some(Tint::Warn), &steps_of(&steps), paper, out);
     }
-    let benign = |drift: bool| {
-        runs(&|it| it.class == Class::Benign && (it.origin == Origin::Drift) == drift)
+    let benign = |title: &str, drift: bool, out: &mut String| {
+        let steps = runs(&|it| it.class == Class::Benign && (it.origin == Origin::Drift) == drift);
+        let about = resources(steps.iter().map(|it| it.counted()));
+        let title = counted(title, steps.len(), &about);
+        people(&title, None, &steps_of(&steps), paper, out);
     };
-    let change = benign(false);
-    people(&counted("Runs at once", &change), None, &change, paper, out);
+    benign("Runs at once", false, out);
     held(view, false, paper, out);
     commands(&view.commands(false), paper, out);
-    for (title, steps) in [
-        ("Drift, repaired with or without this change", benign(true)),
-        (
-            "No longer needed after this change",
-            section::by_resource(&view.unneeded),
-        ),
-    ] {
-        people(&counted(title, &steps), None, &steps, paper, out);
-    }
+    benign("Drift, repaired with or without this change", true, out);
+    let unneeded = section::by_resource(&view.unneeded);
+    let about = resources(unneeded.iter().map(|it| view::counted(it)));
+    let title = counted("No longer needed after this change", unneeded.len(), &about);
+    people(&title, None, &unneeded, paper, out);
     notes(view, paper, out);
 }
 
-fn counted(title: &str, steps: &[&Step]) -> String {
-    format!(
-        "{title}: {} for {}",
-        count(steps.len(), "step"),
-        resources(steps.iter().copied())
-    )
+fn steps_of<'a>(shown: &[&Shown<'a>]) -> Vec<&'a Step> {
+    shown.iter().map(|it| it.step).collect()
+}
+
+fn counted(title: &str, steps: usize, about: &str) -> String {
+    format!("{title}: {} for {about}", count(steps, "step"))
 }
 
 /// The steps that wait, by class and by what they wait for, each with its words and its id.

@@ -1,5 +1,6 @@
 //! A plan and its verdict, joined step by step: what every text is made of.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -14,6 +15,7 @@ use crate::id::{StepId, percent_encode};
 use crate::ledger::held::Waiting;
 use crate::plan::Note;
 use crate::price::{Class, Price, Takes};
+use crate::rooms::{self, Resource};
 use crate::step::Step;
 use crate::time::Time;
 
@@ -33,6 +35,11 @@ pub(super) enum Origin {
 /// One step, as it is shown.
 pub(super) struct Shown<'a> {
     pub(super) step: &'a Step,
+    /// The name of what it is about, at hand: a text asks for it several times, and tens of thousands of steps are elsewhere by then
+    /// (`tests/bench/bench plan`).
+    pub(super) name: &'a str,
+    /// What it is about, where the name alone tells which.
+    by_name: Option<Resource>,
     pub(super) class: Class,
     /// Whether it takes something from somebody, or destroys something.
     pub(super) takes_away: bool,
@@ -40,13 +47,21 @@ pub(super) struct Shown<'a> {
     waits_for_release: bool,
     pub(super) origin: Origin,
     /// The place in the view of the held step that this one follows.
-    pub(super) after: Option<usize>,
+    pub(super) after: Option<u32>,
     /// Whether it is told with what the change does: the change asks for it, or it waits together with a step that the
     /// change asks for, so that one release names both.
     pub(super) with_change: bool,
 }
 
-impl Shown<'_> {
+impl<'a> Shown<'a> {
+    /// What it is about, to be counted.
+    pub(super) fn counted(&self) -> (Resource, Cow<'a, str>) {
+        match self.by_name {
+            Some(kind) => (kind, Cow::Borrowed(self.name)),
+            None => counted(self.step),
+        }
+    }
+
     /// Whether a signed release lets it run, now or after the step that it follows: what follows a step that no release helps is
     /// helped by none either.
     pub(super) fn waits_for_release(&self) -> bool {
@@ -60,6 +75,11 @@ fn is_released(reason: &Reason) -> bool {
         Release::Named | Release::Together | Release::After(_) => true,
         Release::Never => false,
     }
+}
+
+/// What a step is about, to be counted.
+pub(super) fn counted(step: &Step) -> (Resource, Cow<'_, str>) {
+    rooms::counted(step.id, &step.action, &step.incarnation)
 }
 
 fn takes_away(price: Price) -> bool {
@@ -95,6 +115,8 @@ impl<'a> View<'a> {
             base.map(|base| base.steps().iter().map(|it| it.step.id).collect());
         let shown = |step: &'a Step, price: Price, held: Option<&'a Held>| Shown {
             step,
+            name: step.resource(),
+            by_name: rooms::counted_by_name(&step.action),
             class: price.class,
             takes_away: takes_away(price),
             held: held.map(|held| &held.reason),
@@ -147,6 +169,8 @@ impl<'a> View<'a> {
     ) -> Self {
         let shown = |held: &'a Held| Shown {
             step: &held.step,
+            name: held.step.resource(),
+            by_name: rooms::counted_by_name(&held.step.action),
             class: held.price.class,
             takes_away: takes_away(held.price),
             held: Some(&held.reason),
@@ -175,7 +199,7 @@ impl<'a> View<'a> {
     pub(super) fn by_resource(&self) -> impl Iterator<Item = (usize, &Shown<'a>)> {
         let in_order = || {
             let count = self.steps.len();
-            places_in_order(count, |at| self.steps[at as usize].step.resource())
+            places_in_order(count, |at| self.steps[at as usize].name)
         };
         let places = self.by_resource.get_or_init(in_order).iter();
         places.map(|at| (*at as usize, &self.steps[*at as usize]))
@@ -193,7 +217,7 @@ impl<'a> View<'a> {
         let mut keep: Vec<bool> = self.steps.iter().map(drifted).collect();
         for place in (0..keep.len()).rev() {
             if let (true, Some(before)) = (keep[place], self.steps[place].after) {
-                keep[before] = true;
+                keep[before as usize] = true;
             }
         }
         let together = self
@@ -237,11 +261,11 @@ impl<'a> View<'a> {
 
 /// Finds for each step that waits for another one the place of that one, and what is told together.
 fn follow(steps: &mut [Shown<'_>]) {
-    let mut places: Option<BTreeMap<StepId, usize>> = None;
+    let mut places: Option<BTreeMap<StepId, u32>> = None;
     for place in 0..steps.len() {
         steps[place].after = None;
         if let Some(Reason::Needs(before)) = steps[place].held {
-            let ids = || steps.iter().enumerate().map(|(i, it)| (it.step.id, i));
+            let ids = || steps.iter().zip(0..).map(|(it, place)| (it.step.id, place));
             let after = places.get_or_insert_with(|| ids().collect()).get(before);
             steps[place].after = after.copied();
         }
@@ -252,7 +276,8 @@ fn follow(steps: &mut [Shown<'_>]) {
             steps[place].waits_for_release = false;
             continue;
         }
-        let mut chain = std::iter::successors(Some(place), |at| steps[*at].after).take(steps.len());
+        let follows = |at: &usize| steps[*at].after.map(|it| it as usize);
+        let mut chain = std::iter::successors(Some(place), follows).take(steps.len());
         steps[place].waits_for_release = chain.all(|at| steps[at].held.is_some_and(is_released));
     }
     tell_together(steps);
@@ -268,7 +293,7 @@ fn tell_together(steps: &mut [Shown<'_>]) {
     loop {
         let before = steps.iter().filter(|it| it.with_change).count();
         for place in 0..steps.len() {
-            if let Some(after) = steps[place].after {
+            if let Some(after) = steps[place].after.map(|it| it as usize) {
                 let either = steps[place].with_change || steps[after].with_change;
                 steps[place].with_change = either;
                 steps[after].with_change = either;
