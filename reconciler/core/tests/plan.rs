@@ -28,8 +28,9 @@ use muster_core::accounts::observed::{
 use muster_core::accounts::policy::{Aggregate, Policy, PortFamily};
 use muster_core::accounts::verbs::Verb;
 use muster_core::commit::CommitId;
-use muster_core::facts::Facts;
-use muster_core::gate::{Approvals, Reason, Verdict, judge};
+use muster_core::facts::{Facts, Suspended};
+use muster_core::gate::{self, Approvals, Reason, Verdict, judge};
+use muster_core::id::StepId;
 use muster_core::journal::{Authority, Entry, Replayed, StepResult};
 use muster_core::people::Stage;
 use muster_core::plan::{Input, Plan, plan};
@@ -235,6 +236,34 @@ const EMO_AND_ANN: &str = "users:
   emo: {authentik_user: e.mo, k8s_user: emo-k, tier: power-user}
   ann: {authentik_user: a.nn, k8s_user: ann-k, tier: admin}
 ";
+
+/// Whoever suspended the executor is what every step waits for, also one that follows another: none of them is held by itself.
+#[test]
+fn all_steps_of_a_suspended_host_say_that_it_is_suspended() {
+    let mut facts = nothing_known().facts;
+    let plan = make(&roster(EMO_AND_ANN), &fresh_host(), &facts);
+    assert!(plan.steps().iter().any(|it| !it.needs.is_empty()));
+    let before = verdict(&plan, &fresh_host(), &facts);
+    facts.suspended = Some(Suspended {
+        who: "ann".into(),
+        reason: "the disk is swapped".into(),
+        since: NOW,
+        until: None,
+    });
+    let suspended = verdict(&plan, &fresh_host(), &facts);
+    assert!(suspended.admitted.is_empty());
+    let held: BTreeMap<StepId, &Reason> = before
+        .held
+        .iter()
+        .map(|it| (it.step.id, &it.reason))
+        .collect();
+    for it in &suspended.held {
+        match held.get(&it.step.id) {
+            Some(reason) => assert_eq!(it.reason, **reason),
+            None => assert_eq!(it.reason.code(), gate::SUSPENDED, "{}", it.step.words()),
+        }
+    }
+}
 
 #[test]
 fn a_newcomer_gets_an_account_a_home_ports_and_an_instance() {
