@@ -238,7 +238,7 @@ pub fn judge(
         admitted: Vec::with_capacity(plan.steps().len()),
         held: Vec::new(),
     };
-    // The first question that has an answer; nothing is made of the others for each of tens of thousands of steps.
+    // The first reason there is. A step that nothing holds, as most of tens of thousands, makes none (`tests/bench/bench plan`).
     let why_held = |planned: &PlannedStep, need: Option<&StepId>| {
         let (step, price) = (planned.step.id, &planned.price);
         let barred = barred(planned.hold.as_deref(), need, now);
@@ -283,7 +283,7 @@ pub fn judge(
     verdict
 }
 
-/// What no release helps against: a protected name, then a step before it that is held, then what is not there.
+/// What holds a step whatever releases permit of it: a protected name, then a step before it that is held, then what is not there.
 fn barred(hold: Option<&Hold<Blocked>>, need: Option<&StepId>, now: Time) -> Option<Reason> {
     match (hold, need) {
         (Some(Hold::Protected(name)), _) => Some(Reason::protected(name)),

@@ -71,7 +71,7 @@ impl Naming {
         text.truncate(self.common);
         put_text(text, action.word());
         put_text(text, action.resource());
-        // Their number is hashed before them, and known behind them: nearly always it is one digit.
+        // Their number is hashed before them, and known only after them: nearly always it is one digit.
         put_text(text, "0");
         let place = text.len() - 1;
         let mut count = 0;
@@ -90,6 +90,7 @@ impl Naming {
             Ok(digit @ 0..=9) => text[place] = b'0' + digit,
             _ => {
                 let number = digits_of(count, &mut [0; 20]).to_owned();
+                // The last byte of its length, which has eight and is never more than 20.
                 text[place - 1] = number.len() as u8;
                 text.splice(place..=place, number);
             }

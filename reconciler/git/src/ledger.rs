@@ -119,7 +119,7 @@ fn show(commit: &Option<CommitId>) -> &str {
 
 impl Ledger {
     /// Opens the ledger in `dir` (such as `ledger.git`) for its writer, or makes an empty one. `reference` is
-    /// `refs/muster/<kind>/<name>`. The caller holds the executor's lock: what a crash left behind is removed.
+    /// `refs/muster/<kind>/<name>`. The caller holds the executor's lock, and nobody else can write there: what a crash left behind is removed.
     pub fn open_or_create(dir: &Path, reference: &str) -> Result<Ledger, LedgerError> {
         check_reference(reference)?;
         let failed = |source| LedgerError::Write {

@@ -111,8 +111,9 @@ impl<'c> Candidate<'c> {
 
 static NO_GROUPS: BTreeSet<String> = BTreeSet::new();
 
-/// What some names look like: by their lengths and first letters, whatever their case, nearly all others are told from them. Each new
-/// person's own group is asked about (`tests/bench/bench plan`).
+/// What some names look like: a bit for each length and first letter. Nearly all other names are told from them by that alone, and only
+/// the rest is compared: each new person's own group is asked about (`tests/bench/bench plan`). Case does not count, as groups that
+/// sudoers mentions are compared without it.
 #[derive(Debug)]
 struct Likeness(u128);
 
@@ -121,7 +122,7 @@ impl Likeness {
         Self(names.fold(0, |all, name| all | Self::bit(name)))
     }
 
-    /// Whether `name` may be one of them; where it is not, none of them is.
+    /// Whether `name` may be one of them, which has to be looked up. If not, it is none of them.
     fn may_have(&self, name: &str) -> bool {
         self.0 & Self::bit(name) != 0
     }

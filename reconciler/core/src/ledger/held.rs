@@ -192,10 +192,12 @@ impl HeldSteps {
         text
     }
 
-    /// What this executor wrote last, as far as it can be read: to carry on since when a step waits, and to see whether anything is
-    /// new. Nobody is shown any of it, so nothing of it is checked.
-    pub fn recall(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok()
+    /// What this executor wrote last, if it can be read: to carry on since when something waits or is unread, and to see whether anything
+    /// is new. No step, words or id of it is shown or signed, so they are not worked out again to be compared.
+    pub fn recall(bytes: &[u8], executor: &Executor) -> Option<Self> {
+        let read: Self = serde_json::from_slice(bytes).ok()?;
+        let is_ours = read.format == FORMAT && read.executor == executor.to_string();
+        is_ours.then_some(read)
     }
 
     /// Reads the file.

@@ -1,4 +1,4 @@
-//! Finds names that are the same but for case, or that look the same, among a million.
+//! Finds names that are the same, the same but for case, or that look the same, among a million.
 
 use super::roster::Person;
 

@@ -437,7 +437,8 @@ fn people(title: &str, tint: Option<Tint>, steps: &[&Step], paper: Paper, out: &
         lead.push_str("    ");
         escape::visible(&mut lead, steps[0].resource());
         lead.push_str("  ");
-        // What the sentences were written into saw to it that every character shows.
+        // Whatever is not our own words went through `Plain`, which sees to it that every character shows.
+        debug_assert_eq!(escape::shown(&said), said);
         paper.lay_out(out, &lead, 6, None, &said);
     }
 }

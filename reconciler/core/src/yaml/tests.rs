@@ -20,7 +20,7 @@ fn events<'a>(mut source: impl Events<'a>) -> Result<Vec<Event<'a>>, Stop> {
     }
 }
 
-/// The longest plain words are found as byte by byte, wherever they end.
+/// A word that is looked at by 16 bytes ends where it ends byte by byte.
 #[test]
 fn a_plain_word_ends_at_the_first_byte_that_is_not_plain() {
     let plain = crate::bytes::ByteSet::of("A-Za-z0-9._@+/~-");

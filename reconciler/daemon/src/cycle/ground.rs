@@ -198,7 +198,7 @@ pub struct Run<'a> {
     pub trust: &'a mut dyn TrustStore,
     /// When the ledger is told what was read on the host and what waits.
     pub inventory: Inventory,
-    /// Whether the process ends behind this cycle: what is known of tens of thousands of people is then not taken apart.
+    /// Whether this executor has no other cycle in this process: what is known of tens of thousands of people is then not taken apart.
     pub is_last: bool,
     /// Asked between batches: whether to leave the rest to the next cycle.
     pub stop: &'a dyn Fn() -> bool,

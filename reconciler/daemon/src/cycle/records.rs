@@ -215,7 +215,7 @@ pub(super) fn keep<S, W, J, L: Ledger, R>(
             .read(held::FILE)
             .ok()
             .flatten()
-            .and_then(|bytes| HeldSteps::recall(&bytes)),
+            .and_then(|bytes| HeldSteps::recall(&bytes, run.policy.executor())),
     };
     let before = match (&memory.kept, &told) {
         (Some(kept), _) => kept.since.clone(),
