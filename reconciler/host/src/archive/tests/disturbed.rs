@@ -2,6 +2,19 @@
 
 use super::*;
 
+/// Writes an archive of the home, without a look at the room there is for it.
+fn written(it: &Scratch, file: &File, spool: &File) -> Result<tree::Census, Error> {
+    let home = Dir::open(&it.home()).unwrap().open_again().unwrap();
+    write::write(
+        home,
+        &it.subject,
+        &Names::default(),
+        file,
+        spool,
+        &mut |_, _| {},
+    )
+}
+
 #[test]
 fn a_kill_at_any_point_leaves_nothing_that_the_next_try_does_not_bring_to_an_end() {
     let clean = scratch();
@@ -130,15 +143,7 @@ fn a_full_disk_leaves_no_part_of_an_archive() {
     let opened = Store::open(&store).unwrap();
     let file = opened.dir.create(".new.a").unwrap();
     let spool = opened.dir.create(".new.b").unwrap();
-    let home = Dir::open(&it.home()).unwrap().open_again().unwrap();
-    let late = write::write(
-        home,
-        &it.subject,
-        &Names::default(),
-        &file,
-        &spool,
-        &mut |_, _| {},
-    );
+    let late = written(&it, &file, &spool);
     opened.dir.remove(".new.a").unwrap();
     opened.dir.remove(".new.b").unwrap();
     drop((file, spool));
@@ -218,17 +223,7 @@ fn a_racer_gets_nothing_from_outside_into_an_archive() {
         for _ in 0..rounds {
             let file = File::create(it.dir.path().join("raced")).unwrap();
             let spool = tempfile::tempfile().unwrap();
-            let home = Dir::open(&it.home()).unwrap().open_again().unwrap();
-            if write::write(
-                home,
-                &it.subject,
-                &Names::default(),
-                &file,
-                &spool,
-                &mut |_, _| {},
-            )
-            .is_ok()
-            {
+            if written(&it, &file, &spool).is_ok() {
                 archived += 1;
             }
             let raw = std::fs::read(it.dir.path().join("raced")).unwrap();
