@@ -27,6 +27,8 @@ use crate::turn::Turn;
 use crate::verb::VerbRow;
 use crate::{accounts, guests, services};
 
+// ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
 /// A change to one resource, whatever the subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -326,6 +328,8 @@ impl fmt::Display for Blocked {
         }
     }
 }
+
+// ── what goes into a plan ────────────────────────────────────────────────────────────────────────────────────────────
 
 /// What the administrator of an executor decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -791,6 +795,8 @@ pub fn question_about<'q>(
     }
 }
 
+// ── what the spine asks ──────────────────────────────────────────────────────────────────────────────────────────────
+
 /// What a room plans.
 pub(crate) struct Draft<S> {
     /// The steps, in the order in which they run.
@@ -1041,6 +1047,8 @@ pub(crate) fn material<'a>(
         }
     }
 }
+
+// ── files ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// The files of a state repository, read by every room: what is right, and all that is wrong.
 #[derive(Debug)]
