@@ -1,11 +1,10 @@
 //! What is done byte by byte: hex digits, sets of bytes, and names put in their order.
 
-const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
-
 /// The two hex digits of a byte, in lower case.
 #[inline]
 pub fn hex_pair(byte: u8) -> [u8; 2] {
-    [byte >> 4, byte & 15].map(|half| HEX_DIGITS[usize::from(half)])
+    // By arithmetic, not from a table: of a step id all digits are made at once (`tests/bench/bench plan`).
+    [byte >> 4, byte & 15].map(|half| half + if half < 10 { b'0' } else { b'a' - 10 })
 }
 
 /// Bytes as hex digits, in lower case: how digests and random numbers are written everywhere.
@@ -66,11 +65,18 @@ impl ByteSet {
 /// The places of `count` names in the order of the names; of equal ones the first comes first.
 pub(crate) fn places_in_order<N: AsRef<[u8]>>(count: usize, name: impl Fn(u32) -> N) -> Vec<u32> {
     // The first 16 bytes are kept beside the place, so that most comparisons need not follow a pointer to the name.
-    let prefix = |name: &[u8]| {
-        let mut letters = [0; 16];
-        let length = name.len().min(16);
-        letters[..length].copy_from_slice(&name[..length]);
-        u128::from_be_bytes(letters)
+    let prefix = |name: &[u8]| match (name.first_chunk(), name.first_chunk(), name.last_chunk()) {
+        (Some(letters), ..) => u128::from_be_bytes(*letters),
+        // Two words that overlap: loading those is faster than copying as many bytes as there are (`tests/bench/bench plan`).
+        (None, Some(first), Some(last)) => {
+            let rest = u64::from_be_bytes(*last).checked_shl(8 * (16 - name.len() as u32));
+            u128::from(u64::from_be_bytes(*first)) << 64 | u128::from(rest.unwrap_or(0))
+        }
+        (None, ..) => {
+            let mut letters = [0; 16];
+            letters[..name.len()].copy_from_slice(name);
+            u128::from_be_bytes(letters)
+        }
     };
     let mut keyed: Vec<(u128, u32)> = (0..)
         .take(count)
