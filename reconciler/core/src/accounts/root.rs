@@ -118,7 +118,7 @@ static NO_GROUPS: BTreeSet<String> = BTreeSet::new();
 struct Likeness(u128);
 
 impl Likeness {
-    fn of<'n>(names: impl Iterator<Item = &'n String>) -> Self {
+    fn of<'n>(names: impl Iterator<Item = &'n str>) -> Self {
         Self(names.fold(0, |all, name| all | Self::bit(name)))
     }
 
@@ -140,7 +140,9 @@ pub struct Roots<'a> {
     accounts: &'a Accounts,
     /// The gids of groups that are privileged by name.
     gids: BTreeSet<u32>,
-    /// What their names, and those that sudoers mentions, look like.
+    /// The groups that are privileged by their gid.
+    by_gid: BTreeSet<&'a str>,
+    /// What the names of all privileged groups look like.
     names: Likeness,
     /// The uids of those who may become root by themselves; worked out when somebody asks.
     uids: OnceCell<BTreeSet<u32>>,
@@ -158,20 +160,29 @@ impl<'a> Roots<'a> {
             .filter_map(|group| accounts.groups.get(group).copied())
             .collect();
         gids.extend(sudoers.into_iter().flat_map(|it| &it.mentioned.gids));
+        let by_gid = accounts.groups.iter();
+        let by_gid = by_gid.filter(|(_, gid)| is_privileged_gid(**gid, &gids));
+        let by_gid: BTreeSet<&str> = by_gid.map(|(name, _)| name.as_str()).collect();
+        let names = named().map(String::as_str).chain(by_gid.iter().copied());
         Self {
             policy,
             accounts,
+            names: Likeness::of(names),
+            by_gid,
             gids,
-            names: Likeness::of(named()),
             uids: OnceCell::new(),
         }
     }
 
     /// Whether whoever is in a group may become root.
     pub fn is_privileged_group(&self, group: &str, gid: Option<u32>) -> bool {
-        let gid = gid.or_else(|| self.accounts.groups.get(group).copied());
-        gid.is_some_and(|it| self.is_privileged_gid(it))
-            || (self.names.may_have(group) && self.is_privileged_name(group))
+        if let Some(gid) = gid
+            && self.is_privileged_gid(gid)
+        {
+            return true;
+        }
+        let by_gid = || gid.is_none() && self.by_gid.contains(group);
+        self.names.may_have(group) && (by_gid() || self.is_privileged_name(group))
     }
 
     fn is_privileged_name(&self, group: &str) -> bool {
@@ -180,9 +191,8 @@ impl<'a> Roots<'a> {
             || sudoers.is_some_and(|it| it.mentioned.groups.contains(&group.to_ascii_lowercase()))
     }
 
-    /// Debian's statically allocated groups (below 100) guard devices and logs: none is ordinary.
     fn is_privileged_gid(&self, gid: u32) -> bool {
-        gid < 100 || self.gids.contains(&gid)
+        is_privileged_gid(gid, &self.gids)
     }
 
     /// **Whether somebody may become root**: see the table above. Errs towards yes.
@@ -362,6 +372,12 @@ impl<'a> Roots<'a> {
             | Action::PurgeHome { .. } => touches(may(user)),
         }
     }
+}
+
+/// Whether a group of this gid is privileged, where those of `gids` are. Debian's statically allocated groups (below 100) guard devices
+/// and logs: none is ordinary.
+fn is_privileged_gid(gid: u32, gids: &BTreeSet<u32>) -> bool {
+    gid < 100 || gids.contains(&gid)
 }
 
 /// The groups whose list has the name.
