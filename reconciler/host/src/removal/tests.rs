@@ -122,7 +122,7 @@ impl Machine {
         let incarnation = Incarnation::Home {
             uid: UID,
             entry: self.entry,
-            home: Some(home_id.clone()),
+            home: Some(Box::new(home_id.clone())),
         };
         Step::new(&Executor::Host("devvm".into()), action, incarnation)
     }

@@ -42,8 +42,8 @@ pub enum Incarnation {
         uid: u32,
         /// The step that created or adopted the account.
         entry: StepId,
-        /// The directory, if there is one.
-        home: Option<HomeId>,
+        /// The directory, if there is one. Few steps are about one, and each would be larger by three words (`tests/bench/bench plan`).
+        home: Option<Box<HomeId>>,
     },
 }
 
@@ -76,16 +76,18 @@ impl fmt::Display for Incarnation {
             Self::Home {
                 uid,
                 entry,
-                home:
-                    Some(HomeId {
-                        inode,
-                        born,
-                        filesystem,
-                    }),
-            } => write!(
-                f,
-                "home uid={uid} entry={entry} inode={inode} born={born} filesystem={filesystem}"
-            ),
+                home: Some(home),
+            } => {
+                let HomeId {
+                    inode,
+                    born,
+                    filesystem,
+                } = &**home;
+                write!(
+                    f,
+                    "home uid={uid} entry={entry} inode={inode} born={born} filesystem={filesystem}"
+                )
+            }
         }
     }
 }

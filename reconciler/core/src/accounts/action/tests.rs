@@ -299,7 +299,7 @@ pub(crate) fn incarnations() -> Vec<(Incarnation, &'static str)> {
             Incarnation::Home {
                 uid: 1,
                 entry,
-                home: Some(home_id()),
+                home: Some(Box::new(home_id())),
             },
             "home uid=1 entry=a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5 inode=18446744073709551615 born=-1 filesystem=uuid:7",
         ),

@@ -120,7 +120,7 @@ impl<'a> Draft<'a, '_> {
         anchor.incarnation = Incarnation::Home {
             uid: person.uid,
             entry: person.entry,
-            home: home_id.clone(),
+            home: home_id.clone().map(Box::new),
         };
         let action = Action::ArchiveDelete {
             user: user.to_owned(),
@@ -216,7 +216,7 @@ impl<'a> Draft<'a, '_> {
             incarnation: Incarnation::Home {
                 uid: person.uid,
                 entry: person.entry,
-                home: home_id.clone(),
+                home: home_id.clone().map(Box::new),
             },
             needs: Vec::new(),
         };

@@ -265,7 +265,7 @@ impl<'a> Draft<'a, '_> {
             incarnation: Incarnation::Home {
                 uid: person.uid,
                 entry: person.entry,
-                home: Some(home_id.clone()),
+                home: Some(Box::new(home_id.clone())),
             },
             needs: Vec::new(),
         };
