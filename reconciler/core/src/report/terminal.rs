@@ -202,6 +202,7 @@ pub fn text(hosts: &[Host<'_>], paper: Paper) -> String {
 /// The same; `above` are sentences that have to be read before the plan, such as those of [`super::standing()`].
 pub fn text_under(above: &[String], hosts: &[Host<'_>], paper: Paper) -> String {
     let views: Vec<View<'_>> = hosts.iter().map(View::of).collect();
+    let counts = Counts::of(&views);
     let mut out = String::new();
     // About a line for each step; what is not used is never touched.
     let steps: usize = views.iter().map(|it| it.steps.len()).sum();
@@ -211,12 +212,12 @@ pub fn text_under(above: &[String], hosts: &[Host<'_>], paper: Paper) -> String 
         "",
         2,
         Some(Tint::Strong),
-        &format!("{}.", line(&views)),
+        &format!("{}.", line(&views, counts)),
     );
     for sentence in above {
         paper.tinted(&mut out, "", 2, Some(Tint::Alarm), sentence);
     }
-    let already = Counts::of(&views).already();
+    let already = counts.already();
     if !already.is_empty() {
         paper.wrapped(&mut out, "", 2, &format!("Not by this change: {already}."));
     }
@@ -229,7 +230,7 @@ pub fn text_under(above: &[String], hosts: &[Host<'_>], paper: Paper) -> String 
 /// One line about some hosts' plans: `This plan adds 2 people: 12 steps run at once`.
 pub fn summary(hosts: &[Host<'_>]) -> String {
     let views: Vec<View<'_>> = hosts.iter().map(View::of).collect();
-    line(&views)
+    line(&views, Counts::of(&views))
 }
 
 /// What a commit status says until the plan is there.
@@ -237,8 +238,7 @@ pub fn pending(head: &CommitId) -> String {
     format!("planning {}", head.short())
 }
 
-fn line(views: &[View<'_>]) -> String {
-    let counts = Counts::of(views);
+fn line(views: &[View<'_>], counts: Counts) -> String {
     let unread = views.iter().filter(|it| it.is_unread()).count();
     let mut out = match (unread, views.len()) {
         (_, 0) => "No host was planned for".to_owned(),

@@ -328,22 +328,24 @@ pub(super) struct Sum {
 impl Sum {
     pub(super) fn of<'v, 'a: 'v>(steps: impl IntoIterator<Item = &'v Shown<'a>>) -> Self {
         let mut sum = Self::default();
-        for step in steps {
-            if step.held.is_none() {
-                sum.runs += 1;
-                continue;
-            }
-            match step.waits_for_release() {
-                true => sum.waits += 1,
-                false => sum.stopped += 1,
-            }
-            match step.class {
-                Class::Benign => sum.benign += 1,
-                Class::Privileged => sum.privileged += 1,
-                Class::Destructive => sum.destructive += 1,
-            }
-        }
+        steps.into_iter().for_each(|it| sum.add(it));
         sum
+    }
+
+    fn add(&mut self, step: &Shown<'_>) {
+        if step.held.is_none() {
+            self.runs += 1;
+            return;
+        }
+        match step.waits_for_release() {
+            true => self.waits += 1,
+            false => self.stopped += 1,
+        }
+        match step.class {
+            Class::Benign => self.benign += 1,
+            Class::Privileged => self.privileged += 1,
+            Class::Destructive => self.destructive += 1,
+        }
     }
 
     pub(super) fn held(self) -> usize {
@@ -412,13 +414,16 @@ pub(super) struct Counts {
 
 impl Counts {
     pub(super) fn of(views: &[View<'_>]) -> Self {
-        let of = |drift: bool| {
-            let steps = views.iter().flat_map(|it| &it.steps);
-            Sum::of(steps.filter(move |it| (it.origin == Origin::Drift) == drift))
-        };
+        let (mut change, mut other) = (Sum::default(), Sum::default());
+        for step in views.iter().flat_map(|it| &it.steps) {
+            match step.origin {
+                Origin::Drift => other.add(step),
+                Origin::Change | Origin::Unknown | Origin::Found => change.add(step),
+            }
+        }
         Self {
-            change: of(false),
-            other: of(true),
+            change,
+            other,
             attention: views.iter().map(View::attention).sum(),
         }
     }
