@@ -814,6 +814,21 @@ fn a_reader_that_is_started_to_tidy_lets_go_of_branches_that_are_gone() {
     assert!(mirror.merge(&first, &side).is_ok());
 }
 
+#[test]
+fn a_child_that_keeps_nothing_is_not_started_to_tidy() {
+    let scene = Scene::with_roster();
+    let origin = scene.origin();
+    let child = |keeps| Way::Child {
+        program: "/nowhere/muster".into(),
+        args: Vec::new(),
+        keeps,
+    };
+    let tidy = |keeps| through(&scene, &origin, &child(keeps)).tidy_reader();
+    tidy(None).unwrap();
+    let error = tidy(Some(scene.path("desk"))).unwrap_err();
+    assert!(error.to_string().contains("reader"), "{error}");
+}
+
 fn size_of(path: &Path) -> u64 {
     match std::fs::read_dir(path) {
         Ok(entries) => entries.map(|it| size_of(&it.unwrap().path())).sum(),
