@@ -126,21 +126,21 @@ mod tests {
 
     #[test]
     fn names_are_put_in_the_order_that_sorting_gives() {
-        let names = [
-            "b",
-            "",
-            "a",
-            "abcdefghijklmnopq",
-            "abcdefghijklmnop",
-            "a",
-            "abcdefghijklmnopa",
-            "a\0",
-            "abcdefghijklmno",
-            "\u{e9}",
-            "z",
-        ];
-        let mut expected: Vec<u32> = (0..11).collect();
-        expected.sort_by_key(|place| names[*place as usize]);
-        assert_eq!(places_in_order(11, |place| names[place as usize]), expected);
+        let mut names = ["b", "", "a", "a", "a\0", "\u{e9}", "z"]
+            .map(str::to_owned)
+            .to_vec();
+        // Of each length up to two words and beyond, and with another letter at their end.
+        for length in (1..=18).rev() {
+            let name = &"abcdefghijklmnopqr"[..length];
+            let others = ["", "\0", "a", "z"].map(|end| format!("{}{end}", &name[..length - 1]));
+            names.extend(others.into_iter().chain([name.to_owned()]));
+        }
+        let count = names.len();
+        let mut expected: Vec<u32> = (0..).take(count).collect();
+        expected.sort_by_key(|place| &names[*place as usize]);
+        assert_eq!(
+            places_in_order(count, |place| &names[place as usize]),
+            expected
+        );
     }
 }
