@@ -4,6 +4,7 @@
 //! a limit on its time and on what it may print. When a limit is passed, the whole group is killed.
 
 use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -11,9 +12,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::read_error::TOTAL_LIMIT;
 
@@ -200,9 +203,14 @@ enum Input {
     From(Stdio),
 }
 
+/// How often it is looked at what a process has used.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// A started process. Dropping it before its end kills its group.
 struct Running {
     child: Child,
+    /// Readable once it is over.
+    end: OwnedFd,
     what: String,
     limits: Limits,
     stdout: Option<Receiver<Vec<u8>>>,
@@ -243,19 +251,33 @@ impl Running {
             Input::From(stdio) => (stdio, None),
         };
         let program = command.get_program().to_string_lossy().into_owned();
-        let mut child = command
+        let not_started = |source| RunError::Start { program, source };
+        let mut child = match command
             .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|source| RunError::Start { program, source })?;
+        {
+            Ok(child) => child,
+            Err(source) => return Err(not_started(source)),
+        };
         if let (Some(mut pipe), Some(bytes)) = (child.stdin.take(), bytes) {
             // The error of a broken pipe is dropped: the exit status says why the process did not read its input.
             std::thread::spawn(move || pipe.write_all(&bytes));
         }
         let stderr = child.stderr.take().map(|pipe| drain(pipe, 64 << 10));
+        let pid = rustix::process::Pid::from_child(&child);
+        let end = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(end) => end,
+            Err(errno) => {
+                let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
+                let _ = child.wait();
+                return Err(not_started(errno.into()));
+            }
+        };
         Ok(Running {
             child,
+            end,
             what: what.to_owned(),
             limits,
             stdout: None,
@@ -269,7 +291,6 @@ impl Running {
         deadline: Instant,
         used: &mut dyn FnMut() -> u64,
     ) -> Result<Vec<u8>, RunError> {
-        let mut pause = Duration::from_millis(1);
         let mut measured = Instant::now();
         while !self.has_ended()? {
             let now = Instant::now();
@@ -280,7 +301,7 @@ impl Running {
                     after: self.limits.wall,
                 });
             }
-            if now - measured > Duration::from_millis(500) {
+            if now - measured >= LOOK {
                 measured = now;
                 if used() > self.limits.pack {
                     self.kill();
@@ -290,8 +311,7 @@ impl Running {
                     });
                 }
             }
-            std::thread::sleep(pause.min(deadline - now));
-            pause = (pause * 2).min(Duration::from_millis(20));
+            self.wait_for_its_end((deadline - now).min(LOOK));
         }
         // Whatever it left running in its group would keep the pipes open and outlive the limits.
         self.kill_group();
@@ -331,6 +351,14 @@ impl Running {
                 })
             }
         }
+    }
+
+    /// Returns when the process is over, and after so long at the latest.
+    fn wait_for_its_end(&self, most: Duration) {
+        let mut end = [PollFd::new(self.end.as_fd(), PollFlags::POLLIN)];
+        // A wait that is cut short is looked at and goes on.
+        let timeout = PollTimeout::try_from(most.as_millis().max(1));
+        let _ = poll(&mut end, timeout.unwrap_or(PollTimeout::MAX));
     }
 
     /// Whether the process is over. It stays a zombie until `wait`, so that its group's number cannot become another's.
