@@ -205,12 +205,14 @@ enum Input {
 
 /// How often it is looked at what a process has used.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often it is looked whether a process is over that has no pidfd.
+const LOOK_WITHOUT_PIDFD: Duration = Duration::from_millis(10);
 
 /// A started process. Dropping it before its end kills its group.
 struct Running {
     child: Child,
-    /// Readable once it is over.
-    end: OwnedFd,
+    /// Its pidfd, which is readable once it is over; nothing where the kernel is older than Linux 5.3, or a sandbox gives none.
+    end: Option<OwnedFd>,
     what: String,
     limits: Limits,
     stdout: Option<Receiver<Vec<u8>>>,
@@ -251,30 +253,19 @@ impl Running {
             Input::From(stdio) => (stdio, None),
         };
         let program = command.get_program().to_string_lossy().into_owned();
-        let not_started = |source| RunError::Start { program, source };
-        let mut child = match command
+        let mut child = command
             .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-        {
-            Ok(child) => child,
-            Err(source) => return Err(not_started(source)),
-        };
+            .map_err(|source| RunError::Start { program, source })?;
         if let (Some(mut pipe), Some(bytes)) = (child.stdin.take(), bytes) {
             // The error of a broken pipe is dropped: the exit status says why the process did not read its input.
             std::thread::spawn(move || pipe.write_all(&bytes));
         }
         let stderr = child.stderr.take().map(|pipe| drain(pipe, 64 << 10));
         let pid = rustix::process::Pid::from_child(&child);
-        let end = match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(end) => end,
-            Err(errno) => {
-                let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
-                let _ = child.wait();
-                return Err(not_started(errno.into()));
-            }
-        };
+        let end = pidfd_open(pid, PidfdFlags::empty()).ok();
         Ok(Running {
             child,
             end,
@@ -311,7 +302,7 @@ impl Running {
                     });
                 }
             }
-            self.wait_for_its_end((deadline - now).min(LOOK));
+            self.wait_for_its_end((deadline - now).min(LOOK))?;
         }
         // Whatever it left running in its group would keep the pipes open and outlive the limits.
         self.kill_group();
@@ -353,12 +344,29 @@ impl Running {
         }
     }
 
-    /// Returns when the process is over, and after so long at the latest.
-    fn wait_for_its_end(&self, most: Duration) {
-        let mut end = [PollFd::new(self.end.as_fd(), PollFlags::POLLIN)];
-        // A wait that is cut short is looked at and goes on.
-        let timeout = PollTimeout::try_from(most.as_millis().max(1));
-        let _ = poll(&mut end, timeout.unwrap_or(PollTimeout::MAX));
+    /// Returns when the process is over, or after so long at the latest; sooner when a signal comes.
+    fn wait_for_its_end(&self, most: Duration) -> Result<(), RunError> {
+        let Some(end) = &self.end else {
+            std::thread::sleep(most.min(LOOK_WITHOUT_PIDFD));
+            return Ok(());
+        };
+        let timeout = PollTimeout::try_from(most.as_millis().max(1)).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(end.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) => {
+                if !self.has_ended()? {
+                    // A debugger has to let go of it first.
+                    std::thread::sleep(most.min(LOOK_WITHOUT_PIDFD));
+                }
+            }
+            Err(errno) => {
+                return Err(RunError::Pipe {
+                    what: self.what.clone(),
+                    source: errno.into(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Whether the process is over. It stays a zombie until `wait`, so that its group's number cannot become another's.
@@ -480,6 +488,24 @@ mod tests {
             ..Limits::default()
         };
         let error = run(sh("sleep 600 & sleep 600"), "the test", b"", limits).unwrap_err();
+        assert!(matches!(error, RunError::TimedOut { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_process_without_a_pidfd_is_waited_for_and_has_its_limits() {
+        let finish = |script, wall| {
+            let limits = Limits {
+                wall,
+                ..Limits::default()
+            };
+            let input = Input::Bytes(Vec::new());
+            let mut running = Running::start(sh(script), "the test", input, limits).unwrap();
+            running.end = None;
+            running.finish(Instant::now() + wall, &mut || 0)
+        };
+        let out = finish("sleep 0.03; printf ok", Duration::from_secs(600)).unwrap();
+        assert_eq!(out, b"ok");
+        let error = finish("sleep 600", Duration::from_millis(50)).unwrap_err();
         assert!(matches!(error, RunError::TimedOut { .. }), "{error}");
     }
 
