@@ -3,7 +3,7 @@
 /// The two hex digits of a byte, in lower case.
 #[inline]
 pub fn hex_pair(byte: u8) -> [u8; 2] {
-    // By arithmetic, not from a table: of a step id all digits are made at once (`tests/bench/bench plan`).
+    // By arithmetic, not from a table: so the compiler makes all digits of a step id at once (`tests/bench/bench plan`).
     [byte >> 4, byte & 15].map(|half| half + if half < 10 { b'0' } else { b'a' - 10 })
 }
 
@@ -67,7 +67,8 @@ pub(crate) fn places_in_order<N: AsRef<[u8]>>(count: usize, name: impl Fn(u32) -
     // The first 16 bytes are kept beside the place, so that most comparisons need not follow a pointer to the name.
     let prefix = |name: &[u8]| match (name.first_chunk(), name.first_chunk(), name.last_chunk()) {
         (Some(letters), ..) => u128::from_be_bytes(*letters),
-        // Two words that overlap: loading those is faster than copying as many bytes as there are (`tests/bench/bench plan`).
+        // Two words that overlap, of which the second loses what the first has: of eight bytes that is all of it. To load those is faster
+        // than to copy as many bytes as there are (`tests/bench/bench plan`).
         (None, Some(first), Some(last)) => {
             let rest = u64::from_be_bytes(*last).checked_shl(8 * (16 - name.len() as u32));
             u128::from(u64::from_be_bytes(*first)) << 64 | u128::from(rest.unwrap_or(0))

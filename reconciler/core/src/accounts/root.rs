@@ -111,7 +111,7 @@ impl<'c> Candidate<'c> {
 
 static NO_GROUPS: BTreeSet<String> = BTreeSet::new();
 
-/// What some names look like: a bit for each length and first letter. Nearly all other names are told from them by that alone, and only
+/// What some names look like: a bit for each length and first letter. Most other names are told from them by that alone, and only
 /// the rest is compared: each new person's own group is asked about (`tests/bench/bench plan`). Case does not count, as groups that
 /// sudoers mentions are compared without it.
 #[derive(Debug)]
@@ -138,7 +138,7 @@ impl Likeness {
 pub struct Roots<'a> {
     policy: &'a Policy,
     accounts: &'a Accounts,
-    /// The gids of groups that are privileged by name.
+    /// The gids of groups that are privileged by name, and those that sudoers mentions.
     gids: BTreeSet<u32>,
     /// The groups that are privileged by their gid.
     by_gid: BTreeSet<&'a str>,

@@ -141,7 +141,7 @@ impl Bits {
 /// Whole words are loaded, of which the last two may overlap: copying what is left over cost more than the hash itself
 /// (`tests/bench/bench million`).
 fn hash(name: &str, fold: Fold) -> u64 {
-    // Steps that can be undone, each: two names meet only where all that was hashed before the last word does by accident.
+    // Each of these steps can be undone, so that names of one length that differ in one word never meet, and others by accident alone.
     let mix = |hash: u64, word: [u8; 8]| {
         let mixed = hash ^ fold.word(u64::from_le_bytes(word));
         let mixed = (mixed ^ mixed >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -161,7 +161,7 @@ fn hash(name: &str, fold: Fold) -> u64 {
     )
 }
 
-/// What of a name is less than a word: with its length it tells the name.
+/// A name that is shorter than a word, as one word: among names of its length no other has it.
 fn short_word(bytes: &[u8]) -> [u8; 8] {
     match (bytes, bytes.last_chunk()) {
         ([a, b, c, d, ..], Some([e, f, g, h])) => [*a, *b, *c, *d, *e, *f, *g, *h],
@@ -236,7 +236,7 @@ mod tests {
         for name in numbered {
             for fold in [Fold::Nothing, Fold::Case, Fold::Look] {
                 let hashes = (0..200_000).map(|it| hash(&name(it), fold)).collect();
-                // Under `Look`, 1 and l are one letter, but no digit is l.
+                // Under `Look`, 1 is l and 0 is o, and no two of these names become one by it.
                 assert_eq!(repeated(hashes), [0; 0], "{} {fold:?}", name(7));
             }
         }

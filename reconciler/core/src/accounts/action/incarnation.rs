@@ -42,7 +42,8 @@ pub enum Incarnation {
         uid: u32,
         /// The step that created or adopted the account.
         entry: StepId,
-        /// The directory, if there is one. Few steps are about one, and each would be larger by three words (`tests/bench/bench plan`).
+        /// The directory, if there is one. Few steps are about one: without the box, each would be larger by
+        /// three words (`tests/bench/bench plan`).
         home: Option<Box<HomeId>>,
     },
 }
