@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostics, Faults};
+use crate::diagnostic::Diagnostics;
 use crate::executor::{Executor, ExecutorKind};
 use crate::flat::flat_sum;
 use crate::id::{RunId, Spell, StepId};
@@ -447,11 +447,6 @@ impl Known {
         }
     }
 
-    /// How many resources are kept.
-    pub fn kept(&self) -> usize {
-        self.accounts().people.len()
-    }
-
     /// Takes in that a step is done.
     pub(crate) fn done(&mut self, id: StepId, action: &Action, at: Time) {
         match (self, action) {
@@ -585,7 +580,8 @@ pub(crate) fn keeps_begun(kind: ExecutorKind) -> bool {
 
 /// Whether a file of a ledger holds what a room keeps.
 pub(crate) fn is_kept_in(path: &str) -> bool {
-    path.starts_with(accounts::shards::PEOPLE) || path == guests::shards::FILE
+    let mut kinds = ExecutorKind::ALL.into_iter();
+    kinds.any(|kind| is_kept_by(kind, path))
 }
 
 /// Whether a file of a ledger holds what the room of executors of a kind keeps.
@@ -1082,9 +1078,7 @@ pub fn read<'a>(
 fn concerns(file: &str, executor: &Executor) -> bool {
     match executor {
         Executor::Host(host) => crate::repo::concerns_host(file, host),
-        Executor::Guests(name) => {
-            guests_of(file) == Some(name) || nearly_guests_of(file).as_deref() == Some(name)
-        }
+        Executor::Guests(name) => guests::files::names_hypervisor(file).as_deref() == Some(name),
         Executor::Cluster(_) | Executor::Ca(_) => false,
     }
 }
@@ -1112,74 +1106,17 @@ pub fn read_as_far<'a>(
     executors: &[&Executor],
 ) -> (Option<StateRepo<'a>>, Diagnostics) {
     let mut report = crate::repo::Report::default();
-    let services = read_services(files, &mut report);
+    let services = services::read::read(files, &mut report);
     let (repo, of_others) = read_all(files, executors, services);
     (repo, of_others.and(report.diagnostics()))
-}
-
-/// Reads what owners were asked and answered.
-fn read_services<'a>(
-    files: &'a BTreeMap<String, Vec<u8>>,
-    report: &mut crate::repo::Report,
-) -> Records<'a> {
-    use services::names;
-    use services::records::{self, Place};
-    let mut read = Records::default();
-    for path in files.keys().map(String::as_str) {
-        if names::tells_secret(path, |it| read.surfaces.contains_key(it)) {
-            report.say(names::shown(path), names::secret_name());
-            continue;
-        }
-        match records::place(path) {
-            None => {}
-            Some(Place::Inventory) => {
-                read.inventory = report.read(files, path, records::read_inventory);
-            }
-            Some(Place::Requests) => {
-                read.surfaces = report
-                    .read(files, path, records::read_requests)
-                    .unwrap_or_default();
-            }
-            Some(Place::Response(surface)) => {
-                let response = report.read(files, path, records::read_response);
-                read.responses.extend(response.map(|it| (surface, it)));
-            }
-            Some(Place::Review(surface)) => {
-                let review = report.read(files, path, records::read_review);
-                read.reviews.extend(review.map(|it| (surface, it)));
-            }
-            Some(Place::Elsewhere) => {
-                let _ = report.read(files, path, names::nobody_reads);
-            }
-        }
-    }
-    read
 }
 
 /// The executors that files of a state repository are for by their names, besides its hosts: whoever looks at all of a repository reads
 /// those, too.
 pub fn executors_of(files: &BTreeMap<String, Vec<u8>>) -> BTreeSet<Executor> {
-    let names = files.keys().filter_map(|path| {
-        let name = guests_of(path).map(str::to_owned);
-        name.or_else(|| nearly_guests_of(path))
-    });
-    names.map(Executor::Guests).collect()
-}
-
-/// The hypervisor whose file a path is.
-fn guests_of(path: &str) -> Option<&str> {
-    path.strip_prefix(guests::desired::GUESTS)?
-        .strip_suffix(".yaml")
-        .filter(|it| crate::repo::names::is_host_name(it))
-}
-
-/// The hypervisor whose file a path would be under its right name: nearly that, so that its contents would silently not count.
-fn nearly_guests_of(path: &str) -> Option<String> {
-    let lower = path.to_ascii_lowercase();
-    let (stem, extension) = lower.rsplit_once('.')?;
-    let name = stem.strip_prefix(guests::desired::GUESTS)?;
-    let nearly = matches!(extension, "yaml" | "yml") && guests_of(path).is_none();
-    (nearly && crate::repo::names::is_host_name(name)).then(|| name.to_owned())
+    let names = files.keys().map(String::as_str);
+    let hypervisors = names.filter_map(guests::files::names_hypervisor);
+    hypervisors.map(Executor::Guests).collect()
 }
 
 fn read_all<'a>(
@@ -1192,31 +1129,12 @@ fn read_all<'a>(
             .iter()
             .any(|it| it.kind() == ExecutorKind::Guests && it.name() == name)
     };
-    let is_kept = |path: &str| guests_of(path).is_some_and(keeps);
-    let nearly_kept = |path: &str| nearly_guests_of(path).filter(|it| keeps(it));
+    let is_kept = |path: &str| guests::files::names_hypervisor(path).is_some_and(|it| keeps(&it));
     let mut report = crate::repo::Report::default();
-    let documents = report.documents(files, |path| is_kept(path) || nearly_kept(path).is_some());
-    for path in files.keys() {
-        if let Some(name) = nearly_kept(path) {
-            report.misnamed(path, &format!("{}{name}.yaml", guests::desired::GUESTS));
-        }
-    }
-    let mut guests = BTreeMap::new();
-    for path in files.keys().filter(|it| is_kept(it)) {
-        if let (Some(name), Some(desired)) = (
-            guests_of(path),
-            report.read(files, path, guests::desired::read),
-        ) {
-            guests.insert(name, desired);
-        }
-    }
+    let documents = report.documents(files, is_kept);
+    let guests = guests::files::read(files, keeps, &mut report);
     if let Some(documents) = &documents {
-        for path in files.keys() {
-            if let Some(desired) = guests_of(path).and_then(|it| guests.get(it)) {
-                let warn = |_, faults: &mut Faults| desired.warn_of_owners(documents, faults);
-                report.read(files, path, warn);
-            }
-        }
+        guests::files::warn_of_owners(files, &guests, documents, &mut report);
     }
     let repo = documents.map(|documents| StateRepo {
         documents,

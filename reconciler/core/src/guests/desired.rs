@@ -11,9 +11,6 @@ use crate::id::Parameter;
 use crate::repo::Documents;
 use crate::time::Date;
 
-pub use super::file::GUESTS;
-pub(crate) use super::file::read;
-
 /// What a hypervisor is asked to keep, by guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {

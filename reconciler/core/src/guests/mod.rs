@@ -2,7 +2,7 @@
 //!
 //! A guest that the file does not name is never touched, and of one that it names only what it says (G2, G5).
 //!
-//! `desired` is what is asked, `file` how it is read; `observed` is what a hypervisor shows, and `normal` how the two are compared;
+//! `desired` is what is asked, `files` where it stands and `file` how it is read; `observed` is what a hypervisor shows, and `normal` how the two are compared;
 //! `facts` is what the local journal says of our own doing, `backup` of the backups among it, `used` of a guest that was set aside and used
 //! since, with the marks (`mark`) that an act made on
 //! the way; `action` and `verbs`
@@ -15,6 +15,7 @@ pub mod blocked;
 pub mod desired;
 pub mod facts;
 pub mod file;
+pub(crate) mod files;
 pub(crate) mod inventory;
 pub mod limits;
 pub mod mark;

@@ -3,7 +3,7 @@
 //! Pure functions of the state repository. There is no step here, no executor and nothing that could act (A13): a lane says where an
 //! answer stands, and opens nothing. `waiting_runtime_gate` is an end; whoever then acts does so elsewhere, by other means.
 //!
-//! Read in this order: [`words`], [`checks`] and [`lane`] are the vocabulary; [`records`] reads the files; [`evaluate`] says which lane a
+//! Read in this order: [`words`], [`checks`] and [`lane`] are the vocabulary; [`records`] reads each file and `read` all of them; [`evaluate`] says which lane a
 //! surface is in, with [`secrets`] and [`names`], [`refs`] and [`requests`] for what texts hold and [`attributions`] for whom they are from; [`say`] has the
 //! sentences. [`report`] is the report of the source, byte for byte.
 
@@ -13,6 +13,7 @@ pub mod evaluate;
 pub mod lane;
 pub mod names;
 mod needles;
+pub(crate) mod read;
 pub mod records;
 pub mod refs;
 pub mod report;

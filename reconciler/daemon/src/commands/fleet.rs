@@ -258,6 +258,6 @@ fn as_json(row: &Row, now: Time, stale: u32) -> Value {
         "read": heard.map(|it| it.read.to_string()),
         "version": heard.and_then(|it| it.alive.as_ref()).map(|it| it.version.as_str()),
         "held": heard.and_then(|it| it.held.as_ref()).map(|it| it.held.len()),
-        "people": heard.map(|it| it.facts.known.kept()),
+        "people": heard.map(|it| it.facts.known.accounts().people.len()),
     })
 }
