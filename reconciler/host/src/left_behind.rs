@@ -72,12 +72,12 @@ pub(crate) fn look<'a, K: Iterator<Item = &'a str>, U: Iterator<Item = &'a str>>
                 .strip_prefix(place)?
                 .strip_prefix('/')
         };
-        let names = || known().filter_map(inside).map(OsStr::new);
+        let names: Vec<&OsStr> = known().filter_map(inside).map(OsStr::new).collect();
         let list = || {
-            let here: HashSet<&OsStr> = names().collect();
+            let here: HashSet<&OsStr> = names.iter().copied().collect();
             parent.names_where(|name| !here.contains(name))
         };
-        let others = listed.others(place, &itself, names(), list);
+        let others = listed.others(place, &itself, &names, list);
         let unseen = unseen().filter_map(inside).map(OsString::from);
         for name in others.unwrap_or_default().into_iter().chain(unseen) {
             let path = format!("/{place}/{}", name.to_string_lossy());
