@@ -5,7 +5,7 @@
 //! count: u32   size: u64 × count   bytes …        all numbers little-endian
 //! ```
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 
 /// The most that is taken in with one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,15 +19,17 @@ pub(crate) struct Room {
 /// How much is asked for at once: what a size says is only believed as far as bytes arrive.
 const PIECE: u64 = 1 << 20;
 
+/// Messages up to this go in one piece: the other side is woken once, not for each part (`tests/bench/bench converge`).
+const SMALL: usize = 16 << 10;
+
 /// Sends one message.
 pub(crate) fn write(to: &mut impl Write, parts: &[impl AsRef<[u8]>]) -> io::Result<()> {
     let count = u32::try_from(parts.len()).map_err(io::Error::other)?;
-    let mut head = Vec::with_capacity(4 + 8 * parts.len());
-    head.extend_from_slice(&count.to_le_bytes());
+    let mut to = BufWriter::with_capacity(SMALL, to);
+    to.write_all(&count.to_le_bytes())?;
     for part in parts {
-        head.extend_from_slice(&(part.as_ref().len() as u64).to_le_bytes());
+        to.write_all(&(part.as_ref().len() as u64).to_le_bytes())?;
     }
-    to.write_all(&head)?;
     for part in parts {
         to.write_all(part.as_ref())?;
     }
