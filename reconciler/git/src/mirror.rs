@@ -461,17 +461,15 @@ impl Mirror {
         &self,
         read: impl Fn(&dyn Source) -> Result<T, ReadError>,
     ) -> Result<T, ReadError> {
-        match (read(&self.own), &self.far) {
-            (Err(ReadError::Missing { .. } | ReadError::Damaged { .. }), Some(reader)) => {
-                read(&Far {
-                    own: &self.own,
-                    reader,
-                })
-            }
-            (Err(ReadError::Missing { .. } | ReadError::Damaged { .. }), None) => {
-                self.in_own_or_view(|objects| read(objects))
-            }
-            (read, _) => read,
+        let Some(reader) = &self.far else {
+            return self.in_own_or_view(|objects| read(objects));
+        };
+        match read(&self.own) {
+            Err(ReadError::Missing { .. } | ReadError::Damaged { .. }) => read(&Far {
+                own: &self.own,
+                reader,
+            }),
+            read => read,
         }
     }
 
@@ -494,8 +492,13 @@ impl Mirror {
         &self,
         read: impl Fn(&Objects) -> Result<T, ReadError>,
     ) -> Result<T, ReadError> {
-        match (read(&self.own), &self.view) {
-            (Err(ReadError::Missing { .. } | ReadError::Damaged { .. }), Some(view)) => read(view),
+        // One that follows its origin has hardly anything of its own, and an object database looks hard for what it has not.
+        let (first, then) = match &self.view {
+            Some(view) if self.follows => (view, Some(&self.own)),
+            view => (&self.own, view.as_ref()),
+        };
+        match (read(first), then) {
+            (Err(ReadError::Missing { .. } | ReadError::Damaged { .. }), Some(then)) => read(then),
             (read, _) => read,
         }
     }

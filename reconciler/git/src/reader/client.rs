@@ -41,8 +41,8 @@ const REMOTE_ANSWER: Duration = Duration::from_secs(900);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// Commits that are asked for at once, at first and at most.
-const FEW_COMMITS: usize = 16;
+/// Commits that are asked for at once, at first and at most: what moved is nearly always a child of what was there.
+const FEW_COMMITS: usize = 2;
 const MANY_COMMITS: usize = 1_000;
 
 /// Commits that are remembered while histories are walked.
