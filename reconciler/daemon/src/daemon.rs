@@ -50,6 +50,10 @@ pub trait Cycle: Send + 'static {
     /// towards yes. Where that cannot be seen from here, as with a remote origin, it is yes.
     fn has_moved(&mut self) -> bool;
 
+    /// Begins what a cycle needs and what takes a while to be there, as something was touched: a cycle may follow when the writing has
+    /// come to rest. Waits for nothing.
+    fn prepare(&mut self) {}
+
     /// Runs one cycle. `stop` is asked between batches: what has begun is brought to its end, nothing more is begun. Asking is
     /// a sign of life, too: whatever may take long asks as it gets on, whether it can stop there or not.
     fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> CycleStatus;
@@ -364,6 +368,7 @@ async fn wait(
             Some(Event::Stop) => return None,
             Some(Event::Poke) => return Some(Why::Poked),
             Some(Event::Touched) => {
+                cycle.prepare();
                 match settle(&mut around.events).await {
                     Settled::Quiet => {}
                     Settled::Poked => return Some(Why::Poked),

@@ -148,6 +148,13 @@ impl StateSource {
         &self.origin
     }
 
+    /// Begins what takes a while to be there, where branches moved that will be read soon.
+    pub fn prepare(&mut self) {
+        if self.has_moved() {
+            self.mirror.prepare();
+        }
+    }
+
     /// Lets go of whoever reads, until something moves: a process that nobody asks needs no memory.
     pub fn rest(&mut self) {
         self.mirror.rest();

@@ -358,6 +358,13 @@ impl Mirror {
         }
     }
 
+    /// Begins what takes a while to be there, as the origin has moved and is about to be read.
+    pub fn prepare(&mut self) {
+        if let Some(reader) = &self.far {
+            reader.borrow_mut().begin();
+        }
+    }
+
     /// Has the reader pack what it keeps, where there is one and that has grown.
     ///
     /// # Errors

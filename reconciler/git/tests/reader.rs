@@ -814,6 +814,37 @@ fn a_reader_that_is_started_to_tidy_lets_go_of_branches_that_are_gone() {
     assert!(mirror.merge(&first, &side).is_ok());
 }
 
+/// A child that notes that it was started, says `answer` where it is spoken to, and then nothing.
+fn noting(scene: &Scene, answer: &str) -> Way {
+    let script = format!(
+        "echo >>{}; printf '{answer}' >&0; exec cat >/dev/null",
+        scene.path("starts").display()
+    );
+    Way::Child {
+        program: "/bin/sh".into(),
+        args: ["-c", &script].map(Into::into).into(),
+        keeps: None,
+    }
+}
+
+#[test]
+fn a_child_that_was_begun_is_the_one_that_is_asked() {
+    /// A message of one part, `ok`.
+    const OK: &str = "\\001\\000\\000\\000\\002\\000\\000\\000\\000\\000\\000\\000ok";
+    // One that says no such thing when it is greeted has its place taken by another.
+    for (answer, starts) in [(OK, 1), ("", 2)] {
+        let scene = Scene::with_roster();
+        let origin = scene.origin();
+        let reader = Reader::of(&origin, noting(&scene, answer)).answering_within(SOON);
+        let mut mirror = scene.mirror_at("mirror").reading_through(reader);
+        mirror.prepare();
+        mirror.prepare();
+        let error = mirror.fetch(&origin, MAIN, Proposals::Ignore).unwrap_err();
+        let lines = std::fs::read(scene.path("starts")).unwrap().len();
+        assert_eq!(lines, starts, "{answer:?}: {error}");
+    }
+}
+
 #[test]
 fn a_child_that_keeps_nothing_is_not_started_to_tidy() {
     let scene = Scene::with_roster();

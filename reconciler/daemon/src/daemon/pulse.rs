@@ -62,6 +62,10 @@ impl Cycle for Pulsing {
         self.cycle.has_moved()
     }
 
+    fn prepare(&mut self) {
+        self.cycle.prepare();
+    }
+
     fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> CycleStatus {
         self.pulse.begins();
         let stop = || {

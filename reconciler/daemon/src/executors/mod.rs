@@ -116,6 +116,10 @@ impl Cycle for Locked {
         self.cycle.has_moved()
     }
 
+    fn prepare(&mut self) {
+        self.cycle.prepare();
+    }
+
     fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> CycleStatus {
         self.cycle.run(why, stop)
     }
@@ -480,6 +484,10 @@ impl<W: World + Send + 'static> Cycle for Worker<W> {
             || !self.stamped.as_ref().is_some_and(Stamped::still_holds)
             // One that does not answer is looked at again when drift is looked for.
             || self.feel().is_some_and(|it| self.felt != Some(it))
+    }
+
+    fn prepare(&mut self) {
+        self.outside.source.prepare();
     }
 
     fn run(&mut self, why: Why, stop: &dyn Fn() -> bool) -> CycleStatus {

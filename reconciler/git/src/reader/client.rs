@@ -75,6 +75,8 @@ pub struct Reader {
     within: Duration,
     is_wanted: Option<IsWanted>,
     link: Option<Link>,
+    /// One that comes up meanwhile, and was told nothing yet.
+    begun: Option<Link>,
     deaths: u32,
     not_before: Option<Instant>,
     commits: HashMap<ObjectId, CommitParts>,
@@ -123,6 +125,7 @@ impl Reader {
             },
             is_wanted: None,
             link: None,
+            begun: None,
             deaths: 0,
             not_before: None,
             commits: HashMap::new(),
@@ -197,8 +200,33 @@ impl Reader {
         Ok(answer)
     }
 
-    fn start(&self, most: u64) -> Result<Link, Asked> {
-        let mut link = match &self.way {
+    /// Starts a child that will soon be asked about a local origin: it comes up while its asker waits for something else. What keeps one
+    /// from being started is said when it is asked.
+    pub(crate) fn begin(&mut self) {
+        if let (
+            Way::Child {
+                program,
+                args,
+                keeps,
+            },
+            Origin::Local(_),
+        ) = (&self.way, &self.origin)
+            && self.link.is_none()
+            && self.begun.is_none()
+            && self.not_before.is_none_or(|it| it <= Instant::now())
+        {
+            self.begun = self.start_child(program, args, keeps.as_deref()).ok();
+        }
+    }
+
+    fn start(&mut self, most: u64) -> Result<Link, Asked> {
+        // One that came up in vain, or ended meanwhile, is another one's place.
+        if let Some(begun) = self.begun.take()
+            && let Ok(link) = self.greet(begun, most)
+        {
+            return Ok(link);
+        }
+        let link = match &self.way {
             Way::Service(socket) => {
                 let stream = UnixStream::connect(socket).map_err(|error| {
                     Asked::Lost(Lost::Absent(format!(
@@ -219,6 +247,11 @@ impl Reader {
                 keeps,
             } => self.start_child(program, args, keeps.as_deref())?,
         };
+        self.greet(link, most)
+    }
+
+    /// Tells one that was just started what it is to read.
+    fn greet(&self, mut link: Link, most: u64) -> Result<Link, Asked> {
         let hello = [
             b"hello".to_vec(),
             FORMAT.to_vec(),
@@ -495,6 +528,7 @@ impl Reader {
     pub(crate) fn rest(&mut self) {
         self.forget_history();
         self.small = Small::default();
+        self.begun = None;
         // One that has not answered yet goes on.
         self.link
             .take_if(|link| link.child.is_some() && link.owes.is_none());
